@@ -1,0 +1,1 @@
+"""The streamer: cameras and files in, followed and described faces out."""

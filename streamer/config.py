@@ -1,0 +1,277 @@
+"""All that an operator may set, on one page. Units are in the names; unknown keys are errors with their path.
+
+`${NAME}` in a text value is replaced by the environment variable; `uri_file` reads the uri from a file,
+so that passwords need not stand in the configuration.
+"""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from streamer.errors import ConfigError
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Reconnect(Section):
+    initial_s: Seconds = 1.0
+    """Wait before the first retry; it doubles at each failure."""
+    max_s: Seconds = 30.0
+    """Longest wait between two tries."""
+    jitter: Ratio = 0.2
+    """Each wait is changed at random by up to this share, so that cameras do not return all at once."""
+
+
+class Stream(Section):
+    id: StreamId
+    """Name of the camera in results, logs and metrics."""
+    uri: str = Field("", repr=False)
+    """rtsp:// or rtsps:// address, or path of a video file that is played as if it were a camera."""
+    uri_file: str | None = None
+    """File that holds the uri, for addresses with a password."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """RTSP transport. UDP loses pictures when the network drops packets."""
+    connect_timeout_s: Seconds = 5.0
+    """Longest wait for a connection."""
+    first_frame_timeout_s: Seconds = 10.0
+    """Longest wait from the connection to the first picture."""
+    stall_timeout_s: Seconds = 5.0
+    """Without a picture for so long the camera counts as lost and is connected anew."""
+    reconnect: Reconnect = Reconnect()
+    max_fps: Annotated[float, Field(gt=0)] | None = None
+    """Analyse at most so many frames per second; none: all that the machine manages."""
+    loop: bool = False
+    """Files only: begin again at the end."""
+    enabled: bool = True
+    """false: the stream is known but not connected (PAUSED)."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Stream":
+        if bool(self.uri) == bool(self.uri_file):
+            raise ValueError("give either uri or uri_file")
+        return self
+
+    def address(self) -> str:
+        """The uri with its secrets, wherever it comes from."""
+        if self.uri_file is None:
+            return self.uri
+        try:
+            return Path(self.uri_file).read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"stream {self.id}: cannot read uri_file: {error}") from error
+
+
+class Detect(Section):
+    weights: str | None = None
+    """Face detector with five keypoints: an ultralytics pose model (.pt or .onnx) with one class, or YOLOv8-lite face (.onnx)."""
+    device: str = "cpu"
+    """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
+    input_size: Annotated[int, Field(ge=64, multiple_of=32)] = 640
+    """Side of the square the frame is scaled into, pixels."""
+    min_score: Ratio = 0.1
+    """Weaker detections are dropped. Weak ones above it still hold on to tracks (see track.high_score)."""
+    max_overlap: Ratio = 0.5
+    """Non-maximum suppression: IoU above which the weaker of two boxes is dropped."""
+    max_faces: Annotated[int, Field(ge=1)] = 300
+    """At most so many faces per frame, the strongest."""
+    max_upscale: Annotated[float, Field(ge=1)] = 1.5
+    """Small pictures are enlarged at most so much: faces beyond what the detector was trained on are missed."""
+
+
+class Track(Section):
+    high_score: Ratio = 0.5
+    """Detections from here on are matched first."""
+    new_score: Ratio = 0.6
+    """Detections from here on may start a track."""
+    max_cost: Ratio = 0.8
+    """First matching: largest 1 - IoU * score."""
+    max_cost_weak: Ratio = 0.5
+    """Second matching, weak detections: largest 1 - IoU."""
+    max_cost_tentative: Ratio = 0.7
+    """Matching of tentative tracks: largest 1 - IoU * score."""
+    confirm_hits: Annotated[int, Field(ge=1)] = 3
+    """A track counts after so many detections in a row."""
+    lost_s: Seconds = 2.0
+    """A track without detection for so long has ended."""
+    cut_s: Seconds = 1.0
+    """A gap in the source's time above this is a cut: boxes before and after are not matched by motion."""
+
+
+class Crop(Section):
+    min_score: Ratio = 0.5
+    """Detector score under which a face is not analysed (LOW_CONFIDENCE)."""
+    min_eye_distance_px: Pixels = 10.0
+    """Distance of the eyes in the frame under which a face is not analysed (SMALL_BOUNDING_BOX)."""
+    max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = 60.0
+    """Head turned further to the side is not analysed (EXTREME_POSE)."""
+    max_pitch_deg: Annotated[float, Field(gt=0, le=90)] = 40.0
+    """Head tilted further up or down is not analysed (EXTREME_POSE)."""
+    min_sharpness: Annotated[float, Field(ge=0)] = 0.02
+    """Contrast-normalised variance of the Laplacian under which a crop is not analysed (LOW_SHARPNESS)."""
+    min_brightness: Annotated[float, Field(ge=0, le=255)] = 25.0
+    """Mean grey value under which a crop is not analysed (LOW_BRIGHTNESS)."""
+
+
+class Schedule(Section):
+    refresh_s: Seconds = 1.0
+    """A track is analysed again when its last answer is older than this (media time)."""
+    better_by: Ratio = 0.15
+    """A crop counts as clearly better when its quality exceeds the best so far by this much."""
+
+
+class Dispatch(Section):
+    bind: str = "ipc:///tmp/faceanalytics-workers.ipc"
+    """ZeroMQ endpoint the workers connect to: ipc:///path or tcp://host:port."""
+    batch: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Largest batch; a worker may ask for less."""
+    answer_within_s: Seconds = 30.0
+    """A batch unanswered for so long is lost."""
+    worker_silent_s: Seconds = 3.0
+    """A worker that says nothing for so long has gone; workers say something every second."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Recorded analysis: how often a lost batch is sent again before its crops are given up."""
+    max_waiting: Annotated[int, Field(ge=1)] = 256
+    """Crops that may wait for a worker. Live: beyond it the worst is dropped; recorded: the video waits."""
+
+
+class Aggregate(Section):
+    expression_switch: Ratio = 0.15
+    """Another expression becomes the current one only when its smoothed score leads by this much."""
+    expression_smoothing_s: Seconds = 1.0
+    """Time constant of the smoothing behind the current expression."""
+    expression_hold_s: Seconds = 2.0
+    """One analysis speaks for at most so much time in the distribution."""
+
+
+class Publish(Section):
+    listen: str = "127.0.0.1:50051"
+    """gRPC address. It has no authentication yet: keep it on a trusted interface."""
+    heartbeat_s: Seconds = 5.0
+    """A subscriber that hears nothing else hears a heartbeat this often."""
+    update_interval_s: Seconds = 1.0
+    """A track whose analyses do not change is still updated (box, last seen) this often."""
+    max_pending: Annotated[int, Field(ge=16)] = 4096
+    """Events that may wait for one subscriber; beyond it the subscriber is disconnected with RESOURCE_EXHAUSTED."""
+
+
+class Metrics(Section):
+    listen: str | None = None
+    """host:port of the Prometheus endpoint; none: no endpoint."""
+
+
+class StreamerConfig(Section):
+    streams: tuple[Stream, ...] = ()
+    detect: Detect = Detect()
+    track: Track = Track()
+    crop: Crop = Crop()
+    schedule: Schedule = Schedule()
+    dispatch: Dispatch = Dispatch()
+    aggregate: Aggregate = Aggregate()
+    publish: Publish = Publish()
+    metrics: Metrics = Metrics()
+    drain_s: Seconds = 10.0
+    """After a signal to stop, everything under way gets so long to finish."""
+
+    @model_validator(mode="after")
+    def _unique_ids(self) -> "StreamerConfig":
+        ids = [stream.id for stream in self.streams]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"streams: id used twice: {', '.join(twice)}")
+        return self
+
+
+def load_config(path: Path | None) -> StreamerConfig:
+    """The configuration in a YAML file (None: all defaults). Raises ConfigError with the path of each wrong field."""
+    if path is None:
+        return StreamerConfig()
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected sections such as `streams:` and `detect:` at the top, found {type(data).__name__}")
+    return parse_config(_expand(data or {}, str(path)), str(path))
+
+
+def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
+    """Check plain data. `origin` names it in the ConfigError."""
+    try:
+        return StreamerConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {len(explain(error))} problem(s)\n" + "\n".join(explain(error))) from error
+
+
+def explain(error: ValidationError) -> list[str]:
+    """One line per wrong field, `streams.0.uri: reason`, without the values (they may hold secrets)."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"]) or "(top)"
+        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"  {where}: {message}")
+    return lines
+
+
+def _expand(value: Any, origin: str) -> Any:
+    """Replace ${NAME} in every text by the environment variable."""
+    if isinstance(value, dict):
+        return {key: _expand(item, origin) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, origin) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError(f"{origin}: the environment variable {name} is not set")
+        return os.environ[name]
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", replace, value)
+
+
+def redact(uri: str) -> str:
+    """An address as it may be printed: without user, password and query."""
+    parts = urlsplit(uri)
+    if not parts.scheme or not parts.netloc:
+        return uri
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def show_config(config: StreamerConfig) -> str:
+    """The whole configuration as YAML, defaults filled in, secrets masked."""
+    data = config.model_dump(mode="json")
+    for stream in data["streams"]:
+        stream["uri"] = redact(stream["uri"])
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def config_hash(config: StreamerConfig) -> str:
+    """What of the configuration decides the results of a recorded analysis, as 12 hex digits."""
+    deciding = config.model_dump(mode="json", include={"detect", "track", "crop", "schedule", "aggregate"})
+    deciding["detect"].pop("weights")  # the weights' own hash stands for them, whatever their path
+    deciding["batch"] = config.dispatch.batch
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema of the configuration file."""
+    return StreamerConfig.model_json_schema()

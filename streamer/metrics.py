@@ -1,0 +1,63 @@
+"""Every counter and histogram, named with its unit. Labels come from bounded sets: never a track, a person or an address."""
+
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
+
+from streamer.errors import ConfigError
+
+PREFIX = "faceanalytics_"
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+build_info = Info(PREFIX + "build", "Version of the running program.")
+stream_state = Gauge(PREFIX + "stream_state", "1 for the state the stream is in.", ["stream", "state"])
+stream_connects = Counter(PREFIX + "stream_connects_total", "Successful connections.", ["stream"])
+stream_stalls = Counter(PREFIX + "stream_stalls_total", "Times a connected stream gave no picture in time.", ["stream"])
+frames_decoded = Counter(PREFIX + "frames_decoded_total", "Frames decoded.", ["stream"])
+frames_dropped = Counter(PREFIX + "frames_dropped_total", "Frames decoded but not analysed.", ["stream", "reason"])
+frame_age_seconds = Histogram(
+    PREFIX + "frame_age_seconds", "Arrival of a frame to the start of its detection.", ["stream"], buckets=_LATENCY_S
+)
+detections = Counter(PREFIX + "detections_total", "Faces detected.", ["stream"])
+tracks_active = Gauge(PREFIX + "tracks_active", "Confirmed or lost tracks that have not ended.", ["stream"])
+tracks_ended = Counter(PREFIX + "tracks_ended_total", "Confirmed tracks that ended.", ["stream", "reason"])
+face_inference_requests = Counter(PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"])
+face_inference_skipped = Counter(
+    PREFIX + "face_inference_skipped_total", "Faces wanted but not analysed.", ["stream", "reason"]
+)
+face_batch_size = Histogram(
+    PREFIX + "face_batch_size", "Crops per batch sent to a worker.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+inference_seconds = Histogram(
+    PREFIX + "inference_seconds", "Time of one call of a model.", ["stage"], buckets=_LATENCY_S
+)
+dispatch_queue_depth = Gauge(PREFIX + "dispatch_queue_depth", "Crops waiting for a worker.")
+crops_lost = Counter(PREFIX + "crops_lost_total", "Crops given up after they were handed to dispatch.", ["reason"])
+malformed_messages = Counter(PREFIX + "malformed_messages_total", "Messages of workers that could not be understood.")
+workers_alive = Gauge(PREFIX + "workers_alive", "Workers that answer.")
+result_latency_seconds = Histogram(
+    PREFIX + "result_latency_seconds", "Arrival of a frame to the publication of its analysis.", buckets=_LATENCY_S
+)
+clock_offset_seconds = Gauge(
+    PREFIX + "clock_offset_seconds", "Arrival minus the camera's own clock: its delay plus its error.", ["stream"]
+)
+subscribers = Gauge(PREFIX + "subscribers", "Programs that watch tracks.")
+subscriber_dropped = Counter(PREFIX + "subscriber_dropped_total", "Subscribers disconnected because they did not read.")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` as its parts. Raises ConfigError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise ConfigError(f"{address!r} is no address of the form host:port")
+    return host.strip("[]"), int(port)
+
+
+def serve_metrics(address: str) -> WSGIServer:
+    """Start the endpoint in a thread of its own; the caller shuts it down. Raises ConfigError if it cannot listen."""
+    host, port = split_address(address)
+    try:
+        server, _ = start_http_server(port, addr=host)
+    except OSError as error:
+        raise ConfigError(f"metrics.listen: cannot listen on {address}: {error}") from error
+    return server

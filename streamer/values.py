@@ -1,0 +1,305 @@
+"""The values that travel between the stages.
+
+Two clocks, never mixed: `media_time` is the source's own clock in seconds since its start, the only
+clock of tracking and aggregation; `received` is `time.monotonic()` in seconds, for latency only.
+Arrays are not written to after birth.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+CROP_SIZE = 112  # px, width and height of an aligned crop
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as seen in the image
+
+
+def _check_shape(name: str, array: NDArray[np.generic], expected: tuple[int | None, ...]) -> None:
+    fits = len(array.shape) == len(expected) and all(
+        want is None or have == want for have, want in zip(array.shape, expected, strict=True)
+    )
+    if not fits:
+        wanted = tuple("n" if size is None else size for size in expected)
+        raise ValueError(f"{name} has shape {array.shape}, expected {wanted}")
+
+
+class ClockSource(enum.Enum):
+    """Where `captured_at` comes from."""
+
+    RTCP_NTP = "RTCP_NTP"  # the camera's own wall clock, from its RTCP sender reports
+    ARRIVAL = "ARRIVAL"  # this machine's clock when the frame arrived
+    FILE_PTS = "FILE_PTS"  # a file: there is no wall clock, only media time
+
+
+class TrackState(enum.Enum):
+    TENTATIVE = "TENTATIVE"
+    CONFIRMED = "CONFIRMED"
+    LOST = "LOST"
+    ENDED = "ENDED"
+
+
+class EndReason(enum.Enum):
+    TIMEOUT = "TIMEOUT"
+    LEFT_FRAME = "LEFT_FRAME"
+    MERGED = "MERGED"
+    SOURCE_REMOVED = "SOURCE_REMOVED"
+    SOURCE_LOST = "SOURCE_LOST"
+    SHUTDOWN = "SHUTDOWN"
+    END_OF_FILE = "END_OF_FILE"
+
+
+class Reason(enum.Enum):
+    """Why a face was not analysed, or why its crop is poor."""
+
+    SMALL_BOUNDING_BOX = "SMALL_BOUNDING_BOX"
+    LOW_SHARPNESS = "LOW_SHARPNESS"
+    LOW_BRIGHTNESS = "LOW_BRIGHTNESS"
+    EXTREME_POSE = "EXTREME_POSE"
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+
+
+class SourceState(enum.Enum):
+    NOT_STARTED = "NOT_STARTED"
+    CONNECTING = "CONNECTING"
+    RUNNING = "RUNNING"
+    RECONNECTING = "RECONNECTING"
+    PAUSED = "PAUSED"
+    ENDED = "ENDED"
+    ERROR = "ERROR"
+
+
+class SourceErrorCode(enum.Enum):
+    AUTH_FAILED = "AUTH_FAILED"
+    NOT_FOUND = "NOT_FOUND"
+    TLS_CERTIFICATE = "TLS_CERTIFICATE"
+    TLS_HANDSHAKE = "TLS_HANDSHAKE"
+    TIMEOUT = "TIMEOUT"
+    CODEC_UNSUPPORTED = "CODEC_UNSUPPORTED"
+    CONNECTION_FAILED = "CONNECTION_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a camera is doing; replaced whole at each change, so any thread may read it."""
+
+    state: SourceState
+    error: SourceErrorCode | None = None
+    message: str = ""  # for people, without credentials
+    epoch: int = 0  # counts successful connections of this process; grows at each reconnect
+    connects: int = 0  # successful connections since the start
+    frames_decoded: int = 0
+    width: int = 0  # px
+    height: int = 0  # px
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    camera: str
+    epoch: int  # grows at each reconnect; media_time is comparable within one epoch only
+    media_time: float  # s since the first frame of this epoch
+    captured_at: datetime | None  # UTC; None for files
+    clock_source: ClockSource
+    received: float  # s, time.monotonic()
+    pixels: Bytes  # (h, w, 3) BGR
+
+    def __post_init__(self) -> None:
+        _check_shape("pixels", self.pixels, (None, None, 3))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnd:
+    """A camera has no more frames in this epoch: its tracks end with `reason`."""
+
+    camera: str
+    epoch: int
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """The faces of one frame, as columns."""
+
+    boxes: Floats  # (n, 4) x1 y1 x2 y2, frame pixels
+    scores: Floats  # (n,) 0..1
+    landmarks: Floats  # (n, 5, 2) x y, frame pixels, in the order of LANDMARK_NAMES
+
+    def __post_init__(self) -> None:
+        _check_shape("boxes", self.boxes, (None, 4))
+        _check_shape("scores", self.scores, (len(self.boxes),))
+        _check_shape("landmarks", self.landmarks, (len(self.boxes), 5, 2))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def none(cls) -> "Detections":
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TrackKey:
+    """Which track: `id` is unique over cameras and restarts; `number` is small, for overlays and MOT files."""
+
+    id: str  # opaque, sorts by birth
+    camera: str
+    number: int  # from 1, per camera
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One followed face at one frame."""
+
+    key: TrackKey
+    state: TrackState
+    box: Floats  # (4,) x1 y1 x2 y2, frame pixels, smoothed by the filter
+    score: float  # 0..1, of the last detection
+    detection: int | None  # row in this frame's Detections; None: not seen now, the box is predicted
+    first_seen: float  # s, media time
+    last_seen: float  # s, media time of the last detection
+
+    def __post_init__(self) -> None:
+        _check_shape("box", self.box, (4,))
+
+
+@dataclass(frozen=True, slots=True)
+class TrackEnd:
+    key: TrackKey
+    reason: EndReason
+    time: float  # s, media time
+    confirmed: bool  # False: it was never published
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a face can be analysed."""
+
+    value: float  # 0..1
+    reasons: tuple[Reason, ...] = ()  # what lowers it below its floor; empty: good enough
+    eye_distance: float = 0.0  # px in the frame
+    yaw: float = 0.0  # degrees, relative to the viewing ray
+    pitch: float = 0.0  # degrees
+    sharpness: float = 0.0  # variance of the Laplacian over contrast, see crop.py
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceCrop:
+    key: TrackKey
+    media_time: float  # s
+    received: float  # s, monotonic, of its frame
+    score: float  # 0..1, detector
+    quality: Quality
+    pixels: Bytes  # (112, 112, 3) RGB, aligned to the ArcFace template
+
+    def __post_init__(self) -> None:
+        _check_shape("pixels", self.pixels, (CROP_SIZE, CROP_SIZE, 3))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What one frame (or the end of a source) gave."""
+
+    camera: str
+    epoch: int
+    media_time: float  # s
+    captured_at: datetime | None
+    clock_source: ClockSource
+    received: float  # s, monotonic
+    frame_size: tuple[int, int]  # width, height px
+    detections: Detections
+    tracks: tuple[Track, ...]
+    crops: tuple[FaceCrop, ...] = ()  # those to be analysed
+    skipped: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)  # track id -> why its face was not sent
+    ended: tuple[TrackEnd, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceAnalysis:
+    """SwinFace's answer to one crop."""
+
+    age: float  # years
+    expression: Floats  # (7,) softmax, order of the proto's Expression
+    attributes: Floats  # (40,) softmax of "present", order of the proto's Attribute
+    embedding: Floats  # (512,) unit length
+    embedding_norm: float  # length before normalising: it grows with how recognisable the face is
+    model_id: str
+
+    def __post_init__(self) -> None:
+        _check_shape("expression", self.expression, (7,))
+        _check_shape("attributes", self.attributes, (40,))
+        _check_shape("embedding", self.embedding, (512,))
+
+
+@dataclass(frozen=True, slots=True)
+class AgeEstimate:
+    years: float
+    spread: float  # years, standard deviation of the readings, weighted by quality
+    samples: int
+    best_quality: float  # 0..1
+    last_inferred: float  # s, media time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpressionEstimate:
+    current: int  # index into the 7 expressions: what the face appears to show now
+    current_since: float  # s, media time
+    distribution: Floats  # (7,) share of the analysed time, sums to 1
+    samples: int
+    best_quality: float
+    last_inferred: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttributeEstimate:
+    scores: Floats  # (40,) mean softmax of "present", not calibrated
+    samples: int
+    best_quality: float
+    last_inferred: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentityEstimate:
+    template: Floats  # (512,) unit length
+    samples: int
+    best_quality: float
+    last_inferred: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackSummary:
+    """Everything known of one track at one moment."""
+
+    key: TrackKey
+    epoch: int
+    state: TrackState
+    first_seen: float  # s, media time
+    last_seen: float  # s, media time
+    first_captured_at: datetime | None
+    last_captured_at: datetime | None
+    clock_source: ClockSource
+    box: Floats  # (4,) x1 y1 x2 y2 frame pixels
+    landmarks: Floats | None  # (5, 2) of the last detection
+    frame_size: tuple[int, int]  # width, height px
+    score: float  # 0..1, detector
+    quality: float  # 0..1, best crop so far
+    reasons: tuple[Reason, ...]  # why the face has not been analysed (yet); empty once it has
+    age: AgeEstimate | None
+    expression: ExpressionEstimate | None
+    attributes: AttributeEstimate | None
+    identity: IdentityEstimate | None
+    samples: int  # analyses that went in
+    model_id: str  # empty before the first analysis
+    revision: int  # grows with each change; the last one is final
+    final: bool
+    end_reason: EndReason | None
+    received: float  # s, monotonic: when the newest frame that went in arrived

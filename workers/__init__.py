@@ -1,0 +1,1 @@
+"""The workers: processes that run SwinFace on aligned crops."""

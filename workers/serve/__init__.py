@@ -1,0 +1,1 @@
+"""The worker process: take a batch, analyse it, answer."""

@@ -1,0 +1,1 @@
+"""SwinFace: the network, its labels and its checkpoints."""
