@@ -10,7 +10,6 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -45,6 +44,8 @@ class Stream(Section):
     """File that holds the uri, for addresses with a password."""
     transport: Literal["tcp", "udp"] = "tcp"
     """RTSP transport. UDP loses pictures when the network drops packets."""
+    tls_ca_file: str | None = None
+    """rtsps only: PEM file of the certificates that the camera's must be signed by; none: any certificate will do."""
     connect_timeout_s: Seconds = 5.0
     """Longest wait for a connection."""
     first_frame_timeout_s: Seconds = 10.0
@@ -77,7 +78,7 @@ class Stream(Section):
 
 class Detect(Section):
     weights: str | None = None
-    """Face detector with five keypoints: an ultralytics pose model (.pt or .onnx) with one class, or YOLOv8-lite face (.onnx)."""
+    """Face detector with five keypoints: ultralytics pose model of one class (.pt, .onnx) or YOLOv8-lite face."""
     device: str = "cpu"
     """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
     input_size: Annotated[int, Field(ge=64, multiple_of=32)] = 640
@@ -116,12 +117,12 @@ class Crop(Section):
     """Detector score under which a face is not analysed (LOW_CONFIDENCE)."""
     min_eye_distance_px: Pixels = 10.0
     """Distance of the eyes in the frame under which a face is not analysed (SMALL_BOUNDING_BOX)."""
-    max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = 60.0
+    max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = 50.0
     """Head turned further to the side is not analysed (EXTREME_POSE)."""
-    max_pitch_deg: Annotated[float, Field(gt=0, le=90)] = 40.0
+    max_pitch_deg: Annotated[float, Field(gt=0, le=90)] = 30.0
     """Head tilted further up or down is not analysed (EXTREME_POSE)."""
-    min_sharpness: Annotated[float, Field(ge=0)] = 0.02
-    """Contrast-normalised variance of the Laplacian under which a crop is not analysed (LOW_SHARPNESS)."""
+    min_sharpness: Annotated[float, Field(ge=0)] = 0.005
+    """Contrast-normalised variance of the Laplacian under which a crop is not analysed (LOW_SHARPNESS), see crop.py."""
     min_brightness: Annotated[float, Field(ge=0, le=255)] = 25.0
     """Mean grey value under which a crop is not analysed (LOW_BRIGHTNESS)."""
 
@@ -140,6 +141,8 @@ class Dispatch(Section):
     """Largest batch; a worker may ask for less."""
     answer_within_s: Seconds = 30.0
     """A batch unanswered for so long is lost."""
+    max_wait_s: Seconds = 5.0
+    """Live: a crop that no worker took for so long is given up."""
     worker_silent_s: Seconds = 3.0
     """A worker that says nothing for so long has gone; workers say something every second."""
     retries: Annotated[int, Field(ge=0)] = 2
@@ -187,6 +190,12 @@ class StreamerConfig(Section):
     """After a signal to stop, everything under way gets so long to finish."""
 
     @model_validator(mode="after")
+    def _a_batch_fits(self) -> "StreamerConfig":
+        if self.dispatch.max_waiting < self.dispatch.batch:
+            raise ValueError("dispatch: max_waiting must be at least batch")
+        return self
+
+    @model_validator(mode="after")
     def _unique_ids(self) -> "StreamerConfig":
         ids = [stream.id for stream in self.streams]
         twice = sorted({name for name in ids if ids.count(name) > 1})
@@ -208,7 +217,9 @@ def load_config(path: Path | None) -> StreamerConfig:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected sections such as `streams:` and `detect:` at the top, found {type(data).__name__}")
+        raise ConfigError(
+            f"{path}: expected sections such as `streams:` and `detect:` at the top, found {type(data).__name__}"
+        )
     return parse_config(_expand(data or {}, str(path)), str(path))
 
 
@@ -250,10 +261,11 @@ def _expand(value: Any, origin: str) -> Any:
 
 def redact(uri: str) -> str:
     """An address as it may be printed: without user, password and query."""
-    parts = urlsplit(uri)
-    if not parts.scheme or not parts.netloc:
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme == "file":
         return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    rest = rest.rpartition("@")[2]  # the last @: a password may hold / ? or # as well
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
 def show_config(config: StreamerConfig) -> str:

@@ -10,40 +10,36 @@ Item = Frame | SourceEnd
 
 
 class Newest:
-    """Live: a frame that nobody took yet is replaced by the next one of its camera. The end of a source is never dropped."""
+    """Live: a frame that nobody took yet is replaced by the next one of its camera; ends of sources are all kept."""
 
     def __init__(self, dropped: Callable[[Frame], None]) -> None:
         self._dropped = dropped
-        self._items: dict[str, deque[Item]] = {}  # per camera, in order; two frames are never neighbours
+        self._items: dict[str, list[Item]] = {}  # per camera, in order; at most one of them is a frame
         self._changed = threading.Condition()
         self._closed = False
 
     def put(self, item: Item) -> bool:
         """Never waits. False: closed, the reader should return."""
+        replaced: list[Frame] = []
         with self._changed:
             if self._closed:
                 return False
-            items = self._items.setdefault(item.camera, deque())
-            replaced = items.pop() if isinstance(item, Frame) and items and isinstance(items[-1], Frame) else None
+            items = self._items.setdefault(item.camera, [])
+            if isinstance(item, Frame):
+                replaced = [old for old in items if isinstance(old, Frame)]
+                items[:] = [old for old in items if isinstance(old, SourceEnd)]
             items.append(item)
             self._changed.notify()
-        if isinstance(replaced, Frame):
-            self._dropped(replaced)
+        for frame in replaced:
+            self._dropped(frame)
         return True
 
     def take(self, timeout_s: float) -> list[Item] | None:
-        """What is there: at most one frame per camera. Empty after `timeout_s` without anything; None: closed and empty."""
+        """What is there, at most one frame per camera; [] if nothing came in `timeout_s`; None: closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._items.values()), timeout_s)
-            taken: list[Item] = []
-            for camera in list(self._items):
-                items = self._items[camera]
-                while items:
-                    taken.append(items.popleft())
-                    if isinstance(taken[-1], Frame):
-                        break
-                if not items:
-                    del self._items[camera]
+            self._changed.wait_for(lambda: self._closed or bool(self._items), timeout_s)
+            taken = [item for items in self._items.values() for item in items]
+            self._items.clear()
             return None if self._closed and not taken else taken
 
     def close(self) -> None:
@@ -73,7 +69,7 @@ class Waiting:
             return True
 
     def take(self, timeout_s: float) -> list[Item] | None:
-        """The next item. Empty after `timeout_s` without one; None: closed and empty."""
+        """The next item; [] if none came in `timeout_s`; None: closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._items), timeout_s)
             if not self._items:

@@ -1,9 +1,10 @@
-"""A thread that behaves like a task: it can be awaited, its failure is the task's failure, cancelling asks it to stop."""
+"""A thread that behaves like a task: awaited, its failure is the task's failure, cancelling asks it to stop."""
 
 import asyncio
+import concurrent.futures
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 JOIN_S = 5.0  # a cancelled thread gets so long to return
@@ -27,6 +28,9 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
         error: BaseException | None = None
         try:
             result = function()
+        except StopIteration as caught:  # a future refuses it, and the awaiting task would wait for ever
+            error = RuntimeError("StopIteration in a thread")
+            error.__cause__ = caught
         except BaseException as caught:  # the border of the thread: the awaiting task gets it
             error = caught
         try:
@@ -44,3 +48,32 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
         if done.done() and not done.cancelled():
             done.exception()  # seen, the cancellation goes first
         raise
+
+
+class Delivery(Generic[T]):
+    """Called from one thread: hands a value to `accept` on the loop and waits until it is taken in."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, accept: Callable[[T], Awaitable[None]]) -> None:
+        self._loop = loop
+        self._accept = accept
+        self._lock = threading.Lock()
+        self._under_way: concurrent.futures.Future[None] | None = None
+        self._closed = False
+
+    def __call__(self, value: T) -> None:
+        """Raises what `accept` raises, and CancelledError (concurrent.futures) once closed."""
+        with self._lock:
+            if self._closed:
+                raise concurrent.futures.CancelledError
+            self._under_way = asyncio.run_coroutine_threadsafe(self._take_in(value), self._loop)
+        self._under_way.result()
+
+    def close(self) -> None:
+        """Give up what is under way; later calls fail."""
+        with self._lock:
+            self._closed = True
+            if self._under_way is not None:
+                self._under_way.cancel()
+
+    async def _take_in(self, value: T) -> None:
+        await self._accept(value)

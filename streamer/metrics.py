@@ -1,6 +1,9 @@
-"""Every counter and histogram, named with its unit. Labels come from bounded sets: never a track, a person or an address."""
+"""Every counter and histogram, named with its unit.
 
-from wsgiref.simple_server import WSGIServer
+Labels come from bounded sets: never a track, a person or an address.
+"""
+
+from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
 
@@ -53,11 +56,17 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def serve_metrics(address: str) -> WSGIServer:
-    """Start the endpoint in a thread of its own; the caller shuts it down. Raises ConfigError if it cannot listen."""
+def serve_metrics(address: str) -> Callable[[], None]:
+    """Start the endpoint in a thread of its own; the result stops it. Raises ConfigError if it cannot listen."""
     host, port = split_address(address)
     try:
-        server, _ = start_http_server(port, addr=host)
+        server, thread = start_http_server(port, addr=host)
     except OSError as error:
         raise ConfigError(f"metrics.listen: cannot listen on {address}: {error}") from error
-    return server
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop

@@ -287,7 +287,7 @@ class TrackSummary:
     first_captured_at: datetime | None
     last_captured_at: datetime | None
     clock_source: ClockSource
-    box: Floats  # (4,) x1 y1 x2 y2 frame pixels
+    box: Floats  # (4,) x1 y1 x2 y2 frame pixels, of the last detection, smoothed by the filter
     landmarks: Floats | None  # (5, 2) of the last detection
     frame_size: tuple[int, int]  # width, height px
     score: float  # 0..1, detector
@@ -299,7 +299,7 @@ class TrackSummary:
     identity: IdentityEstimate | None
     samples: int  # analyses that went in
     model_id: str  # empty before the first analysis
-    revision: int  # grows with each change; the last one is final
+    revision: int  # grows with each change of state and each analysis; the last one is final
     final: bool
     end_reason: EndReason | None
-    received: float  # s, monotonic: when the newest frame that went in arrived
+    received: float  # s, monotonic: when the frame behind this summary arrived

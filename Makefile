@@ -1,0 +1,42 @@
+# Everything a newcomer types. `make demo` and `make test` create the environment by themselves.
+.PHONY: demo test check protos bench clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# developers of the project have a test detector beside it; users name their own
+export FACEANALYTICS_DETECTOR ?= $(wildcard ../shared/data/weights/yolov8-lite-t-face.onnx)
+
+demo: $(READY)
+	$(BIN)/streamer demo --config configs/demo.yaml --out demo-output
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	for file in configs/demo.yaml configs/live.yaml configs/recorded.yaml; do \
+		CAMERA_USER=user CAMERA_PASSWORD=password $(BIN)/streamer config check $$file || exit 1; done
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+protos: $(READY)
+	$(BIN)/python protos/build.py
+
+clean:
+	rm -rf $(VENV) build dist demo-output bench-output *.egg-info
+	find protos \( -name '*_pb2*.py' -o -name '*_pb2*.pyi' \) -delete
+
+# uv installs everything in about half a minute; constraints.txt holds the versions that were tested together
+$(READY): pyproject.toml constraints.txt protos/build.py $(wildcard protos/faceanalytics/v1/*.proto protos/faceanalytics/internal/v1/*.proto)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraint constraints.txt --build-constraint constraints.txt --editable '.[worker,dev]'
+	touch $@

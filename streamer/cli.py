@@ -1,0 +1,140 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeAlias
+
+EPILOG = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
+4 model or device not usable, 5 partial result, 130/143 after a signal (outputs are finalised)"""
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    from streamer.commands import run
+
+    return run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="streamer",
+        description="Live face analytics on video: cameras or files in, followed and described faces out.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_serve, _analyze, _watch, _health, _detect, _track, _annotate, _config, _demo):
+        add(commands)
+    return parser
+
+
+def _serve(commands: Commands) -> None:
+    parser = commands.add_parser("serve", help="follow cameras and publish over gRPC until a signal")
+    _config_option(parser)
+    _detector_option(parser)
+    parser.add_argument(
+        "--stream",
+        action="append",
+        default=[],
+        metavar="ID=URI",
+        help="a camera in addition to the configuration's, such as door=rtsp://10.0.0.5/main; may be repeated",
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="gRPC address (default: publish.listen)")
+    parser.add_argument("--bind", metavar="ENDPOINT", help="for workers, ipc:// or tcp:// (default: dispatch.bind)")
+
+
+def _analyze(commands: Commands) -> None:
+    parser = commands.add_parser("analyze", help="analyse recorded videos into files")
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="any file FFmpeg opens")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for the results; several videos: one folder each in it",
+    )
+    _config_option(parser)
+    _detector_option(parser)
+    workers = parser.add_mutually_exclusive_group(required=True)
+    workers.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="SwinFace weights for a worker of its own; `untrained` tests the plumbing",
+    )
+    workers.add_argument(
+        "--external-workers", action="store_true", help="start none; workers connect to dispatch.bind by themselves"
+    )
+    parser.add_argument("--device", default="cpu", help="of the worker: cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
+
+
+def _watch(commands: Commands) -> None:
+    parser = commands.add_parser("watch", help="show the tracks of a running streamer")
+    parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("--stream", action="append", default=[], metavar="ID", help="only this stream; may be repeated")
+    parser.add_argument("--json", action="store_true", help="one JSON object per event instead of a table")
+    parser.add_argument("--once", action="store_true", help="do not connect again when the server goes away")
+
+
+def _health(commands: Commands) -> None:
+    parser = commands.add_parser("health", help="exit 0 if a streamer serves and has a worker, else 1")
+    parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS", help="default: %(default)s")
+
+
+def _detect(commands: Commands) -> None:
+    parser = commands.add_parser("detect", help="detect faces in pictures or videos, one JSON line per picture")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="also write pictures with boxes and landmarks")
+    _config_option(parser)
+    _detector_option(parser)
+
+
+def _track(commands: Commands) -> None:
+    parser = commands.add_parser("track", help="run the tracker alone on detections in MOT format")
+    parser.add_argument(
+        "detections", type=Path, metavar="DET.txt", help="lines of frame,id,left,top,width,height,score; frames from 1"
+    )
+    parser.add_argument("--fps", type=float, required=True, help="frames per second of the numbering")
+    parser.add_argument("--out", type=Path, required=True, metavar="MOT.txt")
+    _config_option(parser)
+
+
+def _annotate(commands: Commands) -> None:
+    parser = commands.add_parser("annotate", help="draw the results of `analyze` into a copy of the video")
+    parser.add_argument("video", type=Path, metavar="VIDEO")
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder that `analyze` wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="MP4")
+
+
+def _config(commands: Commands) -> None:
+    parser = commands.add_parser("config", help="check or show a configuration, or print its JSON Schema")
+    parser.add_argument("action", choices=("check", "show", "schema"))
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: all defaults")
+
+
+def _demo(commands: Commands) -> None:
+    parser = commands.add_parser("demo", help="a clip with real faces through all stages, live and recorded")
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--weights", default="untrained", metavar="FILE", help="SwinFace (default: %(default)s)")
+    _config_option(parser)
+    _detector_option(parser)
+
+
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML, see configs/ (default: all defaults)")
+
+
+def _detector_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detector",
+        metavar="FILE",
+        help="face detector weights (default: detect.weights, then $FACEANALYTICS_DETECTOR, then the user's cache)",
+    )

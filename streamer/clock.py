@@ -1,0 +1,92 @@
+"""The clocks of one source, pure: media time from its timestamps, its wall clock, and which pictures are too many."""
+
+from fractions import Fraction
+
+RESTART_S = 1.0  # timestamps that step back further than this began anew, they are not merely out of order
+AGREE_S = 0.001  # two packets of one sender report agree so closely on the camera's clock
+JUMP_S = 1.0  # a camera's clock that jumps further than this is not believed at once
+JUMP_PATIENCE_S = 10.0  # but after so long
+MAX_OFF_S = 86_400.0  # a camera's clock further than this from ours was never set
+YEAR_2020 = 1_577_836_800.0  # s, Unix time
+
+
+class MediaClock:
+    """Timestamps of one video stream -> media time: seconds since its first picture, strictly increasing."""
+
+    def __init__(self, time_base: Fraction, step: float) -> None:
+        """`time_base`: seconds per unit of a timestamp; `step`: s, usual distance of two pictures."""
+        self.estimated = 0  # pictures without timestamp, placed one step after the one before
+        self.restarts = 0  # times the timestamps began anew
+        self._time_base = time_base
+        self._step = step
+        self._origin: tuple[int, float] | None = None  # a timestamp and its media time
+        self._last: float | None = None
+
+    def time_of(self, pts: int | None) -> float | None:
+        """Media time of the next picture in s; None: not after the one before, so the picture must be dropped."""
+        if pts is None:
+            self.estimated += 1
+            time = self._next()
+        else:
+            time = self._place(pts)
+        if self._last is not None and time <= self._last:
+            return None
+        self._last = time
+        return time
+
+    def _place(self, pts: int) -> float:
+        if self._origin is None:
+            self._origin = pts, self._next()
+        time = self._since_origin(pts)
+        if self._last is not None and time < self._last - RESTART_S:
+            self.restarts += 1
+            self._origin = pts, self._next()
+        return self._since_origin(pts)
+
+    def _since_origin(self, pts: int) -> float:
+        assert self._origin is not None
+        return self._origin[1] + float((pts - self._origin[0]) * self._time_base)
+
+    def _next(self) -> float:
+        return 0.0 if self._last is None else self._last + self._step
+
+
+class CameraClock:
+    """The camera's own wall clock, from what its sender reports say of single packets."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None  # s, Unix time at stream time 0
+        self._candidate: tuple[float, float] | None = None  # offset, stream time since which it is reported
+
+    def report(self, stream_time: float, utc: float, host_utc: float) -> None:
+        """A packet of `stream_time` (s) was captured at `utc` (s, Unix time) by the camera's clock."""
+        if utc < YEAR_2020 or abs(utc - host_utc) > MAX_OFF_S:
+            return
+        offset = utc - stream_time
+        # around the first report FFmpeg's parser gives a packet the side data of its neighbour: one frame off
+        if self._candidate is None or abs(offset - self._candidate[0]) > AGREE_S:
+            self._candidate = offset, stream_time
+            return
+        jumps = self._offset is not None and abs(offset - self._offset) > JUMP_S
+        if stream_time - self._candidate[1] >= (JUMP_PATIENCE_S if jumps else 0.0):
+            self._offset = offset
+
+    def utc(self, stream_time: float) -> float | None:
+        """Unix time in s; None: the camera has not told (plausibly) yet."""
+        return None if self._offset is None else self._offset + stream_time
+
+
+class Thinning:
+    """Chooses pictures evenly so that there are at most `max_fps` per second of media time."""
+
+    def __init__(self, max_fps: float | None) -> None:
+        self._period = 1 / max_fps if max_fps else 0.0
+        self._due = 0.0
+
+    def takes(self, media_time: float) -> bool:
+        """True: this picture is used. Call once per picture, in order."""
+        early = self._period / 4  # timestamps jitter
+        if media_time < self._due - early:
+            return False
+        self._due = max(self._due, media_time - early) + self._period
+        return True

@@ -1,0 +1,230 @@
+"""What each command of the command line does: settings put together, signals, exit codes."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from streamer.config import StreamerConfig, config_schema, load_config, parse_config, show_config
+from streamer.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
+
+if TYPE_CHECKING:
+    from streamer.recorded import Result
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; trouble the user can mend becomes one message and an exit code."""
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "serve": _serve,
+        "analyze": _analyze,
+        "watch": _watch,
+        "health": _health,
+        "detect": _detect,
+        "track": _track,
+        "annotate": _annotate,
+        "config": _config,
+        "demo": _demo,
+    }
+    try:
+        return commands[arguments.command](arguments)
+    except UserError as error:
+        return _complain(error)
+    except BaseExceptionGroup as group:
+        users, bugs = group.split(UserError)
+        if bugs is not None or users is None:
+            raise
+        return _complain(_first(users))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _complain(error: UserError) -> int:
+    print(f"streamer: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _first(group: BaseExceptionGroup[UserError]) -> UserError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, UserError)
+    return error
+
+
+def until_signal(main: Callable[[], Coroutine[Any, Any, T]], stop: Callable[[], None]) -> tuple[T, int]:
+    """Run `main` to its end; SIGINT and SIGTERM call `stop`, a second one ends the process at once.
+
+    Returns the result and the exit code of the signal, 0 without one.
+    """
+    received: list[int] = []
+
+    def on_signal(number: int) -> None:
+        received.append(number)
+        if len(received) > 1:
+            os._exit(128 + number)
+        stop()
+
+    async def with_signals() -> T:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
+        return await main()
+
+    result = asyncio.run(with_signals())
+    return result, 128 + received[0] if received else 0
+
+
+def _settings(arguments: argparse.Namespace) -> StreamerConfig:
+    """The configuration file with the command line's changes."""
+    config = load_config(arguments.config)
+    data = config.model_dump()
+    if getattr(arguments, "detector", None):
+        data["detect"]["weights"] = arguments.detector
+    if getattr(arguments, "listen", None):
+        data["publish"]["listen"] = arguments.listen
+    if getattr(arguments, "bind", None):
+        data["dispatch"]["bind"] = arguments.bind
+    for text in getattr(arguments, "stream", []):
+        name, equals, uri = text.partition("=")
+        if not equals:
+            raise ConfigError("--stream wants ID=URI, such as door=rtsp://10.0.0.5/main")
+        data["streams"] = (*data["streams"], {"id": name, "uri": uri})
+    return with_detector(parse_config(data, "command line"))
+
+
+def with_detector(config: StreamerConfig) -> StreamerConfig:
+    """Without detect.weights, those of the environment or the user's cache, if there are any."""
+    from streamer.detect import default_weights
+
+    found = None if config.detect.weights else default_weights()
+    if found is None:
+        return config
+    return config.model_copy(update={"detect": config.detect.model_copy(update={"weights": str(found)})})
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from streamer.app import Live
+
+    config = _settings(arguments)
+    live = Live(config)
+    _, code = until_signal(live.run, live.stop)
+    return code
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    from streamer.progress import Progress
+    from streamer.recorded import Analysis
+    from streamer.worker_process import WorkerOptions
+
+    config = _settings(arguments)
+    worker = None
+    if not arguments.external_workers:
+        worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
+    analysis = Analysis(config, worker)
+    with Progress() as progress:
+        videos = _folders(arguments.videos, arguments.out)
+        results, code = until_signal(lambda: analysis.run(videos, progress.update), analysis.stop)
+    for result in results:
+        if arguments.annotate and result.frames and not code:
+            from streamer.annotate import annotate
+
+            annotate(result.video, result.folder, result.folder / "annotated.mp4")
+        _report(result)
+    if code:
+        return code
+    if all(result.whole for result in results):
+        return 0
+    return PARTIAL_RESULT if any(result.frames for result in results) else InputError.exit_code
+
+
+def _folders(videos: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Where each video's results go: one video in `out` itself, several each in a folder of its name."""
+    if len(videos) == 1:
+        return [(videos[0], out)]
+    names = [video.stem for video in videos]
+    if len(set(names)) != len(names):
+        names = [video.name for video in videos]
+    if len(set(names)) != len(names):
+        raise ConfigError("several videos have the same name, so their results would overwrite each other")
+    return [(video, out / name) for video, name in zip(videos, names, strict=True)]
+
+
+def _report(result: "Result") -> None:
+    if not result.frames:
+        print(f"{result.video}: {result.problem}", file=sys.stderr)
+        return
+    print(f"{result.video}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
+    if result.problem:
+        print(f"{result.video}: not whole: {result.problem}", file=sys.stderr)
+    if result.lost_crops:
+        print(f"{result.video}: {result.lost_crops} crops were not answered", file=sys.stderr)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from streamer.watch import watch
+
+    return watch(arguments.address, arguments.stream, arguments.json, arguments.once)
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from streamer.watch import check_health
+
+    return check_health(arguments.address, arguments.timeout)
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    from streamer.still import detect_files
+
+    return detect_files(arguments.files, _settings(arguments), arguments.out, arguments.draw)
+
+
+def _track(arguments: argparse.Namespace) -> int:
+    from streamer.motfile import track_file
+
+    if not arguments.fps > 0:
+        raise ConfigError("--fps must be above 0")
+    frames = track_file(arguments.detections, arguments.fps, arguments.out, load_config(arguments.config).track)
+    print(f"{arguments.out}: {frames} lines")
+    return 0
+
+
+def _annotate(arguments: argparse.Namespace) -> int:
+    from streamer.annotate import annotate
+
+    frames = annotate(arguments.video, arguments.results, arguments.out)
+    print(f"{arguments.out}: {frames} frames")
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    if arguments.action == "schema":
+        print(json.dumps(config_schema(), indent=2))
+        return 0
+    config = load_config(arguments.file)
+    print(show_config(config) if arguments.action == "show" else "the configuration is valid", end="\n")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from streamer.demo import Demo
+
+    demo = Demo(_settings(arguments), arguments.weights, arguments.out)
+    result, code = until_signal(demo.run, demo.stop)
+    return code or result

@@ -1,0 +1,93 @@
+"""Opening a network source, and what its errors mean; no message holds an address with its password."""
+
+import errno
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+import av
+from av import error as av_errors
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from streamer.config import Stream, redact
+from streamer.values import SourceErrorCode
+
+ANALYSE_US = "100000"  # FFmpeg's default of seconds delays the opening and then delivers old pictures at once
+RTSPS_PORT = 322
+
+CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (
+    (av_errors.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED, "user or password refused"),
+    (av_errors.HTTPForbiddenError, SourceErrorCode.AUTH_FAILED, "access forbidden"),
+    (av_errors.HTTPNotFoundError, SourceErrorCode.NOT_FOUND, "no such stream there"),
+    (av_errors.ExitError, SourceErrorCode.TIMEOUT, "no answer in time"),
+    (av_errors.TimeoutError, SourceErrorCode.TIMEOUT, "no answer in time"),
+    (av_errors.ConnectionRefusedError, SourceErrorCode.CONNECTION_FAILED, "nobody listens there"),
+    (av_errors.InvalidDataError, SourceErrorCode.CONNECTION_FAILED, "the answer is no video stream"),
+    (av_errors.EOFError, SourceErrorCode.CONNECTION_FAILED, "the connection was closed"),
+    (av_errors.DecoderNotFoundError, SourceErrorCode.CODEC_UNSUPPORTED, "its codec is not supported"),
+)
+
+
+class SourceLost(Exception):
+    """The camera cannot be reached, or does not deliver any more."""
+
+    def __init__(self, code: SourceErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def connect(address: str, stream: Stream) -> InputContainer:
+    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`. Raises SourceLost."""
+    options = {"rtsp_transport": stream.transport, "allowed_media_types": "video", "analyzeduration": ANALYSE_US}
+    if stream.tls_ca_file is not None:
+        options |= {"tls_verify": "1", "ca_file": stream.tls_ca_file}
+    read_timeout = min(stream.first_frame_timeout_s, stream.stall_timeout_s)
+    try:
+        return av.open(
+            address, "r", options=options, timeout=(stream.connect_timeout_s, read_timeout), metadata_errors="replace"
+        )
+    except FFmpegError as error:
+        lost = explain(error, address) or _explain_io(address, stream)
+    raise lost  # not from the error: its text holds the password
+
+
+def explain(error: FFmpegError, address: str) -> SourceLost | None:
+    """What an error of FFmpeg says about the source; None if nothing."""
+    for kind, code, text in CAUSES:
+        if isinstance(error, kind):
+            return SourceLost(code, f"{redact(address)}: {text}")
+    if error.errno == errno.EIO:  # FFmpeg says no more than this about names and certificates
+        return None
+    return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: {error.strerror}")
+
+
+def _explain_io(address: str, stream: Stream) -> SourceLost:
+    """Find out what FFmpeg's "Input/output error" was: the name, the certificate, or the connection."""
+    where = redact(address)
+    try:
+        parts = urlsplit(address)
+        with socket.create_connection(
+            (parts.hostname or "", parts.port or RTSPS_PORT), stream.connect_timeout_s
+        ) as raw:
+            if parts.scheme == "rtsps":
+                _tls_context(stream.tls_ca_file).wrap_socket(raw, server_hostname=parts.hostname).close()
+    except socket.gaierror as error:
+        return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: unknown host ({error.strerror})")
+    except ssl.SSLCertVerificationError as error:
+        return SourceLost(SourceErrorCode.TLS_CERTIFICATE, f"{where}: certificate refused: {error.verify_message}")
+    except ssl.SSLError as error:
+        return SourceLost(SourceErrorCode.TLS_HANDSHAKE, f"{where}: no TLS connection: {error.reason}")
+    except OSError as error:
+        return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: {error.strerror or error}")
+    except ValueError:
+        return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: not an address")
+    return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: the connection broke off")
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

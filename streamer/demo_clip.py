@@ -1,0 +1,74 @@
+"""A short clip with real faces, made by panning and zooming over photographs that come inside installed packages."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from streamer.errors import InputError
+from streamer.values import Bytes
+
+WIDTH, HEIGHT, FPS = 1280, 720, 25
+SCENE_S = 4.0
+View = tuple[
+    float, float, float
+]  # centre x, centre y, width of the visible part; in widths and heights of the photograph
+# package, file in it, view at the start and at the end of the scene
+SCENES: tuple[tuple[str, str, View, View], ...] = (
+    ("skimage", "data/astronaut.png", (0.55, 0.40, 1.0), (0.45, 0.25, 0.70)),
+    ("ultralytics", "assets/zidane.jpg", (0.45, 0.50, 0.85), (0.60, 0.45, 0.70)),
+    ("ultralytics", "assets/bus.jpg", (0.45, 0.55, 1.0), (0.30, 0.50, 0.70)),
+)
+
+
+def make_clip(path: Path) -> None:
+    """Write the clip (H.264, 1280x720, 25 frames per second, 12 s). Raises InputError if a package is missing."""
+    partial = path.with_name(path.name + ".partial")
+    with av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index, pixels in enumerate(_frames()):
+            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            picture.pts, picture.time_base = index, Fraction(1, FPS)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    partial.replace(path)
+
+
+def _frames() -> Iterator[Bytes]:
+    count = round(SCENE_S * FPS)
+    for package, name, start, end in SCENES:
+        photograph = _photograph(package, name)
+        for step in range(count):
+            ease = 0.5 - 0.5 * np.cos(np.pi * step / (count - 1))
+            yield _view(photograph, tuple(a + ease * (b - a) for a, b in zip(start, end, strict=True)))
+
+
+def _photograph(package: str, name: str) -> Bytes:
+    spec = find_spec(package)
+    picture = None
+    if spec is not None and spec.submodule_search_locations:
+        picture = cv2.imread(str(Path(spec.submodule_search_locations[0]) / name))
+    if picture is None:
+        raise InputError(f"the demo needs {name} of the package {package}: install the project with its extra [demo]")
+    return np.asarray(picture, np.uint8)
+
+
+def _view(photograph: Bytes, view: tuple[float, ...]) -> Bytes:
+    """The visible part, scaled to the clip's size; outside the photograph it is black."""
+    height, width = photograph.shape[:2]
+    scale = WIDTH / (view[2] * width)
+    shift_x = _inside(WIDTH / 2 - scale * view[0] * width, WIDTH - scale * width)
+    shift_y = _inside(HEIGHT / 2 - scale * view[1] * height, HEIGHT - scale * height)
+    matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]])
+    flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.warpAffine(photograph, matrix, (WIDTH, HEIGHT), flags=flags), np.uint8)
+
+
+def _inside(shift: float, smallest: float) -> float:
+    """The shift that shows no border, if the photograph is large enough; else it is centred."""
+    return smallest / 2 if smallest > 0 else min(0.0, max(smallest, shift))

@@ -1,0 +1,441 @@
+"""Crops out to the workers, analyses back.
+
+Ledger knows what waits and what is out, without socket or clock; Dispatcher is the ROUTER socket around it.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import zmq
+import zmq.asyncio
+from google.protobuf.message import DecodeError
+
+from faceanalytics.internal.v1 import faces_pb2
+from streamer import metrics
+from streamer.config import Dispatch
+from streamer.errors import ConfigError
+from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
+
+PROTOCOL = 1
+TICK_S = 0.2  # how often deadlines are looked at
+MAX_MESSAGE_BYTES = 16 << 20  # an answer to 1024 crops is 2.5 MB
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Worker:
+    name: str
+    model_id: str
+    max_batch: int
+    heard: float  # s, monotonic
+    batch: int | None = None  # what it computes now
+    idle: bool = True  # it has said READY since its last batch
+
+
+@dataclass(slots=True)
+class Batch:
+    id: int
+    crops: dict[int, FaceCrop]  # by crop id, in the order they are sent
+    deadline: float = 0.0  # s, monotonic
+    tries: int = 0
+
+
+class Ledger:
+    """Which crops wait, which are out at which worker, and which ended tracks still have some.
+
+    Live, one crop per track waits (a newer one replaces it). Recorded, all wait, and batches are always the same:
+    full ones in the order of the crops, and a last one when `flush` is set, so that results do not depend on timing.
+    """
+
+    def __init__(self, config: Dispatch, live: bool) -> None:
+        self._config = config
+        self._live = live
+        self._ids = itertools.count(1)
+        self._waiting: OrderedDict[str | int, FaceCrop] = OrderedDict()  # live: by track id; recorded: by crop id
+        self._again: list[Batch] = []  # batches to be sent again as they are
+        self._out: dict[int, Batch] = {}
+        self.workers: dict[bytes, Worker] = {}
+        self._open: Counter[str] = Counter()  # crops per track that are not settled
+        self._ended: dict[str, TrackEnd] = {}  # ended tracks with open crops
+        self.flush = False
+
+    @property
+    def waiting(self) -> int:
+        """Crops no worker has."""
+        return len(self._waiting) + sum(len(batch.crops) for batch in self._again)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing waits and nothing is out."""
+        return not self._waiting and not self._again and not self._out
+
+    def offer(self, crop: FaceCrop) -> tuple[FaceCrop, str] | None:
+        """Take a crop in; what that pushed out, and why."""
+        self._open[crop.key.id] += 1
+        if not self._live:
+            self._waiting[next(self._ids)] = crop
+            return None
+        older = self._waiting.pop(crop.key.id, None)
+        self._waiting[crop.key.id] = crop
+        if older is not None:
+            return older, "superseded"
+        if self.waiting > self._config.max_waiting:
+            worst = min(self._waiting, key=lambda track: self._waiting[track].quality.value)
+            return self._waiting.pop(worst), "overload"
+        return None
+
+    def end(self, end: TrackEnd) -> TrackEnd | None:
+        """A track has ended; returned if nothing of it is open, else by the `settle` of its last crop."""
+        if self._open[end.key.id]:
+            self._ended[end.key.id] = end
+            return None
+        del self._open[end.key.id]
+        return end
+
+    def settle(self, crop: FaceCrop) -> TrackEnd | None:
+        """A crop was answered or given up; the end of its track if that was the last one."""
+        track = crop.key.id
+        self._open[track] -= 1
+        if self._open[track] > 0:
+            return None
+        del self._open[track]
+        return self._ended.pop(track, None)
+
+    def assign(self, now: float) -> list[tuple[bytes, Batch]]:
+        """Batches for the idle workers; each is out from here on."""
+        assigned = []
+        for address, worker in self.workers.items():
+            if not worker.idle:
+                continue
+            batch = self._next_batch(worker.max_batch)
+            if batch is None:
+                continue
+            worker.idle, worker.batch = False, batch.id
+            batch.tries += 1
+            batch.deadline = now + self._config.answer_within_s
+            self._out[batch.id] = batch
+            assigned.append((address, batch))
+        return assigned
+
+    def _next_batch(self, max_batch: int) -> Batch | None:
+        for index, batch in enumerate(self._again):
+            if len(batch.crops) <= max_batch:
+                return self._again.pop(index)
+        size = min(self._config.batch, max_batch) if self._live else self._config.batch
+        if not self._waiting or size > max_batch or (not self._live and not self.flush and len(self._waiting) < size):
+            return None
+        crops = [self._waiting.popitem(last=False)[1] for _ in range(min(size, len(self._waiting)))]
+        return Batch(next(self._ids), {next(self._ids): crop for crop in crops})
+
+    def answered(self, address: bytes, batch_id: int) -> Batch | None:
+        """The batch this worker was asked for, if it still is; it is out no more."""
+        worker = self.workers.get(address)
+        if worker is None or worker.batch != batch_id:
+            return None
+        worker.batch = None
+        return self._out.pop(batch_id, None)
+
+    def failed(self, batch: Batch, retry: bool) -> list[FaceCrop]:
+        """A batch came to nothing: it is sent again if that may help, else its crops are given up (returned)."""
+        if not retry or batch.tries > self._config.retries:
+            return list(batch.crops.values())
+        self._again.append(batch)
+        return []
+
+    def gone(self, address: bytes) -> Batch | None:
+        """Forget a worker; the batch it had, if any."""
+        worker = self.workers.pop(address, None)
+        return self._out.pop(worker.batch, None) if worker is not None and worker.batch is not None else None
+
+    def silent(self, now: float) -> list[bytes]:
+        """Workers that have said nothing for too long."""
+        return [a for a, worker in self.workers.items() if now - worker.heard > self._config.worker_silent_s]
+
+    def overdue(self, now: float) -> list[Batch]:
+        """Batches whose time is up; they are out no more."""
+        late = [batch for batch in self._out.values() if now > batch.deadline]
+        for batch in late:
+            del self._out[batch.id]
+        ids = {batch.id for batch in late}
+        for worker in self.workers.values():
+            if worker.batch in ids:
+                worker.batch = None  # it may still answer or say READY, but nothing is expected of it
+        return late
+
+    def stale(self, now: float) -> list[FaceCrop]:
+        """Live: crops that waited too long; they wait no more."""
+        if not self._live:
+            return []
+        old = [key for key, crop in self._waiting.items() if now - crop.received > self._config.max_wait_s]
+        return [self._waiting.pop(key) for key in old]
+
+    def give_up(self) -> list[FaceCrop]:
+        """Everything that is not settled."""
+        batches = [*self._again, *self._out.values()]
+        crops = [*self._waiting.values(), *(crop for batch in batches for crop in batch.crops.values())]
+        self._waiting.clear()
+        self._again.clear()
+        self._out.clear()
+        return crops
+
+
+class Dispatcher:
+    """The streamer's end of the wire.
+
+    `settled` gets each crop that was not replaced while it waited, with its analysis or None if it was given up;
+    `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive.
+    """
+
+    def __init__(
+        self,
+        config: Dispatch,
+        live: bool,
+        settled: Callable[[FaceCrop, FaceAnalysis | None], None],
+        finished: Callable[[TrackEnd], None],
+        workers_changed: Callable[[int], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._live = live
+        self._settled = settled
+        self._finished = finished
+        self._workers_changed = workers_changed
+        self._changed = asyncio.Condition()
+        self._complained: set[bytes] = set()  # workers whose malformed messages were logged
+        self.ledger = Ledger(config, live)
+        self.lost = 0  # crops given up
+        self._given_up = False
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        try:
+            self._socket.bind(config.bind)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(f"dispatch.bind: cannot listen on {config.bind}: {error}") from error
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def close(self) -> None:
+        """Close the socket; workers notice and wait for the next streamer."""
+        self._context.destroy(linger=0)
+
+    @property
+    def model_id(self) -> str | None:
+        """The weights of the workers, if one is there."""
+        return next((worker.model_id for worker in self.ledger.workers.values()), None)
+
+    async def run(self) -> None:
+        """Receive and keep time until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive())
+            group.create_task(self._keep_time())
+
+    async def offer(self, crop: FaceCrop) -> None:
+        """Hand a crop over. Recorded, this waits for room; live it never waits."""
+        metrics.face_inference_requests.labels(crop.key.camera).inc()
+        if not self._live:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._given_up or self.ledger.waiting < self._config.max_waiting)
+        pushed_out = self.ledger.offer(crop)
+        if pushed_out is not None:
+            older, reason = pushed_out
+            metrics.face_inference_skipped.labels(crop.key.camera, reason).inc()
+            self._close(older)
+        if self._given_up:
+            self.give_up()
+        await self._send()
+
+    def end(self, end: TrackEnd) -> None:
+        """A track has ended; `finished` is called now or with its last crop."""
+        if self.ledger.end(end) is not None:
+            self._finished(end)
+
+    async def wait_for_worker(self) -> str | None:
+        """Wait until a worker is there; its model. None: given up before."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._given_up or bool(self.ledger.workers))
+        return self.model_id
+
+    async def drain(self, timeout_s: float | None) -> int:
+        """Wait until every crop is settled; after `timeout_s` the rest is given up. How many that were."""
+        before = self.lost
+        self.ledger.flush = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send()
+                async with self._changed:
+                    await self._changed.wait_for(lambda: self.ledger.settled)
+        except TimeoutError:
+            self.give_up()
+        finally:
+            self.ledger.flush = False
+        return self.lost - before
+
+    def give_up(self) -> None:
+        """Every crop that is not settled is lost, and so is each one offered from now on."""
+        self._given_up = True
+        self._lose(self.ledger.give_up(), "shutdown")
+
+    async def _receive(self) -> None:
+        while True:
+            frames = await self._socket.recv_multipart()
+            try:
+                self._hear(frames, time.monotonic())
+            except (DecodeError, ValueError) as error:
+                self._complain(frames[0], error)
+            await self._send()
+            await self._notify()
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            for address in self.ledger.silent(now):
+                self._worker_gone(address, "says nothing any more")
+            for batch in self.ledger.overdue(now):
+                log.warning("batch of %d crops unanswered after %g s", len(batch.crops), self._config.answer_within_s)
+                self._lose(self.ledger.failed(batch, retry=not self._live), "timeout")
+            self._lose(self.ledger.stale(now), "stale")
+            await self._send()
+            await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _hear(self, frames: list[bytes], now: float) -> None:
+        """One message of a worker. Raises DecodeError or ValueError if it makes no sense."""
+        if len(frames) != 3:
+            raise ValueError(f"{len(frames) - 1} frames instead of 2")
+        address, kind, body = frames
+        worker = self.ledger.workers.get(address)
+        if worker is not None:
+            worker.heard = now
+        if kind == b"READY":
+            self._ready(address, faces_pb2.Ready.FromString(body), now)
+        elif kind == b"ANSWER":
+            self._answer(address, faces_pb2.Answer.FromString(body))
+        elif kind == b"BYE":
+            self._worker_gone(address, "says goodbye")
+        elif kind != b"BUSY":
+            raise ValueError(f"unknown kind {kind[:20]!r}")
+
+    def _ready(self, address: bytes, ready: faces_pb2.Ready, now: float) -> None:
+        if ready.protocol != PROTOCOL:
+            raise ValueError(
+                f"{ready.worker} speaks protocol {ready.protocol}, not {PROTOCOL}: install the same version"
+            )
+        if not self._live and ready.max_batch < self._config.batch:
+            raise ValueError(f"{ready.worker} takes at most {ready.max_batch} crops: dispatch.batch must not be larger")
+        if ready.max_batch < 1 or not ready.model_id:
+            raise ValueError("READY without max_batch or model_id")
+        worker = self.ledger.workers.get(address)
+        if worker is None:
+            worker = Worker(ready.worker, ready.model_id, ready.max_batch, now)
+            self.ledger.workers[address] = worker
+            self._complained.discard(address)
+            log.info("worker %s is there: model %s on %s", ready.worker, ready.model_id, ready.device)
+            self._count_workers()
+        if worker.batch is not None:
+            return  # a READY that crossed with our batch; the answer will come
+        worker.idle, worker.model_id = True, ready.model_id
+
+    def _answer(self, address: bytes, answer: faces_pb2.Answer) -> None:
+        batch = self.ledger.answered(address, answer.batch_id)
+        if batch is None:
+            log.info("late answer to batch %d ignored", answer.batch_id)
+            return
+        try:
+            if answer.error:
+                raise ValueError(f"worker could not analyse a batch: {answer.error}")
+            analyses = [_to_analysis(face, answer.model_id) for face in answer.analyses]
+            if [face.crop_id for face in answer.analyses] != list(batch.crops):
+                raise ValueError("the answer is for other crops than the batch")
+        except ValueError:
+            self._lose(self.ledger.failed(batch, retry=not self._live), "error")
+            raise
+        metrics.inference_seconds.labels("swinface").observe(answer.inference_s)
+        for crop, analysis in zip(batch.crops.values(), analyses, strict=True):
+            self._settle(crop, analysis)
+
+    def _worker_gone(self, address: bytes, why: str) -> None:
+        worker = self.ledger.workers.get(address)
+        if worker is None:
+            return
+        log.info("worker %s %s", worker.name, why) if why == "says goodbye" else log.warning(
+            "worker %s %s", worker.name, why
+        )
+        batch = self.ledger.gone(address)
+        if batch is not None:
+            self._lose(self.ledger.failed(batch, retry=True), "worker_gone")
+        self._count_workers()
+
+    def _count_workers(self) -> None:
+        metrics.workers_alive.set(len(self.ledger.workers))
+        if self._workers_changed is not None:
+            self._workers_changed(len(self.ledger.workers))
+
+    def _lose(self, crops: list[FaceCrop], reason: str) -> None:
+        self.lost += len(crops)
+        for crop in crops:
+            metrics.crops_lost.labels(reason).inc()
+            self._settle(crop, None)
+
+    def _settle(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        self._settled(crop, analysis)
+        self._close(crop)
+
+    def _close(self, crop: FaceCrop) -> None:
+        end = self.ledger.settle(crop)
+        if end is not None:
+            self._finished(end)
+
+    def _complain(self, address: bytes, error: Exception) -> None:
+        """Count a malformed message; log the first of each worker."""
+        metrics.malformed_messages.inc()
+        if address not in self._complained:
+            self._complained.add(address)
+            worker = self.ledger.workers.get(address)
+            log.warning("message of worker %s ignored: %s", worker.name if worker else address.hex(), error)
+
+    async def _send(self) -> None:
+        """Give the idle workers what waits."""
+        for address, batch in self.ledger.assign(time.monotonic()):
+            header = faces_pb2.Batch(
+                batch_id=batch.id,
+                crops=[faces_pb2.CropHeader(crop_id=i, track_id=crop.key.id) for i, crop in batch.crops.items()],
+            )
+            pixels = np.stack([crop.pixels for crop in batch.crops.values()])
+            metrics.face_batch_size.observe(len(batch.crops))
+            try:
+                await self._socket.send_multipart(
+                    [address, b"BATCH", header.SerializeToString(), pixels], flags=zmq.NOBLOCK, copy=False
+                )
+            except zmq.ZMQError as error:  # EHOSTUNREACH: the worker is not connected any more
+                self._worker_gone(address, f"cannot be reached: {error}")
+        metrics.dispatch_queue_depth.set(self.ledger.waiting)
+
+
+def _to_analysis(face: faces_pb2.FaceAnalysis, model_id: str) -> FaceAnalysis:
+    """Raises ValueError for wrong sizes and numbers that are not finite."""
+    analysis = FaceAnalysis(
+        age=face.age_years,
+        expression=np.array(face.expression, np.float32),
+        attributes=np.array(face.attributes, np.float32),
+        embedding=np.frombuffer(face.embedding, "<f4"),
+        embedding_norm=face.embedding_norm,
+        model_id=model_id,
+    )
+    scalars = np.array([analysis.age, analysis.embedding_norm])
+    arrays = (scalars, analysis.expression, analysis.attributes, analysis.embedding)
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("an analysis with numbers that are not finite")
+    return analysis

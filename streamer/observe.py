@@ -1,0 +1,184 @@
+"""One frame through detect, track, crop and schedule: an Observation. The only stage made of stages."""
+
+import itertools
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from streamer import metrics
+from streamer.config import StreamerConfig
+from streamer.crop import align, finish, geometry
+from streamer.detect import Detector
+from streamer.handover import Handover, Item
+from streamer.schedule import Scheduler
+from streamer.track import Tracker
+from streamer.values import (
+    Detections,
+    EndReason,
+    FaceCrop,
+    Frame,
+    Observation,
+    Reason,
+    SourceEnd,
+    Track,
+    TrackEnd,
+    TrackKey,
+    TrackState,
+)
+
+TAKE_S = 0.5  # longest wait for frames before looking at the clock again
+
+KeyMaker = Callable[[str, int], TrackKey]
+
+
+def live_keys() -> KeyMaker:
+    """Track ids for cameras: UUIDv7, so they sort by birth and never repeat over restarts and machines."""
+    counter = itertools.count()
+
+    def key(camera: str, number: int) -> TrackKey:
+        return TrackKey(_uuid7(time.time_ns() // 1_000_000, next(counter)), camera, number)
+
+    return key
+
+
+def _uuid7(milliseconds: int, count: int) -> str:
+    """RFC 9562 UUIDv7; the 12 bits after the time count, so that ids of one millisecond sort by birth too."""
+    random = uuid.uuid4().int & ((1 << 62) - 1)
+    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | (count & 0xFFF) << 64 | 2 << 62 | random))
+
+
+def recorded_keys(content_hash: str) -> KeyMaker:
+    """Track ids for a file: UUIDv8 of the track's number and the file's hash, so the same file gives the same ids."""
+
+    def key(camera: str, number: int) -> TrackKey:
+        digest = int.from_bytes(sha256(f"{content_hash} {number}".encode()).digest()[:10], "big")
+        low = digest & ((1 << 62) - 1)
+        middle = digest >> 62 & 0xFFF
+        return TrackKey(str(uuid.UUID(int=number << 80 | 8 << 76 | middle << 64 | 2 << 62 | low)), camera, number)
+
+    return key
+
+
+class Observer:
+    """All cameras of this process; called from one thread."""
+
+    def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker) -> None:
+        self._config = config
+        self._detector = detector
+        self._new_key = new_key
+        self._trackers: dict[str, Tracker] = {}
+        self._last: dict[str, Observation] = {}  # of the running epoch, without its faces
+        self._scheduler = Scheduler(config.schedule)
+        self._lost: deque[str] = deque()  # track ids, appended by another thread
+
+    def observe(self, items: Sequence[Item]) -> list[Observation]:
+        """The frames (at most one per camera) and ends of sources, in order; the detector sees all frames at once."""
+        while self._lost:
+            self._scheduler.forget(self._lost.popleft())
+        frames = [item for item in items if isinstance(item, Frame)]
+        started = time.monotonic()
+        found = iter(self._detector.detect([frame.pixels for frame in frames]) if frames else [])
+        if frames:
+            metrics.inference_seconds.labels("detect").observe(time.monotonic() - started)
+        observations: list[Observation] = []
+        for item in items:
+            if isinstance(item, SourceEnd):
+                observations += self._end(item.camera, item.reason)
+                continue
+            metrics.frame_age_seconds.labels(item.camera).observe(started - item.received)
+            last = self._last.get(item.camera)
+            if last is not None and last.epoch != item.epoch:
+                observations += self._end(item.camera, EndReason.SOURCE_LOST)
+            observations.append(self._observe_frame(item, next(found)))
+        return observations
+
+    def crop_lost(self, track_id: str) -> None:
+        """A crop of this track was given up: its next one counts as the first. Any thread may call this."""
+        self._lost.append(track_id)
+
+    def _observe_frame(self, frame: Frame, detections: Detections) -> Observation:
+        metrics.detections.labels(frame.camera).inc(len(detections))
+        tracker = self._trackers.get(frame.camera)
+        if tracker is None:
+            camera = frame.camera
+            tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
+            self._trackers[camera] = tracker
+        tracks, ended = tracker.update(frame.media_time, detections, frame.size)
+        crops, skipped = self._crops(frame, detections, tracks)
+        metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
+        self._forget(ended)
+        empty = Observation(
+            camera=frame.camera,
+            epoch=frame.epoch,
+            media_time=frame.media_time,
+            captured_at=frame.captured_at,
+            clock_source=frame.clock_source,
+            received=frame.received,
+            frame_size=frame.size,
+            detections=Detections.none(),
+            tracks=(),
+        )
+        self._last[frame.camera] = empty
+        return replace(
+            empty, detections=detections, tracks=tuple(tracks), crops=tuple(crops), skipped=skipped, ended=tuple(ended)
+        )
+
+    def _crops(
+        self, frame: Frame, detections: Detections, tracks: Sequence[Track]
+    ) -> tuple[list[FaceCrop], dict[str, tuple[Reason, ...]]]:
+        crops: list[FaceCrop] = []
+        skipped: dict[str, tuple[Reason, ...]] = {}
+        for track in tracks:
+            if track.state is not TrackState.CONFIRMED or track.detection is None:
+                continue
+            crop = self._crop(frame, detections, track, track.detection)
+            if isinstance(crop, FaceCrop):
+                crops.append(crop)
+            elif crop:
+                skipped[track.key.id] = crop
+                for reason in crop:
+                    metrics.face_inference_skipped.labels(frame.camera, reason.value).inc()
+        return crops, skipped
+
+    def _crop(self, frame: Frame, detections: Detections, track: Track, row: int) -> FaceCrop | tuple[Reason, ...]:
+        """The crop if it is worth sending, else why its face cannot be analysed (nothing: no need now)."""
+        landmarks, score = detections.landmarks[row], float(detections.scores[row])
+        rough = geometry(score, landmarks, frame.size, self._config.crop)
+        # the geometry bounds the quality from above, so that most faces never need their pixels
+        if not self._scheduler.wants(track.key.id, frame.media_time, rough.value):
+            return ()
+        if rough.reasons:
+            return rough.reasons
+        pixels = align(frame.pixels, landmarks)
+        quality = finish(rough, pixels, self._config.crop)
+        if quality.reasons or not self._scheduler.wants(track.key.id, frame.media_time, quality.value):
+            return quality.reasons
+        self._scheduler.sent(track.key.id, frame.media_time, quality.value)
+        return FaceCrop(track.key, frame.media_time, frame.received, score, quality, pixels)
+
+    def _end(self, camera: str, reason: EndReason) -> list[Observation]:
+        last = self._last.pop(camera, None)
+        if last is None:
+            return []
+        ended = self._trackers[camera].end_all(reason)
+        if reason is EndReason.SOURCE_REMOVED:
+            del self._trackers[camera]
+        metrics.tracks_active.labels(camera).set(0)
+        self._forget(ended)
+        return [replace(last, ended=tuple(ended))]
+
+    def _forget(self, ended: Sequence[TrackEnd]) -> None:
+        for end in ended:
+            self._scheduler.forget(end.key.id)
+            if end.confirmed:
+                metrics.tracks_ended.labels(end.key.camera, end.reason.value).inc()
+
+
+def observe_all(observer: Observer, frames: Handover, deliver: Callable[[Observation], None]) -> None:
+    """The loop of the observe thread: until the hand-over is closed and empty. `deliver` may wait."""
+    while (items := frames.take(TAKE_S)) is not None:
+        for observation in observer.observe(items):
+            deliver(observation)

@@ -1,0 +1,54 @@
+"""How far a recorded analysis is: a bar on a terminal, a log line every ten seconds elsewhere."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamer.decode import VideoInfo
+    from streamer.recorded import Result
+
+LOG_EVERY_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    def __init__(self) -> None:
+        rate = TextColumn("{task.fields[rate]:.1f} frames/s")
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
+        )
+        self._tasks: dict[Path, tuple[TaskID, float]] = {}
+        self._logged = 0.0
+
+    def __enter__(self) -> "Progress":
+        if sys.stdout.isatty():
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, info: "VideoInfo", result: "Result") -> None:
+        """A frame of `result.video` is done."""
+        now = time.monotonic()
+        if result.video not in self._tasks:
+            task = self._bar.add_task(result.video.name, total=info.frames or None, rate=0.0)
+            self._tasks[result.video] = task, now
+        task, began = self._tasks[result.video]
+        rate = result.frames / max(now - began, 1e-3)
+        self._bar.update(task, completed=result.frames, rate=rate)
+        if not sys.stdout.isatty() and now - self._logged > LOG_EVERY_S:
+            self._logged = now
+            left = f", {(info.frames - result.frames) / rate:.0f} s left" if info.frames else ""
+            log.info("%s: frame %d of %s, %.1f frames/s%s", result.video, result.frames, info.frames or "?", rate, left)

@@ -1,0 +1,258 @@
+"""A file through the very same stages, waiting instead of dropping: tracks.jsonl and observations.jsonl.
+
+Everything that depends on the order of answers happens in the order of the frames, so that two runs
+over the same file write the same bytes.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from threading import Event
+
+from streamer.aggregate import Aggregator
+from streamer.config import StreamerConfig, config_hash
+from streamer.decode import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.detect import Detector
+from streamer.dispatch import Dispatcher
+from streamer.errors import InputError
+from streamer.handover import Waiting
+from streamer.lifecycle import Delivery, in_thread
+from streamer.observe import Observer, observe_all, recorded_keys
+from streamer.records import SCHEMA_VERSION, JsonLines, observation_record, track_record
+from streamer.values import EndReason, FaceAnalysis, FaceCrop, Observation, SourceEnd, TrackEnd, TrackState
+from streamer.worker_process import WorkerOptions, run_worker
+
+AHEAD = 4  # decoded frames that may wait for the detector
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one video."""
+
+    video: Path
+    folder: Path
+    frames: int = 0
+    tracks: int = 0
+    crops: int = 0
+    lost_crops: int = 0
+    problem: str = ""  # why it is not whole; empty: it is
+
+    @property
+    def whole(self) -> bool:
+        return not self.problem and not self.lost_crops
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """An observation whose crops are not all answered."""
+
+    observation: Observation
+    open: int
+    analyses: dict[str, tuple[FaceCrop, FaceAnalysis | None]] = field(default_factory=dict)  # by track id
+
+
+class Recording:
+    """One video's results: observations wait for the answers to their crops and are written in their order."""
+
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        tracks: JsonLines,
+        observations: JsonLines,
+        result: Result,
+        told: Callable[[], None],
+    ) -> None:
+        self._aggregator = aggregator
+        self._tracks = tracks
+        self._observations = observations
+        self._result = result
+        self._told = told
+        self._pending: deque[_Pending] = deque()
+        self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
+        self._last_time: float | None = None
+
+    async def accept(self, dispatcher: Dispatcher, observation: Observation) -> None:
+        """Take one frame's results in; waits while too many crops wait for a worker."""
+        pending = _Pending(observation, len(observation.crops))
+        self._pending.append(pending)
+        for crop in observation.crops:
+            self._by_crop[id(crop)] = pending
+            await dispatcher.offer(crop)
+        self._write_ready()
+
+    def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        pending = self._by_crop.pop(id(crop))
+        pending.analyses[crop.key.id] = crop, analysis
+        pending.open -= 1
+        self._result.crops += 1
+        self._result.lost_crops += analysis is None
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        while self._pending and self._pending[0].open == 0:
+            self._write(self._pending.popleft())
+
+    def _write(self, pending: _Pending) -> None:
+        observation = pending.observation
+        self._aggregator.observe(observation)
+        for crop, analysis in pending.analyses.values():
+            if analysis is not None:
+                self._aggregator.add(crop, analysis)
+        for track in observation.tracks:
+            if track.state is TrackState.CONFIRMED and track.detection is not None:
+                self._observations.write(observation_record(observation, track, pending.analyses.get(track.key.id)))
+        for end in observation.ended:
+            summary = self._aggregator.finish(end)
+            if summary is not None:
+                self._tracks.write(track_record(summary))
+                self._result.tracks += 1
+        if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
+            self._last_time = observation.media_time
+            self._result.frames += 1
+            self._told()
+
+
+class Analysis:
+    """Analyse videos one after the other with one detector and one set of workers."""
+
+    def __init__(self, config: StreamerConfig, worker: WorkerOptions | None) -> None:
+        """`worker` is started as child process; None: workers connect to `dispatch.bind` by themselves."""
+        self._config = config
+        self._worker = worker
+        self._stop = Event()
+        self._recording: Recording | None = None
+        self._dispatcher: Dispatcher | None = None
+
+    def stop(self) -> None:
+        """Finish the frames under way and return; the files hold what was analysed so far."""
+        self._stop.set()
+        if self._dispatcher is not None:
+            patience = self._config.drain_s if self._recording is not None else 0
+            asyncio.get_running_loop().call_later(patience, self._dispatcher.give_up)
+
+    async def run(
+        self, videos: Sequence[tuple[Path, Path]], progress: Callable[[VideoInfo, Result], None]
+    ) -> list[Result]:
+        """For each (video, folder) the files in that folder. `progress` is told after each frame.
+
+        A video that cannot be read has its `problem` set, the others go on. Raises ModelError,
+        LostDependency, or an ExceptionGroup of what went wrong in a part.
+        """
+        detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+        with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
+            bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
+            dispatch = self._config.dispatch.model_copy(update={"bind": bind})
+            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order)
+            self._dispatcher = dispatcher
+            results = []
+            try:
+                async with asyncio.TaskGroup() as group:
+                    wire = group.create_task(dispatcher.run())
+                    child = group.create_task(run_worker(self._worker, bind)) if self._worker else None
+                    for video, out in videos:
+                        if self._stop.is_set():
+                            break
+                        results.append(await self._analyse(video, out, detector, dispatcher, progress))
+                    if child is not None:
+                        child.cancel()
+                        await asyncio.wait([child])
+                    wire.cancel()
+            finally:
+                dispatcher.close()
+        return results
+
+    def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        assert self._recording is not None
+        self._recording.settled(crop, analysis)
+
+    async def _analyse(
+        self,
+        video: Path,
+        out: Path,
+        detector: Detector,
+        dispatcher: Dispatcher,
+        progress: Callable[[VideoInfo, Result], None],
+    ) -> Result:
+        result = Result(video, out)
+        try:
+            info = await asyncio.to_thread(probe_file, video)
+            content_hash = await asyncio.to_thread(_hash_file, video)
+            out.mkdir(parents=True, exist_ok=True)
+        except InputError as error:
+            result.problem = str(error)
+            return result
+        log.info("waiting for a worker at %s", dispatcher.endpoint)
+        model_id = await dispatcher.wait_for_worker()
+        if model_id is None:
+            result.problem = "stopped before it began"
+            return result
+        header = {
+            "type": "header",
+            "schema_version": SCHEMA_VERSION,
+            "source": {"name": video.name, "sha256": content_hash, "width": info.width, "height": info.height},
+            "time_base": "seconds since the first frame, from the file's timestamps",
+            "detector": detector.model_id,
+            "model_id": model_id,
+            "config_hash": config_hash(self._config),
+        }
+        with ExitStack() as files:
+            tracks = files.enter_context(JsonLines(out / "tracks.jsonl"))
+            observations = files.enter_context(JsonLines(out / "observations.jsonl"))
+            tracks.write(header)
+            observations.write(header)
+            recording = Recording(
+                Aggregator(self._config.aggregate), tracks, observations, result, lambda: progress(info, result)
+            )
+            self._recording = recording
+            observer = Observer(self._config, detector, recorded_keys(content_hash))
+            await self._run_stages(video, observer, dispatcher, recording, result)
+        return result
+
+    async def _run_stages(
+        self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
+    ) -> None:
+        frames = Waiting(AHEAD)
+        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
+            group.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))
+        await dispatcher.drain(None)
+
+    def _decode(self, video: Path, frames: Waiting, result: Result) -> None:
+        """The decode thread: every frame, then the end."""
+        reason = EndReason.END_OF_FILE
+        try:
+            for frame in read_file(video, video.stem, 0):
+                if self._stop.is_set():
+                    reason = EndReason.SHUTDOWN
+                    result.problem = "stopped before its end"
+                    break
+                if not frames.put(frame):
+                    return
+        except TruncatedVideo as error:
+            result.problem = str(error)
+            log.warning("%s", error)
+        frames.put(SourceEnd(video.stem, 0, reason))
+        frames.close()
+
+
+def _finished_in_order(end: TrackEnd) -> None:
+    """Recorded tracks end with the observation that says so, see Recording."""
+    del end
+
+
+def _hash_file(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

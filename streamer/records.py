@@ -1,0 +1,135 @@
+"""What a recorded analysis writes: JSON lines with units in the names, in files that get their name when whole."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from faceanalytics.v1 import faces_pb2
+from streamer.values import (
+    LANDMARK_NAMES,
+    FaceAnalysis,
+    FaceCrop,
+    Floats,
+    Observation,
+    Reason,
+    Track,
+    TrackSummary,
+)
+
+SCHEMA_VERSION = 1
+EXPRESSIONS = tuple(name.removeprefix("EXPRESSION_").lower() for name in faces_pb2.Expression.keys()[1:])
+ATTRIBUTES = tuple(name.removeprefix("ATTRIBUTE_").lower() for name in faces_pb2.Attribute.keys()[1:])
+
+
+class JsonLines:
+    """One JSON object per line, flushed per line; called `path.partial` until it is closed without an error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        self._file: TextIO = self._partial.open("w", encoding="utf-8", newline="\n")
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if error is None:
+            self._partial.replace(self._path)
+
+    def write(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+        self._file.flush()
+
+
+def box(corners: Floats) -> dict[str, float]:
+    """x1 y1 x2 y2 in pixels as named fields."""
+    x1, y1, x2, y2 = (float(value) for value in corners)
+    return {"x": round(x1, 2), "y": round(y1, 2), "width": round(x2 - x1, 2), "height": round(y2 - y1, 2)}
+
+
+def landmarks(points: Floats) -> dict[str, dict[str, float]]:
+    """(5, 2) pixels as named fields."""
+    return {
+        name: {"x": round(float(x), 2), "y": round(float(y), 2)}
+        for name, (x, y) in zip(LANDMARK_NAMES, points, strict=True)
+    }
+
+
+def scores(names: tuple[str, ...], values: Floats) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
+
+
+def observation_record(
+    observation: Observation, track: Track, analysed: tuple[FaceCrop, FaceAnalysis | None] | None
+) -> dict[str, Any]:
+    """One face in one frame; with the analysis of its crop if it was sent, or why it could not be."""
+    assert track.detection is not None
+    record: dict[str, Any] = {
+        "type": "observation",
+        "media_time_s": round(observation.media_time, 6),
+        "track_id": track.key.id,
+        "number": track.key.number,
+        "box": box(track.box),
+        "score": round(track.score, 4),
+        "landmarks": landmarks(observation.detections.landmarks[track.detection]),
+    }
+    if track.key.id in observation.skipped:
+        record["skipped"] = _names(observation.skipped[track.key.id])
+    if analysed is not None:
+        crop, analysis = analysed
+        record["quality"] = round(crop.quality.value, 4)
+        record["analysis"] = None if analysis is None else _analysis(analysis)
+    return record
+
+
+def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
+    return {
+        "age_years": round(analysis.age, 2),
+        "expression": scores(EXPRESSIONS, analysis.expression),
+        "attributes": scores(ATTRIBUTES, analysis.attributes),
+    }
+
+
+def track_record(summary: TrackSummary) -> dict[str, Any]:
+    """The final record of one track."""
+    return {
+        "type": "track",
+        "track_id": summary.key.id,
+        "number": summary.key.number,
+        "first_seen_s": round(summary.first_seen, 6),
+        "last_seen_s": round(summary.last_seen, 6),
+        "end_reason": summary.end_reason.value if summary.end_reason else None,
+        "last_box": box(summary.box),
+        "best_quality": round(summary.quality, 4),
+        "reasons": _names(summary.reasons),
+        "samples": summary.samples,
+        "model_id": summary.model_id,
+        "age": _age(summary),
+        "expression": _expression(summary),
+        "attributes": None if summary.attributes is None else scores(ATTRIBUTES, summary.attributes.scores),
+        "revision": summary.revision,
+        "final": summary.final,
+    }
+
+
+def _age(summary: TrackSummary) -> dict[str, Any] | None:
+    if summary.age is None:
+        return None
+    return {"years": round(summary.age.years, 2), "spread_years": round(summary.age.spread, 2)}
+
+
+def _expression(summary: TrackSummary) -> dict[str, Any] | None:
+    if summary.expression is None:
+        return None
+    return {
+        "appears": EXPRESSIONS[summary.expression.current],
+        "distribution": scores(EXPRESSIONS, summary.expression.distribution),
+    }
+
+
+def _names(reasons: tuple[Reason, ...]) -> list[str]:
+    return [reason.value for reason in reasons]

@@ -1,0 +1,65 @@
+"""A worker as child process of a one-machine run (analyze, demo). It is started, never imported."""
+
+import asyncio
+import logging
+import sys
+import time
+from dataclasses import dataclass
+
+from streamer.errors import LostDependency, ModelError
+
+RESTARTS = 3  # a worker that dies more often than this has a reason that starting again does not mend
+STEADY_S = 60.0  # after so long a worker counts as having worked, and the count begins anew
+STOP_S = 10.0  # a worker that was asked to stop gets so long
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    weights: str  # path, or "untrained"
+    device: str = "cpu"
+    max_batch: int = 16
+
+
+async def run_worker(options: WorkerOptions, endpoint: str) -> None:
+    """Keep one worker running until cancelled.
+
+    Raises ModelError if it cannot start, LostDependency if it keeps dying.
+    """
+    command = [sys.executable, "-m", "workers.serve", "--connect", endpoint, "--exit-with-parent"]
+    command += ["--weights", options.weights, "--device", options.device, "--max-batch", str(options.max_batch)]
+    deaths = 0
+    while True:
+        started = time.monotonic()
+        # a session of its own: Ctrl-C in the terminal stops the streamer, which then stops the worker
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            await _stop(process)
+            raise
+        if code == ModelError.exit_code:
+            raise ModelError("the SwinFace worker could not start, see its message above")
+        if code == 2:
+            raise LostDependency("the SwinFace worker refused its arguments, see its message above")
+        deaths = 1 if time.monotonic() - started > STEADY_S else deaths + 1
+        if deaths > RESTARTS:
+            raise LostDependency(f"the SwinFace worker ended {deaths} times, last with exit code {code}")
+        log.warning("worker ended with exit code %d, starting another", code)
+        await asyncio.sleep(deaths)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        log.warning("worker did not stop within %g s and is killed", STOP_S)
+        process.kill()
+        await process.wait()

@@ -1,0 +1,115 @@
+"""The published YOLOv8-lite face model (.onnx with three raw outputs), run by onnxruntime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from streamer.config import Detect
+from streamer.errors import ModelError
+from streamer.values import Bytes, Detections, Floats
+from streamer.yolo_pose import GREY, threads
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(path: Path, device: str) -> "InferenceSession":
+    """Load an ONNX file on cpu or cuda:N. Raises ModelError; there is no fallback to another device."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders need the CPUs too
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise ModelError(
+                f"detect.device {device} is not usable for .onnx: onnxruntime has no CUDAExecutionProvider here,\n"
+                f"only {', '.join(onnxruntime.get_available_providers())}. Install onnxruntime-gpu in its place."
+            )
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.removeprefix("cuda:"))}))
+    broken = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except broken as error:
+        raise ModelError(f"{path} is not an ONNX model that can be run: {error}") from error
+    if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise ModelError(f"detect.device {device} is not usable: onnxruntime could not start CUDA on it")
+    return session
+
+
+class LiteModel:
+    """YOLOv8-lite face. Each cell has, for four sides, 16 bins of its distance; a score; and 5 x (x, y, visibility)."""
+
+    STRIDES = (8, 16, 32)
+    BINS = 16
+    CHANNELS = 4 * BINS + 1 + 5 * 3
+
+    def __init__(self, session: "InferenceSession", config: Detect) -> None:
+        self._session, self._config = session, config
+        self._input = session.get_inputs()[0].name
+
+    @classmethod
+    def understands(cls, session: "InferenceSession") -> bool:
+        """Whether a model has this layout: one square picture in, three raw grids of 80 channels out."""
+        inputs = [entry.shape for entry in session.get_inputs()]
+        outputs = [entry.shape[1:] for entry in session.get_outputs()]
+        if len(inputs) != 1 or len(inputs[0]) != 4 or not isinstance(inputs[0][3], int):
+            return False
+        return outputs == [[cls.CHANNELS, inputs[0][3] // stride, inputs[0][3] // stride] for stride in cls.STRIDES]
+
+    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+        """Faces in frame pixels, not yet clipped. One call per frame: the published file takes one at a time."""
+        return [self._detect_one(frame) for frame in frames]
+
+    def _detect_one(self, frame: Bytes) -> Detections:
+        picture, scale, offset = self._letterbox(frame)
+        blob = cv2.dnn.blobFromImage(picture, 1 / 255, swapRB=True)
+        outputs = self._session.run(None, {self._input: blob})
+        levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
+        boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        rows = self._suppress(boxes, scores)
+        boxes = (boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2)
+        return Detections(boxes, scores[rows], (landmarks[rows] - offset) / scale)
+
+    def _letterbox(self, frame: Bytes) -> tuple[Bytes, Floats, Floats]:
+        """The frame in the middle of a grey square; scale (x, y) and offset (x, y) of frame pixels in it."""
+        size, (height, width) = self._config.input_size, frame.shape[:2]
+        scale = min(size / max(width, height), self._config.max_upscale)
+        inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (size - inner_width) // 2, (size - inner_height) // 2
+        picture = np.full((size, size, 3), GREY, np.uint8)
+        inner = cv2.resize(frame, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
+        picture[top : top + inner_height, left : left + inner_width] = inner
+        exact = np.array([inner_width / width, inner_height / height], np.float32)
+        return picture, exact, np.array([left, top], np.float32)
+
+    def _decode(self, output: Floats, stride: int) -> tuple[Floats, Floats, Floats]:
+        """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in picture pixels of the strong cells of (80, h, w)."""
+        columns = output.shape[2]
+        output = output.reshape(self.CHANNELS, -1)
+        scores = 1 / (1 + np.exp(-output[4 * self.BINS]))
+        cells = np.flatnonzero(scores >= self._config.min_score)
+        values = output[:, cells].T
+        corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
+        bins = values[:, : 4 * self.BINS].reshape(-1, 4, self.BINS)
+        bins = np.exp(bins - bins.max(axis=2, keepdims=True))
+        reach = bins @ np.arange(self.BINS, dtype=np.float32) / bins.sum(axis=2)  # (n, 4) cells, the mean
+        centre = corner + np.float32(0.5)
+        boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
+        # unlike boxes, landmarks count from the corner of the cell
+        points = values[:, 4 * self.BINS + 1 :].reshape(-1, 5, 3)[:, :, :2] * 2 + corner[:, None]
+        return boxes * stride, scores[cells], points * stride
+
+    def _suppress(self, boxes: Floats, scores: Floats) -> list[int]:
+        """Rows that remain after non-maximum suppression, strongest first."""
+        corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+        rows = cv2.dnn.NMSBoxes(
+            corner_and_size.tolist(), scores.tolist(), self._config.min_score, self._config.max_overlap
+        )
+        return [int(row) for row in rows]

@@ -1,0 +1,33 @@
+"""Small values for tests."""
+
+import numpy as np
+
+from streamer.values import (
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    Quality,
+    TrackEnd,
+    TrackKey,
+)
+
+
+def key(name: str = "a", camera: str = "cam", number: int = 1) -> TrackKey:
+    return TrackKey(name, camera, number)
+
+
+def crop(track: str = "a", time: float = 0.0, quality: float = 0.5, received: float = 0.0, fill: int = 0) -> FaceCrop:
+    pixels = np.full((112, 112, 3), fill, np.uint8)
+    return FaceCrop(key(track), time, received, 0.9, Quality(quality), pixels)
+
+
+def end(track: str = "a", reason: EndReason = EndReason.TIMEOUT, time: float = 0.0) -> TrackEnd:
+    return TrackEnd(key(track), reason, time, confirmed=True)
+
+
+def analysis(age: float = 30.0, expression: int = 6, model_id: str = "test") -> FaceAnalysis:
+    embedding = np.zeros(512, np.float32)
+    embedding[0] = 1
+    shares = np.zeros(7, np.float32)
+    shares[expression] = 1
+    return FaceAnalysis(age, shares, np.full(40, 0.25, np.float32), embedding, 20.0, model_id)

@@ -1,0 +1,34 @@
+"""One worker for all these tests: it loads for seconds, and it outlives the streamers it works for, as in real life."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.programs import Program
+from tests.patch_detector import make_patch_video, write_patch_detector
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """Where the worker looks for streamers; a short path, because those of sockets are limited to 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="fa-") as folder:
+        yield f"ipc://{folder}/w"
+
+
+@pytest.fixture(scope="session")
+def worker(endpoint: str) -> Iterator[Program]:
+    """An untrained worker on the CPU."""
+    with Program("workers.serve", "--connect", endpoint, "--weights", "untrained", "--device", "cpu") as program:
+        yield program
+
+
+@pytest.fixture(scope="session")
+def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with detector.onnx and the clip two.mp4 (two faces, 4 s), made here: no machine lacks them."""
+    folder = tmp_path_factory.mktemp("patches")
+    write_patch_detector(folder / "detector.onnx")
+    make_patch_video(folder / "two.mp4", seconds=4, faces=2)
+    make_patch_video(folder / "one.mp4", seconds=4, faces=1)
+    return folder

@@ -1,0 +1,120 @@
+"""Camera to subscriber: a real RTSP server, the real streamer and worker processes, a real gRPC client."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from faceanalytics.v1 import tracks_pb2
+from tests.conftest import SYSTEM_PYTHON
+from tests.end_to_end.programs import Program, Subscriber, address_of, assert_complete, serve, until
+from tests.rtsp_server import RtspServer
+from tests.videos import to_h264
+
+
+def first_epoch(tracks: list[tracks_pb2.Track]) -> list[tracks_pb2.Track]:
+    """Those of the camera's first connection: our server plays a file once per connection."""
+    return [track for track in tracks if track.stream_epoch == min(track.stream_epoch for track in tracks)]
+
+
+def watch_until_lost(subscriber: Subscriber, streams: list[str]) -> None:
+    """Until each stream's first connection has ended with all its tracks."""
+
+    def over() -> bool:
+        for name in streams:
+            begun, ended = subscriber.tracks(name, "NEW"), subscriber.tracks(name, "END")
+            if not begun or {t.track_id for t in first_epoch(begun)} - {t.track_id for t in ended}:
+                return False
+            if not any(track.end_reason == tracks_pb2.END_REASON_SOURCE_LOST for track in first_epoch(ended)):
+                return False
+        return True
+
+    until(over, f"the end of {streams}")
+
+
+def check_people(subscriber: Subscriber, stream: str, people: int) -> None:
+    """As many tracks as people, each told from NEW to END, analysed, and described by a model that owns up."""
+    ended = first_epoch(subscriber.tracks(stream, "END"))
+    assert len(ended) == people
+    for track in ended:
+        assert_complete(subscriber.story()[track.track_id])
+        assert track.final
+        assert track.samples > 0
+        assert track.model_id == "untrained"
+        assert len(track.expression.distribution) == 7
+        assert len(track.attributes.scores) == 40
+        assert not track.identity.embedding  # not asked for
+        assert track.frame_width > 0
+        assert track.clock_source in (tracks_pb2.CLOCK_SOURCE_RTCP_NTP, tracks_pb2.CLOCK_SOURCE_ARRIVAL)
+        assert track.first_captured_at.seconds > 1_600_000_000
+
+
+def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: str, worker: Program) -> None:
+    mounts = {"two": patches / "two.mp4", "one": patches / "one.mp4"}
+    with RtspServer(mounts, once=True, user="operator", password="a b:c@d", digest=True) as server:
+        streams = [
+            {"id": "two", "uri": server.url("two"), "transport": "tcp"},
+            {"id": "one", "uri": server.url("one"), "transport": "udp", "stall_timeout_s": 2},
+        ]
+        with (
+            serve(tmp_path, patches / "detector.onnx", endpoint, {}, streams=streams) as streamer,
+            Subscriber(address_of(streamer)) as subscriber,
+        ):
+            worker.wait_for("untrained")
+            watch_until_lost(subscriber, ["two", "one"])
+            check_people(subscriber, "two", 2)
+            check_people(subscriber, "one", 1)
+            assert "a b:c@d" not in streamer.text
+            assert "a%20b" not in streamer.text
+            streamer.signal(signal.SIGTERM)
+            assert streamer.wait() == 128 + signal.SIGTERM
+
+
+# what the clips show is written in the data folder's inventory
+PEOPLE = {"head-pose-face-detection-female-and-male.gif": 2, "head-pose-face-detection-female.gif": 1}
+
+
+@pytest.mark.shared
+def test_two_real_clips(tmp_path: Path, shared: Path, endpoint: str, worker: Program) -> None:
+    detector = shared / "data/weights/yolov8-lite-t-face.onnx"
+    mounts = {}
+    for index, name in enumerate(PEOPLE):
+        mounts[f"cam{index}"] = to_h264(shared / "data/clips" / name, tmp_path / f"{index}.mp4")
+    with RtspServer(mounts, once=True) as server:
+        streams = {mount: server.url(mount) for mount in mounts}
+        with (
+            serve(tmp_path, detector, endpoint, streams) as streamer,
+            Subscriber(address_of(streamer)) as subscriber,
+        ):
+            watch_until_lost(subscriber, list(mounts))
+            for mount, people in zip(mounts, PEOPLE.values(), strict=True):
+                check_people(subscriber, mount, people)
+    assert worker.process.poll() is None
+
+
+@pytest.mark.shared
+@pytest.mark.gstreamer
+def test_a_camera_that_is_not_ours(tmp_path: Path, shared: Path, endpoint: str, worker: Program) -> None:
+    """GStreamer's RTSP server, so that we do not only talk to ourselves; it loops, so the tracks end by our signal."""
+    detector = shared / "data/weights/yolov8-lite-t-face.onnx"
+    clip = to_h264(shared / "data/clips/asl/again.mkv", tmp_path / "again.mp4")
+    script, login = str(shared / "tools/gst_rtsp.py"), ["--user", "cam", "--password", "pw", "--digest"]
+    with Program(script, "--port", "0", *login, "--mount", f"/cam={clip}", python=SYSTEM_PYTHON) as server:
+        port = server.wait_for(r"ready (\d+)").group(1)
+        with (
+            serve(tmp_path, detector, endpoint, {"cam": f"rtsp://cam:pw@127.0.0.1:{port}/cam"}) as streamer,
+            Subscriber(address_of(streamer)) as subscriber,
+        ):
+            until(lambda: any(t.samples > 1 for t in subscriber.tracks("cam", "UPDATE")), "two analyses")
+            until(
+                lambda: any(
+                    t.clock_source == tracks_pb2.CLOCK_SOURCE_RTCP_NTP for t in subscriber.tracks("cam", "UPDATE")
+                ),
+                "the camera's own clock",
+            )
+            streamer.signal(signal.SIGTERM)
+            assert streamer.wait() == 128 + signal.SIGTERM
+            subscriber.wait_until_over()
+            (ended,) = subscriber.tracks("cam", "END")
+            assert ended.end_reason == tracks_pb2.END_REASON_SHUTDOWN
+    assert worker.process.poll() is None

@@ -1,0 +1,169 @@
+"""`streamer analyze` as a user runs it."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import yaml
+
+from tests.end_to_end.programs import Program
+from tests.patch_detector import make_patch_video
+from tests.videos import cut_off, make_audio
+
+
+def analyze(
+    out: Path, detector: Path, endpoint: str, *arguments: str | Path, **settings: object
+) -> "subprocess.CompletedProcess[str]":
+    """With the workers that are there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    config = out.parent / f"{out.name}.yaml"
+    data = {"detect": {"weights": str(detector)}, "dispatch": {"bind": endpoint, "batch": 4}, **settings}
+    config.write_text(yaml.safe_dump(data))
+    command = [sys.executable, "-m", "streamer", "analyze", "--out", out, "--config", config, "--external-workers"]
+    return subprocess.run([*map(str, [*command, *arguments])], capture_output=True, text=True, timeout=170)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    for name in ("first", "second"):
+        done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, "--annotate", patches / "two.mp4")
+        assert done.returncode == 0, done.stderr
+    for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    header, *tracks = records(tmp_path / "first" / "tracks.jsonl")
+    assert header["model_id"] == "untrained"
+    assert header["source"]["name"] == "two.mp4"
+    assert len(tracks) == 2
+    for track in tracks:
+        assert track["final"]
+        assert track["end_reason"] == "END_OF_FILE"
+        assert track["samples"] > 1
+        assert sum(track["expression"]["distribution"].values()) == pytest.approx(1, abs=1e-3)
+        assert 3.8 <= track["last_seen_s"] <= 4.0
+    _, *observations = records(tmp_path / "first" / "observations.jsonl")
+    assert len(observations) > 2 * 90  # of 100 frames, less those before the tracks were confirmed
+    assert sum("analysis" in observation for observation in observations) == sum(t["samples"] for t in tracks)
+    assert not list((tmp_path / "first").glob("*.partial"))
+
+
+def test_the_annotated_video_has_the_times_of_the_source(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--annotate", patches / "one.mp4")
+    assert done.returncode == 0, done.stderr
+
+    def times(path: Path) -> list[float]:
+        with av.open(str(path)) as container:
+            return [frame.time for frame in container.decode(video=0) if frame.time is not None]
+
+    assert times(tmp_path / "out" / "annotated.mp4") == pytest.approx(times(patches / "one.mp4"), abs=1e-4)
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_analysed(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    (tmp_path / "text.mp4").write_text("this is no video\n" * 100)
+    cut = cut_off(make_patch_video(tmp_path / "long.mkv", seconds=3, faces=1), 0.6)
+    videos = [tmp_path / "missing.mp4", tmp_path / "text.mp4", make_audio(tmp_path / "sound.m4a"), cut]
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, *videos, patches / "one.mp4")
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    for name in ("missing.mp4", "text.mp4", "sound.m4a", cut.name):
+        assert name in done.stderr
+    assert len(records(tmp_path / "out" / "one" / "tracks.jsonl")) == 2
+    header, *tracks = records(tmp_path / "out" / cut.stem / "tracks.jsonl")
+    assert header["source"]["name"] == cut.name
+    assert len(tracks) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "no such file"), (b"this is no video\n" * 100, "not a video"), (b"", "empty")],
+)
+def test_a_single_unreadable_video_is_exit_code_3(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        (tmp_path / "video.mp4").write_bytes(content)
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, tmp_path / "video.mp4")
+    assert done.returncode == 3
+    assert complaint in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+
+
+def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, endpoint: str, worker: Program) -> None:
+    video = make_patch_video(tmp_path / "long.mp4", seconds=60, faces=3)
+    config = tmp_path / "config.yaml"
+    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": {"bind": endpoint, "batch": 4}}
+    config.write_text(yaml.safe_dump(settings))
+    arguments = ("analyze", "--out", tmp_path / "out", "--config", config, "--external-workers", video)
+    with Program("streamer", *arguments) as program:
+        program.wait_for("frames/s")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 128 + signal.SIGTERM
+    _, *tracks = records(tmp_path / "out" / "tracks.jsonl")
+    assert {track["end_reason"] for track in tracks} == {"SHUTDOWN"}
+    assert len(tracks) == 3
+
+
+def test_without_workers_a_signal_still_ends_it(tmp_path: Path, patches: Path) -> None:
+    config = tmp_path / "config.yaml"
+    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": {"bind": f"ipc://{tmp_path}/w"}}
+    config.write_text(yaml.safe_dump(settings))
+    arguments = ("analyze", "--out", tmp_path / "out", "--config", config, "--external-workers", patches / "one.mp4")
+    with Program("streamer", *arguments) as program:
+        program.wait_for("waiting for a worker")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 128 + signal.SIGTERM
+
+
+def test_it_starts_and_stops_a_worker_of_its_own(tmp_path: Path, patches: Path) -> None:
+    arguments = ("--out", tmp_path / "out", "--weights", "untrained", "--config", tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"detect": {"weights": str(patches / "detector.onnx")}}))
+    with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
+        assert program.wait() == 0, program.text
+    assert "untrained" in program.text.lower()
+    assert len(records(tmp_path / "out" / "tracks.jsonl")) == 2
+
+
+@pytest.mark.parametrize("weights", ["missing.pt", "text.pt"])
+def test_swinface_weights_that_are_none_are_exit_code_4(tmp_path: Path, patches: Path, weights: str) -> None:
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"detect": {"weights": str(patches / "detector.onnx")}}))
+    arguments = ("--out", tmp_path / "out", "--weights", tmp_path / weights, "--config", tmp_path / "config.yaml")
+    with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
+        assert program.wait() == 4, program.text
+    assert weights in program.text
+    assert "Traceback" not in program.text
+
+
+# people per clip, as the data folder's inventory says
+PEOPLE = {
+    "face-demographics-walking-and-pause.gif": 3,
+    "head-pose-face-detection-female-and-male.gif": 2,
+    "head-pose-face-detection-female.gif": 1,
+    "people-detection.gif": 0,
+    "asl/again.mkv": 1,
+    "asl/bird.mkv": 1,
+    "asl/book.mkv": 1,
+}
+
+
+@pytest.mark.shared
+def test_real_clips_have_as_many_tracks_as_people(tmp_path: Path, shared: Path, endpoint: str, worker: Program) -> None:
+    clips = [shared / "data/clips" / name for name in PEOPLE]
+    detector = shared / "data/weights/yolov8-lite-t-face.onnx"
+    done = analyze(tmp_path / "out", detector, endpoint, *clips)
+    assert done.returncode == 0, done.stderr
+    found = {name: len(records(tmp_path / "out" / Path(name).stem / "tracks.jsonl")) - 1 for name in PEOPLE}
+    assert found == PEOPLE

@@ -1,0 +1,94 @@
+"""A detector for tests that is a real model file: a pose network, set by hand, that finds magenta squares of 64 pixels.
+
+It goes through the same loading, inference and post-processing as a trained one, so that all stages can be
+tested on machines that have no face detector. `paint` draws what it finds.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+SIDE = 640  # px, input
+FACE = 64  # px, size of what it finds
+STRIDE = 4  # px between two places it looks at
+# left eye, right eye, nose, mouth left, mouth right: the ArcFace template scaled to the square
+POINTS = np.array([(0.34, 0.46), (0.66, 0.46), (0.50, 0.64), (0.37, 0.82), (0.63, 0.82)]) * FACE
+
+
+def paint(frame: NDArray[np.uint8], left: int, top: int) -> None:
+    """Draw a `face` with sharp features into a BGR frame."""
+    square = frame[top : top + FACE, left : left + FACE]
+    square[:] = (255, 0, 255)
+    for x, y in POINTS.astype(int):
+        square[y - 3 : y + 3, x - 3 : x + 3] = (200, 60, 200)
+
+
+def write_patch_detector(path: Path) -> Path:
+    """Write the model as ultralytics exports one: (1, 3, 640, 640) RGB 0..1 -> (1, 4 + 1 + 15, places)."""
+    steps = SIDE // STRIDE
+    centres = np.arange(steps) * STRIDE + STRIDE / 2
+    x, y = (grid.ravel() for grid in np.meshgrid(centres, centres))
+    boxes = np.stack([x, y, np.full_like(x, FACE), np.full_like(x, FACE)])
+    points = [row for dx, dy in POINTS - FACE / 2 for row in (x + dx, y + dy, np.ones_like(x))]
+    magenta = np.array([0.5, -1.0, 0.5], np.float32).reshape(1, 3, 1, 1)
+    constants: dict[str, NDArray[Any]] = {
+        "magenta": magenta,
+        "boxes": boxes[None].astype(np.float32),
+        "points": np.stack(points)[None].astype(np.float32),
+        "floor": np.array(0.7, np.float32),
+        "slope": np.array(3.3, np.float32),
+        "score_shape": np.array([1, 1, steps * steps], np.int64),
+    }
+    pad = (FACE - STRIDE) // 2
+    nodes = [
+        helper.make_node("Conv", ["images", "magenta"], ["colour"]),
+        helper.make_node("Relu", ["colour"], ["positive"]),
+        helper.make_node(
+            "AveragePool", ["positive"], ["pooled"], kernel_shape=[FACE, FACE], strides=[STRIDE] * 2, pads=[pad] * 4
+        ),
+        helper.make_node("Reshape", ["pooled", "score_shape"], ["share"]),
+        helper.make_node("Sub", ["share", "floor"], ["above"]),
+        helper.make_node("Mul", ["above", "slope"], ["steep"]),  # only places close to a square's centre count
+        helper.make_node("Relu", ["steep"], ["score"]),
+        helper.make_node("Concat", ["boxes", "score", "points"], ["output0"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "patches",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 20, steps * steps])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    metadata = {
+        "task": "pose", "names": "{0: 'face'}", "stride": "32", "imgsz": f"[{SIDE}, {SIDE}]", "batch": "1",
+        "kpt_shape": "[5, 3]", "channels": "3", "args": "{'dynamic': False, 'nms': False}", "end2end": "False",
+    }  # fmt: skip
+    for name, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, value
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def make_patch_video(path: Path, seconds: float = 4.0, fps: int = 25, faces: int = 2) -> Path:
+    """640x480 H.264: each `face` moves slowly to the right in a row of its own, and is there from begin to end."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "25", "crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for index in range(round(seconds * fps)):
+            pixels = np.full((480, 640, 3), 90, np.uint8)
+            for row in range(faces):
+                paint(pixels, 40 + row * 150 + round(index * 60 / fps) % 300, 30 + row * 140)
+            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            picture.pts, picture.time_base = index, Fraction(1, fps)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path

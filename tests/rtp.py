@@ -1,0 +1,86 @@
+"""Encoded files as RTP payloads: what the test server sends."""
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.bitstream import BitStreamFilterContext
+
+CLOCK_RATE = 90_000  # RTP ticks per second
+PAYLOAD_BYTES = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    """One encoded picture."""
+
+    nals: tuple[bytes, ...]
+    shown: float  # s since the first picture
+    due: float  # s since the first picture, when it is sent; never before it is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    codec: str  # h264 or hevc
+    units: tuple[AccessUnit, ...]
+    length: float  # s, one round of the loop
+
+
+def load_clip(path: Path) -> Clip:
+    """Every encoded picture of an H.264 or H.265 file, as Annex B NAL units."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        codec = stream.codec_context.name
+        annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb", stream)
+        packets = [out for packet in container.demux(stream) if packet.size for out in annex_b.filter(packet)]
+        base = stream.time_base or Fraction(1, CLOCK_RATE)
+    shown = [float((packet.pts or 0) * base) for packet in packets]
+    order = [float((packet.dts or 0) * base) for packet in packets]
+    first, delay = min(shown), max(s - o for s, o in zip(shown, order, strict=True))
+    units = tuple(
+        AccessUnit(tuple(_nals(bytes(packet))), s - first, o - first + delay)
+        for packet, s, o in zip(packets, shown, order, strict=True)
+    )
+    step = (max(shown) - first) / max(1, len(shown) - 1)
+    return Clip(codec, units, max(shown) - first + step)
+
+
+def _nals(data: bytes) -> Iterator[bytes]:
+    """The NAL units between the start codes."""
+    for part in re.split(rb"\x00\x00\x00?\x01", data):
+        if part:
+            yield part
+
+
+def packetise(codec: str, nal: bytes) -> list[bytes]:
+    """RTP payloads of one NAL unit (RFC 6184 FU-A, RFC 7798 FU)."""
+    if len(nal) <= PAYLOAD_BYTES:
+        return [nal]
+    if codec == "h264":
+        prefix, kind, body = bytes([nal[0] & 0xE0 | 28]), nal[0] & 0x1F, nal[1:]
+    else:
+        prefix, kind, body = bytes([nal[0] & 0x81 | 49 << 1, nal[1]]), nal[0] >> 1 & 0x3F, nal[2:]
+    parts = [body[start : start + PAYLOAD_BYTES] for start in range(0, len(body), PAYLOAD_BYTES)]
+    marks = [0x80, *[0] * (len(parts) - 2), 0x40]
+    return [prefix + bytes([mark | kind]) + part for mark, part in zip(marks, parts, strict=True)]
+
+
+def describe(clip: Clip) -> str:
+    """SDP with the parameter sets of the first picture."""
+    kinds = {"h264": {7: "sprop-sps", 8: "sprop-pps"}, "hevc": {32: "sprop-vps", 33: "sprop-sps", 34: "sprop-pps"}}
+    sets = {}
+    for nal in clip.units[0].nals:
+        kind = nal[0] & 0x1F if clip.codec == "h264" else nal[0] >> 1 & 0x3F
+        if kind in kinds[clip.codec]:
+            sets[kinds[clip.codec][kind]] = base64.b64encode(nal).decode()
+    if clip.codec == "h264":
+        name, format_parameters = "H264", f"packetization-mode=1;sprop-parameter-sets={','.join(sets.values())}"
+    else:
+        name, format_parameters = "H265", ";".join(f"{key}={value}" for key, value in sets.items())
+    lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=test", "c=IN IP4 0.0.0.0", "t=0 0", "a=control:*"]
+    lines += ["m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/{CLOCK_RATE}", f"a=fmtp:96 {format_parameters}"]
+    return "\r\n".join([*lines, "a=control:track1", ""])

@@ -1,0 +1,86 @@
+from fractions import Fraction
+
+import pytest
+
+from streamer.clock import CameraClock, MediaClock, Thinning
+
+NOW = 1_800_000_000.0  # s, Unix time
+MS = Fraction(1, 1000)
+
+
+def media_times(*timestamps: int | None) -> list[float | None]:
+    clock = MediaClock(MS, step=0.04)
+    return [clock.time_of(pts) for pts in timestamps]
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "expected"),
+    [
+        ([5000, 5040, 5173], [0, 0.04, 0.173]),
+        ([None, 80, 120], [0, 0.04, 0.08]),
+        ([0, None, None, 120], [0, 0.04, 0.08, 0.12]),
+        ([None, None], [0, 0.04]),
+        ([0, 40, 40, 20, 80], [0, 0.04, None, None, 0.08]),
+        ([90_000, 90_040, 0, 40], [0, 0.04, 0.08, 0.12]),
+        ([0, 40, 90_000], [0, 0.04, 90]),
+    ],
+)
+def test_media_time_is_seconds_since_the_first_picture_and_grows(
+    timestamps: list[int | None], expected: list[float | None]
+) -> None:
+    assert media_times(*timestamps) == pytest.approx(expected)
+
+
+def test_what_the_media_clock_had_to_make_up_is_counted() -> None:
+    clock = MediaClock(MS, step=0.04)
+    for pts in (None, 90_000, None, 0):
+        clock.time_of(pts)
+    assert (clock.estimated, clock.restarts) == (2, 1)
+
+
+def camera_clock(*reports: tuple[float, float]) -> CameraClock:
+    """Reports of (stream time, camera's clock minus stream time minus NOW)."""
+    clock = CameraClock()
+    for stream_time, offset in reports:
+        clock.report(stream_time, NOW + stream_time + offset, NOW + stream_time)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("reports", "offset"),
+    [
+        ([], None),
+        ([(1.0, 0.3)], None),
+        ([(1.0, 0.3), (1.04, 0.3)], 0.3),
+        ([(1.0, 0.34), (1.04, 0.3), (1.08, 0.3)], 0.3),
+        ([(1.0, 0.3), (1.04, 0.3), (6.0, 0.302), (6.04, 0.302)], 0.302),
+        ([(1.0, 0.3), (1.04, 0.3), (6.0, 50.0), (6.04, 50.0)], 0.3),
+        ([(1.0, 0.3), (1.04, 0.3), (6.0, 50.0), (6.04, 50.0), (17.0, 50.0)], 50.0),
+        ([(1.0, -90_000.0), (1.04, -90_000.0)], None),
+        ([(1.0, -NOW), (1.04, -NOW)], None),
+    ],
+    ids=["none", "single", "agreeing", "neighbour", "drift", "jump", "lasting-jump", "a-day-off", "1970"],
+)
+def test_the_cameras_clock_is_believed_when_its_reports_are_plausible(
+    reports: list[tuple[float, float]], offset: float | None
+) -> None:
+    utc = camera_clock(*reports).utc(20.0)
+    assert utc is None if offset is None else utc == pytest.approx(NOW + 20.0 + offset, abs=1e-5)
+
+
+def taken(max_fps: float | None, times: list[float]) -> list[float]:
+    thinning = Thinning(max_fps)
+    return [time for time in times if thinning.takes(time)]
+
+
+def test_thinning_keeps_the_rate_evenly() -> None:
+    assert taken(10, [i / 30 for i in range(90)]) == pytest.approx([i / 10 for i in range(30)])
+
+
+def test_thinning_takes_everything_without_a_limit_and_at_the_cameras_own_rate() -> None:
+    jittered = [i / 25 + (0.008 if i % 3 else 0) for i in range(100)]
+    assert taken(None, jittered) == taken(25, jittered) == jittered
+
+
+def test_thinning_does_not_catch_up_after_a_gap() -> None:
+    assert taken(1, [0, 10, 10.1, 10.2, 10.3, 11]) == [0, 10, 11]

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from streamer.config import StreamerConfig, config_hash, load_config, parse_config, redact, show_config
+from streamer.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "live.yaml", "recorded.yaml"])
+def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA_USER", "operator")
+    monkeypatch.setenv("CAMERA_PASSWORD", "secret")
+    assert isinstance(load_config(CONFIGS / name), StreamerConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("detekt: {}", "detekt: unknown key"),
+        ("track: {lost: 2}", "track.lost: unknown key"),
+        ("streams: [{id: a, uri: x, transport: http}]", "streams.0.transport"),
+        ("streams: [{id: a}]", "give either uri or uri_file"),
+        ("streams: [{id: a, uri: x}, {id: a, uri: y}]", "id used twice: a"),
+        ("track: {lost_s: -1}", "track.lost_s"),
+        ("schedule: {refresh_s: soon}", "schedule.refresh_s"),
+        ("dispatch: {batch: 64, max_waiting: 10}", "max_waiting must be at least batch"),
+        ("- a\n- b", "expected sections"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_the_path_of_the_field(tmp_path: Path, text: str, path: str) -> None:
+    with pytest.raises(ConfigError, match=path.replace("[", r"\[")):
+        load_config(write(tmp_path, text))
+
+
+def test_environment_variables_and_files_hold_the_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "uri").write_text("rtsp://b:pw@host/2\n")
+    text = f"streams: [{{id: a, uri: 'rtsp://a:${{PW}}@host/1'}}, {{id: b, uri_file: {tmp_path / 'uri'}}}]"
+    monkeypatch.setenv("PW", "geheim")
+    config = load_config(write(tmp_path, text))
+    assert [stream.address() for stream in config.streams] == ["rtsp://a:geheim@host/1", "rtsp://b:pw@host/2"]
+    monkeypatch.delenv("PW")
+    with pytest.raises(ConfigError, match="PW is not set"):
+        load_config(write(tmp_path, text))
+
+
+def test_shown_configurations_and_errors_hold_no_credentials(tmp_path: Path) -> None:
+    text = "streams: [{id: a, uri: 'rtsp://user:geheim@host/1?token=geheim'}]"
+    assert "geheim" not in show_config(load_config(write(tmp_path, text)))
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text.replace("id: a", "id: a, id2: a")))
+    assert "geheim" not in str(caught.value)
+    assert redact("rtsp://u:p@h:554/x?y=1") == "rtsp://h:554/x"
+    assert redact("/videos/a.mp4") == "/videos/a.mp4"
+
+
+def test_a_shown_configuration_is_a_configuration(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "track: {lost_s: 3}\nstreams: [{id: a, uri: rtsp://h/1}]"))
+    assert load_config(write(tmp_path, show_config(config))) == config
+
+
+def test_the_hash_changes_with_what_decides_the_results_only() -> None:
+    base = parse_config({}, "test")
+    assert config_hash(base) == config_hash(parse_config({"publish": {"listen": "0.0.0.0:1"}}, "test"))
+    assert config_hash(base) == config_hash(parse_config({"detect": {"weights": "elsewhere.onnx"}}, "test"))
+    assert config_hash(base) != config_hash(parse_config({"track": {"lost_s": 1}}, "test"))

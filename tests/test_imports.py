@@ -1,0 +1,87 @@
+"""Who may import whom, and what may not be paid for before it is needed."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMON = {"values", "errors", "config", "metrics", "handover", "lifecycle"}
+# module of the streamer -> other modules of the streamer it may import, besides COMMON
+EDGES: dict[str, set[str]] = {
+    "values": set(),
+    "errors": set(),
+    "config": set(),
+    "metrics": set(),
+    "handover": set(),
+    "lifecycle": set(),
+    "__main__": {"cli"},
+    "cli": {"commands"},
+    "commands": {
+        "app", "recorded", "watch", "still", "motfile", "annotate", "demo", "detect", "progress", "worker_process",
+    },
+    "app": {"aggregate", "cameras", "detect", "dispatch", "hub", "observe", "publish"},
+    "recorded": {"aggregate", "decode", "detect", "dispatch", "observe", "records", "worker_process"},
+    "demo": {"app", "annotate", "demo_clip", "progress", "publish", "recorded", "watch", "worker_process"},
+    "observe": {"detect", "track", "crop", "schedule"},
+    "cameras": {"live"},
+    "live": {"clock", "connect", "decode"},
+    "decode": {"clock"},
+    "track": {"kalman"},
+    "motfile": {"track"},
+    "still": {"decode", "detect", "crop", "records"},
+    "annotate": {"decode"},
+    "progress": {"decode", "recorded"},
+    "publish": {"hub", "convert"},
+    "hub": set(),
+    "aggregate": {"estimate"},
+}  # fmt: skip
+LOWEST = {"values": set(), "errors": set(), "config": {"errors"}, "handover": {"values"}, "lifecycle": set()}
+HEAVY = ("torch", "ultralytics", "onnxruntime", "scipy", "cv2", "av", "grpc", "timm", "filterpy", "skimage")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Names of the modules that a file imports anywhere, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules("streamer"), ids=lambda path: path.stem)
+def test_the_streamer_imports_only_in_the_direction_of_the_house(path: Path) -> None:
+    allowed = LOWEST.get(path.stem, COMMON | EDGES.get(path.stem, set()))
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("streamer.")}
+    assert ours <= allowed, f"{path.name} must not import {sorted(ours - allowed)}"
+    assert not [name for name in imports(path) if name.split(".")[0] == "workers"]
+
+
+@pytest.mark.parametrize("path", modules("workers"), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_workers_import_only_in_the_direction_of_the_house(path: Path) -> None:
+    names = set(imports(path))
+    assert not [name for name in names if name.split(".")[0] == "streamer"]
+    ours = {name for name in names if name.split(".")[0] in ("workers", "faceanalytics")}
+    if path.parent.name == "swinface":
+        assert all(name.startswith(("workers.swinface", "workers.errors")) for name in ours)
+
+
+@pytest.mark.parametrize("module", ["streamer.cli", "workers.cli", "streamer.config", "streamer.values"])
+def test_nothing_heavy_is_imported_with(module: str) -> None:
+    probe = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:
+    probe = "import sys, streamer.watch; print(*[n for n in ('torch', 'scipy', 'ultralytics') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []

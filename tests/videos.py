@@ -1,0 +1,111 @@
+"""Small real videos for tests: a moving pattern with the number of each frame painted in, readable after encoding."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from streamer.values import Bytes
+
+CELL = 16  # px, side of one painted bit
+BITS = 16
+TIME_BASE = Fraction(1, 90_000)
+
+
+def picture(number: int, size: tuple[int, int] = (320, 240)) -> Bytes:
+    """(h, w, 3) BGR: `number` in the first row of cells (white is 1), below it a bright disc that moves along."""
+    width, height = size
+    pixels = np.full((height, width, 3), (90, 60, 40), np.uint8)
+    for bit in range(BITS):
+        pixels[:CELL, bit * CELL : (bit + 1) * CELL] = 255 if number >> bit & 1 else 0
+    centre = (20 + number * 4 % (width - 40), height // 2)
+    return np.asarray(cv2.circle(pixels, centre, 20, (40, 160, 240), thickness=-1), np.uint8)
+
+
+def read_number(pixels: Bytes) -> int:
+    """The number that `picture` painted."""
+    middles = pixels[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(axis=1)
+    return sum(1 << bit for bit, grey in enumerate(middles) if grey > 127)
+
+
+def make_video(
+    path: Path,
+    *,
+    frames: int = 50,
+    fps: float = 25.0,
+    times: Sequence[float] | None = None,
+    codec: str = "libx264",
+    size: tuple[int, int] = (320, 240),
+    b_frames: int = 0,
+    gop: int = 25,
+    rotation: int = 0,
+    index_first: bool = False,
+    container_format: str | None = None,
+) -> Path:
+    """Encode `frames` pictures at `fps`, or at `times` (s); `index_first` puts an MP4's index before its pictures."""
+    muxer = {"movflags": "faststart"} if index_first else {}
+    with av.open(str(path), "w", format=container_format, options=muxer) as container:
+        stream = container.add_stream(
+            codec, rate=Fraction(fps).limit_denominator(1001), options=_options(codec, b_frames, gop)
+        )
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if times is not None:
+            stream.codec_context.time_base = TIME_BASE
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(frames if times is None else len(times)):
+            frame = av.VideoFrame.from_ndarray(picture(number, size), format="bgr24")
+            frame.time_base = TIME_BASE
+            frame.pts = round((number / fps if times is None else times[number]) / TIME_BASE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def make_audio(path: Path) -> Path:
+    """A second of silence without any picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        for start in range(0, 16_000, 1000):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def cut_off(video: Path, share: float) -> Path:
+    """A copy beside `video` with only the first `share` of its bytes."""
+    data = video.read_bytes()
+    shorter = video.with_name(f"cut-off-{video.name}")
+    shorter.write_bytes(data[: int(len(data) * share)])
+    return shorter
+
+
+def _options(codec: str, b_frames: int, gop: int) -> dict[str, str]:
+    if codec == "libx264":
+        return {"preset": "ultrafast", "g": str(gop), "bf": str(b_frames), "sc_threshold": "0"}
+    if codec == "libx265":
+        return {"preset": "ultrafast", "g": str(gop), "x265-params": f"log-level=none:bframes={b_frames}:pools=1"}
+    return {}
+
+
+def to_h264(video: Path, path: Path) -> Path:
+    """`video` (any format) as an H.264 file with the same times, for servers that speak no other codec."""
+    with av.open(str(video)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", options={"preset": "ultrafast", "crf": "18", "g": "25", "bf": "0"})
+        stream.codec_context.time_base = TIME_BASE
+        for frame in source.decode(video=0):
+            if not stream.width or stream.codec_context.is_open is False:
+                stream.width, stream.height, stream.pix_fmt = frame.width & ~1, frame.height & ~1, "yuv420p"
+            assert frame.time is not None
+            picture = frame.reformat(format="yuv420p")
+            picture.pts, picture.time_base = round(frame.time / TIME_BASE), TIME_BASE
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path

@@ -1,0 +1,63 @@
+"""All that an operator may set for a worker. Unknown keys are errors; the command line overrides the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workers.errors import ConfigError
+
+Endpoint = Annotated[str, Field(pattern=r"^(ipc://.+|tcp://.+:\d+)$")]
+Address = Annotated[str, Field(pattern=r"^[^:]+:\d+$|^\[.+\]:\d+$")]
+
+
+class WorkerConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    connect: tuple[Endpoint, ...] = Field(("ipc:///tmp/faceanalytics-workers.ipc",), min_length=1)
+    """Streamers to work for, ipc:///path or tcp://host:port each, as in their dispatch.bind. They need not run yet."""
+    weights: str | None = None
+    """SwinFace weights: the published checkpoint or our own .safetensors; `untrained` for tests of the plumbing."""
+    device: str = "cpu"
+    """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
+    precision: Literal["fp32"] = "fp32"
+    """What the network computes in."""
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Largest batch it takes, crops. Larger ones are answered with an error."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of one inference on a CPU; none: as many as the machine has cores."""
+    metrics_listen: Address | None = None
+    """host:port of the Prometheus endpoint; none: no endpoint."""
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any]) -> WorkerConfig:
+    """The configuration in a YAML file (None: the defaults) under `overrides`. Raises ConfigError."""
+    values = {} if path is None else _read(path)
+    try:
+        return WorkerConfig.model_validate({**values, **overrides})
+    except ValidationError as error:
+        lines = "\n".join(_explain(error))
+        raise ConfigError(f"{path or 'command line'}: {error.error_count()} problem(s)\n{lines}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected settings such as `device: cpu`, found {type(data).__name__}")
+    return data or {}
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """One line per wrong setting."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"])
+        lines.append(f"  {where}: {'unknown key' if item['type'] == 'extra_forbidden' else item['msg']}")
+    return lines

@@ -1,0 +1,79 @@
+"""The worker's side of internal/v1/faces.proto, without sockets: bytes in, values out, and the way back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from faceanalytics.internal.v1 import faces_pb2
+from workers.serve.engine import CROP_SHAPE, Analyses, Bytes
+
+PROTOCOL = 1
+CROP_BYTES = int(np.prod(CROP_SHAPE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    id: int  # given by the streamer
+    crop_ids: tuple[int, ...]
+    pixels: Bytes  # (n, 112, 112, 3) RGB
+
+
+class MalformedMessage(Exception):
+    """A message that is no proper batch. `batch_id`: whose it is, None if it could not be read."""
+
+    def __init__(self, message: str, batch_id: int | None = None) -> None:
+        super().__init__(message)
+        self.batch_id = batch_id
+
+
+def read_batch(frames: Sequence[bytes], max_batch: int) -> Batch:
+    """A message of the streamer as a batch. Raises MalformedMessage."""
+    if len(frames) < 2 or frames[0] != b"BATCH":
+        kind = bytes(frames[0][:20]) if frames else b""
+        raise MalformedMessage(f"unknown message {kind!r} of {len(frames)} frames")
+    try:
+        header = faces_pb2.Batch.FromString(frames[1])
+    except DecodeError as error:
+        raise MalformedMessage(f"batch that cannot be decoded: {error}") from error
+    problem = _problem(len(header.crops), [len(frame) for frame in frames[2:]], max_batch)
+    if problem:
+        raise MalformedMessage(problem, header.batch_id)
+    pixels = np.frombuffer(frames[2], np.uint8).reshape(-1, *CROP_SHAPE)
+    return Batch(header.batch_id, tuple(crop.crop_id for crop in header.crops), pixels)
+
+
+def _problem(crops: int, frame_sizes: list[int], max_batch: int) -> str:
+    if len(frame_sizes) != 1:
+        return f"{len(frame_sizes)} frames of pixels instead of 1"
+    if crops == 0:
+        return "batch without crops"
+    if crops > max_batch:
+        return f"batch of {crops} crops, this worker takes at most {max_batch}"
+    if frame_sizes[0] != crops * CROP_BYTES:
+        return f"{frame_sizes[0]} bytes of pixels for {crops} crops instead of {crops * CROP_BYTES}"
+    return ""
+
+
+def ready(worker: str, model_id: str, device: str, max_batch: int) -> bytes:
+    message = faces_pb2.Ready(protocol=PROTOCOL, worker=worker, model_id=model_id, device=device, max_batch=max_batch)
+    return message.SerializeToString()
+
+
+def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float) -> bytes:
+    message = faces_pb2.Answer(batch_id=batch.id, model_id=model_id, inference_s=inference_s)
+    for row, crop_id in enumerate(batch.crop_ids):
+        message.analyses.add(
+            crop_id=crop_id,
+            age_years=float(analyses.age[row]),
+            expression=analyses.expression[row].tolist(),
+            attributes=analyses.attributes[row].tolist(),
+            embedding=analyses.embeddings[row].astype("<f4").tobytes(),
+            embedding_norm=float(analyses.norms[row]),
+        )
+    return message.SerializeToString()
+
+
+def refusal(batch_id: int, model_id: str, error: str) -> bytes:
+    return faces_pb2.Answer(batch_id=batch_id, model_id=model_id, error=error).SerializeToString()

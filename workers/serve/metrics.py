@@ -1,0 +1,40 @@
+"""The worker's counters and histograms, named as the streamer's, in a registry of their own."""
+
+from importlib.metadata import version
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, start_http_server
+
+from workers.errors import ConfigError
+
+REGISTRY = CollectorRegistry()
+_PREFIX = "faceanalytics_"
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+build_info = Info(_PREFIX + "build", "Version of the running program and its weights.", registry=REGISTRY)
+face_batch_size = Histogram(
+    _PREFIX + "face_batch_size", "Crops per batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=REGISTRY
+)
+inference_seconds = Histogram(
+    _PREFIX + "inference_seconds", "Time of one call of a model.", ["stage"], buckets=_LATENCY_S, registry=REGISTRY
+)
+batches_refused = Counter(
+    _PREFIX + "batches_refused_total", "Batches answered with an error.", ["reason"], registry=REGISTRY
+)
+malformed_messages = Counter(
+    _PREFIX + "malformed_messages_total", "Messages of streamers that could not be understood.", registry=REGISTRY
+)
+answers_undelivered = Counter(
+    _PREFIX + "answers_undelivered_total", "Answers whose streamer had gone.", registry=REGISTRY
+)
+
+
+def serve_metrics(address: str, model_id: str) -> WSGIServer:
+    """Start the endpoint at `host:port` in a thread of its own. Raises ConfigError if it cannot listen."""
+    build_info.info({"version": version("faceanalytics"), "model_id": model_id})
+    host, _, port = address.rpartition(":")
+    try:
+        server, _ = start_http_server(int(port), addr=host.strip("[]"), registry=REGISTRY)
+    except OSError as error:
+        raise ConfigError(f"metrics_listen: cannot listen on {address}: {error}") from error
+    return server

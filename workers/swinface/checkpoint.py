@@ -1,0 +1,255 @@
+"""Weights from files: the published checkpoint, and our own form (safetensors with a JSON card beside it)."""
+
+import hashlib
+import json
+import logging
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from workers.errors import ModelError
+from workers.swinface.labels import SUBNETS, TASKS
+from workers.swinface.model import SwinFace, SwinFaceConfig
+
+log = logging.getLogger(__name__)
+
+UNTRAINED = "untrained"  # instead of a path: random weights, for tests of the plumbing
+CARD_SCHEMA = 1
+SHOWN = 20  # names in one error message
+HOW_TO_GET = (
+    "The published weights are the file checkpoint_step_79999_gpu_0.pt that the README of github.com/lxq1000/SwinFace "
+    f"links to; its path goes into --weights. For tests of the plumbing only: --weights {UNTRAINED}."
+)
+PARTS = ("backbone", "fam", "tss", "om")  # state_dict_<part> in the published file
+
+# Ours -> published. A name with {i} stands for eleven tensors, one of each subnet; ours holds them one below the other.
+RENAMED = {
+    "fam.convs.0.weight": "fam.nets.{i}.conv.convs.0.weight",
+    "fam.convs.1.weight": "fam.nets.{i}.conv.convs.1.weight",
+    "fam.convs.2.weight": "fam.nets.{i}.conv.convs.2.weight",
+    "fam.convs.3.weight": "fam.nets.{i}.conv.convs.3.weight",
+    "fam.gate.0.weight": "fam.nets.{i}.channel_attention.mlp.1.weight",
+    "fam.gate.0.bias": "fam.nets.{i}.channel_attention.mlp.1.bias",
+    "fam.gate.2.weight": "fam.nets.{i}.channel_attention.mlp.3.weight",
+    "fam.gate.2.bias": "fam.nets.{i}.channel_attention.mlp.3.bias",
+    "fam.norm.weight": "fam.nets.{i}.norm.weight",
+    "fam.norm.bias": "fam.nets.{i}.norm.bias",
+    "fam.norm.running_mean": "fam.nets.{i}.norm.running_mean",
+    "fam.norm.running_var": "fam.nets.{i}.norm.running_var",
+    "fam.norm.num_batches_tracked": "fam.nets.0.norm.num_batches_tracked",  # the eleven have seen the same batches
+    "tss.0.weight": "tss.nets.{i}.feature.0.weight",
+    "tss.0.bias": "tss.nets.{i}.feature.0.bias",
+    "tss.3.weight": "tss.nets.{i}.feature.3.weight",
+    "tss.3.bias": "tss.nets.{i}.feature.3.bias",
+    **{f"heads.{task.slug}.weight": f"om.output_fcs.{task.head}.weight" for task in TASKS},
+    **{f"heads.{task.slug}.bias": f"om.output_fcs.{task.head}.bias" for task in TASKS},
+}  # everything else, that is backbone.*, has its published name
+
+# Published, but not weights of this network: a head that is never used, constants, counters (see RENAMED).
+IGNORED = re.compile(
+    r"backbone\.head\.(weight|bias)"
+    r"|backbone\.layers\.\d+\.blocks\.\d+\.(attn_mask|attn\.relative_position_index)"
+    r"|fam\.nets\.([1-9]|10)\.norm\.num_batches_tracked"
+)
+
+# What torch.load raises for bytes that are no checkpoint: the bytes decide, so the list is long.
+_NOT_A_CHECKPOINT = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+
+
+class CheckpointError(ModelError):
+    """A file of weights is missing or is not what this network needs; the message says which."""
+
+
+def load(weights: str) -> tuple[SwinFace, str]:
+    """The network for inference, and the id of its weights. Raises CheckpointError.
+
+    `weights` is the path of a published checkpoint or of our own form (.safetensors), or "untrained".
+    """
+    if weights == UNTRAINED:
+        log.warning("SwinFace is UNTRAINED: its weights are random, so ages, expressions and identities mean nothing")
+        return untrained(), UNTRAINED
+    path = Path(weights)
+    if not path.is_file():
+        raise CheckpointError(f"no weights at {path}: there is no such file. {HOW_TO_GET}")
+    if path.suffix == ".safetensors":
+        model, card = load_own(path)
+        return model, model_id(card["sha256"])
+    return load_official(path), model_id(sha256(path))
+
+
+def untrained(seed: int = 0) -> SwinFace:
+    """The network with random weights, the same at each call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SwinFace(SwinFaceConfig()).eval()
+
+
+def load_official(path: Path) -> SwinFace:
+    """The network with the weights of a published checkpoint. Raises CheckpointError."""
+    published = _published_tensors(_read_pickle(path), path)
+    model = _without_weights(SwinFaceConfig())
+    expected = {name: shape for ours, tensor in model.state_dict().items() for name, shape in _published(ours, tensor)}
+    found = {name: tuple(tensor.shape) for name, tensor in published.items() if not IGNORED.fullmatch(name)}
+    _compare(path, found, expected)
+    return _assign(
+        model,
+        {
+            ours: _join([published[name] for name, _ in _published(ours, tensor)])
+            for ours, tensor in model.state_dict().items()
+        },
+    )
+
+
+def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
+    """Write `path` (.safetensors) and the card beside it (.json): `card` says at least `source` and `licence`."""
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path} must end in .safetensors")
+    partial = path.with_suffix(".safetensors.partial")
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
+    full = {"schema": CARD_SCHEMA, "config": asdict(model.config), "sha256": sha256(partial), **card}
+    partial.rename(path)
+    card_path(path).write_text(json.dumps(full, indent=2) + "\n")
+
+
+def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
+    """The network with the weights of our own form, and its card. Raises CheckpointError."""
+    card = _read_card(card_path(path))
+    if card["sha256"] != sha256(path):
+        raise CheckpointError(f"{path} does not belong to its card {card_path(path).name}: their sha256 differ")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is no safetensors file: {error}") from error
+    model = _described(card["config"], path)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    _compare(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
+    return _assign(model, state), card
+
+
+def model_id(sha: str) -> str:
+    """The name of weights in every result: it changes whenever their file does."""
+    return f"swinface-{sha[:12]}"
+
+
+def card_path(weights: Path) -> Path:
+    return weights.with_suffix(".json")
+
+
+def sha256(path: Path) -> str:
+    """Of the file's content, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _published(ours: str, tensor: Tensor) -> list[tuple[str, tuple[int, ...]]]:
+    """The published tensors, name and shape, that one of ours consists of."""
+    name, shape = RENAMED.get(ours, ours), tuple(tensor.shape)
+    if "{i}" not in name:
+        return [(name, shape)]
+    return [(name.format(i=index), (shape[0] // SUBNETS, *shape[1:])) for index in range(SUBNETS)]
+
+
+def _join(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def _assign(model: SwinFace, state: Mapping[str, Tensor]) -> SwinFace:
+    """The weights go into the network as what it computes with, whatever they were stored as."""
+    wanted = model.state_dict()
+    model.load_state_dict({n: t.to(wanted[n].dtype).contiguous() for n, t in state.items()}, assign=True)
+    return model
+
+
+def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise CheckpointError with every name that is missing, too much or of another shape."""
+    problems = [f"missing: {name}" for name in expected if name not in found]
+    problems += [f"unexpected: {name}" for name in found if name not in expected]
+    problems += [
+        f"wrong shape: {name} is {found[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        shown = "".join(f"\n  {problem}" for problem in problems[:SHOWN])
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise CheckpointError(f"{path} does not fit this network, {len(problems)} tensors differ:{shown}{more}")
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    except _NOT_A_CHECKPOINT as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise CheckpointError(
+            f"{path} is no PyTorch checkpoint, or not an intact one: {reason}. {HOW_TO_GET}"
+        ) from error
+
+
+def _published_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """All tensors of the four parts as `part.name`. Raises CheckpointError if it is another kind of file."""
+    parts = [f"state_dict_{part}" for part in PARTS]
+    absent = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), dict)]
+    if absent:
+        raise CheckpointError(f"{path} is no SwinFace checkpoint: it has no {', '.join(absent)}. {HOW_TO_GET}")
+    tensors = {}
+    for part in PARTS:
+        for name, tensor in content[f"state_dict_{part}"].items():
+            full = f"{part}.{str(name).removeprefix('module.')}"
+            if not isinstance(tensor, Tensor):
+                raise CheckpointError(f"{path}: {full} is no tensor but a {type(tensor).__name__}")
+            tensors[full] = tensor
+    return tensors
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read the card of the weights, {path}: {error}") from error
+    absent = [key for key in ("schema", "config", "sha256") if not isinstance(card, dict) or key not in card]
+    if absent:
+        raise CheckpointError(f"{path} is no card of weights: it has no {', '.join(absent)}")
+    if card["schema"] != CARD_SCHEMA:
+        raise CheckpointError(f"{path} has schema {card['schema']}, this program reads {CARD_SCHEMA}: update it")
+    return card
+
+
+def _described(config: Any, path: Path) -> SwinFace:
+    """The network that a card describes."""
+    try:
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
+        }
+        return _without_weights(SwinFaceConfig(**values))
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"{card_path(path)}: its config describes no network: {error}") from error
+
+
+def _without_weights(config: SwinFaceConfig) -> SwinFace:
+    """The network for inference; its weights have shapes only and are still to be assigned."""
+    with torch.device("meta"):
+        return SwinFace(config).eval()
