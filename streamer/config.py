@@ -108,8 +108,9 @@ class Track(Section):
     """A track counts after so many detections in a row."""
     lost_s: Seconds = 2.0
     """A track without detection for so long has ended."""
-    cut_s: Seconds = 1.0
-    """A gap in the source's time above this is a cut: boxes before and after are not matched by motion."""
+    cut_s: Seconds = 1.5
+    """A gap in the source's time above this is a cut: boxes before and after are not matched by motion. One frame per
+    second must stay below it."""
 
 
 class Crop(Section):

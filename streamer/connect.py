@@ -3,6 +3,7 @@
 import errno
 import socket
 import ssl
+import time
 from urllib.parse import urlsplit
 
 import av
@@ -43,22 +44,27 @@ def connect(address: str, stream: Stream) -> InputContainer:
     if stream.tls_ca_file is not None:
         options |= {"tls_verify": "1", "ca_file": stream.tls_ca_file}
     read_timeout = min(stream.first_frame_timeout_s, stream.stall_timeout_s)
+    began = time.monotonic()
     try:
         return av.open(
             address, "r", options=options, timeout=(stream.connect_timeout_s, read_timeout), metadata_errors="replace"
         )
     except FFmpegError as error:
-        lost = explain(error, address) or _explain_io(address, stream)
+        late = time.monotonic() - began >= stream.connect_timeout_s
+        if late and not isinstance(error, av_errors.HTTPError):  # FFmpeg takes a broken-off wait for a wrong answer
+            lost = SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no answer in time")
+        else:
+            lost = explain(error, address) or _explain_io(address, stream)
     raise lost  # not from the error: its text holds the password
 
 
 def explain(error: FFmpegError, address: str) -> SourceLost | None:
     """What an error of FFmpeg says about the source; None if nothing."""
+    if error.errno == errno.EIO or (isinstance(error, av_errors.EOFError) and address.startswith("rtsps:")):
+        return None  # FFmpeg says no more than this about names and certificates
     for kind, code, text in CAUSES:
         if isinstance(error, kind):
             return SourceLost(code, f"{redact(address)}: {text}")
-    if error.errno == errno.EIO:  # FFmpeg says no more than this about names and certificates
-        return None
     return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: {error.strerror}")
 
 

@@ -116,7 +116,7 @@ def head_pose(landmarks: Floats) -> tuple[float, float]:
     plus = _unit([a + b for a, b in zip(across, down, strict=True)])
     minus = _unit([a - b for a, b in zip(across, down, strict=True)])
     x, y, z = _cross(minus, plus)
-    return degrees(atan2(-x, hypot(y, z))), degrees(atan2(y, z))
+    return degrees(atan2(x, hypot(y, z))), degrees(atan2(y, z))
 
 
 def _fit(landmarks: Floats) -> tuple[complex, complex, float]:

@@ -31,17 +31,19 @@ class BoxFilter:
         self._state: Doubles = np.zeros((5, 0, 4))  # p px, v px/s, and the covariances a, b, c; per box and axis
 
     def __len__(self) -> int:
-        return self._state.shape[1]
+        return int(self._state.shape[1])
 
     @property
     def position(self) -> Doubles:
         """(n, 4) cx cy w h, px."""
-        return self._state[0].copy()
+        position: Doubles = self._state[0].copy()
+        return position
 
     @property
     def velocity(self) -> Doubles:
         """(n, 4) of cx cy w h, px/s."""
-        return self._state[1].copy()
+        velocity: Doubles = self._state[1].copy()
+        return velocity
 
     @property
     def covariance(self) -> Doubles:
@@ -106,12 +108,12 @@ class BoxFilter:
         """Let the given boxes keep their size while they move: what grew before it was lost need not go on growing."""
         self._state[1, rows, 2:] = 0
 
-    def distances(self, boxes: Doubles) -> Doubles:
-        """(n, m) squared Mahalanobis distance of each filter to each of the boxes (m, 4) x1 y1 x2 y2."""
-        p, _, a, _, _ = self._state
+    def distances(self, rows: Rows | Sequence[int], boxes: Doubles) -> Doubles:
+        """(k, m) squared Mahalanobis distance of the given rows (k,) to each of the boxes (m, 4) x1 y1 x2 y2."""
+        p, _, a, _, _ = self._state[:, rows]
         spread = a + (POSITION_WEIGHT * p[:, _SIZES]) ** 2
         off = to_centres(boxes)[None] - p[:, None]
-        squared: Doubles = np.einsum("nma,na->nm", off**2, 1 / spread)
+        squared: Doubles = np.einsum("kma,ka->km", off**2, 1 / spread)
         return squared
 
 

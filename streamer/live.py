@@ -34,7 +34,7 @@ log = logging.getLogger("streamer.decode")
 
 
 class Outlet:
-    """A camera's way into the hand-over; closing it ends the camera at once, even if its thread hangs in the network."""
+    """A camera's way into the hand-over; closing it ends the camera at once, even one that hangs in the network."""
 
     def __init__(self, camera: str, handover: Newest) -> None:
         self._camera = camera
@@ -168,7 +168,9 @@ class _Reader:
                 if self._outlet.closed:
                     return
             except FFmpegError as error:
-                lost = explain(error, address)
+                lost = explain(error, address) or SourceLost(
+                    SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the connection broke off"
+                )
         raise lost  # here, so that the error with the address in its text is not attached
 
     def _check_stall(self, address: str) -> None:

@@ -120,11 +120,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: HealthContext) -> None:  # noqa: N802
         told: int | None = None
         while True:
-            changed = self._changed
+            changed, leaving = self._changed, self._leaving  # as of this status: more may come while it is written
             status = self._statuses.get(request.service, Status.SERVICE_UNKNOWN)
             if status != told:
                 await context.write(Status(status=status))
             told = status
-            if self._leaving:
+            if leaving:
                 return
             await changed.wait()

@@ -21,7 +21,7 @@ from streamer.config import StreamerConfig, config_hash
 from streamer.decode import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.detect import Detector
 from streamer.dispatch import Dispatcher
-from streamer.errors import InputError
+from streamer.errors import ConfigError, InputError
 from streamer.handover import Waiting
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all, recorded_keys
@@ -147,28 +147,38 @@ class Analysis:
         A video that cannot be read has its `problem` set, the others go on. Raises ModelError,
         LostDependency, or an ExceptionGroup of what went wrong in a part.
         """
-        detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+        results = [Result(video, out) for video, out in videos]
+        infos = [await asyncio.to_thread(_probe, result) for result in results]  # before anything that takes long
+        readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
+        if readable:
+            await self._analyse_all(readable, progress)
+        return results
+
+    async def _analyse_all(
+        self, videos: Sequence[tuple[Result, VideoInfo]], progress: Callable[[VideoInfo, Result], None]
+    ) -> None:
         with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
             dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order)
             self._dispatcher = dispatcher
-            results = []
             try:
                 async with asyncio.TaskGroup() as group:
                     wire = group.create_task(dispatcher.run())
                     child = group.create_task(run_worker(self._worker, bind)) if self._worker else None
-                    for video, out in videos:
+                    # the worker loads at the same time
+                    detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+                    for result, info in videos:
                         if self._stop.is_set():
-                            break
-                        results.append(await self._analyse(video, out, detector, dispatcher, progress))
+                            result.problem = "stopped before it began"
+                            continue
+                        await self._analyse(result, partial(progress, info, result), info, detector, dispatcher)
                     if child is not None:
                         child.cancel()
                         await asyncio.wait([child])
                     wire.cancel()
             finally:
                 dispatcher.close()
-        return results
 
     def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
         assert self._recording is not None
@@ -176,25 +186,24 @@ class Analysis:
 
     async def _analyse(
         self,
-        video: Path,
-        out: Path,
+        result: Result,
+        told: Callable[[], None],
+        info: VideoInfo,
         detector: Detector,
         dispatcher: Dispatcher,
-        progress: Callable[[VideoInfo, Result], None],
-    ) -> Result:
-        result = Result(video, out)
+    ) -> None:
+        video, out = result.video, result.folder
+        content_hash = await asyncio.to_thread(_hash_file, video)
         try:
-            info = await asyncio.to_thread(probe_file, video)
-            content_hash = await asyncio.to_thread(_hash_file, video)
             out.mkdir(parents=True, exist_ok=True)
-        except InputError as error:
-            result.problem = str(error)
-            return result
-        log.info("waiting for a worker at %s", dispatcher.endpoint)
+        except OSError as error:
+            raise ConfigError(f"--out: cannot make the folder {out}: {error.strerror}") from error
+        if dispatcher.model_id is None:
+            log.info("waiting for a worker at %s", dispatcher.endpoint)
         model_id = await dispatcher.wait_for_worker()
         if model_id is None:
             result.problem = "stopped before it began"
-            return result
+            return
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
@@ -209,13 +218,10 @@ class Analysis:
             observations = files.enter_context(JsonLines(out / "observations.jsonl"))
             tracks.write(header)
             observations.write(header)
-            recording = Recording(
-                Aggregator(self._config.aggregate), tracks, observations, result, lambda: progress(info, result)
-            )
+            recording = Recording(Aggregator(self._config.aggregate), tracks, observations, result, told)
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             await self._run_stages(video, observer, dispatcher, recording, result)
-        return result
 
     async def _run_stages(
         self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
@@ -248,6 +254,15 @@ class Analysis:
 def _finished_in_order(end: TrackEnd) -> None:
     """Recorded tracks end with the observation that says so, see Recording."""
     del end
+
+
+def _probe(result: Result) -> VideoInfo | None:
+    """What the video is; None: it cannot be read, and the result says why."""
+    try:
+        return probe_file(result.video)
+    except InputError as error:
+        result.problem = str(error)
+        return None
 
 
 def _hash_file(path: Path) -> str:

@@ -246,8 +246,8 @@ def _state(track: tracks_pb2.Track) -> str:
 def _age(track: tracks_pb2.Track) -> str:
     if not track.HasField("age"):
         return ""
-    spread = f"±{track.age.spread_years:.0f}" if track.age.evidence.samples > 1 else ""
-    return f"{track.age.years:.0f}{spread}"
+    spread = f"±{round(track.age.spread_years)}" if track.age.evidence.samples > 1 else ""
+    return f"{round(track.age.years)}{spread}"
 
 
 def _appears(track: tracks_pb2.Track) -> str:

@@ -79,14 +79,15 @@ def write_patch_detector(path: Path) -> Path:
 
 
 def make_patch_video(path: Path, seconds: float = 4.0, fps: int = 25, faces: int = 2) -> Path:
-    """640x480 H.264: each `face` moves slowly to the right in a row of its own, and is there from begin to end."""
+    """640x480 H.264: each `face` moves slowly to and fro in a row of its own, and is there from begin to end."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "25", "crf": "18"})
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         for index in range(round(seconds * fps)):
             pixels = np.full((480, 640, 3), 90, np.uint8)
+            shift = abs((60 * index / fps + 300) % 600 - 300)  # px, there and back
             for row in range(faces):
-                paint(pixels, 40 + row * 150 + round(index * 60 / fps) % 300, 30 + row * 140)
+                paint(pixels, 40 + row * 100 + round(shift), 30 + row * 140)
             picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
             picture.pts, picture.time_base = index, Fraction(1, fps)
             container.mux(stream.encode(picture))

@@ -53,6 +53,7 @@ def make_video(
         )
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
+        stream.codec_context.thread_count = 1  # as cameras do: one slice per picture; and the same bytes everywhere
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if times is not None:
             stream.codec_context.time_base = TIME_BASE
@@ -95,17 +96,29 @@ def _options(codec: str, b_frames: int, gop: int) -> dict[str, str]:
     return {}
 
 
-def to_h264(video: Path, path: Path) -> Path:
-    """`video` (any format) as an H.264 file with the same times, for servers that speak no other codec."""
-    with av.open(str(video)) as source, av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", options={"preset": "ultrafast", "crf": "18", "g": "25", "bf": "0"})
+def to_h264(video: Path, path: Path, passes: int = 1) -> Path:
+    """`video` (any format) as an H.264 file with the same times, for servers that speak no other codec.
+
+    With more `passes` it plays to the end, back, and so on, so that a short clip becomes longer without a jump.
+    """
+    with av.open(str(video)) as source:
+        frames = [(frame.time, frame.reformat(format="yuv420p")) for frame in source.decode(video=0)]
+    times = [time for time, _ in frames if time is not None]
+    step = (times[-1] - times[0]) / (len(times) - 1)
+    with av.open(str(path), "w") as container:
+        # one slice per picture: GStreamer's payloader loses all but the last of several
+        options = {"preset": "ultrafast", "crf": "18", "g": "25", "bf": "0", "x264-params": "sliced-threads=0"}
+        stream = container.add_stream("libx264", options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.codec_context.time_base = TIME_BASE
-        for frame in source.decode(video=0):
-            if not stream.width or stream.codec_context.is_open is False:
-                stream.width, stream.height, stream.pix_fmt = frame.width & ~1, frame.height & ~1, "yuv420p"
-            assert frame.time is not None
-            picture = frame.reformat(format="yuv420p")
-            picture.pts, picture.time_base = round(frame.time / TIME_BASE), TIME_BASE
-            container.mux(stream.encode(picture))
+        stream.width, stream.height = frames[0][1].width & ~1, frames[0][1].height & ~1
+        stream.pix_fmt = "yuv420p"
+        for turn in range(passes):
+            began = turn * (times[-1] - times[0] + step)
+            for index, time in enumerate(times):
+                picture = frames[-1 - index if turn % 2 else index][1]
+                shown = began + (times[-1] - times[-1 - index] if turn % 2 else time - times[0])
+                picture.pts, picture.time_base = round(shown / TIME_BASE), TIME_BASE
+                container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path

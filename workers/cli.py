@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-from workers.errors import PARTIAL_RESULT, UserError
+from workers.errors import PARTIAL_RESULT, ConfigError, UserError
 
 EPILOG = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
 4 model or device not usable, 5 partial result, 130/143 after a signal (what was under way is finished)"""
@@ -163,11 +163,12 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.out.suffix != ".safetensors" or not arguments.out.parent.is_dir():
+        raise ConfigError(f"{arguments.out}: must be a name ending in .safetensors, in a folder that exists")
     from workers.swinface.checkpoint import load_official, save_own, sha256
 
-    source = {"name": arguments.source or arguments.checkpoint.name, "sha256": ""}
     model = load_official(arguments.checkpoint)
-    source["sha256"] = sha256(arguments.checkpoint)
+    source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
     save_own(model, arguments.out, {"source": source, "licence": arguments.licence})
     print(arguments.out)
     return 0

@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +129,7 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} must end in .safetensors")
     partial = path.with_suffix(".safetensors.partial")
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
-    full = {"schema": CARD_SCHEMA, "config": asdict(model.config), "sha256": sha256(partial), **card}
+    full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(partial), "config": asdict(model.config)}
     partial.rename(path)
     card_path(path).write_text(json.dumps(full, indent=2) + "\n")
 
@@ -199,14 +200,15 @@ def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # guesses about the file; the outcome decides
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     except _NOT_A_CHECKPOINT as error:
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise CheckpointError(
-            f"{path} is no PyTorch checkpoint, or not an intact one: {reason}. {HOW_TO_GET}"
-        ) from error
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds {foreign[1]}, which is no weight and is not run" if foreign else type(error).__name__
+        raise CheckpointError(f"{path} is no PyTorch checkpoint, or a damaged one ({reason}). {HOW_TO_GET}") from error
 
 
 def _published_tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,136 @@
+"""Milliseconds per frame of the tracker, and of its filter against filterpy with one object per face."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from filterpy.kalman import KalmanFilter
+
+from streamer import config
+from streamer.kalman import FRAME_RATE, POSITION_WEIGHT, VELOCITY_WEIGHT, BoxFilter, Doubles
+from streamer.track import Tracker
+from streamer.values import Detections, TrackKey
+
+FACES = (10, 50, 200)
+FRAMES = 60  # per block, after as many to warm up
+BLOCKS = 5
+SIZE = (1920, 1080)  # px
+DT = 1 / FRAME_RATE
+
+
+def measure() -> dict[str, object]:
+    """Medians over blocks, in which what is compared takes turns: {faces: {name: ms per frame}}."""
+    return {str(faces): _measure(faces) for faces in FACES}
+
+
+def _measure(faces: int) -> dict[str, float]:
+    track, stacked, per_object = _tracker(faces), _stacked(faces), _per_object(faces)
+    blocks: dict[str, list[float]] = {"tracker_ms": [], "kalman_ms": [], "filterpy_ms": []}
+    for _ in range(BLOCKS):
+        for name, step in zip(blocks, (track, stacked, per_object), strict=True):
+            blocks[name].append(_milliseconds(step))
+    medians = {name: statistics.median(times) for name, times in blocks.items()}
+    return medians | {"filterpy_over_kalman": medians["filterpy_ms"] / medians["kalman_ms"]}
+
+
+def _milliseconds(step: Callable[[], None]) -> float:
+    """Of this process per call: other programs on the machine do not count."""
+    start = time.process_time()
+    for _ in range(FRAMES):
+        step()
+    return (time.process_time() - start) / FRAMES * 1000
+
+
+def _scene(faces: int) -> Callable[[], Doubles]:
+    """Boxes (n, 4) x1 y1 x2 y2 of faces that wander in cells of their own, seen with noise."""
+    random = np.random.default_rng(faces)
+    columns = int(np.ceil(np.sqrt(faces * SIZE[0] / SIZE[1])))
+    row, column = np.divmod(np.arange(faces), columns)
+    centres = (np.stack([column, row], 1) + 0.5) * SIZE[0] / columns
+    speed = random.normal(0, 15, centres.shape)  # px/s
+    width = 0.5 * SIZE[0] / columns
+    frame = 0
+
+    def see() -> Doubles:
+        nonlocal frame
+        frame += 1
+        middle = centres + speed * np.sin(frame * DT) + random.normal(0, 0.02 * width, centres.shape)
+        half = width / 2 * (1 + random.normal(0, 0.02, (faces, 1)))
+        return np.concatenate([middle - half, middle + half], 1)
+
+    return see
+
+
+def _tracker(faces: int) -> Callable[[], None]:
+    tracker = Tracker(config.Track(), lambda number: TrackKey(str(number), "bench", number))
+    see, frame = _scene(faces), 0
+    landmarks = np.zeros((faces, 5, 2), np.float32)
+    scores = np.full(faces, 0.8, np.float32)
+
+    def step() -> None:
+        nonlocal frame
+        frame += 1
+        tracks, _ = tracker.update(frame * DT, Detections(see().astype(np.float32), scores, landmarks), SIZE)
+        if len(tracks) != faces:
+            raise RuntimeError(f"{len(tracks)} tracks of {faces} faces: the scene is not the steady one it should be")
+
+    _milliseconds(step)
+    return step
+
+
+def _stacked(faces: int) -> Callable[[], None]:
+    filters, see = BoxFilter(), _scene(faces)
+    filters.add(see())
+    rows, scores = np.arange(faces), np.zeros(faces)
+
+    def step() -> None:
+        filters.predict(DT)
+        filters.update(rows, see(), scores)
+
+    _milliseconds(step)
+    return step
+
+
+def _per_object(faces: int) -> Callable[[], None]:
+    see = _scene(faces)
+    filters = [_filterpy(box) for box in see()]
+
+    def step() -> None:
+        for one, (x1, y1, x2, y2) in zip(filters, see(), strict=True):
+            one.predict()
+            one.update(np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]))
+
+    _milliseconds(step)
+    return step
+
+
+def _filterpy(box: Doubles) -> KalmanFilter:
+    """The usual filter of eight states; its noise stays that of the first size, which spares it work."""
+    x1, y1, x2, y2 = box
+    sizes = np.array([x2 - x1, y2 - y1] * 2)
+    one = KalmanFilter(dim_x=8, dim_z=4)
+    one.x = np.array([(x1 + x2) / 2, (y1 + y2) / 2, *sizes[:2], 0, 0, 0, 0])[:, None]
+    one.F = np.eye(8) + DT * np.eye(8, k=4)
+    one.H = np.eye(4, 8)
+    one.P = np.diag(np.concatenate([(2 * POSITION_WEIGHT * sizes) ** 2, (10 * VELOCITY_WEIGHT / DT * sizes) ** 2]))
+    one.Q = np.diag(np.concatenate([(POSITION_WEIGHT * sizes) ** 2, (VELOCITY_WEIGHT / DT * sizes) ** 2]))
+    one.R = np.diag((POSITION_WEIGHT * sizes) ** 2)
+    return one
+
+
+def table(results: dict[str, object]) -> str:
+    """The results of `measure` as text."""
+    lines = [f"{'faces':>6} {'tracker ms':>11} {'kalman ms':>10} {'filterpy ms':>12} {'ratio':>6}"]
+    for faces, row in results.items():
+        assert isinstance(row, dict)
+        tracker, kalman, filterpy, ratio = row.values()
+        lines.append(f"{faces:>6} {tracker:>11.2f} {kalman:>10.3f} {filterpy:>12.2f} {ratio:>6.0f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    measured = measure()
+    print(table(measured))
+    print(json.dumps(measured))
