@@ -8,7 +8,7 @@ import asyncio
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,13 +80,13 @@ class Recording:
         self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
         self._last_time: float | None = None
 
-    async def accept(self, dispatcher: Dispatcher, observation: Observation) -> None:
-        """Take one frame's results in; waits while too many crops wait for a worker."""
+    async def accept(self, offer: Callable[[FaceCrop], Awaitable[None]], observation: Observation) -> None:
+        """Take one frame's results in; `offer` gets its crops and may wait."""
         pending = _Pending(observation, len(observation.crops))
         self._pending.append(pending)
         for crop in observation.crops:
             self._by_crop[id(crop)] = pending
-            await dispatcher.offer(crop)
+            await offer(crop)
         self._write_ready()
 
     def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
@@ -227,7 +227,7 @@ class Analysis:
         self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
     ) -> None:
         frames = Waiting(AHEAD)
-        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher))
+        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher.offer))
         async with asyncio.TaskGroup() as group:
             group.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
             group.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))

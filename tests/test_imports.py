@@ -25,7 +25,7 @@ EDGES: dict[str, set[str]] = {
     },
     "app": {"aggregate", "cameras", "detect", "dispatch", "hub", "observe", "publish"},
     "recorded": {"aggregate", "decode", "detect", "dispatch", "observe", "records", "worker_process"},
-    "demo": {"app", "annotate", "demo_clip", "progress", "publish", "recorded", "watch", "worker_process"},
+    "demo": {"decode", "app", "annotate", "demo_clip", "progress", "publish", "recorded", "watch", "worker_process"},
     "observe": {"detect", "track", "crop", "schedule"},
     "cameras": {"live"},
     "live": {"clock", "connect", "decode"},
@@ -35,8 +35,12 @@ EDGES: dict[str, set[str]] = {
     "still": {"decode", "detect", "crop", "records"},
     "annotate": {"decode"},
     "progress": {"decode", "recorded"},
-    "publish": {"hub", "convert"},
-    "hub": set(),
+    "publish": {"hub", "track_service", "stream_service"},
+    "track_service": {"hub", "convert"},
+    "stream_service": {"hub", "convert"},
+    "detect": {"yolo_lite", "yolo_pose"},
+    "yolo_lite": {"yolo_pose"},
+    "dispatch": {"ledger"},
     "aggregate": {"estimate"},
 }  # fmt: skip
 LOWEST = {"values": set(), "errors": set(), "config": {"errors"}, "handover": {"values"}, "lifecycle": set()}

@@ -1,0 +1,85 @@
+"""The command line: what it says, and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamer.cli import main
+from tests.patch_detector import write_patch_detector
+
+COMMANDS = ["serve", "analyze", "watch", "health", "detect", "track", "annotate", "config", "demo"]
+
+
+def run(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    env = {name: value for name, value in os.environ.items() if name != "FACEANALYTICS_DETECTOR"} | environment
+    return subprocess.run(
+        [sys.executable, "-m", "streamer", *map(str, arguments)], capture_output=True, text=True, timeout=120, env=env
+    )
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    assert "exit codes" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["analyse"], ["analyze", "x.mp4"], ["track", "x"], ["detect"]])
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_config_check_names_the_wrong_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "typo.yaml").write_text("detect:\n  wieghts: x.onnx\n")
+    assert main(["config", "check", str(tmp_path / "typo.yaml")]) == 2
+    assert "detect.wieghts: unknown key" in capsys.readouterr().err
+
+
+def test_config_show_fills_in_the_defaults_and_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show"]) == 0
+    assert "refresh_s: 1.0" in capsys.readouterr().out
+    assert main(["config", "schema"]) == 0
+    assert "streams" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_no_detector_is_exit_code_4_and_says_how_to_get_one(tmp_path: Path) -> None:
+    done = run("serve", "--stream", "a=rtsp://127.0.0.1:9/x", "--listen", "127.0.0.1:0", HOME=str(tmp_path))
+    assert done.returncode == 4
+    assert "FACEANALYTICS_DETECTOR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
+    import socket
+
+    detector = write_patch_detector(tmp_path / "patches.onnx")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", "--listen", address, "--bind", f"ipc://{tmp_path}/w", "--detector", detector)
+    assert done.returncode == 2
+    assert address in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_camera_that_does_not_exist_is_no_reason_to_end(tmp_path: Path) -> None:
+    """It is retried; the wrong form of --stream is an error though."""
+    done = run("serve", "--stream", "rtsp://127.0.0.1:9/x", HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "ID=URI" in done.stderr
