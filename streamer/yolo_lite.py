@@ -9,6 +9,7 @@ import numpy as np
 
 from streamer.config import Detect
 from streamer.errors import ModelError
+from streamer.offline import import_onnxruntime
 from streamer.values import Bytes, Detections, Floats
 from streamer.yolo_pose import GREY, threads
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 def open_session(path: Path, device: str) -> "InferenceSession":
     """Load an ONNX file on cpu or cuda:N. Raises ModelError; there is no fallback to another device."""
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    onnxruntime = import_onnxruntime()
+    state = onnxruntime.capi.onnxruntime_pybind11_state
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
@@ -73,6 +74,8 @@ class LiteModel:
         outputs = self._session.run(None, {self._input: blob})
         levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
         boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        finite = np.isfinite(boxes).all(axis=1)  # a box that is none would suppress all others
+        boxes, scores, landmarks = boxes[finite], scores[finite], landmarks[finite]
         rows = self._suppress(boxes, scores)
         boxes = (boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2)
         return Detections(boxes, scores[rows], (landmarks[rows] - offset) / scale)

@@ -1,18 +1,14 @@
-"""Ultralytics pose models (.pt, or .onnx exported by ultralytics), and ultralytics kept to running them.
+"""Ultralytics pose models (.pt, or .onnx exported by ultralytics).
 
 A .pt file is a pickle. It is loaded in ultralytics' restricted way, which builds known layers only. The environment
 variable ULTRALYTICS_SAFE_LOAD=false lifts that; then the file can run code of its own.
 """
 
-import logging
 import os
 import pickle
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +17,11 @@ import numpy as np
 
 from streamer.config import Detect
 from streamer.errors import ModelError
+from streamer.offline import import_ultralytics
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
 
 GREY = 114  # what YOLO models are trained with around a picture
 MAX_THREADS = 8  # networks of this size gain nothing from more
-OFFLINE = {
-    "YOLO_OFFLINE": "true",  # neither looks names up on the network nor sends statistics
-    "YOLO_AUTOINSTALL": "false",  # does not call pip
-    "YOLO_VERBOSE": "false",
-    "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "true",  # it asks for the package onnx, which running ONNX does not need
-}
 # what it raises for a file with other things in it than a model
 NO_CHECKPOINT = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, pickle.UnpicklingError)
 
@@ -99,38 +90,6 @@ def check_pose(path: Path, names: Any, keypoint_shape: Any) -> None:
 def threads() -> int:
     """Threads for a network on the CPU."""
     return min(MAX_THREADS, len(os.sched_getaffinity(0)))
-
-
-@cache
-def import_ultralytics() -> Any:
-    """ultralytics, so imported that it neither uses the network, installs anything nor changes the rest of the process.
-
-    Left alone, it looks a name up on the network when it is imported, keeps settings in the home folder that allow
-    statistics to be sent, and sets numpy's printing, OpenCV's threads, Pillow's `open`, filters of warnings, a log
-    handler on stdout, and OMP_NUM_THREADS=1, which child processes would inherit. Import it by this function only.
-    """
-    from PIL import Image
-
-    os.environ.update(OFFLINE)
-    os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
-    environment, cv2_threads, open_image = dict(os.environ), cv2.getNumThreads(), Image.open
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), np.printoptions():
-        warnings.simplefilter("ignore")
-        os.environ["YOLO_CONFIG_DIR"] = folder
-        ultralytics: Any = import_module("ultralytics")
-        ultralytics.settings.update(sync=False)
-        _ = ultralytics.YOLO  # most is imported when it is first asked for
-    for name in set(os.environ) - set(environment):
-        del os.environ[name]
-    os.environ.update(environment)
-    cv2.setNumThreads(cv2_threads)
-    Image.open = open_image
-    log = logging.getLogger("ultralytics")
-    log.handlers.clear()
-    log.propagate = True
-    if ultralytics.utils.ONLINE:
-        raise RuntimeError("something imported ultralytics before import_ultralytics could keep it off the network")
-    return ultralytics
 
 
 def _check_device(device: str) -> None:

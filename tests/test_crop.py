@@ -38,7 +38,7 @@ def head(yaw: float, pitch: float, roll: float = 0.0, eye_distance: float = 40.0
     about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
     about_z = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
     seen = HEAD @ (about_z @ about_y @ about_x).T
-    return (seen[:, :2] * eye_distance + (500, 400)).astype(np.float32)
+    return np.asarray(seen[:, :2] * eye_distance + (500, 400), np.float32)
 
 
 def plane(width: int, height: int) -> Bytes:

@@ -38,9 +38,13 @@ def gstreamer(shared: Path, clip: Path, *options: str) -> Iterator[int]:
             process.kill()
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+BASIC = ("--user", "u", "--password", "p@:")
+
+
 @pytest.mark.parametrize(
-    "login", [(), ("--user", "u", "--password", "p@:"), ("--user", "u", "--password", "p@:", "--digest")]
+    ("login", "transport"),
+    [((), "tcp"), ((), "udp"), (BASIC, "udp"), ((*BASIC, "--digest"), "tcp")],
+    ids=["tcp", "udp", "basic-udp", "digest-tcp"],
 )
 def test_pictures_come_in_order_and_carry_the_servers_clock(
     shared: Path, clip: Path, login: tuple[str, ...], transport: str

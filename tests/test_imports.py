@@ -39,7 +39,8 @@ EDGES: dict[str, set[str]] = {
     "track_service": {"hub", "convert"},
     "stream_service": {"hub", "convert"},
     "detect": {"yolo_lite", "yolo_pose"},
-    "yolo_lite": {"yolo_pose"},
+    "yolo_lite": {"yolo_pose", "offline"},
+    "yolo_pose": {"offline"},
     "dispatch": {"ledger"},
     "aggregate": {"estimate"},
 }  # fmt: skip

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, TextIO
+from typing import IO, Any
 
 import grpc
 import pytest
@@ -350,7 +350,7 @@ PROGRAM = (
 
 
 @contextmanager
-def process(address: str, kind: str) -> Iterator[tuple[subprocess.Popen[str], TextIO]]:
+def process(address: str, kind: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """`streamer watch` as a process, and what it prints; ended by Ctrl-C at the latest."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM, address, kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:

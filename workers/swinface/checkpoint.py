@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import pickle
 import re
 import struct
@@ -75,6 +76,7 @@ _NOT_A_CHECKPOINT = (
     ImportError,
     OverflowError,
     MemoryError,
+    OSError,
     struct.error,
 )
 
@@ -92,8 +94,6 @@ def load(weights: str) -> tuple[SwinFace, str]:
         log.warning("SwinFace is UNTRAINED: its weights are random, so ages, expressions and identities mean nothing")
         return untrained(), UNTRAINED
     path = Path(weights)
-    if not path.is_file():
-        raise CheckpointError(f"no weights at {path}: there is no such file. {HOW_TO_GET}")
     if path.suffix == ".safetensors":
         model, card = load_own(path)
         return model, model_id(card["sha256"])
@@ -109,6 +109,7 @@ def untrained(seed: int = 0) -> SwinFace:
 
 def load_official(path: Path) -> SwinFace:
     """The network with the weights of a published checkpoint. Raises CheckpointError."""
+    _check_readable(path)
     published = _published_tensors(_read_pickle(path), path)
     model = _without_weights(SwinFaceConfig())
     expected = {name: shape for ours, tensor in model.state_dict().items() for name, shape in _published(ours, tensor)}
@@ -136,6 +137,7 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
 
 def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
     """The network with the weights of our own form, and its card. Raises CheckpointError."""
+    _check_readable(path)
     card = _read_card(card_path(path))
     if card["sha256"] != sha256(path):
         raise CheckpointError(f"{path} does not belong to its card {card_path(path).name}: their sha256 differ")
@@ -198,13 +200,18 @@ def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping
         raise CheckpointError(f"{path} does not fit this network, {len(problems)} tensors differ:{shown}{more}")
 
 
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"no weights at {path}: there is no such file. {HOW_TO_GET}")
+    if not os.access(path, os.R_OK):
+        raise CheckpointError(f"no permission to read the weights {path}")
+
+
 def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # guesses about the file; the outcome decides
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
     except _NOT_A_CHECKPOINT as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it holds {foreign[1]}, which is no weight and is not run" if foreign else type(error).__name__

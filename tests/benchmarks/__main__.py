@@ -1,0 +1,56 @@
+"""All benchmarks: a table on the screen, and the same with the numbers as JSON in docs/benchmarks.{md,json}."""
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from streamer.detect import default_weights
+from tests.benchmarks import bench_decode, bench_detect, bench_dispatch, bench_pipeline, bench_track
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
+
+
+def main() -> int:
+    if default_weights() is None:
+        print("the benchmarks of detection and of the pipeline need a detector, see the README", file=sys.stderr)
+        return 4
+    modules = {
+        "Decoding": bench_decode,
+        "Detection, crop, quality": bench_detect,
+        "Tracking": bench_track,
+        "Dispatch": bench_dispatch,
+        "Whole pipeline": bench_pipeline,
+    }
+    results: dict[str, object] = {"machine": machine()}
+    parts = [f"Measured on {machine()}."]
+    for title, module in modules.items():
+        print(f"\n{title}", flush=True)
+        found = module.measure()
+        results[title] = found
+        print(module.table(found), flush=True)
+        parts.append(f"### {title}\n\n{(module.__doc__ or '').strip()}\n\n```\n{module.table(found)}\n```")
+    (DOCS / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
+    page = DOCS / "benchmarks.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
+    return 0
+
+
+def machine() -> str:
+    """Processor, cores and versions, as far as they matter."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "onnxruntime", "av", "numpy"))
+    return f"{os.cpu_count()} cores of {name}, no GPU, Python {platform.python_version()}, {packages}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
