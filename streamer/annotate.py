@@ -1,5 +1,6 @@
 """A video with what was found drawn into it, from the files of a recorded analysis, with the source's timestamps."""
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,9 +12,9 @@ import av
 import cv2
 import numpy as np
 
-from streamer.decode import read_file
+from streamer.decode import TruncatedVideo, read_file
 from streamer.errors import InputError
-from streamer.values import Bytes
+from streamer.values import Bytes, Frame
 
 TIME_BASE = Fraction(1, 90_000)
 COLOURS = ((80, 200, 80), (230, 150, 50), (80, 120, 240), (60, 210, 230), (200, 90, 200), (190, 190, 70))  # BGR
@@ -25,6 +26,7 @@ def annotate(video: Path, folder: Path, out: Path) -> int:
     faces: dict[float, list[dict[str, Any]]] = defaultdict(list)
     for record in _read(folder / "observations.jsonl"):
         faces[record["media_time_s"]].append(record)
+    frames = read_file(video, video.stem, 0)
     partial = out.with_name(out.name + ".partial")
     count = 0
     with av.open(str(partial), "w", format="mp4") as container:
@@ -32,7 +34,7 @@ def annotate(video: Path, folder: Path, out: Path) -> int:
         stream.time_base = TIME_BASE
         stream.codec_context.time_base = TIME_BASE
         stream.pix_fmt = "yuv420p"
-        for frame in read_file(video, video.stem, 0):
+        for frame in _until_it_breaks_off(frames):
             pixels = frame.pixels.copy()
             for face in faces.get(round(frame.media_time, 6), ()):
                 _draw(pixels, face, labels.get(face["track_id"], ""))
@@ -48,6 +50,12 @@ def annotate(video: Path, folder: Path, out: Path) -> int:
         container.mux(stream.encode(None))
     partial.replace(out)
     return count
+
+
+def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames that the analysis had, too; it has complained already."""
+    with contextlib.suppress(TruncatedVideo):
+        yield from frames
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     return Detector(config(path).detect)
 
 
-def config(weights: Path | None = None, **schedule: object) -> StreamerConfig:
+def config(weights: Path | None = None, /, **schedule: object) -> StreamerConfig:
     detect = {"weights": str(weights)} if weights else {}
     return parse_config({"detect": detect, "track": {"confirm_hits": 2}, "schedule": schedule}, "test")
 
@@ -36,7 +36,7 @@ def frame(time: float, *places: tuple[int, int], camera: str = "cam", epoch: int
 
 
 def observer(detector: Detector, **schedule: object) -> Observer:
-    return Observer(config(**schedule), detector, recorded_keys("content"))
+    return Observer(config(None, **schedule), detector, recorded_keys("content"))
 
 
 def one(observations: list[Observation]) -> Observation:

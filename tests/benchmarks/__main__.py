@@ -6,6 +6,7 @@ import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from streamer.detect import default_weights
 from tests.benchmarks import bench_decode, bench_detect, bench_dispatch, bench_pipeline, bench_track
@@ -25,7 +26,7 @@ def main() -> int:
         "Dispatch": bench_dispatch,
         "Whole pipeline": bench_pipeline,
     }
-    results: dict[str, object] = {"machine": machine()}
+    results: dict[str, Any] = {"machine": machine()}
     parts = [f"Measured on {machine()}."]
     for title, module in modules.items():
         print(f"\n{title}", flush=True)

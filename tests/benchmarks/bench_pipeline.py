@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from workers.serve.engine import Engine
 ROUNDS = 3
 
 
-def measure() -> dict[str, object]:
+def measure() -> dict[str, Any]:
     """Medians over rounds in which both take turns. Needs a detector, see the README."""
     config = with_detector(StreamerConfig())
     rates: dict[str, list[float]] = {"ours": [], "one_thread": []}
@@ -75,7 +76,7 @@ def _one_thread(config: StreamerConfig, detector: Detector, engine: Engine, clip
     return frames / (time.perf_counter() - start), crops
 
 
-def table(results: dict[str, object]) -> str:
+def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
     return (
         "demo clip, 1280x720: {ours_frames_per_s:.1f} frames/s ({times_real_time:.2f} times real time, {crops} crops), "

@@ -4,6 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from filterpy.kalman import KalmanFilter
@@ -20,7 +21,7 @@ SIZE = (1920, 1080)  # px
 DT = 1 / FRAME_RATE
 
 
-def measure() -> dict[str, object]:
+def measure() -> dict[str, Any]:
     """Medians over blocks, in which what is compared takes turns: {faces: {name: ms per frame}}."""
     return {str(faces): _measure(faces) for faces in FACES}
 
@@ -120,7 +121,7 @@ def _filterpy(box: Doubles) -> KalmanFilter:
     return one
 
 
-def table(results: dict[str, object]) -> str:
+def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
     lines = [f"{'faces':>6} {'tracker ms':>11} {'kalman ms':>10} {'filterpy ms':>12} {'ratio':>6}"]
     for faces, row in results.items():
