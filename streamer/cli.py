@@ -76,7 +76,7 @@ def _analyze(commands: Commands) -> None:
 
 def _watch(commands: Commands) -> None:
     parser = commands.add_parser("watch", help="show the tracks of a running streamer")
-    parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("address", metavar="HOST[:PORT]", help="default port: 50051")
     parser.add_argument("--stream", action="append", default=[], metavar="ID", help="only this stream; may be repeated")
     parser.add_argument("--json", action="store_true", help="one JSON object per event instead of a table")
     parser.add_argument("--once", action="store_true", help="do not connect again when the server goes away")
@@ -84,7 +84,7 @@ def _watch(commands: Commands) -> None:
 
 def _health(commands: Commands) -> None:
     parser = commands.add_parser("health", help="exit 0 if a streamer serves and has a worker, else 1")
-    parser.add_argument("address", metavar="HOST:PORT")
+    parser.add_argument("address", metavar="HOST[:PORT]", help="default port: 50051")
     parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS", help="default: %(default)s")
 
 

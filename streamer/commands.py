@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from streamer.recorded import Result
 
 T = TypeVar("T")
+DEFAULT_PORT = 50051  # of publish.listen
+
 log = logging.getLogger(__name__)
 
 
@@ -177,16 +179,22 @@ def _report(result: "Result") -> None:
         print(f"{result.video}: {result.lost_crops} crops were not answered", file=sys.stderr)
 
 
+def _with_port(address: str) -> str:
+    """HOST as HOST:PORT; [::1] and the like keep their brackets."""
+    host_ends = address.rfind("]") + 1
+    return address if ":" in address[host_ends:] else f"{address}:{DEFAULT_PORT}"
+
+
 def _watch(arguments: argparse.Namespace) -> int:
     from streamer.watch import watch
 
-    return watch(arguments.address, arguments.stream, arguments.json, arguments.once)
+    return watch(_with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
 
 
 def _health(arguments: argparse.Namespace) -> int:
     from streamer.watch import check_health
 
-    return check_health(arguments.address, arguments.timeout)
+    return check_health(_with_port(arguments.address), arguments.timeout)
 
 
 def _detect(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zmq
 
 from faceanalytics.internal.v1 import faces_pb2
@@ -490,6 +491,13 @@ def test_the_engine_refuses_what_is_no_crop(engine: Engine) -> None:
     for wrong in (np.zeros((0, 112, 112, 3), np.uint8), np.zeros((1, 96, 96, 3), np.uint8), np.zeros((1, 112, 112, 3))):
         with pytest.raises(ValueError, match="expected uint8"):
             engine.analyse(wrong.astype(wrong.dtype))
+
+
+def test_memory_that_does_not_suffice_is_trouble_of_the_batch_and_other_errors_are_bugs(engine: Engine) -> None:
+    with pytest.raises(InferenceError, match="not enough memory for 3 crops"), engine._inference(3):
+        torch.empty(2**50)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine._inference(3):
+        torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def test_the_engine_takes_read_only_pixels(engine: Engine) -> None:

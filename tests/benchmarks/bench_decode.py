@@ -44,9 +44,7 @@ def _opencv(clip: Path) -> int:
 
 def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
-    form = (
-        "1280x720 H.264: {ours_frames_per_s:.0f} frames/s, OpenCV {opencv_frames_per_s:.0f}, ratio {ratio:.2f}"
-    )
+    form = "1280x720 H.264: {ours_frames_per_s:.0f} frames/s, OpenCV {opencv_frames_per_s:.0f}, ratio {ratio:.2f}"
     return form.format(**results)
 
 

@@ -1,7 +1,10 @@
 """Camera to subscriber: a real RTSP server, the real streamer and worker processes, a real gRPC client."""
 
+import re
 import signal
+import socket
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -10,6 +13,11 @@ from tests.conftest import SYSTEM_PYTHON
 from tests.end_to_end.programs import Program, Subscriber, address_of, assert_complete, serve, until
 from tests.rtsp_server import RtspServer
 from tests.videos import to_h264
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def first_epoch(tracks: list[tracks_pb2.Track]) -> list[tracks_pb2.Track]:
@@ -56,8 +64,10 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
             {"id": "two", "uri": server.url("two"), "transport": "tcp"},
             {"id": "one", "uri": server.url("one"), "transport": "udp", "stall_timeout_s": 2},
         ]
+        metrics = f"127.0.0.1:{free_port()}"
+        settings = {"streams": streams, "metrics": {"listen": metrics}}
         with (
-            serve(tmp_path, patches / "detector.onnx", endpoint, {}, streams=streams) as streamer,
+            serve(tmp_path, patches / "detector.onnx", endpoint, {}, **settings) as streamer,
             Subscriber(address_of(streamer)) as subscriber,
         ):
             worker.wait_for("untrained")
@@ -66,8 +76,20 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
             check_people(subscriber, "one", 1)
             assert "a b:c@d" not in streamer.text
             assert "a%20b" not in streamer.text
+            check_metrics(urlopen(f"http://{metrics}/metrics", timeout=5).read().decode())
             streamer.signal(signal.SIGTERM)
             assert streamer.wait() == 128 + signal.SIGTERM
+
+
+def check_metrics(text: str) -> None:
+    """What happened is counted, under the names that operators know."""
+    assert 'faceanalytics_tracks_ended_total{reason="SOURCE_LOST",stream="two"}' in text
+    assert "faceanalytics_workers_alive 1.0" in text
+    for name in ("frames_decoded_total", "detections_total", "face_inference_requests_total", "stream_connects_total"):
+        values = re.findall(rf'^faceanalytics_{name}{{stream="two"}} (\S+)$', text, re.MULTILINE)
+        assert values, name
+        assert float(values[0]) > 0
+    assert float(re.findall(r"^faceanalytics_result_latency_seconds_count (\S+)$", text, re.MULTILINE)[0]) > 0
 
 
 # what the clips show is written in the data folder's inventory

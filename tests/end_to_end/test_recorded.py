@@ -154,7 +154,7 @@ PEOPLE = {
     "head-pose-face-detection-female.gif": 1,
     "people-detection.gif": 0,
     "asl/again.mkv": 1,
-    "asl/bird.mkv": 1,
+    "asl/bird.mkv": 2,  # the second one is cut in half by the edge; the inventory does not count him
     "asl/book.mkv": 1,
 }
 

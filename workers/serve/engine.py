@@ -1,5 +1,7 @@
 """Crops in, analyses out, on one device: the network behind numpy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from workers.errors import ModelError
 from workers.swinface.checkpoint import load
-from workers.swinface.model import Scores, scores
+from workers.swinface.model import scores
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -56,40 +58,41 @@ class Engine:
 
     def analyse(self, crops: Bytes) -> Analyses:
         """Analyse (n, 112, 112, 3) uint8 RGB aligned crops. Raises InferenceError, ModelError if the device is lost."""
-        found = self._scores(crops)
-        return Analyses(
-            age=_array(found.age),
-            expression=_array(found.expression),
-            attributes=_array(found.attributes),
-            embeddings=_array(found.embedding),
-            norms=_array(found.embedding_norm),
-        )
+        with self._inference(len(crops)):
+            found = scores(self._model(self._faces(crops)))
+            return Analyses(
+                age=_array(found.age),
+                expression=_array(found.expression),
+                attributes=_array(found.attributes),
+                embeddings=_array(found.embedding),
+                norms=_array(found.embedding_norm),
+            )
 
-    @torch.inference_mode()
     def outputs(self, crops: Bytes) -> dict[str, Floats]:
         """The raw outputs by slug, in the order of labels.OUTPUTS. Raises as `analyse` does."""
-        return {slug: _array(output) for slug, output in self._outputs(crops).items()}
+        with self._inference(len(crops)):
+            return {slug: _array(output) for slug, output in self._model(self._faces(crops)).items()}
 
-    @torch.inference_mode()
-    def _scores(self, crops: Bytes) -> Scores:
-        return scores(self._outputs(crops))
-
-    def _outputs(self, crops: Bytes) -> dict[str, Tensor]:
+    def _faces(self, crops: Bytes) -> Tensor:
         if crops.ndim != 4 or crops.shape[1:] != CROP_SHAPE or len(crops) == 0 or crops.dtype != np.uint8:
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, expected uint8 (n, 112, 112, 3) with n > 0")
-        faces = torch.from_numpy(np.require(crops, requirements=["C", "W"]))
+        return torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(self._device)
+
+    @contextmanager
+    def _inference(self, count: int) -> Iterator[None]:
+        """Sort what torch raises into trouble of this batch, trouble of the device, and bugs."""
         try:
-            outputs: dict[str, Tensor] = self._model(faces.to(self._device))
+            with torch.inference_mode():
+                yield
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            raise InferenceError(f"not enough memory on {self.device} for {len(crops)} crops") from error
+            raise InferenceError(f"not enough memory on {self.device} for {count} crops") from error
         except torch.AcceleratorError as error:
             raise ModelError(f"the device {self.device} has failed: {error}") from error
         except RuntimeError as error:
             if "can't allocate memory" not in str(error):  # how torch says it on the CPU
                 raise
-            raise InferenceError(f"not enough memory for {len(crops)} crops") from error
-        return outputs
+            raise InferenceError(f"not enough memory for {count} crops") from error
 
 
 def usable_device(name: str) -> torch.device:

@@ -53,6 +53,7 @@ class Link:
         try:
             self.socket.connect(endpoint)
         except zmq.ZMQError as error:
+            self.socket.close()
             raise ConfigError(f"cannot connect to {endpoint}: {error}") from error
 
     def send(self, kind: bytes, body: bytes = b"") -> bool:
