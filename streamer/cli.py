@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = _parser().parse_args(argv)
+    # threads of torch that wait must not take the processors from decoders and workers; torch reads it at its import
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from streamer.commands import run
 
     return run(arguments)
