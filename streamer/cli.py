@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     # threads of torch that wait must not take the processors from decoders and workers; torch reads it at its import
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core prints what our own messages say better
     from streamer.commands import run
 
     return run(arguments)
@@ -75,6 +76,7 @@ def _analyze(commands: Commands) -> None:
     )
     parser.add_argument("--device", default="cpu", help="of the worker: cpu or cuda:N (default: %(default)s)")
     parser.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
+    parser.add_argument("--embeddings", action="store_true", help="also write embeddings.npz, one template per track")
 
 
 def _watch(commands: Commands) -> None:

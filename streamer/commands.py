@@ -11,11 +11,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamer.config import StreamerConfig, config_schema, load_config, parse_config, show_config
+from streamer.config import StreamerConfig
+from streamer.configfile import config_schema, load_config, parse_config, show_config
 from streamer.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 
 if TYPE_CHECKING:
-    from streamer.recorded import Result
+    from streamer.recording import Result
 
 T = TypeVar("T")
 DEFAULT_PORT = 50051  # of publish.listen
@@ -139,7 +140,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     worker = None
     if not arguments.external_workers:
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    analysis = Analysis(config, worker)
+    analysis = Analysis(config, worker, arguments.embeddings)
     with Progress() as progress:
         videos = _folders(arguments.videos, arguments.out)
         results, code = until_signal(lambda: analysis.run(videos, progress.update), analysis.stop)
@@ -170,11 +171,11 @@ def _folders(videos: list[Path], out: Path) -> list[tuple[Path, Path]]:
 
 def _report(result: "Result") -> None:
     if not result.frames:
-        print(f"{result.video}: {result.problem}", file=sys.stderr)
+        print(result.problem, file=sys.stderr)
         return
     print(f"{result.video}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
     if result.problem:
-        print(f"{result.video}: not whole: {result.problem}", file=sys.stderr)
+        print(f"not whole: {result.problem}", file=sys.stderr)
     if result.lost_crops:
         print(f"{result.video}: {result.lost_crops} crops were not answered", file=sys.stderr)
 

@@ -4,21 +4,49 @@
 so that passwords need not stand in the configuration.
 """
 
-import hashlib
-import json
-import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from streamer.errors import ConfigError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` as its parts. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is no address of the form host:port, with a port from 0 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _is_address(address: str) -> str:
+    split_address(address)
+    return address
+
+
+def _is_endpoint(endpoint: str) -> str:
+    scheme, _, rest = endpoint.partition("://")
+    if scheme == "tcp":
+        split_address(rest.replace(":*", ":0"))
+    elif scheme != "ipc" or not rest:
+        raise ValueError(f"{endpoint!r} is no ipc://PATH or tcp://HOST:PORT")
+    return endpoint
+
+
+def _is_device(device: str) -> str:
+    if not re.fullmatch(r"cpu|cuda:\d+", device):
+        raise ValueError(f"{device!r} is neither cpu nor cuda:N")
+    return device
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
+Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
@@ -64,6 +92,9 @@ class Stream(Section):
     def _one_address(self) -> "Stream":
         if bool(self.uri) == bool(self.uri_file):
             raise ValueError("give either uri or uri_file")
+        scheme = self.uri.partition("://")[0].lower() if "://" in self.uri else "file"
+        if scheme not in ("rtsp", "rtsps", "file"):
+            raise ValueError(f"uri: {scheme}:// is not understood, use rtsp://, rtsps:// or the path of a file")
         return self
 
     def address(self) -> str:
@@ -79,7 +110,7 @@ class Stream(Section):
 class Detect(Section):
     weights: str | None = None
     """Face detector with five keypoints: ultralytics pose model of one class (.pt, .onnx) or YOLOv8-lite face."""
-    device: str = "cpu"
+    device: Annotated[str, AfterValidator(_is_device)] = "cpu"
     """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
     input_size: Annotated[int, Field(ge=64, multiple_of=32)] = 640
     """Side of the square the frame is scaled into, pixels."""
@@ -109,8 +140,8 @@ class Track(Section):
     lost_s: Seconds = 2.0
     """A track without detection for so long has ended."""
     cut_s: Seconds = 1.5
-    """A gap in the source's time above this is a cut: boxes before and after are not matched by motion. One frame per
-    second must stay below it."""
+    """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
+    must stay below it. Camera cuts without a gap are not recognised yet."""
 
 
 class Crop(Section):
@@ -136,7 +167,7 @@ class Schedule(Section):
 
 
 class Dispatch(Section):
-    bind: str = "ipc:///tmp/faceanalytics-workers.ipc"
+    bind: Endpoint = "ipc:///tmp/faceanalytics-workers.ipc"
     """ZeroMQ endpoint the workers connect to: ipc:///path or tcp://host:port."""
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
     """Largest batch; a worker may ask for less."""
@@ -162,7 +193,7 @@ class Aggregate(Section):
 
 
 class Publish(Section):
-    listen: str = "127.0.0.1:50051"
+    listen: Address = "127.0.0.1:50051"
     """gRPC address. It has no authentication yet: keep it on a trusted interface."""
     heartbeat_s: Seconds = 5.0
     """A subscriber that hears nothing else hears a heartbeat this often."""
@@ -173,7 +204,7 @@ class Publish(Section):
 
 
 class Metrics(Section):
-    listen: str | None = None
+    listen: Address | None = None
     """host:port of the Prometheus endpoint; none: no endpoint."""
 
 
@@ -205,61 +236,6 @@ class StreamerConfig(Section):
         return self
 
 
-def load_config(path: Path | None) -> StreamerConfig:
-    """The configuration in a YAML file (None: all defaults). Raises ConfigError with the path of each wrong field."""
-    if path is None:
-        return StreamerConfig()
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if data is not None and not isinstance(data, dict):
-        raise ConfigError(
-            f"{path}: expected sections such as `streams:` and `detect:` at the top, found {type(data).__name__}"
-        )
-    return parse_config(_expand(data or {}, str(path)), str(path))
-
-
-def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
-    """Check plain data. `origin` names it in the ConfigError."""
-    try:
-        return StreamerConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: {len(explain(error))} problem(s)\n" + "\n".join(explain(error))) from error
-
-
-def explain(error: ValidationError) -> list[str]:
-    """One line per wrong field, `streams.0.uri: reason`, without the values (they may hold secrets)."""
-    lines = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in item["loc"]) or "(top)"
-        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
-        lines.append(f"  {where}: {message}")
-    return lines
-
-
-def _expand(value: Any, origin: str) -> Any:
-    """Replace ${NAME} in every text by the environment variable."""
-    if isinstance(value, dict):
-        return {key: _expand(item, origin) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item, origin) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in os.environ:
-            raise ConfigError(f"{origin}: the environment variable {name} is not set")
-        return os.environ[name]
-
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", replace, value)
-
-
 def redact(uri: str) -> str:
     """An address as it may be printed: without user, password and query."""
     scheme, separator, rest = uri.partition("://")
@@ -267,24 +243,3 @@ def redact(uri: str) -> str:
         return uri
     rest = rest.rpartition("@")[2]  # the last @: a password may hold / ? or # as well
     return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
-
-
-def show_config(config: StreamerConfig) -> str:
-    """The whole configuration as YAML, defaults filled in, secrets masked."""
-    data = config.model_dump(mode="json")
-    for stream in data["streams"]:
-        stream["uri"] = redact(stream["uri"])
-    return yaml.safe_dump(data, sort_keys=False)
-
-
-def config_hash(config: StreamerConfig) -> str:
-    """What of the configuration decides the results of a recorded analysis, as 12 hex digits."""
-    deciding = config.model_dump(mode="json", include={"detect", "track", "crop", "schedule", "aggregate"})
-    deciding["detect"].pop("weights")  # the weights' own hash stands for them, whatever their path
-    deciding["batch"] = config.dispatch.batch
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def config_schema() -> dict[str, Any]:
-    """JSON Schema of the configuration file."""
-    return StreamerConfig.model_json_schema()

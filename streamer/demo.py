@@ -16,7 +16,8 @@ from streamer.config import StreamerConfig
 from streamer.decode import VideoInfo
 from streamer.demo_clip import make_clip
 from streamer.publish import Server
-from streamer.recorded import Analysis, Result
+from streamer.recorded import Analysis
+from streamer.recording import Result
 from streamer.watch import event_line, final_table
 from streamer.worker_process import WorkerOptions, run_worker
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
 
+from streamer.config import split_address
 from streamer.errors import ConfigError
 
 PREFIX = "faceanalytics_"
@@ -46,14 +47,6 @@ clock_offset_seconds = Gauge(
 )
 subscribers = Gauge(PREFIX + "subscribers", "Programs that watch tracks.")
 subscriber_dropped = Counter(PREFIX + "subscriber_dropped_total", "Subscribers disconnected because they did not read.")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`host:port` as its parts. Raises ConfigError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit():
-        raise ConfigError(f"{address!r} is no address of the form host:port")
-    return host.strip("[]"), int(port)
 
 
 def serve_metrics(address: str) -> Callable[[], None]:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.decode import VideoInfo
-    from streamer.recorded import Result
+    from streamer.recording import Result
 
 LOG_EVERY_S = 10.0
+RATE_AFTER_S = 1.0  # a rate of the first frames says nothing
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Progress:
         task, began = self._tasks[result.video]
         rate = result.frames / max(now - began, 1e-3)
         self._bar.update(task, completed=result.frames, rate=rate)
-        if not sys.stdout.isatty() and now - self._logged > LOG_EVERY_S:
+        if not sys.stdout.isatty() and now - began > RATE_AFTER_S and now - self._logged > LOG_EVERY_S:
             self._logged = now
             left = f", {(info.frames - result.frames) / rate:.0f} s left" if info.frames else ""
             log.info("%s: frame %d of %s, %.1f frames/s%s", result.video, result.frames, info.frames or "?", rate, left)

@@ -8,10 +8,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2, tracks_pb2_grpc
-from streamer.config import Publish
+from streamer.config import Publish, split_address
 from streamer.errors import ConfigError
 from streamer.hub import Hub
-from streamer.metrics import split_address
 from streamer.stream_service import Cameras, StreamService
 from streamer.track_service import TrackService
 

@@ -7,17 +7,15 @@ over the same file write the same bytes.
 import asyncio
 import logging
 import tempfile
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from threading import Event
 
 from streamer.aggregate import Aggregator
-from streamer.config import StreamerConfig, config_hash
+from streamer.config import StreamerConfig
+from streamer.configfile import config_hash
 from streamer.decode import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.detect import Detector
 from streamer.dispatch import Dispatcher
@@ -25,8 +23,21 @@ from streamer.errors import ConfigError, InputError
 from streamer.handover import Waiting
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all, recorded_keys
-from streamer.records import SCHEMA_VERSION, JsonLines, observation_record, track_record
-from streamer.values import EndReason, FaceAnalysis, FaceCrop, Observation, SourceEnd, TrackEnd, TrackState
+from streamer.recording import Recording, Result
+from streamer.records import (
+    SCHEMA_VERSION,
+    JsonLines,
+    hash_file,
+    write_summary,
+    write_templates,
+)
+from streamer.values import (
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    SourceEnd,
+    TrackEnd,
+)
 from streamer.worker_process import WorkerOptions, run_worker
 
 AHEAD = 4  # decoded frames that may wait for the detector
@@ -34,99 +45,16 @@ AHEAD = 4  # decoded frames that may wait for the detector
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Result:
-    """What came of one video."""
-
-    video: Path
-    folder: Path
-    frames: int = 0
-    tracks: int = 0
-    crops: int = 0
-    lost_crops: int = 0
-    problem: str = ""  # why it is not whole; empty: it is
-
-    @property
-    def whole(self) -> bool:
-        return not self.problem and not self.lost_crops
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """An observation whose crops are not all answered."""
-
-    observation: Observation
-    open: int
-    analyses: dict[str, tuple[FaceCrop, FaceAnalysis | None]] = field(default_factory=dict)  # by track id
-
-
-class Recording:
-    """One video's results: observations wait for the answers to their crops and are written in their order."""
-
-    def __init__(
-        self,
-        aggregator: Aggregator,
-        tracks: JsonLines,
-        observations: JsonLines,
-        result: Result,
-        told: Callable[[], None],
-    ) -> None:
-        self._aggregator = aggregator
-        self._tracks = tracks
-        self._observations = observations
-        self._result = result
-        self._told = told
-        self._pending: deque[_Pending] = deque()
-        self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
-        self._last_time: float | None = None
-
-    async def accept(self, offer: Callable[[FaceCrop], Awaitable[None]], observation: Observation) -> None:
-        """Take one frame's results in; `offer` gets its crops and may wait."""
-        pending = _Pending(observation, len(observation.crops))
-        self._pending.append(pending)
-        for crop in observation.crops:
-            self._by_crop[id(crop)] = pending
-            await offer(crop)
-        self._write_ready()
-
-    def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        pending = self._by_crop.pop(id(crop))
-        pending.analyses[crop.key.id] = crop, analysis
-        pending.open -= 1
-        self._result.crops += 1
-        self._result.lost_crops += analysis is None
-        self._write_ready()
-
-    def _write_ready(self) -> None:
-        while self._pending and self._pending[0].open == 0:
-            self._write(self._pending.popleft())
-
-    def _write(self, pending: _Pending) -> None:
-        observation = pending.observation
-        self._aggregator.observe(observation)
-        for crop, analysis in pending.analyses.values():
-            if analysis is not None:
-                self._aggregator.add(crop, analysis)
-        for track in observation.tracks:
-            if track.state is TrackState.CONFIRMED and track.detection is not None:
-                self._observations.write(observation_record(observation, track, pending.analyses.get(track.key.id)))
-        for end in observation.ended:
-            summary = self._aggregator.finish(end)
-            if summary is not None:
-                self._tracks.write(track_record(summary))
-                self._result.tracks += 1
-        if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
-            self._last_time = observation.media_time
-            self._result.frames += 1
-            self._told()
-
-
 class Analysis:
     """Analyse videos one after the other with one detector and one set of workers."""
 
-    def __init__(self, config: StreamerConfig, worker: WorkerOptions | None) -> None:
-        """`worker` is started as child process; None: workers connect to `dispatch.bind` by themselves."""
+    def __init__(self, config: StreamerConfig, worker: WorkerOptions | None, embeddings: bool = False) -> None:
+        """`worker` is started as child process; None: workers connect to `dispatch.bind` by themselves.
+
+        `embeddings`: also write the identity templates of the tracks.
+        """
         self._config = config
+        self._embeddings = embeddings
         self._worker = worker
         self._stop = Event()
         self._recording: Recording | None = None
@@ -170,7 +98,7 @@ class Analysis:
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
                     for result, info in videos:
                         if self._stop.is_set():
-                            result.problem = "stopped before it began"
+                            result.problem = f"{result.video}: stopped before it began"
                             continue
                         await self._analyse(result, partial(progress, info, result), info, detector, dispatcher)
                     if child is not None:
@@ -193,7 +121,7 @@ class Analysis:
         dispatcher: Dispatcher,
     ) -> None:
         video, out = result.video, result.folder
-        content_hash = await asyncio.to_thread(_hash_file, video)
+        content_hash = await asyncio.to_thread(hash_file, video)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -202,7 +130,7 @@ class Analysis:
             log.info("waiting for a worker at %s", dispatcher.endpoint)
         model_id = await dispatcher.wait_for_worker()
         if model_id is None:
-            result.problem = "stopped before it began"
+            result.problem = f"{result.video}: stopped before it began"
             return
         header = {
             "type": "header",
@@ -222,6 +150,9 @@ class Analysis:
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             await self._run_stages(video, observer, dispatcher, recording, result)
+        if self._embeddings:
+            write_templates(out / "embeddings.npz", recording.templates)
+        write_summary(out / "summary.json", result.counts())
 
     async def _run_stages(
         self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
@@ -240,7 +171,7 @@ class Analysis:
             for frame in read_file(video, video.stem, 0):
                 if self._stop.is_set():
                     reason = EndReason.SHUTDOWN
-                    result.problem = "stopped before its end"
+                    result.problem = f"{video}: stopped before its end"
                     break
                 if not frames.put(frame):
                     return
@@ -263,11 +194,3 @@ def _probe(result: Result) -> VideoInfo | None:
     except InputError as error:
         result.problem = str(error)
         return None
-
-
-def _hash_file(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

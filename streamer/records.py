@@ -1,13 +1,21 @@
 """What a recorded analysis writes: JSON lines with units in the names, in files that get their name when whole."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import numpy as np
+
 from faceanalytics.v1 import faces_pb2
+from streamer.errors import InputError
 from streamer.values import (
     LANDMARK_NAMES,
+    AgeEstimate,
+    AttributeEstimate,
+    ExpressionEstimate,
     FaceAnalysis,
     FaceCrop,
     Floats,
@@ -45,6 +53,31 @@ class JsonLines:
         self._file.flush()
 
 
+def hash_file(path: Path) -> str:
+    """SHA-256 of the content, 64 hex digits."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def write_summary(path: Path, counts: dict[str, Any]) -> None:
+    """Whether the analysis is complete, in a file of its own that is written last."""
+    path.write_text(json.dumps(counts, indent=1) + "\n")
+
+
+def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
+    """Identity templates, `embedding` (n, 512) float32 of unit length, with `track_id` and `samples` (n,)."""
+    templates = [summary.identity for summary in summaries if summary.identity is not None]
+    np.savez(
+        path,
+        track_id=np.array([summary.key.id for summary in summaries], np.str_),
+        embedding=np.stack([one.template for one in templates]) if templates else np.zeros((0, 512), np.float32),
+        samples=np.array([one.samples for one in templates], np.int64),
+    )
+
+
 def box(corners: Floats) -> dict[str, float]:
     """x1 y1 x2 y2 in pixels as named fields."""
     x1, y1, x2, y2 = (float(value) for value in corners)
@@ -74,7 +107,7 @@ def observation_record(
         "track_id": track.key.id,
         "number": track.key.number,
         "box": box(track.box),
-        "score": round(track.score, 4),
+        "detection_score": round(track.score, 4),
         "landmarks": landmarks(observation.detections.landmarks[track.detection]),
     }
     if track.key.id in observation.skipped:
@@ -88,14 +121,14 @@ def observation_record(
 
 def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
     return {
-        "age_years": round(analysis.age, 2),
+        "age_years": _number(analysis.age, 2),
         "expression": scores(EXPRESSIONS, analysis.expression),
         "attributes": scores(ATTRIBUTES, analysis.attributes),
     }
 
 
 def track_record(summary: TrackSummary) -> dict[str, Any]:
-    """The final record of one track."""
+    """The final record of one track, with the names of the API's Track."""
     return {
         "type": "track",
         "track_id": summary.key.id,
@@ -103,32 +136,53 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
         "first_seen_s": round(summary.first_seen, 6),
         "last_seen_s": round(summary.last_seen, 6),
         "end_reason": summary.end_reason.value if summary.end_reason else None,
-        "last_box": box(summary.box),
-        "best_quality": round(summary.quality, 4),
+        "box": box(summary.box),
+        "quality": round(summary.quality, 4),
         "reasons": _names(summary.reasons),
         "samples": summary.samples,
         "model_id": summary.model_id,
-        "age": _age(summary),
-        "expression": _expression(summary),
-        "attributes": None if summary.attributes is None else scores(ATTRIBUTES, summary.attributes.scores),
+        "age": _age(summary.age),
+        "expression": _expression(summary.expression),
+        "attributes": _attributes(summary.attributes),
         "revision": summary.revision,
         "final": summary.final,
     }
 
 
-def _age(summary: TrackSummary) -> dict[str, Any] | None:
-    if summary.age is None:
+def _age(age: AgeEstimate | None) -> dict[str, Any] | None:
+    if age is None:
         return None
-    return {"years": round(summary.age.years, 2), "spread_years": round(summary.age.spread, 2)}
+    return {"years": _number(age.years, 2), "spread_years": _number(age.spread, 2), **_evidence(age)}
 
 
-def _expression(summary: TrackSummary) -> dict[str, Any] | None:
-    if summary.expression is None:
+def _expression(expression: ExpressionEstimate | None) -> dict[str, Any] | None:
+    if expression is None:
         return None
     return {
-        "appears": EXPRESSIONS[summary.expression.current],
-        "distribution": scores(EXPRESSIONS, summary.expression.distribution),
+        "appears": EXPRESSIONS[expression.current],
+        "since_s": round(expression.current_since, 6),
+        "distribution": scores(EXPRESSIONS, expression.distribution),
+        **_evidence(expression),
     }
+
+
+def _attributes(attributes: AttributeEstimate | None) -> dict[str, Any] | None:
+    if attributes is None:
+        return None
+    return {"scores": scores(ATTRIBUTES, attributes.scores), **_evidence(attributes)}
+
+
+def _evidence(estimate: AgeEstimate | ExpressionEstimate | AttributeEstimate) -> dict[str, Any]:
+    return {
+        "samples": estimate.samples,
+        "best_quality": round(estimate.best_quality, 4),
+        "last_inferred_s": round(estimate.last_inferred, 6),
+    }
+
+
+def _number(value: float, digits: int) -> float:
+    """Rounded, and never -0.0."""
+    return round(value, digits) + 0.0
 
 
 def _names(reasons: tuple[Reason, ...]) -> list[str]:

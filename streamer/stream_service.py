@@ -9,7 +9,8 @@ from grpc import aio
 from pydantic import ValidationError
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
-from streamer.config import Stream, explain
+from streamer.config import Stream
+from streamer.configfile import explain
 from streamer.convert import API_NAMES, shown_address, stream_fields, stream_to_proto
 from streamer.errors import ConfigError
 from streamer.hub import page

@@ -253,7 +253,7 @@ class AgeEstimate:
 class ExpressionEstimate:
     current: int  # index into the 7 expressions: what the face appears to show now
     current_since: float  # s, media time
-    distribution: Floats  # (7,) share of the analysed time, sums to 1
+    distribution: Floats  # (7,) mean of the scores over the analysed time, sums to 1
     samples: int
     best_quality: float
     last_inferred: float

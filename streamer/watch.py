@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.json_format import MessageToJson
@@ -15,8 +15,8 @@ from rich.live import Live
 from rich.table import Table
 
 from faceanalytics.v1 import faces_pb2, tracks_pb2, tracks_pb2_grpc
-from streamer.errors import LostDependency
-from streamer.metrics import split_address
+from streamer.config import split_address
+from streamer.errors import ConfigError, LostDependency
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two tries to connect
 ENDED_ROWS = 8  # tracks that have ended and are still shown
@@ -51,7 +51,7 @@ class Printer(Protocol):
 def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
     """Print what happens to the tracks until Ctrl-C (130): on a terminal as a table that is drawn anew, else one line
     per event. A lost connection is made again; with `once` it ends the watch (1; 0 if the streamer has ended it)."""
-    split_address(address)
+    _check(address)
     try:
         with ExitStack() as stack:
             return follow(address, streams, _printer(as_json, stack), once)
@@ -89,7 +89,7 @@ def follow(
 
 def check_health(address: str, timeout_s: float) -> int:
     """Print SERVING (0), NOT_SERVING (1), or why there is no answer within `timeout_s` (1, to standard error)."""
-    split_address(address)
+    _check(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
@@ -175,11 +175,19 @@ class View:
         return final_table([*self.live.values(), *self.ended], title)
 
 
+JSON_FORM: dict[str, Any] = {
+    "preserving_proto_field_name": True,
+    "always_print_fields_with_no_presence": True,  # 0 and false are values
+    "indent": None,
+    "ensure_ascii": False,
+}
+
+
 class JsonPrinter:
     """Each event as one line of JSON, with the field names of the .proto files."""
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
-        print(MessageToJson(event, preserving_proto_field_name=True, indent=None, ensure_ascii=False), flush=True)
+        print(MessageToJson(event, **JSON_FORM), flush=True)
 
     def tell(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
@@ -215,6 +223,13 @@ class TablePrinter:
 
     def tell(self, message: str) -> None:
         self._message = message
+
+
+def _check(address: str) -> None:
+    try:
+        split_address(address)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _printer(as_json: bool, stack: ExitStack) -> Printer:

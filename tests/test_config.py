@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from streamer.config import StreamerConfig, config_hash, load_config, parse_config, redact, show_config
+from streamer.config import StreamerConfig, redact
+from streamer.configfile import config_hash, load_config, parse_config, show_config
 from streamer.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -32,6 +33,13 @@ def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.Mon
         ("track: {lost_s: -1}", "track.lost_s"),
         ("schedule: {refresh_s: soon}", "schedule.refresh_s"),
         ("dispatch: {batch: 64, max_waiting: 10}", "max_waiting must be at least batch"),
+        ("publish: {listen: nohost}", "publish.listen"),
+        ("publish: {listen: '127.0.0.1:99999'}", "publish.listen"),
+        ("metrics: {listen: x}", "metrics.listen"),
+        ("dispatch: {bind: 'tcp//x'}", "dispatch.bind"),
+        ("detect: {device: gpu}", "detect.device"),
+        ("streams: [{id: a, uri: 'ftp://x'}]", "ftp:// is not understood"),
+        ("track: {lost_s: 1}\ntrack: {lost_s: 2}", "'track' stands twice"),
         ("- a\n- b", "expected sections"),
         ("a: [", "not YAML"),
     ],

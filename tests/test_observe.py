@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.config import StreamerConfig, parse_config
+from streamer.config import StreamerConfig
+from streamer.configfile import parse_config
 from streamer.detect import Detector
 from streamer.observe import Observer, live_keys, recorded_keys
 from streamer.values import Bytes, ClockSource, EndReason, Frame, Observation, SourceEnd, TrackState

@@ -591,12 +591,6 @@ async def test_a_port_in_use_is_a_clear_error() -> None:
             await start_server(Publish(listen=address), Hub(Publish()), KeptCameras())
 
 
-@pytest.mark.parametrize("listen", ["here", "localhost:http", ":1"])
-async def test_an_address_that_is_none_is_a_clear_error(listen: str) -> None:
-    with pytest.raises(ConfigError, match="no address of the form host:port"):
-        await start_server(Publish(listen=listen), Hub(Publish()), KeptCameras())
-
-
 async def test_a_watch_that_begins_while_the_server_stops_is_told_to_come_again() -> None:
     async with serving() as service:
         service.hub.close()

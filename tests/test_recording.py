@@ -10,7 +10,7 @@ import pytest
 
 from streamer.aggregate import Aggregator
 from streamer.config import Aggregate
-from streamer.recorded import Recording, Result
+from streamer.recording import Recording, Result
 from streamer.records import JsonLines
 from streamer.values import (
     ClockSource,

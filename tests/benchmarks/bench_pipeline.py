@@ -20,7 +20,8 @@ from streamer.decode import VideoInfo, read_file
 from streamer.demo_clip import FPS, make_clip
 from streamer.detect import Detector
 from streamer.observe import Observer, recorded_keys
-from streamer.recorded import Analysis, Result
+from streamer.recorded import Analysis
+from streamer.recording import Result
 from streamer.worker_process import WorkerOptions
 from workers.serve.engine import Engine
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 import yaml
 
@@ -36,9 +37,11 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
     tmp_path: Path, patches: Path, endpoint: str, worker: Program
 ) -> None:
     for name in ("first", "second"):
-        done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, "--annotate", patches / "two.mp4")
+        done = analyze(
+            tmp_path / name, patches / "detector.onnx", endpoint, "--annotate", "--embeddings", patches / "two.mp4"
+        )
         assert done.returncode == 0, done.stderr
-    for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4"):
+    for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4", "embeddings.npz", "summary.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     header, *tracks = records(tmp_path / "first" / "tracks.jsonl")
     assert header["model_id"] == "untrained"
@@ -53,6 +56,10 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
     _, *observations = records(tmp_path / "first" / "observations.jsonl")
     assert len(observations) > 2 * 90  # of 100 frames, less those before the tracks were confirmed
     assert sum("analysis" in observation for observation in observations) == sum(t["samples"] for t in tracks)
+    assert json.loads((tmp_path / "first" / "summary.json").read_text())["complete"]
+    with np.load(tmp_path / "first" / "embeddings.npz") as templates:
+        assert list(templates["track_id"]) == [track["track_id"] for track in tracks]
+        assert np.linalg.norm(templates["embedding"], axis=1) == pytest.approx([1, 1], abs=1e-5)
     assert not list((tmp_path / "first").glob("*.partial"))
 
 
@@ -67,6 +74,17 @@ def test_the_annotated_video_has_the_times_of_the_source(
             return [frame.time for frame in container.decode(video=0) if frame.time is not None]
 
     assert times(tmp_path / "out" / "annotated.mp4") == pytest.approx(times(patches / "one.mp4"), abs=1e-4)
+
+
+def test_results_are_not_drawn_into_another_video(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    assert analyze(tmp_path / "out", patches / "detector.onnx", endpoint, patches / "one.mp4").returncode == 0
+    command = ["annotate", patches / "two.mp4", "--results", tmp_path / "out", "--out", tmp_path / "drawn.mp4"]
+    done = subprocess.run([sys.executable, "-m", "streamer", *map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "another video" in done.stderr
+    assert not (tmp_path / "drawn.mp4").exists()
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_analysed(
@@ -111,6 +129,7 @@ def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, end
         program.wait_for("frames/s")
         program.signal(signal.SIGTERM)
         assert program.wait() == 128 + signal.SIGTERM
+    assert not json.loads((tmp_path / "out" / "summary.json").read_text())["complete"]
     _, *tracks = records(tmp_path / "out" / "tracks.jsonl")
     assert {track["end_reason"] for track in tracks} == {"SHUTDOWN"}
     assert len(tracks) == 3

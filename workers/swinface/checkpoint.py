@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from workers.errors import ModelError
@@ -129,7 +130,8 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must end in .safetensors")
     partial = path.with_suffix(".safetensors.partial")
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
+    # not save_file: what it writes only its owner may read
+    partial.write_bytes(serialise({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
     full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(partial), "config": asdict(model.config)}
     partial.rename(path)
     card_path(path).write_text(json.dumps(full, indent=2) + "\n")

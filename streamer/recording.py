@@ -1,0 +1,111 @@
+"""One video's results, written in the order of its frames whatever the order of the answers."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamer.aggregate import Aggregator
+from streamer.records import JsonLines, observation_record, track_record
+from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one video."""
+
+    video: Path
+    folder: Path
+    frames: int = 0
+    tracks: int = 0
+    crops: int = 0
+    lost_crops: int = 0
+    problem: str = ""  # why it is not whole; empty: it is
+
+    @property
+    def whole(self) -> bool:
+        return not self.problem and not self.lost_crops
+
+    def counts(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {
+            "frames": self.frames,
+            "tracks": self.tracks,
+            "crops": self.crops,
+            "lost_crops": self.lost_crops,
+            "complete": self.whole,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """An observation whose crops are not all answered."""
+
+    observation: Observation
+    open: int
+    analyses: dict[str, tuple[FaceCrop, FaceAnalysis | None]] = field(default_factory=dict)  # by track id
+
+
+class Recording:
+    """One video's results: observations wait for the answers to their crops and are written in their order."""
+
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        tracks: JsonLines,
+        observations: JsonLines,
+        result: Result,
+        told: Callable[[], None],
+    ) -> None:
+        self._aggregator = aggregator
+        self._tracks = tracks
+        self._observations = observations
+        self._result = result
+        self._told = told
+        self.templates: list[TrackSummary] = []  # final, with an identity
+        self._pending: deque[_Pending] = deque()
+        self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
+        self._last_time: float | None = None
+
+    async def accept(self, offer: Callable[[FaceCrop], Awaitable[None]], observation: Observation) -> None:
+        """Take one frame's results in; `offer` gets its crops and may wait."""
+        pending = _Pending(observation, len(observation.crops))
+        self._pending.append(pending)
+        for crop in observation.crops:
+            self._by_crop[id(crop)] = pending
+            await offer(crop)
+        self._write_ready()
+
+    def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        pending = self._by_crop.pop(id(crop))
+        pending.analyses[crop.key.id] = crop, analysis
+        pending.open -= 1
+        self._result.crops += 1
+        self._result.lost_crops += analysis is None
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        while self._pending and self._pending[0].open == 0:
+            self._write(self._pending.popleft())
+
+    def _write(self, pending: _Pending) -> None:
+        observation = pending.observation
+        self._aggregator.observe(observation)
+        for crop, analysis in pending.analyses.values():
+            if analysis is not None:
+                self._aggregator.add(crop, analysis)
+        for track in observation.tracks:
+            if track.state is TrackState.CONFIRMED and track.detection is not None:
+                self._observations.write(observation_record(observation, track, pending.analyses.get(track.key.id)))
+        for end in observation.ended:
+            summary = self._aggregator.finish(end)
+            if summary is not None:
+                self._tracks.write(track_record(summary))
+                self._result.tracks += 1
+                if summary.identity is not None:
+                    self.templates.append(summary)
+        if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
+            self._last_time = observation.media_time
+            self._result.frames += 1
+            self._told()
