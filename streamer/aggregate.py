@@ -108,6 +108,10 @@ class Aggregator:
         record.revision += 1
         return _summary(record, end_reason=end.reason)
 
+    def open_ends(self, reason: EndReason) -> list[TrackEnd]:
+        """An end for each track that has none yet."""
+        return [TrackEnd(record.key, reason, record.last_seen, confirmed=True) for record in self._records.values()]
+
     def _same_model(self, record: _Record, crop: FaceCrop, model_id: str) -> bool:
         """Estimates of two models are never mixed: another model starts them anew. Late answers of the model before it,
         or of a worker that still has the old weights, are not used, so that two models do not take turns."""

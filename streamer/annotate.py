@@ -4,61 +4,104 @@ import colorsys
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 
 from streamer.decode import TruncatedVideo, read_file
-from streamer.errors import InputError
-from streamer.records import hash_file
+from streamer.errors import ConfigError, InputError
+from streamer.records import hash_file, never
 from streamer.values import Bytes, Frame
 
 TIME_BASE = Fraction(1, 90_000)
 
 
-def annotate(video: Path, folder: Path, out: Path) -> int:
+class _Face(NamedTuple):
+    """One face in one picture, in pixels."""
+
+    label: str
+    colour: tuple[int, int, int]  # BGR
+    start: tuple[int, int]  # of the box, x y
+    end: tuple[int, int]
+    landmarks: list[tuple[int, int]]
+
+
+class _Results(NamedTuple):
+    """What a recorded analysis found."""
+
+    source: str  # name of the video
+    sha256: str  # of the video
+    notice: str  # for every picture; may be empty
+    faces: dict[float, list[_Face]]  # by media time in s, rounded to 6 digits
+
+
+def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] = never) -> int:
     """Draw the tracks.jsonl and observations.jsonl of `folder` into a copy of `video` (H.264); frames written.
 
-    Raises InputError if the results are those of another video.
+    Raises InputError if the results are those of another video, and soon after `stopped` becomes true;
+    ConfigError if `out` cannot be written or is the video itself. `out` is there when it is whole.
     """
-    header, *tracks = _read(folder / "tracks.jsonl")
-    if header["source"]["sha256"] != hash_file(video):
-        raise InputError(
-            f"{folder}: the results are of {header['source']['name']}, which is another video than {video}"
-        )
-    labels = {record["track_id"]: _label(record) for record in tracks}
-    notice = "SwinFace is UNTRAINED: ages and expressions are noise" if header["model_id"] == "untrained" else ""
-    faces: dict[float, list[dict[str, Any]]] = defaultdict(list)
-    for record in _read(folder / "observations.jsonl")[1:]:
-        faces[record["media_time_s"]].append(record)
-    frames = read_file(video, video.stem, 0)
-    partial = out.with_name(out.name + ".partial")
+    partial = out.parent / f"{out.name}.partial"
+    if _same_file(video, out) or _same_file(video, partial):
+        raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
+    results = _read_results(folder)
+    if results.sha256 != hash_file(video, stopped):
+        raise InputError(f"{folder}: the results are of {results.source}, which is another video than {video}")
+    try:
+        count = _write(video, results, partial, stopped)
+        partial.replace(out)
+    except (OSError, FFmpegError) as error:
+        raise ConfigError(f"--out: cannot write {out}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # usually because it has got its name
+            partial.unlink()
+    return count
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def _write(video: Path, results: _Results, out: Path, stopped: Callable[[], bool]) -> int:
+    """The frames written; all get the size of the first, made even."""
     count = 0
-    with av.open(str(partial), "w", format="mp4") as container:
+    with av.open(f"file:{out}", "w", format="mp4") as container:
         stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
         stream.time_base = TIME_BASE
         stream.codec_context.time_base = TIME_BASE
         stream.pix_fmt = "yuv420p"
-        for frame in _until_it_breaks_off(frames):
+        for frame in _until_it_breaks_off(read_file(video, video.stem, 0)):
+            if stopped():
+                raise InputError(f"{video}: stopped before all of it was drawn")
             pixels = frame.pixels.copy()
-            _draw(pixels, faces.get(round(frame.media_time, 6), ()), labels, notice)
+            _draw(pixels, results.faces.get(round(frame.media_time, 6), ()), results.notice)
+            pixels = _make_even(pixels)
             if count == 0:
-                stream.width, stream.height = pixels.shape[1] & ~1, pixels.shape[0] & ~1  # H.264 wants even sides
-            picture = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(pixels[: stream.height, : stream.width]), format="bgr24"
-            )
+                stream.height, stream.width = pixels.shape[:2]
+            elif pixels.shape[:2] != (stream.height, stream.width):
+                pixels = np.asarray(cv2.resize(pixels, (stream.width, stream.height)), np.uint8)
+            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
             picture.pts = round(frame.media_time / TIME_BASE)
             picture.time_base = TIME_BASE
             container.mux(stream.encode(picture))
             count += 1
         container.mux(stream.encode(None))
-    partial.replace(out)
     return count
+
+
+def _make_even(pixels: Bytes) -> Bytes:
+    """H.264 wants even sides: the last row and column again where needed."""
+    height, width = pixels.shape[:2]
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -67,16 +110,43 @@ def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
         yield from frames
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The records, the header first."""
+def _read_results(folder: Path) -> _Results:
+    """Raises InputError if the files are not what an analysis writes."""
+    with _complaining(folder / "tracks.jsonl") as (header, *tracks):
+        labels = {track["track_id"]: _label(track) for track in tracks}
+        source, sha256 = header["source"]["name"], header["source"]["sha256"]
+        notice = "SwinFace is UNTRAINED: ages and expressions are noise" if header["model_id"] == "untrained" else ""
+    faces: dict[float, list[_Face]] = defaultdict(list)
+    with _complaining(folder / "observations.jsonl") as (_, *observations):
+        for record in observations:
+            faces[record["media_time_s"]].append(_face(record, labels))
+    return _Results(source, sha256, notice, faces)
+
+
+@contextlib.contextmanager
+def _complaining(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """The records, the header first; what is wrong with them, also in the body, becomes an InputError."""
     try:
         with path.open(encoding="utf-8") as file:
             records: list[dict[str, Any]] = [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
+        if not records or records[0]["type"] != "header":
+            raise ValueError("it has no header")
+        yield records
+    except KeyError as error:
+        raise InputError(f"{path} is no result of `streamer analyze`: {error} is missing") from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is no result of `streamer analyze`: {error}") from error
-    if not records or records[0].get("type") != "header":
-        raise InputError(f"{path} is no result of `streamer analyze`: it has no header")
-    return records
+
+
+def _face(record: dict[str, Any], labels: dict[str, str]) -> _Face:
+    box = record["box"]
+    return _Face(
+        labels.get(record["track_id"], ""),
+        _colour(record["number"]),
+        (round(box["x"]), round(box["y"])),
+        (round(box["x"] + box["width"]), round(box["y"] + box["height"])),
+        [(round(point["x"]), round(point["y"])) for point in record["landmarks"].values()],
+    )
 
 
 def _label(track: dict[str, Any]) -> str:
@@ -89,26 +159,22 @@ def _label(track: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _draw(pixels: Bytes, faces: Sequence[dict[str, Any]], labels: dict[str, str], notice: str) -> None:
+def _draw(pixels: Bytes, faces: Sequence[_Face], notice: str) -> None:
     """Labels first, so that none covers a face's box; what does not fit above a box goes below it."""
     thick = max(1, round(pixels.shape[0] / 500))
     scale = max(0.4, pixels.shape[0] / 1200)
     for face in faces:
-        x, y = round(face["box"]["x"]), round(face["box"]["y"])
-        text = labels.get(face["track_id"], "")
-        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        x, y = face.start
+        (width, height), _ = cv2.getTextSize(face.label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
         left = max(0, min(x, pixels.shape[1] - width))
-        below = round(face["box"]["y"] + face["box"]["height"]) + height + 6
+        below = face.end[1] + height + 6
         base = y - 4 if y - height - 8 >= 0 else min(below, pixels.shape[0] - 2)
-        cv2.rectangle(pixels, (left, base - height - 3), (left + width, base + 4), _colour(face["number"]), -1)
-        cv2.putText(pixels, text, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
+        cv2.rectangle(pixels, (left, base - height - 3), (left + width, base + 4), face.colour, -1)
+        cv2.putText(pixels, face.label, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
     for face in faces:
-        corner = face["box"]
-        start = round(corner["x"]), round(corner["y"])
-        end = round(corner["x"] + corner["width"]), round(corner["y"] + corner["height"])
-        cv2.rectangle(pixels, start, end, _colour(face["number"]), thick + 1)
-        for point in face["landmarks"].values():
-            cv2.circle(pixels, (round(point["x"]), round(point["y"])), thick, _colour(face["number"]), -1)
+        cv2.rectangle(pixels, face.start, face.end, face.colour, thick + 1)
+        for point in face.landmarks:
+            cv2.circle(pixels, point, thick, face.colour, -1)
     if notice:
         place = (6, pixels.shape[0] - 8)
         cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3 * thick, cv2.LINE_AA)

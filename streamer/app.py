@@ -18,7 +18,7 @@ from streamer.hub import Hub
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, live_keys, observe_all
 from streamer.publish import Server, start_server
-from streamer.values import FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd
+from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd
 
 SAY_GOODBYE_S = 1.0  # of drain_s this much is kept for the last events to reach the subscribers
 
@@ -84,7 +84,7 @@ class Live:
                     task.cancel()
 
     def _workers_changed(self, alive: int) -> None:
-        self._server.set_serving(alive > 0)
+        self._server.set_serving(alive > 0 and not self._stopping.is_set())
 
     async def _accept(self, observation: Observation) -> None:
         """One frame's results, from the observe thread."""
@@ -124,6 +124,11 @@ class Live:
         given_up = await self._dispatcher.drain(left() if self._dispatcher.ledger.workers else 0)
         if given_up:
             log.warning("%d crops were given up unanswered", given_up)
+        unended = self._aggregator.open_ends(EndReason.SHUTDOWN)  # a detector that did not come back in time
+        for end in unended:
+            self._finished(end)
+        if unended:
+            log.warning("%d tracks were ended though their last frame was still being looked at", len(unended))
         await self._server.stop(max(0.0, deadline - time.monotonic()))
 
 

@@ -54,8 +54,7 @@ class Cameras:
         """End a camera: its SourceEnd is handed over before this returns. Raises KeyError if the id is unknown."""
         with self._lock:
             self._cameras.pop(camera).outlet.close(EndReason.SOURCE_REMOVED)
-            for state in SourceState:
-                metrics.stream_state.remove(camera, state.value)
+            metrics.forget_stream(camera)
         log.info("camera %s removed", camera)
 
     def list(self) -> list[tuple[Stream, SourceStatus]]:
@@ -100,6 +99,9 @@ class Cameras:
             run_camera(entry.stream, entry.outlet, report, lambda: next(self._epochs))
         except BaseException as error:  # the border of the thread: a bug ends the process
             self._failed(error)
+        with self._lock:
+            if entry.stream.id not in self._cameras:
+                metrics.forget_stream(entry.stream.id)  # again: the thread may have counted on after the removal
 
 
 def _show(camera: str, state: SourceState) -> None:

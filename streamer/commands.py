@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamer.config import StreamerConfig
@@ -134,6 +136,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _analyze(arguments: argparse.Namespace) -> int:
     from streamer.progress import Progress
     from streamer.recorded import Analysis
+    from streamer.recording import Result
     from streamer.worker_process import WorkerOptions
 
     config = _settings(arguments)
@@ -141,20 +144,42 @@ def _analyze(arguments: argparse.Namespace) -> int:
     if not arguments.external_workers:
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
     analysis = Analysis(config, worker, arguments.embeddings)
-    with Progress() as progress:
-        videos = _folders(arguments.videos, arguments.out)
-        results, code = until_signal(lambda: analysis.run(videos, progress.update), analysis.stop)
-    for result in results:
-        if arguments.annotate and result.frames and not code:
-            from streamer.annotate import annotate
+    videos = _folders(arguments.videos, arguments.out)
+    stopping = Event()
 
-            annotate(result.video, result.folder, result.folder / "annotated.mp4")
-        _report(result)
+    def stop() -> None:
+        stopping.set()
+        analysis.stop()
+
+    async def analyze() -> tuple[list[Result], int]:
+        with Progress() as progress:
+            results = await analysis.run(videos, progress.update)
+        failure = 0
+        for result in results:
+            if arguments.annotate and result.frames and not stopping.is_set():
+                out = result.folder / "annotated.mp4"
+                failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
+            _report(result)
+        return results, failure
+
+    (results, failure), code = until_signal(analyze, stop)
     if code:
         return code
-    if all(result.whole for result in results):
+    if failure and len(results) == 1:
+        return failure
+    if not failure and all(result.whole for result in results):
         return 0
     return PARTIAL_RESULT if any(result.frames for result in results) else InputError.exit_code
+
+
+async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
+    """Annotate a video: the frames written, and the exit code of what went wrong, which is said; else 0."""
+    from streamer.annotate import annotate
+
+    try:
+        return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
+    except UserError as error:
+        return 0, _complain(error)
 
 
 def _folders(videos: list[Path], out: Path) -> list[tuple[Path, Path]]:
@@ -215,11 +240,12 @@ def _track(arguments: argparse.Namespace) -> int:
 
 
 def _annotate(arguments: argparse.Namespace) -> int:
-    from streamer.annotate import annotate
-
-    frames = annotate(arguments.video, arguments.results, arguments.out)
-    print(f"{arguments.out}: {frames} frames")
-    return 0
+    stopping = Event()
+    draw = partial(_draw, arguments.video, arguments.results, arguments.out, stopping.is_set)
+    (frames, failure), code = until_signal(draw, stopping.set)
+    if frames:
+        print(f"{arguments.out}: {frames} frames")
+    return code or failure
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,26 @@ def _is_device(device: str) -> str:
     return device
 
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_MISTYPED = re.compile(r"\s*(rtsps?(:|//|/.*@)|[\w+.-]*//[^/]*@|[^/]*:.*@)", re.IGNORECASE | re.DOTALL)
+
+
+def _split_scheme(uri: str) -> tuple[str, str]:
+    """Scheme, empty if there is none, and the rest."""
+    match = _SCHEME.match(uri)
+    return (match[1], uri[match.end() :]) if match else ("", uri)
+
+
+def _check_not_mistyped(uri: str, field: str) -> None:
+    """Raises ValueError if an address would pass for a path, which is printed whole, with its password."""
+    scheme, path = _split_scheme(uri)
+    if scheme.lower() in ("", "file") and _MISTYPED.match(path):
+        raise ValueError(
+            f"{field}: looks like a mistyped address, write rtsp://USER:PASSWORD@HOST/PATH "
+            f"(or ./ before the name of a file)"
+        )
+
+
 Address = Annotated[str, AfterValidator(_is_address)]
 Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -92,19 +112,25 @@ class Stream(Section):
     def _one_address(self) -> "Stream":
         if bool(self.uri) == bool(self.uri_file):
             raise ValueError("give either uri or uri_file")
-        scheme = self.uri.partition("://")[0].lower() if "://" in self.uri else "file"
-        if scheme not in ("rtsp", "rtsps", "file"):
+        _check_not_mistyped(self.uri, "uri")
+        scheme = _split_scheme(self.uri)[0].lower()
+        if "://" in self.uri and scheme not in ("rtsp", "rtsps", "file"):
             raise ValueError(f"uri: {scheme}:// is not understood, use rtsp://, rtsps:// or the path of a file")
         return self
 
     def address(self) -> str:
-        """The uri with its secrets, wherever it comes from."""
+        """The uri with its secrets, wherever it comes from. Raises ConfigError if its file is not usable."""
         if self.uri_file is None:
             return self.uri
         try:
-            return Path(self.uri_file).read_text().strip()
-        except OSError as error:
+            uri = Path(self.uri_file).read_text().strip()
+        except (OSError, ValueError) as error:  # ValueError: not text, or no name of a file
             raise ConfigError(f"stream {self.id}: cannot read uri_file: {error}") from error
+        try:
+            _check_not_mistyped(uri, "uri_file")
+        except ValueError as error:
+            raise ConfigError(f"stream {self.id}: {error}") from error
+        return uri
 
 
 class Detect(Section):
@@ -237,9 +263,9 @@ class StreamerConfig(Section):
 
 
 def redact(uri: str) -> str:
-    """An address as it may be printed: without user, password and query."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator or scheme == "file":
-        return uri
+    """An address as it may be printed: without user, password and query; in a path what looks like them is masked."""
+    scheme, rest = _split_scheme(uri)
+    if scheme.lower() in ("", "file"):
+        return uri[: len(uri) - len(rest)] + re.sub(r"[^/:@]*:.*@", "***@", rest, flags=re.DOTALL)
     rest = rest.rpartition("@")[2]  # the last @: a password may hold / ? or # as well
     return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg paints text
 MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends earlier than it says by more than both was cut off
 
 log = logging.getLogger(__name__)
+
+
+class NoSuchFile(InputError):
+    """Nothing of this name is there."""
 
 
 class TruncatedVideo(InputError):
@@ -72,18 +77,20 @@ def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
     Raises InputError if nothing can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
     for picture in file_pictures(path, camera):
-        yield Frame(camera, epoch, picture.media_time, None, ClockSource.FILE_PTS, time.monotonic(), picture.pixels())
+        pixels = picture.pixels()
+        if pixels is not None:
+            yield Frame(camera, epoch, picture.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
 
 
 class Picture:
     """A decoded picture that is not converted yet."""
 
-    __slots__ = ("_reformatter", "frame", "media_time")
+    __slots__ = ("_decoder", "frame", "media_time")
 
-    def __init__(self, frame: av.VideoFrame, media_time: float, reformatter: VideoReformatter) -> None:
+    def __init__(self, frame: av.VideoFrame, media_time: float, decoder: "Decoder") -> None:
         self.frame = frame
         self.media_time = media_time  # s
-        self._reformatter = reformatter
+        self._decoder = decoder
 
     @property
     def size(self) -> tuple[int, int]:
@@ -98,9 +105,14 @@ class Picture:
             return None
         return float(self.frame.pts * self.frame.time_base)
 
-    def pixels(self) -> Bytes:
-        """(h, w, 3) BGR, turned upright."""
-        pixels = self._reformatter.reformat(self.frame, format="bgr24", threads=1).to_ndarray()
+    def pixels(self) -> Bytes | None:
+        """(h, w, 3) BGR, turned upright; None: it cannot be converted, its decoder counts it as damaged."""
+        try:
+            pixels = self._decoder.reformatter.reformat(self.frame, format="bgr24", threads=1).to_ndarray()
+        except FFmpegError:
+            self._decoder.unconverted += 1
+            self._decoder.drop_damaged()
+            return None
         turns = round(self.frame.rotation / 90)
         return np.ascontiguousarray(np.rot90(pixels, turns) if turns else pixels, np.uint8)
 
@@ -112,34 +124,38 @@ class Decoder:
         """`presentation_times` False: the container stores decoding times only."""
         self.decoded = 0
         self.damaged = 0
+        self.unconverted = 0  # of the damaged ones, those that were given out as pictures
         self.untimed = 0
+        self.reformatter = VideoReformatter()  # one for all pictures: it keeps the conversion tables
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (_rate(stream) or 1 / USUAL_STEP_S))
         self._camera = camera
         self._presentation_times = presentation_times
-        self._reformatter = VideoReformatter()  # one for all pictures: it keeps the conversion tables
 
     def decode(self, packet: "Packet[av.VideoStream]") -> Iterator[Picture]:
         """The pictures that become complete with this packet (an empty one: the last ones)."""
         try:
             frames = packet.decode()
-        except InvalidDataError:
-            self.damaged += 1
-            self._drop("corrupt")
+        except FFmpegError:  # each codec has its own word for damage: no permission, not implemented, ...
+            self.drop_damaged()
             return
         for frame in frames:
             self.decoded += 1
             if self._camera:
                 metrics.frames_decoded.labels(self._camera).inc()
             if frame.is_corrupt:
-                self.damaged += 1
-                self._drop("corrupt")
+                self.drop_damaged()
                 continue
             media_time = self.clock.time_of(frame.pts if self._presentation_times else frame.dts)
             if media_time is None:
                 self.untimed += 1
                 self._drop("time")
                 continue
-            yield Picture(frame, media_time, self._reformatter)
+            yield Picture(frame, media_time, self)
+
+    def drop_damaged(self) -> None:
+        """Count a picture that is left out because it is damaged."""
+        self.damaged += 1
+        self._drop("corrupt")
 
     def _drop(self, reason: str) -> None:
         if self._camera:
@@ -153,13 +169,8 @@ def file_pictures(path: Path, camera: str, warn: bool = True) -> Iterator[Pictur
 
 
 def open_file(path: Path) -> InputContainer:
-    """Raises InputError that says what is wrong with the file."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+    """Raises InputError that says what is wrong with the file, NoSuchFile if it is not there."""
+    _check_file(path)
     try:
         # protocol: a file must not make us fetch others; metadata: old files have it in any encoding
         container = av.open(
@@ -173,6 +184,21 @@ def open_file(path: Path) -> InputContainer:
         container.close()
         raise InputError(f"{path}: not a video")
     return container
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoSuchFile(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+    except ValueError as error:  # a name with a zero in it
+        raise InputError(f"{str(path)!r}: cannot be opened: {error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: not a file")
+    if status.st_size == 0:
+        raise InputError(f"{path}: the file is empty")
 
 
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
@@ -205,7 +231,8 @@ def _pictures(
         for picture in decoder.decode(packet):
             pictures, last = pictures + 1, picture
             yield picture
-    if last is None:
+    pictures -= decoder.unconverted
+    if last is None or not pictures:
         raise InputError(f"{path}: no picture in it can be decoded")
     if warn:
         _report(path, decoder)

@@ -15,6 +15,7 @@ from streamer.app import Live
 from streamer.config import StreamerConfig
 from streamer.decode import VideoInfo
 from streamer.demo_clip import make_clip
+from streamer.errors import LostDependency
 from streamer.publish import Server
 from streamer.recorded import Analysis
 from streamer.recording import Result
@@ -67,18 +68,24 @@ class Demo:
             self._running = live
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(live.run())
-                worker = group.create_task(run_worker(self._worker, dispatch.bind))
+                worker = group.create_task(run_worker(self._worker, dispatch.bind, asyncio.Event()))
                 futures: list[asyncio.Future[Any]] = [running, started]
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-                if started.done():
-                    watching = group.create_task(self._watch(started.result(), clip))
+                watching = group.create_task(self._watch(started.result(), clip)) if started.done() else None
+                if watching is not None:
                     watching.add_done_callback(lambda _: live.stop())
                 await running
                 worker.cancel()
+                if watching is not None and self._stopped:
+                    watching.cancel()
 
     async def _watch(self, server: Server, clip: Path) -> None:
         """A subscriber like any other: adds the stream over gRPC and prints what it is told."""
-        await server.wait_until_serving()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await server.wait_until_serving()
+        except TimeoutError as error:
+            raise LostDependency(f"the SwinFace worker was not ready within {PATIENCE_S:g} s") from error
         async with grpc.aio.insecure_channel(server.address) as channel:
             streams = streams_pb2_grpc.StreamServiceStub(channel)
             watch = tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(tracks_pb2.WatchTracksRequest())
@@ -103,7 +110,7 @@ class Demo:
         (result,) = await analysis.run([(clip, self._out)], _quietly)
         if not result.whole:
             return 5
-        frames = await asyncio.to_thread(annotate, clip, self._out, self._out / "annotated.mp4")
+        frames = await asyncio.to_thread(annotate, clip, self._out, self._out / "annotated.mp4", lambda: self._stopped)
         print(f"{result.tracks} tracks in {frames} frames, {result.crops} crops analysed. The results:")
         for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4"):
             print(f"  {self._out / name}")

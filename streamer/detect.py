@@ -63,9 +63,15 @@ class Detector:
 def _find(weights: str | None) -> Path:
     if weights is None:
         raise ModelError(f"no face detector is configured.\n{HOW_TO_GET_WEIGHTS}")
-    path = Path(weights).expanduser()
-    if not path.is_file():
+    try:
+        path = Path(weights).expanduser()
+        exists = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that there is not
+        raise ModelError(f"the face detector {weights!r} cannot be opened: {error}.\n{HOW_TO_GET_WEIGHTS}") from error
+    if not exists:
         raise ModelError(f"the face detector {path} does not exist.\n{HOW_TO_GET_WEIGHTS}")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"no permission to read the face detector {path}")
     if path.suffix not in (".pt", ".onnx"):
         raise ModelError(f"the face detector {path} is neither a .pt nor an .onnx file.\n{HOW_TO_GET_WEIGHTS}")
     return path.resolve()

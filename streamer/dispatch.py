@@ -1,9 +1,12 @@
 """Crops out to the workers, analyses back: the ROUTER socket around the Ledger."""
 
 import asyncio
+import fcntl
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import zmq
@@ -28,7 +31,8 @@ class Dispatcher:
     """The streamer's end of the wire.
 
     `settled` gets each crop that was not replaced while it waited, with its analysis or None if it was given up;
-    `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive.
+    `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive;
+    `stuck` is called when a worker says nothing any more or does not answer in time.
     """
 
     def __init__(
@@ -38,17 +42,20 @@ class Dispatcher:
         settled: Callable[[FaceCrop, FaceAnalysis | None], None],
         finished: Callable[[TrackEnd], None],
         workers_changed: Callable[[int], None] | None = None,
+        stuck: Callable[[], None] | None = None,
     ) -> None:
         self._config = config
         self._live = live
         self._settled = settled
         self._finished = finished
         self._workers_changed = workers_changed
+        self._stuck = stuck
         self._changed = asyncio.Condition()
         self._complained: set[bytes] = set()  # workers whose malformed messages were logged
         self.ledger = Ledger(config, live)
         self.lost = 0  # crops given up
         self._given_up = False
+        self._lock = _lock(config.bind)
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -64,6 +71,9 @@ class Dispatcher:
     def close(self) -> None:
         """Close the socket; workers notice and wait for the next streamer."""
         self._context.destroy(linger=0)
+        if self._lock is not None:
+            Path(self._config.bind.removeprefix("ipc://")).unlink(missing_ok=True)
+            self._lock.close()
 
     @property
     def model_id(self) -> str | None:
@@ -96,6 +106,11 @@ class Dispatcher:
         if self.ledger.end(end) is not None:
             self._finished(end)
 
+    async def seal(self) -> None:
+        """Recorded: the crops so far go out, though their batch is not full."""
+        self.ledger.seal()
+        await self._send()
+
     async def wait_for_worker(self) -> str | None:
         """Wait until a worker is there; its model. None: given up before."""
         async with self._changed:
@@ -105,7 +120,7 @@ class Dispatcher:
     async def drain(self, timeout_s: float | None) -> int:
         """Wait until every crop is settled; after `timeout_s` the rest is given up. How many that were."""
         before = self.lost
-        self.ledger.flush = True
+        self.ledger.seal()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._send()
@@ -113,8 +128,6 @@ class Dispatcher:
                     await self._changed.wait_for(lambda: self.ledger.settled)
         except TimeoutError:
             self.give_up()
-        finally:
-            self.ledger.flush = False
         return self.lost - before
 
     def give_up(self) -> None:
@@ -138,12 +151,18 @@ class Dispatcher:
             now = time.monotonic()
             for address in self.ledger.silent(now):
                 self._worker_gone(address, "says nothing any more")
+                self._tell_stuck()
             for batch in self.ledger.overdue(now):
                 log.warning("batch of %d crops unanswered after %g s", len(batch.crops), self._config.answer_within_s)
                 self._lose(self.ledger.failed(batch, retry=not self._live), "timeout")
+                self._tell_stuck()
             self._lose(self.ledger.stale(now), "stale")
             await self._send()
             await self._notify()
+
+    def _tell_stuck(self) -> None:
+        if self._stuck is not None:
+            self._stuck()
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -260,6 +279,23 @@ class Dispatcher:
             except zmq.ZMQError as error:  # EHOSTUNREACH: the worker is not connected any more
                 self._worker_gone(address, f"cannot be reached: {error}")
         metrics.dispatch_queue_depth.set(self.ledger.waiting)
+
+
+def _lock(endpoint: str) -> IO[str] | None:
+    """Hold an ipc endpoint for this process: ZeroMQ would take it away from a streamer that uses it, without a word."""
+    if not endpoint.startswith("ipc://"):
+        return None
+    path = Path(endpoint.removeprefix("ipc://") + ".lock")
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise ConfigError(f"dispatch.bind: cannot listen on {endpoint}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConfigError(f"dispatch.bind: another streamer uses {endpoint}; give this one another") from error
+    return file
 
 
 def _to_analysis(face: faces_pb2.FaceAnalysis, model_id: str) -> FaceAnalysis:

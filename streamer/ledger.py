@@ -29,37 +29,39 @@ class Batch:
 class Ledger:
     """Which crops wait, which are out at which worker, and which ended tracks still have some.
 
-    Live, one crop per track waits (a newer one replaces it). Recorded, all wait, and batches are always the same:
-    full ones in the order of the crops, and a last one when `flush` is set, so that results do not depend on timing.
+    Live, one crop per track waits (a newer one replaces it). Recorded, all wait, and the batches depend on the order
+    of `offer` and `seal` alone, so that results do not depend on timing.
     """
 
     def __init__(self, config: Dispatch, live: bool) -> None:
         self._config = config
         self._live = live
         self._ids = itertools.count(1)
-        self._waiting: OrderedDict[str | int, FaceCrop] = OrderedDict()  # live: by track id; recorded: by crop id
-        self._again: list[Batch] = []  # batches to be sent again as they are
+        self._waiting: OrderedDict[str, FaceCrop] = OrderedDict()  # live: by track id
+        self._filling: list[FaceCrop] = []  # recorded: the next batch, not full yet
+        self._ready: list[Batch] = []  # batches that go out as they are: full, sealed, or once more
         self._out: dict[int, Batch] = {}
         self.workers: dict[bytes, Worker] = {}
         self._open: Counter[str] = Counter()  # crops per track that are not settled
         self._ended: dict[str, TrackEnd] = {}  # ended tracks with open crops
-        self.flush = False
 
     @property
     def waiting(self) -> int:
         """Crops no worker has."""
-        return len(self._waiting) + sum(len(batch.crops) for batch in self._again)
+        return len(self._waiting) + len(self._filling) + sum(len(batch.crops) for batch in self._ready)
 
     @property
     def settled(self) -> bool:
         """Nothing waits and nothing is out."""
-        return not self._waiting and not self._again and not self._out
+        return not self.waiting and not self._out
 
     def offer(self, crop: FaceCrop) -> tuple[FaceCrop, str] | None:
         """Take a crop in; what that pushed out, and why."""
         self._open[crop.key.id] += 1
         if not self._live:
-            self._waiting[next(self._ids)] = crop
+            self._filling.append(crop)
+            if len(self._filling) == self._config.batch:
+                self.seal()
             return None
         older = self._waiting.pop(crop.key.id, None)
         self._waiting[crop.key.id] = crop
@@ -69,6 +71,12 @@ class Ledger:
             worst = min(self._waiting, key=lambda track: self._waiting[track].quality.value)
             return self._waiting.pop(worst), "overload"
         return None
+
+    def seal(self) -> None:
+        """Recorded: no crop is added to the batch that is being filled."""
+        if self._filling:
+            self._ready.append(self._batch(self._filling))
+            self._filling = []
 
     def end(self, end: TrackEnd) -> TrackEnd | None:
         """A track has ended; returned if nothing of it is open, else by the `settle` of its last crop."""
@@ -104,13 +112,13 @@ class Ledger:
         return assigned
 
     def _next_batch(self, max_batch: int) -> Batch | None:
-        for index, batch in enumerate(self._again):
+        for index, batch in enumerate(self._ready):
             if len(batch.crops) <= max_batch:
-                return self._again.pop(index)
-        size = min(self._config.batch, max_batch) if self._live else self._config.batch
-        if not self._waiting or size > max_batch or (not self._live and not self.flush and len(self._waiting) < size):
-            return None
-        crops = [self._waiting.popitem(last=False)[1] for _ in range(min(size, len(self._waiting)))]
+                return self._ready.pop(index)
+        size = min(self._config.batch, max_batch, len(self._waiting))
+        return self._batch([self._waiting.popitem(last=False)[1] for _ in range(size)]) if size else None
+
+    def _batch(self, crops: list[FaceCrop]) -> Batch:
         return Batch(next(self._ids), {next(self._ids): crop for crop in crops})
 
     def answered(self, address: bytes, batch_id: int) -> Batch | None:
@@ -125,7 +133,7 @@ class Ledger:
         """A batch came to nothing: it is sent again if that may help, else its crops are given up (returned)."""
         if not retry or batch.tries > self._config.retries:
             return list(batch.crops.values())
-        self._again.append(batch)
+        self._ready.append(batch)
         return []
 
     def gone(self, address: bytes) -> Batch | None:
@@ -152,14 +160,19 @@ class Ledger:
         """Live: crops that waited too long; they wait no more."""
         if not self._live:
             return []
-        old = [key for key, crop in self._waiting.items() if now - crop.received > self._config.max_wait_s]
-        return [self._waiting.pop(key) for key in old]
+        limit = now - self._config.max_wait_s
+        old = [self._waiting.pop(key) for key in [key for key, crop in self._waiting.items() if crop.received < limit]]
+        for batch in [batch for batch in self._ready if any(crop.received < limit for crop in batch.crops.values())]:
+            self._ready.remove(batch)
+            old += batch.crops.values()
+        return old
 
     def give_up(self) -> list[FaceCrop]:
         """Everything that is not settled."""
-        batches = [*self._again, *self._out.values()]
-        crops = [*self._waiting.values(), *(crop for batch in batches for crop in batch.crops.values())]
+        batches = [*self._ready, *self._out.values()]
+        crops = [*self._waiting.values(), *self._filling, *(crop for batch in batches for crop in batch.crops.values())]
         self._waiting.clear()
-        self._again.clear()
+        self._filling.clear()
+        self._ready.clear()
         self._out.clear()
         return crops

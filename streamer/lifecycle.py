@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-JOIN_S = 5.0  # a cancelled thread gets so long to return
+JOIN_S = 1.0  # a cancelled thread gets so long to return
 
 
 async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], None]) -> T:

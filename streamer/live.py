@@ -20,7 +20,7 @@ from streamer import metrics
 from streamer.clock import CameraClock, Thinning
 from streamer.config import Stream, redact
 from streamer.connect import SourceLost, connect, explain
-from streamer.decode import USUAL_STEP_S, Decoder, Picture, TruncatedVideo, file_pictures, video_stream
+from streamer.decode import USUAL_STEP_S, Decoder, NoSuchFile, Picture, TruncatedVideo, file_pictures, video_stream
 from streamer.errors import ConfigError, InputError
 from streamer.handover import Newest
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
@@ -41,7 +41,8 @@ class Outlet:
         self._handover = handover
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._epoch: int | None = None  # of the frames since the last end
+        self._epoch = 0  # of the last frame
+        self._open = False  # frames came since the last end
 
     @property
     def closed(self) -> bool:
@@ -52,26 +53,33 @@ class Outlet:
         with self._lock:
             if self.closed:
                 return
-            self._epoch = frame.epoch
+            self._epoch, self._open = frame.epoch, True
             if not self._handover.put(frame):
                 self._closing.set()
 
     def end(self, reason: EndReason) -> None:
         """Say that no more frames come in this epoch, if there were any."""
         with self._lock:
-            if self._epoch is not None:
-                self._handover.put(SourceEnd(self._camera, self._epoch, reason))
-                self._epoch = None
+            self._end(reason, always=False)
 
     def close(self, reason: EndReason) -> None:
-        """End with `reason`; frames that come later are refused and waits of the reader end."""
+        """End with `reason`; frames that come later are refused and waits of the reader end.
+
+        SOURCE_REMOVED is said even if the last epoch has ended: whoever keeps something for the camera lets go of it.
+        """
         with self._lock:
+            first = not self.closed
             self._closing.set()
-        self.end(reason)
+            self._end(reason, always=first and reason is EndReason.SOURCE_REMOVED)
 
     def wait(self, seconds: float) -> bool:
         """True: closed meanwhile."""
         return self._closing.wait(max(0.0, seconds))
+
+    def _end(self, reason: EndReason, always: bool) -> None:
+        if self._open or always:
+            self._handover.put(SourceEnd(self._camera, self._epoch, reason))
+            self._open = False
 
 
 def run_camera(
@@ -186,7 +194,8 @@ class _Reader:
             while self._stream.loop and not self._outlet.closed:
                 self._play_once(path, first=False)
         except InputError as error:
-            code = SourceErrorCode.CODEC_UNSUPPORTED if path.exists() else SourceErrorCode.NOT_FOUND
+            missing = isinstance(error, NoSuchFile)
+            code = SourceErrorCode.NOT_FOUND if missing else SourceErrorCode.CODEC_UNSUPPORTED
             self._outlet.end(EndReason.END_OF_FILE)
             self._change(SourceState.ERROR, code, str(error))
             return
@@ -228,17 +237,10 @@ class _Reader:
             self._report(self._status)
 
     def _put(self, picture: Picture, received: float, captured_at: datetime | None, clock_source: ClockSource) -> None:
-        self._outlet.put(
-            Frame(
-                self._stream.id,
-                self._status.epoch,
-                picture.media_time,
-                captured_at,
-                clock_source,
-                received,
-                picture.pixels(),
-            )
-        )
+        pixels, epoch = picture.pixels(), self._status.epoch
+        if pixels is None:
+            return
+        self._outlet.put(Frame(self._stream.id, epoch, picture.media_time, captured_at, clock_source, received, pixels))
 
     def _drop(self) -> None:
         metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()

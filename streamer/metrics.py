@@ -48,6 +48,27 @@ clock_offset_seconds = Gauge(
 subscribers = Gauge(PREFIX + "subscribers", "Programs that watch tracks.")
 subscriber_dropped = Counter(PREFIX + "subscriber_dropped_total", "Subscribers disconnected because they did not read.")
 
+_OF_STREAMS = (
+    stream_state,
+    stream_connects,
+    stream_stalls,
+    frames_decoded,
+    frames_dropped,
+    frame_age_seconds,
+    detections,
+    tracks_active,
+    tracks_ended,
+    face_inference_requests,
+    face_inference_skipped,
+    clock_offset_seconds,
+)
+
+
+def forget_stream(stream: str) -> None:
+    """Drop a stream from every metric that has it as a label."""
+    for metric in _OF_STREAMS:
+        metric.remove_by_labels({"stream": stream})
+
 
 def serve_metrics(address: str) -> Callable[[], None]:
     """Start the endpoint in a thread of its own; the result stops it. Raises ConfigError if it cannot listen."""

@@ -160,13 +160,14 @@ class Observer:
         return FaceCrop(track.key, frame.media_time, frame.received, score, quality, pixels)
 
     def _end(self, camera: str, reason: EndReason) -> list[Observation]:
-        last = self._last.pop(camera, None)
-        if last is None:
-            return []
-        ended = self._trackers[camera].end_all(reason)
+        last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
         if reason is EndReason.SOURCE_REMOVED:
-            del self._trackers[camera]
-        metrics.tracks_active.labels(camera).set(0)
+            self._trackers.pop(camera, None)
+        if last is None or tracker is None:
+            return []
+        ended = tracker.end_all(reason)
+        if reason is not EndReason.SOURCE_REMOVED:  # then the camera and its labels are gone
+            metrics.tracks_active.labels(camera).set(0)
         self._forget(ended)
         return [replace(last, ended=tuple(ended))]
 

@@ -88,12 +88,13 @@ class Analysis:
         with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
-            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order)
+            stuck = asyncio.Event()
+            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order, stuck=stuck.set)
             self._dispatcher = dispatcher
             try:
                 async with asyncio.TaskGroup() as group:
                     wire = group.create_task(dispatcher.run())
-                    child = group.create_task(run_worker(self._worker, bind)) if self._worker else None
+                    child = group.create_task(run_worker(self._worker, bind, stuck)) if self._worker else None
                     # the worker loads at the same time
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
                     for result, info in videos:
@@ -121,7 +122,11 @@ class Analysis:
         dispatcher: Dispatcher,
     ) -> None:
         video, out = result.video, result.folder
-        content_hash = await asyncio.to_thread(hash_file, video)
+        try:
+            content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
+        except InputError as error:
+            result.problem = str(error)
+            return
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -158,7 +163,7 @@ class Analysis:
         self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
     ) -> None:
         frames = Waiting(AHEAD)
-        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher.offer))
+        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher.offer, dispatcher.seal))
         async with asyncio.TaskGroup() as group:
             group.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
             group.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))

@@ -10,6 +10,8 @@ from streamer.aggregate import Aggregator
 from streamer.records import JsonLines, observation_record, track_record
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
+SEAL_FRAMES = 500  # results wait for their batch no longer than this; counted in frames, so each run does the same
+
 
 @dataclass(slots=True)
 class Result:
@@ -67,14 +69,23 @@ class Recording:
         self._pending: deque[_Pending] = deque()
         self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
         self._last_time: float | None = None
+        self._accepted = 0
 
-    async def accept(self, offer: Callable[[FaceCrop], Awaitable[None]], observation: Observation) -> None:
-        """Take one frame's results in; `offer` gets its crops and may wait."""
+    async def accept(
+        self,
+        offer: Callable[[FaceCrop], Awaitable[None]],
+        seal: Callable[[], Awaitable[None]],
+        observation: Observation,
+    ) -> None:
+        """Take one frame's results in; `offer` gets its crops and may wait, `seal` sends a batch that is not full."""
         pending = _Pending(observation, len(observation.crops))
         self._pending.append(pending)
         for crop in observation.crops:
             self._by_crop[id(crop)] = pending
             await offer(crop)
+        self._accepted += 1
+        if self._accepted % SEAL_FRAMES == 0:
+            await seal()
         self._write_ready()
 
     def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:

@@ -15,7 +15,7 @@ from streamer.config import Crop, StreamerConfig
 from streamer.crop import align, finish, geometry
 from streamer.decode import read_file
 from streamer.detect import Detector
-from streamer.errors import PARTIAL_RESULT, InputError
+from streamer.errors import PARTIAL_RESULT, ConfigError, InputError
 from streamer.records import JsonLines, box, landmarks
 from streamer.values import Bytes, Detections, Quality
 
@@ -28,7 +28,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
     """Write one JSON line per picture or video frame to `out` (None: standard output); with `draw`, pictures there too.
 
     What cannot be read is logged, and the rest is done. Returns the exit code: 0, 5 if some inputs failed, 3 if all.
-    Raises ModelError, and InputError if the results cannot be written.
+    Raises ModelError, and ConfigError if the results cannot be written.
     """
     detector = Detector(config.detect)
     pictures = failures = 0
@@ -37,7 +37,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
             write = stack.enter_context(JsonLines(out)).write if out else _print
             drawings = _Drawings(draw) if draw else None
         except OSError as error:
-            raise InputError(f"cannot write the results: {error}") from error
+            raise ConfigError(f"--draw: cannot write into {draw}: {error.strerror}") from error
         for path in files:
             try:
                 for media_time, pixels in _read(path):

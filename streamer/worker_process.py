@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -22,13 +23,23 @@ class WorkerOptions:
     max_batch: int = 16
 
 
-async def run_worker(options: WorkerOptions, endpoint: str) -> None:
-    """Keep one worker running until cancelled.
+async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Event) -> None:
+    """Keep one worker running until cancelled; one that is `stuck` is killed and replaced.
 
     Raises ModelError if it cannot start, LostDependency if it keeps dying.
     """
-    command = [sys.executable, "-m", "workers.serve", "--connect", endpoint, "--exit-with-parent"]
-    command += ["--weights", options.weights, "--device", options.device, "--max-batch", str(options.max_batch)]
+    # -P: whatever lies in the current folder is not imported
+    command = [sys.executable, "-P", "-m", "workers.serve", "--connect", endpoint]
+    command += [
+        "--exit-with-parent",
+        str(os.getpid()),
+        "--weights",
+        options.weights,
+        "--device",
+        options.device,
+        "--max-batch",
+        str(options.max_batch),
+    ]
     deaths = 0
     while True:
         started = time.monotonic()
@@ -37,7 +48,7 @@ async def run_worker(options: WorkerOptions, endpoint: str) -> None:
             *command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
         )
         try:
-            code = await process.wait()
+            code = await _wait(process, stuck)
         except asyncio.CancelledError:
             await _stop(process)
             raise
@@ -50,6 +61,21 @@ async def run_worker(options: WorkerOptions, endpoint: str) -> None:
             raise LostDependency(f"the SwinFace worker ended {deaths} times, last with exit code {code}")
         log.warning("worker ended with exit code %d, starting another", code)
         await asyncio.sleep(deaths)
+
+
+async def _wait(process: asyncio.subprocess.Process, stuck: asyncio.Event) -> int:
+    """The exit code, also of a worker that had to be killed because it was stuck."""
+    stuck.clear()
+    ended, noticed = asyncio.create_task(process.wait()), asyncio.create_task(stuck.wait())
+    try:
+        await asyncio.wait({ended, noticed}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            log.warning("worker is stuck and is killed")
+            process.kill()
+        return await ended
+    finally:
+        ended.cancel()
+        noticed.cancel()
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

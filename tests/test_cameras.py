@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 
-from streamer import live
+from streamer import live, metrics
 from streamer.cameras import Cameras
 from streamer.handover import Newest
 from streamer.values import EndReason, SourceState
@@ -42,6 +43,33 @@ def test_cameras_are_listed_by_id_and_come_and_go_at_run_time(clip: Path) -> Non
         assert state_metric("a", SourceState.RUNNING) is None
         watched.until_frames("b", 3)
         assert watched.ends("a") == [EndReason.SOURCE_REMOVED]
+
+
+def test_removing_a_camera_that_has_ended_is_handed_over(tmp_path: Path) -> None:
+    with watching(stream("ended", str(make_video(tmp_path / "a.mp4", frames=2)))) as watched:
+        watched.until_state("ended", SourceState.ENDED)
+        watched.cameras.remove("ended")
+        watched.items += watched.handover.take(0) or []
+    assert watched.ends("ended") == [EndReason.END_OF_FILE, EndReason.SOURCE_REMOVED]
+
+
+def test_no_metric_keeps_a_removed_camera(clip: Path) -> None:
+    of_streams = [
+        each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase) and "stream" in each._labelnames
+    ]
+    assert len(of_streams) > 10
+    with watching(stream("gone", str(clip), loop=True), stream("kept", str(clip), loop=True)) as watched:
+        watched.until_frames("gone", 2)
+        for metric in of_streams:
+            for camera in ("gone", "kept"):
+                metric.labels(*[camera if name == "stream" else "x" for name in metric._labelnames])
+        watched.cameras.remove("gone")
+        watched.until(lambda: "decode-gone" not in {thread.name for thread in threading.enumerate()})
+        shown = [
+            sample.labels.get("stream") for each in of_streams for family in each.collect() for sample in family.samples
+        ]
+    assert "gone" not in shown
+    assert shown.count("kept") >= len(of_streams)
 
 
 def test_ids_that_are_unknown_or_taken_are_errors(clip: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.config import StreamerConfig, redact
+from streamer.config import Stream, StreamerConfig, redact
 from streamer.configfile import config_hash, load_config, parse_config, show_config
 from streamer.errors import ConfigError
 
@@ -58,6 +58,51 @@ def test_environment_variables_and_files_hold_the_secrets(tmp_path: Path, monkey
     monkeypatch.delenv("PW")
     with pytest.raises(ConfigError, match="PW is not set"):
         load_config(write(tmp_path, text))
+
+
+MISTYPED = [
+    "rtsp:/admin:geheim@10.0.0.5/main",
+    "rtsp//admin:geheim@10.0.0.5/main",
+    "rtsp/admin:geheim@10.0.0.5/main",
+    "rtsp:admin:ge/heim@10.0.0.5/main",
+    "RTSPS:/admin:geheim@10.0.0.5/main",
+    " rtsp://admin:geheim@10.0.0.5/main",
+    "rtsp:/10.0.0.5/main?password=geheim",
+    "http:/admin:geheim@10.0.0.5/main",
+    "//admin:geheim@10.0.0.5/main",
+    "admin:geheim@10.0.0.5/main",
+    "file://admin:geheim@10.0.0.5/main",
+    "rtsp:/admin:geheim://x@10.0.0.5/main",
+]
+
+
+@pytest.mark.parametrize("uri", MISTYPED)
+def test_a_mistyped_address_is_no_path_and_is_not_printed(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ConfigError, match="uri: looks like a mistyped address") as caught:
+        parse_config({"streams": [{"id": "a", "uri": uri}]}, "test")
+    assert "geheim" not in str(caught.value)
+    (tmp_path / "uri").write_text(uri.strip(" ").replace("rtsp://", "rtsp:/"))
+    stream = Stream.model_validate({"id": "a", "uri_file": str(tmp_path / "uri")})
+    with pytest.raises(ConfigError, match="stream a: uri_file: looks like a mistyped address") as caught:
+        stream.address()
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["/videos/12:30 me@home.mp4", "videos/me@home.mp4", "./12:30@home.mp4", "12:30.mp4", "file:///v/a@b.mp4"]
+)
+def test_the_path_of_a_file_may_hold_signs_of_addresses(uri: str) -> None:
+    assert Stream(id="a", uri=uri).address() == uri
+
+
+@pytest.mark.parametrize("uri_file", ["a" * 300, "a\0b", "missing", "binary"])
+def test_a_uri_file_that_cannot_be_read_is_a_config_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri_file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(ConfigError, match="stream a: cannot read uri_file"):
+        Stream.model_validate({"id": "a", "uri_file": uri_file}).address()
 
 
 def test_shown_configurations_and_errors_hold_no_credentials(tmp_path: Path) -> None:

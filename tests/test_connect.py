@@ -122,6 +122,11 @@ def test_a_server_without_tls_is_a_failed_tls_handshake_for_rtsps(clip: Path) ->
         ("rtsp://host/path", "rtsp://host/path"),
         ("file:///videos/me@home.mp4", "file:///videos/me@home.mp4"),
         ("videos/me@home.mp4", "videos/me@home.mp4"),
+        ("rtsp:/user:pa/ss@host/path", "***@host/path"),
+        ("rtsp//user:p@ss@host/path", "rtsp//***@host/path"),
+        ("user:pass@host/path", "***@host/path"),
+        ("file://user:pass@host/path", "file://***@host/path"),
+        ("rtsp:/user:pa://ss@host/path", "***@host/path"),
     ],
 )
 def test_an_address_is_printed_without_what_is_secret(address: str, shown: str) -> None:

@@ -2,14 +2,15 @@ import re
 import wave
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
-from streamer.decode import TruncatedVideo, probe_file, read_file
+from streamer.decode import Decoder, NoSuchFile, Picture, TruncatedVideo, open_file, probe_file, read_file, video_stream
 from streamer.errors import InputError
 from streamer.values import ClockSource, Frame
-from tests.videos import cut_off, make_audio, make_video, read_number
+from tests.videos import break_jpeg, cut_off, make_audio, make_video, read_number
 
 
 def read(path: Path) -> list[Frame]:
@@ -132,6 +133,7 @@ def unreadable(tmp_path: Path) -> dict[str, Path]:
         "codec of its video is not supported": tmp_path / "codec.mp4",
         "sound.mp4: no video in it (only audio)": audio,
         "sound.wav: no video in it (only audio)": tmp_path / "sound.wav",
+        "cannot be opened: File name too long": tmp_path / ("a" * 300),
         "without its index (moov)": cut_off(tmp_path / "good.mp4", 0.5),
     }
 
@@ -170,6 +172,35 @@ def test_a_damaged_picture_in_the_middle_is_left_out_and_that_is_said(
     assert 25 < len(frames) < 50
     assert frames[-1].media_time == pytest.approx(49 / 25)
     assert "damaged pictures left out" in caplog.text
+
+
+def test_damage_that_the_codec_calls_not_implemented_costs_one_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = read(break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4))
+    assert numbers(frames) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert "1 damaged pictures left out" in caplog.text
+
+
+def test_a_picture_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=1)
+    with open_file(path) as container:
+        decoder = Decoder(video_stream(container, str(path)), "")
+        assert Picture(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder).pixels() is None
+        assert Picture(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder).pixels() is not None
+    assert (decoder.damaged, decoder.unconverted) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "a.mp4/inside.mp4"])
+def test_a_file_that_is_not_there_is_told_from_others(tmp_path: Path, name: str) -> None:
+    make_video(tmp_path / "a.mp4", frames=1)
+    with pytest.raises(NoSuchFile, match="no such file"):
+        open_file(tmp_path / name)
+
+
+def test_a_name_with_a_zero_is_an_input_error() -> None:
+    with pytest.raises(InputError, match=r"'a\\x00b': cannot be opened"):
+        open_file(Path("a\0b"))
 
 
 def test_reading_the_same_file_twice_gives_the_same_pixels(tmp_path: Path) -> None:

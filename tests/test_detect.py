@@ -260,6 +260,12 @@ def test_without_weights_the_message_says_how_to_get_some(weights: str | None) -
     assert "FACEANALYTICS_DETECTOR" in str(caught.value)
 
 
+@pytest.mark.parametrize("weights", ["a" * 300 + ".onnx", "~nobody-of-this-name/face.onnx"])
+def test_weights_whose_name_is_impossible_are_a_model_error(weights: str) -> None:
+    with pytest.raises(ModelError, match="cannot be opened"):
+        Detector(Detect(weights=weights))
+
+
 def test_weights_of_another_format_are_refused(tmp_path: Path) -> None:
     (tmp_path / "face.engine").write_bytes(b"1")
     with pytest.raises(ModelError, match=r"neither a \.pt nor an \.onnx"):

@@ -1,6 +1,7 @@
 """The ROUTER against real DEALER sockets that behave, misbehave and vanish."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,7 +135,7 @@ async def test_a_worker_that_falls_silent_is_replaced_and_its_batch_goes_to_the_
         async with dealer(at.dispatcher.endpoint) as first:
             await say_ready(first)
             await at.dispatcher.wait_for_worker()
-            await at.dispatcher.offer(crop("a", fill=7))
+            await at.dispatcher.offer(crop("a", fill=7, received=time.monotonic()))
             await receive(first)  # and it dies with the batch in its hands
         await until(lambda: at.workers == [1, 0])
         await say_ready(second)
@@ -271,6 +272,34 @@ async def test_a_live_crop_nobody_takes_is_given_up_so_that_its_track_can_end(tm
         await at.dispatcher.offer(crop("a", received=0.0))
         at.dispatcher.end(end("a"))
         await until(lambda: at.finished == ["a"])
+
+
+async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        with pytest.raises(ConfigError, match="another streamer uses"):
+            Desk(Dispatch(bind=at.dispatcher.endpoint), live=True)
+        await say_ready(socket)  # and the first one still hears
+        await until(lambda: at.workers == [1])
+    assert not (tmp_path / "workers").exists()
+    async with desk(tmp_path) as again:  # free now
+        assert again.workers == []
+
+
+async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path) -> None:
+    told: list[bool] = []
+    config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=60)
+    dispatcher = Dispatcher(config, False, lambda *_: None, lambda _: None, stuck=lambda: told.append(True))
+    running = asyncio.create_task(dispatcher.run())
+    async with dealer(config.bind) as socket:
+        await say_ready(socket, max_batch=16)
+        await dispatcher.wait_for_worker()
+        await dispatcher.offer(crop("a"))
+        await dispatcher.seal()
+        await receive(socket)
+        await until(lambda: told == [True])
+    running.cancel()
+    await asyncio.wait([running])
+    dispatcher.close()
 
 
 async def test_an_address_in_use_is_a_clear_error(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_recorded_batches_are_full_and_in_order_whatever_the_timing() -> None:
                 sent.append(times(batch))
                 book.answered(b"w", batch.id)
                 book.workers[b"w"].idle = True
-        book.flush = True
+        book.seal()
         while assigned := book.assign(0.0):
             sent.append(times(assigned[0][1]))
             book.workers[b"w"].idle = True
@@ -142,3 +142,27 @@ def test_giving_up_returns_what_waits_and_what_is_out() -> None:
     assert book.failed(batch, retry=True) == []
     assert sorted(face.key.id for face in book.give_up()) == ["a", "b", "c"]
     assert book.settled
+
+
+def test_a_batch_that_waits_for_another_worker_does_not_wait_for_ever_live() -> None:
+    book = ledger(max_wait_s=5)
+    add_worker(book)
+    book.offer(crop("a", received=100.0))
+    ((address, batch),) = book.assign(100.0)
+    assert book.gone(address) is batch
+    assert book.failed(batch, retry=True) == []
+    add_worker(book, b"small", max_batch=1)
+    assert [face.key.id for face in book.stale(106.0)] == ["a"]
+    assert book.settled
+
+
+def test_sealing_sends_a_batch_that_is_not_full() -> None:
+    book = ledger(live=False, batch=4)
+    add_worker(book)
+    book.offer(crop("a", 0.0))
+    assert book.assign(0.0) == []
+    book.seal()
+    book.offer(crop("a", 1.0))
+    ((_, batch),) = book.assign(0.0)
+    assert times(batch) == [0.0]
+    assert book.waiting == 1

@@ -15,7 +15,7 @@ from streamer.handover import Newest
 from streamer.live import Outlet, local_path
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.rtsp_server import RtspServer
-from tests.videos import cut_off, make_video, read_number
+from tests.videos import break_jpeg, cut_off, make_video, read_number
 from tests.watching import Watched, stream, watching
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -231,7 +231,12 @@ def test_a_looping_file_begins_a_new_epoch_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("missing.mp4", SourceErrorCode.NOT_FOUND), ("text.mp4", SourceErrorCode.CODEC_UNSUPPORTED)]
+    ("name", "code"),
+    [
+        ("missing.mp4", SourceErrorCode.NOT_FOUND),
+        ("text.mp4", SourceErrorCode.CODEC_UNSUPPORTED),
+        ("a" * 300, SourceErrorCode.CODEC_UNSUPPORTED),
+    ],
 )
 def test_a_file_that_is_no_video_is_an_error_that_is_not_retried(
     tmp_path: Path, name: str, code: SourceErrorCode
@@ -252,8 +257,34 @@ def test_a_file_that_was_cut_off_plays_to_its_end(tmp_path: Path, caplog: pytest
     assert "cut off" in caplog.text
 
 
+def test_a_damaged_picture_does_not_end_the_camera(tmp_path: Path) -> None:
+    path = break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4)
+    with watching(stream("damaged", str(path))) as watched:
+        watched.until_state("damaged", SourceState.ENDED)
+    assert counter("frames_dropped", "damaged", reason="corrupt") == 1
+    assert counter("frames_decoded", "damaged") == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe\x80", "cannot read uri_file"), (b"rtsp:/u:s3cret@h/x", "uri_file: looks like a mistyped address")],
+)
+def test_an_unusable_uri_file_is_tried_again(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, message: str
+) -> None:
+    secret = tmp_path / "uri"
+    secret.write_bytes(content)
+    with watching(stream("door", "", uri_file=str(secret))) as watched:
+        status = watched.until_state("door", SourceState.RECONNECTING)
+        assert message in status.message
+        secret.write_text(str(clip))
+        watched.until_frames("door", 1)
+    assert "s3cret" not in status.message + caplog.text
+
+
 def test_an_address_of_another_kind_is_an_error(tmp_path: Path) -> None:
-    with watching(stream("web", "ftp://user:s3cret@example.org/a.mp4")) as watched:
+    (tmp_path / "uri").write_text("ftp://user:s3cret@example.org/a.mp4")
+    with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
         status = watched.until_state("web", SourceState.ERROR)
     assert status.message == "ftp://example.org/a.mp4: neither rtsp:// or rtsps:// nor a file"
 
@@ -275,6 +306,21 @@ def test_an_outlet_says_the_end_of_each_epoch_once_and_nothing_after_closing() -
     assert [item.epoch for item in handover.take(0) or []] == [1, 1]
     assert handover.take(0) == []
     assert outlet.wait(60)
+
+
+def test_an_outlet_says_the_removal_even_after_the_end_of_the_epoch_or_before_the_first() -> None:
+    handover = Newest(lambda frame: None)
+    ended, silent, stopped = Outlet("ended", handover), Outlet("silent", handover), Outlet("stopped", handover)
+    ended.put(frame(3))
+    ended.end(EndReason.END_OF_FILE)
+    assert len(handover.take(0) or []) == 2
+    for outlet in (ended, silent):
+        outlet.close(EndReason.SOURCE_REMOVED)
+    stopped.close(EndReason.SHUTDOWN)
+    assert handover.take(0) == [
+        SourceEnd("ended", 3, EndReason.SOURCE_REMOVED),
+        SourceEnd("silent", 0, EndReason.SOURCE_REMOVED),
+    ]
 
 
 def test_an_outlet_closes_with_its_hand_over() -> None:

@@ -98,6 +98,15 @@ def test_the_end_of_a_source_ends_its_tracks_with_the_reason(detector: Detector)
     assert watching.observe([SourceEnd("cam", 1, EndReason.SOURCE_LOST)]) == []
 
 
+def test_nothing_is_kept_of_a_camera_that_was_removed(detector: Detector) -> None:
+    watching = observer(detector)
+    for time in (0.0, 0.04):
+        watching.observe([frame(time, (100, 60))])
+    watching.observe([SourceEnd("cam", 1, EndReason.END_OF_FILE)])
+    assert watching.observe([SourceEnd("cam", 1, EndReason.SOURCE_REMOVED)]) == []
+    assert one(watching.observe([frame(0.0, (100, 60), epoch=2)])).tracks[0].key.number == 1  # as if it were new
+
+
 def test_a_new_epoch_ends_the_tracks_of_the_old_one_and_its_time_begins_anew(detector: Detector) -> None:
     watching = observer(detector)
     for time in (10.0, 10.04):

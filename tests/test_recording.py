@@ -35,6 +35,9 @@ class Desk:
     async def offer(self, face: FaceCrop) -> None:
         self.crops.append(face)
 
+    async def seal(self) -> None:
+        """All crops are there to be answered at once."""
+
 
 def observation(index: int, names: str, ended: str = "") -> Observation:
     boxes = np.array([[10, 10, 50, 60]] * len(names), np.float32).reshape(-1, 4)
@@ -65,7 +68,7 @@ def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
             for index in range(10):
                 ended = {5: "a", 9: "b"}.get(index, "")
                 names = "ab" if index < 5 else "b"
-                await recording.accept(desk.offer, observation(index, "" if index == 9 else names, ended))
+                await recording.accept(desk.offer, desk.seal, observation(index, "" if index == 9 else names, ended))
                 while desk.crops and random_order.random() < 0.4:
                     face = desk.crops.pop(random_order.randrange(len(desk.crops)))
                     recording.settled(face, answer(face))
@@ -97,7 +100,7 @@ def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Pat
         with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
             recording = Recording(Aggregator(Aggregate()), tracks, observations, result, lambda: None)
             desk = Desk()
-            await recording.accept(desk.offer, observation(0, "a"))
+            await recording.accept(desk.offer, desk.seal, observation(0, "a"))
             recording.settled(desk.crops[0], None)
 
     asyncio.run(run())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamer.config import Detect, StreamerConfig
-from streamer.errors import InputError, ModelError
+from streamer.errors import ConfigError, ModelError
 from streamer.still import detect_files
 from streamer.values import LANDMARK_NAMES, Bytes
 from tests.patch_detector import FACE, paint, write_patch_detector
@@ -140,9 +140,9 @@ def test_without_a_detector_nothing_is_written(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_an_error(config: StreamerConfig, tmp_path: Path) -> None:
     picture = write_picture(tmp_path / "a.png")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(ConfigError, match="cannot write"):
         detect_files([picture], config, tmp_path / "nowhere" / "out.jsonl", None)
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(ConfigError, match="cannot write"):
         detect_files([picture], config, tmp_path / "out.jsonl", picture)
 
 

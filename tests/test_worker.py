@@ -275,9 +275,12 @@ def test_a_worker_that_is_stopped_while_computing_answers_says_bye_and_exits_wit
 
 def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path) -> None:
     streamer = Streamer(f"ipc://{tmp_path}/a.ipc")
-    worker = [sys.executable, "-m", "workers.serve", "--weights", "untrained", "--exit-with-parent"]
-    worker += ["--connect", streamer.endpoint]
-    parent = f"import subprocess, sys; subprocess.Popen({worker!r}, stderr=subprocess.DEVNULL); sys.stdin.read()"
+    worker = [sys.executable, "-m", "workers.serve", "--weights", "untrained", "--connect", streamer.endpoint]
+    parent = (
+        "import os, subprocess, sys; "
+        f"subprocess.Popen([*{worker!r}, '--exit-with-parent', str(os.getpid())], stderr=subprocess.DEVNULL); "
+        "sys.stdin.read()"
+    )
     popen = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE)
     try:
         streamer.wait_for(b"READY", START_S)

@@ -1,5 +1,6 @@
 """Small real videos for tests: a moving pattern with the number of each frame painted in, readable after encoding."""
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -78,6 +79,16 @@ def make_audio(path: Path) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def break_jpeg(video: Path, number: int) -> Path:
+    """A copy beside an MJPEG `video` whose picture `number` has colours sampled as no decoder implements it."""
+    data = bytearray(video.read_bytes())
+    headers = [match.start() for match in re.finditer(rb"\xff\xc0\x00\x11\x08", data)]
+    data[headers[number] + 11] = 0x44
+    broken = video.with_name(f"broken-{video.name}")
+    broken.write_bytes(data)
+    return broken
 
 
 def cut_off(video: Path, share: float) -> Path:

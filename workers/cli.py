@@ -85,7 +85,10 @@ def _add_worker(commands: Commands) -> None:
     _threads_option(parser)
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="Prometheus endpoint (default: none)")
     parser.add_argument(
-        "--exit-with-parent", action="store_true", help="end when the process that started this one has gone"
+        "--exit-with-parent",
+        type=_positive,
+        metavar="PID",
+        help="end when the process PID, which started this one, has gone",
     )
 
 
@@ -142,7 +145,7 @@ def _positive(text: str) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    parent = os.getppid() if arguments.exit_with_parent else None
+    parent = arguments.exit_with_parent
     from workers.serve.config import load_config
 
     names = ("connect", "weights", "device", "precision", "max_batch", "threads", "metrics_listen")

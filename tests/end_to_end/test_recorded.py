@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -152,6 +153,20 @@ def test_it_starts_and_stops_a_worker_of_its_own(tmp_path: Path, patches: Path) 
     with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
         assert program.wait() == 0, program.text
     assert "untrained" in program.text.lower()
+    assert len(records(tmp_path / "out" / "tracks.jsonl")) == 2
+
+
+def test_a_worker_of_its_own_that_hangs_is_replaced(tmp_path: Path, patches: Path) -> None:
+    dispatch = {"worker_silent_s": 2, "batch": 4}
+    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": dispatch}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    arguments = ("--out", tmp_path / "out", "--weights", "untrained", "--config", tmp_path / "config.yaml")
+    with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
+        program.wait_for("is there: model untrained")
+        (worker,) = psutil.Process(program.process.pid).children()
+        worker.suspend()
+        program.wait_for("worker is stuck and is killed")
+        assert program.wait() == 0, program.text
     assert len(records(tmp_path / "out" / "tracks.jsonl")) == 2
 
 
