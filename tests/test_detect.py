@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from streamer.config import Detect
 from streamer.decode import read_file
@@ -272,7 +273,13 @@ def test_weights_of_another_format_are_refused(tmp_path: Path) -> None:
         Detector(Detect(weights=str(tmp_path / "face.engine")))
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:99", "cuda:-1", "mps", ""])
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:-1", "mps", ""])
+def test_what_names_no_device_is_refused_by_the_configuration(device: str) -> None:
+    with pytest.raises(ValidationError, match="neither cpu nor cuda:N"):
+        Detect(device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda:99"])
 def test_a_device_that_cannot_be_used_is_an_error_not_a_fallback(device: str, checkpoint: Path, patches: Path) -> None:
     for weights in (checkpoint, patches):
         with pytest.raises(ModelError, match=r"detect\.device") as caught:
