@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from streamer.errors import LostDependency, ModelError
 
@@ -21,6 +22,9 @@ class WorkerOptions:
     weights: str  # path, or "untrained"
     device: str = "cpu"
     max_batch: int = 16
+    # taken before the detector loads in a thread: that changes variables for a moment, and a process that is started
+    # meanwhile would get them, or fail because their memory moves
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Event) -> None:
@@ -45,7 +49,7 @@ async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Event
         started = time.monotonic()
         # a session of its own: Ctrl-C in the terminal stops the streamer, which then stops the worker
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+            *command, stdin=asyncio.subprocess.DEVNULL, env=options.environment, start_new_session=True
         )
         try:
             code = await _wait(process, stuck)

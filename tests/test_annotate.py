@@ -186,7 +186,8 @@ def test_a_signal_while_an_analysis_is_drawn_leaves_its_report(tmp_path: Path) -
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
     with Program("streamer", "analyze", video, "--out", tmp_path / "out", *options) as program:
-        until((tmp_path / "out" / "annotated.mp4.partial").exists, "the drawing")
+        drawing = tmp_path / "out" / "annotated.mp4.partial"
+        until(lambda: drawing.exists() or program.process.poll() is not None, "the drawing")
         program.signal(signal.SIGTERM)
         assert program.wait() == 128 + signal.SIGTERM, program.text
     assert f"{video}: 60 frames" in program.text
