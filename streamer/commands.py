@@ -253,7 +253,7 @@ def _config(arguments: argparse.Namespace) -> int:
         print(json.dumps(config_schema(), indent=2))
         return 0
     config = load_config(arguments.file)
-    print(show_config(config) if arguments.action == "show" else "the configuration is valid", end="\n")
+    print(show_config(config) if arguments.action == "show" else "the configuration is valid")
     return 0
 
 

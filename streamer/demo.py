@@ -68,7 +68,7 @@ class Demo:
             self._running = live
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(live.run())
-                worker = group.create_task(run_worker(self._worker, dispatch.bind, asyncio.Event()))
+                worker = group.create_task(run_worker(self._worker, dispatch.bind, asyncio.Queue()))
                 futures: list[asyncio.Future[Any]] = [running, started]
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
                 watching = group.create_task(self._watch(started.result(), clip)) if started.done() else None

@@ -32,7 +32,7 @@ class Dispatcher:
 
     `settled` gets each crop that was not replaced while it waited, with its analysis or None if it was given up;
     `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive;
-    `stuck` is called when a worker says nothing any more or does not answer in time.
+    `stuck` gets the name of a worker that says nothing any more or does not answer in time.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Dispatcher:
         settled: Callable[[FaceCrop, FaceAnalysis | None], None],
         finished: Callable[[TrackEnd], None],
         workers_changed: Callable[[int], None] | None = None,
-        stuck: Callable[[], None] | None = None,
+        stuck: Callable[[str], None] | None = None,
     ) -> None:
         self._config = config
         self._live = live
@@ -150,19 +150,19 @@ class Dispatcher:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             for address in self.ledger.silent(now):
+                self._tell_stuck(self.ledger.workers[address])
                 self._worker_gone(address, "says nothing any more")
-                self._tell_stuck()
-            for batch in self.ledger.overdue(now):
+            for worker, batch in self.ledger.overdue(now):
                 log.warning("batch of %d crops unanswered after %g s", len(batch.crops), self._config.answer_within_s)
+                self._tell_stuck(worker)
                 self._lose(self.ledger.failed(batch, retry=not self._live), "timeout")
-                self._tell_stuck()
             self._lose(self.ledger.stale(now), "stale")
             await self._send()
             await self._notify()
 
-    def _tell_stuck(self) -> None:
+    def _tell_stuck(self, worker: Worker) -> None:
         if self._stuck is not None:
-            self._stuck()
+            self._stuck(worker.name)
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -181,7 +181,7 @@ class Dispatcher:
         elif kind == b"ANSWER":
             self._answer(address, faces_pb2.Answer.FromString(body))
         elif kind == b"BYE":
-            self._worker_gone(address, "says goodbye")
+            self._worker_gone(address, "says goodbye", logging.INFO)
         elif kind != b"BUSY":
             raise ValueError(f"unknown kind {kind[:20]!r}")
 
@@ -223,13 +223,11 @@ class Dispatcher:
         for crop, analysis in zip(batch.crops.values(), analyses, strict=True):
             self._settle(crop, analysis)
 
-    def _worker_gone(self, address: bytes, why: str) -> None:
+    def _worker_gone(self, address: bytes, why: str, level: int = logging.WARNING) -> None:
         worker = self.ledger.workers.get(address)
         if worker is None:
             return
-        log.info("worker %s %s", worker.name, why) if why == "says goodbye" else log.warning(
-            "worker %s %s", worker.name, why
-        )
+        log.log(level, "worker %s %s", worker.name, why)
         batch = self.ledger.gone(address)
         if batch is not None:
             self._lose(self.ledger.failed(batch, retry=True), "worker_gone")

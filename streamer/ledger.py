@@ -145,15 +145,15 @@ class Ledger:
         """Workers that have said nothing for too long."""
         return [a for a, worker in self.workers.items() if now - worker.heard > self._config.worker_silent_s]
 
-    def overdue(self, now: float) -> list[Batch]:
-        """Batches whose time is up; they are out no more."""
-        late = [batch for batch in self._out.values() if now > batch.deadline]
-        for batch in late:
-            del self._out[batch.id]
-        ids = {batch.id for batch in late}
+    def overdue(self, now: float) -> list[tuple[Worker, Batch]]:
+        """Workers with a batch whose time is up; it is out no more."""
+        late = []
         for worker in self.workers.values():
-            if worker.batch in ids:
+            batch = self._out.get(worker.batch) if worker.batch is not None else None
+            if batch is not None and now > batch.deadline:
+                del self._out[batch.id]
                 worker.batch = None  # it may still answer or say READY, but nothing is expected of it
+                late.append((worker, batch))
         return late
 
     def stale(self, now: float) -> list[FaceCrop]:

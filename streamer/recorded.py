@@ -88,8 +88,8 @@ class Analysis:
         with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
-            stuck = asyncio.Event()
-            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order, stuck=stuck.set)
+            stuck: asyncio.Queue[str] = asyncio.Queue()
+            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order, stuck=stuck.put_nowait)
             self._dispatcher = dispatcher
             try:
                 async with asyncio.TaskGroup() as group:

@@ -27,23 +27,15 @@ class WorkerOptions:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
-async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Event) -> None:
-    """Keep one worker running until cancelled; one that is `stuck` is killed and replaced.
+async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Queue[str]) -> None:
+    """Keep one worker running until cancelled; one whose name (host:pid) comes out of `stuck` is killed and replaced.
 
     Raises ModelError if it cannot start, LostDependency if it keeps dying.
     """
     # -P: whatever lies in the current folder is not imported
     command = [sys.executable, "-P", "-m", "workers.serve", "--connect", endpoint]
-    command += [
-        "--exit-with-parent",
-        str(os.getpid()),
-        "--weights",
-        options.weights,
-        "--device",
-        options.device,
-        "--max-batch",
-        str(options.max_batch),
-    ]
+    command += ["--exit-with-parent", str(os.getpid()), "--max-batch", str(options.max_batch)]
+    command += ["--weights", options.weights, "--device", options.device]
     deaths = 0
     while True:
         started = time.monotonic()
@@ -67,10 +59,9 @@ async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Event
         await asyncio.sleep(deaths)
 
 
-async def _wait(process: asyncio.subprocess.Process, stuck: asyncio.Event) -> int:
+async def _wait(process: asyncio.subprocess.Process, stuck: asyncio.Queue[str]) -> int:
     """The exit code, also of a worker that had to be killed because it was stuck."""
-    stuck.clear()
-    ended, noticed = asyncio.create_task(process.wait()), asyncio.create_task(stuck.wait())
+    ended, noticed = asyncio.create_task(process.wait()), asyncio.create_task(_named(process.pid, stuck))
     try:
         await asyncio.wait({ended, noticed}, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
@@ -80,6 +71,12 @@ async def _wait(process: asyncio.subprocess.Process, stuck: asyncio.Event) -> in
     finally:
         ended.cancel()
         noticed.cancel()
+
+
+async def _named(pid: int, stuck: asyncio.Queue[str]) -> None:
+    """Wait for this worker's name: a worker that died is called stuck when the next one is already loading."""
+    while (await stuck.get()).rpartition(":")[2] != str(pid):
+        pass
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

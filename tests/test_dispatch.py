@@ -286,9 +286,9 @@ async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path
 
 
 async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path) -> None:
-    told: list[bool] = []
+    told: list[str] = []
     config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=60)
-    dispatcher = Dispatcher(config, False, lambda *_: None, lambda _: None, stuck=lambda: told.append(True))
+    dispatcher = Dispatcher(config, False, lambda *_: None, lambda _: None, stuck=told.append)
     running = asyncio.create_task(dispatcher.run())
     async with dealer(config.bind) as socket:
         await say_ready(socket, max_batch=16)
@@ -296,7 +296,7 @@ async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path
         await dispatcher.offer(crop("a"))
         await dispatcher.seal()
         await receive(socket)
-        await until(lambda: told == [True])
+        await until(lambda: told == ["w"])
     running.cancel()
     await asyncio.wait([running])
     dispatcher.close()

@@ -110,7 +110,7 @@ def test_an_overdue_batch_is_out_no_more_and_its_late_answer_is_ignored() -> Non
     book.offer(crop("a"))
     ((address, batch),) = book.assign(0.0)
     assert book.overdue(4.9) == []
-    assert book.overdue(5.1) == [batch]
+    assert book.overdue(5.1) == [(book.workers[address], batch)]
     assert book.answered(address, batch.id) is None
     assert book.gone(address) is None
     assert book.settled

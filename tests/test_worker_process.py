@@ -1,0 +1,28 @@
+"""The child worker: which process a report of a stuck worker is about."""
+
+import asyncio
+import sys
+
+from streamer.worker_process import _wait
+
+
+async def sleeper() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+
+
+async def test_a_stuck_worker_is_killed() -> None:
+    process, stuck = await sleeper(), asyncio.Queue[str]()
+    stuck.put_nowait(f"host:{process.pid}")
+    async with asyncio.timeout(10):
+        assert await _wait(process, stuck) == -9
+
+
+async def test_a_late_report_about_the_worker_before_does_not_kill_its_successor() -> None:
+    process, stuck = await sleeper(), asyncio.Queue[str]()
+    stuck.put_nowait(f"host:{process.pid + 1}")
+    waiting = asyncio.create_task(_wait(process, stuck))
+    await asyncio.sleep(0.3)
+    assert process.returncode is None
+    process.terminate()
+    async with asyncio.timeout(10):
+        assert await waiting == -15
