@@ -1,14 +1,20 @@
 """Small values for tests."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from streamer.values import (
+    ClockSource,
     EndReason,
     FaceAnalysis,
     FaceCrop,
     Quality,
     TrackEnd,
     TrackKey,
+    TrackState,
+    TrackSummary,
 )
 
 
@@ -31,3 +37,33 @@ def analysis(age: float = 30.0, expression: int = 6, model_id: str = "test") -> 
     shares = np.zeros(7, np.float32)
     shares[expression] = 1
     return FaceAnalysis(age, shares, np.full(40, 0.25, np.float32), embedding, 20.0, model_id)
+
+
+def summary(track: str = "t1", revision: int = 1, camera: str = "door", **changes: Any) -> TrackSummary:
+    made = TrackSummary(
+        key=TrackKey(track, camera, 1),
+        epoch=0,
+        state=TrackState.CONFIRMED,
+        first_seen=0.0,
+        last_seen=1.0,
+        first_captured_at=None,
+        last_captured_at=None,
+        clock_source=ClockSource.FILE_PTS,
+        box=np.array([0, 0, 10, 10], np.float32),
+        landmarks=None,
+        frame_size=(640, 480),
+        score=0.9,
+        quality=0.0,
+        reasons=(),
+        age=None,
+        expression=None,
+        attributes=None,
+        identity=None,
+        samples=0,
+        model_id="",
+        revision=revision,
+        final=False,
+        end_reason=None,
+        received=0.0,
+    )
+    return replace(made, **changes)

@@ -1,45 +1,15 @@
 import itertools
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from streamer.config import Publish
 from streamer.hub import ENDED_S, ENDED_TRACKS, Event, Hub, Subscriber, page
-from streamer.values import ClockSource, EndReason, TrackKey, TrackState, TrackSummary
+from streamer.values import EndReason, TrackState, TrackSummary
+from tests.builders import summary
 
 SOON, REFRESH = 0.01, 1.0
-
-
-def summary(track: str = "t1", revision: int = 1, camera: str = "door", **changes: object) -> TrackSummary:
-    made = TrackSummary(
-        key=TrackKey(track, camera, 1),
-        epoch=0,
-        state=TrackState.CONFIRMED,
-        first_seen=0.0,
-        last_seen=1.0,
-        first_captured_at=None,
-        last_captured_at=None,
-        clock_source=ClockSource.FILE_PTS,
-        box=np.array([0, 0, 10, 10], np.float32),
-        landmarks=None,
-        frame_size=(640, 480),
-        score=0.9,
-        quality=0.0,
-        reasons=(),
-        age=None,
-        expression=None,
-        attributes=None,
-        identity=None,
-        samples=0,
-        model_id="",
-        revision=revision,
-        final=False,
-        end_reason=None,
-        received=0.0,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def final(track: str = "t1", revision: int = 9, camera: str = "door") -> TrackSummary:

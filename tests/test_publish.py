@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +39,7 @@ from streamer.values import (
     TrackState,
     TrackSummary,
 )
+from tests import builders
 
 Watch = aio.UnaryStreamCall[tracks_pb2.WatchTracksRequest, tracks_pb2.WatchTracksResponse]
 PATIENCE_S = 20.0
@@ -78,33 +78,18 @@ class KeptCameras:
 
 
 def summary(track: str = "t1", revision: int = 1, camera: str = "door", **changes: Any) -> TrackSummary:
-    made = TrackSummary(
-        key=TrackKey(track, camera, 7),
-        epoch=2,
-        state=TrackState.CONFIRMED,
-        first_seen=0.5,
-        last_seen=1.5,
-        first_captured_at=None,
-        last_captured_at=None,
-        clock_source=ClockSource.FILE_PTS,
-        box=np.array([10, 20, 40, 60], np.float32),
-        landmarks=None,
-        frame_size=(640, 480),
-        score=0.5,
-        quality=0.25,
-        reasons=(),
-        age=None,
-        expression=None,
-        attributes=None,
-        identity=IdentityEstimate(TEMPLATE, 1, 0.5, 1.0),
-        samples=0,
-        model_id="",
-        revision=revision,
-        final=False,
-        end_reason=None,
-        received=0.0,
-    )
-    return replace(made, **changes)
+    """One whose values all differ from the messages' defaults, with an identity."""
+    values: dict[str, Any] = {
+        "key": TrackKey(track, camera, 7),
+        "epoch": 2,
+        "first_seen": 0.5,
+        "last_seen": 1.5,
+        "box": np.array([10, 20, 40, 60], np.float32),
+        "score": 0.5,
+        "quality": 0.25,
+        "identity": IdentityEstimate(TEMPLATE, 1, 0.5, 1.0),
+    }
+    return builders.summary(revision=revision, **(values | changes))
 
 
 def final(track: str = "t1", camera: str = "door") -> TrackSummary:
