@@ -6,12 +6,15 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.swinface_files import Checkpoint, hollow_checkpoint, published_shapes, save, seeded_checkpoint
+from workers.cli import main
 from workers.swinface.checkpoint import (
     CheckpointError,
     card_path,
@@ -199,11 +202,14 @@ def test_untrained_weights_warn_and_are_the_same_each_time(caplog: pytest.LogCap
 
 def test_our_own_form_brings_back_the_same_weights_and_card(model: SwinFace, tmp_path: Path) -> None:
     path = tmp_path / "swinface.safetensors"
-    save_own(model, path, {"source": "a test", "licence": "none"})
+    save_own(model, path, {"source": "a test", "licence": "none", "metrics": {"lfw": 0.5}})
     loaded, card = load_own(path)
     ours = model.state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
     assert (card["source"], card["licence"], card["sha256"]) == ("a test", "none", sha256(path))
+    assert card["metrics"] == {"lfw": 0.5}
+    with pytest.raises(ValueError, match="says nothing of licence, metrics"):
+        save_own(model, path, {"source": "a test"})
     assert load(str(path))[1] == f"swinface-{card['sha256'][:12]}"
     assert not list(tmp_path.glob("*.partial"))
     _spoil(path)
@@ -237,5 +243,36 @@ def test_our_own_form_with_a_wrong_card_or_content_is_refused(card: str | None, 
         load(str(path))
 
 
-def test_the_card_holds_the_whole_configuration(model: SwinFace) -> None:
-    assert model.config == SwinFaceConfig()
+def test_our_own_form_that_does_not_fit_is_refused_with_the_names(model: SwinFace, tmp_path: Path) -> None:
+    path = tmp_path / "swinface.safetensors"
+    save_own(model, path, {"source": "a test", "licence": "none", "metrics": {}})
+    state = load_file(path)
+    state["heads.age.weight"] = torch.zeros(2, 512)
+    state["heads.shoe_size.bias"] = state.pop("backbone.norm.bias")
+    save_file(state, path)
+    card = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps({**card, "sha256": sha256(path)}))
+    with pytest.raises(CheckpointError) as caught:
+        load(str(path))
+    problems = str(caught.value).splitlines()[1:]
+    assert [problem.strip() for problem in problems] == [
+        "missing: backbone.norm.bias",
+        "unexpected: heads.shoe_size.bias",
+        "wrong shape: heads.age.weight is (2, 512), expected (1, 512)",
+    ]
+
+
+def test_the_card_holds_the_whole_configuration(model: SwinFace, tmp_path: Path) -> None:
+    path = tmp_path / "swinface.safetensors"
+    save_own(model, path, {"source": "a test", "licence": "none", "metrics": {}})
+    described = json.loads(card_path(path).read_text())["config"]
+    assert described == json.loads(json.dumps(asdict(SwinFaceConfig())))
+
+
+@torch.inference_mode()
+def test_a_converted_checkpoint_gives_the_numbers_of_the_official_one(official: Path, tmp_path: Path) -> None:
+    out = tmp_path / "swinface.safetensors"
+    assert main(["convert", str(official), str(out)]) == 0
+    faces = torch.randint(0, 256, (2, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    expected, found = load(str(official))[0](faces), load(str(out))[0](faces)
+    assert all(torch.equal(found[slug], output) for slug, output in expected.items())

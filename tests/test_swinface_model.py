@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import timm
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from tests.published_form import PublishedForm, normalised
 from tests.swinface_files import Checkpoint, save, seeded_checkpoint
 from workers.swinface.checkpoint import load_official
-from workers.swinface.labels import ATTRIBUTES, OUTPUTS
-from workers.swinface.model import SwinFace, SwinFaceConfig, scores
+from workers.swinface.labels import OUTPUTS, TASKS
+from workers.swinface.model import SwinFace, SwinFaceConfig, reduced
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +94,7 @@ def test_the_backbone_is_timms_swin(model: SwinFace, checkpoint: Checkpoint, fac
     with torch.inference_mode():
         expected = swin(images)
         levels, _ = model.backbone(images)
-        pooled = model.backbone.norm(levels[-1].permute(0, 2, 3, 1)).mean((1, 2))
+        pooled = model.backbone.norm(levels[-1]).mean(1)
     torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -103,51 +106,51 @@ def _timm_name(name: str) -> str:
     return ".".join(words)
 
 
+def test_the_network_is_the_published_one_written_out(
+    checkpoint: Checkpoint, faces: Tensor, outputs: dict[str, Tensor]
+) -> None:
+    with torch.inference_mode():
+        expected = PublishedForm(checkpoint)(normalised(faces))
+    for slug, tensor in zip(OUTPUTS, expected, strict=True):
+        torch.testing.assert_close(outputs[slug], tensor, atol=1e-4, rtol=1e-5)
+
+
 def test_the_subnets_side_by_side_are_the_published_ones_one_by_one(
     model: SwinFace, checkpoint: Checkpoint, faces: Tensor
 ) -> None:
-    images = (faces.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    published = PublishedForm(checkpoint)
     with torch.inference_mode():
-        levels, _ = model.backbone(images)
+        levels, _ = model.backbone(normalised(faces))
         found = model.tss(model.fam(levels))
-        pooled = torch.cat([F.avg_pool2d(level, level.shape[2] // 7) for level in levels], 1)
+        maps = [level.transpose(1, 2).unflatten(2, (isqrt(level.shape[1]), -1)) for level in levels]
+        pooled = torch.cat([F.avg_pool2d(level, level.shape[2] // 7) for level in maps], 1)
         for subnet in range(11):
-            expected = _published_subnet(checkpoint, subnet, pooled)
-            torch.testing.assert_close(found[:, subnet], expected, atol=1e-4, rtol=1e-5)
+            torch.testing.assert_close(found[:, subnet], published.subnet(subnet, pooled), atol=1e-5, rtol=1e-5)
 
 
-def _published_subnet(checkpoint: Checkpoint, subnet: int, x: Tensor) -> Tensor:
-    """One subnet in the published order of operations: the gate on the map, ReLU, maximum, batch norm, two layers."""
-    fam = _part(checkpoint["state_dict_fam"], f"nets.{subnet}.")
-    tss = _part(checkpoint["state_dict_tss"], f"nets.{subnet}.feature.")
-    slices = torch.split(x, [192, 384, 768, 768], 1)
-    x = torch.cat([F.conv2d(part, fam[f"conv.convs.{i}.weight"], padding=1) for i, part in enumerate(slices)], 1)
-    gate = torch.sigmoid(_gate(fam, x.mean((2, 3))) + _gate(fam, x.amax((2, 3))))
-    x = F.relu(x * gate[:, :, None, None]).amax((2, 3))
-    mean, variance = fam["norm.running_mean"], fam["norm.running_var"]
-    x = F.batch_norm(x, mean, variance, fam["norm.weight"], fam["norm.bias"], eps=2e-5)
-    x = F.relu(F.linear(x, tss["0.weight"], tss["0.bias"]))
-    return F.relu(F.linear(x, tss["3.weight"], tss["3.bias"]))
+@pytest.mark.parametrize("wanted", [("age",), ("recognition",), ("goatee", "expression", "recognition"), OUTPUTS])
+def test_fewer_outputs_are_the_same_numbers(
+    model: SwinFace, faces: Tensor, outputs: dict[str, Tensor], wanted: tuple[str, ...]
+) -> None:
+    small = reduced(model, wanted)
+    found = _run(small, faces)
+    assert tuple(found) == wanted
+    for slug, output in found.items():
+        torch.testing.assert_close(output, outputs[slug], atol=1e-5, rtol=1e-5)
 
 
-def _gate(fam: dict[str, Tensor], x: Tensor) -> Tensor:
-    x = F.relu(F.linear(x, fam["channel_attention.mlp.1.weight"], fam["channel_attention.mlp.1.bias"]))
-    return F.linear(x, fam["channel_attention.mlp.3.weight"], fam["channel_attention.mlp.3.bias"])
+def test_each_subnet_left_out_saves_292_million_operations(model: SwinFace, faces: Tensor) -> None:
+    assert _flops(model, faces[:1]) == 12_178_804_864
+    assert len(reduced(model, ["age"]).subnets) == 1
+    without_one = [task.slug for task in TASKS if task.subnet != 0] + ["recognition"]
+    saved = _flops(model, faces[:1]) - _flops(reduced(model, without_one), faces[:1])
+    assert saved == pytest.approx(292.6e6, rel=0.001)
 
 
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def test_scores_are_softmax_and_the_embedding_has_unit_length(outputs: dict[str, Tensor]) -> None:
-    found = scores(outputs)
-    torch.testing.assert_close(found.age, outputs["age"][:, 0])
-    torch.testing.assert_close(found.expression.sum(1), torch.ones(3))
-    torch.testing.assert_close(found.embedding.norm(dim=1), torch.ones(3))
-    torch.testing.assert_close(found.embedding * found.embedding_norm[:, None], outputs["recognition"])
-    for column, task in enumerate(ATTRIBUTES):
-        no, yes = outputs[task.slug].unbind(1)
-        torch.testing.assert_close(found.attributes[:, column], torch.sigmoid(yes - no))
+def _flops(model: SwinFace, faces: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        _run(model, faces)
+    return int(counter.get_total_flops())
 
 
 def test_in_training_every_weight_gets_a_gradient(faces: Tensor) -> None:

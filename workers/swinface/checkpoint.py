@@ -126,9 +126,14 @@ def load_official(path: Path) -> SwinFace:
 
 
 def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
-    """Write `path` (.safetensors) and the card beside it (.json): `card` says at least `source` and `licence`."""
+    """Write `path` (.safetensors) and the card beside it (.json): `card` says `source`, `licence` and `metrics`.
+
+    `metrics`: what was measured with these weights, by benchmark; empty if nothing was.
+    """
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must end in .safetensors")
+    if absent := {"source", "licence", "metrics"} - set(card):
+        raise ValueError(f"the card says nothing of {', '.join(sorted(absent))}")
     partial = path.with_suffix(".safetensors.partial")
     # not save_file: what it writes only its owner may read
     partial.write_bytes(serialise({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))

@@ -8,13 +8,15 @@ are computed side by side), the comment says why it is the same.
 # mypy: disable-error-code=no-any-return
 # (calling a module gives Any)
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from workers.swinface.labels import ATTRIBUTES, EMBEDDING, SUBNETS, TASKS
+from workers.swinface.labels import EMBEDDING, OUTPUTS, TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(config.channels[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.proj(x)  # (B, 3, 112, 112) -> (B, C, 56, 56)
-        return self.norm(x.permute(0, 2, 3, 1))  # (B, 56, 56, C); channels stay last through all of Swin
+        x = self.proj(x).float()  # (B, 3, 112, 112) -> (B, C, 56, 56)
+        return self.norm(x.flatten(2).transpose(1, 2))  # (B, 3136, C), tokens row by row
 
 
 class WindowAttention(nn.Module):
@@ -50,30 +52,40 @@ class WindowAttention(nn.Module):
 
     def __init__(self, config: SwinFaceConfig, channels: int) -> None:
         super().__init__()
-        self.heads = channels // config.head_channels
+        self.heads, self.tokens = channels // config.head_channels, config.window**2
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * config.window - 1) ** 2, self.heads))
         self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", relative_position_index(config.window), persistent=False)
+        self.fixed_bias: Tensor | None  # the bias once and for all, when the weights change no more
+        self.register_buffer("fixed_bias", None, persistent=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        windows, tokens, channels = x.shape  # (B*N, T, C)
-        qkv = self.qkv(x).view(windows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, B*N, h, T, C/h)
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]  # (1, h, T, T)
-        if mask is not None:
-            bias = (bias + mask).repeat(windows // len(mask), 1, 1, 1)  # (B*N, h, T, T)
-        q, k, v = qkv.unbind(0)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # (B*N, h, T, C/h), scaled by (C/h)^-0.5
-        return self.proj(x.transpose(1, 2).reshape(windows, tokens, channels))
+    def bias(self, mask: Tensor) -> Tensor:
+        """What is added to the scores, (N*h, T, T); `mask` (N, 1, T, T)."""
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # (h, T, T)
+        return (bias + mask).flatten(0, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, N*T, C), (N, 1, T, T)
+        batch, length, channels = x.shape
+        qkv = self.qkv(x).view(batch, len(mask), self.tokens, 3, self.heads, -1)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)  # each (B, N*h, T, C/h)
+        bias = self.bias(mask) if self.fixed_bias is None else self.fixed_bias  # (N*h, T, T)
+        x = attention(q, k, v, bias[None])  # (B, N*h, T, C/h)
+        x = x.view(batch, len(mask), self.heads, self.tokens, -1).transpose(2, 3)  # (B, N, T, h, C/h)
+        return self.proj(x.reshape(batch, length, channels))
 
 
 class SwinBlock(nn.Module):
-    """Attention within windows, then an MLP; every second block of a stage shifts the windows by half their size."""
+    """Attention within windows, then an MLP; every second block of a stage shifts the windows by half their size.
 
-    def __init__(self, config: SwinFaceConfig, channels: int, side: int, shift: int, drop_path: float) -> None:
+    Tokens lie window by window, so that windows need no rearranging: a block only puts them into its own order first.
+    """
+
+    def __init__(self, config: SwinFaceConfig, channels: int, side: int, before: Tensor, shift: int, drop: float):
+        """`before`: the order in which tokens come, as their places row by row. `drop`: chance to be skipped."""
         super().__init__()
-        self.window, self.shift, self.drop_path = config.window, shift, drop_path
+        self.drop = drop
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(config, channels)
         self.norm2 = nn.LayerNorm(channels)
@@ -81,39 +93,41 @@ class SwinBlock(nn.Module):
         self.mlp.add_module("fc1", nn.Linear(channels, config.mlp_ratio * channels))
         self.mlp.add_module("act", nn.GELU())
         self.mlp.add_module("fc2", nn.Linear(config.mlp_ratio * channels, channels))
-        self.mask: Tensor | None
-        self.register_buffer("mask", shift_mask(side, config.window, shift) if shift else None, persistent=False)
+        self.mask: Tensor
+        self.register_buffer("mask", shift_mask(side, config.window, shift), persistent=False)
+        self.order: Tensor | None
+        order = reordering(before, window_order(side, config.window, shift))
+        still = bool((order == torch.arange(len(order), device="cpu")).all())
+        self.register_buffer("order", None if still else order, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C)
-        x = x + self._skip(self._attend(self.norm1(x)))
+    def forward(self, x: Tensor) -> Tensor:  # (B, tokens, C)
+        if self.order is not None:
+            x = x[:, self.order]
+        x = x + self._skip(self.attn(self.norm1(x), self.mask))
         return x + self._skip(self.mlp(self.norm2(x)))
-
-    def _attend(self, x: Tensor) -> Tensor:
-        side = x.shape[1]
-        if self.shift:
-            x = x.roll((-self.shift, -self.shift), (1, 2))
-        x = from_windows(self.attn(to_windows(x, self.window), self.mask), self.window, side)
-        return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
     def _skip(self, x: Tensor) -> Tensor:
         """Stochastic depth: in training the branch is left out for some faces, and scaled up for the others."""
-        if not self.training or self.drop_path == 0:
+        if not self.training or self.drop == 0:
             return x
-        keep = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - self.drop_path)
-        return x * keep / (1 - self.drop_path)
+        keep = x.new_empty(x.shape[0], 1, 1).bernoulli_(1 - self.drop)
+        return x * keep / (1 - self.drop)
 
 
 class PatchMerging(nn.Module):
     """Four neighbouring tokens become one of twice the channels."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, side: int, before: Tensor) -> None:
         super().__init__()
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels)
+        rows = torch.arange(side * side, device="cpu").view(side // 2, 2, side // 2, 2)
+        self.order: Tensor  # the four of each new token: upper left, lower left, upper right, lower right
+        self.register_buffer("order", reordering(before, rows.permute(0, 2, 3, 1).flatten()), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, H, W, C)
-        quarters = (x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2])
-        return self.reduction(self.norm(torch.cat(quarters, 3)))  # (B, H/2, W/2, 2C)
+    def forward(self, x: Tensor) -> Tensor:  # (B, tokens, C)
+        x = x[:, self.order].view(x.shape[0], -1, 4 * x.shape[2])
+        return self.reduction(self.norm(x)).float()  # (B, tokens / 4, 2C), row by row; the residual stream stays fp32
 
 
 class Stage(nn.Module):
@@ -121,16 +135,17 @@ class Stage(nn.Module):
         super().__init__()
         channels, first = config.channels[index], sum(config.depths[:index])
         side = config.image_size // config.patch_size // 2**index  # tokens
-        shift = config.window // 2 if side > config.window else 0
+        half = config.window // 2 if side > config.window else 0
         rise = config.drop_path / (sum(config.depths) - 1)
-        self.blocks = nn.Sequential(
-            *(
-                SwinBlock(config, channels, side, shift if number % 2 else 0, rise * (first + number))
-                for number in range(config.depths[index])
-            )
-        )
-        last = index == len(config.depths) - 1
-        self.downsample = nn.Identity() if last else PatchMerging(channels)
+        order = torch.arange(side * side, device="cpu")
+        blocks = []
+        for number in range(config.depths[index]):
+            shift = half if number % 2 else 0
+            blocks.append(SwinBlock(config, channels, side, order, shift, rise * (first + number)))
+            order = window_order(side, config.window, shift)
+        self.blocks = nn.Sequential(*blocks)
+        last = index == len(config.depths) - 1  # one window: its order is row by row
+        self.downsample = nn.Identity() if last else PatchMerging(channels, side, order)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.downsample(self.blocks(x))
@@ -154,139 +169,161 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         levels = []
-        x = self.patch_embed(x)  # (B, 56, 56, 96)
+        x = self.patch_embed(x)  # (B, 3136, 96)
         for stage in self.layers:
-            x = stage(x)  # (B, 28, 28, 192), (B, 14, 14, 384), (B, 7, 7, 768), (B, 7, 7, 768)
-            levels.append(x.permute(0, 3, 1, 2))  # (B, C, H, W)
-        x = self.norm(x).mean((1, 2))  # (B, 768)
-        return levels, self.feature(x)  # embedding (B, 512), not normalised
+            x = stage(x)  # (B, 784, 192), (B, 196, 384), (B, 49, 768), (B, 49, 768)
+            levels.append(x)
+        with torch.autocast(x.device.type, enabled=False):  # in half precision embeddings would lose digits
+            return levels, self.feature(self.norm(x.float()).mean(1))  # embedding (B, 512), not normalised
 
 
 class ParallelLinear(nn.Module):
     """S linear layers side by side, one for each subnet."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, subnets: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(SUBNETS * outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(SUBNETS * outputs))
+        self.subnets = subnets
+        self.weight = nn.Parameter(torch.empty(subnets * outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(subnets * outputs))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, S, inputs)
-        weight = self.weight.view(SUBNETS, -1, x.shape[2])  # (S, outputs, inputs)
-        return torch.einsum("bsi,soi->bso", x, weight) + self.bias.view(SUBNETS, -1)  # (B, S, outputs)
+        weight = self.weight.view(self.subnets, -1, x.shape[2])  # (S, outputs, inputs)
+        return torch.einsum("bsi,soi->bso", x, weight) + self.bias.view(self.subnets, -1)  # (B, S, outputs)
 
 
 class ParallelConv(nn.Module):
     """S convolutions 3x3 of the same input side by side, one for each subnet."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, subnets: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(SUBNETS * outputs, inputs, 3, 3))
+        self.subnets = subnets
+        self.weight = nn.Parameter(torch.empty(subnets * outputs, inputs, 3, 3))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs, H, W)
-        # One convolution would do, but on a CPU eleven are faster: the weights of each fit into the cache.
-        maps = [F.conv2d(x, weight, padding=1) for weight in self.weight.chunk(SUBNETS)]
-        return torch.stack(maps, 1)  # (B, S, outputs, H, W)
+        # On a CPU each by itself is faster than all in one: its weights fit into the cache.
+        if x.is_cuda:
+            x = F.conv2d(x, self.weight, padding=1)
+        else:
+            x = torch.cat([F.conv2d(x, weight, padding=1) for weight in self.weight.chunk(self.subnets)], 1)
+        return x.view(x.shape[0], self.subnets, -1, x.shape[2] * x.shape[3])  # (B, S, outputs, H*W)
 
 
 class FeatureAttention(nn.Module):
     """What each subnet sees of the four levels: convolved, gated channel by channel, the maximum over the face."""
 
-    def __init__(self, config: SwinFaceConfig) -> None:
+    def __init__(self, config: SwinFaceConfig, subnets: int) -> None:
         super().__init__()
+        self.window, self.subnets = config.window, subnets
         width = sum(config.fused_channels)
         level_channels = (*config.channels[1:], config.channels[-1])
         self.convs = nn.ModuleList(
-            ParallelConv(channels, fused) for channels, fused in zip(level_channels, config.fused_channels, strict=True)
+            ParallelConv(subnets, channels, fused)
+            for channels, fused in zip(level_channels, config.fused_channels, strict=True)
         )
         self.gate = nn.Sequential(
-            ParallelLinear(width, width // config.gate_reduction),
+            ParallelLinear(subnets, width, width // config.gate_reduction),
             nn.ReLU(),
-            ParallelLinear(width // config.gate_reduction, width),
+            ParallelLinear(subnets, width // config.gate_reduction, width),
         )
-        self.norm = nn.BatchNorm1d(SUBNETS * width, eps=config.batch_norm_eps)
+        self.norm = nn.BatchNorm1d(subnets * width, eps=config.batch_norm_eps)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         means, peaks = [], []
         for conv, level in zip(self.convs, levels, strict=True):
-            level = F.avg_pool2d(level.contiguous(), level.shape[2] // 7)  # (B, C, 7, 7)
-            x = conv(level)  # (B, S, fused, 7, 7)
-            means.append(x.mean((3, 4)))
-            peaks.append(x.amax((3, 4)))
+            x = conv(self._pooled(level)).float()  # (B, S, fused, 49)
+            means.append(x.mean(3))
+            peaks.append(x.amax(3))
         mean, peak = torch.cat(means, 2), torch.cat(peaks, 2)  # (B, S, 512)
-        gate = torch.sigmoid(self.gate(mean) + self.gate(peak))  # (B, S, 512)
-        # Published: multiply the whole map by the gate, ReLU, then the maximum. The gate is positive and all three
-        # are monotone, so the maximum may come first: the same number, without touching the map again.
-        x = F.relu(gate * peak)
-        return self.norm(x.flatten(1)).unflatten(1, (SUBNETS, -1))  # (B, S, 512)
+        with torch.autocast(mean.device.type, enabled=False):
+            gate = torch.sigmoid(self.gate(mean) + self.gate(peak))  # (B, S, 512)
+            # Published: multiply the whole map by the gate, ReLU, then the maximum. The gate is positive and all three
+            # are monotone, so the maximum may come first: the same number, without touching the map again.
+            x = F.relu(gate * peak)
+            return self.norm(x.flatten(1)).view(x.shape)  # (B, S, 512)
+
+    def _pooled(self, level: Tensor) -> Tensor:
+        """(B, tokens, C) -> (B, C, 7, 7)."""
+        side = isqrt(level.shape[1])
+        level = level.view(level.shape[0], side, side, -1).permute(0, 3, 1, 2)
+        return F.avg_pool2d(level, side // self.window)
 
 
 class SwinFace(nn.Module):
     """Aligned faces, uint8 RGB (B, 112, 112, 3), to the raw outputs by slug, in the order of labels.OUTPUTS.
 
     `age` (B, 1) in years; `expression` (B, 7) and the attributes (B, 2) logits; `recognition` (B, 512) not normalised.
+    With fewer `outputs` only the subnets that they need exist.
     """
 
-    def __init__(self, config: SwinFaceConfig) -> None:
+    def __init__(self, config: SwinFaceConfig, outputs: Sequence[str] = OUTPUTS) -> None:
         super().__init__()
         self.config = config
-        width = sum(config.fused_channels)
+        self.tasks = tuple(task for task in TASKS if task.slug in outputs)
+        self.subnets = sorted({task.subnet for task in self.tasks})
+        self.recognises = EMBEDDING in outputs
         self.backbone = Backbone(config)
-        self.fam = FeatureAttention(config)
-        self.tss = nn.Sequential(
-            ParallelLinear(width, width),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            ParallelLinear(width, width),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-        )
-        self.heads = nn.ModuleDict({task.slug: nn.Linear(width, task.width) for task in TASKS})
+        self.heads = nn.ModuleDict()
+        if self.tasks:
+            width = sum(config.fused_channels)
+            self.fam = FeatureAttention(config, len(self.subnets))
+            self.tss = nn.Sequential(
+                ParallelLinear(len(self.subnets), width, width),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+                ParallelLinear(len(self.subnets), width, width),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+            )
+            self.heads.update({task.slug: nn.Linear(width, task.width) for task in self.tasks})
         self.apply(_initialise)
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
         x = faces.permute(0, 3, 1, 2).to(self.backbone.norm.weight.dtype)
         x = (x / 255 - 0.5) / 0.5  # (B, 3, 112, 112), -1..1
         levels, embedding = self.backbone(x)
-        x = self.tss(self.fam(levels))  # (B, S, 512)
-        outputs = {task.slug: self.heads[task.slug](x[:, task.subnet]) for task in TASKS}
-        return {**outputs, EMBEDDING: embedding}
+        outputs = self._analyse(levels) if self.tasks else {}
+        return {**outputs, EMBEDDING: embedding} if self.recognises else outputs
+
+    def _analyse(self, levels: list[Tensor]) -> dict[str, Tensor]:
+        x = self.fam(levels)
+        with torch.autocast(x.device.type, enabled=False):
+            x = self.tss(x)  # (B, S, 512)
+            return {task.slug: self.heads[task.slug](x[:, self.subnets.index(task.subnet)]) for task in self.tasks}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """What the raw outputs say about B faces."""
-
-    age: Tensor  # (B,) years
-    expression: Tensor  # (B, 7) softmax, in the order of labels.EXPRESSIONS
-    attributes: Tensor  # (B, 40) softmax of "present", in the order of labels.ATTRIBUTES
-    embedding: Tensor  # (B, 512) unit length
-    embedding_norm: Tensor  # (B,) length before normalising
-
-
-def scores(outputs: dict[str, Tensor]) -> Scores:
-    logits = torch.stack([outputs[task.slug] for task in ATTRIBUTES], 1)  # (B, 40, 2)
-    embedding = outputs[EMBEDDING]
-    return Scores(
-        age=outputs["age"][:, 0],
-        expression=outputs["expression"].softmax(1),
-        attributes=logits.softmax(2)[:, :, 1],
-        embedding=F.normalize(embedding, dim=1),
-        embedding_norm=embedding.norm(dim=1),
-    )
+def reduced(model: SwinFace, outputs: Sequence[str]) -> SwinFace:
+    """The same network on the CPU, for inference, with only these outputs (slugs)."""
+    with torch.device("meta"):
+        small = SwinFace(model.config, outputs).eval()
+    kept = [model.subnets.index(subnet) for subnet in small.subnets]
+    state = model.state_dict()
+    weights = {name: state[name] for name in small.state_dict()}
+    for name, tensor in weights.items():
+        if name.startswith(("fam.", "tss.")) and tensor.dim():
+            weights[name] = tensor.unflatten(0, (len(model.subnets), -1))[kept].flatten(0, 1)
+    small.load_state_dict(weights, assign=True)
+    return small
 
 
-def to_windows(x: Tensor, window: int) -> Tensor:
-    """(B, H, W, C) -> (B*N, T, C), windows row by row."""
-    batch, height, width, channels = x.shape
-    x = x.view(batch, height // window, window, width // window, window, channels)
-    return x.transpose(2, 3).reshape(-1, window * window, channels)
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(width) + bias) v of (..., T, width)."""
+    if torch.compiler.is_exporting():  # what torch calls for it on a CPU has no form in ONNX
+        return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
-def from_windows(x: Tensor, window: int, side: int) -> Tensor:
-    """(B*N, T, C) -> (B, H, W, C), the way back."""
+def window_order(side: int, window: int, shift: int) -> Tensor:
+    """(tokens,): the tokens window by window, each as its place row by row; windows wrap around at the edges."""
+    place = torch.arange(side * side, device="cpu").view(side, side).roll((-shift, -shift), (0, 1))
     count = side // window
-    x = x.view(-1, count, count, window, window, x.shape[2])  # (B, H/7, W/7, 7, 7, C)
-    return x.transpose(2, 3).reshape(-1, side, side, x.shape[5])
+    return place.view(count, window, count, window).transpose(1, 2).flatten()
+
+
+def reordering(before: Tensor, after: Tensor) -> Tensor:
+    """The index that brings tokens from one order into another: x[:, index]. Orders as in window_order."""
+    position = torch.empty_like(before)
+    position[before] = torch.arange(len(before), device="cpu")
+    return position[after]
 
 
 def relative_position_index(window: int) -> Tensor:
@@ -299,12 +336,11 @@ def relative_position_index(window: int) -> Tensor:
 
 
 def shift_mask(side: int, window: int, shift: int) -> Tensor:
-    """(N, 1, T, T): -100 between tokens that only the cyclic shift has brought into one window, else 0."""
+    """(N, 1, T, T): -100 between tokens that only the wrapping around has brought into one window, else 0."""
     place = torch.arange(side, device="cpu")
-    band = (place >= side - window).long() + (place >= side - shift).long()  # 0, 1, 2 along one axis
-    region = band[:, None] * 3 + band[None, :]  # (H, W)
-    tokens = to_windows(region[None, :, :, None], window)[:, :, 0]  # (N, T)
-    return (tokens[:, None, :] != tokens[:, :, None]).float()[:, None] * -100
+    band = (place >= side - window).long() + (place >= side - shift).long()  # 0, 1, 2 along one axis, once shifted
+    region = (band[:, None] * 3 + band[None, :]).flatten()[window_order(side, window, 0)].view(-1, window * window)
+    return (region[:, None, :] != region[:, :, None]).float()[:, None] * -100  # regions (N, T)
 
 
 def _initialise(module: nn.Module) -> None:
