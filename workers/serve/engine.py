@@ -1,22 +1,30 @@
 """Crops in, analyses out, on one device: the network behind numpy."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from workers.errors import ModelError
+from workers.errors import ConfigError, ModelError
+from workers.precisions import Precision
 from workers.swinface.checkpoint import load
-from workers.swinface.model import scores
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
+from workers.swinface.model import SwinFace, reduced
+
+if TYPE_CHECKING:
+    from workers.serve.on_cpu import CpuNetwork
+    from workers.serve.on_gpu import GpuNetwork
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 CROP_SHAPE = (112, 112, 3)  # rows, columns, RGB
+LARGEST_BATCH = 256  # crops
+NO_MEMORY = re.compile("out of memory|alloc", re.IGNORECASE)  # what OpenVINO, CUDA and its libraries say
 
 
 class InferenceError(Exception):
@@ -37,62 +45,104 @@ class Analyses:
         return len(self.age)
 
 
+class Pending:
+    """A batch under way."""
+
+    def __init__(self, engine: "Engine", count: int, finish: Callable[[], dict[str, Floats]]) -> None:
+        self._engine, self._count, self._finish = engine, count, finish
+
+    def outputs(self) -> dict[str, Floats]:
+        """Wait for the raw outputs by slug, (n, width) each. Raises as Engine.analyse does."""
+        with self._engine.sorting_errors(self._count):
+            return self._finish()
+
+
 class Engine:
-    """SwinFace on one device. Raises ModelError if the weights or the device are not usable: there is no fallback."""
+    """SwinFace on one device. Raises ModelError if the weights or the device are not usable: there is no fallback.
+
+    What it says about a crop does not depend on the crops beside it.
+    """
 
     def __init__(
-        self, weights: str, device: str = "cpu", precision: Literal["fp32"] = "fp32", threads: int | None = None
+        self,
+        weights: str,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        heads: Sequence[str] = OUTPUTS,
+        largest_batch: int = LARGEST_BATCH,
     ) -> None:
-        self._device = usable_device(device)
-        self.device = str(self._device)
-        self.precision = precision
-        if threads is not None:
-            torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # else convolutions on a GPU are not fp32, by torch's default
+        """`heads`: slugs of labels.OUTPUTS; only these are computed. `threads`: of a CPU, None: one per core.
+
+        `largest_batch`: up to here a GPU is prepared beforehand; larger ones are computed in parts.
+        """
+        if not heads:
+            raise ConfigError(f"no heads to compute: known are {', '.join(OUTPUTS)}")
+        if unknown := sorted(set(heads) - set(OUTPUTS)):
+            raise ConfigError(f"unknown heads {', '.join(unknown)}: known are {', '.join(OUTPUTS)}")
+        self.heads = tuple(slug for slug in OUTPUTS if slug in heads)
+        where = usable_device(device)
+        self.device, self.precision = str(where), precision
         model, self.model_id = load(weights)
+        model = reduced(model, self.heads) if self.heads != OUTPUTS else model
         try:
-            self._model = model.to(self._device)
-            self.analyse(np.zeros((1, *CROP_SHAPE), np.uint8))  # libraries and kernels load now, not in the first batch
+            self._network = _network(model, where, precision, threads, largest_batch)
+            self.outputs(np.zeros((1, *CROP_SHAPE), np.uint8))  # libraries and kernels load now, not in the first batch
         except (InferenceError, RuntimeError) as error:
             raise ModelError(f"SwinFace cannot run on {device}: {error}") from error
 
     def analyse(self, crops: Bytes) -> Analyses:
         """Analyse (n, 112, 112, 3) uint8 RGB aligned crops. Raises InferenceError, ModelError if the device is lost."""
-        with self._inference(len(crops)):
-            found = scores(self._model(self._faces(crops)))
-            return Analyses(
-                age=_array(found.age),
-                expression=_array(found.expression),
-                attributes=_array(found.attributes),
-                embeddings=_array(found.embedding),
-                norms=_array(found.embedding_norm),
-            )
+        found = self.outputs(crops)
+        norms = np.linalg.norm(found[EMBEDDING], axis=1)
+        return Analyses(
+            age=found["age"][:, 0],
+            expression=softmax(found["expression"]),
+            attributes=softmax(np.stack([found[task.slug] for task in ATTRIBUTES], 1))[:, :, 1],
+            embeddings=found[EMBEDDING] / np.maximum(norms, 1e-12)[:, None],
+            norms=norms,
+        )
 
     def outputs(self, crops: Bytes) -> dict[str, Floats]:
-        """The raw outputs by slug, in the order of labels.OUTPUTS. Raises as `analyse` does."""
-        with self._inference(len(crops)):
-            return {slug: _array(output) for slug, output in self._model(self._faces(crops)).items()}
+        """The raw outputs of the heads by slug, in the order of labels.OUTPUTS. Raises as `analyse` does."""
+        return self.submit(crops).outputs()
 
-    def _faces(self, crops: Bytes) -> Tensor:
+    def submit(self, crops: Bytes) -> Pending:
+        """Begin to compute: the caller may prepare the next crops meanwhile, and must not change these."""
         if crops.ndim != 4 or crops.shape[1:] != CROP_SHAPE or len(crops) == 0 or crops.dtype != np.uint8:
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, expected uint8 (n, 112, 112, 3) with n > 0")
-        return torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(self._device)
+        with self.sorting_errors(len(crops)):
+            return Pending(self, len(crops), self._network.start(np.ascontiguousarray(crops)))
 
     @contextmanager
-    def _inference(self, count: int) -> Iterator[None]:
-        """Sort what torch raises into trouble of this batch, trouble of the device, and bugs."""
+    def sorting_errors(self, count: int) -> Iterator[None]:
+        """Sort what is raised into trouble of this batch, trouble of the device, and bugs."""
+        lacking = None
         try:
             with torch.inference_mode():
                 yield
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise InferenceError(f"not enough memory on {self.device} for {count} crops") from error
-        except torch.AcceleratorError as error:
-            raise ModelError(f"the device {self.device} has failed: {error}") from error
-        except RuntimeError as error:
-            if "can't allocate memory" not in str(error):  # how torch says it on the CPU
+        except RuntimeError as error:  # also torch's errors of memory and device
+            if not isinstance(error, torch.OutOfMemoryError) and not NO_MEMORY.search(str(error)):
+                if isinstance(error, torch.AcceleratorError):
+                    raise ModelError(f"the device {self.device} has failed: {error}") from error
                 raise
-            raise InferenceError(f"not enough memory for {count} crops") from error
+            lacking = str(error).splitlines()[0]
+        if lacking is not None:  # here, not above: the error's traceback holds what had been allocated
+            if self.device != "cpu":
+                torch.cuda.empty_cache()
+            raise InferenceError(f"not enough memory on {self.device} for {count} crops: {lacking}")
+
+
+def _network(
+    model: SwinFace, device: torch.device, precision: str, threads: int | None, largest_batch: int
+) -> "CpuNetwork | GpuNetwork":
+    if device.type == "cuda":
+        from workers.serve.on_gpu import GpuNetwork
+
+        return GpuNetwork(model, device, precision, largest_batch)
+    from workers.serve.on_cpu import CpuNetwork
+
+    return CpuNetwork(model, precision, threads)
 
 
 def usable_device(name: str) -> torch.device:
@@ -111,6 +161,8 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def _array(tensor: Tensor) -> Floats:
-    array: Floats = tensor.float().cpu().numpy()
-    return array
+def softmax(logits: Floats) -> Floats:
+    """Along the last axis."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    found: Floats = powers / powers.sum(-1, keepdims=True)
+    return found
