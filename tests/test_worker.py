@@ -29,6 +29,7 @@ CROP_BYTES = 112 * 112 * 3
 START_S = 60.0  # torch alone takes seconds to import on a busy machine
 ANSWER_S = 60.0
 LONG_BATCH = 24  # crops: more than a second on one core
+FOR_EVER = 600_000.0  # ms: longer than any test
 
 
 class Streamer:
@@ -165,13 +166,8 @@ def test_a_batch_is_answered_in_its_order_then_the_worker_is_ready(near: Streame
     assert [face.crop_id for face in answer.analyses] == [700, 701, 702]
     assert 0 < answer.inference_s < ANSWER_S
     for row, face in enumerate(answer.analyses):
-        embedding = np.frombuffer(face.embedding, "<f4")
-        np.testing.assert_allclose(face.age_years, expected.age[row], atol=1e-5)
-        np.testing.assert_allclose(face.expression, expected.expression[row], atol=1e-5)
-        np.testing.assert_allclose(face.attributes, expected.attributes[row], atol=1e-5)
-        np.testing.assert_allclose(embedding, expected.embeddings[row], atol=1e-5)
-        np.testing.assert_allclose(face.embedding_norm, expected.norms[row], rtol=1e-5)
-        assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
+        assert_same(face, expected, row)
+        assert np.linalg.norm(np.frombuffer(face.embedding, "<f4")) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_worker_says_busy_while_it_computes(near: Streamer) -> None:
@@ -251,6 +247,7 @@ def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> Non
         text = page.read().decode()
     assert 'faceanalytics_inference_seconds_count{stage="swinface"}' in text
     assert "faceanalytics_face_batch_size_bucket" in text
+    assert "faceanalytics_batch_wait_seconds_count" in text
     assert 'model_id="untrained"' in text
 
 
@@ -334,23 +331,27 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def run_with(engine: Engine, streamer: Streamer, play: Callable[[Streamer], None]) -> int:
-    """Run a worker in this thread while `play` is its streamer in another, which then stops it by a signal."""
+def run_with(
+    engine: Engine, play: Callable[..., None], *streamers: Streamer, max_batch: int = 4, max_wait_ms: float = FOR_EVER
+) -> int:
+    """Run a worker in this thread while `play` is its streamers in another, which then stops it by a signal."""
 
     def act() -> None:
         try:
-            play(streamer)
+            play(*streamers)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    worker = Worker(engine, WorkerConfig(connect=(streamer.endpoint,), max_batch=4))
+    endpoints = tuple(streamer.endpoint for streamer in streamers)
+    worker = Worker(engine, WorkerConfig(connect=endpoints, max_batch=max_batch, max_wait_ms=max_wait_ms))
     thread = threading.Thread(target=act)
     thread.start()
     try:
         return worker.run()
     finally:
         thread.join()
-        streamer.close()
+        for streamer in streamers:
+            streamer.close()
 
 
 def fail_with(error: Exception) -> Callable[[], None]:
@@ -371,7 +372,7 @@ def test_a_batch_for_which_memory_does_not_suffice_is_answered_with_an_error(tmp
         streamer.wait_for(b"READY")
 
     engine = FakeEngine(fail_with(InferenceError("not enough memory on cuda:0 for 4 crops")))
-    code = run_with(engine, Streamer(f"ipc://{tmp_path}/a.ipc"), play)
+    code = run_with(engine, play, Streamer(f"ipc://{tmp_path}/a.ipc"))
     assert code == 128 + signal.SIGTERM
     assert [answer.error for answer in answers] == ["not enough memory on cuda:0 for 4 crops"]
 
@@ -390,7 +391,7 @@ def test_a_lost_device_or_a_bug_is_told_to_the_streamer_and_ends_the_worker(erro
     # the signal at the end of `play` comes when the worker has ended, and must not end the tests
     signal.signal(signal.SIGTERM, lambda *_: None)
     with pytest.raises(type(error)):
-        run_with(FakeEngine(fail_with(error)), Streamer(f"ipc://{tmp_path}/a.ipc"), play)
+        run_with(FakeEngine(fail_with(error)), play, Streamer(f"ipc://{tmp_path}/a.ipc"))
     assert heard == [f"the worker failed: {error}", "BYE"]
 
 
@@ -412,6 +413,198 @@ def test_a_worker_may_start_before_its_streamer(tmp_path: Path) -> None:
     code = Worker(FakeEngine(), WorkerConfig(connect=(endpoint,))).run()
     thread.join()
     assert (heard, code) == ([b"READY", b"BYE"], 128 + signal.SIGINT)
+
+
+class Watched(FakeEngine):
+    """Notes how many crops each inference has; memory suffices for `memory` crops, and the real network is optional."""
+
+    def __init__(self, memory: int = 1024, network: Engine | None = None, behave: Callable[[], None] = lambda: None):
+        super().__init__(behave)
+        self.sizes: list[int] = []
+        self._memory, self._real = memory, network
+
+    def analyse(self, crops: Bytes) -> Analyses:
+        self.sizes.append(len(crops))
+        if len(crops) > self._memory:
+            raise InferenceError(f"not enough memory for {len(crops)} crops")
+        found = super().analyse(crops)
+        return found if self._real is None else self._real.analyse(crops)
+
+
+@pytest.fixture
+def streamers(tmp_path: Path) -> list[Streamer]:
+    """Three of them; `run_with` closes those it is given."""
+    return [Streamer(f"ipc://{tmp_path}/{name}.ipc") for name in "abc"]
+
+
+def all_ready(*streamers: Streamer) -> None:
+    """Until each may send a batch, as the worker knows."""
+    for streamer in streamers:
+        streamer.wait_for(b"READY")
+
+
+def send_and_see_it_arrive(streamer: Streamer, batch_id: int, crops: Bytes) -> None:
+    """The worker has the batch: it has refused one more."""
+    streamer.send_batch(batch_id, crops)
+    streamer.send_batch(999, noise(1))
+    assert streamer.answer().error == "another batch of this streamer is not answered yet"
+
+
+def assert_same(face: faces_pb2.FaceAnalysis, expected: Analyses, row: int) -> None:
+    np.testing.assert_allclose(face.age_years, expected.age[row], atol=1e-5)
+    np.testing.assert_allclose(face.expression, expected.expression[row], atol=1e-5)
+    np.testing.assert_allclose(face.attributes, expected.attributes[row], atol=1e-5)
+    np.testing.assert_allclose(np.frombuffer(face.embedding, "<f4"), expected.embeddings[row], atol=1e-5)
+    np.testing.assert_allclose(face.embedding_norm, expected.norms[row], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("max_wait_ms", [0.0, 5.0])
+def test_batches_that_arrive_while_the_worker_computes_are_analysed_together_as_if_alone(
+    engine: Engine, streamers: list[Streamer], max_wait_ms: float
+) -> None:
+    computing, go = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        computing.set()
+        assert go.wait(ANSWER_S)
+
+    watched = Watched(network=engine, behave=compute)
+    crops = [noise(size, seed) for seed, size in enumerate((1, 2, 3))]
+    answers: list[faces_pb2.Answer] = []
+
+    def play(*three: Streamer) -> None:
+        all_ready(*three)
+        for number, streamer in enumerate(three):
+            send_and_see_it_arrive(streamer, number, crops[number])
+            assert computing.wait(ANSWER_S)
+        time.sleep(0.01)  # so that the deadline of the last one has passed, too
+        go.set()
+        answers.extend(streamer.answer() for streamer in three)
+
+    run_with(watched, play, *streamers, max_batch=8, max_wait_ms=max_wait_ms)
+    assert watched.sizes == [1, 5]
+    assert [answer.batch_id for answer in answers] == [0, 1, 2]
+    assert answers[1].inference_s == answers[2].inference_s > 0
+    for number, answer in enumerate(answers):
+        assert [face.crop_id for face in answer.analyses] == [100 * number + row for row in range(number + 1)]
+        alone = engine.analyse(crops[number])
+        for row, face in enumerate(answer.analyses):
+            assert_same(face, alone, row)
+
+
+@pytest.mark.usefixtures("signals")
+def test_an_inference_starts_when_every_streamer_has_sent_its_batch(streamers: list[Streamer]) -> None:
+    watched = Watched()
+
+    def play(*three: Streamer) -> None:
+        for number in range(3):  # and the next one, too: who was answered is ready again
+            all_ready(*three)
+            for streamer in three:
+                streamer.send_batch(number, noise(1))
+            assert [streamer.answer().batch_id for streamer in three] == [number] * 3
+
+    run_with(watched, play, *streamers)
+    assert watched.sizes == [3, 3, 3]
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_lone_streamer_does_not_wait_for_one_that_is_not_there(streamers: list[Streamer]) -> None:
+    alone, absent, gone = streamers
+    absent.close()
+
+    def play(alone: Streamer, absent: Streamer, gone: Streamer) -> None:
+        all_ready(alone, gone)
+        gone.close()
+        alone.forget()
+        alone.send_batch(1, noise(1))
+        assert alone.answer().batch_id == 1  # at the next heartbeat the worker sees that the other one has gone
+
+    run_with(Watched(), play, alone, absent, gone)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_full_batch_does_not_wait_for_a_streamer_that_sends_nothing(streamers: list[Streamer]) -> None:
+    watched = Watched()
+
+    def play(first: Streamer, second: Streamer, silent: Streamer) -> None:
+        all_ready(first, second, silent)
+        send_and_see_it_arrive(first, 1, noise(3))
+        second.send_batch(2, noise(2))  # 5 crops are more than one inference takes: the first one leaves alone
+        assert first.answer().batch_id == 1
+        first.wait_for(b"READY")
+        first.send_batch(3, noise(2))
+        assert [second.answer().batch_id, first.answer().batch_id] == [2, 3]
+
+    run_with(watched, play, *streamers, max_batch=4)
+    assert watched.sizes == [3, 4]
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_batch_leaves_at_its_deadline_when_another_streamer_sends_nothing(streamers: list[Streamer]) -> None:
+    def play(first: Streamer, silent: Streamer) -> None:
+        all_ready(first, silent)
+        first.send_batch(1, noise(1))
+        assert first.answer().batch_id == 1
+
+    run_with(Watched(), play, *streamers[:2], max_wait_ms=50)
+    streamers[2].close()
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_batch_that_still_waits_when_the_worker_is_stopped_is_not_begun(streamers: list[Streamer]) -> None:
+    watched = Watched()
+
+    def play(waiting: Streamer, silent: Streamer) -> None:
+        all_ready(waiting, silent)
+        send_and_see_it_arrive(waiting, 1, noise(1))
+        assert waiting.hear()[0] == b"BUSY"  # the heartbeat to one whose batch waits
+
+    assert run_with(watched, play, *streamers[:2]) == 128 + signal.SIGTERM
+    streamers[2].close()
+    assert watched.sizes == []
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize(
+    ("memory", "errors"), [(3, ["", "not enough memory for 4 crops"]), (4, ["", ""]), (6, ["", ""])]
+)
+def test_when_memory_does_not_suffice_for_batches_together_each_is_tried_alone(
+    streamers: list[Streamer], memory: int, errors: list[str]
+) -> None:
+    watched = Watched(memory)
+    answers = []
+
+    def play(small: Streamer, large: Streamer) -> None:
+        all_ready(small, large)
+        send_and_see_it_arrive(small, 1, noise(2))
+        large.send_batch(2, noise(4))
+        answers.extend([small.answer(), large.answer()])
+        all_ready(small, large)
+
+    run_with(watched, play, *streamers[:2], max_batch=8)
+    streamers[2].close()
+    assert watched.sizes == ([6] if memory == 6 else [6, 2, 4])
+    assert [(answer.batch_id, answer.error) for answer in answers] == [(1, errors[0]), (2, errors[1])]
+    assert [len(answer.analyses) for answer in answers] == [2, 0 if errors[1] else 4]
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_bug_is_told_to_every_streamer_whose_batch_was_computed(streamers: list[Streamer]) -> None:
+    heard = []
+
+    def play(first: Streamer, second: Streamer) -> None:
+        all_ready(first, second)
+        for streamer in (first, second):
+            streamer.send_batch(1, noise(1))
+        for streamer in (first, second):
+            heard.extend([streamer.answer().error, streamer.hear()[0].decode()])
+
+    signal.signal(signal.SIGTERM, lambda *_: None)  # the signal at the end of `play` comes when the worker has ended
+    with pytest.raises(ZeroDivisionError):
+        run_with(Watched(behave=fail_with(ZeroDivisionError("a bug"))), play, *streamers[:2])
+    streamers[2].close()
+    assert heard == ["the worker failed: a bug", "BYE"] * 2
 
 
 def test_nothing_piles_up_for_a_streamer_that_is_not_there(tmp_path: Path) -> None:
@@ -453,6 +646,11 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     assert (config.device, config.max_batch) == ("cpu", 8)
 
 
+def test_a_worker_waits_five_milliseconds_for_others_unless_told_otherwise() -> None:
+    assert load_config(None, {}).max_wait_ms == 5
+    assert load_config(None, {"max_wait_ms": 0}).max_wait_ms == 0
+
+
 def test_the_shipped_configuration_is_valid() -> None:
     config = load_config(Path(__file__).parents[1] / "configs" / "worker.yaml", {})
     assert config.connect == ("tcp://127.0.0.1:5570",)
@@ -466,6 +664,10 @@ def test_the_shipped_configuration_is_valid() -> None:
         ("connect: []", "connect: "),
         ("precision: fp8", "precision: "),
         ("metrics_listen: 9464", "metrics_listen: "),
+        ("max_wait_ms: -0.1", "max_wait_ms: "),
+        ("max_wait_ms: .inf", "max_wait_ms: "),
+        ("max_wait_ms: .nan", "max_wait_ms: "),
+        ("max_wait_ms: soon", "max_wait_ms: "),
         ("- a list", "found list"),
         ("a: [", "is not YAML"),
     ],
@@ -497,9 +699,9 @@ def test_the_engine_refuses_what_is_no_crop(engine: Engine) -> None:
 
 
 def test_memory_that_does_not_suffice_is_trouble_of_the_batch_and_other_errors_are_bugs(engine: Engine) -> None:
-    with pytest.raises(InferenceError, match="not enough memory for 3 crops"), engine._inference(3):
+    with pytest.raises(InferenceError, match="not enough memory for 3 crops"), engine.sorting_errors(3):
         torch.empty(2**50)
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine._inference(3):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine.sorting_errors(3):
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 

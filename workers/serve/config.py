@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import ConfigError
+from workers.precisions import Precision
 
 Endpoint = Annotated[str, Field(pattern=r"^(ipc://.+|tcp://.+:\d+)$")]
 Address = Annotated[str, Field(pattern=r"^[^:]+:\d+$|^\[.+\]:\d+$")]
@@ -22,10 +23,13 @@ class WorkerConfig(BaseModel):
     """SwinFace weights: the published checkpoint or our own .safetensors; `untrained` for tests of the plumbing."""
     device: str = "cpu"
     """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
-    precision: Literal["fp32"] = "fp32"
-    """What the network computes in."""
+    precision: Precision = "fp32"
+    """What the network computes in: fp32, or on a device that can bf16 or fp16, faster and a little less exact."""
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Largest batch it takes, crops. Larger ones are answered with an error."""
+    """Largest batch it takes, and most that it computes at once, crops. Larger ones are answered with an error."""
+    max_wait_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+    """How long a batch may wait for batches of other streamers, to be computed with them; 0: not at all.
+    It does not wait if they have nothing to add: with one streamer, never."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of one inference on a CPU; none: as many as the machine has cores."""
     metrics_listen: Address | None = None

@@ -61,9 +61,10 @@ def ready(worker: str, model_id: str, device: str, max_batch: int) -> bytes:
     return message.SerializeToString()
 
 
-def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float) -> bytes:
+def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float, first: int = 0) -> bytes:
+    """The batch's part of what was found in one inference: its rows, from row `first` on."""
     message = faces_pb2.Answer(batch_id=batch.id, model_id=model_id, inference_s=inference_s)
-    for row, crop_id in enumerate(batch.crop_ids):
+    for row, crop_id in enumerate(batch.crop_ids, first):
         message.analyses.add(
             crop_id=crop_id,
             age_years=float(analyses.age[row]),

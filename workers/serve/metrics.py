@@ -9,11 +9,15 @@ from workers.errors import ConfigError
 
 REGISTRY = CollectorRegistry()
 _PREFIX = "faceanalytics_"
+_WAIT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 build_info = Info(_PREFIX + "build", "Version of the running program and its weights.", registry=REGISTRY)
 face_batch_size = Histogram(
-    _PREFIX + "face_batch_size", "Crops per batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=REGISTRY
+    _PREFIX + "face_batch_size", "Crops per inference.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=REGISTRY
+)
+batch_wait_seconds = Histogram(
+    _PREFIX + "batch_wait_seconds", "Arrival of a batch to its inference.", buckets=_WAIT_S, registry=REGISTRY
 )
 inference_seconds = Histogram(
     _PREFIX + "inference_seconds", "Time of one call of a model.", ["stage"], buckets=_LATENCY_S, registry=REGISTRY

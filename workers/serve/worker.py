@@ -1,7 +1,7 @@
 """The worker process: take a batch, analyse it, answer.
 
 One thread owns the sockets and one computes, so that streamers hear a heartbeat while a batch is under way.
-A worker may serve several streamers; it computes one batch at a time, in the order in which they came.
+A worker may serve several streamers: batches of theirs that wait at the same time are computed together (`batching`).
 """
 
 import logging
@@ -10,13 +10,15 @@ import os
 import signal
 import socket
 import time
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import zmq
 
 from workers.errors import ConfigError, ModelError
 from workers.serve import messages, metrics
+from workers.serve.batching import Queue, Waiting, together
 from workers.serve.config import WorkerConfig
 from workers.serve.engine import Engine, InferenceError
 from workers.serve.messages import Batch, MalformedMessage
@@ -29,12 +31,22 @@ PARENT_GONE = 1  # exit code: the streamer that started this worker has died
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class NotAnalysed:
+    """A batch that cannot be analysed, while others can."""
+
+    why: str
+
+
+Outcome: TypeAlias = bytes | NotAnalysed  # the encoded answer, or why there is none
+
+
 class Link:
     """The connection to one streamer, which may come and go: the socket connects again by itself."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self.endpoint = endpoint
-        self.waiting: deque[Batch] = deque()  # not begun; one, if the streamer keeps to the protocol
+        self.may_send = False  # it was told READY and has sent no batch since
         self._connected: bool | None = None  # None: not known yet
         self.socket = context.socket(zmq.DEALER)
         options = {
@@ -66,6 +78,10 @@ class Link:
         self._note(connected=True)
         return True
 
+    def invite(self, ready: bytes) -> None:
+        """Tell the streamer, if it is there, that it may send a batch."""
+        self.may_send = self.send(b"READY", ready)
+
     def receive(self) -> list[bytes] | None:
         """A message that has arrived, None if there is none."""
         try:
@@ -77,6 +93,7 @@ class Link:
         if connected != self._connected:
             log.info("%s %s", "connected to" if connected else "waiting for a streamer at", self.endpoint)
         self._connected = connected
+        self.may_send = self.may_send and connected
 
 
 class Worker:
@@ -91,8 +108,9 @@ class Worker:
         self._ready = messages.ready(name, engine.model_id, engine.device, config.max_batch)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links = [Link(self._context, endpoint) for endpoint in dict.fromkeys(config.connect)]
+        self._queue: Queue[Link] = Queue(config.max_batch, config.max_wait_ms / 1000)
         self._executor = ThreadPoolExecutor(1, "infer")
-        self._under_way: tuple[Link, Batch, Future[bytes]] | None = None
+        self._under_way: tuple[list[Waiting[Link]], Future[list[Outcome]]] | None = None
         self._ended: int | None = None  # exit code, once there is a reason to stop
         self._woken, self._wake = socket.socketpair()  # signals and the computing thread interrupt the poll
         self._woken.setblocking(False)
@@ -110,7 +128,7 @@ class Worker:
                     self._look_for_parent()
                     self._beat()
                     next_beat = now + HEARTBEAT_S
-                arrived = dict(poller.poll(max(0, math.ceil(1000 * (next_beat - time.monotonic())))))
+                arrived = dict(poller.poll(self._patience_ms(next_beat)))
                 self._drain_wake()
                 self._receive([link for link in self._links if link.socket in arrived])
                 self._finish()
@@ -126,11 +144,17 @@ class Worker:
             poller.register(link.socket, zmq.POLLIN)
         return poller
 
+    def _patience_ms(self, next_beat: float) -> int:
+        """How long nothing needs to be done if nothing arrives."""
+        deadline = self._queue.next_deadline if self._under_way is None else None
+        until = next_beat if deadline is None else min(next_beat, deadline)
+        return max(0, math.ceil(1000 * (until - time.monotonic())))
+
     def _beat(self) -> None:
-        """READY while idle, BUSY while a batch is under way, to every streamer."""
+        """To every streamer: BUSY while anything is under way or a batch of its own waits, else READY."""
         for link in self._links:
-            if self._under_way is None and self._ended is None:
-                link.send(b"READY", self._ready)
+            if self._under_way is None and self._ended is None and link not in self._queue:
+                link.invite(self._ready)
             else:
                 link.send(b"BUSY")
 
@@ -142,10 +166,10 @@ class Worker:
 
     def _take(self, link: Link, frames: list[bytes]) -> None:
         """Queue a batch, or say what is wrong with it."""
+        link.may_send = False
         try:
             batch = messages.read_batch(frames, self._max_batch)
-            busy_with_it = self._under_way is not None and self._under_way[0] is link
-            if link.waiting or busy_with_it:
+            if link in self._queue or self._computes_for(link):
                 raise MalformedMessage("another batch of this streamer is not answered yet", batch.id)
         except MalformedMessage as error:
             metrics.malformed_messages.inc()
@@ -153,48 +177,75 @@ class Worker:
             if error.batch_id is not None:
                 self._refuse(link, error.batch_id, str(error), "malformed")
             return
-        link.waiting.append(batch)
+        self._queue.add(link, batch, time.monotonic())
+
+    def _computes_for(self, link: Link) -> bool:
+        return self._under_way is not None and any(begun.link is link for begun in self._under_way[0])
 
     def _begin(self) -> None:
-        """Give the next batch to the computing thread, if that is idle."""
+        """Give what is to be computed next to the computing thread, if that is idle."""
         if self._under_way is not None or self._ended is not None:
             return
-        link = next((link for link in self._links if link.waiting), None)
-        if link is None:
+        now = time.monotonic()
+        begun = self._queue.take(now, others_may_come=any(link.may_send for link in self._links))
+        if begun is None:
             return
-        batch = link.waiting.popleft()
-        self._links.append(self._links.pop(self._links.index(link)))  # last in the row for its next one
-        future = self._executor.submit(self._analyse, batch)
-        self._under_way = (link, batch, future)
+        for waiting in begun:
+            metrics.batch_wait_seconds.observe(now - waiting.since)
+        future = self._executor.submit(self._analyse, [waiting.batch for waiting in begun])
+        self._under_way = (begun, future)
         future.add_done_callback(lambda _: self._wake.send(b"\0"))
 
-    def _analyse(self, batch: Batch) -> bytes:
-        """In the computing thread: the encoded answer."""
+    def _analyse(self, batches: list[Batch]) -> list[Outcome]:
+        """In the computing thread: what became of each. If memory does not suffice for all, each is tried alone."""
+        try:
+            return self._infer(batches)
+        except InferenceError as error:
+            why = str(error)
+        # here, not above: the error's traceback holds what the inference had allocated
+        if len(batches) == 1:
+            return [NotAnalysed(why)]
+        log.warning("%d batches together: %s; each is tried alone", len(batches), why)
+        return [outcome for batch in batches for outcome in self._analyse([batch])]
+
+    def _infer(self, batches: list[Batch]) -> list[Outcome]:
+        """The encoded answers of one inference. Raises InferenceError."""
         started = time.monotonic()
-        analyses = self._engine.analyse(batch.pixels)
+        analyses = self._engine.analyse(together(batches))
         taken = time.monotonic() - started
         metrics.face_batch_size.observe(len(analyses))
         metrics.inference_seconds.labels("swinface").observe(taken)
-        return messages.answer(batch, analyses, self._engine.model_id, taken)
+        answers: list[Outcome] = []
+        first = 0
+        for batch in batches:
+            answers.append(messages.answer(batch, analyses, self._engine.model_id, taken, first))
+            first += len(batch.crop_ids)
+        return answers
 
     def _finish(self) -> None:
-        """Answer the batch under way if it is done, then ask for the next. What is no expected trouble is raised."""
-        if self._under_way is None or not self._under_way[2].done():
+        """Answer the batches under way if they are done, then ask for more. What is no expected trouble is raised."""
+        if self._under_way is None or not self._under_way[1].done():
             return
-        link, batch, future = self._under_way
+        begun, future = self._under_way
         self._under_way = None
         try:
-            if not link.send(b"ANSWER", future.result()):
-                metrics.answers_undelivered.inc()
-                log.warning("answer to batch %d dropped: its streamer has gone", batch.id)
-        except InferenceError as error:
-            log.warning("batch of %d crops not analysed: %s", len(batch.crop_ids), error)
-            self._refuse(link, batch.id, str(error), "inference")
-        except Exception as error:  # the border of the thread: the streamer is told before the process ends
-            self._refuse(link, batch.id, f"the worker failed: {error}", "failed")
+            outcomes = future.result()
+        except Exception as error:  # the border of the thread: the streamers are told before the process ends
+            for waiting in begun:
+                self._refuse(waiting.link, waiting.batch.id, f"the worker failed: {error}", "failed")
             raise
-        if self._ended is None and not any(link.waiting for link in self._links):
+        for waiting, outcome in zip(begun, outcomes, strict=True):
+            self._answer(waiting.link, waiting.batch, outcome)
+        if self._ended is None:
             self._beat()
+
+    def _answer(self, link: Link, batch: Batch, outcome: Outcome) -> None:
+        if isinstance(outcome, NotAnalysed):
+            log.warning("batch of %d crops not analysed: %s", len(batch.crop_ids), outcome.why)
+            self._refuse(link, batch.id, outcome.why, "inference")
+        elif not link.send(b"ANSWER", outcome):
+            metrics.answers_undelivered.inc()
+            log.warning("answer to batch %d dropped: its streamer has gone", batch.id)
 
     def _refuse(self, link: Link, batch_id: int, error: str, reason: str) -> None:
         metrics.batches_refused.labels(reason).inc()
@@ -241,7 +292,7 @@ def serve(config: WorkerConfig, parent: int | None) -> int:
 
         raise ModelError(f"no weights: say which with --weights, or `weights:` in the configuration. {HOW_TO_GET}")
     started = time.monotonic()
-    engine = Engine(config.weights, config.device, config.precision, config.threads)
+    engine = Engine(config.weights, config.device, config.precision, config.threads, largest_batch=config.max_batch)
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)
     server = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
     try:
