@@ -1,6 +1,7 @@
 """The `swinface` command line. Nothing heavy is imported before a command needs it: `--help` answers at once."""
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -8,9 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from workers.errors import PARTIAL_RESULT, ConfigError, UserError
+from workers.precisions import PRECISIONS
+from workers.swinface.labels import ATTRIBUTES, OUTPUTS
+
+if TYPE_CHECKING:
+    from workers.align import DetectorOptions
 
 EPILOG = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
 4 model or device not usable, 5 partial result, 130/143 after a signal (what was under way is finished)"""
@@ -20,15 +26,26 @@ WORKER_EXAMPLES = """examples:
   swinface worker --config configs/worker.yaml
   swinface worker --connect tcp://10.0.0.7:5570 --weights checkpoint_step_79999_gpu_0.pt --device cuda:0
   swinface worker --connect ipc:///tmp/a.ipc --connect ipc:///tmp/b.ipc --weights untrained"""
-INFER = """Analyse pictures of one face each. They are resized to 112x112 pixels as they are, without detection or
-alignment, as the published inference does; `streamer detect` finds and aligns faces."""
+INFER = """Analyse pictures of faces. Without --align each picture is one face, resized to 112x112 pixels as it is, as
+the published inference does. With --align the faces of each picture are found and aligned as the streamer does it, and
+each is one row, the strongest first."""
 INFER_EXAMPLES = """examples:
   swinface infer --weights checkpoint_step_79999_gpu_0.pt face.jpg
-  swinface infer --weights weights.safetensors --out faces.csv photos/
+  swinface infer --weights weights.safetensors --out faces.csv --heads age,expression photos/
+  swinface infer --weights weights.safetensors --out raw.npz --align --detector face.onnx photos/
 
-.npz holds the raw outputs: one array per task and `path`. .jsonl, .csv and standard output hold scores by name."""
+.npz holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face` (place in its picture),
+`box` (x1 y1 x2 y2), `landmarks` and `detector_score`. .jsonl, .csv and standard output hold scores by name.
+Pictures that cannot be read or show no face are listed at the end; then the exit code is 5."""
 CONVERT = """Write the published checkpoint as .safetensors with a JSON card beside it. Such a file cannot hold code,
 and its card says where the weights are from and under which terms."""
+EXPORT = """Write the network as one ONNX file, with the weights in it. Input: `faces`, uint8 (batch, 112, 112, 3), RGB
+and aligned, batches of any size. Outputs: the heads by name, raw. What was written is run in ONNX Runtime and compared
+with torch: if they differ by more than 1e-4, no file is left and the exit code is 4."""
+EXPORT_EXAMPLES = """examples:
+  swinface export --format onnx --weights weights.safetensors swinface.onnx
+  swinface export --format onnx --weights weights.safetensors --heads age,gender --opset 20 small.onnx"""
+OPSETS = range(18, 26)  # the least that torch's exporter writes, the newest that onnxscript can convert to
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -43,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torch's threads wait for each other by spinning unless told otherwise before it is imported; beside other busy
     # programs, such as a streamer, that makes an inference ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    commands = {"worker": _worker, "infer": _infer, "convert": _convert}
+    commands = {"worker": _worker, "infer": _infer, "convert": _convert, "export": _export}
     try:
         return commands[arguments.command](arguments)
     except UserError as error:
@@ -69,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_worker(commands)
     _add_infer(commands)
     _add_convert(commands)
+    _add_export(commands)
     return parser
 
 
@@ -80,8 +98,11 @@ def _add_worker(commands: Commands) -> None:
     )
     _weights_option(parser, required=False)
     parser.add_argument("--device", help="cpu or cuda:N, without fallback (default: cpu)")
-    parser.add_argument("--precision", choices=["fp32"], help="what the network computes in (default: fp32)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="what the network computes in (default: fp32)")
     parser.add_argument("--max-batch", type=int, metavar="N", help="largest batch it takes, crops (default: 64)")
+    parser.add_argument(
+        "--max-wait-ms", type=float, metavar="MS", help="wait so long for batches of other streamers (default: 5)"
+    )
     _threads_option(parser)
     parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="Prometheus endpoint (default: none)")
     parser.add_argument(
@@ -98,11 +119,34 @@ def _add_infer(commands: Commands) -> None:
     _weights_option(parser, required=True)
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N, without fallback (default: %(default)s)")
     parser.add_argument(
-        "--batch", type=_positive, default=8, metavar="N", help="pictures at once (default: %(default)s)"
+        "--precision", choices=PRECISIONS, default="fp32", help="what the network computes in (default: %(default)s)"
     )
+    parser.add_argument("--batch", type=_positive, default=8, metavar="N", help="faces at once (default: %(default)s)")
     _threads_option(parser)
+    _heads_option(parser)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=".npz, .jsonl or .csv (default: JSON lines on standard output)"
+    )
+    _add_align(parser)
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("faces in pictures")
+    group.add_argument("--align", action="store_true", help="find the faces of each picture and align them")
+    group.add_argument(
+        "--detector",
+        metavar="FILE",
+        help="face detector weights (default: $FACEANALYTICS_DETECTOR, then the user's cache)",
+    )
+    group.add_argument("--detector-device", metavar="DEVICE", help="cpu or cuda:N, without fallback (default: cpu)")
+    group.add_argument(
+        "--detector-size", type=_positive, metavar="PX", help="side of the square it sees pictures in (default: 640)"
+    )
+    group.add_argument(
+        "--min-score",
+        type=float,
+        metavar="SCORE",
+        help="weaker detections are not taken (default: 0.5, as the streamer analyses)",
     )
 
 
@@ -112,6 +156,25 @@ def _add_convert(commands: Commands) -> None:
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--source", metavar="TEXT", help="where the weights are from (default: the file's name)")
     parser.add_argument("--licence", default="not stated", metavar="TEXT", help="under which terms they may be used")
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="JSON object of what was measured with the weights"
+    )
+
+
+def _add_export(commands: Commands) -> None:
+    parser = _command(commands, "export", "the network for other programs", EXPORT, EXPORT_EXAMPLES)
+    parser.add_argument("out", type=Path, metavar="OUT.onnx")
+    parser.add_argument("--format", required=True, choices=["onnx"], help="of the file")
+    _weights_option(parser, required=True)
+    _heads_option(parser)
+    parser.add_argument(
+        "--opset",
+        type=int,
+        choices=OPSETS,
+        default=OPSETS[-1],
+        metavar="N",
+        help=f"version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s, the newest)",
+    )
 
 
 def _command(commands: Commands, name: str, help_: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -137,6 +200,14 @@ def _threads_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: one per core)")
 
 
+def _heads_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--heads",
+        metavar="NAME,...",
+        help="only these outputs, such as age,expression; `attributes` means all 40 (default: everything)",
+    )
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -148,7 +219,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     parent = arguments.exit_with_parent
     from workers.serve.config import load_config
 
-    names = ("connect", "weights", "device", "precision", "max_batch", "threads", "metrics_listen")
+    names = ("connect", "weights", "device", "precision", "max_batch", "max_wait_ms", "threads", "metrics_listen")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     config = load_config(arguments.config, given)
     from workers.serve.worker import serve  # after the configuration was checked: this imports torch
@@ -157,12 +228,51 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 
 def _infer(arguments: argparse.Namespace) -> int:
-    from workers.infer import check_out, find_images, infer
+    heads = _heads(arguments.heads)
+    align = _detector_options(arguments)
+    from workers.infer import Request, check_out, find_images, infer
 
     check_out(arguments.out)
     paths = find_images(arguments.images)
-    failed = infer(paths, arguments.out, arguments.weights, arguments.device, arguments.batch, arguments.threads)
-    return PARTIAL_RESULT if failed else 0
+    request = Request(
+        weights=arguments.weights,
+        out=arguments.out,
+        device=arguments.device,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        heads=heads,
+        batch=arguments.batch,
+        align=align,
+    )
+    return PARTIAL_RESULT if infer(paths, request) else 0
+
+
+def _detector_options(arguments: argparse.Namespace) -> "DetectorOptions | None":
+    """What --align is to be done with; None without it. Raises ConfigError for options that need it."""
+    names = ("detector", "detector_device", "detector_size", "min_score")
+    given = [name for name in names if getattr(arguments, name) is not None]
+    if given and not arguments.align:
+        raise ConfigError(f"--{given[0].replace('_', '-')} says how to find faces: add --align, or leave it out")
+    if not arguments.align:
+        return None
+    from workers.align import DetectorOptions
+
+    return DetectorOptions(*(getattr(arguments, name) for name in names))
+
+
+def _heads(text: str | None) -> tuple[str, ...]:
+    """The outputs named in `text`, in their order; all of them without one. Raises ConfigError."""
+    if text is None:
+        return OUTPUTS
+    names = {name.strip() for name in text.split(",")}
+    if "attributes" in names:
+        names = names - {"attributes"} | {task.slug for task in ATTRIBUTES}
+    if unknown := sorted(names - set(OUTPUTS)):
+        raise ConfigError(
+            f"--heads: there is no output {', '.join(map(repr, unknown))}. "
+            f"Known are attributes (all 40), {', '.join(sorted(OUTPUTS))}"
+        )
+    return tuple(slug for slug in OUTPUTS if slug in names)
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -170,8 +280,31 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{arguments.out}: must be a name ending in .safetensors, in a folder that exists")
     from workers.swinface.checkpoint import load_official, save_own, sha256
 
+    metrics = _read_metrics(arguments.metrics)
     model = load_official(arguments.checkpoint)
     source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
-    save_own(model, arguments.out, {"source": source, "licence": arguments.licence})
+    save_own(model, arguments.out, {"source": source, "licence": arguments.licence, "metrics": metrics})
     print(arguments.out)
+    return 0
+
+
+def _read_metrics(path: Path | None) -> dict[str, object]:
+    """Raises ConfigError if the file is no JSON object."""
+    if path is None:
+        return {}
+    try:
+        metrics = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--metrics {path}: {error}") from error
+    if not isinstance(metrics, dict):
+        raise ConfigError(f"--metrics {path}: expected a JSON object of measured results")
+    return metrics
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    heads = _heads(arguments.heads)
+    from workers.export import export_onnx
+
+    difference = export_onnx(arguments.weights, arguments.out, heads, arguments.opset)
+    print(f"{arguments.out}: {len(heads)} outputs, differs from torch by at most {difference:.2g}")
     return 0

@@ -1,31 +1,78 @@
-"""Pictures of single faces to a file of results: `swinface infer`."""
+"""Pictures of faces to a file of results: `swinface infer`."""
 
 import csv
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-from workers.errors import ConfigError, InputError
-from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
+from workers.errors import ConfigError, InputError, ModelError
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS, OUTPUTS
 
-if TYPE_CHECKING:  # it imports torch, which takes seconds
-    from workers.serve.engine import Engine
+if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes seconds
+    from workers.align import DetectorOptions, FaceFinder, Found
+    from workers.precisions import Precision
+    from workers.serve.engine import Engine, Pending
 
 Bytes = NDArray[np.uint8]
-Chunks = Iterator[tuple[list[Path], Bytes]]  # paths of n pictures, and (n, 112, 112, 3) RGB
+Floats = NDArray[np.float32]
 SIZE = (112, 112)  # px
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 FORMATS = (".npz", ".jsonl", ".csv")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to analyse the pictures with, and where the results go."""
+
+    weights: str
+    out: Path | None = None  # None: JSON lines on standard output
+    device: str = "cpu"
+    precision: "Precision" = "fp32"
+    threads: int | None = None  # of a CPU; None: one per core
+    heads: Sequence[str] = OUTPUTS  # slugs
+    batch: int = 8  # faces
+    align: "DetectorOptions | None" = None  # None: each picture is a face as it is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One row of the results to be."""
+
+    path: Path
+    crop: Bytes  # (112, 112, 3) RGB
+    number: int = 0  # in its picture, the strongest first
+    found: "Found | None" = None  # with alignment only
+
+
+@dataclass(slots=True)
+class Missing:
+    """What is not in the results, one line each."""
+
+    unreadable: list[str] = field(default_factory=list)
+    faceless: list[str] = field(default_factory=list)
+    unaligned: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.unreadable) + len(self.faceless) + len(self.unaligned)
+
+
+Take: TypeAlias = Callable[[Path], list[Face]]  # raises InputError
+Analysed: TypeAlias = Iterator[tuple[list[Face], dict[str, Floats]]]  # n faces, raw outputs (n, width) by slug
 
 
 def check_out(out: Path | None) -> None:
@@ -51,8 +98,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_face(path: Path) -> Bytes:
-    """A picture as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+def read_picture(path: Path) -> Bytes:
+    """A picture as BGR (h, w, 3). Raises InputError."""
     try:
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except OSError as error:
@@ -61,100 +108,155 @@ def read_face(path: Path) -> Bytes:
         raise InputError(f"{path}: {error.err}") from error
     if image is None:
         raise InputError(f"{path}: not a picture, or of an unknown or damaged format")
-    resized = cv2.resize(image, SIZE, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(image, np.uint8)
+
+
+def read_face(path: Path) -> Bytes:
+    """A picture as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+    resized = cv2.resize(read_picture(path), SIZE, interpolation=cv2.INTER_LINEAR)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
-def infer(
-    paths: Sequence[Path], out: Path | None, weights: str, device: str, batch: int, threads: int | None
-) -> list[InputError]:
-    """Analyse the pictures and write the results; what could not be read. Raises InputError if that is all."""
-    from workers.serve.engine import Engine
+def infer(paths: Sequence[Path], request: Request) -> Missing:
+    """Analyse the pictures and write the results; what is missing in them. Raises InputError if that is all."""
+    from workers.serve.engine import Engine, InferenceError
 
-    engine = Engine(weights, device, threads=threads)
-    started, failures = time.monotonic(), list[InputError]()
-    chunks = _chunks(paths, batch, failures)
-    if out is None:
-        _write_lines(sys.stdout, engine, chunks)
-    else:
-        _write_file(out, engine, chunks)
-    done, taken = len(paths) - len(failures), time.monotonic() - started
-    _report(failures, len(paths))
-    if not done:
-        raise InputError("none of the pictures could be read")
-    log.info("%d pictures in %.1f s, %.1f per second", done, taken, done / taken)
-    return failures
+    missing = Missing()
+    take = _taker(request.align, missing)
+    engine = Engine(request.weights, request.device, request.precision, request.threads, request.heads, request.batch)
+    started = time.monotonic()
+    try:
+        with _Progress(len(paths), _has_terminal(request.out)) as progress:
+            faces = _faces(progress.over(paths), take, missing)
+            count = _write(request.out, engine, _analysed(engine, _batches(faces, request.batch)))
+    except InferenceError as error:
+        raise ModelError(f"{error}: choose a smaller --batch than {request.batch}") from error
+    _report(missing, len(paths))
+    if not count:
+        raise InputError("no picture could be read" if request.align is None else "no face was found")
+    read, taken = len(paths) - len(missing.unreadable), time.monotonic() - started
+    log.info("%d faces of %d pictures in %.1f s, %.1f pictures per second", count, read, taken, read / taken)
+    return missing
 
 
-def _chunks(paths: Sequence[Path], batch: int, failures: list[InputError]) -> Chunks:
-    """The readable pictures, `batch` at a time; the others go to `failures`."""
-    names: list[Path] = []
-    faces: list[Bytes] = []
+def _taker(align: "DetectorOptions | None", missing: Missing) -> Take:
+    """What makes faces of a picture."""
+    if align is None:
+        return lambda path: [Face(path, read_face(path))]
+    from workers.align import FaceFinder
+
+    finder = FaceFinder(align)
+    return lambda path: _find(path, finder, missing)
+
+
+def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
+    found = finder.find(read_picture(path))
+    if not found:
+        missing.faceless.append(str(path))
+    faces = []
+    for number, (place, crop) in enumerate(found):
+        if crop is None:
+            missing.unaligned.append(f"{path}: face {number}")
+        else:
+            faces.append(Face(path, crop, number, place))
+    return faces
+
+
+def _faces(paths: Iterable[Path], take: Take, missing: Missing) -> Iterator[Face]:
     for path in paths:
         try:
-            faces.append(read_face(path))
+            yield from take(path)
         except InputError as error:
-            failures.append(error)
-            continue
-        names.append(path)
-        if len(faces) == batch:
-            yield names, np.stack(faces)
-            names, faces = [], []
-    if faces:
-        yield names, np.stack(faces)
+            missing.unreadable.append(str(error))
 
 
-def _write_file(out: Path, engine: "Engine", chunks: Chunks) -> None:
-    """Write a new file, which replaces an old one only when it is complete and holds something."""
+def _batches(faces: Iterable[Face], size: int) -> Iterator[list[Face]]:
+    batch: list[Face] = []
+    for face in faces:
+        batch.append(face)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _analysed(engine: "Engine", batches: Iterable[list[Face]]) -> Analysed:
+    """The outputs of each batch; the next pictures are read, and the last results written, while one is computed."""
+    under_way: tuple[list[Face], Pending] | None = None
+    for batch in batches:
+        done, under_way = under_way, (batch, engine.submit(np.stack([face.crop for face in batch])))
+        if done:
+            yield done[0], done[1].outputs()
+    if under_way:
+        yield under_way[0], under_way[1].outputs()
+
+
+def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
+    """Write a new file, which replaces an old one only when it is complete and holds something. Returns how many."""
+    if out is None:
+        return _write_lines(sys.stdout, engine, analysed)
     partial = out.with_name(out.name + ".partial")
     try:
         if out.suffix == ".npz":
-            count = _write_arrays(partial, engine, chunks)
+            count = _write_arrays(partial, engine, analysed)
         else:
             write = _write_lines if out.suffix == ".jsonl" else _write_table
             with partial.open("w", newline="") as file:
-                count = write(file, engine, chunks)
+                count = write(file, engine, analysed)
         if count:
             partial.rename(out)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
+    return count
 
 
-def _write_arrays(path: Path, engine: "Engine", chunks: Chunks) -> int:
-    """Raw outputs: one array per slug, and the paths. Returns how many pictures."""
-    names: list[str] = []
-    columns: dict[str, list[NDArray[np.float32]]] = {slug: [] for slug in OUTPUTS}
-    for paths, faces in chunks:
-        names += [str(path) for path in paths]
-        for slug, output in engine.outputs(faces).items():
+def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
+    """Raw outputs: one array per slug, and where the faces are. Returns how many."""
+    places: list[tuple[Path, int, Found | None]] = []
+    columns: dict[str, list[Floats]] = {slug: [] for slug in engine.heads}
+    for faces, outputs in analysed:
+        places += [(face.path, face.number, face.found) for face in faces]
+        for slug, output in outputs.items():
             columns[slug].append(output)
-    if names:
+    if places:
         arrays: dict[str, Any] = {slug: np.concatenate(parts) for slug, parts in columns.items()}
+        arrays |= {"path": np.array([str(path) for path, _, _ in places]), "model_id": np.array(engine.model_id)}
+        arrays |= _place_arrays([number for _, number, _ in places], [found for _, _, found in places if found])
         with path.open("wb") as file:
-            np.savez_compressed(file, path=np.array(names), model_id=np.array(engine.model_id), **arrays)
-    return len(names)
+            np.savez_compressed(file, **arrays)
+    return len(places)
 
 
-def _write_lines(file: TextIO, engine: "Engine", chunks: Chunks) -> int:
-    """One JSON object per picture. Returns how many."""
+def _place_arrays(numbers: Sequence[int], found: Sequence["Found"]) -> dict[str, NDArray[Any]]:
+    """Where the faces were found; empty without alignment."""
+    if not found:
+        return {}
+    return {
+        "face": np.array(numbers, np.int64),
+        "box": np.array([face.box for face in found], np.float32),
+        "landmarks": np.array([face.landmarks for face in found], np.float32),
+        "detector_score": np.array([face.score for face in found], np.float32),
+    }
+
+
+def _write_lines(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
+    """One JSON object per face. Returns how many."""
     count = 0
-    for record in _records(engine, chunks):
+    for record in _records(engine, analysed):
         file.write(json.dumps(record) + "\n")
         count += 1
     return count
 
 
-def _write_table(file: TextIO, engine: "Engine", chunks: Chunks) -> int:
-    """A heading, then one line per picture. Returns how many."""
+def _write_table(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
+    """A heading, then one line per face. Returns how many."""
     count = 0
-    for record in _records(engine, chunks):
-        row = {
-            **{key: value for key, value in record.items() if not isinstance(value, dict)},
-            **{f"expression_{name}": score for name, score in record["expression"].items()},
-            **record["attributes"],
-        }
+    for record in _records(engine, analysed):
+        attributes = record.pop("attributes", {})
+        row = {**_flat(record), **attributes}
         writer = csv.DictWriter(file, list(row), lineterminator="\n")
         if count == 0:
             writer.writeheader()
@@ -163,29 +265,101 @@ def _write_table(file: TextIO, engine: "Engine", chunks: Chunks) -> int:
     return count
 
 
-def _records(engine: "Engine", chunks: Chunks) -> Iterator[dict[str, Any]]:
-    """Scores by name, one picture after the other."""
-    for paths, faces in chunks:
-        found = engine.analyse(faces)
-        for row, path in enumerate(paths):
-            yield {
-                "path": str(path),
-                "model_id": engine.model_id,
-                "age_years": _round(found.age[row]),
-                "appears": EXPRESSIONS[int(found.expression[row].argmax())],
-                "embedding_norm": _round(found.norms[row]),
-                "expression": dict(zip(EXPRESSIONS, map(_round, found.expression[row]), strict=True)),
-                "attributes": {
-                    task.score: _round(score) for task, score in zip(ATTRIBUTES, found.attributes[row], strict=True)
-                },
-            }
+def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """One level of names: `box` with `x1` becomes `box_x1`; plain values come first."""
+    plain = {prefix + name: value for name, value in record.items() if not isinstance(value, dict)}
+    inner = [_flat(value, f"{prefix}{name}_") for name, value in record.items() if isinstance(value, dict)]
+    return {name: value for part in (plain, *inner) for name, value in part.items()}
 
 
-def _round(value: np.float32) -> float:
+def _records(engine: "Engine", analysed: Analysed) -> Iterator[dict[str, Any]]:
+    """Scores by name, one face after the other."""
+    for faces, outputs in analysed:
+        for face, scores in zip(faces, _scores(outputs), strict=True):
+            yield {"path": str(face.path), **_place(face), "model_id": engine.model_id, **scores}
+
+
+def _place(face: Face) -> dict[str, Any]:
+    """Where the face was found; empty without alignment."""
+    if face.found is None:
+        return {}
+    return {
+        "face": face.number,
+        "detector_score": _round(face.found.score),
+        "box": dict(zip(("x1", "y1", "x2", "y2"), map(_pixels, face.found.box), strict=True)),
+        "landmarks": {name: {"x": _pixels(x), "y": _pixels(y)} for name, (x, y) in face.found.points().items()},
+    }
+
+
+def _scores(outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
+    """What the raw outputs of n faces say, for each in turn; only the parts that are there."""
+    from workers.serve.engine import softmax
+
+    tasks = [task for task in ATTRIBUTES if task.slug in outputs]
+    attributes = {task.score: softmax(outputs[task.slug])[:, 1] for task in tasks}
+    expression = softmax(outputs["expression"]) if "expression" in outputs else None
+    norms = np.linalg.norm(outputs[EMBEDDING], axis=1) if EMBEDDING in outputs else None
+    for row in range(len(next(iter(outputs.values())))):
+        scores: dict[str, Any] = {}
+        if "age" in outputs:
+            scores["age_years"] = _round(outputs["age"][row, 0])
+        if expression is not None:
+            scores["appears"] = EXPRESSIONS[int(expression[row].argmax())]
+        if norms is not None:
+            scores["embedding_norm"] = _round(norms[row])
+        if expression is not None:
+            scores["expression"] = dict(zip(EXPRESSIONS, map(_round, expression[row]), strict=True))
+        if attributes:
+            scores["attributes"] = {name: _round(column[row]) for name, column in attributes.items()}
+        yield scores
+
+
+def _round(value: float | np.floating[Any]) -> float:
     return round(float(value), 6)
 
 
-def _report(failures: Sequence[InputError], total: int) -> None:
-    if failures:
-        lines = "\n".join(f"  {failure}" for failure in failures)
-        print(f"{len(failures)} of {total} pictures could not be read:\n{lines}", file=sys.stderr)  # noqa: T201
+def _pixels(value: float | np.floating[Any]) -> float:
+    return round(float(value), 2)
+
+
+def _report(missing: Missing, total: int) -> None:
+    """Say what is missing, each thing by name."""
+    for lines, what in (
+        (missing.unreadable, f"of {total} pictures could not be read"),
+        (missing.faceless, f"of {total} pictures show no face that the detector finds"),
+        (missing.unaligned, "faces could not be aligned, their landmarks are all at one place"),
+    ):
+        if lines:
+            sys.stderr.write(f"{len(lines)} {what}:\n" + "".join(f"  {line}\n" for line in lines))
+
+
+def _has_terminal(out: Path | None) -> bool:
+    """Whether a bar can be drawn that is not written into the results."""
+    return sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+
+
+class _Progress:
+    """A bar on standard error, or nothing."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), disable=not shown, redirect_stdout=False)
+        self._task = self._bar.add_task("pictures", total=total, rate=0.0)
+
+    def __enter__(self) -> "_Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def over(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """The paths; each is done when the next one is asked for."""
+        started = time.monotonic()
+        for done, path in enumerate(paths, start=1):
+            yield path
+            rate = done / max(time.monotonic() - started, 1e-3)
+            self._bar.update(self._task, completed=done, rate=rate)

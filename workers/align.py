@@ -1,0 +1,88 @@
+"""Faces in a picture, found and aligned by the streamer's own stages: for `swinface infer --align` and nothing else."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+import streamer.errors
+from streamer.config import Crop, Detect
+from streamer.crop import align
+from streamer.detect import Detector, default_weights
+from streamer.values import LANDMARK_NAMES, Bytes, Floats
+from workers.errors import ConfigError, ModelError
+
+OPTIONS = {  # field of the streamer's section `detect` -> what it is called here
+    "weights": "--detector",
+    "device": "--detector-device",
+    "input_size": "--detector-size",
+    "min_score": "--min-score",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """Which detector finds the faces, and how; None: as the streamer does without a configuration."""
+
+    weights: str | None = None  # path
+    device: str | None = None  # cpu or cuda:N
+    input_size: int | None = None  # px, side of the square that a picture is scaled into
+    min_score: float | None = None  # 0..1, weaker faces are not taken; None: what the streamer analyses
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Where a face is in its picture."""
+
+    box: Floats  # (4,) x1 y1 x2 y2, pixels of the picture
+    landmarks: Floats  # (5, 2) x y, pixels of the picture, in the order of LANDMARK_NAMES
+    score: float  # 0..1, detector
+
+    def points(self) -> dict[str, tuple[float, float]]:
+        """The landmarks by name."""
+        return {name: (float(x), float(y)) for name, (x, y) in zip(LANDMARK_NAMES, self.landmarks, strict=True)}
+
+
+class FaceFinder:
+    """A detector and the alignment of what it finds. Raises ModelError if it cannot be used, ConfigError."""
+
+    def __init__(self, options: DetectorOptions) -> None:
+        config = _settings(options)
+        try:
+            self._detector = Detector(config)
+        except streamer.errors.ModelError as error:
+            raise ModelError(_translated(str(error))) from error
+
+    def find(self, picture: Bytes) -> list[tuple[Found, Bytes | None]]:
+        """The faces of a BGR picture (h, w, 3), strongest first, and each aligned as RGB (112, 112, 3).
+
+        Without a crop are those that cannot be aligned, because their landmarks are all at one place.
+        """
+        faces = self._detector.detect([picture])[0]
+        return [
+            (Found(box, landmarks, float(score)), _crop(picture, landmarks))
+            for box, landmarks, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True)
+        ]
+
+
+def _settings(options: DetectorOptions) -> Detect:
+    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    found = None if "weights" in given else default_weights()
+    try:
+        return Detect(**{"min_score": Crop().min_score, "weights": found and str(found), **given})
+    except ValidationError as error:
+        lines = [f"{OPTIONS[str(item['loc'][0])]}: {item['msg']}" for item in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _crop(picture: Bytes, landmarks: Floats) -> Bytes | None:
+    try:
+        return align(picture, landmarks)
+    except ValueError:
+        return None
+
+
+def _translated(message: str) -> str:
+    """The streamer's message with the names of our options in place of its settings."""
+    for field, option in OPTIONS.items():
+        message = message.replace(f"detect.{field}", option)
+    return message
