@@ -1,4 +1,7 @@
-"""All benchmarks: a table on the screen, and the same with the numbers as JSON in docs/benchmarks.{md,json}."""
+"""All benchmarks: a table on the screen, and the same with the numbers as JSON in docs/benchmarks.{md,json}.
+
+`python -m tests.benchmarks SwinFace` measures only that again and keeps the numbers of the others.
+"""
 
 import json
 import os
@@ -9,31 +12,41 @@ from pathlib import Path
 from typing import Any
 
 from streamer.detect import default_weights
-from tests.benchmarks import bench_decode, bench_detect, bench_dispatch, bench_pipeline, bench_track
+from tests.benchmarks import bench_decode, bench_detect, bench_dispatch, bench_pipeline, bench_swinface, bench_track
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
+MODULES: dict[str, Any] = {
+    "Decoding": bench_decode,
+    "Detection, crop, quality": bench_detect,
+    "Tracking": bench_track,
+    "Dispatch": bench_dispatch,
+    "SwinFace": bench_swinface,
+    "Whole pipeline": bench_pipeline,
+}
+
+
 def main() -> int:
     if default_weights() is None:
-        print("the benchmarks of detection and of the pipeline need a detector, see the README", file=sys.stderr)
+        print("the benchmarks need a detector, see the README", file=sys.stderr)
         return 4
-    modules = {
-        "Decoding": bench_decode,
-        "Detection, crop, quality": bench_detect,
-        "Tracking": bench_track,
-        "Dispatch": bench_dispatch,
-        "Whole pipeline": bench_pipeline,
-    }
-    results: dict[str, Any] = {"machine": machine()}
+    wanted = sys.argv[1:] or list(MODULES)
+    if unknown := set(wanted) - set(MODULES):
+        print(f"unknown: {', '.join(unknown)}; there are: {'; '.join(MODULES)}", file=sys.stderr)
+        return 2
+    results: dict[str, Any] = json.loads((DOCS / "benchmarks.json").read_text())
+    results["machine"] = machine()
     parts = [f"Measured on {machine()}."]
-    for title, module in modules.items():
-        print(f"\n{title}", flush=True)
-        found = module.measure()
-        results[title] = found
-        print(module.table(found), flush=True)
-        parts.append(f"### {title}\n\n{(module.__doc__ or '').strip()}\n\n```\n{module.table(found)}\n```")
+    for title, module in MODULES.items():
+        if title in wanted:
+            print(f"\n{title}", flush=True)
+            results[title] = module.measure()
+            print(module.table(results[title]), flush=True)
+        if title in results:
+            table = module.table(results[title])
+            parts.append(f"### {title}\n\n{(module.__doc__ or '').strip()}\n\n```\n{table}\n```")
     (DOCS / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
     page = DOCS / "benchmarks.md"
     before, _, rest = page.read_text().partition(BEGIN)
@@ -49,7 +62,9 @@ def machine() -> str:
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor()
-    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "onnxruntime", "av", "numpy"))
+    packages = ", ".join(
+        f"{package} {version(package)}" for package in ("torch", "openvino", "onnxruntime", "av", "numpy")
+    )
     return f"{os.cpu_count()} cores of {name}, no GPU, Python {platform.python_version()}, {packages}"
 
 
