@@ -57,7 +57,23 @@ LOWEST = {
     "handover": {"values"},
     "lifecycle": set(),
 }
-HEAVY = ("torch", "ultralytics", "onnxruntime", "scipy", "cv2", "av", "grpc", "timm", "filterpy", "skimage")
+# module of the workers -> modules of the streamer it may import
+TO_STREAMER = {"align": {"config", "crop", "detect", "errors", "values"}}
+HEAVY = (
+    "torch",
+    "ultralytics",
+    "onnxruntime",
+    "scipy",
+    "cv2",
+    "av",
+    "grpc",
+    "timm",
+    "filterpy",
+    "skimage",
+    "openvino",
+    "onnx",
+    "safetensors",
+)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -85,7 +101,10 @@ def test_the_streamer_imports_only_in_the_direction_of_the_house(path: Path) -> 
 @pytest.mark.parametrize("path", modules("workers"), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_workers_import_only_in_the_direction_of_the_house(path: Path) -> None:
     names = set(imports(path))
-    assert not [name for name in names if name.split(".")[0] == "streamer"]
+    streamers = {name.split(".")[1] for name in names if name.startswith("streamer.")}
+    assert streamers <= TO_STREAMER.get(path.stem, set()), f"{path.name} must not import {sorted(streamers)}"
+    if path.parent.name != "workers":  # they must run without the streamer
+        assert not [name for name in names if name.startswith(("streamer", "workers.align", "workers.infer"))]
     ours = {name for name in names if name.split(".")[0] in ("workers", "faceanalytics")}
     if path.parent.name == "swinface":
         assert all(name.startswith(("workers.swinface", "workers.errors")) for name in ours)
@@ -102,3 +121,14 @@ def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:
     probe = "import sys, streamer.watch; print(*[n for n in ('torch', 'scipy', 'ultralytics') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []
+
+
+def test_pictures_without_alignment_do_not_need_the_streamer() -> None:
+    probe = "import sys, workers.infer; print(*[name for name in ('streamer', 'torch') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_openvino_is_imported_where_it_is_kept_from_reporting() -> None:
+    found = [path.name for path in modules("workers") if {"openvino", "openvino_telemetry"} & set(imports(path))]
+    assert found == ["offline.py"]
