@@ -17,7 +17,7 @@ from streamer.errors import ConfigError, InputError
 from streamer.records import hash_file
 from streamer.values import Bytes
 from tests.end_to_end.programs import Program, until
-from tests.patch_detector import write_patch_detector
+from tests.patch_detector import write_lite_patch_detector
 from tests.videos import make_video, read_number
 
 FACE = {
@@ -182,7 +182,7 @@ def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_signal_while_an_analysis_is_drawn_leaves_its_report(tmp_path: Path) -> None:
     video = make_video(tmp_path / "large.mp4", frames=60, size=(1920, 1080))
-    settings = {"detect": {"weights": str(write_patch_detector(tmp_path / "detector.onnx"))}}
+    settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
     with Program("streamer", "analyze", video, "--out", tmp_path / "out", *options) as program:
@@ -199,7 +199,7 @@ def test_a_drawing_that_fails_loses_no_other_report(tmp_path: Path) -> None:
     """And the exit code says that a part of it failed."""
     videos = [make_video(tmp_path / f"{name}.mp4", frames=3) for name in ("one", "two")]
     (tmp_path / "out" / "one" / "annotated.mp4").mkdir(parents=True)
-    settings = {"detect": {"weights": str(write_patch_detector(tmp_path / "detector.onnx"))}}
+    settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
     with Program("streamer", "analyze", *videos, "--out", tmp_path / "out", *options) as program:

@@ -17,7 +17,7 @@ from streamer.detect import Detector
 from streamer.observe import Observer
 from streamer.publish import Server
 from streamer.values import Bytes, Detections
-from tests.patch_detector import make_patch_video, write_patch_detector
+from tests.patch_detector import make_patch_video, write_lite_patch_detector
 
 DRAIN_S = 2.0
 
@@ -30,7 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(folder: Path, clip: Path) -> StreamerConfig:
     data = {
         "streams": [{"id": "cam", "uri": str(clip)}],
-        "detect": {"weights": str(write_patch_detector(folder / "patches.onnx"))},
+        "detect": {"weights": str(write_lite_patch_detector(folder / "patches.onnx"))},
         "dispatch": {"bind": f"ipc://{folder}/w"},
         "publish": {"listen": "127.0.0.1:0"},
         "drain_s": DRAIN_S,

@@ -10,7 +10,7 @@ import pytest
 
 from streamer.cli import main
 from streamer.commands import _with_port
-from tests.patch_detector import write_patch_detector
+from tests.patch_detector import write_lite_patch_detector
 
 COMMANDS = ["serve", "analyze", "watch", "health", "detect", "track", "annotate", "config", "demo"]
 
@@ -70,7 +70,7 @@ def test_no_detector_is_exit_code_4_and_says_how_to_get_one(tmp_path: Path) -> N
 def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
     import socket
 
-    detector = write_patch_detector(tmp_path / "patches.onnx")
+    detector = write_lite_patch_detector(tmp_path / "patches.onnx")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = run("serve", "--listen", address, "--bind", f"ipc://{tmp_path}/w", "--detector", detector)

@@ -11,12 +11,12 @@ from streamer.configfile import parse_config
 from streamer.detect import Detector
 from streamer.observe import Observer, live_keys, recorded_keys
 from streamer.values import Bytes, ClockSource, EndReason, Frame, Observation, SourceEnd, TrackState
-from tests.patch_detector import paint, write_patch_detector
+from tests.patch_detector import paint, write_lite_patch_detector
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    path = write_patch_detector(tmp_path_factory.mktemp("detector") / "patches.onnx")
+    path = write_lite_patch_detector(tmp_path_factory.mktemp("detector") / "patches.onnx")
     return Detector(config(path).detect)
 
 

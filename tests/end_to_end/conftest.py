@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.programs import Program
-from tests.patch_detector import make_patch_video, write_patch_detector
+from tests.patch_detector import make_patch_video, write_lite_patch_detector, write_patch_detector
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +26,10 @@ def worker(endpoint: str) -> Iterator[Program]:
 
 @pytest.fixture(scope="session")
 def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with detector.onnx and the clip two.mp4 (two faces, 4 s), made here: no machine lacks them."""
+    """Made here, so that no machine lacks them: two.mp4 and one.mp4 (faces, 4 s), a detector, and a pose model."""
     folder = tmp_path_factory.mktemp("patches")
-    write_patch_detector(folder / "detector.onnx")
+    write_lite_patch_detector(folder / "detector.onnx")  # programs with it start within a second
+    write_patch_detector(folder / "pose.onnx")
     make_patch_video(folder / "two.mp4", seconds=4, faces=2)
     make_patch_video(folder / "one.mp4", seconds=4, faces=1)
     return folder

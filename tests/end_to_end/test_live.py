@@ -67,7 +67,7 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
         metrics = f"127.0.0.1:{free_port()}"
         settings = {"streams": streams, "metrics": {"listen": metrics}}
         with (
-            serve(tmp_path, patches / "detector.onnx", endpoint, {}, **settings) as streamer,
+            serve(tmp_path, patches / "pose.onnx", endpoint, {}, **settings) as streamer,
             Subscriber(address_of(streamer)) as subscriber,
         ):
             worker.wait_for("untrained")

@@ -149,7 +149,7 @@ def test_without_workers_a_signal_still_ends_it(tmp_path: Path, patches: Path) -
 
 def test_it_starts_and_stops_a_worker_of_its_own(tmp_path: Path, patches: Path) -> None:
     arguments = ("--out", tmp_path / "out", "--weights", "untrained", "--config", tmp_path / "config.yaml")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"detect": {"weights": str(patches / "detector.onnx")}}))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"detect": {"weights": str(patches / "pose.onnx")}}))
     with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
         assert program.wait() == 0, program.text
     assert "untrained" in program.text.lower()
