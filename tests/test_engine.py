@@ -16,8 +16,10 @@ from torch import nn
 from tests.published_form import PublishedForm, normalised
 from tests.swinface_files import Checkpoint, save, seeded_checkpoint
 from workers.errors import ConfigError, ModelError
+from workers.precisions import Precision
 from workers.serve.engine import Bytes, Engine, Floats, softmax
 from workers.serve.offline import openvino
+from workers.serve.on_cpu import computes_in
 from workers.serve.on_gpu import GpuNetwork, prepared
 from workers.swinface.checkpoint import load_official
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
@@ -119,13 +121,18 @@ def test_heads_that_do_not_exist_are_refused_with_the_known_ones(heads: tuple[st
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_on_a_cpu_is_computed_or_refused_but_never_replaced(precision: str, path: Path) -> None:
+def test_half_precision_on_a_cpu_is_computed_or_refused_but_never_replaced(
+    precision: Precision, path: Path, crops: Bytes, outputs: dict[str, Floats]
+) -> None:
     can = precision.upper() in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if can:
-        assert Engine(str(path), precision=precision, heads=["age"]).precision == precision  # type: ignore[arg-type]
-    else:
+    assert computes_in(precision) == can
+    if not can:
         with pytest.raises(ModelError, match=f"does not compute in {precision}"):
-            Engine(str(path), precision=precision, heads=["age"])  # type: ignore[arg-type]
+            Engine(str(path), precision=precision, heads=["age"])
+        return
+    found = Engine(str(path), precision=precision, threads=THREADS).outputs(crops)
+    for slug, output in found.items():
+        assert 0 < np.abs(output - outputs[slug]).max() <= 0.1 * np.abs(outputs[slug]).max(), slug
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])

@@ -24,13 +24,18 @@ MOST_INPUTS = 384  # of a layer followed by GELU, see _summed
 NAMES = {"bf16": "BF16", "fp16": "FP16"}  # of precisions, in OpenVINO
 
 
+def computes_in(precision: str) -> bool:
+    """Whether this CPU has arithmetic of that precision."""
+    can: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precision == "fp32" or NAMES[precision] in can
+
+
 class CpuNetwork:
     """The network ready to compute."""
 
     def __init__(self, model: SwinFace, precision: str, threads: int | None) -> None:
         """Raises ModelError if this CPU does not compute in that precision."""
-        core = openvino.Core()
-        if precision != "fp32" and NAMES[precision] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if not computes_in(precision):
             raise ModelError(f"this CPU does not compute in {precision}: say precision fp32, or take a GPU")
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -42,7 +47,7 @@ class CpuNetwork:
             options["INFERENCE_NUM_THREADS"] = threads
         self._tasks = [[task for task in model.tasks if task.subnet == subnet] for subnet in model.subnets]
         self._slugs = [task.slug for task in model.tasks] + ["recognition"] * model.recognises
-        self._compiled = core.compile_model(_Graph(model).model(), "CPU", options)
+        self._compiled = openvino.Core().compile_model(_Graph(model).model(), "CPU", options)
 
     def start(self, faces: NDArray[np.uint8]) -> Callable[[], Outputs]:
         """Begin with (n, 112, 112, 3) uint8 RGB; the function waits for the raw outputs by slug."""
