@@ -2,10 +2,15 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.swinface_files import Checkpoint
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the programs do, before torch is imported
 
@@ -40,3 +45,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Path:
     """The data folder; only for tests marked `shared`, which are skipped without it."""
     return shared_folder()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch sums in the same order each time, and does not wait for other programs."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def seeded() -> "Checkpoint":
+    """SwinFace in the published layout, with weights that all matter; only to be read."""
+    from tests.swinface_files import seeded_checkpoint
+
+    return seeded_checkpoint()

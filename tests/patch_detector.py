@@ -37,36 +37,19 @@ def write_patch_detector(path: Path) -> Path:
     x, y = (grid.ravel() for grid in np.meshgrid(centres, centres))
     boxes = np.stack([x, y, np.full_like(x, FACE), np.full_like(x, FACE)])
     points = [row for dx, dy in POINTS - FACE / 2 for row in (x + dx, y + dy, np.ones_like(x))]
-    magenta = np.array([0.5, -1.0, 0.5], np.float32).reshape(1, 3, 1, 1)
     constants: dict[str, NDArray[Any]] = {
-        "magenta": magenta,
         "boxes": boxes[None].astype(np.float32),
         "points": np.stack(points)[None].astype(np.float32),
         "floor": np.array(0.7, np.float32),
         "slope": np.array(3.3, np.float32),
         "score_shape": np.array([1, 1, steps * steps], np.int64),
     }
-    pad = (FACE - STRIDE) // 2
     nodes = [
-        helper.make_node("Conv", ["images", "magenta"], ["colour"]),
-        helper.make_node("Relu", ["colour"], ["positive"]),
-        helper.make_node(
-            "AveragePool", ["positive"], ["pooled"], kernel_shape=[FACE, FACE], strides=[STRIDE] * 2, pads=[pad] * 4
-        ),
-        helper.make_node("Reshape", ["pooled", "score_shape"], ["share"]),
-        helper.make_node("Sub", ["share", "floor"], ["above"]),
-        helper.make_node("Mul", ["above", "slope"], ["steep"]),  # only places close to a square's centre count
-        helper.make_node("Relu", ["steep"], ["score"]),
+        helper.make_node("Reshape", ["steep", "score_shape"], ["scores"]),
+        helper.make_node("Relu", ["scores"], ["score"]),
         helper.make_node("Concat", ["boxes", "score", "points"], ["output0"], axis=1),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "patches",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 20, steps * steps])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = _model(STRIDE, nodes, constants, {"output0": [1, 20, steps * steps]})
     metadata = {
         "task": "pose", "names": "{0: 'face'}", "stride": "32", "imgsz": f"[{SIDE}, {SIDE}]", "batch": "1",
         "kpt_shape": "[5, 3]", "channels": "3", "args": "{'dynamic': False, 'nms': False}", "end2end": "False",
@@ -87,39 +70,47 @@ def write_lite_patch_detector(path: Path) -> Path:
     reach[:, FACE // 2 // stride] = 30
     points = np.column_stack([((POINTS - FACE / 2) / stride + 0.5) / 2, np.ones(5)])
     constants: dict[str, NDArray[Any]] = {
-        "magenta": np.array([0.5, -1.0, 0.5], np.float32).reshape(1, 3, 1, 1),
         "reach": np.broadcast_to(reach.reshape(1, -1, 1, 1), (1, 4 * bins, steps, steps)).astype(np.float32),
         "points": np.broadcast_to(points.reshape(1, -1, 1, 1), (1, 15, steps, steps)).astype(np.float32),
         "floor": np.array(0.8, np.float32),
-        "slope": np.array(60, np.float32),  # only the places next to a square's centre count
+        "slope": np.array(60, np.float32),
     }
     for coarse in (16, 32):
         constants[f"grid{coarse}"] = np.full((1, 4 * bins + 16, SIDE // coarse, SIDE // coarse), -20, np.float32)
-    pad = (FACE - stride) // 2
     nodes = [
+        helper.make_node("Concat", ["reach", "steep", "points"], ["output8"], axis=1),
+        helper.make_node("Identity", ["grid16"], ["output16"]),
+        helper.make_node("Identity", ["grid32"], ["output32"]),
+    ]
+    shapes = {f"output{size}": [1, 80, SIDE // size, SIDE // size] for size in (8, 16, 32)}
+    return _save(_model(stride, nodes, constants, shapes), path)
+
+
+def _model(
+    stride: int, nodes: list[onnx.NodeProto], constants: dict[str, NDArray[Any]], shapes: dict[str, list[int]]
+) -> onnx.ModelProto:
+    """`nodes` after those that compute `steep` (1, 1, rows, columns): the share of magenta in the square around each
+    place, `stride` pixels from the next, less `floor`, times `slope`; so only places close to a square's centre count.
+    """
+    pad = (FACE - stride) // 2
+    looks = [
         helper.make_node("Conv", ["images", "magenta"], ["colour"]),
         helper.make_node("Relu", ["colour"], ["positive"]),
         helper.make_node(
             "AveragePool", ["positive"], ["share"], kernel_shape=[FACE, FACE], strides=[stride] * 2, pads=[pad] * 4
         ),
         helper.make_node("Sub", ["share", "floor"], ["above"]),
-        helper.make_node("Mul", ["above", "slope"], ["score"]),
-        helper.make_node("Concat", ["reach", "score", "points"], ["output8"], axis=1),
-        helper.make_node("Identity", ["grid16"], ["output16"]),
-        helper.make_node("Identity", ["grid32"], ["output32"]),
+        helper.make_node("Mul", ["above", "slope"], ["steep"]),
     ]
-    outputs = [
-        helper.make_tensor_value_info(f"output{size}", TensorProto.FLOAT, [1, 80, SIDE // size, SIDE // size])
-        for size in (8, 16, 32)
-    ]
+    constants = {"magenta": np.array([0.5, -1.0, 0.5], np.float32).reshape(1, 3, 1, 1), **constants}
     graph = helper.make_graph(
-        nodes,
-        "lite-patches",
+        looks + nodes,
+        "patches",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
-        outputs,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    return _save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def _save(model: onnx.ModelProto, path: Path) -> Path:

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tests.published_form import PublishedForm, normalised
-from tests.swinface_files import Checkpoint, save, seeded_checkpoint
+from tests.swinface_files import Checkpoint, save
 from workers.errors import ConfigError, ModelError
 from workers.precisions import Precision
 from workers.serve.engine import Bytes, Engine, Floats, softmax
@@ -26,24 +26,12 @@ from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.swinface.model import SwinBlock, SwinFace, WindowAttention
 
 THREADS = 1
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    return seeded_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(checkpoint, tmp_path_factory.mktemp("engine") / "checkpoint.pt")
+def path(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(seeded, tmp_path_factory.mktemp("engine") / "checkpoint.pt")
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +50,10 @@ def outputs(engine: Engine, crops: Bytes) -> dict[str, Floats]:
 
 
 def test_the_outputs_are_those_of_the_published_form(
-    checkpoint: Checkpoint, crops: Bytes, outputs: dict[str, Floats]
+    seeded: Checkpoint, crops: Bytes, outputs: dict[str, Floats]
 ) -> None:
     with torch.inference_mode():
-        expected = PublishedForm(checkpoint)(normalised(torch.from_numpy(crops)))
+        expected = PublishedForm(seeded)(normalised(torch.from_numpy(crops)))
     assert tuple(outputs) == OUTPUTS
     for slug, tensor in zip(OUTPUTS, expected, strict=True):
         np.testing.assert_allclose(outputs[slug], tensor.numpy(), atol=1e-4, rtol=1e-5, err_msg=slug)

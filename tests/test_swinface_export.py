@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from streamer.offline import import_onnxruntime
-from tests.swinface_files import save, seeded_checkpoint
+from tests.swinface_files import Checkpoint, save
 from workers import cli, export
 from workers.cli import main
 from workers.swinface.checkpoint import load, load_official, save_own, untrained
@@ -21,21 +21,14 @@ from workers.swinface.labels import OUTPUTS, TASKS
 Arrays = dict[str, NDArray[np.float32]]
 WIDTHS = [*(task.width for task in TASKS), 512]
 LICENCE = "research only"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def weights(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Our own form, of weights that all matter."""
     folder = tmp_path_factory.mktemp("weights")
-    published = save(seeded_checkpoint(), folder / "checkpoint.pt")
+    published = save(seeded, folder / "checkpoint.pt")
     path = folder / "seeded.safetensors"
     save_own(load_official(published), path, {"source": {"name": "seeded"}, "licence": LICENCE, "metrics": {}})
     published.unlink()

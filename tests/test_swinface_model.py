@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from math import isqrt
 from pathlib import Path
 
@@ -15,29 +14,17 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.published_form import PublishedForm, normalised
-from tests.swinface_files import Checkpoint, save, seeded_checkpoint
+from tests.swinface_files import Checkpoint, save
 from workers.swinface.checkpoint import load_official
 from workers.swinface.labels import OUTPUTS, TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig, reduced
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums in the same order each time, and no waiting for other programs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    return seeded_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> SwinFace:
-    return load_official(save(checkpoint, tmp_path_factory.mktemp("model") / "checkpoint.pt"))
+def model(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> SwinFace:
+    return load_official(save(seeded, tmp_path_factory.mktemp("model") / "checkpoint.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +67,13 @@ def test_a_face_gets_the_same_numbers_alone_and_in_a_batch(
             torch.testing.assert_close(output[0], outputs[slug][row], atol=1e-5, rtol=1e-5)
 
 
-def test_the_backbone_is_timms_swin(model: SwinFace, checkpoint: Checkpoint, faces: Tensor) -> None:
+def test_the_backbone_is_timms_swin(model: SwinFace, seeded: Checkpoint, faces: Tensor) -> None:
     swin = timm.create_model(
         "swin_tiny_patch4_window7_224", img_size=112, patch_size=2, num_classes=0, pretrained=False
     ).eval()
     body = {
         _timm_name(name): tensor
-        for name, tensor in checkpoint["state_dict_backbone"].items()
+        for name, tensor in seeded["state_dict_backbone"].items()
         if not name.startswith(("head", "feature")) and not name.endswith(("attn_mask", "relative_position_index"))
     }
     swin.load_state_dict(body, strict=True)
@@ -107,18 +94,18 @@ def _timm_name(name: str) -> str:
 
 
 def test_the_network_is_the_published_one_written_out(
-    checkpoint: Checkpoint, faces: Tensor, outputs: dict[str, Tensor]
+    seeded: Checkpoint, faces: Tensor, outputs: dict[str, Tensor]
 ) -> None:
     with torch.inference_mode():
-        expected = PublishedForm(checkpoint)(normalised(faces))
+        expected = PublishedForm(seeded)(normalised(faces))
     for slug, tensor in zip(OUTPUTS, expected, strict=True):
         torch.testing.assert_close(outputs[slug], tensor, atol=1e-4, rtol=1e-5)
 
 
 def test_the_subnets_side_by_side_are_the_published_ones_one_by_one(
-    model: SwinFace, checkpoint: Checkpoint, faces: Tensor
+    model: SwinFace, seeded: Checkpoint, faces: Tensor
 ) -> None:
-    published = PublishedForm(checkpoint)
+    published = PublishedForm(seeded)
     with torch.inference_mode():
         levels, _ = model.backbone(normalised(faces))
         found = model.tss(model.fam(levels))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workers.errors import ConfigError, ModelError
+from workers.files import replacing
 from workers.swinface.checkpoint import card_path, load
 from workers.swinface.labels import OUTPUTS
 from workers.swinface.model import SwinFace, reduced
@@ -49,8 +50,7 @@ def export_onnx(weights: str, out: Path, heads: Sequence[str], opset: int) -> fl
     model, model_id = load(weights)
     chosen = ChosenHeads(model, heads).eval()
     small = ChosenHeads(reduced(model, heads), heads).eval()  # without the weights that these heads do not need
-    partial = out.with_name(out.name + ".partial")
-    try:
+    with replacing(out) as partial:
         _write(small, partial, opset, _metadata(weights, model_id, chosen.heads))
         difference = largest_difference(partial, chosen)
         if not difference <= TOLERANCE:  # NaN is no agreement either
@@ -58,11 +58,6 @@ def export_onnx(weights: str, out: Path, heads: Sequence[str], opset: int) -> fl
                 f"the exported network differs from torch by up to {difference:.2g}, allowed is {TOLERANCE:g}: "
                 f"{out} was not written. Try another --opset, or other versions of torch and onnxruntime"
             )
-        partial.rename(out)
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return difference
 
 

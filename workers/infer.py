@@ -8,17 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workers.errors import ConfigError, InputError, ModelError
+from workers.files import replacing
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS, OUTPUTS
 
 if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes seconds
@@ -126,8 +125,8 @@ def infer(paths: Sequence[Path], request: Request) -> Missing:
     engine = Engine(request.weights, request.device, request.precision, request.threads, request.heads, request.batch)
     started = time.monotonic()
     try:
-        with _Progress(len(paths), _has_terminal(request.out)) as progress:
-            faces = _faces(progress.over(paths), take, missing)
+        with _bar(shown=_has_terminal(request.out)) as bar:
+            faces = _faces(_counted(paths, bar), take, missing)
             count = _write(request.out, engine, _analysed(engine, _batches(faces, request.batch)))
     except InferenceError as error:
         raise ModelError(f"{error}: choose a smaller --batch than {request.batch}") from error
@@ -196,20 +195,15 @@ def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
     """Write a new file, which replaces an old one only when it is complete and holds something. Returns how many."""
     if out is None:
         return _write_lines(sys.stdout, engine, analysed)
-    partial = out.with_name(out.name + ".partial")
-    try:
+    with replacing(out) as partial:
         if out.suffix == ".npz":
             count = _write_arrays(partial, engine, analysed)
         else:
             write = _write_lines if out.suffix == ".jsonl" else _write_table
             with partial.open("w", newline="") as file:
                 count = write(file, engine, analysed)
-        if count:
-            partial.rename(out)
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        if not count:
+            partial.unlink(missing_ok=True)
     return count
 
 
@@ -338,28 +332,18 @@ def _has_terminal(out: Path | None) -> bool:
     return sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
 
 
-class _Progress:
-    """A bar on standard error, or nothing."""
+def _bar(shown: bool) -> Progress:
+    """On standard error; it is not drawn unless `shown`."""
+    rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not shown, redirect_stdout=False)
 
-    def __init__(self, total: int, shown: bool) -> None:
-        rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-        self._bar = Bar(*columns, console=Console(stderr=True), disable=not shown, redirect_stdout=False)
-        self._task = self._bar.add_task("pictures", total=total, rate=0.0)
 
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def over(self, paths: Iterable[Path]) -> Iterator[Path]:
-        """The paths; each is done when the next one is asked for."""
-        started = time.monotonic()
-        for done, path in enumerate(paths, start=1):
-            yield path
-            rate = done / max(time.monotonic() - started, 1e-3)
-            self._bar.update(self._task, completed=done, rate=rate)
+def _counted(paths: Sequence[Path], bar: Progress) -> Iterator[Path]:
+    """The paths; each is done when the next one is asked for."""
+    task = bar.add_task("pictures", total=len(paths), rate=0.0)
+    started = time.monotonic()
+    for done, path in enumerate(paths, start=1):
+        yield path
+        rate = done / max(time.monotonic() - started, 1e-3)
+        bar.update(task, completed=done, rate=rate)

@@ -15,6 +15,7 @@ from streamer.detect import default_weights
 from tests.benchmarks import bench_decode, bench_detect, bench_dispatch, bench_pipeline, bench_swinface, bench_track
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+ARITHMETIC = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16")  # that speeds depend on
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
@@ -37,16 +38,16 @@ def main() -> int:
         print(f"unknown: {', '.join(unknown)}; there are: {'; '.join(MODULES)}", file=sys.stderr)
         return 2
     results: dict[str, Any] = json.loads((DOCS / "benchmarks.json").read_text())
-    results["machine"] = machine()
-    parts = [f"Measured on {machine()}."]
+    parts = []
     for title, module in MODULES.items():
         if title in wanted:
             print(f"\n{title}", flush=True)
-            results[title] = module.measure()
-            print(module.table(results[title]), flush=True)
+            results[title] = {"machine": machine(), "figures": module.measure()}
+            print(module.table(results[title]["figures"]), flush=True)
         if title in results:
-            table = module.table(results[title])
-            parts.append(f"### {title}\n\n{(module.__doc__ or '').strip()}\n\n```\n{table}\n```")
+            where, table = results[title]["machine"], module.table(results[title]["figures"])
+            text = (module.__doc__ or "").strip()
+            parts.append(f"### {title}\n\n{text}\n\nMeasured on {where}.\n\n```\n{table}\n```")
     (DOCS / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
     page = DOCS / "benchmarks.md"
     before, _, rest = page.read_text().partition(BEGIN)
@@ -58,9 +59,11 @@ def main() -> int:
 def machine() -> str:
     """Processor, cores and versions, as far as they matter."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+        facts = {key.strip(): value.strip() for key, _, value in lines}
+        arithmetic = [name for name in ARITHMETIC if name in facts["flags"].split()]
+        name = f"{facts['model name']} ({', '.join(arithmetic)})"
+    except (OSError, KeyError):
         name = platform.processor()
     packages = ", ".join(
         f"{package} {version(package)}" for package in ("torch", "openvino", "onnxruntime", "av", "numpy")

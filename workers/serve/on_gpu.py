@@ -7,6 +7,7 @@ the residual stream, layer norms, the gates of the subnets, all heads and the em
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ class GpuNetwork:
                 graph.replay()
                 slot.leaving[:count].copy_(outputs[:count], non_blocking=True)
                 slot.done.record(self._computes)
-        slot.finish = _once(lambda: self._fetch(slot, count))
+        slot.finish = cache(lambda: self._fetch(slot, count))
         return slot.finish
 
     def _fetch(self, slot: _Slot, count: int) -> Floats:
@@ -149,14 +150,3 @@ def _exact_fp32() -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def _once(function: Callable[[], Floats]) -> Callable[[], Floats]:
-    found: list[Floats] = []
-
-    def call() -> Floats:
-        if not found:
-            found.append(function())
-        return found[0]
-
-    return call
