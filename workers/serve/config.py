@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import ConfigError
 from workers.precisions import Precision
+from workers.settings import explain, read_yaml
 
 Endpoint = Annotated[str, Field(pattern=r"^(ipc://.+|tcp://.+:\d+)$")]
 Address = Annotated[str, Field(pattern=r"^[^:]+:\d+$|^\[.+\]:\d+$")]
@@ -38,30 +38,9 @@ class WorkerConfig(BaseModel):
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> WorkerConfig:
     """The configuration in a YAML file (None: the defaults) under `overrides`. Raises ConfigError."""
-    values = {} if path is None else _read(path)
+    values = {} if path is None else read_yaml(path)
     try:
         return WorkerConfig.model_validate({**values, **overrides})
     except ValidationError as error:
-        lines = "\n".join(_explain(error))
+        lines = "\n".join(explain(error))
         raise ConfigError(f"{path or 'command line'}: {error.error_count()} problem(s)\n{lines}") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected settings such as `device: cpu`, found {type(data).__name__}")
-    return data or {}
-
-
-def _explain(error: ValidationError) -> list[str]:
-    """One line per wrong setting."""
-    lines = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in item["loc"])
-        lines.append(f"  {where}: {'unknown key' if item['type'] == 'extra_forbidden' else item['msg']}")
-    return lines

@@ -1,0 +1,1 @@
+"""Faces with labels, in whatever layout they lie on disk."""

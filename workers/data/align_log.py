@@ -1,0 +1,127 @@
+"""The log of an alignment: which pictures are done, so that a second run goes on where the first one stopped."""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from workers.errors import ConfigError, InputError
+from workers.files import replacing
+
+NAME = "aligned.jsonl"
+ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE = "aligned", "no face", "cannot be aligned", "unreadable"  # results
+Line: TypeAlias = dict[str, Any]  # name, result, and what else is known of one picture
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a picture, as far as it is counted."""
+
+    result: str
+    why: str = ""
+    border: float = 0.0  # see align_one.BORDERS
+
+    def __str__(self) -> str:
+        return f"{self.result}: {self.why}" if self.why else self.result
+
+
+class Log:
+    """`aligned.jsonl` in the folder of the crops: a line of options, then one line per picture.
+
+    Raises ConfigError if a former run had other options, InputError if the file is something else.
+    """
+
+    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
+        self.path = folder / NAME
+        self._options = options
+        self.done: dict[str, Outcome] = {}  # by name of the picture
+        if self.path.exists():
+            self._read()
+
+    def add(self, line: Line) -> None:
+        """Note what became of a picture; it is in the file when this returns."""
+        header = b"" if self.path.exists() else _encoded({"options": self._options})
+        with self.path.open("ab") as file:
+            file.write(header + _encoded(line))
+        self.done[line["name"]] = _outcome(line)
+
+    def _read(self) -> None:
+        """Take over what is done. What holds no longer is taken out of the file: a last line that was cut off, those of
+        crops that are gone, and those of pictures that could not be read, which may have been mended."""
+        kept: dict[str, int] = {}  # picture -> number of its line
+        number = 0
+        for number, text in self._lines():
+            if not text.endswith(b"\n"):
+                continue
+            line = self._parse(number, text)
+            if number == 1:
+                self._compare(line)
+            elif self._holds(line):
+                kept[line["name"]] = number
+                self.done[line["name"]] = _outcome(line)
+        if len(kept) + 1 < number or number <= 1:
+            self._keep(set(kept.values()))
+
+    def _keep(self, numbers: set[int]) -> None:
+        """These lines of the file and the options, nothing else."""
+        with replacing(self.path) as partial, partial.open("wb") as file:
+            file.write(_encoded({"options": self._options}))
+            file.writelines(text for number, text in self._lines() if number in numbers)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        with self.path.open("rb") as file:
+            yield from enumerate(file, 1)
+
+    def _parse(self, number: int, text: bytes) -> Line:
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{self.path}:{number}: not a line of an alignment's log: {error}") from error
+        needed = {"options"} if number == 1 else {"name", "result"}
+        if not isinstance(line, dict) or not needed <= line.keys():
+            raise InputError(f"{self.path}:{number}: not a line of an alignment's log: no {' and '.join(needed)}")
+        return line
+
+    def _compare(self, header: Line) -> None:
+        before = header["options"]
+        now = json.loads(json.dumps(self._options))
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if changed:
+            listed = "\n".join(f"  {name}: was {before.get(name)!r}, is {now.get(name)!r}" for name in changed)
+            raise ConfigError(
+                f"{self.path}:1: the faces there were aligned with other options:\n{listed}\n"
+                f"Go on with the same ones, or choose another folder for the crops"
+            )
+
+    def _holds(self, line: Line) -> bool:
+        if line["result"] == ALIGNED:
+            crop: Path = self.path.parent / line["crop"]
+            return crop.is_file() and crop.stat().st_size > 0
+        return bool(line["result"] != UNREADABLE)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Raises ConfigError while another process is inside with the same folder; killed ones do not count."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{folder}: another run is writing there") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _outcome(line: Line) -> Outcome:
+    return Outcome(sys.intern(line["result"]), line.get("why", ""), line.get("border", 0.0))
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line).encode() + b"\n"

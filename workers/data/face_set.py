@@ -1,0 +1,165 @@
+"""What every reader gives: pictures of faces, one each, and what is known of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Signs = NDArray[np.int8]
+
+UNKNOWN = -1  # of a whole-number label of one face; an unknown age is nan
+OLDEST = 120.0  # years
+FACE_SIZE = 112  # px
+
+
+class Pictures(Protocol):
+    """The pictures of a set, read one by one when they are needed. Must survive being sent to another process."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Bytes:
+        """Picture (h, w, 3) uint8 RGB as it is stored, not resized. Raises InputError that names it."""
+
+    def name(self, index: int) -> str:
+        """What a person would find the picture by, unique in the set and the same on every machine.
+
+        A path below the folder of pictures with forward slashes, or a record's key.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What is known of n faces. None: the set says nothing of this kind; UNKNOWN or nan: not of this face."""
+
+    identity: Integers | None = None  # (n,) 0..number of identities - 1
+    age: Floats | None = None  # (n,) years
+    age_spread: Floats | None = None  # (n,) years, standard deviation of several people's guesses
+    gender: Integers | None = None  # (n,) 0 female, 1 male
+    attributes: Signs | None = None  # (n, 40) 0 absent, 1 present, in the order of labels.ATTRIBUTES
+    expression: Integers | None = None  # (n,) index into labels.EXPRESSIONS
+
+    def at(self, rows: Integers) -> "Labels":
+        """The labels of these faces."""
+        return Labels(**{name: column[rows] for name, column in self.columns()})
+
+    def only(self, kinds: Sequence[str]) -> "Labels":
+        """These kinds of labels, by field, without the others."""
+        return replace(self, **{name: None for name, _ in self.columns() if name not in kinds})
+
+    def columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Name and values of the kinds that there are."""
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if column is not None:
+                yield field.name, column
+
+    def count(self) -> dict[str, int]:
+        """For how many faces each kind is known."""
+        return {name: int(_known(column).sum()) for name, column in self.columns()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceSet:
+    """Pictures of faces and their labels. The constructor raises ValueError if their numbers differ."""
+
+    name: str  # as the configuration calls it
+    pictures: Pictures
+    labels: Labels
+    identities: Sequence[str] = ()  # name of each identity, if they are labelled
+    label_file: Path | None = None  # where the labels were read from, if it is one file
+    lines: Integers | None = None  # (n,) line of each face in it, from 1
+
+    def __post_init__(self) -> None:
+        for name, column in self.labels.columns():
+            shape = (len(self.pictures), len(ATTRIBUTES)) if name == "attributes" else (len(self.pictures),)
+            if column.shape != shape:
+                raise ValueError(f"{self.name}: {name} is {column.shape}, expected {shape}")
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def at(self, rows: Integers) -> "FaceSet":
+        """The set with these faces only; identities keep their numbers."""
+        lines = None if self.lines is None else self.lines[rows]
+        return replace(self, pictures=Some(self.pictures, rows), labels=self.labels.at(rows), lines=lines)
+
+    def where(self, index: int) -> str:
+        """Where a person finds what is said of a face: the line of the label file, and the picture."""
+        name = self.pictures.name(index)
+        if self.label_file is None or self.lines is None:
+            return f"{self.name}: {name}"
+        return f"{self.label_file}:{self.lines[index]}: {name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Some:
+    """A part of the pictures of a set."""
+
+    pictures: Pictures
+    rows: Integers
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> Bytes:
+        return self.pictures.read(int(self.rows[index]))
+
+    def name(self, index: int) -> str:
+        return self.pictures.name(int(self.rows[index]))
+
+
+def fitted(picture: Bytes) -> Bytes:
+    """A picture (h, w, 3) as the network takes it, (112, 112, 3): the whole of it, as the published evaluation scales.
+
+    Training pictures are scaled in the same way; published, training kept only the middle of those that are not square.
+    """
+    if picture.shape[:2] == (FACE_SIZE, FACE_SIZE):
+        return picture
+    return np.array(Image.fromarray(picture).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR), np.uint8)
+
+
+def impossible(faces: FaceSet) -> list[tuple[int, str]]:
+    """Every label that cannot be true: the face's place in the set, and one line that says where it is and why."""
+    found = []
+    for name, column in faces.labels.columns():
+        for row in np.flatnonzero(_is_impossible(name, column, faces)):
+            value = column[row] if column.ndim == 1 else sorted(set(column[row].tolist()) - {UNKNOWN, 0, 1})
+            found.append((int(row), f"{faces.where(int(row))}: {name} {value} is not {_allowed(name, faces)}"))
+    return sorted(found)
+
+
+def _is_impossible(name: str, column: NDArray[Any], faces: FaceSet) -> NDArray[np.bool_]:
+    """(n,)"""
+    if name == "age":
+        return np.asarray((column < 0) | (column > OLDEST) | np.isinf(column))
+    if name == "age_spread":
+        return np.asarray((column < 0) | np.isinf(column))
+    highest = {"gender": 1, "attributes": 1, "expression": len(EXPRESSIONS) - 1, "identity": len(faces.identities) - 1}
+    wrong = (column < UNKNOWN) | (column > highest[name])
+    return np.asarray(wrong if wrong.ndim == 1 else wrong.any(1))
+
+
+def _allowed(name: str, faces: FaceSet) -> str:
+    return {
+        "age": f"within 0..{OLDEST:.0f} years",
+        "age_spread": "a finite number of years from 0",
+        "gender": "0 (female) or 1 (male)",
+        "attributes": "0 (absent) or 1 (present)",
+        "expression": f"within 0..{len(EXPRESSIONS) - 1} ({' '.join(EXPRESSIONS)})",
+        "identity": f"within 0..{len(faces.identities) - 1}",
+    }[name]
+
+
+def _known(column: NDArray[Any]) -> NDArray[np.bool_]:
+    """(n,): is anything known of each face."""
+    known = ~np.isnan(column) if column.dtype.kind == "f" else column != UNKNOWN
+    return np.asarray(known if known.ndim == 1 else known.any(1))

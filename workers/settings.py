@@ -1,0 +1,67 @@
+"""YAML settings: read strictly, and what is wrong with them said field by field."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from workers.errors import ConfigError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file; an empty file has none. A key that stands twice is an error. Raises ConfigError."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  # a safe loader, and stricter
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected settings such as `device: cpu`, found {type(data).__name__}")
+    return data or {}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML as usual, but a key that stands twice in a section is an error: which one counts is no one's guess."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key, _ in node.value if keys.count(key.value) > 1 and key.value != "<<"), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice.value!r} stands twice", twice.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def explain(error: ValidationError, within: Sequence[str] = (), unnamed: Sequence[str] = ()) -> list[str]:
+    """One line per wrong setting, `sets.faces.path: reason`, without the values.
+
+    `within`: the sections that the checked data stand in; `unnamed`: steps of pydantic's own that a user did not write.
+    """
+    lines = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        steps = [str(part) for part in item["loc"] if str(part) not in unnamed]
+        where = ".".join([*within, *steps]) or "(top)"
+        lines.append(f"  {where}: {'unknown key' if item['type'] == 'extra_forbidden' else item['msg']}")
+    return lines
+
+
+def expand_environment(value: Any, origin: str) -> Any:
+    """The same settings with ${NAME} in every text replaced by the environment variable. Raises ConfigError."""
+    if isinstance(value, dict):
+        return {key: expand_environment(item, origin) for key, item in value.items()}
+    if isinstance(value, list):
+        return [expand_environment(item, origin) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError(f"{origin}: the environment variable {name} is not set")
+        return os.environ[name]
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", replace, value)
