@@ -1,0 +1,1 @@
+"""Measuring SwinFace by the protocols of the paper."""

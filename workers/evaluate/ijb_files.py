@@ -1,0 +1,204 @@
+"""What lies in a folder of IJB-B or IJB-C as insightface distributes it: meta/ says what the pictures are."""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import InputError
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float32]
+GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}  # the two halves of the persons, in the names of the files
+HEADING = ("TEMPLATE_ID", "SUBJECT_ID")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """The pictures, one face each."""
+
+    names: tuple[str, ...]  # (n,) below loose_crop
+    template: Integers  # (n,)
+    medium: Integers  # (n,) a still, or the video that a frame is from
+    landmarks: Floats  # (n, 5, 2) x y, pixels of the picture
+    score: Floats  # (n,) of the detector, 0..1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TemplatePairs:
+    """n comparisons of 1:1."""
+
+    first: Integers  # (n,) template
+    second: Integers  # (n,) template
+    same: NDArray[np.bool_]  # (n,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subjects:
+    """Templates of 1:N, each once, and whom they show."""
+
+    template: Integers  # (n,) ascending
+    subject: Integers  # (n,)
+
+
+@dataclass(frozen=True, slots=True)
+class IjbFolder:
+    """Where the files of `ijbb` or `ijbc` are."""
+
+    path: Path
+    name: str
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "loose_crop"
+
+    @property
+    def media(self) -> Path:
+        return self._meta("face_tid_mid.txt")
+
+    @property
+    def faces(self) -> Path:
+        return self._meta("name_5pts_score.txt")
+
+    @property
+    def pairs(self) -> Path:
+        return self._meta("template_pair_label.txt")
+
+    @property
+    def galleries(self) -> tuple[Path, Path]:
+        first, second = GALLERIES[self.name]
+        return self._meta(f"1N_gallery_{first}.csv"), self._meta(f"1N_gallery_{second}.csv")
+
+    @property
+    def probes(self) -> Path:
+        return self._meta("1N_probe_mixed.csv")
+
+    def lists(self, tasks: Sequence[str]) -> list[Path]:
+        """The files of meta/ that the tasks, `1:1` and `1:N`, need."""
+        wanted = [self.media, self.faces]
+        wanted += [self.pairs] if "1:1" in tasks else []
+        return wanted + ([*self.galleries, self.probes] if "1:N" in tasks else [])
+
+    def check(self, tasks: Sequence[str]) -> None:
+        """Raise InputError with everything that the tasks need and that is not there."""
+        missing = [str(path) for path in self.lists(tasks) if not path.is_file()]
+        missing += [] if self.pictures.is_dir() else [f"{self.pictures}/"]
+        if missing:
+            raise InputError(f"{self.path} is no complete folder of {self.name}; missing:\n  " + "\n  ".join(missing))
+
+    def _meta(self, rest: str) -> Path:
+        return self.path / "meta" / f"{self.name}_{rest}"
+
+
+def read_faces(folder: IjbFolder) -> Faces:
+    """The two lists of pictures, which must name the same ones in the same order. Raises InputError with the line."""
+    media = list(_words(folder.media, 3))
+    points = list(_words(folder.faces, 12))
+    if len(media) != len(points):
+        raise InputError(f"{folder.media} has {len(media)} pictures, {folder.faces} has {len(points)}")
+    for (line, (name, *_)), (_, (other, *_)) in zip(media, points, strict=True):
+        if name != other:
+            raise InputError(f"{folder.media}:{line}: {name}, but {folder.faces} has {other} in this place")
+    numbers = _numbers(folder.media, [(line, words[1:]) for line, words in media], int)
+    values = _numbers(folder.faces, [(line, words[1:]) for line, words in points], float)
+    return Faces(
+        names=tuple(words[0] for _, words in media),
+        template=numbers[:, 0].astype(np.int64),
+        medium=numbers[:, 1].astype(np.int64),
+        landmarks=values[:, :10].reshape(-1, 5, 2).astype(np.float32),
+        score=values[:, 10].astype(np.float32),
+    )
+
+
+def read_template_pairs(path: Path) -> TemplatePairs:
+    """Millions of lines `template template 0|1`. Raises InputError with the line."""
+    if not path.stat().st_size:
+        raise InputError(f"{path}: the list is empty")
+    try:
+        table = np.loadtxt(path, dtype=np.int32, comments=None, ndmin=2)
+    except ValueError as error:
+        raise _first_wrong(path, str(error)) from error
+    if table.shape[1] != 3:
+        raise InputError(f"{path}:1: expected 3 columns (template template 0|1), found {table.shape[1]}")
+    wrong = np.flatnonzero((table[:, 2] != 0) & (table[:, 2] != 1))
+    if len(wrong):
+        raise InputError(f"{path}:{wrong[0] + 1}: {table[wrong[0], 2]} says not whether it is one person: 0 or 1")
+    return TemplatePairs(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2] == 1)
+
+
+def read_subjects(path: Path) -> Subjects:
+    """The templates of a gallery or of the probes: a table with a heading, one line per picture.
+
+    Raises InputError with the line, also for a template of two subjects.
+    """
+    found: dict[int, int] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        heading = [cell.strip().upper() for cell in next(rows, [])]
+        if missing := [name for name in HEADING if name not in heading]:
+            raise InputError(f"{path}:1: the heading has no {', '.join(missing)}: {','.join(heading)}")
+        columns = [heading.index(name) for name in HEADING]
+        for row in rows:
+            if len(row) != len(heading):
+                raise InputError(f"{path}:{rows.line_num}: {len(row)} columns, the heading has {len(heading)}")
+            template, subject = (_whole(path, rows.line_num, row[column]) for column in columns)
+            if found.setdefault(template, subject) != subject:
+                raise InputError(
+                    f"{path}:{rows.line_num}: template {template} shows subject {subject}, "
+                    f"but {found[template]} further up"
+                )
+    if not found:
+        raise InputError(f"{path}: the list is empty")
+    table = np.array(sorted(found.items()), np.int64)
+    return Subjects(table[:, 0], table[:, 1])
+
+
+def places(path: Path, known: Integers, wanted: Integers) -> Integers:
+    """Where in the ascending `known` templates the wanted ones are. Raises InputError for one without pictures."""
+    found = np.searchsorted(known, wanted).clip(max=max(len(known) - 1, 0))
+    missing = np.unique(wanted[known[found] != wanted]) if len(known) else wanted
+    if len(missing):
+        raise InputError(f"{path}: {len(missing)} templates have no picture, such as {missing[0]}")
+    return found
+
+
+def _words(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file, 1):
+            words = text.split()
+            if len(words) != count:
+                raise InputError(f"{path}:{line}: expected {count} columns, found {len(words)}")
+            yield line, words
+
+
+def _numbers(path: Path, rows: list[tuple[int, list[str]]], number: Callable[[str], float]) -> NDArray[np.float64]:
+    """(n, columns); whole numbers up to 2^53 stay what they are."""
+    if not rows:
+        raise InputError(f"{path}: the list is empty")
+    table = np.empty((len(rows), len(rows[0][1])))
+    for place, (line, words) in enumerate(rows):
+        try:
+            table[place] = [number(word) for word in words]
+        except ValueError as error:
+            raise InputError(f"{path}:{line}: {error}") from error
+    wrong = np.flatnonzero(~np.isfinite(table).all(1))
+    if len(wrong):
+        raise InputError(f"{path}:{rows[wrong[0]][0]}: a number is not finite")
+    return table
+
+
+def _whole(path: Path, line: int, word: str) -> int:
+    try:
+        return int(word)
+    except ValueError as error:
+        raise InputError(f"{path}:{line}: {word!r} is no whole number") from error
+
+
+def _first_wrong(path: Path, reason: str) -> InputError:
+    for line, words in _words(path, 3):
+        for word in words:
+            _whole(path, line, word)
+    return InputError(f"{path}: {reason}")

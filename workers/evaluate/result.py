@@ -1,0 +1,22 @@
+"""What a protocol gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Numbers by name, whose last word is their unit, and what they were measured on."""
+
+    metrics: Mapping[str, float]  # *_percent, *_years, *_error (0..1); nan: it cannot be said
+    counts: Mapping[str, int]  # faces, pairs, persons and so on
+    data: str  # sha256 of the pictures and of what is said of them
+    hashed: str  # what went into it
+    absent: tuple[str, ...] = ()  # what was not measured, and why
+    unreadable: tuple[str, ...] = ()  # pictures that were left out, one line each
+    details: Mapping[str, Any] = field(default_factory=dict)  # tables too long for a line
+
+
+def percent(share: float) -> float:
+    return 100 * float(share)

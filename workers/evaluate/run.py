@@ -1,0 +1,128 @@
+"""One protocol from the files that the command names to its table and its JSON."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from workers.data.sets import load_sets, open_set
+from workers.errors import ConfigError, ModelError
+from workers.evaluate.bin_file import read_bin
+from workers.evaluate.faces import evaluate_faces, plan
+from workers.evaluate.look import READERS, Looking, Network
+from workers.evaluate.pair_list import read_pairs
+from workers.evaluate.paper import published
+from workers.evaluate.report import Measured, table, write
+from workers.evaluate.result import Result
+from workers.evaluate.verify import HEADS, verify
+from workers.swinface.checkpoint import UNTRAINED, card_path, sha256
+from workers.swinface.labels import OUTPUTS
+
+if TYPE_CHECKING:
+    from workers.precisions import Precision
+
+log = logging.getLogger(__name__)
+Measure: TypeAlias = Callable[[Network], Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which weights are measured by which protocol, and where the result goes."""
+
+    protocol: str
+    weights: str
+    device: str = "cpu"
+    precision: "Precision" = "fp32"
+    threads: int | None = None  # of a CPU; None: one per core
+    looking: Looking = field(default_factory=Looking)
+    out: Path | None = None  # .json
+    part: str | None = None  # of the protocol, for the paper's numbers: val or test
+
+
+def run_bin(request: Request, path: Path) -> Result:
+    """Verification of a .bin file of insightface. Raises InputError, ModelError, ConfigError."""
+    pictures, pairs = read_bin(path)
+    digest = sha256(path)
+
+    def measure(network: Network) -> Result:
+        result = verify(pictures, pairs, network, replace(request.looking, readers=READERS))
+        return replace(result, data=digest, hashed="the .bin file")
+
+    return _run(request, HEADS, measure)
+
+
+def run_pairs(request: Request, path: Path, folder: Path) -> Result:
+    """Verification of a list of pairs. Raises InputError, ModelError, ConfigError."""
+    pictures, pairs = read_pairs(path, folder)
+    looking = replace(request.looking, readers=READERS)
+    return _run(request, HEADS, lambda network: verify(pictures, pairs, network, looking))
+
+
+def run_ijb(request: Request, path: Path, tasks: Sequence[str]) -> Result:
+    """IJB-B or IJB-C, as the protocol says. Raises InputError, ModelError, ConfigError."""
+    from workers.evaluate.ijb import evaluate_ijb  # here, as it alone needs the streamer
+    from workers.evaluate.ijb_files import IjbFolder
+
+    folder = IjbFolder(path, request.protocol)
+    folder.check(tasks)
+    return _run(request, HEADS, lambda network: evaluate_ijb(folder, network, tasks, request.looking))
+
+
+def run_faces(request: Request, config: Path, name: str, leave_one_out: bool = False) -> Result:
+    """A set of a configuration. Raises InputError, ModelError, ConfigError."""
+    sets = load_sets(config)
+    if name not in sets:
+        raise ConfigError(f"--set {name}: {config} has no such set. It has {', '.join(sets)}")
+    planned = plan(open_set(name, sets[name]), request.protocol, heads_in(request.weights))
+    return _run(
+        request,
+        planned.heads,
+        lambda network: evaluate_faces(planned, network, request.looking, leave_one_out),
+    )
+
+
+def heads_in(weights: str) -> tuple[str, ...]:
+    """The outputs that weights have been trained for: those of `outputs` in their card, or all."""
+    path = Path(weights)
+    if weights == UNTRAINED or path.suffix != ".safetensors":
+        return OUTPUTS
+    try:
+        card = json.loads(card_path(path).read_text())
+    except (OSError, ValueError):
+        return OUTPUTS  # whoever loads the weights says what is wrong
+    named = card.get("outputs") if isinstance(card, dict) else None
+    return tuple(slug for slug in OUTPUTS if slug in named) if isinstance(named, list) else OUTPUTS
+
+
+def _run(request: Request, heads: Sequence[str], measure: Measure) -> Result:
+    """Load the weights, measure, print the table and write the file."""
+    from workers.serve.engine import Engine, InferenceError
+
+    engine = Engine(request.weights, request.device, request.precision, request.threads, heads, request.looking.batch)
+    started = time.monotonic()
+    try:
+        result = measure(engine.outputs)
+    except InferenceError as error:
+        raise ModelError(f"{error}: choose a smaller --batch than {request.looking.batch}") from error
+    log.info("%s took %.1f s", request.protocol, time.monotonic() - started)
+    digest = None if request.weights == UNTRAINED else sha256(Path(request.weights))
+    measured = Measured(
+        protocol=request.protocol,
+        part=request.part,
+        weights={"sha256": digest, "model_id": engine.model_id},
+        device=engine.device,
+        precision=engine.precision,
+        result=result,
+        paper=published(request.protocol, request.part),
+    )
+    sys.stdout.write(table(measured))
+    if result.unreadable:
+        lines = "".join(f"  {line}\n" for line in result.unreadable)
+        sys.stderr.write(f"{len(result.unreadable)} pictures could not be read and were left out:\n{lines}")
+    if request.out is not None:
+        write(measured, request.out)
+    return result
