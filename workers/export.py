@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from workers.errors import ConfigError, ModelError
 from workers.files import replacing
-from workers.swinface.checkpoint import card_path, load
+from workers.swinface.checkpoint import card_path, chosen_heads, load
 from workers.swinface.labels import OUTPUTS
 from workers.swinface.model import SwinFace, reduced
 
@@ -40,25 +40,27 @@ class ChosenHeads(nn.Module):
         return tuple(outputs[slug] for slug in self.heads)
 
 
-def export_onnx(weights: str, out: Path, heads: Sequence[str], opset: int) -> float:
-    """Write the network as ONNX and check it against torch; the largest difference of an output.
+def export_onnx(weights: str, out: Path, heads: Sequence[str] | None, opset: int) -> tuple[tuple[str, ...], float]:
+    """Write the network as ONNX and check it against torch; what was written, and the largest difference of an output.
 
-    Raises ConfigError if the file cannot be written, ModelError if it would not compute what torch does.
+    `heads`: slugs, None for all that the weights were trained for. Raises ConfigError if the file cannot be written,
+    ModelError if it would not compute what torch does.
     """
     _check_out(out)
     _prepare()
     model, model_id = load(weights)
-    chosen = ChosenHeads(model, heads).eval()
-    small = ChosenHeads(reduced(model, heads), heads).eval()  # without the weights that these heads do not need
+    written = chosen_heads(weights, model, heads)
+    chosen = ChosenHeads(model, written).eval()
+    small = ChosenHeads(reduced(model, written), written).eval()  # without the weights that these heads do not need
     with replacing(out) as partial:
-        _write(small, partial, opset, _metadata(weights, model_id, chosen.heads))
+        _write(small, partial, opset, _metadata(weights, model_id, written))
         difference = largest_difference(partial, chosen)
         if not difference <= TOLERANCE:  # NaN is no agreement either
             raise ModelError(
                 f"the exported network differs from torch by up to {difference:.2g}, allowed is {TOLERANCE:g}: "
                 f"{out} was not written. Try another --opset, or other versions of torch and onnxruntime"
             )
-    return difference
+    return written, difference
 
 
 def largest_difference(path: Path, chosen: ChosenHeads) -> float:

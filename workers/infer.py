@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from workers.errors import ConfigError, InputError, ModelError
 from workers.files import replacing
-from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS, OUTPUTS
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
 if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes seconds
     from workers.align import DetectorOptions, FaceFinder, Found
@@ -43,7 +43,7 @@ class Request:
     device: str = "cpu"
     precision: "Precision" = "fp32"
     threads: int | None = None  # of a CPU; None: one per core
-    heads: Sequence[str] = OUTPUTS  # slugs
+    heads: Sequence[str] | None = None  # slugs; None: all that the weights were trained for
     batch: int = 8  # faces
     align: "DetectorOptions | None" = None  # None: each picture is a face as it is
 

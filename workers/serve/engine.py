@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.errors import ConfigError, ModelError
+from workers.errors import ModelError
 from workers.precisions import Precision
-from workers.swinface.checkpoint import load
-from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
+from workers.swinface.checkpoint import chosen_heads, load
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 from workers.swinface.model import SwinFace, reduced
 
 if TYPE_CHECKING:
@@ -69,22 +69,19 @@ class Engine:
         device: str = "cpu",
         precision: Precision = "fp32",
         threads: int | None = None,
-        heads: Sequence[str] = OUTPUTS,
+        heads: Sequence[str] | None = None,
         largest_batch: int = LARGEST_BATCH,
     ) -> None:
-        """`heads`: slugs of labels.OUTPUTS; only these are computed. `threads`: of a CPU, None: one per core.
+        """`heads`: slugs of labels.OUTPUTS, only these are computed; None: all that the weights were trained for.
 
+        `threads`: of a CPU, None: one per core.
         `largest_batch`: up to here a GPU is prepared beforehand; larger ones are computed in parts.
         """
-        if not heads:
-            raise ConfigError(f"no heads to compute: known are {', '.join(OUTPUTS)}")
-        if unknown := sorted(set(heads) - set(OUTPUTS)):
-            raise ConfigError(f"unknown heads {', '.join(unknown)}: known are {', '.join(OUTPUTS)}")
-        self.heads = tuple(slug for slug in OUTPUTS if slug in heads)
         where = usable_device(device)
         self.device, self.precision = str(where), precision
         model, self.model_id = load(weights)
-        model = reduced(model, self.heads) if self.heads != OUTPUTS else model
+        self.heads = chosen_heads(weights, model, heads)
+        model = reduced(model, self.heads)
         try:
             self._network = _network(model, where, precision, threads, largest_batch)
             self.outputs(np.zeros((1, *CROP_SHAPE), np.uint8))  # libraries and kernels load now, not in the first batch

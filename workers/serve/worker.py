@@ -22,6 +22,7 @@ from workers.serve.batching import Queue, Waiting, together
 from workers.serve.config import WorkerConfig
 from workers.serve.engine import Engine, InferenceError
 from workers.serve.messages import Batch, MalformedMessage
+from workers.swinface.labels import OUTPUTS
 
 HEARTBEAT_S = 1.0
 LINGER_MS = 1000  # the last words get so long to leave
@@ -292,7 +293,7 @@ def serve(config: WorkerConfig, parent: int | None) -> int:
 
         raise ModelError(f"no weights: say which with --weights, or `weights:` in the configuration. {HOW_TO_GET}")
     started = time.monotonic()
-    engine = Engine(config.weights, config.device, config.precision, config.threads, largest_batch=config.max_batch)
+    engine = Engine(config.weights, config.device, config.precision, config.threads, OUTPUTS, config.max_batch)
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)
     server = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
     try:

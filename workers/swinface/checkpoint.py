@@ -8,7 +8,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from workers.errors import ModelError
-from workers.swinface.labels import SUBNETS, TASKS
-from workers.swinface.model import SwinFace, SwinFaceConfig
+from workers.errors import ConfigError, ModelError
+from workers.swinface.labels import OUTPUTS, SUBNETS, TASKS
+from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,23 @@ def load(weights: str) -> tuple[SwinFace, str]:
     return load_official(path), model_id(sha256(path))
 
 
+def chosen_heads(weights: str, model: SwinFace, heads: Sequence[str] | None) -> tuple[str, ...]:
+    """The slugs among `heads` in the order of labels.OUTPUTS; all that the network has without a choice.
+
+    Raises ConfigError for names that there are not, CheckpointError for outputs that the weights were not trained for.
+    """
+    there = output_slugs(model)
+    if heads is None:
+        return there
+    if not heads:
+        raise ConfigError(f"no heads to compute: known are {', '.join(OUTPUTS)}")
+    if unknown := sorted(set(heads) - set(OUTPUTS)):
+        raise ConfigError(f"unknown heads {', '.join(unknown)}: known are {', '.join(OUTPUTS)}")
+    if absent := [slug for slug in OUTPUTS if slug in heads and slug not in there]:
+        raise CheckpointError(f"{weights} was not trained for {', '.join(absent)}. It has {', '.join(there)}")
+    return tuple(slug for slug in OUTPUTS if slug in heads)
+
+
 def untrained(seed: int = 0) -> SwinFace:
     """The network with random weights, the same at each call."""
     with torch.random.fork_rng(devices=[]):
@@ -137,7 +154,8 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".safetensors.partial")
     # not save_file: what it writes only its owner may read
     partial.write_bytes(serialise({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-    full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(partial), "config": asdict(model.config)}
+    described = {"config": asdict(model.config), "outputs": output_slugs(model)}
+    full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(partial), **described}
     partial.rename(path)
     card_path(path).write_text(json.dumps(full, indent=2) + "\n")
 
@@ -152,7 +170,7 @@ def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is no safetensors file: {error}") from error
-    model = _described(card["config"], path)
+    model = _described(card["config"], card.get("outputs", OUTPUTS), path)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     _compare(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
     return _assign(model, state), card
@@ -254,18 +272,20 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _described(config: Any, path: Path) -> SwinFace:
-    """The network that a card describes."""
+def _described(config: Any, outputs: Any, path: Path) -> SwinFace:
+    """The network that a card describes; it has the outputs that were trained, and no others."""
+    if not isinstance(outputs, list | tuple) or not outputs or not set(outputs) <= set(OUTPUTS):
+        raise CheckpointError(f"{card_path(path)}: its outputs are {outputs!r}, expected names of {', '.join(OUTPUTS)}")
     try:
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
         }
-        return _without_weights(SwinFaceConfig(**values))
+        return _without_weights(SwinFaceConfig(**values), outputs)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{card_path(path)}: its config describes no network: {error}") from error
 
 
-def _without_weights(config: SwinFaceConfig) -> SwinFace:
+def _without_weights(config: SwinFaceConfig, outputs: Sequence[str] = OUTPUTS) -> SwinFace:
     """The network for inference; its weights have shapes only and are still to be assigned."""
     with torch.device("meta"):
-        return SwinFace(config).eval()
+        return SwinFace(config, outputs).eval()

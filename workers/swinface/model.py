@@ -291,8 +291,15 @@ class SwinFace(nn.Module):
             return {task.slug: self.heads[task.slug](x[:, self.subnets.index(task.subnet)]) for task in self.tasks}
 
 
+def output_slugs(model: SwinFace) -> tuple[str, ...]:
+    """What the network computes, in the order of labels.OUTPUTS."""
+    return (*(task.slug for task in model.tasks), *([EMBEDDING] * model.recognises))
+
+
 def reduced(model: SwinFace, outputs: Sequence[str]) -> SwinFace:
-    """The same network on the CPU, for inference, with only these outputs (slugs)."""
+    """The same network on the CPU, for inference, with only these of its outputs (slugs)."""
+    if set(outputs) == set(output_slugs(model)):
+        return model
     with torch.device("meta"):
         small = SwinFace(model.config, outputs).eval()
     kept = [model.subnets.index(subnet) for subnet in small.subnets]
@@ -307,7 +314,8 @@ def reduced(model: SwinFace, outputs: Sequence[str]) -> SwinFace:
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(width) + bias) v of (..., T, width)."""
-    if torch.compiler.is_exporting():  # what torch calls for it on a CPU has no form in ONNX
+    # What torch calls for it on a CPU has no form in ONNX, and is slower than this when the bias needs a gradient.
+    if torch.compiler.is_exporting() or (bias.requires_grad and not q.is_cuda):
         return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
