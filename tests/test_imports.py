@@ -58,7 +58,19 @@ LOWEST = {
     "lifecycle": set(),
 }
 # module of the workers -> modules of the streamer it may import
-TO_STREAMER = {"align": {"config", "crop", "detect", "errors", "values"}}
+TO_STREAMER = {
+    "workers.align": {"config", "crop", "detect", "errors", "values"},
+    "workers.data.align": {"detect"},
+    "workers.evaluate.ijb_pictures": {"crop"},
+}
+# package of the workers -> other packages and modules of the workers it may import; those of `workers` itself may all
+PACKAGES = {
+    "swinface": {"errors"},
+    "serve": {"cli", "swinface", "errors", "precisions", "settings"},
+    "data": {"swinface", "errors", "files", "settings", "align"},
+    "evaluate": {"swinface", "errors", "files", "precisions", "serve", "data"},
+    "train": {"swinface", "errors", "files", "precisions", "settings", "data", "evaluate"},
+}
 HEAVY = (
     "torch",
     "ultralytics",
@@ -73,6 +85,10 @@ HEAVY = (
     "openvino",
     "onnx",
     "safetensors",
+    "pyarrow",
+    "pandas",
+    "matplotlib",
+    "PIL",
 )
 
 
@@ -101,13 +117,22 @@ def test_the_streamer_imports_only_in_the_direction_of_the_house(path: Path) -> 
 @pytest.mark.parametrize("path", modules("workers"), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_workers_import_only_in_the_direction_of_the_house(path: Path) -> None:
     names = set(imports(path))
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     streamers = {name.split(".")[1] for name in names if name.startswith("streamer.")}
-    assert streamers <= TO_STREAMER.get(path.stem, set()), f"{path.name} must not import {sorted(streamers)}"
-    if path.parent.name != "workers":  # they must run without the streamer
-        assert not [name for name in names if name.startswith(("streamer", "workers.align", "workers.infer"))]
-    ours = {name for name in names if name.split(".")[0] in ("workers", "faceanalytics")}
-    if path.parent.name == "swinface":
-        assert all(name.startswith(("workers.swinface", "workers.errors")) for name in ours)
+    assert streamers <= TO_STREAMER.get(module, set()), f"{path.name} must not import {sorted(streamers)}"
+    package = module.split(".")[1]
+    ours = {name.split(".")[1] for name in names if name.startswith("workers.")} - {package}
+    assert ours <= PACKAGES.get(package, ours), f"{path.name} must not import {sorted(ours - PACKAGES[package])}"
+    assert package == "serve" or not [name for name in names if name.startswith("faceanalytics")]
+
+
+def test_a_worker_runs_without_the_streamer_and_without_what_trains_it() -> None:
+    probe = (
+        "import sys, workers.serve.worker, workers.train.train, workers.evaluate.run; print(*[name for name in "
+        "('streamer', 'workers.align', 'workers.infer', 'tensorboard', 'timm', 'pyarrow') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("module", ["streamer.cli", "workers.cli", "streamer.config", "streamer.values"])

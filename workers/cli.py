@@ -11,9 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from workers.data.cli import add_data, data
 from workers.errors import PARTIAL_RESULT, ConfigError, UserError
+from workers.evaluate.cli import add_evaluate, evaluate
 from workers.precisions import PRECISIONS
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
+from workers.train.cli import add_curves, add_train, curves, train
 
 if TYPE_CHECKING:
     from workers.align import DetectorOptions
@@ -60,7 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torch's threads wait for each other by spinning unless told otherwise before it is imported; beside other busy
     # programs, such as a streamer, that makes an inference ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    commands = {"worker": _worker, "infer": _infer, "convert": _convert, "export": _export}
+    commands = {
+        "worker": _worker,
+        "infer": _infer,
+        "convert": _convert,
+        "export": _export,
+        "data": data,
+        "train": train,
+        "curves": curves,
+        "evaluate": evaluate,
+    }
     try:
         return commands[arguments.command](arguments)
     except UserError as error:
@@ -76,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="swinface",
-        description="SwinFace: age, expression, 40 attributes and an embedding of aligned faces.",
+        description="SwinFace: age, expression, 40 attributes and an embedding of aligned faces; training, evaluation.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -87,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_infer(commands)
     _add_convert(commands)
     _add_export(commands)
+    add_data(commands)
+    add_train(commands)
+    add_curves(commands)
+    add_evaluate(commands)
     return parser
 
 
@@ -204,7 +220,7 @@ def _heads_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heads",
         metavar="NAME,...",
-        help="only these outputs, such as age,expression; `attributes` means all 40 (default: everything)",
+        help="only these outputs, such as age,expression; `attributes` means all 40 (default: all that it has)",
     )
 
 
@@ -260,10 +276,10 @@ def _detector_options(arguments: argparse.Namespace) -> "DetectorOptions | None"
     return DetectorOptions(*(getattr(arguments, name) for name in names))
 
 
-def _heads(text: str | None) -> tuple[str, ...]:
-    """The outputs named in `text`, in their order; all of them without one. Raises ConfigError."""
+def _heads(text: str | None) -> tuple[str, ...] | None:
+    """The outputs named in `text`, in their order; None without one. Raises ConfigError."""
     if text is None:
-        return OUTPUTS
+        return None
     names = {name.strip() for name in text.split(",")}
     if "attributes" in names:
         names = names - {"attributes"} | {task.slug for task in ATTRIBUTES}
@@ -305,6 +321,6 @@ def _export(arguments: argparse.Namespace) -> int:
     heads = _heads(arguments.heads)
     from workers.export import export_onnx
 
-    difference = export_onnx(arguments.weights, arguments.out, heads, arguments.opset)
-    print(f"{arguments.out}: {len(heads)} outputs, differs from torch by at most {difference:.2g}")
+    written, difference = export_onnx(arguments.weights, arguments.out, heads, arguments.opset)
+    print(f"{arguments.out}: {len(written)} outputs, differs from torch by at most {difference:.2g}")
     return 0

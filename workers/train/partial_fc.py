@@ -1,0 +1,219 @@
+"""Recognition: CosFace over the centres of all persons, of which each process holds a part (Partial FC).
+
+CosFace: Wang et al. 2018, arXiv 1801.09414. Partial FC: An et al. 2022, arXiv 2203.15565. A step compares the faces of
+all processes with the centres of their own persons and a random part of the others.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor, nn
+
+CENTRE_SPREAD = 0.01  # standard deviation of fresh centres
+CHUNK = 4096  # persons whose centres are drawn together: the same ones whoever holds them
+
+
+class PartialFC(nn.Module):
+    """The centres of persons first..last-1 of all, and AdamW for those that a step used.
+
+    The optimiser is its own because only sampled rows have gradients and moments. In the published code the sampled
+    rows took the place of a parameter of the joint optimiser, which thereby never learnt: the head for gender.
+    """
+
+    def __init__(
+        self, persons: int, width: int, margin: float, scale: float, sample_rate: float, seed: int = 0
+    ) -> None:
+        """Raises ValueError if there are fewer persons than processes."""
+        super().__init__()
+        if persons < _world():
+            raise ValueError(f"{persons} persons cannot be divided among {_world()} processes")
+        self.margin, self.scale, self.sample_rate = margin, scale, sample_rate
+        rank, world = _rank(), _world()
+        self.persons = persons
+        self.first, self.last = persons * rank // world, persons * (rank + 1) // world
+        self.centres: Tensor  # (own persons, width)
+        self.moment: Tensor
+        self.square: Tensor
+        self.register_buffer("centres", _fresh_centres(self.first, self.last, width, seed))
+        self.register_buffer("moment", torch.zeros_like(self.centres))
+        self.register_buffer("square", torch.zeros_like(self.centres))
+        self.steps = 0  # taken by the optimiser
+        self._rows: Tensor | None = None
+        self._sampled: Tensor | None = None  # leaf, (sampled, width): its gradient is what `step` uses
+
+    def forward(self, embeddings: Tensor, persons: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Mean loss over the faces of all processes: embeddings (n, width) and persons (n,) of this one.
+
+        Every process has as many faces and gets the same value. Gradients of embeddings are multiplied by the number of
+        processes, because DistributedDataParallel then divides those of the parameters by it.
+        `generator` draws the other persons of this process, on the device of the embeddings.
+        """
+        everybody = _gathered(persons)  # (N,)
+        mine = (everybody >= self.first) & (everybody < self.last)
+        rows, target = self._sample(torch.where(mine, everybody - self.first, -1), generator)
+        self._rows, self._sampled = rows, self.centres[rows].requires_grad_()
+        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would leave logits of 64 errors of 0.2
+            everyone = _Gather.apply(F.normalize(embeddings.float()))  # (N, width)
+            logits = (everyone @ F.normalize(self._sampled).t()).clamp(-1, 1)  # (N, sampled), cosines
+            found = torch.nonzero(target >= 0)[:, 0]
+            less = torch.zeros_like(logits)
+            less[found, target[found]] = self.margin
+            logits = self.scale * (logits - less)
+        loss: Tensor = _ShardedCrossEntropy.apply(logits, target)
+        return loss
+
+    @torch.no_grad()
+    def step(
+        self, rate: float, decay: float, betas: tuple[float, float], scale: float = 1.0, eps: float = 1e-8
+    ) -> bool:
+        """One AdamW step (Loshchilov and Hutter 2019) of the sampled centres; whether their gradient was finite.
+
+        `scale`: what the loss was multiplied with. Rows that were not sampled keep centre and moments, and are not
+        decayed. The number of steps for the bias correction is shared, as published.
+        """
+        rows, gradient = self._used()
+        gradient = gradient / scale
+        self._sampled = self._rows = None
+        if not bool(gradient.isfinite().all()):
+            return False
+        self.steps += 1
+        moment = self.moment[rows].lerp_(gradient, 1 - betas[0])
+        square = self.square[rows].mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+        self.moment[rows], self.square[rows] = moment, square
+        root = (square / (1 - betas[1] ** self.steps)).sqrt_().add_(eps)
+        centres = self.centres[rows] * (1 - rate * decay)
+        self.centres[rows] = centres.addcdiv_(moment, root, value=-rate / (1 - betas[0] ** self.steps))
+        return True
+
+    def gradient(self) -> Tensor:
+        """Of all own centres, (own persons, width), after backward(): zero for those not sampled."""
+        rows, gradient = self._used()
+        found = torch.zeros_like(self.centres)
+        found[rows] = gradient
+        return found
+
+    def _used(self) -> tuple[Tensor, Tensor]:
+        """The sampled rows and their gradient."""
+        if self._rows is None or self._sampled is None or self._sampled.grad is None:
+            raise RuntimeError("the centres have no gradient: call forward() and backward() first")
+        return self._rows, self._sampled.grad
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"steps": self.steps, "first": self.first, "last": self.last, "persons": self.persons}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.steps = int(state["steps"])
+
+    def _sample(self, target: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """The rows compared with, ascending, and the targets (N,) among them; -1: the person is another process's."""
+        own = self.last - self.first
+        count = max(1, int(self.sample_rate * own))
+        positive = torch.unique(target[target >= 0])
+        if count >= own:
+            return torch.arange(own, device=target.device), target
+        if len(positive) >= count:
+            rows = positive
+        else:
+            order = torch.rand(own, device=target.device, generator=generator)
+            order[positive] = 2.0
+            rows = order.topk(count).indices.sort().values
+        place = torch.searchsorted(rows, target.clamp(min=0))
+        return rows, torch.where(target >= 0, place, -1)
+
+
+def joined(shards: list[dict[str, Any]], centres: PartialFC) -> dict[str, Any]:
+    """The state for `centres` from those of all the processes of an earlier run, of whatever number.
+
+    Raises ValueError if they are of other persons.
+    """
+    shards = sorted(shards, key=lambda shard: int(shard["_extra_state"]["first"]))
+    ends = [(int(shard["_extra_state"]["first"]), int(shard["_extra_state"]["last"])) for shard in shards]
+    persons = int(shards[0]["_extra_state"]["persons"])
+    borders = [0, *(last for _, last in ends)]
+    if persons != centres.persons or borders[-1] != persons or [first for first, _ in ends] != borders[:-1]:
+        raise ValueError(f"the shards hold centres of {persons} persons as {ends}, needed are all {centres.persons}")
+    names = ("centres", "moment", "square")
+    own = slice(centres.first, centres.last)
+    return {
+        **{name: torch.cat([shard[name] for shard in shards])[own] for name in names},
+        "_extra_state": {**centres.get_extra_state(), "steps": shards[0]["_extra_state"]["steps"]},
+    }
+
+
+class _Gather(torch.autograd.Function):
+    """(n, width) of each process to (N, width) of all; see PartialFC.forward for what the gradients are."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.count = len(x)
+        return _gathered(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        if _world() == 1:
+            return gradient
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient[_rank() * ctx.count : (_rank() + 1) * ctx.count] * _world()
+
+
+class _ShardedCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of logits (N, own) whose other columns are with other processes; target -1: there too."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        highest = logits.amax(1)
+        _reduce(highest, dist.ReduceOp.MAX)
+        powers = (logits - highest[:, None]).exp_()
+        total = powers.sum(1)
+        _reduce(total, dist.ReduceOp.SUM)
+        found = torch.nonzero(target >= 0)[:, 0]
+        hit = torch.zeros_like(total)
+        hit[found] = logits[found, target[found]]
+        _reduce(hit, dist.ReduceOp.SUM)
+        probabilities = powers.div_(total[:, None])
+        ctx.save_for_backward(probabilities, target, found)
+        return (highest + total.log() - hit).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        probabilities, target, found = ctx.saved_tensors
+        logits = probabilities.clone()
+        logits[found, target[found]] -= 1
+        return logits * (gradient / len(logits)), None
+
+
+def _fresh_centres(first: int, last: int, width: int, seed: int) -> Tensor:
+    """(last - first, width): the rows of one long table that does not depend on who holds which."""
+    parts = []
+    for chunk in range(first // CHUNK, -(-last // CHUNK)):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + chunk)
+        rows = torch.randn(CHUNK, width, generator=generator) * CENTRE_SPREAD
+        parts.append(rows[max(first - chunk * CHUNK, 0) : last - chunk * CHUNK])
+    return torch.cat(parts) if parts else torch.empty(0, width)
+
+
+def _gathered(x: Tensor) -> Tensor:
+    """Of all processes, one after the other."""
+    if _world() == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(_world())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def _reduce(x: Tensor, how: Any) -> None:
+    if _world() > 1:
+        dist.all_reduce(x, how)
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0

@@ -1,0 +1,145 @@
+"""From the configured sets to streams of faces, and what can be learnt from them."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.data.face_set import UNKNOWN, FaceSet, impossible
+from workers.data.sets import open_set
+from workers.errors import ConfigError, InputError
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
+from workers.train.config import StreamConfig, TrainConfig
+from workers.train.loader import Stream
+from workers.train.sampling import Mix, checked_shares
+
+SHOWN = 10  # problems in one error message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """All that a training learns, and from what."""
+
+    streams: tuple[Stream, ...]
+    outputs: tuple[str, ...]  # slugs that are learnt, in the order of labels.OUTPUTS
+    persons: int  # over all sets of the recognition stream
+    mean_age: float  # years, of the faces whose age is known; 0 without any
+
+    @property
+    def faces(self) -> int:
+        """In one step of one process."""
+        return sum(stream.batch for stream in self.streams)
+
+
+def open_course(config: TrainConfig) -> Course:
+    """Open the sets that are there. Raises InputError and ConfigError; says loudly what is left out."""
+    streams, persons = [], 0
+    for number, (name, stream) in enumerate(config.streams.items()):
+        built = _open_stream(name, stream, config, number, persons)
+        if built is None:
+            log.warning("stream %s is LEFT OUT: none of its sets is there", name)
+            continue
+        opened, persons = built
+        streams.append(opened)
+    if not streams:
+        raise InputError("nothing to learn from: none of the sets is there")
+    outputs = _learnable(tuple(streams), persons)
+    left_out = {slug for slug in outputs if slug in config.leave_out or _is_left_out_attribute(slug, config)}
+    outputs = tuple(slug for slug in outputs if slug not in left_out)
+    if not outputs:
+        raise ConfigError("leave_out: nothing is left to learn")
+    if absent := [slug for slug in OUTPUTS if slug not in outputs]:
+        log.warning(
+            "%d of %d outputs are NOT trained, and will not be in the weights: %s",
+            len(absent), len(OUTPUTS), ", ".join(absent),
+        )  # fmt: skip
+    ages = [faces.labels.age for stream in streams for faces in stream.sets if faces.labels.age is not None]
+    known = np.concatenate(ages) if ages else np.empty(0, np.float32)
+    mean_age = float(np.nanmean(known)) if np.isfinite(known).any() else 0.0
+    return Course(tuple(streams), outputs, persons if EMBEDDING in outputs else 0, mean_age)
+
+
+def checked(name: str, config: TrainConfig) -> FaceSet:
+    """One of the sets. Raises InputError if it has labels that cannot be true: they would be learnt."""
+    faces = open_set(name, config.sets[name])
+    if problems := impossible(faces):
+        shown = "".join(f"\n  {line}" for _, line in problems[:SHOWN])
+        raise InputError(
+            f"{len(problems)} labels of the set {name} cannot be true:{shown}\n"
+            "`swinface data check` lists all of them, and writes a file for the set's option `exclude`"
+        )
+    if not len(faces):
+        raise InputError(f"the set {name} has no faces")
+    return faces
+
+
+def _open_stream(
+    name: str, stream: StreamConfig, config: TrainConfig, number: int, persons: int
+) -> tuple[Stream, int] | None:
+    """The stream and the number of persons with those before it; None if no set of it is there."""
+    sets: list[FaceSet] = []
+    first_person: list[int] = []
+    sizes, shares = [], []
+    for part in stream.mix:
+        there = [set_name for set_name in part.sets if _is_there(set_name, config)]
+        opened = [checked(set_name, config) for set_name in there]
+        if not opened:
+            continue
+        for faces in opened:
+            kept = _only(faces, stream, name)
+            learns_persons = "identity" in stream.learns and kept.labels.identity is not None
+            first_person.append(persons if learns_persons else UNKNOWN)
+            persons += len(kept.identities) if learns_persons else 0
+            sets.append(kept)
+        sizes.append(sum(len(faces) for faces in opened))
+        shares.append(part.share)
+    if not sets:
+        return None
+    mix = Mix(tuple(sizes), checked_shares(shares), (config.seed, number))
+    described = ", ".join(f"{faces.name} ({len(faces):,})" for faces in sets)
+    log.info("stream %s: %d faces a step from %s", name, stream.batch, described)
+    return Stream(name, stream.batch, tuple(sets), mix, stream.augment, tuple(first_person)), persons
+
+
+def _only(faces: FaceSet, stream: StreamConfig, name: str) -> FaceSet:
+    """The set with the labels that the stream learns. Raises ConfigError if it has none, or faces of nobody."""
+    labels = faces.labels.only(stream.learns)
+    if not any(labels.count().values()):
+        raise ConfigError(f"streams.{name}: the set {faces.name} has no labels of {', '.join(stream.learns)}")
+    if labels.identity is not None and (labels.identity == UNKNOWN).any():
+        raise ConfigError(f"streams.{name}: some faces of the set {faces.name} have no identity; leave them out")
+    return FaceSet(faces.name, faces.pictures, labels, faces.identities, faces.label_file, faces.lines)
+
+
+def _is_there(name: str, config: TrainConfig) -> bool:
+    """Raises InputError if a missing set is to stop the training."""
+    path = config.sets[name].path
+    if path.exists():
+        return True
+    if config.missing_sets == "stop":
+        raise InputError(
+            f"sets.{name}: there is nothing at {path}. Correct the path, or say `missing_sets: leave_out` "
+            "to train without what only this set teaches"
+        )
+    log.warning("set %s is LEFT OUT: there is nothing at %s", name, path)
+    return False
+
+
+def _learnable(streams: tuple[Stream, ...], persons: int) -> tuple[str, ...]:
+    """The outputs that at least one face has a label for."""
+    found = {EMBEDDING} if persons else set()
+    for stream in streams:
+        for faces in stream.sets:
+            labels = faces.labels
+            kinds = {name for name, count in labels.count().items() if count}
+            found |= kinds & {"age", "expression", "gender"}
+            if labels.attributes is not None:
+                some = (labels.attributes != UNKNOWN).any(0)
+                found |= {task.slug for task, is_known in zip(ATTRIBUTES, some, strict=True) if is_known}
+    return tuple(slug for slug in OUTPUTS if slug in found)
+
+
+def _is_left_out_attribute(slug: str, config: TrainConfig) -> bool:
+    return "attributes" in config.leave_out and slug in {task.slug for task in ATTRIBUTES}
