@@ -118,6 +118,8 @@ class Validate(_Section):
     sets: tuple[str, ...] = ()
     batch: Positive = 64
     """Faces at once."""
+    most: Positive | None = None
+    """Faces of each set, drawn by the seed and the same each time; none: all."""
 
 
 class Run(_Section):

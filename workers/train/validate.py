@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.data.face_set import UNKNOWN, Bytes, Labels
+from workers.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
 from workers.evaluate.faces import Plan, plan
 from workers.evaluate.judge import (
     Judged,
@@ -91,6 +91,14 @@ class Validation:
             outputs = model(torch.from_numpy(crops).to(device))
         model.train()
         return {slug: output.float().cpu().numpy() for slug, output in outputs.items()}
+
+
+def _drawn(faces: FaceSet, config: TrainConfig) -> FaceSet:
+    """At most so many faces of the set as the configuration says."""
+    most = config.validate_by.most
+    if most is None or len(faces) <= most:
+        return faces
+    return faces.at(np.sort(np.random.default_rng(config.seed).permutation(len(faces))[:most]))
 
 
 def skill(kind: str, value: float, labels: Labels) -> float:
