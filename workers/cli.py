@@ -49,6 +49,7 @@ EXPORT_EXAMPLES = """examples:
   swinface export --format onnx --weights weights.safetensors swinface.onnx
   swinface export --format onnx --weights weights.safetensors --heads age,gender --opset 20 small.onnx"""
 OPSETS = range(18, 26)  # the least that torch's exporter writes, the newest that onnxscript can convert to
+CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # libraries whose news are not ours
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if not arguments.verbose:
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
     # torch's threads wait for each other by spinning unless told otherwise before it is imported; beside other busy
     # programs, such as a streamer, that makes an inference ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,7 +1,6 @@
 """`swinface train` and `swinface curves`."""
 
 import argparse
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -52,7 +51,6 @@ def train(arguments: argparse.Namespace) -> int:
     }
     if arguments.leave_out_missing:
         given["missing_sets"] = "leave_out"
-    _quiet()
     from workers.train.config import load_train_config
 
     config = load_train_config(arguments.config, given)
@@ -75,9 +73,3 @@ def curves(arguments: argparse.Namespace) -> int:
     draw(arguments.run, arguments.out)
     print(arguments.out)
     return 0
-
-
-def _quiet() -> None:
-    """Other libraries' news are not ours."""
-    for name in ("matplotlib", "PIL", "torch.distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
