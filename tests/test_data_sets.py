@@ -202,3 +202,28 @@ def test_a_repeated_key_of_a_worker_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="'device' stands twice"):
         load_config(write(tmp_path / "worker.yaml", "device: cpu", "device: cuda:0"), {})
+
+
+# --- least_pictures ---
+
+
+def test_people_with_few_pictures_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = people(people(tmp_path, count=5, pictures=2), count=2, pictures=4)
+    faces = opened(format="folders", path=root, least_pictures=3)
+    assert list(faces.identities) == ["p00", "p01"]
+    assert faces.labels.identity is not None
+    assert faces.labels.identity.tolist() == [0] * 4 + [1] * 4
+    assert "6 of 14 faces are left out: 6 of 3 people with fewer than 3 pictures" in caplog.text
+
+
+def test_excluded_pictures_do_not_count(tmp_path: Path) -> None:
+    root = people(tmp_path / "people", count=2, pictures=3)
+    exclude = write(tmp_path / "exclude.txt", "p01/0.jpg")
+    faces = opened(format="folders", path=root, exclude=exclude, least_pictures=3)
+    assert list(faces.identities) == ["p00"]
+
+
+def test_a_set_that_knows_nobody_has_no_people_to_leave_out(tmp_path: Path) -> None:
+    (tmp_path / "10_0_0_1.jpg").touch()
+    with pytest.raises(ConfigError, match="least_pictures: this set does not know who is who"):
+        opened(format="utkface", path=tmp_path, least_pictures=2)

@@ -43,6 +43,8 @@ class SetOptions(BaseModel):
     """Only these kinds of labels are used; none: all that the set has."""
     keep: Keep | None = None
     """Only this part of the set; none: everything."""
+    least_pictures: Annotated[int, Field(ge=2)] | None = None
+    """People of whom there are fewer pictures are left out, and counted in a log line; none: nobody is."""
 
     def excluded(self) -> dict[str, int]:
         """Names to leave out, and the line of `exclude` that says so. Raises ConfigError if it cannot be read."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from workers.data.face_set import UNKNOWN, FaceSet
 from workers.data.options import Keep, SetOptions
+from workers.data.words import report_left_out
 from workers.errors import ConfigError, InputError
 
 Mask = NDArray[np.bool_]  # (n,)
@@ -24,8 +25,10 @@ def select(faces: FaceSet, config: SetOptions) -> FaceSet:
     used = ~_excluded(faces, config)
     if config.keep is not None:
         used &= kept(faces, config.keep)
+    if config.least_pictures is not None:
+        used &= _of_enough(faces, used, config.least_pictures)
     if not used.any():
-        raise InputError(f"{faces.name}: no face is left after `exclude` and `keep`")
+        raise InputError(f"{faces.name}: no face is left after `exclude`, `keep` and `least_pictures`")
     if not used.all():
         faces = _renumbered(faces.at(np.flatnonzero(used)))
     if config.labels is not None:
@@ -70,6 +73,23 @@ def kept(faces: FaceSet, keep: Keep) -> Mask:
     for index in np.flatnonzero(by_picture):
         held_out[index] = _is_held_out(faces.pictures.name(int(index)), keep)
     return held_out if keep.part == "validation" else ~held_out
+
+
+def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
+    """Which faces are of people of whom at least so many are used; those of nobody known are not.
+
+    Raises ConfigError for a set that does not know who is who.
+    """
+    identity = faces.labels.identity
+    if identity is None:
+        raise ConfigError(f"{faces.name}: least_pictures: this set does not know who is who")
+    known = identity != UNKNOWN
+    counts = np.bincount(identity[used & known], minlength=len(faces.identities))
+    enough = known & (counts >= least)[identity]
+    people = int(((counts > 0) & (counts < least)).sum())
+    left = int((used & ~enough).sum())
+    report_left_out(faces.name, {f"of {people} people with fewer than {least} pictures": left}, int(used.sum()))
+    return enough
 
 
 def _is_held_out(name: str, keep: Keep) -> bool:
