@@ -85,7 +85,7 @@ def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
         raise ConfigError(f"{faces.name}: least_pictures: this set does not know who is who")
     known = identity != UNKNOWN
     counts = np.bincount(identity[used & known], minlength=len(faces.identities))
-    enough = known & (counts >= least)[identity]
+    enough: Mask = known & (counts >= least)[identity]
     people = int(((counts > 0) & (counts < least)).sum())
     left = int((used & ~enough).sum())
     report_left_out(faces.name, {f"of {people} people with fewer than {least} pictures": left}, int(used.sum()))
