@@ -13,13 +13,23 @@ def run_together(world: int, command: list[str], folder: Path, timeout_s: float 
 
     Raises AssertionError with the output if it fails.
     """
-    done = subprocess.run(
+    process = start_together(world, command, folder)
+    try:
+        output, errors = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # torchrun then ends the others, which a kill of it would leave behind
+        raise AssertionError(process.communicate(timeout=60)[1][-4000:]) from None
+    assert process.returncode == 0, errors[-4000:]
+    return output.splitlines()
+
+
+def start_together(world: int, command: list[str], folder: Path) -> "subprocess.Popen[str]":
+    """torchrun with `command` behind its own options."""
+    return subprocess.Popen(
         [
             sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world), "--master-addr",
             "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", *command,
         ],
-        cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False,
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout.splitlines()

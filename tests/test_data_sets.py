@@ -213,7 +213,7 @@ def test_people_with_few_pictures_are_left_out_and_counted(tmp_path: Path, caplo
     assert list(faces.identities) == ["p00", "p01"]
     assert faces.labels.identity is not None
     assert faces.labels.identity.tolist() == [0] * 4 + [1] * 4
-    assert "6 of 14 faces are left out: 6 of 3 people with fewer than 3 pictures" in caplog.text
+    assert "6 of 14 faces are left out: 6 faces of 3 people with fewer than 3 pictures" in caplog.text
 
 
 def test_excluded_pictures_do_not_count(tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from streamer.detect import default_weights
-from tests.benchmarks import bench_decode, bench_detect, bench_dispatch, bench_pipeline, bench_swinface, bench_track
+from tests.benchmarks import (
+    bench_decode,
+    bench_detect,
+    bench_dispatch,
+    bench_pipeline,
+    bench_swinface,
+    bench_track,
+    bench_train,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ARITHMETIC = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16")  # that speeds depend on
@@ -25,6 +33,7 @@ MODULES: dict[str, Any] = {
     "Tracking": bench_track,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
+    "Training": bench_train,
     "Whole pipeline": bench_pipeline,
 }
 

@@ -88,7 +88,7 @@ def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
     enough: Mask = known & (counts >= least)[identity]
     people = int(((counts > 0) & (counts < least)).sum())
     left = int((used & ~enough).sum())
-    report_left_out(faces.name, {f"of {people} people with fewer than {least} pictures": left}, int(used.sum()))
+    report_left_out(faces.name, {f"faces of {people} people with fewer than {least} pictures": left}, int(used.sum()))
     return enough
 
 

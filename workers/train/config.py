@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from workers.data.options import Place
 from workers.data.published import Published
 from workers.data.sets import SetConfig, load_sets
 from workers.errors import ConfigError
@@ -18,6 +19,7 @@ Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
@@ -49,6 +51,8 @@ class Model(_Section):
         stages = len(self.channels)
         if len(self.depths) != stages or len(self.fused_channels) != stages:
             raise ValueError("channels, depths and fused_channels need one number for each stage")
+        if sum(self.depths) < 2:
+            raise ValueError("depths must be two blocks at least")
         if any(self.channels[0] * 2**index != count for index, count in enumerate(self.channels)):
             raise ValueError("each of channels must be twice the one before")
         if self.channels[0] % self.head_channels:
@@ -58,6 +62,8 @@ class Model(_Section):
             raise ValueError(
                 f"{stages} stages need patches of {16 / 2 ** (stages - 1):g} pixels: their last map must be 7x7"
             )
+        if sum(self.fused_channels) < self.gate_reduction:
+            raise ValueError(f"fused_channels must sum to gate_reduction, {self.gate_reduction}, at least")
         return self
 
 
@@ -79,6 +85,14 @@ class StreamConfig(_Section):
     mix: Annotated[tuple[Part, ...], Field(min_length=1)]
     augment: Augmentation = "published"
     """published: mirrored, RandAugment, a rectangle erased; flip: mirrored; none: as it is."""
+
+    @field_validator("mix")
+    @classmethod
+    def _has_each_set_once(cls, value: tuple[Part, ...]) -> tuple[Part, ...]:
+        names = [name for part in value for name in part.sets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands more than once: its people would be taken for others")
+        return value
 
 
 class Recognition(_Section):
@@ -106,7 +120,7 @@ class Optimiser(_Section):
     """At the last step, of every group."""
     weight_decay: Weight = 0.05
     """Not of biases, norms and tables of relative positions."""
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     clip_norm: Rate = 5.0
     """Largest norm of the gradient of each part of the network: backbone, fam, tss, heads."""
 
@@ -138,9 +152,9 @@ class Run(_Section):
 
 
 class TrainConfig(_Section):
-    out: Path
+    out: Place
     """Folder of the run: checkpoints, best weights, scalars."""
-    seed: Annotated[int, Field(ge=0)] = 2048
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 2048
     steps: Positive = 80_000
     licence: str = "not stated"
     """Under which terms the weights may be used; goes into their card."""

@@ -1,6 +1,7 @@
 """Batches of faces from all streams, in the order that sampling says, prepared by other processes."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -62,36 +63,43 @@ def batches(
     slugs: tuple[str, ...],
     seed: int,
     steps: range,
+    places: Mapping[str, int],
     rank: int,
     world: int,
     processes: int,
     pinned: bool,
-) -> Iterator[Batch | InputError]:
+) -> Generator[Batch | InputError]:
     """The batch of each step for this process, or what is wrong with a picture of it.
 
-    `slugs`: the tasks that are learnt.
+    `slugs`: the tasks that are learnt. `places`: by stream, how many of its faces came before the first of `steps`.
     """
-    dataset = _Joint(streams, seed, rank, world)
-    loader: DataLoader[RawBatch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=steps,
-        num_workers=processes,
-        prefetch_factor=PREFETCH if processes else None,
-        pin_memory=pinned,
-        timeout=WAIT_S if processes else 0,
-        multiprocessing_context="fork" if processes else None,  # label tables of millions of faces are then shared
-        worker_init_fn=_start if processes else None,
-    )
-    for raw in loader:
+    dataset = _Joint(streams, seed, [places[stream.name] for stream in streams], steps.start, rank, world)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # more than cores: as configured
+        loader: DataLoader[RawBatch] = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=steps,
+            num_workers=processes,
+            prefetch_factor=PREFETCH if processes else None,
+            pin_memory=pinned,
+            timeout=WAIT_S if processes else 0,
+            multiprocessing_context="fork" if processes else None,  # label tables of millions of faces are then shared
+            worker_init_fn=_start if processes else None,
+        )
+        prepared = iter(loader)
+    for raw in prepared:
         yield InputError(raw["error"]) if "error" in raw else _sorted(raw, slugs)
 
 
 class _Joint(Dataset[RawBatch]):
     """Item number n is the batch of step n."""
 
-    def __init__(self, streams: tuple[Stream, ...], seed: int, rank: int, world: int) -> None:
+    def __init__(
+        self, streams: tuple[Stream, ...], seed: int, places: list[int], first_step: int, rank: int, world: int
+    ) -> None:
         self._streams, self._seed, self._rank, self._world = streams, seed, rank, world
+        self._places, self._first_step = places, first_step
         self._augment = [augmentation(stream.augment) for stream in streams]
 
     def __getitem__(self, step: int) -> RawBatch:
@@ -106,7 +114,7 @@ class _Joint(Dataset[RawBatch]):
 
     def _part(self, number: int, step: int) -> RawBatch:
         stream = self._streams[number]
-        first = place(step, self._rank, self._world, stream.batch)
+        first = self._places[number] + place(step - self._first_step, self._rank, self._world, stream.batch)
         starts = np.cumsum([0, *(len(faces) for faces in stream.sets)])
         faces, labels = [], []
         for position, row in enumerate(stream.mix.rows(first, stream.batch).tolist(), start=first):

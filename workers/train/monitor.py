@@ -10,6 +10,7 @@ from typing import Any
 
 from workers.swinface.labels import ATTRIBUTES
 from workers.train.process import Process
+from workers.train.writing import writing
 
 SCALARS = "scalars.jsonl"
 
@@ -19,17 +20,33 @@ log = logging.getLogger(__name__)
 class Monitor:
     """Gathers losses between two reports. Only the first process writes."""
 
-    def __init__(self, out: Path, process: Process, slugs: tuple[str, ...], steps: int, done: int) -> None:
-        """`done`: steps taken before; scalars of later ones, written before an interruption, go."""
+    def __init__(
+        self,
+        out: Path,
+        process: Process,
+        slugs: tuple[str, ...],
+        steps: int,
+        done: int,
+        unreported: Mapping[str, tuple[float, int]],
+    ) -> None:
+        """`done`: steps taken before; scalars of later ones, written before an interruption, go.
+
+        `unreported`: what was gathered then. Raises ConfigError if the scalars cannot be written.
+        """
         self._process, self._slugs, self._steps = process, slugs, steps
-        self._sums, self._counts = dict.fromkeys(slugs, 0.0), dict.fromkeys(slugs, 0)
+        before = {slug: unreported.get(slug, (0.0, 0)) for slug in slugs}
+        self._sums = {slug: total if process.leads else 0.0 for slug, (total, _) in before.items()}
+        self._counts = {slug: count for slug, (_, count) in before.items()}
+        self._out = out
         self._faces, self._since, self._step = 0, time.monotonic(), done
         self._writer: Any = None
         if process.leads:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._file = _continued(out / SCALARS, done)
-            self._writer = SummaryWriter(out / "tensorboard", purge_step=done)
+            with writing(out):
+                out.mkdir(parents=True, exist_ok=True)
+                self._file = _continued(out / SCALARS, done)
+                self._writer = SummaryWriter(out / "tensorboard", purge_step=done + 1)
 
     def add(self, losses: Mapping[str, float], taught: set[str], faces: int) -> None:
         """A step of this process: its losses, the tasks that had labels in it, faces of all processes."""
@@ -41,12 +58,8 @@ class Monitor:
 
     def report(self, step: int, rates: Mapping[str, float]) -> None:
         """After so many steps; `rates`: learning rates by group. All processes must call it."""
-        sums = self._process.sums([self._sums[slug] for slug in self._slugs])
-        means = {
-            slug: total / self._process.world / self._counts[slug]
-            for slug, total in zip(self._slugs, sums, strict=True)
-            if self._counts[slug]
-        }
+        gathered = self.unreported()
+        means = {slug: total / self._process.world / count for slug, (total, count) in gathered.items() if count}
         seconds = max(time.monotonic() - self._since, 1e-9)
         speed, pace = self._faces / seconds, seconds / max(step - self._step, 1)
         self._sums, self._counts = dict.fromkeys(self._slugs, 0.0), dict.fromkeys(self._slugs, 0)
@@ -59,15 +72,24 @@ class Monitor:
         scalars |= {f"learning_rate/{name}": rate for name, rate in rates.items()}
         self.write(step, {**scalars, "images_per_second": speed})
 
+    def unreported(self) -> dict[str, tuple[float, int]]:
+        """By slug: the losses since the last report, summed over processes and steps, and the number of those steps.
+
+        All processes must call it.
+        """
+        sums = self._process.sums([self._sums[slug] for slug in self._slugs])
+        return {slug: (total, self._counts[slug]) for slug, total in zip(self._slugs, sums, strict=True)}
+
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Scalars of a step; nothing in the other processes."""
         if not self._process.leads:
             return
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
-        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
-        self._file.flush()
+        with writing(self._out):
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, step)
+            self._writer.flush()
+            self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+            self._file.flush()
 
     def restart_clock(self, step: int) -> None:
         """What happened after this step was not training."""
@@ -75,8 +97,9 @@ class Monitor:
 
     def close(self) -> None:
         if self._process.leads:
-            self._writer.close()
-            self._file.close()
+            with writing(self._out):
+                self._writer.close()
+                self._file.close()
 
 
 def _described(means: Mapping[str, float]) -> str:
@@ -92,7 +115,7 @@ _ATTRIBUTES = {task.slug for task in ATTRIBUTES} - {"gender"}
 
 
 def _continued(path: Path, done: int) -> Any:
-    """The file open to append, without the lines of steps after `done` and a broken last one."""
+    """The file open to append, without the lines of steps after `done` and a broken last one. Raises OSError."""
     kept = []
     if path.exists():
         for line in path.read_text().splitlines():

@@ -87,6 +87,10 @@ class PartialFC(nn.Module):
         self.centres[rows] = centres.addcdiv_(moment, root, value=-rate / (1 - betas[0] ** self.steps))
         return True
 
+    def has_finite_gradient(self) -> bool:
+        """After backward()."""
+        return bool(self._used()[1].isfinite().all())
+
     def gradient(self) -> Tensor:
         """Of all own centres, (own persons, width), after backward(): zero for those not sampled."""
         rows, gradient = self._used()
@@ -123,23 +127,29 @@ class PartialFC(nn.Module):
         return rows, torch.where(target >= 0, place, -1)
 
 
-def joined(shards: list[dict[str, Any]], centres: PartialFC) -> dict[str, Any]:
+def joined(shards: list[dict[str, Any]], centres: PartialFC, rows: Tensor | None = None) -> dict[str, Any]:
     """The state for `centres` from those of all the processes of an earlier run, of whatever number.
 
-    Raises ValueError if they are of other persons.
+    `rows` (persons of now,): each one's place among the persons of the shards, -1: a new one, whose centre is fresh;
+    None: they are the same. Raises ValueError if the shards are not those of a whole run, or hold other persons.
     """
+    if not shards:
+        raise ValueError("there are no centres of persons")
     shards = sorted(shards, key=lambda shard: int(shard["_extra_state"]["first"]))
     ends = [(int(shard["_extra_state"]["first"]), int(shard["_extra_state"]["last"])) for shard in shards]
     persons = int(shards[0]["_extra_state"]["persons"])
-    borders = [0, *(last for _, last in ends)]
-    if persons != centres.persons or borders[-1] != persons or [first for first, _ in ends] != borders[:-1]:
+    whole = [first for first, _ in ends] == [0, *(last for _, last in ends[:-1])] and ends[-1][1] == persons
+    if not whole or (rows is None and persons != centres.persons):
         raise ValueError(f"the shards hold centres of {persons} persons as {ends}, needed are all {centres.persons}")
-    names = ("centres", "moment", "square")
-    own = slice(centres.first, centres.last)
-    return {
-        **{name: torch.cat([shard[name] for shard in shards])[own] for name in names},
-        "_extra_state": {**centres.get_extra_state(), "steps": shards[0]["_extra_state"]["steps"]},
-    }
+    rows = torch.arange(persons) if rows is None else rows
+    own = rows[centres.first : centres.last]
+    known = own >= 0
+    found: dict[str, Any] = {}
+    for name in ("centres", "moment", "square"):
+        found[name] = getattr(centres, name).cpu().clone()
+        found[name][known] = torch.cat([shard[name] for shard in shards])[own[known]]
+    steps = shards[0]["_extra_state"]["steps"]
+    return {**found, "_extra_state": {**centres.get_extra_state(), "steps": steps}}
 
 
 class _Gather(torch.autograd.Function):

@@ -24,7 +24,7 @@ class Course:
 
     streams: tuple[Stream, ...]
     outputs: tuple[str, ...]  # slugs that are learnt, in the order of labels.OUTPUTS
-    persons: int  # over all sets of the recognition stream
+    people: tuple[str, ...]  # `set/name` of each person whose identity is learnt, over all sets of that stream
     mean_age: float  # years, of the faces whose age is known; 0 without any
 
     @property
@@ -32,22 +32,27 @@ class Course:
         """In one step of one process."""
         return sum(stream.batch for stream in self.streams)
 
+    @property
+    def sets(self) -> dict[str, int]:
+        """Number of faces by set."""
+        return {faces.name: len(faces) for stream in self.streams for faces in stream.sets}
+
 
 def open_course(config: TrainConfig) -> Course:
     """Open the sets that are there. Raises InputError and ConfigError; says loudly what is left out."""
-    streams, persons = [], 0
+    opened: list[Stream] = []
+    persons = 0
     for number, (name, stream) in enumerate(config.streams.items()):
         built = _open_stream(name, stream, config, number, persons)
         if built is None:
             log.warning("stream %s is LEFT OUT: none of its sets is there", name)
             continue
-        opened, persons = built
-        streams.append(opened)
-    if not streams:
+        opened.append(built[0])
+        persons = built[1]
+    if not opened:
         raise InputError("nothing to learn from: none of the sets is there")
-    outputs = _learnable(tuple(streams), persons)
-    left_out = {slug for slug in outputs if slug in config.leave_out or _is_left_out_attribute(slug, config)}
-    outputs = tuple(slug for slug in outputs if slug not in left_out)
+    taught = [_taught(one, config) for one in opened]
+    outputs = tuple(slug for slug in OUTPUTS if slug in set().union(*taught))
     if not outputs:
         raise ConfigError("leave_out: nothing is left to learn")
     if absent := [slug for slug in OUTPUTS if slug not in outputs]:
@@ -55,10 +60,13 @@ def open_course(config: TrainConfig) -> Course:
             "%d of %d outputs are NOT trained, and will not be in the weights: %s",
             len(absent), len(OUTPUTS), ", ".join(absent),
         )  # fmt: skip
-    ages = [faces.labels.age for stream in streams for faces in stream.sets if faces.labels.age is not None]
-    known = np.concatenate(ages) if ages else np.empty(0, np.float32)
-    mean_age = float(np.nanmean(known)) if np.isfinite(known).any() else 0.0
-    return Course(tuple(streams), outputs, persons if EMBEDDING in outputs else 0, mean_age)
+    streams = tuple(one for one, slugs in zip(opened, taught, strict=True) if slugs)
+    for one in opened:
+        if one not in streams:
+            log.warning("stream %s is LEFT OUT: of what it teaches nothing is to be learnt", one.name)
+    if sum(one.batch for one in streams) < 2:
+        raise ConfigError("streams: a step needs two faces at least, for its batch norms")
+    return Course(streams, outputs, _people(streams) if EMBEDDING in outputs else (), _mean_age(streams))
 
 
 def checked(name: str, config: TrainConfig) -> FaceSet:
@@ -127,19 +135,32 @@ def _is_there(name: str, config: TrainConfig) -> bool:
     return False
 
 
-def _learnable(streams: tuple[Stream, ...], persons: int) -> tuple[str, ...]:
-    """The outputs that at least one face has a label for."""
-    found = {EMBEDDING} if persons else set()
-    for stream in streams:
-        for faces in stream.sets:
-            labels = faces.labels
-            kinds = {name for name, count in labels.count().items() if count}
-            found |= kinds & {"age", "expression", "gender"}
-            if labels.attributes is not None:
-                some = (labels.attributes != UNKNOWN).any(0)
-                found |= {task.slug for task, is_known in zip(ATTRIBUTES, some, strict=True) if is_known}
-    return tuple(slug for slug in OUTPUTS if slug in found)
+def _taught(stream: Stream, config: TrainConfig) -> set[str]:
+    """The outputs that at least one face of the stream has a label for, without those to be left out."""
+    attributes = {task.slug for task in ATTRIBUTES}
+    found = {EMBEDDING} if stream.recognition else set()
+    for faces in stream.sets:
+        labels = faces.labels
+        found |= {name for name, count in labels.count().items() if count} & {"age", "expression", "gender"}
+        if labels.attributes is not None:
+            some = (labels.attributes != UNKNOWN).any(0)
+            found |= {task.slug for task, is_known in zip(ATTRIBUTES, some, strict=True) if is_known}
+    return found - set(config.leave_out) - (attributes if "attributes" in config.leave_out else set())
 
 
-def _is_left_out_attribute(slug: str, config: TrainConfig) -> bool:
-    return "attributes" in config.leave_out and slug in {task.slug for task in ATTRIBUTES}
+def _people(streams: tuple[Stream, ...]) -> tuple[str, ...]:
+    """Names in the order of their numbers."""
+    return tuple(
+        f"{faces.name}/{person}"
+        for stream in streams
+        for faces, first in zip(stream.sets, stream.persons, strict=True)
+        if first != UNKNOWN
+        for person in faces.identities
+    )
+
+
+def _mean_age(streams: tuple[Stream, ...]) -> float:
+    """Years; 0 if no age is known."""
+    ages = [faces.labels.age for stream in streams for faces in stream.sets if faces.labels.age is not None]
+    known = np.concatenate([column[~np.isnan(column)] for column in ages]) if ages else np.empty(0, np.float32)
+    return float(known.mean(dtype=np.float64)) if len(known) else 0.0

@@ -1,0 +1,233 @@
+"""Images per second of a training step against the floor, and of the process that prepares them.
+
+A step is forward, losses, backward and update of `swinface train`, with its batch in memory: the paper's network with
+all 43 outputs, 8 faces of each of the four streams and 10,572 persons (CASIA-WebFace) of whom three in ten are
+compared with; and the network of configs/train-small.yaml with its streams and as many persons. The floor is what a
+perfect implementation would reach: three times the forward pass's FLOPs (the backward pass has twice as many) at the
+rate of a large matrix product, which is measured between the steps. The other numbers are those of one process that
+decodes JPEG of 112x112 pixels and changes them. Labels and faces are random. `--device cuda:0` measures on a GPU, in
+bf16, with 128 faces of each stream.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.conftest import ROOT
+from workers.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
+from workers.data.pictures import decode
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
+from workers.train.augment import Augmentation
+from workers.train.config import TrainConfig, load_train_config
+from workers.train.loader import Batch, Stream, batches
+from workers.train.process import Process
+from workers.train.sampling import Mix
+from workers.train.state import State, fresh
+from workers.train.step import Trainer, take_step
+from workers.train.stop import Asked, agree
+from workers.train.streams import Course
+
+PERSONS = {"paper": 10_572, "small": 405}
+PAPER_BATCH = {"cpu": 8, "cuda": 128}  # faces of each stream
+ROUNDS = {"cpu": 5, "cuda": 30}
+SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
+FACES = 256  # different ones
+LOADED = 20  # batches of a measurement
+KINDS: tuple[Augmentation, ...] = ("published", "flip", "none")
+
+
+def measure(device: str = "cpu") -> dict[str, Any]:
+    """Medians of steps and products that take turns; of the loader's batches."""
+    kind = torch.device(device).type
+    batch = PAPER_BATCH[kind]
+    paper = {
+        name: {"batch": batch, "learns": learns, "mix": [{"sets": ["faces"]}], "augment": "flip"}
+        for name, learns in {
+            "recognition": ["identity"],
+            "age_gender": ["age", "gender"],
+            "attributes": ["attributes"],
+            "expression": ["expression"],
+        }.items()
+    }
+    config = TrainConfig.model_validate(
+        {
+            "out": "nowhere",
+            "sets": {"faces": {"format": "folders", "path": "nowhere"}},
+            "streams": paper,
+            "recognition": {"sample_rate": 0.3},
+        }
+    )
+    os.environ.setdefault("FACES", "nowhere")
+    small = load_train_config(ROOT / "configs" / "train-small.yaml", {})
+    results: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
+    for name, one in {"paper": config, "small": small}.items():
+        results[name] = _steps(_with_run(one, kind), PERSONS[name], device)
+        print(_row(name, results[name]), file=sys.stderr, flush=True)
+    results["loader"] = {augment: _loaded(augment) for augment in KINDS}
+    return results
+
+
+def _with_run(config: TrainConfig, kind: str) -> TrainConfig:
+    run = config.run.model_copy(update={"device": kind, "precision": "fp32" if kind == "cpu" else "bf16"})
+    return config.model_copy(update={"run": run})
+
+
+def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
+    """Images/s of the training that `config` describes, with faces and labels by chance."""
+    process = Process(0, 1, torch.device(device))
+    course = _course(config, persons)
+    state = fresh(config, course, process)
+    trainer = Trainer(config, process, course, state.model)
+    taught = tuple(slug for slug in course.outputs if slug != EMBEDDING)
+    (batch,) = _batches(course, taught, 1)
+    counts = agree(batch, taught, process, Asked()).known
+    flops = _forward_flops(state, batch.to(process.device))
+    side = SIDE[process.device.type]
+    kind = torch.float32 if process.device.type == "cpu" else torch.bfloat16
+    matrix = torch.rand((side, side), device=device, dtype=kind)
+    calls: dict[str, Callable[[], object]] = {
+        "step": lambda: take_step(trainer, state, batch, counts),
+        "product": lambda: matrix @ matrix,
+    }
+    seconds = _medians(calls, ROUNDS[process.device.type], process.device)
+    gflops = 2e-9 * side**3 / seconds["product"]
+    return {
+        "batches": [stream.batch for stream in course.streams],
+        "outputs": len(course.outputs),
+        "persons": len(course.people),
+        "sample_rate": config.recognition.sample_rate,
+        "precision": config.run.precision,
+        "gflop_forward_per_image": 1e-9 * flops / course.faces,
+        "gflops": gflops,
+        "ms": 1e3 * seconds["step"],
+        "images_per_s": course.faces / seconds["step"],
+        "floor_per_s": gflops / (3e-9 * flops / course.faces),
+        "rounds": ROUNDS[process.device.type],
+    }
+
+
+def _forward_flops(state: State, batch: Batch) -> int:
+    """Of the network, and of comparing the embeddings with the persons."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        outputs = state.model(batch.faces)
+    flops = int(counter.get_total_flops())
+    if state.centres is not None:
+        faces = int((batch.persons >= 0).sum())
+        compared = int(state.centres.sample_rate * state.centres.persons)
+        flops += 2 * faces * compared * outputs[EMBEDDING].shape[1]
+    return flops
+
+
+def _loaded(augment: Augmentation) -> float:
+    """Images/s that one process prepares."""
+    stream = Stream("faces", 32, (_face_set(0, 1),), Mix((FACES,), (1.0,), (0,)), augment, (0,))
+    course = Course((stream,), (EMBEDDING,), ("somebody",), 0.0)
+    _batches(course, (), 1)
+    start = time.perf_counter()
+    loaded = len(_batches(course, (), LOADED))
+    return loaded * stream.batch / (time.perf_counter() - start)
+
+
+def _batches(course: Course, slugs: tuple[str, ...], count: int) -> list[Batch]:
+    places = {stream.name: 0 for stream in course.streams}
+    found = batches(course.streams, slugs, 0, range(count), places, 0, 1, 0, False)
+    return [batch for batch in found if isinstance(batch, Batch)]
+
+
+def _course(config: TrainConfig, persons: int) -> Course:
+    """Streams as configured, of faces and labels by chance."""
+    streams = []
+    outputs: set[str] = set()
+    for number, (name, stream) in enumerate(config.streams.items()):
+        faces = _face_set(number, persons)
+        faces = FaceSet(name, faces.pictures, faces.labels.only(stream.learns), faces.identities)
+        first = 0 if "identity" in stream.learns else UNKNOWN
+        mix = Mix((FACES,), (1.0,), (number,))
+        streams.append(Stream(name, stream.batch, (faces,), mix, stream.augment, (first,)))
+        for kind in stream.learns:
+            attributes = {task.slug for task in ATTRIBUTES}
+            outputs |= attributes if kind == "attributes" else {EMBEDDING if kind == "identity" else kind}
+    people = tuple(map(str, range(persons))) if EMBEDDING in outputs else ()
+    return Course(tuple(streams), tuple(slug for slug in OUTPUTS if slug in outputs), people, 35.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """JPEG in memory."""
+
+    pictures: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, index: int) -> Bytes:
+        return decode(self.pictures[index], self.name(index))
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def _face_set(seed: int, persons: int) -> FaceSet:
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (FACES, 14, 14, 3), np.uint8)
+    large = [cv2.resize(picture, (112, 112), interpolation=cv2.INTER_CUBIC) for picture in small]
+    pictures = _Encoded(tuple(cv2.imencode(".jpg", picture)[1].tobytes() for picture in large))
+    labels = Labels(
+        identity=random.integers(0, persons, FACES),
+        age=random.uniform(1, 90, FACES).astype(np.float32),
+        gender=random.integers(0, 2, FACES),
+        attributes=random.integers(0, 2, (FACES, len(ATTRIBUTES))).astype(np.int8),
+        expression=random.integers(0, 7, FACES),
+    )
+    return FaceSet("faces", pictures, labels, tuple(map(str, range(persons))))
+
+
+def _medians(calls: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
+    """Seconds per call; they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if number:  # the first one allocates
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def table(results: dict[str, Any]) -> str:
+    lines = [_row(name, results[name]) for name in ("paper", "small")]
+    loader = ", ".join(f"{augment} {speed:.0f}" for augment, speed in results["loader"].items())
+    return "\n".join([*lines, f"one process prepares, images/s by augmentation: {loader}"])
+
+
+def _row(name: str, row: dict[str, Any]) -> str:
+    faces = "+".join(map(str, row["batches"]))
+    return (
+        f"{name:5} {row['precision']} {faces} faces, {row['outputs']} outputs, {row['persons']:,} persons at "
+        f"{row['sample_rate']:g}, {row['gflop_forward_per_image']:.2f} GFLOP forward: "
+        f"{row['images_per_s']:8.2f} images/s {row['ms']:8.0f} ms  "
+        f"floor {row['floor_per_s']:8.2f}/s, {row['images_per_s'] / row['floor_per_s']:4.0%}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    print(table(measure(parser.parse_args().device)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

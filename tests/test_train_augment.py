@@ -1,0 +1,118 @@
+"""How training pictures are changed."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.data.transforms_factory import create_transform
+
+from workers.data.face_set import Bytes
+from workers.train.augment import PUBLISHED, RAND_AUGMENT, augmentation, drawing_from
+
+# as the published code calls it, colour jitter included
+AS_PUBLISHED: dict[str, Any] = {**PUBLISHED, "color_jitter": 0.4}
+
+
+def face(seed: int = 0, side: int = 112) -> Bytes:
+    """Soft blobs, which operations change more than noise."""
+    small = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8)
+    return np.array(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def seeded(key: Sequence[int]) -> None:
+    """The generators as drawing_from sets them, told by what comes out of them there."""
+    seeds = np.random.SeedSequence(list(key)).generate_state(3)
+    random.seed(int(seeds[0]))
+    np.random.seed(int(seeds[1]))
+    torch.manual_seed(int(seeds[2]))
+
+
+def test_the_published_augmentation_is_that_of_timm() -> None:
+    theirs, ours = create_transform(**AS_PUBLISHED), augmentation("published")
+    for operation in theirs.transforms[RAND_AUGMENT].ops:
+        if operation.name == "PosterizeIncreasing":
+            operation.prob = 0.0  # differs on purpose
+    ours_operations = ours._transform.transforms[RAND_AUGMENT].ops  # type: ignore[attr-defined]
+    (posterize,) = (one for one in ours_operations if one.name == "PosterizeIncreasing")
+    posterize.prob = 0.0
+    changed = 0
+    for number in range(60):
+        picture = face(number)
+        with drawing_from([number]):
+            found = ours(picture)
+        with drawing_from([number]):
+            expected = theirs(Image.fromarray(picture))
+        torch.testing.assert_close(found / 127.5 - 1, expected.permute(1, 2, 0), rtol=0, atol=1e-6)
+        changed += bool((found - torch.from_numpy(picture)).abs().max() > 2)
+    assert changed > 50
+
+
+def test_a_picture_is_posterized_to_one_bit_at_least() -> None:
+    (ours,) = (
+        one
+        for one in augmentation("published")._transform.transforms[RAND_AUGMENT].ops  # type: ignore[attr-defined]
+        if one.name == "PosterizeIncreasing"
+    )
+    (theirs,) = (
+        one for one in create_transform(**PUBLISHED).transforms[RAND_AUGMENT].ops if one.name == "PosterizeIncreasing"
+    )
+    for level in (0, 2, 5, 7.4, 9, 10):
+        assert ours.level_fn(level, None) == (max(1, theirs.level_fn(level, None)[0]),)
+    assert theirs.level_fn(10, None) == (0,)
+
+
+def test_colour_jitter_was_never_done() -> None:
+    names = [type(one).__name__ for one in create_transform(**AS_PUBLISHED).transforms]
+    assert names == [type(one).__name__ for one in create_transform(**PUBLISHED).transforms]
+    assert "ColorJitter" not in names
+
+
+def test_a_flip_mirrors_about_half() -> None:
+    flip, picture = augmentation("flip"), face()
+    mirrored = 0
+    for number in range(200):
+        with drawing_from([number]):
+            found = flip(picture).numpy()
+        if np.array_equal(found, picture[:, ::-1]):
+            mirrored += 1
+        else:
+            assert np.array_equal(found, picture)
+    assert 70 < mirrored < 130
+
+
+@pytest.mark.parametrize("kind", ["published", "flip", "none"])
+def test_every_picture_comes_as_the_network_takes_it(kind: Any) -> None:
+    with drawing_from([1]):
+        found = augmentation(kind)(face(side=48))
+    assert found.shape == (112, 112, 3)
+    assert found.dtype == (torch.float32 if kind == "published" else torch.uint8)
+    assert 60 < float(found.float().mean()) < 195
+
+
+def test_without_augmentation_a_picture_stays_as_it_is() -> None:
+    picture = face()
+    assert np.array_equal(augmentation("none")(picture).numpy(), picture)
+
+
+def test_what_is_drawn_for_a_picture_leaves_the_other_generators_alone() -> None:
+    def drawn() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(1))
+
+    seeded([9])
+    expected = drawn()
+    seeded([9])
+    with drawing_from([1, 2]):
+        inside = drawn()
+    assert drawn() == expected
+    with drawing_from([1, 2]):
+        assert drawn() == inside
+    with drawing_from([1, 3]):
+        assert drawn() != inside
+    seeded([9])
+    with pytest.raises(ZeroDivisionError), drawing_from([1]):
+        _ = 1 // int(drawn()[0])
+    assert drawn() == expected
