@@ -54,7 +54,7 @@ def read(path: Path) -> Bytes:
 
 
 class Names(Sequence[str]):
-    """Many texts in two arrays: millions of them cost their letters, and nothing is copied when a process forks."""
+    """Many texts in two arrays: millions of them cost their letters, and go to other processes as two blocks."""
 
     def __init__(self, names: Iterable[str]) -> None:
         letters, ends = bytearray(), array("q", [0])

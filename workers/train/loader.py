@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,12 +86,19 @@ def batches(
             prefetch_factor=PREFETCH if processes else None,
             pin_memory=pinned,
             timeout=WAIT_S if processes else 0,
-            multiprocessing_context="fork" if processes else None,  # label tables of millions of faces are then shared
+            multiprocessing_context=_unthreaded() if processes else None,
             worker_init_fn=_start if processes else None,
         )
         prepared = iter(loader)
     for raw in prepared:
         yield InputError(raw["error"]) if "error" in raw else _sorted(raw, slugs)
+
+
+def _unthreaded() -> ForkServerContext:
+    """Processes that are forked from one without threads: a fork of ours could wait for ever for one of its locks."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, "timm.data.transforms_factory"])
+    return context
 
 
 class _Joint(Dataset[RawBatch]):
