@@ -1,10 +1,8 @@
 """Where a training begins, and what is on disk of it."""
 
 import json
-import os
 import resource
 import shutil
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 import torch
 
 from tests.swinface_files import Checkpoint, save
-from tests.training import TINY, configured, losses, stream, train, weights
+from tests.training import TINY, configured, losses, start, stream, train, weights
 from workers.errors import ConfigError
 from workers.swinface.checkpoint import save_own
 from workers.swinface.labels import EMBEDDING, OUTPUTS
@@ -228,14 +226,13 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path, part: 
     last = tmp_path / "run" / "checkpoints" / "step-000000006"
     limit = int(part * (last / "weights.safetensors").stat().st_size)
     shutil.rmtree(last)
-    child = os.fork()
-    if not child:
+
+    def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        with (tmp_path / "errors").open("w") as errors, redirect_stderr(errors):
-            code = train(config, "--resume", "last")
-        os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
-    message = (tmp_path / "errors").read_text()
+
+    child = start(config, "--resume", "last", preexec_fn=limited)
+    message = child.communicate(timeout=120)[1]
+    assert child.returncode == 2
     assert f"cannot write {last}" in message
     assert "Traceback" not in message
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-000000003"]
