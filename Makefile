@@ -5,6 +5,7 @@
 # the first one that runs and is new enough
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -14,8 +15,9 @@ export FACEANALYTICS_DETECTOR ?= $(wildcard ../shared/data/weights/yolov8-lite-t
 demo: $(READY)
 	$(BIN)/streamer demo --config configs/demo.yaml --out demo-output
 
+# most tests wait for processes and sockets: three at a time take half as long, also on two cores
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,10 +1,11 @@
 """What `streamer watch` and `streamer health` do: clients of the gRPC API that print what they are told."""
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import grpc
@@ -21,6 +22,7 @@ from streamer.errors import ConfigError, LostDependency
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two tries to connect
 ENDED_ROWS = 8  # tracks that have ended and are still shown
 INTERRUPTED = 130  # exit code after Ctrl-C
+INSIST_S = 0.5  # between two tries to be interrupted
 REFRESH_PER_S = 4
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for the web, not for the streamer
@@ -53,13 +55,31 @@ def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
     per event. A lost connection is made again; with `once` it ends the watch (1; 0 if the streamer has ended it)."""
     _check(address)
     try:
-        with ExitStack() as stack:
+        with _insisting(), ExitStack() as stack:
             return follow(address, streams, _printer(as_json, stack), once)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the lines has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextmanager
+def _insisting() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, again and again until it has come through: what is raised inside a callback of
+    gRPC is swallowed there."""
+
+    def interrupt(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, INSIST_S)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)}
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def follow(

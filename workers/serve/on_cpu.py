@@ -21,7 +21,8 @@ Floats = NDArray[np.float32]
 Outputs = dict[str, Floats]
 Node = Any  # of the graph
 MOST_INPUTS = 384  # of a layer followed by GELU, see _summed
-NAMES = {"bf16": "BF16", "fp16": "FP16"}  # of precisions, in OpenVINO
+NAMES = {"bf16": "BF16", "fp16": "FP16"}  # of precisions, as what a CPU can, in OpenVINO
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # and as what it is to do
 
 
 def computes_in(precision: str) -> bool:
@@ -40,7 +41,7 @@ class CpuNetwork:
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": NAMES.get(precision, "f32").lower(),
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
             "ENABLE_CPU_PINNING": False,  # else several workers, or a worker and a streamer, sit on the same cores
         }
         if threads is not None:
