@@ -61,6 +61,7 @@ LOWEST = {
 TO_STREAMER = {
     "workers.align": {"config", "crop", "detect", "errors", "values"},
     "workers.data.align": {"detect"},
+    "workers.detector.teachers": {"config", "errors", "values", "yolo_lite"},
     "workers.evaluate.ijb_pictures": {"crop"},
 }
 # package of the workers -> other packages and modules of the workers it may import; those of `workers` itself may all
@@ -70,6 +71,7 @@ PACKAGES = {
     "data": {"swinface", "errors", "files", "settings", "align"},
     "evaluate": {"swinface", "errors", "files", "precisions", "serve", "data"},
     "train": {"swinface", "errors", "files", "precisions", "settings", "data", "evaluate"},
+    "detector": {"errors", "files", "settings", "train"},
 }
 HEAVY = (
     "torch",
