@@ -18,6 +18,7 @@ from streamer.values import (
     FaceCrop,
     Floats,
     IdentityEstimate,
+    Model,
     Observation,
     Reason,
     Track,
@@ -56,7 +57,7 @@ class _Record:
     age: AgeEstimate | None = None  # these three change with an analysis only, the expression also with time
     attributes: AttributeEstimate | None = None
     identity: IdentityEstimate | None = None
-    left_models: set[str] = field(default_factory=set)
+    left_models: set[Model] = field(default_factory=set)
 
 
 class Aggregator:
@@ -86,10 +87,10 @@ class Aggregator:
         """The summary with this analysis in it; its `received` is the crop's. None: the analysis is not used, because
         the track is unknown or finished, or because it comes from a model that the track has left."""
         record = self._records.get(crop.key.id)
-        if record is None or not self._same_model(record, crop, analysis.model_id):
+        if record is None or not self._same_model(record, crop, analysis.model):
             return None
         if record.estimates is None:
-            record.estimates = Estimates(self._config, analysis.model_id)
+            record.estimates = Estimates(self._config, analysis.model)
         record.estimates.add(crop, analysis)
         record.age, record.attributes = record.estimates.age(), record.estimates.attributes()
         record.identity = record.estimates.identity()
@@ -112,20 +113,20 @@ class Aggregator:
         """An end for each track that has none yet."""
         return [TrackEnd(record.key, reason, record.last_seen, confirmed=True) for record in self._records.values()]
 
-    def _same_model(self, record: _Record, crop: FaceCrop, model_id: str) -> bool:
+    def _same_model(self, record: _Record, crop: FaceCrop, model: Model) -> bool:
         """Estimates of two models are never mixed: another model starts them anew. Late answers of the model before it,
         or of a worker that still has the old weights, are not used, so that two models do not take turns."""
         present = record.estimates
-        if present is None or present.model_id == model_id:
+        if present is None or present.model == model:
             return True
-        if model_id in record.left_models and crop.media_time - present.last_inferred <= MODEL_SILENT_S:
+        if model in record.left_models and crop.media_time - present.last_inferred <= MODEL_SILENT_S:
             return False
-        record.left_models.add(present.model_id)
-        record.left_models.discard(model_id)
+        record.left_models.add(present.model)
+        record.left_models.discard(model)
         record.estimates = None
-        if (present.model_id, model_id) not in self._told:
-            self._told.add((present.model_id, model_id))
-            log.warning("model changed from %s to %s: open tracks start anew with it", present.model_id, model_id)
+        if (present.model.id, model.id) not in self._told:
+            self._told.add((present.model.id, model.id))
+            log.warning("model changed from %s to %s: open tracks start anew with it", present.model.id, model.id)
         return True
 
 
@@ -196,7 +197,7 @@ def _summary(record: _Record, received: float | None = None, end_reason: EndReas
         attributes=record.attributes,
         identity=record.identity,
         samples=estimates.samples if estimates else 0,
-        model_id=estimates.model_id if estimates else "",
+        model_id=estimates.model.id if estimates else "",
         revision=record.revision,
         final=end_reason is not None,
         end_reason=end_reason,

@@ -64,7 +64,7 @@ class Live:
                 self._config.dispatch, True, self._settled, self._finished, self._workers_changed
             )
             closing.callback(self._dispatcher.close)
-            self._server = await start_server(self._config.publish, self._hub, cameras)
+            self._server = await start_server(self._config.publish, self._hub, cameras, lambda: self._dispatcher.models)
             closing.push_async_callback(self._server.stop, 0)
             closing.push_async_callback(asyncio.to_thread, cameras.stop_all, SAY_GOODBYE_S)
             async with asyncio.TaskGroup() as group:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from faceanalytics.v1 import faces_pb2, streams_pb2, tracks_pb2
+from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, tracks_pb2
 from streamer.config import Stream, redact
 from streamer.errors import ConfigError
 from streamer.values import (
@@ -16,6 +16,7 @@ from streamer.values import (
     ExpressionEstimate,
     Floats,
     IdentityEstimate,
+    Model,
     SourceStatus,
     TrackSummary,
 )
@@ -121,9 +122,9 @@ def _expression(estimate: ExpressionEstimate) -> tracks_pb2.ExpressionEstimate:
 
 
 def _attributes(estimate: AttributeEstimate) -> tracks_pb2.AttributeEstimate:
-    scores = zip(ATTRIBUTES, estimate.scores.tolist(), strict=True)
+    scores = zip(estimate.which, estimate.scores.tolist(), strict=True)
     return tracks_pb2.AttributeEstimate(
-        scores=[tracks_pb2.AttributeScore(attribute=which, score=score) for which, score in scores],
+        scores=[tracks_pb2.AttributeScore(attribute=ATTRIBUTES[place], score=score) for place, score in scores],
         evidence=_evidence(estimate),
     )
 
@@ -131,6 +132,19 @@ def _attributes(estimate: AttributeEstimate) -> tracks_pb2.AttributeEstimate:
 def _identity(estimate: IdentityEstimate, include_embedding: bool) -> tracks_pb2.IdentityEstimate:
     embedding = estimate.template.tolist() if include_embedding else ()
     return tracks_pb2.IdentityEstimate(embedding=embedding, evidence=_evidence(estimate))
+
+
+def model_to_proto(model: Model, workers: int) -> system_pb2.Model:
+    """The message for a model that so many workers have."""
+    return system_pb2.Model(
+        model_id=model.id,
+        tells_age=model.age,
+        tells_expression=model.expression,
+        attributes=[ATTRIBUTES[place] for place in model.attributes],
+        tells_identity=model.identity,
+        licence=model.licence,
+        workers=workers,
+    )
 
 
 def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -18,10 +19,11 @@ from streamer import metrics
 from streamer.config import Dispatch
 from streamer.errors import ConfigError
 from streamer.ledger import Ledger, Worker
-from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
+from streamer.values import FaceAnalysis, FaceCrop, Model, TrackEnd
 
-PROTOCOL = 1
+PROTOCOL = 2
 TICK_S = 0.2  # how often deadlines are looked at
+ATTRIBUTES = 40  # that there are
 MAX_MESSAGE_BYTES = 16 << 20  # an answer to 1024 crops is 2.5 MB
 
 log = logging.getLogger(__name__)
@@ -76,9 +78,9 @@ class Dispatcher:
             self._lock.close()
 
     @property
-    def model_id(self) -> str | None:
-        """The weights of the workers, if one is there."""
-        return next((worker.model_id for worker in self.ledger.workers.values()), None)
+    def models(self) -> dict[Model, int]:
+        """The weights that there are now, each with its number of workers; the oldest worker's first."""
+        return dict(Counter(worker.model for worker in self.ledger.workers.values()))
 
     async def run(self) -> None:
         """Receive and keep time until cancelled."""
@@ -111,11 +113,11 @@ class Dispatcher:
         self.ledger.seal()
         await self._send()
 
-    async def wait_for_worker(self) -> str | None:
+    async def wait_for_worker(self) -> Model | None:
         """Wait until a worker is there; its model. None: given up before."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._given_up or bool(self.ledger.workers))
-        return self.model_id
+        return next(iter(self.models), None)
 
     async def drain(self, timeout_s: float | None) -> int:
         """Wait until every crop is settled; after `timeout_s` the rest is given up. How many that were."""
@@ -194,26 +196,30 @@ class Dispatcher:
             raise ValueError(f"{ready.worker} takes at most {ready.max_batch} crops: dispatch.batch must not be larger")
         if ready.max_batch < 1 or not ready.model_id:
             raise ValueError("READY without max_batch or model_id")
+        model = _to_model(ready)
         worker = self.ledger.workers.get(address)
         if worker is None:
-            worker = Worker(ready.worker, ready.model_id, ready.max_batch, now)
+            worker = Worker(ready.worker, model, ready.max_batch, now)
             self.ledger.workers[address] = worker
             self._complained.discard(address)
             log.info("worker %s is there: model %s on %s", ready.worker, ready.model_id, ready.device)
             self._count_workers()
         if worker.batch is not None:
             return  # a READY that crossed with our batch; the answer will come
-        worker.idle, worker.model_id = True, ready.model_id
+        worker.idle, worker.model = True, model
 
     def _answer(self, address: bytes, answer: faces_pb2.Answer) -> None:
+        worker = self.ledger.workers.get(address)
         batch = self.ledger.answered(address, answer.batch_id)
-        if batch is None:
+        if worker is None or batch is None:
             log.info("late answer to batch %d ignored", answer.batch_id)
             return
         try:
             if answer.error:
                 raise ValueError(f"worker could not analyse a batch: {answer.error}")
-            analyses = [_to_analysis(face, answer.model_id) for face in answer.analyses]
+            if answer.model_id != worker.model.id:
+                raise ValueError(f"an answer by {answer.model_id} of a worker that said {worker.model.id}")
+            analyses = [_to_analysis(face, worker.model) for face in answer.analyses]
             if [face.crop_id for face in answer.analyses] != list(batch.crops):
                 raise ValueError("the answer is for other crops than the batch")
         except ValueError:
@@ -296,18 +302,28 @@ def _lock(endpoint: str) -> IO[str] | None:
     return file
 
 
-def _to_analysis(face: faces_pb2.FaceAnalysis, model_id: str) -> FaceAnalysis:
-    """Raises ValueError for wrong sizes and numbers that are not finite."""
+def _to_model(ready: faces_pb2.Ready) -> Model:
+    """Raises ValueError for outputs that are none."""
+    outputs = ready.outputs
+    attributes = tuple(value - 1 for value in outputs.attributes)
+    if list(attributes) != sorted(set(attributes) & set(range(ATTRIBUTES))):
+        raise ValueError(f"{ready.worker} tells attributes that there are not: {list(outputs.attributes)}")
+    if not (attributes or outputs.age or outputs.expression or outputs.identity):
+        raise ValueError(f"{ready.worker} has weights that tell nothing")
+    return Model(ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity, ready.licence)
+
+
+def _to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
+    """Raises ValueError for what the model does not tell, wrong sizes and numbers that are not finite."""
     analysis = FaceAnalysis(
-        age=face.age_years,
-        expression=np.array(face.expression, np.float32),
+        model=model,
+        age=face.age_years if face.HasField("age_years") else None,
+        expression=np.array(face.expression, np.float32) if face.expression else None,
         attributes=np.array(face.attributes, np.float32),
-        embedding=np.frombuffer(face.embedding, "<f4"),
-        embedding_norm=face.embedding_norm,
-        model_id=model_id,
+        embedding=np.frombuffer(face.embedding, "<f4") if face.embedding else None,
+        embedding_norm=face.embedding_norm if face.HasField("embedding_norm") else None,
     )
-    scalars = np.array([analysis.age, analysis.embedding_norm])
-    arrays = (scalars, analysis.expression, analysis.attributes, analysis.embedding)
-    if not all(np.isfinite(array).all() for array in arrays):
+    parts = (analysis.age, analysis.expression, analysis.attributes, analysis.embedding, analysis.embedding_norm)
+    if not all(np.isfinite(part).all() for part in parts if part is not None):
         raise ValueError("an analysis with numbers that are not finite")
     return analysis

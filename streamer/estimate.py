@@ -22,6 +22,7 @@ from streamer.values import (
     FaceCrop,
     Floats,
     IdentityEstimate,
+    Model,
 )
 
 Doubles = NDArray[np.float64]
@@ -111,43 +112,55 @@ class Expressions:
 
 
 class Estimates:
-    """What the answers of one model say about one face."""
+    """What the answers of one model say about one face; None for what the model does not tell."""
 
-    def __init__(self, settings: Aggregate, model_id: str) -> None:
-        self.model_id = model_id
+    def __init__(self, settings: Aggregate, model: Model) -> None:
+        self.model = model
         self.samples = 0
         self.best_quality = 0.0
         self.last_inferred = -math.inf
         self._ages = WeightedMean(1)
-        self._attributes = WeightedMean(40)
+        self._attributes = WeightedMean(len(model.attributes))
         self._expressions = Expressions(settings)
         self._embeddings: Doubles = np.zeros(512)
 
     def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> None:
+        """Raises ValueError for an analysis by another model."""
+        if analysis.model != self.model:
+            raise ValueError(f"an analysis by {analysis.model.id} among those by {self.model.id}")
         self.samples += 1
         self.best_quality = max(self.best_quality, crop.quality.value)
         self.last_inferred = max(self.last_inferred, crop.media_time)
         weight = max(crop.quality.value, LEAST_WEIGHT)
-        self._ages.add([analysis.age], weight)
         self._attributes.add(analysis.attributes, weight)
-        self._expressions.add(crop.media_time, analysis.expression.astype(np.float64))
-        length = max(crop.score, LEAST_WEIGHT) * analysis.embedding_norm
-        self._embeddings = self._embeddings + length * analysis.embedding.astype(np.float64)
+        if analysis.age is not None:
+            self._ages.add([analysis.age], weight)
+        if analysis.expression is not None:
+            self._expressions.add(crop.media_time, analysis.expression.astype(np.float64))
+        if analysis.embedding is not None and analysis.embedding_norm is not None:
+            length = max(crop.score, LEAST_WEIGHT) * analysis.embedding_norm
+            self._embeddings = self._embeddings + length * analysis.embedding.astype(np.float64)
 
-    def age(self) -> AgeEstimate:
+    def age(self) -> AgeEstimate | None:
+        if not self.model.age:
+            return None
         years, spread = float(self._ages.mean[0]), float(self._ages.spread()[0])
         return AgeEstimate(years, spread, self.samples, self.best_quality, self.last_inferred)
 
-    def expression(self, last_seen: float) -> ExpressionEstimate:
+    def expression(self, last_seen: float) -> ExpressionEstimate | None:
+        if not self.model.expression:
+            return None
         current, since, shares = self._expressions.now(last_seen)
         return ExpressionEstimate(current, since, shares, self.samples, self.best_quality, self.last_inferred)
 
-    def attributes(self) -> AttributeEstimate:
+    def attributes(self) -> AttributeEstimate | None:
+        if not self.model.attributes:
+            return None
         scores = self._attributes.mean.astype(np.float32)
-        return AttributeEstimate(scores, self.samples, self.best_quality, self.last_inferred)
+        return AttributeEstimate(self.model.attributes, scores, self.samples, self.best_quality, self.last_inferred)
 
     def identity(self) -> IdentityEstimate | None:
-        """None if the embeddings cancel each other out, so that they point nowhere."""
+        """None also if the embeddings cancel each other out, so that they point nowhere."""
         length = float(np.linalg.norm(self._embeddings))
         if length == 0.0:
             return None

@@ -5,13 +5,13 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from streamer.config import Dispatch
-from streamer.values import FaceCrop, TrackEnd
+from streamer.values import FaceCrop, Model, TrackEnd
 
 
 @dataclass(slots=True)
 class Worker:
     name: str
-    model_id: str
+    model: Model
     max_batch: int
     heard: float  # s, monotonic
     batch: int | None = None  # what it computes now

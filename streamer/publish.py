@@ -1,4 +1,4 @@
-"""The gRPC server: TrackService, StreamService, health and reflection."""
+"""The gRPC server: TrackService, StreamService, SystemService, health and reflection."""
 
 import asyncio
 
@@ -7,11 +7,12 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2, tracks_pb2_grpc
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc, tracks_pb2, tracks_pb2_grpc
 from streamer.config import Publish, split_address
 from streamer.errors import ConfigError
 from streamer.hub import Hub
 from streamer.stream_service import Cameras, StreamService
+from streamer.system_service import Models, SystemService
 from streamer.track_service import TrackService
 
 HealthContext = aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
@@ -20,6 +21,7 @@ Status = health_pb2.HealthCheckResponse
 SERVICES = (
     tracks_pb2.DESCRIPTOR.services_by_name["TrackService"].full_name,
     streams_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
+    system_pb2.DESCRIPTOR.services_by_name["SystemService"].full_name,
 )
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # else two servers could share a port and neither would notice
@@ -56,13 +58,14 @@ class Server:
         await self._server.stop(grace)
 
 
-async def start_server(config: Publish, hub: Hub, cameras: Cameras) -> Server:
+async def start_server(config: Publish, hub: Hub, cameras: Cameras, models: Models) -> Server:
     """Listen on `config.listen` (port 0: any free one), NOT_SERVING at first. Raises ConfigError if it cannot."""
     host, _ = split_address(config.listen)
     server = aio.server(options=OPTIONS)
     health = Health()
     tracks_pb2_grpc.add_TrackServiceServicer_to_server(TrackService(config, hub), server)
     streams_pb2_grpc.add_StreamServiceServicer_to_server(StreamService(cameras), server)
+    system_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_service = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((*SERVICES, health_service, reflection.SERVICE_NAME), server)

@@ -28,6 +28,7 @@ from streamer.records import (
     SCHEMA_VERSION,
     JsonLines,
     hash_file,
+    model_record,
     write_summary,
     write_templates,
 )
@@ -131,19 +132,21 @@ class Analysis:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"--out: cannot make the folder {out}: {error.strerror}") from error
-        if dispatcher.model_id is None:
+        if not dispatcher.models:
             log.info("waiting for a worker at %s", dispatcher.endpoint)
-        model_id = await dispatcher.wait_for_worker()
-        if model_id is None:
+        model = await dispatcher.wait_for_worker()
+        if model is None:
             result.problem = f"{result.video}: stopped before it began"
             return
+        if self._embeddings and not model.identity:
+            raise ConfigError(f"--embeddings: the weights {model.id} were not trained for identity and give none")
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
             "source": {"name": video.name, "sha256": content_hash, "width": info.width, "height": info.height},
             "time_base": "seconds since the first frame, from the file's timestamps",
             "detector": detector.model_id,
-            "model_id": model_id,
+            **model_record(model),
             "config_hash": config_hash(self._config),
         }
         with ExitStack() as files:

@@ -20,13 +20,14 @@ from streamer.values import (
     FaceAnalysis,
     FaceCrop,
     Floats,
+    Model,
     Observation,
     Reason,
     Track,
     TrackSummary,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BLOCK = 1 << 20  # bytes, of a file that is read as a whole
 EXPRESSIONS = tuple(name.removeprefix("EXPRESSION_").lower() for name in faces_pb2.Expression.keys()[1:])
 ATTRIBUTES = tuple(name.removeprefix("ATTRIBUTE_").lower() for name in faces_pb2.Attribute.keys()[1:])
@@ -104,7 +105,7 @@ def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
     with _writing(path):
         np.savez(
             path,
-            track_id=np.array([summary.key.id for summary in summaries], np.str_),
+            track_id=np.array([one.key.id for one in summaries if one.identity is not None], np.str_),
             embedding=np.stack([one.template for one in templates]) if templates else np.zeros((0, 512), np.float32),
             samples=np.array([one.samples for one in templates], np.int64),
         )
@@ -124,7 +125,21 @@ def landmarks(points: Floats) -> dict[str, dict[str, float]]:
     }
 
 
-def scores(names: tuple[str, ...], values: Floats) -> dict[str, float]:
+def model_record(model: Model) -> dict[str, Any]:
+    """For the header: the weights, and what they tell; the rest is null or missing in every record."""
+    return {
+        "model_id": model.id,
+        "outputs": {
+            "age": model.age,
+            "expression": model.expression,
+            "attributes": [ATTRIBUTES[place] for place in model.attributes],
+            "identity": model.identity,
+        },
+        "licence": model.licence,
+    }
+
+
+def scores(names: Sequence[str], values: Floats) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
 
@@ -152,10 +167,11 @@ def observation_record(
 
 
 def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
+    attributes = [ATTRIBUTES[place] for place in analysis.model.attributes]
     return {
-        "age_years": _number(analysis.age, 2),
-        "expression": scores(EXPRESSIONS, analysis.expression),
-        "attributes": scores(ATTRIBUTES, analysis.attributes),
+        "age_years": None if analysis.age is None else _number(analysis.age, 2),
+        "expression": None if analysis.expression is None else scores(EXPRESSIONS, analysis.expression),
+        "attributes": scores(attributes, analysis.attributes) if attributes else None,
     }
 
 
@@ -201,7 +217,8 @@ def _expression(expression: ExpressionEstimate | None) -> dict[str, Any] | None:
 def _attributes(attributes: AttributeEstimate | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
-    return {"scores": scores(ATTRIBUTES, attributes.scores), **_evidence(attributes)}
+    names = [ATTRIBUTES[place] for place in attributes.which]
+    return {"scores": scores(names, attributes.scores), **_evidence(attributes)}
 
 
 def _evidence(estimate: AgeEstimate | ExpressionEstimate | AttributeEstimate) -> dict[str, Any]:

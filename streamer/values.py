@@ -223,21 +223,39 @@ class Observation:
     ended: tuple[TrackEnd, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The weights of workers, and what they were trained to tell. The rest is absent everywhere."""
+
+    id: str
+    age: bool
+    expression: bool
+    attributes: tuple[int, ...]  # places among the 40 of the proto's Attribute, from 0, ascending
+    identity: bool
+    licence: str = field(default="", compare=False)  # the terms, from the card; empty: nobody said
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceAnalysis:
-    """SwinFace's answer to one crop."""
+    """SwinFace's answer to one crop; what the model does not tell is None, and it has no attributes but the model's."""
 
-    age: float  # years
-    expression: Floats  # (7,) softmax, order of the proto's Expression
-    attributes: Floats  # (40,) softmax of "present", order of the proto's Attribute
-    embedding: Floats  # (512,) unit length
-    embedding_norm: float  # length before normalising: it grows with how recognisable the face is
-    model_id: str
+    model: Model
+    age: float | None  # years
+    expression: Floats | None  # (7,) softmax, order of the proto's Expression
+    attributes: Floats  # (k,) softmax of "present", in the order of model.attributes
+    embedding: Floats | None  # (512,) unit length
+    embedding_norm: float | None  # length before normalising: it grows with how recognisable the face is
 
     def __post_init__(self) -> None:
-        _check_shape("expression", self.expression, (7,))
-        _check_shape("attributes", self.attributes, (40,))
-        _check_shape("embedding", self.embedding, (512,))
+        there = self.age is not None, self.expression is not None, self.embedding is not None
+        told = self.model.age, self.model.expression, self.model.identity
+        if there != told or (self.embedding is None) != (self.embedding_norm is None):
+            raise ValueError(f"an analysis with (age, expression, identity) {there}, its model tells {told}")
+        if self.expression is not None:
+            _check_shape("expression", self.expression, (7,))
+        _check_shape("attributes", self.attributes, (len(self.model.attributes),))
+        if self.embedding is not None:
+            _check_shape("embedding", self.embedding, (512,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +279,8 @@ class ExpressionEstimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttributeEstimate:
-    scores: Floats  # (40,) mean softmax of "present", not calibrated
+    which: tuple[int, ...]  # places among the 40 of the proto's Attribute: those that the model tells
+    scores: Floats  # (k,) mean softmax of "present", in the order of `which`, not calibrated
     samples: int
     best_quality: float
     last_inferred: float

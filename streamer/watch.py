@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from faceanalytics.v1 import faces_pb2, tracks_pb2, tracks_pb2_grpc
+from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2, tracks_pb2_grpc
 from streamer.config import split_address
 from streamer.errors import ConfigError, LostDependency
 
@@ -108,16 +108,35 @@ def follow(
 
 
 def check_health(address: str, timeout_s: float) -> int:
-    """Print SERVING (0), NOT_SERVING (1), or why there is no answer within `timeout_s` (1, to standard error)."""
+    """Print SERVING (0), NOT_SERVING (1), or why there is no answer within `timeout_s` (1, to standard error); and a
+    line per model of the workers."""
     _check(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+            system = system_pb2_grpc.SystemServiceStub(channel)
+            models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
         except grpc.RpcError as error:
             print(f"{address}: {_reason(error)}", file=sys.stderr)
             return 1
     print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+    for model in models:
+        print(model_line(model))
     return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+
+
+def model_line(model: system_pb2.Model) -> str:
+    """What the weights of some workers tell, as a line of text."""
+    attributes = [_word(faces_pb2.Attribute.Name(one), "ATTRIBUTE_") for one in model.attributes]
+    tells = (
+        ("age", model.tells_age),
+        ("expression", model.tells_expression),
+        (attributes[0] if len(attributes) == 1 else f"{len(attributes)} attributes", bool(attributes)),
+        ("identity", model.tells_identity),
+    )
+    told = ", ".join(name for name, there in tells if there)
+    terms = f"; {model.licence}" if model.licence else ""
+    return f"{model.model_id}: {told}; {model.workers} worker{'s' if model.workers > 1 else ''}{terms}"
 
 
 def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
@@ -133,7 +152,9 @@ def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
         f"face {_face(track)} px",
     ]
     if track.samples:
-        parts += [f"age {_age(track)}", f"appears {_appears(track)}", f"{track.samples} samples"]
+        parts += [f"age {_age(track)}"] if track.HasField("age") else []
+        parts += [f"appears {_appears(track)}"] if track.HasField("expression") else []
+        parts.append(f"{track.samples} samples")
     parts.append(f"quality {_quality(track)}" if track.samples else _quality(track))
     if track.model_id == "untrained":
         parts.append("(untrained)")
@@ -159,14 +180,21 @@ def table_rows(tracks: Iterable[tracks_pb2.Track]) -> list[tuple[str, ...]]:
 
 
 def final_table(tracks: Iterable[tracks_pb2.Track], title: str = "") -> Table:
-    """The tracks as a table for a terminal; says so if their analyses mean nothing."""
+    """The tracks as a table for a terminal, without columns for what their model does not tell; says so if the
+    analyses mean nothing."""
     shown = list(tracks)
+    analysed = [track for track in shown if track.samples]
+    told = {
+        "age": not analysed or any(track.HasField("age") for track in analysed),
+        "appears": not analysed or any(track.HasField("expression") for track in analysed),
+    }
+    places = [place for place, name in enumerate(COLUMNS) if told.get(name, True)]
     untrained = any(track.model_id == "untrained" for track in shown)
     table = Table(title=title or None, caption=UNTRAINED if untrained else None, caption_style="bold red")
-    for name in COLUMNS:
+    for name in (COLUMNS[place] for place in places):
         table.add_column(name, justify="left" if name in ("stream", "state", "appears", "quality") else "right")
     for track, row in zip(shown, table_rows(shown), strict=True):
-        table.add_row(*row, style="dim" if track.final else None)
+        table.add_row(*(row[place] for place in places), style="dim" if track.final else None)
     return table
 
 

@@ -10,6 +10,7 @@ from streamer.values import (
     EndReason,
     FaceAnalysis,
     FaceCrop,
+    Model,
     Quality,
     TrackEnd,
     TrackKey,
@@ -31,12 +32,21 @@ def end(track: str = "a", reason: EndReason = EndReason.TIMEOUT, time: float = 0
     return TrackEnd(key(track), reason, time, confirmed=True)
 
 
-def analysis(age: float = 30.0, expression: int = 6, model_id: str = "test") -> FaceAnalysis:
+def model(name: str = "test", **changes: Any) -> Model:
+    """Weights that tell all there is."""
+    return replace(Model(name, age=True, expression=True, attributes=tuple(range(40)), identity=True), **changes)
+
+
+# what a small model tells: `gender` is the only one of the attributes
+SMALL = Model("small", age=True, expression=True, attributes=(4,), identity=True, licence="research only")
+
+
+def analysis(age: float = 30.0, expression: int = 6) -> FaceAnalysis:
     embedding = np.zeros(512, np.float32)
     embedding[0] = 1
     shares = np.zeros(7, np.float32)
     shares[expression] = 1
-    return FaceAnalysis(age, shares, np.full(40, 0.25, np.float32), embedding, 20.0, model_id)
+    return FaceAnalysis(model(), age, shares, np.full(40, 0.25, np.float32), embedding, 20.0)
 
 
 def summary(track: str = "t1", revision: int = 1, camera: str = "door", **changes: Any) -> TrackSummary:

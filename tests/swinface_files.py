@@ -1,4 +1,4 @@
-"""Checkpoints in the published layout, written from its description and not from our renaming of it."""
+"""Checkpoints in the published layout, written from its description and not from our renaming of it; small weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from workers.swinface.checkpoint import save_own
+from workers.swinface.model import SwinFace, SwinFaceConfig
+
 Shapes = dict[str, tuple[int, ...]]
 Checkpoint = dict[str, dict[str, Tensor]]
 
 CHANNELS, HEADS, DEPTHS = (96, 192, 384, 768), (3, 6, 12, 24), (2, 2, 6, 2)
 WINDOWS = (64, 16, 4, 1)  # of each stage
 WIDTHS = [2, 1, 2, 7] + [2] * 38  # outputs of the 42 heads
+
+
+def save_small(path: Path, *outputs: str, embedding: int = 16, licence: str = "none") -> Path:
+    """Weights of our own form, of a small network with these outputs; they are random, and the same each time."""
+    config = SwinFaceConfig(channels=(16, 32, 64, 128), depths=(1, 1, 1, 1), head_channels=16, embedding=embedding)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = SwinFace(config, outputs).eval()
+    save_own(model, path, {"source": "tests", "licence": licence, "metrics": {}})
+    return path
 
 
 def published_shapes() -> dict[str, Shapes]:

@@ -21,6 +21,7 @@ from streamer.values import (
     TrackState,
     TrackSummary,
 )
+from tests.builders import model
 
 KEY = TrackKey("t1", "door", 1)
 CONFIRMED, LOST, TENTATIVE = TrackState.CONFIRMED, TrackState.LOST, TrackState.TENTATIVE
@@ -65,7 +66,7 @@ def crop(time: float, quality: float = 0.5, score: float = 0.9, key: TrackKey = 
 def analysis(age: float = 30.0, model_id: str = "a", direction: int = 0, norm: float = 20.0) -> FaceAnalysis:
     expression, embedding = np.zeros(7, np.float32), np.zeros(512, np.float32)
     expression[6], embedding[direction] = 1.0, 1.0
-    return FaceAnalysis(age, expression, np.full(40, 0.25, np.float32), embedding, norm, model_id)
+    return FaceAnalysis(model(model_id), age, expression, np.full(40, 0.25, np.float32), embedding, norm)
 
 
 def opened(at: float = 1.0) -> Aggregator:

@@ -16,7 +16,7 @@ from streamer.config import Dispatch
 from streamer.dispatch import Dispatcher
 from streamer.errors import ConfigError
 from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
-from tests.builders import crop, end
+from tests.builders import crop, end, model
 
 WAIT_S = 10.0
 
@@ -28,10 +28,12 @@ class Desk:
         self.settled: list[tuple[str, float | None]] = []
         self.finished: list[str] = []
         self.workers: list[int] = []
+        self.analyses: list[FaceAnalysis] = []
         self.dispatcher = Dispatcher(config, live, self._settled, self._finished, self.workers.append)
 
     def _settled(self, face: FaceCrop, analysis: FaceAnalysis | None) -> None:
         self.settled.append((face.key.id, None if analysis is None else analysis.age))
+        self.analyses += [] if analysis is None else [analysis]
 
     def _finished(self, track: TrackEnd) -> None:
         self.finished.append(track.key.id)
@@ -61,8 +63,11 @@ async def dealer(endpoint: str) -> AsyncIterator[zmq.asyncio.Socket]:
         context.destroy(linger=0)
 
 
-async def say_ready(socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = 1) -> None:
-    ready = faces_pb2.Ready(protocol=protocol, worker="w", model_id="m", max_batch=max_batch, device="cpu")
+async def say_ready(socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = 2) -> None:
+    outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
+    ready = faces_pb2.Ready(
+        protocol=protocol, worker="w", model_id="m", max_batch=max_batch, device="cpu", outputs=outputs
+    )
     await socket.send_multipart([b"READY", ready.SerializeToString()])
 
 
@@ -112,7 +117,7 @@ async def test_crops_go_out_as_bytes_and_each_gets_its_own_answer(tmp_path: Path
         await send_answer(socket, answer_to(batch, pixels))
         await until(lambda: len(at.settled) == 2)
         assert at.settled == [("a", 11.0), ("b", 22.0)]
-        assert at.dispatcher.model_id == "m"
+        assert at.dispatcher.models == {model("m"): 1}
 
 
 async def test_the_next_batch_comes_only_after_ready(tmp_path: Path) -> None:
@@ -175,11 +180,22 @@ def nonsense(batch: faces_pb2.Batch, pixels: bytes) -> dict[str, list[bytes]]:
     infinite = faces_pb2.Answer.FromString(good.SerializeToString())
     infinite.analyses[0].age_years = float("nan")
     few = faces_pb2.Answer(batch_id=batch.batch_id, model_id="m")
-    wrong = {"other crops": swapped, "short embedding": short, "nan": infinite, "no analyses": few}
+    untold = faces_pb2.Answer.FromString(good.SerializeToString())
+    untold.analyses[0].ClearField("age_years")
+    other = faces_pb2.Answer.FromString(good.SerializeToString())
+    other.model_id = "another"
+    wrong = {
+        "other crops": swapped,
+        "short embedding": short,
+        "nan": infinite,
+        "no analyses": few,
+        "no age": untold,
+        "another model": other,
+    }
     return {name: [b"ANSWER", answer.SerializeToString()] for name, answer in wrong.items()}
 
 
-@pytest.mark.parametrize("name", ["other crops", "short embedding", "nan", "no analyses"])
+@pytest.mark.parametrize("name", ["other crops", "short embedding", "nan", "no analyses", "no age", "another model"])
 async def test_a_wrong_answer_loses_its_batch_and_nothing_else(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,6 +212,36 @@ async def test_a_wrong_answer_loses_its_batch_and_nothing_else(
         await send_answer(socket, answer_to(batch, pixels))
         await until(lambda: at.settled == [("a", None), ("b", 4.0)])
     assert "ignored" in caplog.text
+
+
+async def test_an_analysis_holds_what_the_worker_was_trained_for(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        outputs = faces_pb2.Outputs(expression=True, attributes=[5])
+        ready = faces_pb2.Ready(protocol=2, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research")
+        await socket.send_multipart([b"READY", ready.SerializeToString()])
+        told = await at.dispatcher.wait_for_worker()
+        assert told == model("s", age=False, attributes=(4,), identity=False)
+        assert told.licence == "research"
+        await at.dispatcher.offer(crop("a"))
+        batch, _ = await receive(socket)
+        face = faces_pb2.FaceAnalysis(crop_id=batch.crops[0].crop_id, expression=[1 / 7] * 7, attributes=[0.75])
+        await send_answer(socket, faces_pb2.Answer(batch_id=batch.batch_id, model_id="s", analyses=[face]))
+        await until(lambda: bool(at.analyses))
+    (found,) = at.analyses
+    assert (found.model, found.age, found.embedding, found.embedding_norm) == (told, None, None, None)
+    assert found.attributes.tolist() == [0.75]
+
+
+@pytest.mark.parametrize("attributes", [[0], [41], [5, 5], [6, 5], []])
+async def test_a_worker_with_outputs_that_there_are_not_is_not_used(
+    tmp_path: Path, attributes: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        outputs = faces_pb2.Outputs(attributes=attributes)
+        ready = faces_pb2.Ready(protocol=2, worker="w", model_id="s", max_batch=4, outputs=outputs)
+        await socket.send_multipart([b"READY", ready.SerializeToString()])
+        await until(lambda: "ignored: w " in caplog.text)
+        assert at.dispatcher.models == {}
 
 
 @pytest.mark.parametrize(

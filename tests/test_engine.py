@@ -88,6 +88,10 @@ def test_analyses_are_scores_and_embeddings_of_unit_length(
     engine: Engine, crops: Bytes, outputs: dict[str, Floats]
 ) -> None:
     found = engine.analyse(crops)
+    assert found.age is not None
+    assert found.expression is not None
+    assert found.embeddings is not None
+    assert found.norms is not None
     np.testing.assert_allclose(found.age, outputs["age"][:, 0])
     np.testing.assert_allclose(found.expression, softmax(outputs["expression"]))
     np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, atol=1e-6)

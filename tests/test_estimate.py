@@ -6,10 +6,39 @@ import pytest
 
 from streamer.config import Aggregate
 from streamer.estimate import KEPT_SAMPLES, Estimates
-from streamer.values import FaceAnalysis, FaceCrop, Floats, Quality, TrackKey
+from streamer.values import (
+    AgeEstimate,
+    AttributeEstimate,
+    ExpressionEstimate,
+    FaceAnalysis,
+    FaceCrop,
+    Floats,
+    Quality,
+    TrackKey,
+)
+from tests.builders import model
 
 PIXELS = np.zeros((112, 112, 3), np.uint8)
 ANGER, HAPPINESS, NEUTRAL = 5, 3, 6
+
+
+class Known(Estimates):
+    """All of them are there."""
+
+    def age(self) -> AgeEstimate:
+        found = super().age()
+        assert found is not None
+        return found
+
+    def expression(self, last_seen: float) -> ExpressionEstimate:
+        found = super().expression(last_seen)
+        assert found is not None
+        return found
+
+    def attributes(self) -> AttributeEstimate:
+        found = super().attributes()
+        assert found is not None
+        return found
 
 
 def crop(time: float = 0.0, quality: float = 0.5, score: float = 1.0) -> FaceCrop:
@@ -34,17 +63,17 @@ def analysis(
     vector = np.zeros(512, np.float32)
     vector[:2] = embedding
     scores = softmax(NEUTRAL) if expression is None else expression
-    return FaceAnalysis(age, scores, np.full(40, attributes, np.float32), vector, norm, "a")
+    return FaceAnalysis(model(), age, scores, np.full(40, attributes, np.float32), vector, norm)
 
 
-def estimates(*samples: tuple[FaceCrop, FaceAnalysis], settings: Aggregate | None = None) -> Estimates:
-    made = Estimates(settings or Aggregate(), "a")
+def estimates(*samples: tuple[FaceCrop, FaceAnalysis], settings: Aggregate | None = None) -> Known:
+    made = Known(settings or Aggregate(), model())
     for sample in samples:
         made.add(*sample)
     return made
 
 
-def expressions(*samples: tuple[float, int, float], settings: Aggregate | None = None) -> Estimates:
+def expressions(*samples: tuple[float, int, float], settings: Aggregate | None = None) -> Known:
     """Samples of time, expression and its share."""
     return estimates(
         *((crop(time), analysis(expression=softmax(which, share))) for time, which, share in samples),
@@ -125,7 +154,7 @@ def test_a_sample_speaks_no_longer_than_the_hold() -> None:
 
 def test_shares_sum_to_one() -> None:
     rng = np.random.default_rng(1)
-    made = Estimates(Aggregate(), "a")
+    made = Known(Aggregate(), model())
     for index in range(200):
         scores = rng.random(7).astype(np.float32)
         made.add(crop(index * 0.3), analysis(expression=scores / scores.sum()))
@@ -184,3 +213,22 @@ def test_an_answer_too_late_to_be_placed_leaves_the_expression_alone() -> None:
 def test_there_is_no_expression_before_the_first_sample() -> None:
     with pytest.raises(ValueError, match="before the first analysis"):
         estimates().expression(0.0)
+
+
+def test_what_the_model_does_not_tell_is_absent() -> None:
+    silent = model(age=False, expression=False, identity=False, attributes=(4, 9))
+    made = Estimates(Aggregate(), silent)
+    made.add(crop(), FaceAnalysis(silent, None, None, np.array([0.9, 0.2], np.float32), None, None))
+    assert (made.age(), made.expression(1.0), made.identity()) == (None, None, None)
+    told = made.attributes()
+    assert told is not None
+    assert told.which == (4, 9)
+    assert told.scores.tolist() == pytest.approx([0.9, 0.2])
+    nothing_but_age = Estimates(Aggregate(), model(expression=False, identity=False, attributes=()))
+    assert nothing_but_age.attributes() is None
+
+
+def test_analyses_of_two_models_do_not_mix() -> None:
+    made = Estimates(Aggregate(), model("other"))
+    with pytest.raises(ValueError, match="an analysis by test among those by other"):
+        made.add(crop(), analysis())

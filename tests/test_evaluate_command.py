@@ -12,13 +12,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-import torch
 
+from tests.swinface_files import save_small
 from tests.test_evaluate_protocols import ijb_folder
 from workers.errors import ConfigError, InputError, ModelError
 from workers.evaluate.cli import add_evaluate, evaluate
-from workers.swinface.checkpoint import save_own, sha256
-from workers.swinface.model import SwinFace, SwinFaceConfig
+from workers.swinface.checkpoint import sha256
 
 
 def run(*arguments: str | Path) -> int:
@@ -31,16 +30,6 @@ def run(*arguments: str | Path) -> int:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network that says age, gender and who it is, and nothing else."""
     return save_small(tmp_path_factory.mktemp("weights") / "small.safetensors", "age", "gender", "recognition")
-
-
-def save_small(path: Path, *outputs: str) -> Path:
-    """Weights that are random, and the same each time."""
-    config = SwinFaceConfig(channels=(16, 32, 64, 128), depths=(1, 1, 1, 1), head_channels=16, embedding=16)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = SwinFace(config, outputs).eval()
-    save_own(model, path, {"source": "tests", "licence": "none", "metrics": {}})
-    return path
 
 
 def encoded(seed: int) -> bytes:

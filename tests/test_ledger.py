@@ -1,6 +1,6 @@
 from streamer.config import Dispatch
 from streamer.ledger import Batch, Ledger, Worker
-from tests.builders import crop, end
+from tests.builders import crop, end, model
 
 
 def ledger(live: bool = True, **settings: object) -> Ledger:
@@ -8,7 +8,7 @@ def ledger(live: bool = True, **settings: object) -> Ledger:
 
 
 def add_worker(book: Ledger, name: bytes = b"w", max_batch: int = 16, now: float = 0.0) -> None:
-    book.workers[name] = Worker(name.decode(), "model", max_batch, now)
+    book.workers[name] = Worker(name.decode(), model(), max_batch, now)
 
 
 def times(batch: Batch) -> list[float]:

@@ -80,7 +80,7 @@ def test_the_zero_of_each_enum_is_unspecified_and_names_begin_with_the_enum(file
 
 def test_each_call_has_a_request_and_a_response_of_its_own(files: list[FileDescriptorProto]) -> None:
     methods = [method for file in files for service in file.service for method in service.method]
-    assert len(methods) == 8
+    assert len(methods) == 9
     for method in methods:
         request, response = method.input_type.rpartition(".")[2], method.output_type.rpartition(".")[2]
         assert (request, response) == (f"{method.name}Request", f"{method.name}Response")

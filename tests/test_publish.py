@@ -18,7 +18,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
 
-from faceanalytics.v1 import faces_pb2, streams_pb2, streams_pb2_grpc, tracks_pb2, tracks_pb2_grpc
+from faceanalytics.v1 import (
+    faces_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
+    tracks_pb2,
+    tracks_pb2_grpc,
+)
 from streamer.config import Publish, Stream
 from streamer.convert import to_proto
 from streamer.errors import ConfigError
@@ -102,6 +110,7 @@ class Service:
     def __init__(self, hub: Hub, server: Server, cameras: KeptCameras, channel: aio.Channel) -> None:
         self.hub, self.server, self.cameras, self.channel = hub, server, cameras, channel
         self.tracks = tracks_pb2_grpc.TrackServiceStub(channel)
+        self.system = system_pb2_grpc.SystemServiceStub(channel)
         self.streams = streams_pb2_grpc.StreamServiceStub(channel)
         self.health = health_pb2_grpc.HealthStub(channel)
 
@@ -120,7 +129,7 @@ class Service:
 async def serving(cameras: KeptCameras | None = None, **settings: Any) -> AsyncIterator[Service]:
     config = Publish(listen="127.0.0.1:0", **settings)
     hub, kept = Hub(config), cameras or KeptCameras()
-    server = await start_server(config, hub, kept)
+    server = await start_server(config, hub, kept, lambda: {builders.SMALL: 2, builders.model(): 1})
     try:
         async with aio.insecure_channel(server.address) as channel:
             yield Service(hub, server, kept, channel)
@@ -352,7 +361,7 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
             reasons=(Reason.EXTREME_POSE, Reason.LOW_SHARPNESS),
             age=AgeEstimate(31.5, 2.5, 2, 0.5, 1.5),
             expression=expression,
-            attributes=AttributeEstimate(attributes, 2, 0.5, 1.5),
+            attributes=AttributeEstimate(tuple(range(40)), attributes, 2, 0.5, 1.5),
             samples=2,
             model_id="a",
         )
@@ -375,6 +384,25 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     assert [score.score for score in track.attributes.scores] == attributes.tolist()
     assert (track.samples, track.model_id, track.revision, track.final) == (2, "a", 1, False)
     assert track.end_reason == tracks_pb2.END_REASON_UNSPECIFIED
+
+
+def test_what_the_model_does_not_tell_is_absent_in_the_message() -> None:
+    male = AttributeEstimate((4,), np.array([0.75], np.float32), 1, 0.5, 1.5)
+    track = to_proto(summary(attributes=male, identity=None, samples=1, model_id="small"))
+    assert [(one.attribute, one.score) for one in track.attributes.scores] == [(faces_pb2.ATTRIBUTE_MALE, 0.75)]
+    assert [track.HasField(name) for name in ("age", "expression", "identity")] == [False] * 3
+
+
+async def test_clients_see_which_models_there_are_and_what_they_tell() -> None:
+    async with serving() as service:
+        small, full = (await service.system.ListModels(system_pb2.ListModelsRequest())).models
+        one = await service.system.ListModels(system_pb2.ListModelsRequest(page_size=1))
+        rest = await service.system.ListModels(system_pb2.ListModelsRequest(page_token=one.next_page_token))
+    assert (small.model_id, small.workers, small.licence) == ("small", 2, "research only")
+    assert (small.tells_age, small.tells_expression, small.tells_identity) == (True, True, True)
+    assert list(small.attributes) == [faces_pb2.ATTRIBUTE_MALE]
+    assert (full.model_id, full.workers, len(full.attributes)) == ("test", 1, 40)
+    assert ([*one.models], [*rest.models], rest.next_page_token) == ([small], [full], "")
 
 
 # --- streams
@@ -514,7 +542,7 @@ async def test_unknown_streams_existing_streams_and_unknown_masks_are_refused() 
 
 # --- the server
 
-SERVICES = ["", "faceanalytics.v1.TrackService", "faceanalytics.v1.StreamService"]
+SERVICES = ["", *(f"faceanalytics.v1.{name}Service" for name in ("Track", "Stream", "System"))]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -524,7 +552,7 @@ async def test_health_is_not_serving_until_told_otherwise() -> None:
             if serves is not None:
                 service.server.set_serving(serves)
             answers = [await service.health.Check(health_pb2.HealthCheckRequest(service=name)) for name in SERVICES]
-            assert [answer.status for answer in answers] == [SERVING if serves else NOT_SERVING] * 3
+            assert [answer.status for answer in answers] == [SERVING if serves else NOT_SERVING] * 4
             listed = await service.health.List(health_pb2.HealthListRequest())
             assert sorted(listed.statuses) == sorted(SERVICES)
         code, _ = await refused(service.health.Check(health_pb2.HealthCheckRequest(service="other")))
@@ -561,19 +589,19 @@ async def test_reflection_lists_the_services() -> None:
         call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
         answer = await call.read()
         names = {one.name for one in answer.list_services_response.service}
-        assert {"faceanalytics.v1.TrackService", "faceanalytics.v1.StreamService", "grpc.health.v1.Health"} <= names
+        assert {*SERVICES[1:], "grpc.health.v1.Health"} <= names
 
 
 async def test_a_port_in_use_is_a_clear_error() -> None:
     async with serving() as service:
         with pytest.raises(ConfigError, match=f"publish.listen: cannot listen on {service.server.address}"):
-            await start_server(Publish(listen=service.server.address), Hub(Publish()), KeptCameras())
+            await start_server(Publish(listen=service.server.address), Hub(Publish()), KeptCameras(), dict)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ConfigError, match="the port is in use"):
-            await start_server(Publish(listen=address), Hub(Publish()), KeptCameras())
+            await start_server(Publish(listen=address), Hub(Publish()), KeptCameras(), dict)
 
 
 async def test_a_watch_that_begins_while_the_server_stops_is_told_to_come_again() -> None:

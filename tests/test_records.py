@@ -3,10 +3,21 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamer.errors import ConfigError, InputError
-from streamer.records import JsonLines, hash_file, write_summary, write_templates
+from streamer.records import (
+    JsonLines,
+    hash_file,
+    model_record,
+    observation_record,
+    track_record,
+    write_summary,
+    write_templates,
+)
+from streamer.values import AttributeEstimate, ClockSource, Detections, FaceAnalysis, Observation, Track, TrackState
+from tests.builders import crop, key, model, summary
 
 
 def full(path: Path) -> Path:
@@ -54,6 +65,22 @@ def test_a_summary_and_templates_on_a_full_disk_are_said(tmp_path: Path) -> None
         write_summary(full(tmp_path / "summary.json"), {"frames": 1})
     with pytest.raises(ConfigError, match=r"cannot write .*embeddings\.npz: No space left"):
         write_templates(full(tmp_path / "embeddings.npz"), [])
+
+
+def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells() -> None:
+    silent = model("m", age=False, expression=False, attributes=(4,), identity=False)
+    assert model_record(silent)["outputs"] == {
+        "age": False, "expression": False, "attributes": ["male"], "identity": False
+    }  # fmt: skip
+    one = np.array([0.75], np.float32)
+    track = Track(key(), TrackState.CONFIRMED, np.zeros(4, np.float32), 0.9, 0, 0.0, 1.0)
+    found = Detections(np.zeros((1, 4), np.float32), one, np.zeros((1, 5, 2), np.float32))
+    frame = Observation("cam", 0, 1.0, None, ClockSource.FILE_PTS, 0.0, (640, 480), found, (track,))
+    record = observation_record(frame, track, (crop(), FaceAnalysis(silent, None, None, one, None, None)))
+    assert record["analysis"] == {"age_years": None, "expression": None, "attributes": {"male": 0.75}}
+    final = track_record(summary(attributes=AttributeEstimate((4,), one, 1, 0.5, 1.0)))
+    assert (final["age"], final["expression"]) == (None, None)
+    assert final["attributes"]["scores"] == {"male": 0.75}
 
 
 def test_a_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:

@@ -246,8 +246,6 @@ def test_sets_that_are_missing_can_be_left_out_with_what_only_they_teach(
     found = json.loads(row)
     assert found.keys() == {"path", "model_id", "age_years", "expression", "appears", "attributes"}
     assert found["attributes"].keys() == {"male"}
-    assert main(["worker", "--weights", str(path), "--connect", "ipc:///tmp/nobody.ipc"]) == 4
-    assert "was not trained for attractive" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_read_stops_after_saving_and_can_be_excluded(

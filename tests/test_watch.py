@@ -37,6 +37,7 @@ from streamer.watch import (
     table_rows,
     watch,
 )
+from tests.builders import SMALL
 from tests.test_publish import KeptCameras, final, summary
 
 PATIENCE_S = 20.0
@@ -126,6 +127,15 @@ def test_one_reading_has_no_spread() -> None:
     assert table_rows([once])[0][COLUMNS.index("age")] == "34"
 
 
+def test_what_the_model_does_not_tell_has_no_column_and_no_words() -> None:
+    silent = track(samples=3, quality=0.5, model_id="a")
+    assert [column.header for column in final_table([silent, track(4)]).columns] == [
+        name for name in COLUMNS if name not in ("age", "appears")
+    ]
+    assert [column.header for column in final_table([analysed(), track(4)]).columns] == list(COLUMNS)
+    assert words(event_line(event("UPDATE", silent)))[-2:] == ["3 samples", "quality 0.50"]
+
+
 def test_a_row_has_a_text_for_each_column() -> None:
     rows = table_rows([analysed(), track(4)])
     assert rows[0] == ("3", "door", "confirmed", "34±3", "happiness", "12", "0.82", "57x64", "2.2")
@@ -186,7 +196,7 @@ class Running:
 
     async def _run(self) -> None:
         self._loop, self._leaving, self._hub = asyncio.get_running_loop(), asyncio.Event(), Hub(self._config)
-        self._server: Server = await start_server(self._config, self._hub, KeptCameras())
+        self._server: Server = await start_server(self._config, self._hub, KeptCameras(), lambda: {SMALL: 1})
         self.address = self._server.address
         self._ready.set()
         await self._leaving.wait()
@@ -414,12 +424,15 @@ def test_on_a_terminal_the_table_is_drawn_in_place() -> None:
 # --- health
 
 
+SMALL_TELLS = ["small:", "age,", "expression,", "male,", "identity;", "1", "worker;", "research", "only"]
+
+
 def test_health_is_printed_and_decides_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with Running() as running:
         assert check_health(running.address, PATIENCE_S) == 1
         running.set_serving(True)
         assert check_health(running.address, PATIENCE_S) == 0
-    assert capsys.readouterr().out.split() == ["NOT_SERVING", "SERVING"]
+    assert capsys.readouterr().out.split() == ["NOT_SERVING", *SMALL_TELLS, "SERVING", *SMALL_TELLS]
 
 
 def test_a_streamer_that_is_not_there_is_not_healthy(capsys: pytest.CaptureFixture[str]) -> None:

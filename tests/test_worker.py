@@ -18,12 +18,14 @@ import torch
 import zmq
 
 from faceanalytics.internal.v1 import faces_pb2
+from tests.swinface_files import save_small
 from workers.errors import ConfigError, ModelError
 from workers.serve import messages
 from workers.serve.config import WorkerConfig, load_config
 from workers.serve.engine import Analyses, Bytes, Engine, InferenceError, usable_device
 from workers.serve.messages import MalformedMessage, read_batch
 from workers.serve.worker import Link, Worker
+from workers.swinface.labels import OUTPUTS
 
 CROP_BYTES = 112 * 112 * 3
 START_S = 60.0  # torch alone takes seconds to import on a busy machine
@@ -151,7 +153,7 @@ def test_an_idle_worker_says_ready_each_second_to_every_streamer(
 ) -> None:
     for streamer in (near, far):
         ready = faces_pb2.Ready.FromString(streamer.wait_for(b"READY"))
-        assert (ready.protocol, ready.model_id, ready.device) == (1, "untrained", "cpu")
+        assert (ready.protocol, ready.model_id, ready.device) == (2, "untrained", "cpu")
         assert ready.max_batch == LONG_BATCH
         assert ready.worker == f"{socket.gethostname()}:{process.popen.pid}"
 
@@ -313,7 +315,8 @@ class FakeEngine(Engine):
     """Answers zeros at once, or does what it is told to."""
 
     def __init__(self, behave: Callable[[], None] = lambda: None) -> None:
-        self.model_id, self.device, self._behave = "fake", "cpu", behave
+        self.model_id, self.licence, self.device, self.heads = "fake", "", "cpu", OUTPUTS
+        self._behave = behave
 
     def analyse(self, crops: Bytes) -> Analyses:
         self._behave()
@@ -396,6 +399,27 @@ def test_a_lost_device_or_a_bug_is_told_to_the_streamer_and_ends_the_worker(erro
 
 
 @pytest.mark.usefixtures("signals")
+def test_what_the_weights_were_not_trained_for_is_said_and_in_no_answer(tmp_path: Path) -> None:
+    weights = save_small(tmp_path / "w.safetensors", "expression", "gender", "bald", licence="research only")
+    heard, answers = [], []
+
+    def play(streamer: Streamer) -> None:
+        heard.append(faces_pb2.Ready.FromString(streamer.wait_for(b"READY")))
+        streamer.send_batch(1, noise(2))
+        answers.append(streamer.answer())
+
+    run_with(Engine(str(weights), threads=1), play, Streamer(f"ipc://{tmp_path}/a.ipc"))
+    (ready,), (answer,) = heard, answers
+    assert ready.outputs == faces_pb2.Outputs(expression=True, attributes=[5, 10])  # male and bald
+    assert ready.licence == "research only"
+    for face in answer.analyses:
+        assert (len(face.expression), len(face.attributes), face.embedding) == (7, 2, b"")
+        assert not face.HasField("age_years")
+        assert not face.HasField("embedding_norm")
+        assert sum(face.expression) == pytest.approx(1)
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_worker_may_start_before_its_streamer(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/later.ipc"
     heard = []
@@ -451,6 +475,10 @@ def send_and_see_it_arrive(streamer: Streamer, batch_id: int, crops: Bytes) -> N
 
 
 def assert_same(face: faces_pb2.FaceAnalysis, expected: Analyses, row: int) -> None:
+    assert expected.age is not None
+    assert expected.expression is not None
+    assert expected.embeddings is not None
+    assert expected.norms is not None
     np.testing.assert_allclose(face.age_years, expected.age[row], atol=1e-5)
     np.testing.assert_allclose(face.expression, expected.expression[row], atol=1e-5)
     np.testing.assert_allclose(face.attributes, expected.attributes[row], atol=1e-5)

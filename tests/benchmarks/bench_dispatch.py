@@ -76,7 +76,10 @@ def _worker(endpoint: str, max_batch: int) -> None:
     """Says READY and answers every batch with the same numbers."""
     socket = zmq.Context().socket(zmq.DEALER)
     socket.connect(endpoint)
-    ready = faces_pb2.Ready(protocol=1, worker="bench", model_id="bench", max_batch=max_batch, device="none")
+    outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
+    ready = faces_pb2.Ready(
+        protocol=2, worker="bench", model_id="bench", max_batch=max_batch, device="none", outputs=outputs
+    )
     embedding = np.full(512, 512**-0.5, "<f4").tobytes()
     while True:
         socket.send_multipart([b"READY", ready.SerializeToString()])
@@ -85,7 +88,12 @@ def _worker(endpoint: str, max_batch: int) -> None:
         answer = faces_pb2.Answer(batch_id=batch.batch_id, model_id="bench")
         for item in batch.crops:
             answer.analyses.add(
-                crop_id=item.crop_id, age_years=30, expression=[1 / 7] * 7, attributes=[0.5] * 40, embedding=embedding
+                crop_id=item.crop_id,
+                age_years=30,
+                expression=[1 / 7] * 7,
+                attributes=[0.5] * 40,
+                embedding=embedding,
+                embedding_norm=20,
             )
         socket.send_multipart([b"ANSWER", answer.SerializeToString()])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workers.errors import ModelError
 from workers.precisions import Precision
-from workers.swinface.checkpoint import chosen_heads, load
+from workers.swinface.checkpoint import chosen_heads, licence, load
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 from workers.swinface.model import SwinFace, reduced
 
@@ -33,16 +33,16 @@ class InferenceError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analyses:
-    """What SwinFace says about n crops, as columns."""
+    """What SwinFace says about n crops, as columns; None for what it was not trained for."""
 
-    age: Floats  # (n,) years
-    expression: Floats  # (n, 7) softmax, in the order of labels.EXPRESSIONS
-    attributes: Floats  # (n, 40) softmax of "present", in the order of labels.ATTRIBUTES
-    embeddings: Floats  # (n, 512) unit length
-    norms: Floats  # (n,) length of the embeddings before normalising
+    age: Floats | None  # (n,) years
+    expression: Floats | None  # (n, 7) softmax, in the order of labels.EXPRESSIONS
+    attributes: Floats  # (n, k) softmax of "present", of the attributes that it has in the order of labels.ATTRIBUTES
+    embeddings: Floats | None  # (n, 512) unit length
+    norms: Floats | None  # (n,) length of the embeddings before normalising
 
     def __len__(self) -> int:
-        return len(self.age)
+        return len(self.attributes)
 
 
 class Pending:
@@ -80,6 +80,7 @@ class Engine:
         where = usable_device(device)
         self.device, self.precision = str(where), precision
         model, self.model_id = load(weights)
+        self.licence = licence(weights)
         self.heads = chosen_heads(weights, model, heads)
         model = reduced(model, self.heads)
         try:
@@ -91,12 +92,14 @@ class Engine:
     def analyse(self, crops: Bytes) -> Analyses:
         """Analyse (n, 112, 112, 3) uint8 RGB aligned crops. Raises InferenceError, ModelError if the device is lost."""
         found = self.outputs(crops)
-        norms = np.linalg.norm(found[EMBEDDING], axis=1)
+        attributes = [softmax(found[task.slug])[:, 1] for task in ATTRIBUTES if task.slug in found]
+        embeddings = found.get(EMBEDDING)
+        norms = None if embeddings is None else np.linalg.norm(embeddings, axis=1)
         return Analyses(
-            age=found["age"][:, 0],
-            expression=softmax(found["expression"]),
-            attributes=softmax(np.stack([found[task.slug] for task in ATTRIBUTES], 1))[:, :, 1],
-            embeddings=found[EMBEDDING] / np.maximum(norms, 1e-12)[:, None],
+            age=found["age"][:, 0] if "age" in found else None,
+            expression=softmax(found["expression"]) if "expression" in found else None,
+            attributes=np.stack(attributes, 1) if attributes else np.zeros((len(crops), 0), np.float32),
+            embeddings=None if embeddings is None or norms is None else embeddings / np.maximum(norms, 1e-12)[:, None],
             norms=norms,
         )
 

@@ -1,6 +1,6 @@
 """The worker's side of internal/v1/faces.proto, without sockets: bytes in, values out, and the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,9 @@ from google.protobuf.message import DecodeError
 
 from faceanalytics.internal.v1 import faces_pb2
 from workers.serve.engine import CROP_SHAPE, Analyses, Bytes
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 
-PROTOCOL = 1
+PROTOCOL = 2
 CROP_BYTES = int(np.prod(CROP_SHAPE))
 
 
@@ -56,8 +57,23 @@ def _problem(crops: int, frame_sizes: list[int], max_batch: int) -> str:
     return ""
 
 
-def ready(worker: str, model_id: str, device: str, max_batch: int) -> bytes:
-    message = faces_pb2.Ready(protocol=PROTOCOL, worker=worker, model_id=model_id, device=device, max_batch=max_batch)
+def ready(worker: str, model_id: str, heads: Collection[str], licence: str, device: str, max_batch: int) -> bytes:
+    """`heads`: slugs of labels.OUTPUTS, what the weights tell."""
+    outputs = faces_pb2.Outputs(
+        age="age" in heads,
+        expression="expression" in heads,
+        attributes=[value for value, task in enumerate(ATTRIBUTES, start=1) if task.slug in heads],
+        identity=EMBEDDING in heads,
+    )
+    message = faces_pb2.Ready(
+        protocol=PROTOCOL,
+        worker=worker,
+        model_id=model_id,
+        max_batch=max_batch,
+        device=device,
+        outputs=outputs,
+        licence=licence,
+    )
     return message.SerializeToString()
 
 
@@ -65,14 +81,14 @@ def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float, 
     """The batch's part of what was found in one inference: its rows, from row `first` on."""
     message = faces_pb2.Answer(batch_id=batch.id, model_id=model_id, inference_s=inference_s)
     for row, crop_id in enumerate(batch.crop_ids, first):
-        message.analyses.add(
-            crop_id=crop_id,
-            age_years=float(analyses.age[row]),
-            expression=analyses.expression[row].tolist(),
-            attributes=analyses.attributes[row].tolist(),
-            embedding=analyses.embeddings[row].astype("<f4").tobytes(),
-            embedding_norm=float(analyses.norms[row]),
-        )
+        face = message.analyses.add(crop_id=crop_id, attributes=analyses.attributes[row].tolist())
+        if analyses.age is not None:
+            face.age_years = float(analyses.age[row])
+        if analyses.expression is not None:
+            face.expression.extend(analyses.expression[row].tolist())
+        if analyses.embeddings is not None and analyses.norms is not None:
+            face.embedding = analyses.embeddings[row].astype("<f4").tobytes()
+            face.embedding_norm = float(analyses.norms[row])
     return message.SerializeToString()
 
 

@@ -106,7 +106,8 @@ class Worker:
         self._parent = parent
         self._max_batch = config.max_batch
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self._ready = messages.ready(name, engine.model_id, engine.device, config.max_batch)
+        about = engine.model_id, engine.heads, engine.licence, engine.device
+        self._ready = messages.ready(name, *about, config.max_batch)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links = [Link(self._context, endpoint) for endpoint in dict.fromkeys(config.connect)]
         self._queue: Queue[Link] = Queue(config.max_batch, config.max_wait_ms / 1000)
@@ -293,8 +294,10 @@ def serve(config: WorkerConfig, parent: int | None) -> int:
 
         raise ModelError(f"no weights: say which with --weights, or `weights:` in the configuration. {HOW_TO_GET}")
     started = time.monotonic()
-    engine = Engine(config.weights, config.device, config.precision, config.threads, OUTPUTS, config.max_batch)
+    engine = Engine(config.weights, config.device, config.precision, config.threads, None, config.max_batch)
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)
+    if engine.heads != OUTPUTS:
+        log.info("it was trained for %s; there is no answer to anything else", ", ".join(engine.heads))
     server = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
     try:
         return Worker(engine, config, parent).run()

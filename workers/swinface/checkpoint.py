@@ -101,6 +101,14 @@ def load(weights: str) -> tuple[SwinFace, str]:
     return load_official(path), model_id(sha256(path))
 
 
+def licence(weights: str) -> str:
+    """The terms of the weights, from their card; empty if there is none, or it says nothing. Raises CheckpointError."""
+    path = Path(weights)
+    if weights == UNTRAINED or path.suffix != ".safetensors":
+        return ""
+    return str(_read_card(card_path(path)).get("licence", ""))
+
+
 def chosen_heads(weights: str, model: SwinFace, heads: Sequence[str] | None) -> tuple[str, ...]:
     """The slugs among `heads` in the order of labels.OUTPUTS; all that the network has without a choice.
 
