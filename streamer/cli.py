@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")
     parser.add_argument("--verbose", action="store_true", help="log more")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_serve, _analyze, _watch, _health, _detect, _track, _annotate, _config, _demo):
+    for add in (_serve, _analyze, _watch, _health, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
         add(commands)
     return parser
 
@@ -95,9 +95,55 @@ def _health(commands: Commands) -> None:
 
 def _detect(commands: Commands) -> None:
     parser = commands.add_parser("detect", help="detect faces in pictures or videos, one JSON line per picture")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE|DIR", help="of a folder, all pictures and videos in and below it"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="default: standard output")
     parser.add_argument("--draw", type=Path, metavar="DIR", help="also write pictures with boxes and landmarks")
+    _config_option(parser)
+    _detector_option(parser)
+
+
+def _evaluate_detector(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "evaluate-detector",
+        help="recall, precision and landmark error of a detector on labelled pictures",
+        description="A face counts as found from an IoU of 0.5 on; the strongest detection chooses first.",
+    )
+    parser.add_argument(
+        "labels", type=Path, metavar="LABELS", help="JSON lines as `streamer detect` writes them, or dlib's faces.xml"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="what the names in the labels are relative to (default: the working directory for JSON lines, the "
+        "folder of the file for .xml)",
+    )
+    parser.add_argument("--out", type=Path, metavar="REPORT.json", help="also write all numbers there")
+    parser.add_argument(
+        "--sheets", type=Path, metavar="DIR", help="also write contact sheets of hits, misses, false hits"
+    )
+    parser.add_argument(
+        "--score",
+        type=float,
+        metavar="S",
+        help="count detections from this score on (default: crop.min_score, from which faces are analysed)",
+    )
+    parser.add_argument(
+        "--least-size",
+        type=float,
+        default=12.0,
+        metavar="PX",
+        help="faces narrower than this are neither missed nor false (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=float,
+        default=0.97,
+        metavar="P",
+        help="also say the recall at this precision (default: %(default)s)",
+    )
     _config_option(parser)
     _detector_option(parser)
 

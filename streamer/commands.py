@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         "watch": _watch,
         "health": _health,
         "detect": _detect,
+        "evaluate-detector": _evaluate_detector,
         "track": _track,
         "annotate": _annotate,
         "config": _config,
@@ -227,6 +228,29 @@ def _detect(arguments: argparse.Namespace) -> int:
     from streamer.still import detect_files
 
     return detect_files(arguments.files, _settings(arguments), arguments.out, arguments.draw)
+
+
+def _evaluate_detector(arguments: argparse.Namespace) -> int:
+    from streamer.evaluate_detector import Request, evaluate
+
+    config = _settings(arguments)
+    score = config.crop.min_score if arguments.score is None else arguments.score
+    if not 0 <= score <= 1:
+        raise ConfigError("--score must be from 0 to 1")
+    if not arguments.least_size >= 0:
+        raise ConfigError("--least-size must be 0 or more pixels")
+    if not 0 < arguments.precision <= 1:
+        raise ConfigError("--precision must be above 0 and at most 1")
+    request = Request(
+        labels=arguments.labels,
+        pictures=arguments.pictures,
+        out=arguments.out,
+        sheets=arguments.sheets,
+        least_score=score,
+        least_width=arguments.least_size,
+        precision=arguments.precision,
+    )
+    return evaluate(request, config.detect)
 
 
 def _track(arguments: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
-"""How far a recorded analysis is: a bar on a terminal, a log line every ten seconds elsewhere."""
+"""How far a recorded analysis is: a bar on a terminal, a log line every ten seconds elsewhere. A bar for any list."""
 
 import logging
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 LOG_EVERY_S = 10.0
 RATE_AFTER_S = 1.0  # a rate of the first frames says nothing
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -53,3 +56,12 @@ class Progress:
             self._logged = now
             left = f", {(info.frames - result.frames) / rate:.0f} s left" if info.frames else ""
             log.info("%s: frame %d of %s, %.1f frames/s%s", result.video, result.frames, info.frames or "?", rate, left)
+
+
+def with_bar(things: Sequence[T], name: str) -> Iterator[T]:
+    """The same things, one by one; with a bar if standard error is a terminal, so that the output stays clean."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    terminal = sys.stderr.isatty() and len(things) > 1
+    console = Console(stderr=True)  # standard output must not be led there, it may be a file
+    with Bar(*columns, console=console, transient=True, redirect_stdout=False, disable=not terminal) as bar:
+        yield from bar.track(things, description=name)

@@ -99,6 +99,14 @@ def write_summary(path: Path, counts: dict[str, Any]) -> None:
         path.write_text(json.dumps(counts, indent=1) + "\n")
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """A file of its own, which is whole or not there."""
+    partial = path.parent / f"{path.name}.partial"
+    with _writing(path):
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        partial.replace(path)
+
+
 def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
     """Identity templates, `embedding` (n, 512) float32 of unit length, with `track_id` and `samples` (n,)."""
     templates = [summary.identity for summary in summaries if summary.identity is not None]

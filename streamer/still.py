@@ -3,19 +3,19 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from streamer.config import Crop, StreamerConfig
 from streamer.crop import align, finish, geometry
-from streamer.decode import read_file
 from streamer.detect import Detector
 from streamer.errors import PARTIAL_RESULT, ConfigError, InputError
+from streamer.pictures import find_files, read_pictures
+from streamer.progress import with_bar
 from streamer.records import JsonLines, box, landmarks
 from streamer.values import Bytes, Detections, Quality
 
@@ -27,25 +27,31 @@ log = logging.getLogger(__name__)
 def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None, draw: Path | None) -> int:
     """Write one JSON line per picture or video frame to `out` (None: standard output); with `draw`, pictures there too.
 
-    What cannot be read is logged, and the rest is done. Returns the exit code: 0, 5 if some inputs failed, 3 if all.
-    Raises ModelError, and ConfigError if the results cannot be written.
+    Of a folder, every picture and video in and below it. What cannot be read is logged and counted, and the rest is
+    done. Returns the exit code: 0, 5 if some inputs failed, 3 if all. Raises ModelError, and ConfigError if the
+    results cannot be written.
     """
     detector = Detector(config.detect)
-    pictures = failures = 0
+    paths = find_files(files)
+    pictures = faces = failures = 0
     with ExitStack() as stack:
         try:
             write = stack.enter_context(JsonLines(out)).write if out else _print
             drawings = _Drawings(draw) if draw else None
         except OSError as error:
             raise ConfigError(f"--draw: cannot write into {draw}: {error.strerror}") from error
-        for path in files:
+        for path in with_bar(paths, "pictures"):
             try:
-                for media_time, pixels in _read(path):
+                for media_time, pixels in read_pictures(path):
+                    faces += _detect(path, media_time, pixels, detector, config.crop, write, drawings)
                     pictures += 1
-                    _detect(path, media_time, pixels, detector, config.crop, write, drawings)
             except InputError as error:
                 failures += 1
                 log.error("%s", error)
+    if failures and len(paths) > 1:
+        log.error("%d of %d files could not be read to their end", failures, len(paths))
+    if out:
+        print(f"{out}: {pictures} pictures, {faces} faces")
     if not failures:
         return 0
     return PARTIAL_RESULT if pictures else InputError.exit_code
@@ -53,25 +59,6 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
 
 def _print(record: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
-
-
-def _read(path: Path) -> Iterator[tuple[float | None, Bytes]]:
-    """Media time in s (None: a picture has none) and BGR pixels (h, w, 3). Raises InputError."""
-    if path.is_file() and path.suffix.lower() != ".gif" and cv2.haveImageReader(str(path)):
-        yield None, _read_picture(path)
-        return
-    for frame in read_file(path, "", 0):
-        yield frame.media_time, frame.pixels
-
-
-def _read_picture(path: Path) -> Bytes:
-    try:
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # larger than OpenCV takes
-        raise InputError(f"{path}: the picture cannot be decoded: {error.err}") from error
-    if pixels is None:
-        raise InputError(f"{path}: the picture cannot be decoded")
-    return np.asarray(pixels, np.uint8)
 
 
 def _detect(
@@ -82,7 +69,8 @@ def _detect(
     config: Crop,
     write: Callable[[dict[str, Any]], None],
     drawings: "_Drawings | None",
-) -> None:
+) -> int:
+    """The number of faces that were found and written."""
     faces = detector.detect([pixels])[0]
     qualities = [_quality(faces, row, pixels, config) for row in range(len(faces))]
     write(
@@ -96,6 +84,7 @@ def _detect(
     )
     if drawings:
         drawings.write(path, media_time, pixels, faces, qualities)
+    return len(faces)
 
 
 def _quality(faces: Detections, row: int, pixels: Bytes, config: Crop) -> Quality:

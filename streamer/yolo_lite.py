@@ -96,7 +96,7 @@ class LiteModel:
         """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in picture pixels of the strong cells of (80, h, w)."""
         columns = output.shape[2]
         output = output.reshape(self.CHANNELS, -1)
-        scores = 1 / (1 + np.exp(-output[4 * self.BINS]))
+        scores = np.exp(-np.logaddexp(0, -output[4 * self.BINS]))  # the sigmoid, without overflow at any logit
         cells = np.flatnonzero(scores >= self._config.min_score)
         values = output[:, cells].T
         corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)

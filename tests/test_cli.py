@@ -12,7 +12,7 @@ from streamer.cli import main
 from streamer.commands import _with_port
 from tests.patch_detector import write_lite_patch_detector
 
-COMMANDS = ["serve", "analyze", "watch", "health", "detect", "track", "annotate", "config", "demo"]
+COMMANDS = ["serve", "analyze", "watch", "health", "detect", "evaluate-detector", "track", "annotate", "config", "demo"]
 
 
 def run(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":

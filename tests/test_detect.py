@@ -145,6 +145,12 @@ def test_the_raw_outputs_of_yolov8_lite_are_decoded(tmp_path: Path) -> None:
     assert found.scores == pytest.approx(1 / (1 + np.exp(-HIT)))
 
 
+def test_a_cell_that_is_sure_of_no_face_overflows_nothing(tmp_path: Path) -> None:
+    answers = {(8, 3, 2): (-1000.0, [1.0] * 4, NO_POINTS), (32, 1, 1): (1000.0, [0.3] * 4, NO_POINTS)}
+    (found,) = lite(write_lite(tmp_path / "a.onnx", answers)).detect([noise(SIDE, SIDE)])
+    assert found.scores.tolist() == [1.0]
+
+
 def test_yolov8_lite_undoes_scale_and_margins(tmp_path: Path) -> None:
     detector = lite(write_lite(tmp_path / "a.onnx", {(32, 0, 1): (HIT, [0.25] * 4, NO_POINTS)}))
     (found,) = detector.detect([noise(320, 160)])  # becomes 64 x 32, 16 px from the top

@@ -22,7 +22,7 @@ EDGES: dict[str, set[str]] = {
     "cli": {"commands"},
     "commands": {
         "app", "recorded", "recording", "watch", "still", "motfile", "annotate", "demo", "detect", "progress",
-        "worker_process",
+        "worker_process", "evaluate_detector",
     },
     "app": {"aggregate", "cameras", "detect", "dispatch", "hub", "observe", "publish"},
     "recorded": {"aggregate", "decode", "detect", "dispatch", "observe", "recording", "records", "worker_process"},
@@ -36,7 +36,13 @@ EDGES: dict[str, set[str]] = {
     "decode": {"clock"},
     "track": {"kalman"},
     "motfile": {"track"},
-    "still": {"decode", "detect", "crop", "records"},
+    "still": {"detect", "crop", "pictures", "progress", "records"},
+    "pictures": {"decode"},
+    "evaluate_detector": {
+        "detect", "detection_labels", "detection_score", "detection_sheets", "pictures", "progress", "records",
+    },
+    "detection_sheets": {"detection_score"},
+    "detection_labels": {"detection_score"},
     "annotate": {"decode", "records"},
     "progress": {"decode", "recording"},
     "publish": {"hub", "track_service", "stream_service", "system_service"},

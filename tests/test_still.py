@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from streamer.config import Detect, StreamerConfig
 from streamer.errors import ConfigError, ModelError
@@ -75,6 +76,35 @@ def test_a_face_that_would_not_be_analysed_says_why(config: StreamerConfig, tmp_
     assert lines(tmp_path / "out.jsonl")[0]["faces"][0]["reasons"] == ["SMALL_BOUNDING_BOX"]
 
 
+def test_of_a_folder_every_picture_and_video_is_taken_in_the_order_of_names(
+    config: StreamerConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a/2.png", "a/b/1.JPG", "c.gif", ".cache/0.png", "z.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name == "c.gif":
+            write_video(tmp_path / name, frames=1, codec="gif")
+        else:
+            write_picture(tmp_path / name, *([] if name == "z.png" else [100]))
+    (tmp_path / "a" / "labels.xml").write_text("no picture")
+    assert detect_files([tmp_path], config, tmp_path / "out.jsonl", None) == 0
+    found = [Path(line["source"]).relative_to(tmp_path).as_posix() for line in lines(tmp_path / "out.jsonl")]
+    assert found == ["a/2.png", "a/b/1.JPG", "c.gif", "z.png"]
+    assert capsys.readouterr().out == f"{tmp_path}/out.jsonl: 4 pictures, 3 faces\n"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_picture_is_turned_as_its_camera_says(config: StreamerConfig, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # its rows run from top to bottom: turn it to the right
+    lying = np.rot90(scene(100)[..., ::-1], 1)
+    Image.fromarray(np.ascontiguousarray(lying)).save(tmp_path / "phone.jpg", quality=95, exif=exif)
+    assert detect_files([tmp_path / "phone.jpg"], config, tmp_path / "out.jsonl", None) == 0
+    (line,) = lines(tmp_path / "out.jsonl")
+    assert (line["frame_width"], line["frame_height"]) == (640, 360)
+    assert (line["faces"][0]["x"], line["faces"][0]["y"]) == pytest.approx((100, 120), abs=4)
+
+
 @pytest.mark.parametrize(("name", "codec"), [("walk.mp4", "libx264"), ("walk.gif", "gif")])
 def test_a_video_gives_one_line_per_frame(config: StreamerConfig, tmp_path: Path, name: str, codec: str) -> None:
     video = write_video(tmp_path / name, codec=codec)
@@ -113,13 +143,15 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
 ) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture follows")
-    bad = [tmp_path / "text.mp4", tmp_path / "broken.jpg", tmp_path / "missing.png", tmp_path]
+    (tmp_path / "empty").mkdir()
+    bad = [tmp_path / "text.mp4", tmp_path / "broken.jpg", tmp_path / "missing.png", tmp_path / "empty"]
     good = write_picture(tmp_path / "good.png", 100)
     with caplog.at_level(logging.ERROR):
         assert detect_files([*bad[:2], good, *bad[2:]], config, tmp_path / "out.jsonl", None) == 5
     assert [line["source"] for line in lines(tmp_path / "out.jsonl")] == [str(good)]
-    assert len(caplog.messages) == 4
-    assert all(str(path) in message for path, message in zip(bad, caplog.messages, strict=True))
+    *each, count = caplog.messages
+    assert all(str(path) in message for path, message in zip(bad, each, strict=True))
+    assert count.startswith("4 of 5 files")
 
 
 def test_nothing_readable_is_another_exit_code(config: StreamerConfig, tmp_path: Path) -> None:
