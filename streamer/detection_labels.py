@@ -1,7 +1,7 @@
 """Labelled faces from files: JSON lines as `streamer detect` writes them, and dlib's XML with 68 landmarks."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -148,7 +148,7 @@ def _from_68(parts: Iterable[ElementTree.Element]) -> Floats:
     return np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), *points[[30, 48, 54]]])
 
 
-def _truth(boxes: list[tuple[float, ...]], ignored: list[bool], points: list[Floats], where: str) -> Truth:
+def _truth(boxes: Sequence[tuple[float, ...]], ignored: Sequence[bool], points: Sequence[Floats], where: str) -> Truth:
     """Boxes are (x, y, width, height)."""
     columns = np.array(boxes, np.float32).reshape(-1, 4)
     landmarks = np.array(points, np.float32).reshape(-1, 5, 2)

@@ -209,4 +209,5 @@ def _common(one: Floats, other: Floats) -> Floats:
     """Common area (m, n) of boxes (m, 4) and (n, 4)."""
     corner = np.maximum(one[:, None, :2], other[None, :, :2])
     sides = np.clip(np.minimum(one[:, None, 2:], other[None, :, 2:]) - corner, 0, None)
-    return sides[..., 0] * sides[..., 1]
+    common: Floats = sides[..., 0] * sides[..., 1]
+    return common

@@ -61,9 +61,9 @@ def _faces(match: Match, least_score: float) -> Iterator[tuple[str, float, Float
         caption = f"{match.found.scores[row]:.2f}" + (f" {100 * error:.0f}%" if known else "")
         yield "hits", float(error) if known else 0.0, match.truth.boxes[face], face, caption
     hit = match.faces[strong & (match.faces >= 0)]
-    for face in np.flatnonzero(match.counted & ~np.isin(np.arange(len(match.counted)), hit)):
-        box = match.truth.boxes[face]
-        yield "missed", float(box[2] - box[0]), box, int(face), f"{box[2] - box[0]:.0f} px"
+    for missed in np.flatnonzero(match.counted & ~np.isin(np.arange(len(match.counted)), hit)):
+        box = match.truth.boxes[missed]
+        yield "missed", float(box[2] - box[0]), box, int(missed), f"{box[2] - box[0]:.0f} px"
     for row in np.flatnonzero(strong & (match.faces == FALSE_HIT)):
         yield "false", float(match.found.scores[row]), match.found.boxes[row], None, f"{match.found.scores[row]:.2f}"
 
@@ -73,9 +73,9 @@ def _tile(pixels: Bytes, box: Floats, match: Match, least_score: float, label: i
     centre, side = (box[:2] + box[2:]) / 2, max(float((box[2:] - box[:2]).max()) * AROUND, 8.0)
     corner = centre - side / 2
     scale = TILE / side
-    # pixel centres are half a pixel from their corner
-    shift = np.float64([[scale, 0, (0.5 - corner[0]) * scale - 0.5], [0, scale, (0.5 - corner[1]) * scale - 0.5]])
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    left, top = ((0.5 - float(edge)) * scale - 0.5 for edge in corner)  # pixel centres are half a pixel from corners
+    shift = np.array([(scale, 0, left), (0, scale, top)])
+    way = cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
     tile = np.asarray(cv2.warpAffine(pixels, shift, (TILE, TILE), flags=way, borderValue=(128, 128, 128)), np.uint8)
     rows = match.found.scores >= least_score
     faces = range(len(match.truth.boxes)) if label is None else [label]

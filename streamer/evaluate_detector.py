@@ -77,8 +77,8 @@ def _read(group: list[LabelledPicture]) -> Iterator[tuple[LabelledPicture, Bytes
         if picture is None:
             continue
         size = pixels.shape[1], pixels.shape[0]
-        if picture.size not in (None, size):
-            wrong = "x".join(map(str, picture.size or ()))
+        if picture.size is not None and picture.size != size:
+            wrong = "x".join(map(str, picture.size))
             raise InputError(f"{source}: has {size[0]}x{size[1]} pixels, its labels are for {wrong}")
         yield picture, pixels
     if wanted:

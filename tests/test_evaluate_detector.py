@@ -71,7 +71,7 @@ def test_labelled_pictures_give_numbers_a_table_and_sheets(
     printed = capsys.readouterr().out
     assert "66.7 %" in printed
     assert "landmark error of 2 found faces" in printed
-    sheets = {path.name: cv2.imread(str(path)) for path in (tmp_path / "sheets").iterdir()}
+    sheets = {path.name: np.asarray(cv2.imread(str(path)), int) for path in (tmp_path / "sheets").iterdir()}
     assert set(sheets) == {"hits.png", "missed.png", "false.png"}
     magenta = {name: bool((np.abs(sheet - (255, 0, 255)).max(axis=2) < 9).any()) for name, sheet in sheets.items()}
     assert magenta == {"hits.png": True, "false.png": True, "missed.png": False}  # nothing is painted at the miss
