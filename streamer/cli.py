@@ -65,11 +65,13 @@ def _analyze(commands: Commands) -> None:
     )
     _config_option(parser)
     _detector_option(parser)
-    workers = parser.add_mutually_exclusive_group(required=True)
+    workers = parser.add_mutually_exclusive_group()
     workers.add_argument(
         "--weights",
-        metavar="FILE",
-        help="SwinFace weights for a worker of its own; `untrained` tests the plumbing",
+        default="default",
+        metavar="WEIGHTS",
+        help="SwinFace for a worker of its own: a file, a name that `swinface weights list` shows, or `untrained`, "
+        "which tests the plumbing (default: the small model that comes with the project)",
     )
     workers.add_argument(
         "--external-workers", action="store_true", help="start none; workers connect to dispatch.bind by themselves"
@@ -174,7 +176,7 @@ def _config(commands: Commands) -> None:
 def _demo(commands: Commands) -> None:
     parser = commands.add_parser("demo", help="a clip with real faces through all stages, live and recorded")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--weights", default="untrained", metavar="FILE", help="SwinFace (default: %(default)s)")
+    parser.add_argument("--weights", default="default", metavar="WEIGHTS", help="SwinFace, as for `analyze`")
     _config_option(parser)
     _detector_option(parser)
 
@@ -187,5 +189,5 @@ def _detector_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="FILE",
-        help="face detector weights (default: detect.weights, then $FACEANALYTICS_DETECTOR, then the user's cache)",
+        help="face detector weights (default: detect.weights, then $FACEANALYTICS_DETECTOR, then the bundled model)",
     )

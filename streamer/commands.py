@@ -112,17 +112,7 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
         if not equals:
             raise ConfigError("--stream wants ID=URI, such as door=rtsp://10.0.0.5/main")
         data["streams"] = (*data["streams"], {"id": name, "uri": uri})
-    return with_detector(parse_config(data, "command line"))
-
-
-def with_detector(config: StreamerConfig) -> StreamerConfig:
-    """Without detect.weights, those of the environment or the user's cache, if there are any."""
-    from streamer.detect import default_weights
-
-    found = None if config.detect.weights else default_weights()
-    if found is None:
-        return config
-    return config.model_copy(update={"detect": config.detect.model_copy(update={"weights": str(found)})})
+    return parse_config(data, "command line")
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -134,8 +134,9 @@ class Stream(Section):
 
 
 class Detect(Section):
-    weights: str | None = None
-    """Face detector with five keypoints: ultralytics pose model of one class (.pt, .onnx) or YOLOv8-lite face."""
+    weights: str = "default"
+    """Face detector with five keypoints: ultralytics pose model of one class (.pt, .onnx) or YOLOv8-lite face.
+    `default`: what the environment variable FACEANALYTICS_DETECTOR names, else the one that comes with the project."""
     device: Annotated[str, AfterValidator(_is_device)] = "cpu"
     """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
     input_size: Annotated[int, Field(ge=64, multiple_of=32)] = 640

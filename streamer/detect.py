@@ -5,6 +5,7 @@ YOLOv8-lite face model (yolo_lite.py). Nothing is downloaded.
 """
 
 import hashlib
+import logging
 import os
 import re
 from ast import literal_eval
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamer.bundled import DEFAULT, bundled_detector
 from streamer.config import Detect
 from streamer.errors import ModelError
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
@@ -24,27 +26,20 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 WEIGHTS_VARIABLE = "FACEANALYTICS_DETECTOR"
-WEIGHTS_FOLDER = Path("~/.cache/faceanalytics")
-HOW_TO_GET_WEIGHTS = f"""\
+WHAT_WEIGHTS = f"""\
 A YOLO face model with five keypoints ({", ".join(LANDMARK_NAMES)}) is needed: an ultralytics
 pose model with one class and kpt_shape [5, 3], trained on pictures of faces, or a published YOLOv8-lite face model
-(.onnx). Name the file in detect.weights or in the environment variable {WEIGHTS_VARIABLE}, or put it at
-{WEIGHTS_FOLDER}/detector.pt or detector.onnx. Nothing is downloaded."""
+(.onnx). Name the file in detect.weights, or in the environment variable {WEIGHTS_VARIABLE}; {DEFAULT!r}, or
+neither, is the model that comes with the project. Nothing is downloaded."""
 
-
-def default_weights() -> Path | None:
-    """The detector to use when none is configured: $FACEANALYTICS_DETECTOR, else detector.pt or .onnx in ~/.cache."""
-    if named := os.environ.get(WEIGHTS_VARIABLE):
-        return Path(named)
-    places = (WEIGHTS_FOLDER.expanduser() / name for name in ("detector.pt", "detector.onnx"))
-    return next((place for place in places if place.is_file()), None)
+log = logging.getLogger(__name__)
 
 
 class Detector:
     """A loaded detector, used by one thread. Raises ModelError if its weights or the device cannot be used."""
 
     def __init__(self, config: Detect) -> None:
-        path = _find(config.weights)
+        path = find_weights(config.weights)
         if not re.fullmatch(r"cpu|cuda:\d+", config.device):
             raise ModelError(f"detect.device {config.device!r} is neither cpu nor cuda:N")
         self._config = config
@@ -60,20 +55,27 @@ class Detector:
         return [_tidy(faces, frame, self._config) for faces, frame in zip(found, frames, strict=True)]
 
 
-def _find(weights: str | None) -> Path:
-    if weights is None:
-        raise ModelError(f"no face detector is configured.\n{HOW_TO_GET_WEIGHTS}")
+def find_weights(weights: str) -> Path:
+    """The file to load: `weights` is its path, or "default" for $FACEANALYTICS_DETECTOR, else the bundled detector.
+
+    Raises ModelError if there is none that could be loaded.
+    """
+    if weights == DEFAULT and (named := os.environ.get(WEIGHTS_VARIABLE)):
+        log.info("face detector %s, as $%s says", named, WEIGHTS_VARIABLE)
+        weights = named
+    if weights == DEFAULT:
+        return bundled_detector()
     try:
         path = Path(weights).expanduser()
         exists = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that there is not
-        raise ModelError(f"the face detector {weights!r} cannot be opened: {error}.\n{HOW_TO_GET_WEIGHTS}") from error
+        raise ModelError(f"the face detector {weights!r} cannot be opened: {error}.\n{WHAT_WEIGHTS}") from error
     if not exists:
-        raise ModelError(f"the face detector {path} does not exist.\n{HOW_TO_GET_WEIGHTS}")
+        raise ModelError(f"the face detector {path} does not exist.\n{WHAT_WEIGHTS}")
     if not os.access(path, os.R_OK):
         raise ModelError(f"no permission to read the face detector {path}")
     if path.suffix not in (".pt", ".onnx"):
-        raise ModelError(f"the face detector {path} is neither a .pt nor an .onnx file.\n{HOW_TO_GET_WEIGHTS}")
+        raise ModelError(f"the face detector {path} is neither a .pt nor an .onnx file.\n{WHAT_WEIGHTS}")
     return path.resolve()
 
 

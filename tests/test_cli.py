@@ -60,10 +60,12 @@ def test_config_show_fills_in_the_defaults_and_schema_is_json(capsys: pytest.Cap
     assert "streams" in json.loads(capsys.readouterr().out)["properties"]
 
 
-def test_no_detector_is_exit_code_4_and_says_how_to_get_one(tmp_path: Path) -> None:
-    done = run("serve", "--stream", "a=rtsp://127.0.0.1:9/x", "--listen", "127.0.0.1:0", HOME=str(tmp_path))
+def test_a_detector_that_is_not_there_is_exit_code_4_and_says_what_can_be_used(tmp_path: Path) -> None:
+    arguments = ("serve", "--stream", "a=rtsp://127.0.0.1:9/x", "--listen", "127.0.0.1:0")
+    done = run(*arguments, FACEANALYTICS_DETECTOR=str(tmp_path / "nowhere.onnx"))
     assert done.returncode == 4
-    assert "FACEANALYTICS_DETECTOR" in done.stderr
+    assert "nowhere.onnx, as $FACEANALYTICS_DETECTOR says" in done.stderr
+    assert "an ultralytics\npose model with one class" in done.stderr
     assert "Traceback" not in done.stderr
 
 

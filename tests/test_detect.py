@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from streamer.config import Detect
 from streamer.decode import read_file
-from streamer.detect import HOW_TO_GET_WEIGHTS, Detector, default_weights
+from streamer.detect import WHAT_WEIGHTS, Detector
 from streamer.errors import ModelError
 from streamer.values import Bytes, Detections
 from tests.models import SIDE, export_yolo, write_lite, write_yolo
@@ -261,11 +261,11 @@ def test_an_export_for_another_size_says_which(tmp_path: Path) -> None:
         Detector(Detect(weights=str(weights)))
 
 
-@pytest.mark.parametrize("weights", [None, "nowhere/face.pt", "yolo26n-pose.pt", "."])
-def test_without_weights_the_message_says_how_to_get_some(weights: str | None) -> None:
+@pytest.mark.parametrize("weights", ["nowhere/face.pt", "yolo26n-pose.pt", "."])
+def test_without_weights_the_message_says_what_can_be_used(weights: str) -> None:
     with pytest.raises(ModelError) as caught:
         Detector(Detect(weights=weights))
-    assert HOW_TO_GET_WEIGHTS in str(caught.value)
+    assert WHAT_WEIGHTS in str(caught.value)
     assert "FACEANALYTICS_DETECTOR" in str(caught.value)
 
 
@@ -293,22 +293,6 @@ def test_a_device_that_cannot_be_used_is_an_error_not_a_fallback(device: str, ch
         with pytest.raises(ModelError, match=r"detect\.device") as caught:
             Detector(Detect(weights=str(weights), device=device))
         assert caught.value.exit_code == 4
-
-
-def test_default_weights_are_looked_for_in_the_environment_then_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("FACEANALYTICS_DETECTOR", raising=False)
-    assert default_weights() is None
-    cache = tmp_path / ".cache" / "faceanalytics"
-    cache.mkdir(parents=True)
-    (cache / "detector.onnx").touch()
-    assert default_weights() == cache / "detector.onnx"
-    (cache / "detector.pt").touch()
-    assert default_weights() == cache / "detector.pt"
-    monkeypatch.setenv("FACEANALYTICS_DETECTOR", "/else/where.pt")
-    assert default_weights() == Path("/else/where.pt")
 
 
 # ---- nothing leaves the machine

@@ -21,7 +21,7 @@ EDGES: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"commands"},
     "commands": {
-        "app", "recorded", "recording", "watch", "still", "motfile", "annotate", "demo", "detect", "progress",
+        "app", "recorded", "recording", "watch", "still", "motfile", "annotate", "demo", "progress",
         "worker_process", "evaluate_detector",
     },
     "app": {"aggregate", "cameras", "detect", "dispatch", "hub", "observe", "publish"},
@@ -49,7 +49,7 @@ EDGES: dict[str, set[str]] = {
     "system_service": {"hub", "convert"},
     "track_service": {"hub", "convert"},
     "stream_service": {"hub", "convert"},
-    "detect": {"yolo_lite", "yolo_pose"},
+    "detect": {"bundled", "yolo_lite", "yolo_pose"},
     "yolo_lite": {"yolo_pose", "offline"},
     "yolo_pose": {"offline"},
     "dispatch": {"ledger"},
@@ -67,17 +67,17 @@ LOWEST = {
 # module of the workers -> modules of the streamer it may import
 TO_STREAMER = {
     "workers.align": {"config", "crop", "detect", "errors", "values"},
-    "workers.data.align": {"detect"},
     "workers.detector.teachers": {"config", "errors", "values", "yolo_lite"},
     "workers.evaluate.ijb_pictures": {"crop"},
 }
 # package of the workers -> other packages and modules of the workers it may import; those of `workers` itself may all
 PACKAGES = {
     "swinface": {"errors"},
+    "weights": {"errors", "files", "settings"},
     "serve": {"cli", "swinface", "errors", "precisions", "settings"},
     "data": {"swinface", "errors", "files", "settings", "align"},
-    "evaluate": {"swinface", "errors", "files", "precisions", "serve", "data"},
-    "train": {"swinface", "errors", "files", "precisions", "settings", "data", "evaluate"},
+    "evaluate": {"swinface", "errors", "files", "precisions", "serve", "data", "weights"},
+    "train": {"swinface", "errors", "files", "precisions", "settings", "data", "evaluate", "weights"},
     "detector": {"errors", "files", "settings", "train"},
 }
 HEAVY = (

@@ -269,12 +269,11 @@ def test_a_face_that_cannot_be_aligned_is_named(
 def test_alignment_without_a_detector_says_how_to_get_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("FACEANALYTICS_DETECTOR", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FACEANALYTICS_DETECTOR", str(tmp_path / "nowhere.onnx"))
     assert infer(folder / "a.png", "--align") == 4
     errors = capsys.readouterr().err
-    assert "no face detector is configured" in errors
-    assert "Name the file in --detector or in the environment variable FACEANALYTICS_DETECTOR" in errors
+    assert "nowhere.onnx does not exist" in errors
+    assert "Name the file in --detector, or in the environment variable FACEANALYTICS_DETECTOR" in errors
 
 
 def test_the_detector_of_the_environment_is_taken(

@@ -1,13 +1,14 @@
 """Faces in a picture, found and aligned by the streamer's own stages: for `swinface infer --align` and nothing else."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
 import streamer.errors
 from streamer.config import Crop, Detect
 from streamer.crop import align
-from streamer.detect import Detector, default_weights
+from streamer.detect import Detector, find_weights
 from streamer.values import LANDMARK_NAMES, Bytes, Floats
 from workers.errors import ConfigError, ModelError
 
@@ -64,11 +65,18 @@ class FaceFinder:
         ]
 
 
+def detector_file(options: DetectorOptions) -> Path:
+    """The weights that are loaded for these options. Raises ModelError."""
+    try:
+        return find_weights(_settings(options).weights)
+    except streamer.errors.ModelError as error:
+        raise ModelError(_translated(str(error))) from error
+
+
 def _settings(options: DetectorOptions) -> Detect:
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    found = None if "weights" in given else default_weights()
     try:
-        return Detect(**{"min_score": Crop().min_score, "weights": found and str(found), **given})
+        return Detect(**{"min_score": Crop().min_score, **given})
     except ValidationError as error:
         lines = [f"{OPTIONS[str(item['loc'][0])]}: {item['msg']}" for item in error.errors()]
         raise ConfigError("\n".join(lines)) from error

@@ -17,6 +17,7 @@ from workers.evaluate.cli import add_evaluate, evaluate
 from workers.precisions import PRECISIONS
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.train.cli import add_curves, add_train, curves, train
+from workers.weights.cli import add_weights, weights
 
 if TYPE_CHECKING:
     from workers.align import DetectorOptions
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "infer": _infer,
         "convert": _convert,
         "export": _export,
+        "weights": weights,
         "data": data,
         "train": train,
         "curves": curves,
@@ -103,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_infer(commands)
     _add_convert(commands)
     _add_export(commands)
+    add_weights(commands)
     add_data(commands)
     add_train(commands)
     add_curves(commands)
@@ -116,7 +119,7 @@ def _add_worker(commands: Commands) -> None:
     parser.add_argument(
         "--connect", action="append", metavar="ENDPOINT", help="dispatch.bind of a streamer; may be repeated"
     )
-    _weights_option(parser, required=False)
+    _weights_option(parser, default=None)
     parser.add_argument("--device", help="cpu or cuda:N, without fallback (default: cpu)")
     parser.add_argument("--precision", choices=PRECISIONS, help="what the network computes in (default: fp32)")
     parser.add_argument("--max-batch", type=int, metavar="N", help="largest batch it takes, crops (default: 64)")
@@ -136,7 +139,7 @@ def _add_worker(commands: Commands) -> None:
 def _add_infer(commands: Commands) -> None:
     parser = _command(commands, "infer", "analyse pictures of faces", INFER, INFER_EXAMPLES)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR", help="folders are searched for pictures")
-    _weights_option(parser, required=True)
+    _weights_option(parser, default="default")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N, without fallback (default: %(default)s)")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="what the network computes in (default: %(default)s)"
@@ -156,7 +159,7 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="FILE",
-        help="face detector weights (default: $FACEANALYTICS_DETECTOR, then the user's cache)",
+        help="face detector weights (default: $FACEANALYTICS_DETECTOR, then the bundled model)",
     )
     group.add_argument("--detector-device", metavar="DEVICE", help="cpu or cuda:N, without fallback (default: cpu)")
     group.add_argument(
@@ -185,7 +188,7 @@ def _add_export(commands: Commands) -> None:
     parser = _command(commands, "export", "the network for other programs", EXPORT, EXPORT_EXAMPLES)
     parser.add_argument("out", type=Path, metavar="OUT.onnx")
     parser.add_argument("--format", required=True, choices=["onnx"], help="of the file")
-    _weights_option(parser, required=True)
+    _weights_option(parser, default="default")
     _heads_option(parser)
     parser.add_argument(
         "--opset",
@@ -207,12 +210,13 @@ def _command(commands: Commands, name: str, help_: str, description: str, exampl
     )
 
 
-def _weights_option(parser: argparse.ArgumentParser, required: bool) -> None:
+def _weights_option(parser: argparse.ArgumentParser, default: str | None) -> None:
     parser.add_argument(
         "--weights",
-        required=required,
-        metavar="FILE",
-        help="published checkpoint (.pt) or .safetensors; `untrained` for tests of the plumbing only",
+        default=default,
+        metavar="WEIGHTS",
+        help="published checkpoint (.pt), .safetensors, or a name that `swinface weights list` shows; `untrained` for "
+        "tests of the plumbing only (default: the small model that comes with the project)",
     )
 
 
@@ -238,10 +242,12 @@ def _positive(text: str) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     parent = arguments.exit_with_parent
     from workers.serve.config import load_config
+    from workers.weights.registry import find
 
     names = ("connect", "weights", "device", "precision", "max_batch", "max_wait_ms", "threads", "metrics_listen")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     config = load_config(arguments.config, given)
+    config = config.model_copy(update={"weights": find(config.weights)})
     from workers.serve.worker import serve  # after the configuration was checked: this imports torch
 
     return serve(config, parent)
@@ -251,11 +257,12 @@ def _infer(arguments: argparse.Namespace) -> int:
     heads = _heads(arguments.heads)
     align = _detector_options(arguments)
     from workers.infer import Request, check_out, find_images, infer
+    from workers.weights.registry import find
 
     check_out(arguments.out)
     paths = find_images(arguments.images)
     request = Request(
-        weights=arguments.weights,
+        weights=find(arguments.weights),
         out=arguments.out,
         device=arguments.device,
         precision=arguments.precision,
@@ -324,7 +331,8 @@ def _read_metrics(path: Path | None) -> dict[str, object]:
 def _export(arguments: argparse.Namespace) -> int:
     heads = _heads(arguments.heads)
     from workers.export import export_onnx
+    from workers.weights.registry import find
 
-    written, difference = export_onnx(arguments.weights, arguments.out, heads, arguments.opset)
+    written, difference = export_onnx(find(arguments.weights), arguments.out, heads, arguments.opset)
     print(f"{arguments.out}: {len(written)} outputs, differs from torch by at most {difference:.2g}")
     return 0

@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamer.commands import with_detector
 from streamer.config import Crop, StreamerConfig
 from streamer.crop import TEMPLATE, align, finish, geometry
 from streamer.detect import Detector
@@ -27,7 +26,7 @@ ROUNDS = 15
 
 def measure() -> dict[str, object]:
     """Medians by frame size and batch, and by eye distance. Needs a detector, see the README."""
-    detector = Detector(with_detector(StreamerConfig()).detect)
+    detector = Detector(StreamerConfig().detect)
     results: dict[str, object] = {"detector": detector.model_id}
     for size in SIZES:
         frame = np.asarray(cv2.resize(_picture(), size, interpolation=cv2.INTER_AREA), np.uint8)

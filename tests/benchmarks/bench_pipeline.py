@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from streamer.commands import with_detector
 from streamer.config import StreamerConfig
 from streamer.decode import VideoInfo, read_file
 from streamer.demo_clip import FPS, make_clip
@@ -30,7 +29,7 @@ ROUNDS = 3
 
 def measure() -> dict[str, Any]:
     """Medians over rounds in which both take turns. Needs a detector, see the README."""
-    config = with_detector(StreamerConfig())
+    config = StreamerConfig()
     rates: dict[str, list[float]] = {"ours": [], "one_thread": []}
     crops = 0
     detector, engine = Detector(config.detect), Engine("untrained")

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 import torch
 
-from streamer.commands import with_detector
 from streamer.config import StreamerConfig
 from streamer.crop import align
 from streamer.detect import Detector
@@ -211,7 +210,7 @@ def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 def real_faces() -> Bytes:
     """Aligned faces (n, 112, 112, 3) of photographs: of the data folder if there is one, else of scikit-image."""
-    detector = Detector(with_detector(StreamerConfig()).detect)
+    detector = Detector(StreamerConfig().detect)
     stills = shared_folder() / "data" / "stills"
     pictures = [cv2.imread(str(path)) for path in sorted(stills.rglob("*.jpg"))]
     if not pictures:

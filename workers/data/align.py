@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streamer.detect import default_weights
-from workers.align import FaceFinder
+from workers.align import detector_file
 from workers.data.align_log import ALIGNED, Log, only_one
 from workers.data.align_one import Recipe, crop_name, start
 from workers.data.face_set import Pictures, Some
@@ -93,10 +92,7 @@ def _check_apart(pictures: Pictures, out: Path) -> None:
 
 def _told(recipe: Recipe) -> dict[str, Any]:
     """What the crops depend on. Raises ModelError if there is no detector."""
-    weights = Path(recipe.detector.weights).expanduser() if recipe.detector.weights else default_weights()
-    if weights is None or not weights.is_file():
-        FaceFinder(recipe.detector)  # says what is wrong, and how to get one
-        raise RuntimeError(f"the detector loaded {weights}, which is no file")
+    weights = detector_file(recipe.detector)
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {

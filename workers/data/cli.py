@@ -98,7 +98,7 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         metavar="FILE",
-        help="face detector weights (default: $FACEANALYTICS_DETECTOR, then the user's cache)",
+        help="face detector weights (default: $FACEANALYTICS_DETECTOR, then the bundled model)",
     )
     group.add_argument("--detector-device", metavar="DEVICE", help="cpu or cuda:N, without fallback (default: cpu)")
     group.add_argument(

@@ -65,11 +65,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from workers.evaluate.look import Looking
     from workers.evaluate.report import check_out
     from workers.evaluate.run import Request, run_bin, run_faces, run_ijb, run_pairs
+    from workers.weights.registry import find
 
     check_out(arguments.out)
     request = Request(
         protocol=arguments.protocol,
-        weights=arguments.weights,
+        weights=find(arguments.weights),
         device=arguments.device,
         precision=arguments.precision,
         threads=arguments.threads,
@@ -142,8 +143,9 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         required=True,
-        metavar="FILE",
-        help="published checkpoint (.pt) or .safetensors; `untrained` for tests of the plumbing only",
+        metavar="WEIGHTS",
+        help="published checkpoint (.pt), .safetensors, or a name that `swinface weights list` shows, `default` for "
+        "the small model that comes with the project; `untrained` for tests of the plumbing only",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the result (default: only print it)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N, without fallback (default: %(default)s)")

@@ -19,8 +19,9 @@ class WorkerConfig(BaseModel):
 
     connect: tuple[Endpoint, ...] = Field(("ipc:///tmp/faceanalytics-workers.ipc",), min_length=1)
     """Streamers to work for, ipc:///path or tcp://host:port each, as in their dispatch.bind. They need not run yet."""
-    weights: str | None = None
-    """SwinFace weights: the published checkpoint or our own .safetensors; `untrained` for tests of the plumbing."""
+    weights: str = "default"
+    """SwinFace weights: the published checkpoint, our own .safetensors, or a name that `swinface weights list` shows.
+    `default`: the small model that comes with the project; `untrained`: random, for tests of the plumbing."""
     device: str = "cpu"
     """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
     precision: Precision = "fp32"

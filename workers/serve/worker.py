@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import zmq
 
-from workers.errors import ConfigError, ModelError
+from workers.errors import ConfigError
 from workers.serve import messages, metrics
 from workers.serve.batching import Queue, Waiting, together
 from workers.serve.config import WorkerConfig
@@ -289,10 +289,6 @@ class Worker:
 
 def serve(config: WorkerConfig, parent: int | None) -> int:
     """Load the network, then work until a signal; the exit code. Raises ModelError and ConfigError."""
-    if config.weights is None:
-        from workers.swinface.checkpoint import HOW_TO_GET
-
-        raise ModelError(f"no weights: say which with --weights, or `weights:` in the configuration. {HOW_TO_GET}")
     started = time.monotonic()
     engine = Engine(config.weights, config.device, config.precision, config.threads, None, config.max_batch)
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)

@@ -29,8 +29,8 @@ UNTRAINED = "untrained"  # instead of a path: random weights, for tests of the p
 CARD_SCHEMA = 1
 SHOWN = 20  # names in one error message
 HOW_TO_GET = (
-    "The published weights are the file checkpoint_step_79999_gpu_0.pt that the README of github.com/lxq1000/SwinFace "
-    f"links to; its path goes into --weights. For tests of the plumbing only: --weights {UNTRAINED}."
+    "`swinface weights list` shows what --weights takes by name, such as swinface-official, the published checkpoint, "
+    f"and where to get it. For tests of the plumbing only: --weights {UNTRAINED}."
 )
 PARTS = ("backbone", "fam", "tss", "om")  # state_dict_<part> in the published file
 

@@ -159,7 +159,7 @@ class TrainConfig(_Section):
     licence: str = "not stated"
     """Under which terms the weights may be used; goes into their card."""
     start_from: str | None = None
-    """Weights to begin with, published or our own; what they lack starts untrained. None: everything does."""
+    """Weights to begin with, a file or a registered name; what they lack starts untrained. None: everything does."""
     model: Model = Model()
     sets: dict[str, SetConfig]
     """Labelled faces by a name of your own; see docs/training.md for the formats."""

@@ -16,6 +16,7 @@ from workers.train.partial_fc import PartialFC
 from workers.train.process import Process
 from workers.train.schedule import WORLD_OF_THE_PAPER, Schedule, groups
 from workers.train.streams import Course
+from workers.weights.registry import find
 
 NO_SIZES = ("drop_path", "dropout", "batch_norm_eps")  # numbers of a network that its weights do not depend on
 SCALE_GROWTH_STEPS = 100  # as published
@@ -79,7 +80,7 @@ def start_from(model: SwinFace, weights: str) -> set[str]:
     """
     if weights == UNTRAINED:
         raise ConfigError(f"start_from: {UNTRAINED} is what a training without `start_from` begins with: leave it out")
-    source, _ = load(weights)
+    source, _ = load(find(weights))
     if differing := _other_sizes(source.config, model.config):
         raise ConfigError(f"start_from: {weights} is of another size than `model`: {differing}")
     there, here = source.state_dict(), model.state_dict()
