@@ -9,8 +9,6 @@ JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# developers of the project have a test detector beside it; users name their own
-export FACEANALYTICS_DETECTOR ?= $(wildcard ../shared/data/weights/yolov8-lite-t-face.onnx)
 
 demo: $(READY)
 	$(BIN)/streamer demo --config configs/demo.yaml --out demo-output

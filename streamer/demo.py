@@ -10,7 +10,15 @@ from typing import Any
 import grpc
 import rich
 
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2, tracks_pb2_grpc
+from faceanalytics.v1 import (
+    faces_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
+    tracks_pb2,
+    tracks_pb2_grpc,
+)
 from streamer.app import Live
 from streamer.config import StreamerConfig
 from streamer.decode import VideoInfo
@@ -19,7 +27,7 @@ from streamer.errors import LostDependency
 from streamer.publish import Server
 from streamer.recorded import Analysis
 from streamer.recording import Result
-from streamer.watch import event_line, final_table
+from streamer.watch import event_line, final_table, model_line
 from streamer.worker_process import WorkerOptions, run_worker
 
 STREAM = "demo"
@@ -87,6 +95,7 @@ class Demo:
         except TimeoutError as error:
             raise LostDependency(f"the SwinFace worker was not ready within {PATIENCE_S:g} s") from error
         async with grpc.aio.insecure_channel(server.address) as channel:
+            await _print_models(channel)
             streams = streams_pb2_grpc.StreamServiceStub(channel)
             watch = tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(tracks_pb2.WatchTracksRequest())
             await watch.initial_metadata()  # from here on nothing is missed
@@ -115,6 +124,16 @@ class Demo:
         for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4"):
             print(f"  {self._out / name}")
         return 0
+
+
+async def _print_models(channel: grpc.aio.Channel) -> None:
+    """What the worker's weights tell, and on which terms."""
+    system = system_pb2_grpc.SystemServiceStub(channel)
+    models = (await system.ListModels(system_pb2.ListModelsRequest())).models
+    for model in models:
+        print(f"the face model tells: {model_line(model)}", flush=True)
+    if any(len(model.attributes) < len(faces_pb2.Attribute.values()) - 1 for model in models):
+        print("It was trained for nothing else: other attributes are absent in messages and files, not guessed.")
 
 
 async def _print_events(watch: AsyncIterable[tracks_pb2.WatchTracksResponse]) -> None:
