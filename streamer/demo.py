@@ -61,6 +61,9 @@ class Demo:
         if self._worker.weights == "untrained":
             print("SwinFace is UNTRAINED here: ages, expressions and attributes are noise.", flush=True)
             print("Faces, landmarks and tracks are real.", flush=True)
+        elif self._worker.weights == "default":
+            print("Faces are described by the small face model that comes with the project: expect rough answers.")
+            print("How rough was measured, see docs/models/swinface-small.md.", flush=True)
         print("\nLive: the clip plays as a camera", flush=True)
         await self._play(clip)
         if self._stopped:

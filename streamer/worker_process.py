@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    weights: str  # path, or "untrained"
+    weights: str  # as `swinface worker --weights` takes them
     device: str = "cpu"
     max_batch: int = 16
     # taken before the detector loads in a thread: that changes variables for a moment, and a process that is started
