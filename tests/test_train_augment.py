@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from workers.data.face_set import Bytes
+from workers.data.face_set import Bytes, fitted
 from workers.train.augment import PUBLISHED, RAND_AUGMENT, augmentation, drawing_from
 
 # as the published code calls it, colour jitter included
@@ -116,3 +116,18 @@ def test_what_is_drawn_for_a_picture_leaves_the_other_generators_alone() -> None
     with pytest.raises(ZeroDivisionError), drawing_from([1]):
         _ = 1 // int(drawn()[0])
     assert drawn() == expected
+
+
+def test_a_camera_gives_faces_that_depend_on_the_seed_alone() -> None:
+    picture, by_camera = face(1, side=48), augmentation("camera")
+    found = []
+    for seed in (1, 2, 1):
+        with drawing_from([seed]):
+            found.append([by_camera(picture) for _ in range(40)])
+    assert all(torch.equal(one, other) for one, other in zip(found[0], found[2], strict=True))
+    assert any(not torch.equal(one, other) for one, other in zip(found[0], found[1], strict=True))
+    assert {(one.shape, one.dtype) for one in found[0]} == {(torch.Size((112, 112, 3)), torch.uint8)}
+    plain = torch.from_numpy(fitted(picture)).float()
+    changed = [min((one.float() - way).abs().mean().item() for way in (plain, plain.flip(1))) for one in found[0]]
+    assert min(changed) == 0  # some are left as they are, but for the mirror
+    assert np.median(changed) > 3

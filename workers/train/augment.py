@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from workers.data.face_set import Bytes, fitted
+from workers.train.camera import camera
 
-Augmentation: TypeAlias = Literal["published", "flip", "none"]
+Augmentation: TypeAlias = Literal["published", "camera", "flip", "none"]
 # timm's arguments as published. What they come to: mirrored or not; two of fifteen RandAugment operations, each done
 # half of the time; a rectangle of noise in a quarter of the pictures. Colour jitter was asked for there too, but timm
 # leaves it out beside RandAugment. The published crop did nothing to square pictures, and is not needed for ours.
@@ -38,6 +39,8 @@ def augmentation(kind: Augmentation) -> Augment:
     """What is done to each picture of a stream. It draws from the generators that `drawing_from` sets."""
     if kind == "published":
         return _Published()
+    if kind == "camera":
+        return _by_a_camera
     return _flipped if kind == "flip" else _as_it_is
 
 
@@ -63,6 +66,11 @@ def _bits_kept(level: float, _: Any) -> tuple[int]:
 def _flipped(picture: Bytes) -> Tensor:
     face = fitted(picture)
     return torch.from_numpy(face[:, ::-1].copy() if random.random() < 0.5 else face)  # noqa: S311 - no secret
+
+
+def _by_a_camera(picture: Bytes) -> Tensor:
+    drawn = np.random.default_rng(random.getrandbits(64))
+    return torch.from_numpy(camera(fitted(picture), drawn))
 
 
 def _as_it_is(picture: Bytes) -> Tensor:
