@@ -8,6 +8,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.training import configured, draw_people, draw_table, settings, stream, train
+from workers.data.face_set import TAUGHT
 from workers.errors import ConfigError, InputError
 from workers.train.config import TrainConfig, load_train_config
 from workers.train.process import Process
@@ -166,7 +167,14 @@ def test_one_face_a_step_is_too_few(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACES", str(shared / "data" / "train"))
+    monkeypatch.setenv("TEACHER", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
+    sets = {name: one.model_copy(update={"teacher": None}) for name, one in config.sets.items()}
+    streams = {
+        name: one.model_copy(update={"learns": tuple(kind for kind in one.learns if kind not in TAUGHT)})
+        for name, one in config.streams.items()
+    }
+    config = config.model_copy(update={"sets": sets, "streams": streams})  # their files are not among what is shared
     course = open_course(config)
     assert course.outputs == ("age", "gender", "expression", "recognition")
     assert course.faces == sum(one.batch for one in config.streams.values())
@@ -179,6 +187,7 @@ def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: 
 
 def test_the_small_configuration_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACES", "/nowhere")
+    monkeypatch.setenv("TEACHER", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     with pytest.raises(InputError, match=r"there is nothing at /nowhere"):
         open_course(config)

@@ -43,7 +43,7 @@ ROUNDS = {"cpu": 5, "cuda": 30}
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
 FACES = 256  # different ones
 LOADED = 20  # batches of a measurement
-KINDS: tuple[Augmentation, ...] = ("published", "flip", "none")
+KINDS: tuple[Augmentation, ...] = ("published", "camera", "flip", "none")
 
 
 def measure(device: str = "cpu") -> dict[str, Any]:
@@ -68,6 +68,7 @@ def measure(device: str = "cpu") -> dict[str, Any]:
         }
     )
     os.environ.setdefault("FACES", "nowhere")
+    os.environ.setdefault("TEACHER", "nowhere")
     small = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     results: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
     for name, one in {"paper": config, "small": small}.items():

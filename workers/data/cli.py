@@ -1,4 +1,4 @@
-"""`swinface data check` and `swinface data align`: their arguments. Nothing heavy is imported before it is needed."""
+"""`swinface data check`, `align` and `embed`: their arguments. Nothing heavy is imported before it is needed."""
 
 import argparse
 from pathlib import Path
@@ -35,6 +35,17 @@ a former one ended, however it ended. Exit code 5: some pictures have no crop, t
 data check --exclude-out` writes their names for the set's option `exclude`.
 
 On a GPU each process has a detector of its own there: a few, such as --workers 4, are enough."""
+EMBED = """Compute what other networks make of every face of a set, for a training that learns it (distillation): the
+embeddings of a recogniser, the probabilities of expressions, or both. The set's option `teacher` then names FILE, and a
+stream learns `embedding` or `expression_scores`. The faces must be aligned, as for training."""
+EMBED_EXAMPLES = """examples:
+  swinface data embed configs/train-small.yaml --set lfw_train --recogniser recogniser.onnx lfw.npz
+  swinface data embed sets.yaml --set casia --recogniser swinface.pt --expressions swinface.pt casia.npz
+
+Only the faces that the set's options leave are computed, so what `keep` and `where` hold out is not in FILE either. A
+recogniser is SwinFace (.safetensors, .pt), an ONNX file that takes (n, 3, 112, 112) RGB in -1..1 as insightface's do,
+or an ncnn .param beside its .bin that takes 112x112 RGB in 0..255 (pip install ncnn). A teacher of expressions is
+SwinFace, or the Keras file of the public mini-XCEPTION for FER2013 (.hdf5; pip install h5py)."""
 CHOICES = ("centre", "largest", "strongest")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -45,11 +56,12 @@ def add_data(commands: Commands) -> None:
     inner = parser.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
     _add_check(inner)
     _add_align(inner)
+    _add_embed(inner)
 
 
 def data(arguments: argparse.Namespace) -> int:
     """Run one of them and return its exit code. Raises UserError."""
-    return {"check": _check, "align": _align}[arguments.data_command](arguments)
+    return {"check": _check, "align": _align, "embed": _embed}[arguments.data_command](arguments)
 
 
 def _add_check(commands: Commands) -> None:
@@ -91,6 +103,15 @@ def _add_align(commands: Commands) -> None:
     )
     _workers_option(parser)
     _add_detector(parser)
+
+
+def _add_embed(commands: Commands) -> None:
+    parser = _command(commands, "embed", "what a teacher says of a set, to learn from", EMBED, EMBED_EXAMPLES)
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML with sets")
+    parser.add_argument("--set", required=True, metavar="NAME", help="which set of it")
+    parser.add_argument("--recogniser", type=Path, metavar="WEIGHTS", help="whose embeddings are to be learnt")
+    parser.add_argument("--expressions", type=Path, metavar="WEIGHTS", help="whose probabilities are to be learnt")
+    parser.add_argument("out", type=Path, metavar="FILE.npz", help="what the set's option `teacher` is to name")
 
 
 def _add_detector(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +200,16 @@ def _align(arguments: argparse.Namespace) -> int:
     return align_all(origin, pictures, recipe, arguments.workers or cores())
 
 
+def _embed(arguments: argparse.Namespace) -> int:
+    from workers.data.embed import embed
+
+    if arguments.recogniser is None and arguments.expressions is None:
+        raise ConfigError("nothing to compute: say --recogniser, --expressions or both")
+    faces = _open(arguments.config, arguments.set, teacher=False)
+    embed(faces, arguments.recogniser, arguments.expressions, arguments.out)
+    return 0
+
+
 def _source_and_out(arguments: argparse.Namespace) -> tuple[Path | None, Path]:
     """Without a source the pictures are those of --config and --set. Raises ConfigError."""
     folders = arguments.folders
@@ -190,12 +221,14 @@ def _source_and_out(arguments: argparse.Namespace) -> tuple[Path | None, Path]:
     return (None if arguments.config else folders[0]), folders[-1]
 
 
-def _open(config: Path, name: str) -> "FaceSet":
+def _open(config: Path, name: str, teacher: bool = True) -> "FaceSet":
+    """The set; without `teacher` its file of embeddings need not be there yet."""
     from workers.data.sets import load_sets, open_set
 
     configs = load_sets(config)
     _known(name, list(configs), config)
-    return open_set(name, configs[name])
+    chosen = configs[name] if teacher else configs[name].model_copy(update={"teacher": None})
+    return open_set(name, chosen)
 
 
 def _known(name: str, names: list[str], config: Path) -> None:

@@ -13,12 +13,15 @@ from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
 Integers = NDArray[np.int64]
 Signs = NDArray[np.int8]
 
 UNKNOWN = -1  # of a whole-number label of one face; an unknown age is nan
 OLDEST = 120.0  # years
 FACE_SIZE = 112  # px
+TAUGHT = ("embedding", "expression_scores")  # by a teacher: no labels
+JUDGED = ("identity", "age", "age_spread", "gender", "attributes", "expression")
 
 
 class Pictures(Protocol):
@@ -46,6 +49,8 @@ class Labels:
     gender: Integers | None = None  # (n,) 0 female, 1 male
     attributes: Signs | None = None  # (n, 40) 0 absent, 1 present, in the order of labels.ATTRIBUTES
     expression: Integers | None = None  # (n,) index into labels.EXPRESSIONS
+    embedding: Halves | None = None  # (n, width) of a teacher, unit length; see data/teacher.py
+    expression_scores: Halves | None = None  # (n, 7) probabilities by a teacher
 
     def at(self, rows: Integers) -> "Labels":
         """The labels of these faces."""
@@ -80,7 +85,11 @@ class FaceSet:
 
     def __post_init__(self) -> None:
         for name, column in self.labels.columns():
-            shape = (len(self.pictures), len(ATTRIBUTES)) if name == "attributes" else (len(self.pictures),)
+            shape: tuple[int, ...] = (len(self.pictures),)
+            if name == "attributes":
+                shape = (*shape, len(ATTRIBUTES))
+            elif name in TAUGHT:
+                shape = (*shape, column.shape[-1] if name == "embedding" else len(EXPRESSIONS))
             if column.shape != shape:
                 raise ValueError(f"{self.name}: {name} is {column.shape}, expected {shape}")
 
@@ -130,7 +139,7 @@ def fitted(picture: Bytes) -> Bytes:
 def impossible(faces: FaceSet) -> list[tuple[int, str]]:
     """Every label that cannot be true: the face's place in the set, and one line that says where it is and why."""
     found = []
-    for name, column in faces.labels.columns():
+    for name, column in faces.labels.only(JUDGED).columns():
         for row in np.flatnonzero(_is_impossible(name, column, faces)):
             value = column[row] if column.ndim == 1 else sorted(set(column[row].tolist()) - {UNKNOWN, 0, 1})
             found.append((int(row), f"{faces.where(int(row))}: {name} {value} is not {_allowed(name, faces)}"))

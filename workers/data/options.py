@@ -46,6 +46,10 @@ class SetOptions(BaseModel):
     least_pictures: Annotated[int, Field(ge=2)] | None = None
     """People of whom there are fewer pictures are left out, and counted in a log line; none: nobody is."""
 
+    teacher: Place | None = None
+    """File of what teachers say of the pictures, as `swinface data embed` writes it, for streams that learn `embedding`
+    or `expression_scores`. Each face of the set must be in it; what else is in it is not used."""
+
     def excluded(self) -> dict[str, int]:
         """Names to leave out, and the line of `exclude` that says so. Raises ConfigError if it cannot be read."""
         if self.exclude is None:

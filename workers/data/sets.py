@@ -21,6 +21,7 @@ from workers.data.parquet import Parquet, open_parquet
 from workers.data.published import Published, open_published
 from workers.data.rafdb import RafDb, open_rafdb
 from workers.data.selection import select
+from workers.data.teacher import with_teacher
 from workers.errors import ConfigError
 from workers.settings import expand_environment, explain, read_yaml
 
@@ -50,7 +51,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 def open_set(name: str, config: SetConfig) -> FaceSet:
     """The faces of a set as its configuration asks for them. Raises InputError, ConfigError."""
-    return select(_open(name, config), config)
+    return with_teacher(select(_open(name, config), config), config.teacher)
 
 
 def _open(name: str, config: SetConfig) -> FaceSet:

@@ -21,9 +21,10 @@ from workers.train.streams import Course
 from workers.train.writing import all_write, save_tensors, take_place
 
 WEIGHTS = "weights.safetensors"
+AVERAGED = "averaged.safetensors"
 SCHEMA = 2
 FREE = ("run", "validate", "out", "licence", "missing_sets")  # what may change when a run goes on
-PLACES = ("path", "images", "exclude")  # of a set: other machines have their own; what they hold is compared
+PLACES = ("path", "images", "exclude", "teacher")  # of a set: other machines have their own; what they hold is compared
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ def save(state: State, config: TrainConfig, course: Course, process: Process) ->
     def fill() -> None:
         if process.leads:
             save_own(state.model, partial / WEIGHTS, card(config, course, state))
+            if state.averaged is not None:
+                save_own(state.averaged, partial / AVERAGED, card(config, course, state))
             save_tensors(_shared_state(state, config, course), partial / "state.pt")
         if state.centres is not None:
             save_tensors(state.centres.state_dict(), partial / f"persons-{process.rank}.pt")
@@ -71,7 +74,7 @@ def save_best(state: State, config: TrainConfig, course: Course, process: Proces
         if process.leads:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            save_own(state.model, partial / WEIGHTS, card(config, course, state))
+            save_own(state.averaged or state.model, partial / WEIGHTS, card(config, course, state))
             take_place(partial, folder)
 
     all_write(process, folder, write)
@@ -93,6 +96,9 @@ def resume(state: State, folder: Path, config: TrainConfig, course: Course, allo
         log.warning("%s", message)
     try:
         state.model.load_state_dict(model.state_dict())
+        if state.averaged is not None:  # without a saved one it begins where the weights are
+            saved = folder / AVERAGED
+            state.averaged.load_state_dict(load_own(saved)[0].state_dict() if saved.is_file() else model.state_dict())
         state.optimiser.load_state_dict(_with_bases(shared["optimiser"], state.optimiser))
         if state.centres is not None:
             shards = [_read(path) for path in sorted(folder.glob("persons-*.pt"))]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from workers.data.options import Place
 from workers.data.published import Published
@@ -14,7 +14,11 @@ from workers.precisions import Precision
 from workers.settings import expand_environment, explain, read_yaml
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 
-Augmentation = Literal["published", "flip", "none"]
+Augmentation = Literal["published", "camera", "flip", "none"]
+Learnt = Literal[
+    "identity", "age", "gender", "attributes", "expression", "embedding", "expression_scores"
+]  # fields of face_set.Labels
+DISTILLED = ("distillation", "expression_distillation")  # losses against teachers
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -80,11 +84,12 @@ class StreamConfig(_Section):
 
     batch: Positive
     """Faces per process and step."""
-    learns: Annotated[tuple[Literal["identity", "age", "gender", "attributes", "expression"], ...], Field(min_length=1)]
+    learns: Annotated[tuple[Learnt, ...], Field(min_length=1)]
     """Kinds of labels that are learnt from this stream; others that its sets may have are not used."""
     mix: Annotated[tuple[Part, ...], Field(min_length=1)]
     augment: Augmentation = "published"
-    """published: mirrored, RandAugment, a rectangle erased; flip: mirrored; none: as it is."""
+    """published: mirrored, RandAugment, a rectangle erased; camera: what cameras do to a face; flip: mirrored; none:
+    as it is."""
 
     @field_validator("mix")
     @classmethod
@@ -123,6 +128,9 @@ class Optimiser(_Section):
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     clip_norm: Rate = 5.0
     """Largest norm of the gradient of each part of the network: backbone, fam, tss, heads."""
+    average: Decay | None = None
+    """Decay, per step, of a moving average of the weights, which is then what is validated and kept as best; none:
+    the weights are, as they are."""
 
 
 class Validate(_Section):
@@ -169,7 +177,8 @@ class TrainConfig(_Section):
     leave_out: tuple[str, ...] = ()
     """Outputs that are not to be learnt, by slug; `attributes` means all 40."""
     weights: dict[str, Weight] = {}
-    """Factors of the losses by slug, 1 by default; `attributes` means each of the 40 without one of its own."""
+    """Factors of the losses by slug, 1 by default; `attributes` means each of the 40 without one of its own,
+    `distillation` the loss against a teacher's embeddings, `expression_distillation` that against its expressions."""
     recognition: Recognition = Recognition()
     optimiser: Optimiser = Optimiser()
     validate_by: Validate = Field(Validate(), alias="validate")
@@ -177,9 +186,10 @@ class TrainConfig(_Section):
 
     @field_validator("leave_out", "weights")
     @classmethod
-    def _are_outputs(cls, value: Any) -> Any:
-        if unknown := sorted(set(value) - set(OUTPUTS) - {"attributes"}):
-            raise ValueError(f"there is no output {', '.join(unknown)}; known are attributes, {', '.join(OUTPUTS)}")
+    def _are_outputs(cls, value: Any, field: ValidationInfo) -> Any:
+        known = ("attributes", *OUTPUTS, *(DISTILLED if field.field_name == "weights" else ()))
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"there is no output {', '.join(unknown)}; known are {', '.join(known)}")
         return value
 
     @model_validator(mode="after")
@@ -225,7 +235,7 @@ def load_train_config(path: Path, overrides: Mapping[str, Any]) -> TrainConfig:
 
 def _overlap(trained: SetConfig, held: SetConfig) -> bool:
     """Whether two sets are the same files, and not the two parts of one division."""
-    unlike = {"keep", "labels", "images", "exclude"}
+    unlike = {"keep", "labels", "images", "exclude", "teacher"}
     if trained.model_dump(exclude=unlike) != held.model_dump(exclude=unlike):
         return False
     if trained.keep is None or held.keep is None:

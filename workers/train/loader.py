@@ -1,7 +1,7 @@
 """Batches of faces from all streams, in the order that sampling says, prepared by other processes."""
 
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from workers.data.face_set import UNKNOWN, FaceSet, Labels
-from workers.errors import InputError
-from workers.swinface.labels import ATTRIBUTES, EMBEDDING
+from workers.errors import ConfigError, InputError
+from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 from workers.train.augment import Augmentation, augmentation, drawing_from
+from workers.train.losses import DISTILLATION, EXPRESSION_DISTILLATION
 from workers.train.sampling import Mix, place
 
 Integers = NDArray[np.int64]
@@ -49,7 +50,7 @@ class Batch:
     """What one process learns from in one step."""
 
     faces: Tensor  # (n, 112, 112, 3) uint8 or float32 pixel values, RGB
-    targets: dict[str, Tensor]  # (n,) by slug: years, nan if unknown; classes, UNKNOWN if not known
+    targets: dict[str, Tensor]  # by slug as losses.task_losses takes them, unknown ones included
     persons: Tensor  # (n,) number of the person among all that are learnt; UNKNOWN in other streams
 
     def to(self, device: torch.device) -> "Batch":
@@ -73,7 +74,7 @@ def batches(
 ) -> Generator[Batch | InputError]:
     """The batch of each step for this process, or what is wrong with a picture of it.
 
-    `slugs`: the tasks that are learnt. `places`: by stream, how many of its faces came before the first of `steps`.
+    `slugs`: the losses with targets. `places`: by stream, how many of its faces came before the first of `steps`.
     """
     dataset = _Joint(streams, seed, [places[stream.name] for stream in streams], steps.start, rank, world)
     with warnings.catch_warnings():
@@ -110,6 +111,7 @@ class _Joint(Dataset[RawBatch]):
         self._streams, self._seed, self._rank, self._world = streams, seed, rank, world
         self._places, self._first_step = places, first_step
         self._augment = [augmentation(stream.augment) for stream in streams]
+        self._width = teacher_width(streams)
 
     def __getitem__(self, step: int) -> RawBatch:
         try:
@@ -132,13 +134,23 @@ class _Joint(Dataset[RawBatch]):
             picture = faces_of.pictures.read(index)
             with drawing_from([self._seed, number, position]):
                 faces.append(self._augment[number](picture))
-            labels.append(_targets(faces_of.labels, index, stream.persons[which]))
+            labels.append(_targets(faces_of.labels, index, stream.persons[which], self._width))
         columns = {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in labels[0]}
         return {**columns, "faces": torch.stack(faces)}
 
 
-def _targets(labels: Labels, index: int, first_person: int) -> dict[str, NDArray[Any]]:
-    """`age` (), `classes` (41,) of the attributes and the expression, `person` ()."""
+def teacher_width(streams: Sequence[Stream]) -> int:
+    """Numbers of a teacher's embedding; 0 without one. Raises ConfigError if teachers differ in it."""
+    embeddings = {faces.name: faces.labels.embedding for stream in streams for faces in stream.sets}
+    widths = {name: values.shape[1] for name, values in embeddings.items() if values is not None}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{width} of {name}" for name, width in widths.items())
+        raise ConfigError(f"teacher: embeddings of one training need the same width, they have {listed}")
+    return next(iter(widths.values()), 0)
+
+
+def _targets(labels: Labels, index: int, first_person: int, width: int) -> dict[str, NDArray[Any]]:
+    """`age` (), `classes` (41,): attributes and expression, `person` (), `embedding` (width,), `scores` (7,)."""
     classes = np.full(len(ATTRIBUTES) + 1, UNKNOWN, np.int64)
     if labels.attributes is not None:
         classes[:-1] = labels.attributes[index]
@@ -149,12 +161,22 @@ def _targets(labels: Labels, index: int, first_person: int) -> dict[str, NDArray
     known = first_person != UNKNOWN and labels.identity is not None and labels.identity[index] != UNKNOWN
     person = first_person + int(labels.identity[index]) if known and labels.identity is not None else UNKNOWN
     age = np.float32(np.nan) if labels.age is None else labels.age[index]
-    return {"age": np.asarray(age, np.float32), "classes": classes, "person": np.asarray(person, np.int64)}
+    embedding = np.full(width, np.nan) if labels.embedding is None else labels.embedding[index]
+    unknown = np.full(len(EXPRESSIONS), np.nan)
+    scores = unknown if labels.expression_scores is None else labels.expression_scores[index]
+    return {
+        "age": np.asarray(age, np.float32),
+        "classes": classes,
+        "person": np.asarray(person, np.int64),
+        "embedding": np.asarray(embedding, np.float32),
+        "scores": np.asarray(scores, np.float32),
+    }
 
 
 def _sorted(raw: Mapping[str, Tensor], slugs: tuple[str, ...]) -> Batch:
     columns = {task.slug: raw["classes"][:, column] for column, task in enumerate(ATTRIBUTES)}
-    columns |= {"age": raw["age"], "expression": raw["classes"][:, -1]}
+    columns |= {"age": raw["age"], "expression": raw["classes"][:, -1], DISTILLATION: raw["embedding"]}
+    columns |= {EXPRESSION_DISTILLATION: raw["scores"]}
     targets = {slug: columns[slug].contiguous() for slug in slugs if slug != EMBEDDING}
     return Batch(raw["faces"], targets, raw["person"])
 

@@ -1,13 +1,19 @@
 """What SwinFace learns from: one loss per task, each the mean over the faces whose label is known."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
+from workers.swinface.labels import EMBEDDING
+
 AGE_SIGMA = 3.0  # years
 NO_CLASS = -1  # target of a face whose label is not known
+DISTILLATION = "distillation"  # slug of the loss against a teacher's embeddings
+EXPRESSION_DISTILLATION = "expression_distillation"  # against its probabilities
 
 
 def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
@@ -22,11 +28,18 @@ def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
 def task_losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
     """The sum of each task's losses over the faces that have its label, by slug; all on the same device.
 
-    `outputs` (n, width) by slug; `targets` (n,) by slug: years, nan if unknown; else classes, NO_CLASS if unknown.
+    `outputs` (n, width) by slug; `targets` (n,) by slug: years, nan if unknown; else classes, NO_CLASS if unknown; of
+    DISTILLATION (n, width of the teacher) and EXPRESSION_DISTILLATION (n, 7), nan if unknown.
     A task none of whose labels is known has the loss 0, with gradients of 0: every process must have the same ones.
     """
     found = {}
     for slug, target in targets.items():
+        if slug == DISTILLATION:
+            found[slug] = distillation(outputs[EMBEDDING].float(), target).sum()
+            continue
+        if slug == EXPRESSION_DISTILLATION:
+            found[slug] = soft_cross_entropy(outputs["expression"].float(), target).sum()
+            continue
         output = outputs[slug].float()
         if slug == "age":
             known = ~target.isnan()
@@ -40,6 +53,44 @@ def task_losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], pr
 def known(targets: Mapping[str, Tensor]) -> dict[str, int]:
     """How many faces have each task's label."""
     return {
-        slug: int((~target.isnan() if target.is_floating_point() else target != NO_CLASS).sum())
+        slug: int(
+            (
+                ~target.reshape(len(target), -1).isnan().any(1) if target.is_floating_point() else target != NO_CLASS
+            ).sum()
+        )
         for slug, target in targets.items()
     }
+
+
+def distillation(embedding: Tensor, teacher: Tensor) -> Tensor:
+    """(n,) 1 - cosine between embeddings (n, 512) of any length and a teacher's (n, width), mapped into their space.
+
+    0 where the teacher's is unknown, nan.
+    """
+    known = ~teacher.isnan().any(1)
+    wanted = teacher.nan_to_num() @ embedding_map(teacher.shape[1], embedding.shape[1]).to(teacher)
+    return torch.where(known, 1 - F.cosine_similarity(embedding, wanted), 0)
+
+
+def soft_cross_entropy(logits: Tensor, scores: Tensor) -> Tensor:
+    """(n,) -sum p log q of a teacher's probabilities p (n, classes) and ours of logits (n, classes); 0 where p is nan.
+
+    Its gradient is that of the Kullback-Leibler divergence.
+    """
+    known = ~scores.isnan().any(1)
+    return torch.where(known, -(scores.nan_to_num() * logits.log_softmax(1)).sum(1), 0)
+
+
+@lru_cache(maxsize=2)
+def embedding_map(width: int, into: int) -> Tensor:
+    """(width, into) fp32, orthonormal rows, always the same: it keeps lengths and cosines. Raises ValueError if wider.
+
+    The identity for equal widths; else Q of the QR decomposition of normal numbers, with R's diagonal positive.
+    """
+    if width > into:
+        raise ValueError(f"a teacher's embedding of {width} numbers does not fit into {into}")
+    if width == into:
+        return torch.eye(width)
+    normal = np.random.default_rng(0).standard_normal((into, width))
+    columns, triangle = np.linalg.qr(normal)
+    return torch.from_numpy((columns * np.sign(np.diag(triangle))).T.astype(np.float32).copy())

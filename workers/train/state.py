@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 
 from workers.errors import ConfigError
 from workers.swinface.checkpoint import UNTRAINED, load
-from workers.swinface.labels import EMBEDDING
 from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 from workers.train.config import TrainConfig
 from workers.train.partial_fc import PartialFC
@@ -36,6 +36,7 @@ class State:
     person_rate: float  # highest learning rate of the centres
     places: dict[str, int]  # by stream: faces that were taken from it, by all processes
     step: int = 0  # steps done
+    averaged: SwinFace | None = None  # moving average of the model's weights; None: none is kept
     best: float | None = None  # highest skill of a validation
     metrics: dict[str, Any] = field(default_factory=dict)  # of the last validation
     unreported: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # see Monitor.unreported
@@ -70,7 +71,9 @@ def fresh(config: TrainConfig, course: Course, process: Process, begin: bool = T
         process.device.type, enabled=config.run.precision == "fp16", growth_interval=SCALE_GROWTH_STEPS
     )
     places = {stream.name: 0 for stream in course.streams}
-    return State(model, _centres(config, course, process), optimiser, scaler, schedule, rate, places)
+    averaged = None if options.average is None else deepcopy(model).requires_grad_(False)
+    centres = _centres(config, course, process)
+    return State(model, centres, optimiser, scaler, schedule, rate, places, averaged=averaged)
 
 
 def start_from(model: SwinFace, weights: str) -> set[str]:
@@ -98,6 +101,20 @@ def start_from(model: SwinFace, weights: str) -> set[str]:
     return began
 
 
+@torch.no_grad()
+def follow(averaged: SwinFace, model: SwinFace, decay: float, step: int) -> None:
+    """Move the averaged weights and statistics towards the model's, after `step` steps.
+
+    By 1 - min(decay, (1 + step) / (10 + step)): at first the average is young (TensorFlow's ExponentialMovingAverage).
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, share)
+        else:  # numbers of batches
+            old.copy_(new)
+
+
 def average_statistics(model: SwinFace, process: Process) -> None:
     """Give all processes the mean of their batch norms' statistics; published were those of the first process."""
     buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
@@ -112,7 +129,7 @@ def _other_sizes(there: SwinFaceConfig, here: SwinFaceConfig) -> str:
 
 
 def _centres(config: TrainConfig, course: Course, process: Process) -> PartialFC | None:
-    if EMBEDDING not in course.outputs:
+    if not course.people:
         return None
     options = config.recognition
     try:

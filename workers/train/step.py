@@ -12,7 +12,7 @@ from workers.train.loader import Batch
 from workers.train.losses import task_losses
 from workers.train.process import Process
 from workers.train.schedule import set_rates
-from workers.train.state import State
+from workers.train.state import State, follow
 from workers.train.streams import Course
 from workers.train.writing import save_tensors, writing
 
@@ -66,6 +66,8 @@ def take_step(trainer: Trainer, state: State, batch: Batch, counts: dict[str, fl
     check_gradients(state.model)
     _stop_if(trainer, state, batch, values, _update(trainer, state))
     state.step += 1
+    if state.averaged is not None and config.optimiser.average is not None:
+        follow(state.averaged, state.model, config.optimiser.average, state.step)
     for stream in trainer.course.streams:
         state.places[stream.name] += stream.batch * process.world
     return Taken({slug: values[slug] for slug in losses}, rates)

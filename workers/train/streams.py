@@ -9,8 +9,10 @@ from workers.data.face_set import UNKNOWN, FaceSet, impossible
 from workers.data.sets import open_set
 from workers.errors import ConfigError, InputError
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
+from workers.swinface.model import SwinFaceConfig
 from workers.train.config import StreamConfig, TrainConfig
-from workers.train.loader import Stream
+from workers.train.loader import Stream, teacher_width
+from workers.train.losses import DISTILLATION, EXPRESSION_DISTILLATION
 from workers.train.sampling import Mix, checked_shares
 
 SHOWN = 10  # problems in one error message
@@ -26,6 +28,17 @@ class Course:
     outputs: tuple[str, ...]  # slugs that are learnt, in the order of labels.OUTPUTS
     people: tuple[str, ...]  # `set/name` of each person whose identity is learnt, over all sets of that stream
     mean_age: float  # years, of the faces whose age is known; 0 without any
+    distilled: tuple[str, ...] = ()  # slugs of the losses against teachers
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Slugs of the losses that have a target for each face."""
+        return (*(slug for slug in self.outputs if slug != EMBEDDING), *self.distilled)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Slugs of all losses; identity is learnt from persons, from a teacher, or from both."""
+        return (*self.tasks, *([EMBEDDING] * bool(self.people)))
 
     @property
     def faces(self) -> int:
@@ -66,7 +79,15 @@ def open_course(config: TrainConfig) -> Course:
             log.warning("stream %s is LEFT OUT: of what it teaches nothing is to be learnt", one.name)
     if sum(one.batch for one in streams) < 2:
         raise ConfigError("streams: a step needs two faces at least, for its batch norms")
-    return Course(streams, outputs, _people(streams) if EMBEDDING in outputs else (), _mean_age(streams))
+    width, ours = teacher_width(streams), SwinFaceConfig().embedding
+    if width > ours:
+        raise ConfigError(f"teacher: embeddings of {width} numbers do not fit into the {ours} of ours")
+    people = _people(streams) if EMBEDDING in outputs else ()
+    distilled = {DISTILLATION: EMBEDDING in outputs and bool(width)}
+    scores = any(faces.labels.expression_scores is not None for stream in streams for faces in stream.sets)
+    distilled[EXPRESSION_DISTILLATION] = "expression" in outputs and scores
+    found = tuple(slug for slug, is_taught in distilled.items() if is_taught)
+    return Course(streams, outputs, people, _mean_age(streams), found)
 
 
 def checked(name: str, config: TrainConfig) -> FaceSet:
@@ -138,9 +159,11 @@ def _is_there(name: str, config: TrainConfig) -> bool:
 def _taught(stream: Stream, config: TrainConfig) -> set[str]:
     """The outputs that at least one face of the stream has a label for, without those to be left out."""
     attributes = {task.slug for task in ATTRIBUTES}
-    found = {EMBEDDING} if stream.recognition else set()
+    taught_embedding = any(faces.labels.embedding is not None for faces in stream.sets)
+    found = {EMBEDDING} if stream.recognition or taught_embedding else set()
     for faces in stream.sets:
         labels = faces.labels
+        found |= {"expression"} if labels.expression_scores is not None else set()
         found |= {name for name, count in labels.count().items() if count} & {"age", "expression", "gender"}
         if labels.attributes is not None:
             some = (labels.attributes != UNKNOWN).any(0)

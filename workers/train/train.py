@@ -6,7 +6,6 @@ from contextlib import closing
 from torch import nn
 
 from workers.errors import InputError
-from workers.swinface.labels import EMBEDDING
 from workers.train import checkpoints
 from workers.train.config import TrainConfig
 from workers.train.loader import batches
@@ -50,7 +49,7 @@ def train_in(
         log.info("going on from %s, step %d of %d", folder, state.step, config.steps)
     _say_what_is_trained(state, course, process)
     trainer = Trainer(config, process, course, distributed(state.model, process))
-    monitor = Monitor(config.out, process, course.outputs, config.steps, state.step, state.unreported)
+    monitor = Monitor(config.out, process, course.losses, config.steps, state.step, state.unreported)
     try:
         return _run(trainer, state, validation, monitor, asked, saved=folder is not None)
     finally:
@@ -60,7 +59,7 @@ def train_in(
 def _run(trainer: Trainer, state: State, validation: Validation, monitor: Monitor, asked: Asked, saved: bool) -> int:
     """All steps that are left. `saved`: a checkpoint holds the state as it is."""
     config, process, run = trainer.config, trainer.process, trainer.config.run
-    taught = tuple(slug for slug in trainer.course.outputs if slug != EMBEDDING)
+    taught = trainer.course.tasks
     steps = range(state.step, config.steps)
     pinned = process.device.type == "cuda"
     ready = batches(
@@ -107,8 +106,9 @@ def _is_due(validation: Validation, state: State, config: TrainConfig) -> bool:
 
 def _validate(trainer: Trainer, state: State, validation: Validation, monitor: Monitor) -> bool:
     """Measure, and keep the weights if they are the best so far; False if a signal came before the end."""
-    average_statistics(state.model, trainer.process)
-    measured = validation.measure(state.model)
+    judged = state.averaged or state.model
+    average_statistics(judged, trainer.process)
+    measured = validation.measure(judged)
     monitor.restart_clock(state.step)
     if measured is None:
         return False
