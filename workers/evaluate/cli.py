@@ -43,6 +43,7 @@ SETS = "\nThe set and its pictures are what --config says under `sets`; choose i
 TITLES = {"lfw": "LFW", "cfp_fp": "CFP-FP", "agedb_30": "AgeDB-30", "calfw": "CALFW", "cplfw": "CPLFW"}
 IJBS = {"ijbb": ("IJB-B", "S1", "S2"), "ijbc": ("IJB-C", "G1", "G2")}
 TASKS = {"1:1": ("1:1",), "1:N": ("1:N",), "both": ("1:1", "1:N")}
+DEGRADED = ("small-24", "small-32", "blurred", "dark")  # those of evaluate.degrade, which imports cv2
 LARGEST_BATCH = 1024
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -77,6 +78,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         looking=Looking(batch=arguments.batch, skip_unreadable=arguments.skip_unreadable),
         out=arguments.out,
         part=getattr(arguments, "part", None),
+        degraded=getattr(arguments, "degraded", None),
+        groups=getattr(arguments, "groups", False),
     )
     if arguments.protocol in FACES:
         leave_one_out = getattr(arguments, "leave_one_out", False)
@@ -136,6 +139,9 @@ def _add_faces(protocols: Commands, name: str) -> None:
             action="store_true",
             help="also after a line fitted on all other persons; the network itself is the same for all",
         )
+    if name == "faces":
+        parser.add_argument("--groups", action="store_true", help="also by age, gender and lightness of the face")
+    parser.add_argument("--degraded", choices=DEGRADED, metavar="HOW", help=f"faces made worse: {', '.join(DEGRADED)}")
     _common_options(parser)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workers.data.face_set import UNKNOWN, FaceSet, Labels, impossible
 from workers.errors import InputError, ModelError
+from workers.evaluate.groups import by_group
 from workers.evaluate.judge import (
     Judged,
     Outputs,
@@ -78,9 +79,13 @@ def plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS) -> P
 
 
 def evaluate_faces(
-    planned: Plan, network: Network, looking: Looking | None = None, leave_one_out: bool = False
+    planned: Plan,
+    network: Network,
+    looking: Looking | None = None,
+    leave_one_out: bool = False,
+    groups: bool = False,
 ) -> Result:
-    """Judge what the network says of the faces. Raises InputError."""
+    """Judge what the network says of the faces; with `groups` of parts of them, too. Raises InputError."""
     faces = planned.faces
     if leave_one_out:
         _check_persons(faces.name, faces.labels)
@@ -105,7 +110,8 @@ def evaluate_faces(
         hashed="names, decoded pixels and used labels of the faces",
         absent=planned.absent + lost + tuple(line for part in judged for line in part.absent),
         unreadable=seen.unreadable,
-        details={name: value for part in judged for name, value in part.details.items()},
+        details={name: value for part in judged for name, value in part.details.items()}
+        | ({"groups": by_group(faces, seen.rows, seen.outputs, judges, left)} if groups else {}),
     )
 
 

@@ -28,6 +28,7 @@ class Measured:
     precision: str
     result: Result
     paper: Mapping[str, float]
+    degraded: str | None = None  # how the faces were made worse
 
 
 def check_out(out: Path | None) -> None:
@@ -53,6 +54,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
         "schema": SCHEMA,
         "protocol": measured.protocol,
         **({"part": measured.part} if measured.part else {}),
+        **({"degraded": measured.degraded} if measured.degraded else {}),
         "protocol_version": VERSION,
         "weights": dict(measured.weights),
         "data": {"sha256": result.data, "hashed": result.hashed},
@@ -71,6 +73,8 @@ def table(measured: Measured) -> str:
     """Lines for standard output: each number beside the paper's."""
     result = measured.result
     name = f"{measured.protocol} ({measured.part})" if measured.part else measured.protocol
+    if measured.degraded:
+        name += f", {measured.degraded}"
     counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in result.counts.items())
     lines = [f"{name}: {counts}; {measured.weights['model_id']} in {measured.precision} on {measured.device}"]
     rows = [("", "measured", "paper", "")]
@@ -81,7 +85,18 @@ def table(measured: Measured) -> str:
     for title, ours, theirs, unit in rows:
         lines.append(f"  {title:<{widths[0]}}  {ours:>{widths[1]}}  {theirs:>{widths[2]}}  {unit}".rstrip())
     lines += [f"not measured: {line}" for line in result.absent]
+    for grouping, parts in result.details.get("groups", {}).items():
+        lines.append(f"by {grouping}:")
+        lines += [f"  {group}: {_in_words(numbers)}" for group, numbers in parts.items()]
     return "\n".join(lines) + "\n"
+
+
+def _in_words(numbers: Mapping[str, float]) -> str:
+    words = []
+    for name, value in numbers.items():
+        title, unit = _titled(name)
+        words.append(f"{value} {title}" if name == "faces" else f"{title} {_number(value, unit)} {unit}".rstrip())
+    return ", ".join(words)
 
 
 def _titled(metric: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from workers.data.sets import load_sets, open_set
 from workers.errors import ConfigError, ModelError
 from workers.evaluate.bin_file import read_bin
+from workers.evaluate.degrade import degraded
 from workers.evaluate.faces import evaluate_faces, plan
 from workers.evaluate.look import READERS, Looking, Network
 from workers.evaluate.pair_list import read_pairs
@@ -41,6 +42,8 @@ class Request:
     looking: Looking = field(default_factory=Looking)
     out: Path | None = None  # .json
     part: str | None = None  # of the protocol, for the paper's numbers: val or test
+    degraded: str | None = None  # how the faces are made worse, by evaluate.degrade
+    groups: bool = False  # also by age, gender and lightness
 
 
 def run_bin(request: Request, path: Path) -> Result:
@@ -81,7 +84,7 @@ def run_faces(request: Request, config: Path, name: str, leave_one_out: bool = F
     return _run(
         request,
         planned.heads,
-        lambda network: evaluate_faces(planned, network, request.looking, leave_one_out),
+        lambda network: evaluate_faces(planned, network, request.looking, leave_one_out, request.groups),
     )
 
 
@@ -105,7 +108,7 @@ def _run(request: Request, heads: Sequence[str], measure: Measure) -> Result:
     engine = Engine(request.weights, request.device, request.precision, request.threads, heads, request.looking.batch)
     started = time.monotonic()
     try:
-        result = measure(engine.outputs)
+        result = measure(engine.outputs if request.degraded is None else degraded(engine.outputs, request.degraded))
     except InferenceError as error:
         raise ModelError(f"{error}: choose a smaller --batch than {request.looking.batch}") from error
     log.info("%s took %.1f s", request.protocol, time.monotonic() - started)
@@ -113,11 +116,12 @@ def _run(request: Request, heads: Sequence[str], measure: Measure) -> Result:
     measured = Measured(
         protocol=request.protocol,
         part=request.part,
+        degraded=request.degraded,
         weights={"sha256": digest, "model_id": engine.model_id},
         device=engine.device,
         precision=engine.precision,
         result=result,
-        paper=published(request.protocol, request.part),
+        paper=published(request.protocol, request.part) if request.degraded is None else {},
     )
     sys.stdout.write(table(measured))
     if result.unreadable:
