@@ -1,8 +1,8 @@
 """What cameras do to a face between the world and an aligned crop, as one random change of training pictures.
 
 In the order in which it happens: where the face lies in the crop, something in front of it, optics, movement, the
-sensor's resolution, light and noise, colours, compression. Each part has a chance of its own, so that most faces meet
-a few and some meet none: a network that never sees a clean picture is worse on those.
+sensor's resolution, light and noise, colours, compression. Each part has a chance of its own, and some faces are
+left as they are: a network that never sees a clean picture is worse on those.
 """
 
 import math
@@ -16,6 +16,7 @@ from workers.data.face_set import FACE_SIZE, Bytes
 
 Floats = NDArray[np.float32]
 MIRRORED = 0.5  # these are chances
+CLEAN = 0.3  # of nothing else
 MISALIGNED = 0.6
 COVERED = 0.1
 LIT = 0.5
@@ -36,6 +37,8 @@ def camera(face: Bytes, random: Generator) -> Bytes:
     """A face (112, 112, 3) uint8 RGB as a camera might have seen it, of the same form."""
     if random.random() < MIRRORED:
         face = np.ascontiguousarray(face[:, ::-1])
+    if random.random() < CLEAN:
+        return face
     if random.random() < MISALIGNED:
         face = _misaligned(face, random)
     if random.random() < COVERED:
