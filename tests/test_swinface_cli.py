@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from streamer.crop import align
 from streamer.values import LANDMARK_NAMES
@@ -20,6 +21,7 @@ from workers.cli import main
 from workers.infer import read_face
 from workers.precisions import PRECISIONS
 from workers.serve.config import load_config
+from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
 
 
@@ -351,6 +353,15 @@ def test_a_published_checkpoint_becomes_our_own_form(tmp_path: Path, capsys: pyt
     card = json.loads(out.with_suffix(".json").read_text())
     assert (card["source"]["name"], card["licence"]) == ("checkpoint.pt", "research only")
     assert card["metrics"] == {"lfw_accuracy": 0.9987}
+    half = tmp_path / "half.safetensors"
+    assert main(["convert", str(out), str(half), "--half", "--source", "another name"]) == 0
+    card = json.loads(half.with_suffix(".json").read_text())
+    assert (card["source"]["name"], card["licence"]) == ("another name", "research only")
+    assert half.stat().st_size < 0.52 * out.stat().st_size
+    (model, _), (exact, _) = load_own(half), load_own(out)
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    tensors = exact.state_dict()
+    assert all(torch.allclose(t, tensors[n], rtol=1e-3, atol=1e-7) for n, t in model.state_dict().items())
     metrics.write_text("0.9987")
     assert main(["convert", str(source), str(out), *options]) == 2
     assert main(["convert", str(source), str(tmp_path / "swinface.pt")]) == 2

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workers.data.cli import add_data, data
 from workers.errors import PARTIAL_RESULT, ConfigError, UserError
@@ -42,7 +42,8 @@ INFER_EXAMPLES = """examples:
 `box` (x1 y1 x2 y2), `landmarks` and `detector_score`. .jsonl, .csv and standard output hold scores by name.
 Pictures that cannot be read or show no face are listed at the end; then the exit code is 5."""
 CONVERT = """Write the published checkpoint as .safetensors with a JSON card beside it. Such a file cannot hold code,
-and its card says where the weights are from and under which terms."""
+and its card says where the weights are from and under which terms. Weights of that form are copied with their card,
+under what the options say anew; --half makes the file half as large."""
 EXPORT = """Write the network as one ONNX file, with the weights in it. Input: `faces`, uint8 (batch, 112, 112, 3), RGB
 and aligned, batches of any size. Outputs: the heads by name, raw. What was written is run in ONNX Runtime and compared
 with torch: if they differ by more than 1e-4, no file is left and the exit code is 4."""
@@ -174,11 +175,16 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert(commands: Commands) -> None:
-    parser = _command(commands, "convert", "published checkpoint to .safetensors", CONVERT, "")
+    parser = _command(commands, "convert", "published checkpoint, or weights of our own, to .safetensors", CONVERT, "")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--source", metavar="TEXT", help="where the weights are from (default: the file's name)")
-    parser.add_argument("--licence", default="not stated", metavar="TEXT", help="under which terms they may be used")
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="under which terms they may be used (default: what is known, or not stated)"
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="matrices in 16 bits; they are computed with in 32 bits all the same"
+    )
     parser.add_argument(
         "--metrics", type=Path, metavar="FILE", help="JSON object of what was measured with the weights"
     )
@@ -305,12 +311,18 @@ def _heads(text: str | None) -> tuple[str, ...] | None:
 def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix != ".safetensors" or not arguments.out.parent.is_dir():
         raise ConfigError(f"{arguments.out}: must be a name ending in .safetensors, in a folder that exists")
-    from workers.swinface.checkpoint import load_official, save_own, sha256
+    from workers.swinface.checkpoint import load_official, load_own, save_own, sha256
 
     metrics = _read_metrics(arguments.metrics)
-    model = load_official(arguments.checkpoint)
-    source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
-    save_own(model, arguments.out, {"source": source, "licence": arguments.licence, "metrics": metrics})
+    card: dict[str, Any]
+    if arguments.checkpoint.suffix == ".safetensors":
+        model, card = load_own(arguments.checkpoint)
+        source = {**card["source"], **({"name": arguments.source} if arguments.source else {})}
+    else:
+        model, card = load_official(arguments.checkpoint), {"licence": "not stated", "metrics": {}}
+        source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
+    card = {**card, "source": source, "licence": arguments.licence or card["licence"]}
+    save_own(model, arguments.out, {**card, "metrics": metrics or card["metrics"]}, arguments.half)
     print(arguments.out)
     return 0
 

@@ -150,10 +150,11 @@ def load_official(path: Path) -> SwinFace:
     )
 
 
-def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
+def save_own(model: SwinFace, path: Path, card: Mapping[str, Any], half: bool = False) -> None:
     """Write `path` (.safetensors) and the card beside it (.json): `card` says `source`, `licence` and `metrics`.
 
-    `metrics`: what was measured with these weights, by benchmark; empty if nothing was.
+    `metrics`: what was measured with these weights, by benchmark; empty if nothing was. `half`: matrices in fp16,
+    biases and statistics as they are; `load_own` gives fp32 again. Raises ValueError for numbers too large for fp16.
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must end in .safetensors")
@@ -161,11 +162,21 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any]) -> None:
         raise ValueError(f"the card says nothing of {', '.join(sorted(absent))}")
     partial = path.with_suffix(".safetensors.partial")
     # not save_file: what it writes only its owner may read
-    partial.write_bytes(serialise({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    tensors = {name: _stored(name, tensor, half).contiguous() for name, tensor in model.state_dict().items()}
+    partial.write_bytes(serialise(tensors))
     described = {"config": asdict(model.config), "outputs": output_slugs(model)}
     full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(partial), **described}
     partial.rename(path)
     card_path(path).write_text(json.dumps(full, indent=2) + "\n")
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    if not half or tensor.dim() < 2:
+        return tensor
+    small = tensor.half()
+    if not small.isfinite().all():
+        raise ValueError(f"{name} has numbers that are too large for fp16")
+    return small
 
 
 def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
