@@ -16,6 +16,7 @@ from tests.benchmarks import (
     bench_detect,
     bench_dispatch,
     bench_pipeline,
+    bench_small,
     bench_swinface,
     bench_track,
     bench_train,
@@ -32,6 +33,7 @@ MODULES: dict[str, Any] = {
     "Tracking": bench_track,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
+    "Bundled face model": bench_small,
     "Training": bench_train,
     "Whole pipeline": bench_pipeline,
 }
