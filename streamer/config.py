@@ -219,6 +219,43 @@ class Aggregate(Section):
     """One analysis speaks for at most so much time in the distribution."""
 
 
+class Gallery(Section):
+    folder: str | None = None
+    """Folder with a sub-folder of pictures for each person, named like the person; none: nobody is named."""
+    cohort: str | None = None
+    """Folder like it, of people who are in no gallery: what similarity strangers reach is measured on them. None: the
+    weights' own table (impostor_scores in their card) says it."""
+    false_accept_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of strangers who may be taken for somebody of the gallery at each search; the threshold follows from it."""
+    margin: Ratio = 0.05
+    """Lead over the second most similar person, cosine, without which the answer is AMBIGUOUS."""
+    hysteresis: Ratio = 0.05
+    """A person who was named stays so until the cosine is this much below the threshold."""
+    least_samples: Annotated[int, Field(ge=1)] = 2
+    """Analyses before the first search. The next ones are at twice as many, four times as many and so on, and at the
+    end of the track: each search is one more chance for a false accept."""
+    least_quality: Ratio = 0.3
+    """Quality that the best of them must have."""
+    switch_searches: Annotated[int, Field(ge=1)] = 2
+    """So many searches in a row must agree before a name (or UNKNOWN) that was given is changed."""
+    candidates: Annotated[int, Field(ge=1, le=10)] = 3
+    """So many of the most similar people are listed beside the decision."""
+
+
+class Relink(Section):
+    enabled: bool = True
+    """Join a new track to one that was lost shortly before, if it is the same face. Needs to know what similarity
+    strangers reach: by gallery.cohort or the weights' own table."""
+    gap_s: Seconds = 10.0
+    """Longest absence. The END of a track that could still be continued is held back so long after its last sight."""
+    false_link_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of new faces that may be taken for one that was lost; the threshold follows, for as many as are lost."""
+    margin: Ratio = 0.05
+    """Lead over the second most similar lost track, cosine, without which nothing is joined."""
+    least_samples: Annotated[int, Field(ge=1)] = 2
+    """Analyses that each of the two tracks needs."""
+
+
 class Publish(Section):
     listen: Address = "127.0.0.1:50051"
     """gRPC address. It has no authentication yet: keep it on a trusted interface."""
@@ -243,6 +280,8 @@ class StreamerConfig(Section):
     schedule: Schedule = Schedule()
     dispatch: Dispatch = Dispatch()
     aggregate: Aggregate = Aggregate()
+    gallery: Gallery = Gallery()
+    relink: Relink = Relink()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
     drain_s: Seconds = 10.0

@@ -294,6 +294,54 @@ class IdentityEstimate:
     last_inferred: float
 
 
+class IdentityStatus(enum.Enum):
+    IDENTIFIED = "IDENTIFIED"
+    UNKNOWN = "UNKNOWN"  # nobody of the gallery
+    UNDECIDED = "UNDECIDED"  # not enough to say, see the reason
+
+
+class IdentityReason(enum.Enum):
+    """Why nobody is named."""
+
+    TOO_LITTLE_EVIDENCE = "TOO_LITTLE_EVIDENCE"  # too few analyses, or none of a good crop
+    BELOW_THRESHOLD = "BELOW_THRESHOLD"
+    AMBIGUOUS = "AMBIGUOUS"  # two people of the gallery are about as similar
+    NOT_CONFIRMED = "NOT_CONFIRMED"  # the newest search names somebody for the first time, against those before it
+    GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its pictures are not (or not yet) embedded by the weights of this track
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """How similar a person of the gallery is, whatever was decided."""
+
+    person: str
+    similarity: float  # raw cosine, -1..1
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityDecision:
+    """Who a face is; it rests on the newest search, and searches become rarer as the evidence grows."""
+
+    status: IdentityStatus
+    person: str  # empty unless IDENTIFIED
+    reason: IdentityReason | None  # None if IDENTIFIED
+    candidates: tuple[Candidate, ...]  # the most similar, best first; empty before the first search
+    margin: float | None  # lead of the first candidate over the second, cosine; None without a second
+    threshold: float | None  # cosine that names a person; None before the first search
+    samples: int  # analyses behind the newest search
+    best_quality: float  # 0..1, of these
+    revision: int  # from 1; grows when status or person changes
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A stretch of a person's presence that was followed without a break."""
+
+    track_id: str  # under which it was first published
+    first_seen: float  # s, media time
+    last_seen: float  # s, media time
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackSummary:
     """Everything known of one track at one moment."""
@@ -322,3 +370,6 @@ class TrackSummary:
     final: bool
     end_reason: EndReason | None
     received: float  # s, monotonic: when the frame behind this summary arrived
+    decision: IdentityDecision | None = None  # None: there is no gallery
+    intervals: tuple[Interval, ...] = ()  # in order; several if tracks were joined
+    merged_into: str = ""  # id of the track that goes on instead, with end_reason MERGED
