@@ -113,7 +113,7 @@ def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
 def _read_results(folder: Path) -> _Results:
     """Raises InputError if the files are not what an analysis writes."""
     with _complaining(folder / "tracks.jsonl") as (header, *tracks):
-        labels = {track["track_id"]: _label(track) for track in tracks}
+        labels = {part["track_id"]: _label(track) for track in tracks for part in track["intervals"]}
         source, sha256 = header["source"]["name"], header["source"]["sha256"]
         notice = "SwinFace is UNTRAINED: ages and expressions are noise" if header["model_id"] == "untrained" else ""
     faces: dict[float, list[_Face]] = defaultdict(list)
@@ -151,6 +151,8 @@ def _face(record: dict[str, Any], labels: dict[str, str]) -> _Face:
 
 def _label(track: dict[str, Any]) -> str:
     parts = [f"#{track['number']}"]
+    if track["decision"]:
+        parts.append(track["decision"]["person"] or track["decision"]["status"].lower())
     if track["age"]:
         parts.append(f"{round(track['age']['years'])} y")
     if track["expression"]:

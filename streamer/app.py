@@ -8,18 +8,21 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from streamer import metrics
-from streamer.aggregate import Aggregator
 from streamer.cameras import Cameras
 from streamer.config import StreamerConfig
 from streamer.detect import Detector
 from streamer.dispatch import Dispatcher
+from streamer.enrol import Enrolment, known, read_gallery
 from streamer.handover import Newest
 from streamer.hub import Hub
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, live_keys, observe_all
+from streamer.persons import Persons
 from streamer.publish import Server, start_server
-from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd
+from streamer.references import Reference
+from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
 
+RELEASE_S = 1.0  # how often ends that are held back are looked at
 SAY_GOODBYE_S = 1.0  # of drain_s this much is kept for the last events to reach the subscribers
 
 log = logging.getLogger(__name__)
@@ -33,7 +36,9 @@ class Live:
         self._started = started
         self._stopping = asyncio.Event()
         self._hub = Hub(config.publish)
-        self._aggregator = Aggregator(config.aggregate)
+        self._persons = Persons(config)
+        self._other_model = asyncio.Event()  # the workers have other weights than the gallery was embedded by
+        self._gallery_model = ""
         self._frames = Newest(_count_dropped)
 
     def stop(self) -> None:
@@ -44,6 +49,10 @@ class Live:
         """Raises ModelError, ConfigError, or an ExceptionGroup of what went wrong in a part."""
         loop = asyncio.get_running_loop()
         detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+        read = partial(read_gallery, self._config, detector, self._stopping.is_set)
+        people, strangers = await in_thread("gallery", read, stop=lambda: None)
+        if self._stopping.is_set():
+            return
         self._observer = Observer(self._config, detector, live_keys())
         bug: asyncio.Future[None] = loop.create_future()
 
@@ -64,6 +73,7 @@ class Live:
                 self._config.dispatch, True, self._settled, self._finished, self._workers_changed
             )
             closing.callback(self._dispatcher.close)
+            self._enrolment = self._make_enrolment()
             self._server = await start_server(self._config.publish, self._hub, cameras, lambda: self._dispatcher.models)
             closing.push_async_callback(self._server.stop, 0)
             closing.push_async_callback(asyncio.to_thread, cameras.stop_all, SAY_GOODBYE_S)
@@ -72,6 +82,8 @@ class Live:
                 wire = group.create_task(self._dispatcher.run())
                 observe = partial(observe_all, self._observer, self._frames, deliver)
                 observing = group.create_task(in_thread("observe", observe, stop_observing))
+                enrolling = group.create_task(self._enrol(people, strangers)) if people else None
+                releasing = group.create_task(self._release_late())
                 for stream in self._config.streams:
                     cameras.add(stream)
                 where = self._server.address, self._dispatcher.endpoint
@@ -80,33 +92,65 @@ class Live:
                     self._started(self._server)
                 await self._stopping.wait()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing):
-                    task.cancel()
+                for task in (wire, failing, observing, enrolling, releasing):
+                    if task is not None:
+                        task.cancel()
 
     def _workers_changed(self, alive: int) -> None:
         self._server.set_serving(alive > 0 and not self._stopping.is_set())
+        model = next(iter(self._dispatcher.models), None)
+        if model is None:
+            return
+        if model.impostors is not None and self._config.gallery.cohort is None:
+            self._persons.use_impostors(model.impostors, model.id)
+        if model.id != self._gallery_model:
+            self._other_model.set()
+
+    def _make_enrolment(self) -> Enrolment:
+        dispatch, to = self._config.dispatch, self._dispatcher
+        patience_s = dispatch.max_wait_s + dispatch.answer_within_s
+        return Enrolment(to.offer, to.seal, to.wait_for_worker, self._stopping.is_set, dispatch.batch, patience_s)
+
+    async def _enrol(self, people: list[Reference], strangers: list[Reference]) -> None:
+        """Embed the gallery by the weights of the workers, and again when these change."""
+        while (found := await self._enrolment.embed([*people, *strangers])) is not None:
+            model, pictures = found
+            gallery, impostors = known(self._config, model, pictures[: len(people)], pictures[len(people) :])
+            self._persons.use_gallery(gallery)
+            self._persons.use_impostors(impostors, model.id)
+            self._gallery_model = model.id
+            self._other_model.clear()
+            await self._other_model.wait()
+
+    async def _release_late(self) -> None:
+        """Ends that are held back for a return come out in time, also when the camera gives no frames any more."""
+        while True:
+            await asyncio.sleep(RELEASE_S)
+            self._publish(self._persons.release_late(time.monotonic()))
 
     async def _accept(self, observation: Observation) -> None:
         """One frame's results, from the observe thread."""
-        for summary in self._aggregator.observe(observation):
-            self._hub.offer(summary, time.monotonic())
+        self._publish(self._persons.observe(observation))
         for crop in observation.crops:
             await self._dispatcher.offer(crop)
         for end in observation.ended:
             self._dispatcher.end(end)
 
     def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        if self._enrolment.settled(crop, analysis):
+            return
         if analysis is None:
             self._observer.crop_lost(crop.key.id)
             return
-        summary = self._aggregator.add(crop, analysis)
-        if summary is not None:
-            self._hub.offer(summary, time.monotonic())
+        self._publish(self._persons.add(crop, analysis))
 
     def _finished(self, end: TrackEnd) -> None:
-        summary = self._aggregator.finish(end)
-        if summary is not None:
-            self._hub.offer(summary, time.monotonic())
+        self._publish(self._persons.finish(end))
+
+    def _publish(self, summaries: list[TrackSummary]) -> None:
+        now = time.monotonic()
+        for summary in summaries:
+            self._hub.offer(summary, now)
 
     async def _drain(self, cameras: Cameras, observing: asyncio.Task[None]) -> None:
         """In the direction of flow: cameras, frames, crops, tracks, subscribers."""
@@ -124,7 +168,8 @@ class Live:
         given_up = await self._dispatcher.drain(left() if self._dispatcher.ledger.workers else 0)
         if given_up:
             log.warning("%d crops were given up unanswered", given_up)
-        unended = self._aggregator.open_ends(EndReason.SHUTDOWN)  # a detector that did not come back in time
+        self._publish(self._persons.release())
+        unended = self._persons.open_ends(EndReason.SHUTDOWN)  # a detector that did not come back in time
         for end in unended:
             self._finished(end)
         if unended:

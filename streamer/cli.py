@@ -42,6 +42,7 @@ def _serve(commands: Commands) -> None:
     parser = commands.add_parser("serve", help="follow cameras and publish over gRPC until a signal")
     _config_option(parser)
     _detector_option(parser)
+    _gallery_options(parser)
     parser.add_argument(
         "--stream",
         action="append",
@@ -65,6 +66,7 @@ def _analyze(commands: Commands) -> None:
     )
     _config_option(parser)
     _detector_option(parser)
+    _gallery_options(parser)
     workers = parser.add_mutually_exclusive_group()
     workers.add_argument(
         "--weights",
@@ -183,6 +185,19 @@ def _demo(commands: Commands) -> None:
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML, see configs/ (default: all defaults)")
+
+
+def _gallery_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gallery",
+        metavar="DIR",
+        help="name people: a folder with a sub-folder of pictures for each (default: gallery.folder)",
+    )
+    parser.add_argument(
+        "--cohort",
+        metavar="DIR",
+        help="the same of people who are in no gallery, to measure how similar strangers are (default: gallery.cohort)",
+    )
 
 
 def _detector_option(parser: argparse.ArgumentParser) -> None:

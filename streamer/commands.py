@@ -103,6 +103,10 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
     data = config.model_dump()
     if getattr(arguments, "detector", None):
         data["detect"]["weights"] = arguments.detector
+    if getattr(arguments, "gallery", None):
+        data["gallery"]["folder"] = arguments.gallery
+    if getattr(arguments, "cohort", None):
+        data["gallery"]["cohort"] = arguments.cohort
     if getattr(arguments, "listen", None):
         data["publish"]["listen"] = arguments.listen
     if getattr(arguments, "bind", None):

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from streamer.config import StreamerConfig, redact
 from streamer.errors import ConfigError
 
+DECIDING = {"detect", "track", "crop", "schedule", "aggregate", "gallery", "relink"}  # sections that results depend on
+
 
 def load_config(path: Path | None) -> StreamerConfig:
     """The configuration in a YAML file (None: all defaults). Raises ConfigError with the path of each wrong field."""
@@ -90,8 +92,9 @@ def show_config(config: StreamerConfig) -> str:
 
 def config_hash(config: StreamerConfig) -> str:
     """What of the configuration decides the results of a recorded analysis, as 12 hex digits."""
-    deciding = config.model_dump(mode="json", include={"detect", "track", "crop", "schedule", "aggregate"})
+    deciding = config.model_dump(mode="json", include=DECIDING)
     deciding["detect"].pop("weights")  # the weights' own hash stands for them, whatever their path
+    del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # so does that of the pictures
     deciding["batch"] = config.dispatch.batch
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -15,6 +15,7 @@ from streamer.values import (
     AttributeEstimate,
     ExpressionEstimate,
     Floats,
+    IdentityDecision,
     IdentityEstimate,
     Model,
     SourceStatus,
@@ -73,6 +74,12 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
         end_reason=tracks_pb2.EndReason.Value(
             f"END_REASON_{summary.end_reason.value if summary.end_reason else 'UNSPECIFIED'}"
         ),
+        decision=_decision(summary.decision) if summary.decision else None,
+        intervals=[
+            tracks_pb2.Interval(track_id=one.track_id, first_seen_s=one.first_seen, last_seen_s=one.last_seen)
+            for one in summary.intervals
+        ],
+        merged_into=summary.merged_into,
     )
 
 
@@ -132,6 +139,21 @@ def _attributes(estimate: AttributeEstimate) -> tracks_pb2.AttributeEstimate:
 def _identity(estimate: IdentityEstimate, include_embedding: bool) -> tracks_pb2.IdentityEstimate:
     embedding = estimate.template.tolist() if include_embedding else ()
     return tracks_pb2.IdentityEstimate(embedding=embedding, evidence=_evidence(estimate))
+
+
+def _decision(decision: IdentityDecision) -> tracks_pb2.IdentityDecision:
+    reason = decision.reason.value if decision.reason else "UNSPECIFIED"
+    return tracks_pb2.IdentityDecision(
+        status=tracks_pb2.IdentityStatus.Value(f"IDENTITY_STATUS_{decision.status.value}"),
+        person=decision.person,
+        reason=tracks_pb2.IdentityReason.Value(f"IDENTITY_REASON_{reason}"),
+        candidates=[tracks_pb2.Candidate(person=one.person, similarity=one.similarity) for one in decision.candidates],
+        margin=decision.margin,
+        threshold=decision.threshold,
+        samples=decision.samples,
+        best_quality=decision.best_quality,
+        revision=decision.revision,
+    )
 
 
 def model_to_proto(model: Model, workers: int) -> system_pb2.Model:

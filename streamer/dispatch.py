@@ -19,7 +19,7 @@ from streamer import metrics
 from streamer.config import Dispatch
 from streamer.errors import ConfigError
 from streamer.ledger import Ledger, Worker
-from streamer.values import FaceAnalysis, FaceCrop, Model, TrackEnd
+from streamer.values import FaceAnalysis, FaceCrop, ImpostorScores, Model, TrackEnd
 
 PROTOCOL = 2
 TICK_S = 0.2  # how often deadlines are looked at
@@ -310,7 +310,15 @@ def _to_model(ready: faces_pb2.Ready) -> Model:
         raise ValueError(f"{ready.worker} tells attributes that there are not: {list(outputs.attributes)}")
     if not (attributes or outputs.age or outputs.expression or outputs.identity):
         raise ValueError(f"{ready.worker} has weights that tell nothing")
-    return Model(ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity, ready.licence)
+    impostors = _to_impostors(ready.impostor_scores) if ready.HasField("impostor_scores") else None
+    told = ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity
+    return Model(*told, ready.licence, impostors)
+
+
+def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
+    """Raises ValueError for what is no table."""
+    shares, cosines = np.array(scores.shares, np.float64), np.array(scores.cosines, np.float64)
+    return ImpostorScores(scores.pairs, scores.people, shares, cosines, scores.source)
 
 
 def _to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.impostors import Impostors
-from streamer.values import Candidate, Floats
+from streamer.impostors import counted
+from streamer.values import Candidate, Floats, ImpostorScores
 
 Doubles = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ EXEMPLAR_PENALTY = 0.02  # cosine
 class Picture:
     """One picture of a person, embedded."""
 
+    person: str
     name: str  # for messages
     embedding: Floats  # (512,) as long as the network made it
     quality: float  # 0..1
@@ -69,7 +70,7 @@ class Gallery:
 
 def template(pictures: Sequence[Picture]) -> Doubles:
     """(512,) unit length: the sum of the embeddings, in which clear faces weigh more because they are longer."""
-    return _unit(np.sum([picture.embedding for picture in pictures], axis=0, dtype=np.float64))
+    return _unit(np.stack([picture.embedding for picture in pictures]).sum(axis=0, dtype=np.float64))
 
 
 def exemplars_of(pictures: Sequence[Picture]) -> Doubles:
@@ -97,7 +98,7 @@ def unlike(pictures: Sequence[Picture], threshold: float) -> list[tuple[str, flo
     return found
 
 
-def cohort_scores(cohort: Gallery, gallery: Gallery, source: str) -> Impostors:
+def cohort_scores(cohort: Gallery, gallery: Gallery, source: str) -> ImpostorScores:
     """How similar strangers are: everybody of the cohort against the others, and against the gallery.
 
     Raises ConfigError if there are too few of them.
@@ -106,7 +107,7 @@ def cohort_scores(cohort: Gallery, gallery: Gallery, source: str) -> Impostors:
     among = among[~np.eye(len(cohort), dtype=bool)]
     across = gallery.scores(cohort.templates).ravel()
     pairs = len(among) // 2 + len(across)  # among themselves each pair is compared both ways
-    return Impostors.counted(np.concatenate([among, across]), pairs, len(cohort), source)
+    return counted(np.concatenate([among, across]), pairs, len(cohort), source)
 
 
 def _unit(vector: Floats | Doubles) -> Doubles:

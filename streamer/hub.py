@@ -1,7 +1,7 @@
 """What is published and what waits for each subscriber. No socket: publish_tracks.py carries the events out.
 
-Single-threaded, on the asyncio loop. Updates of one track coalesce while they wait; NEW and END are never dropped;
-a subscriber for whom too much waits is given up.
+Single-threaded, on the asyncio loop. Updates of one track coalesce while they wait; NEW, END and MERGE are never
+dropped; a subscriber for whom too much waits is given up.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ class Kind(enum.Enum):
     UPDATE = "UPDATE"
     END = "END"
     HEARTBEAT = "HEARTBEAT"
+    MERGE = "MERGE"
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +95,7 @@ class Subscriber:
         if event.kind is Kind.UPDATE:
             self._updates.pop(track_id, None)
             self._updated[track_id] = now
-        elif event.kind is Kind.END:
+        elif event.kind in (Kind.END, Kind.MERGE):
             self._updated.pop(track_id, None)
 
     def due(self) -> float:
@@ -145,8 +146,9 @@ class Hub:
         self._subscribers: list[Subscriber] = []
 
     def offer(self, summary: TrackSummary, now: float) -> None:
-        """The newest state of a track: NEW at first, END when final (exactly once), else UPDATE if its revision has
-        grown or if nothing was published of it for `update_interval_s`. What comes after the end is ignored."""
+        """The newest state of a track: NEW at first, END or MERGE when final (exactly once), else UPDATE if its
+        revision has grown or nothing was published of it for `update_interval_s`. What comes after the end is ignored.
+        """
         track_id = summary.key.id
         self._forget_ended(now)
         live = self._live.get(track_id)
@@ -158,7 +160,7 @@ class Hub:
         if summary.final:
             del self._live[track_id]
             self._ended[track_id] = (summary, now)
-            self._publish(Kind.END, summary, now)
+            self._publish(Kind.MERGE if summary.merged_into else Kind.END, summary, now)
         elif summary.revision > live.published or now - live.published_at >= self._config.update_interval_s:
             live.published, live.published_at = summary.revision, now
             self._publish(Kind.UPDATE, summary, now)

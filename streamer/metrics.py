@@ -25,6 +25,10 @@ frame_age_seconds = Histogram(
 detections = Counter(PREFIX + "detections_total", "Faces detected.", ["stream"])
 tracks_active = Gauge(PREFIX + "tracks_active", "Confirmed or lost tracks that have not ended.", ["stream"])
 tracks_ended = Counter(PREFIX + "tracks_ended_total", "Confirmed tracks that ended.", ["stream", "reason"])
+tracks_merged = Counter(PREFIX + "tracks_merged_total", "Tracks that turned out to continue another.", ["stream"])
+identity_decisions = Counter(
+    PREFIX + "identity_decisions_total", "Decisions who a face is, when made and when changed.", ["outcome"]
+)
 face_inference_requests = Counter(PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"])
 face_inference_skipped = Counter(
     PREFIX + "face_inference_skipped_total", "Faces wanted but not analysed.", ["stream", "reason"]
@@ -58,6 +62,7 @@ _OF_STREAMS = (
     detections,
     tracks_active,
     tracks_ended,
+    tracks_merged,
     face_inference_requests,
     face_inference_skipped,
     clock_offset_seconds,

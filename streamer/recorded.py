@@ -12,17 +12,20 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
-from streamer.aggregate import Aggregator
 from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
+from streamer.decide import Known
 from streamer.decode import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.detect import Detector
 from streamer.dispatch import Dispatcher
+from streamer.enrol import Enrolment, gallery_record, known, read_gallery
 from streamer.errors import ConfigError, InputError
 from streamer.handover import Waiting
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all, recorded_keys
+from streamer.persons import Persons
 from streamer.recording import Recording, Result
 from streamer.records import (
     SCHEMA_VERSION,
@@ -36,6 +39,8 @@ from streamer.values import (
     EndReason,
     FaceAnalysis,
     FaceCrop,
+    ImpostorScores,
+    Model,
     SourceEnd,
     TrackEnd,
 )
@@ -60,6 +65,8 @@ class Analysis:
         self._stop = Event()
         self._recording: Recording | None = None
         self._dispatcher: Dispatcher | None = None
+        self._enrolment: Enrolment | None = None
+        self._gallery: tuple[Known, ImpostorScores, dict[str, Any]] | None = None  # the last: for the header
 
     def stop(self) -> None:
         """Finish the frames under way and return; the files hold what was analysed so far."""
@@ -98,6 +105,7 @@ class Analysis:
                     child = group.create_task(run_worker(self._worker, bind, stuck)) if self._worker else None
                     # the worker loads at the same time
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+                    await self._enrol(detector, dispatcher)
                     for result, info in videos:
                         if self._stop.is_set():
                             result.problem = f"{result.video}: stopped before it began"
@@ -110,7 +118,26 @@ class Analysis:
             finally:
                 dispatcher.close()
 
+    async def _enrol(self, detector: Detector, dispatcher: Dispatcher) -> None:
+        """The gallery through the workers, if there is one. Raises ConfigError, InputError, LostDependency."""
+        config = self._config
+        read = partial(read_gallery, config, detector, self._stop.is_set)
+        people, strangers = await in_thread("gallery", read, stop=self._stop.set)
+        if not people:
+            return
+        to = dispatcher
+        batch = config.dispatch.batch
+        self._enrolment = Enrolment(to.offer, to.seal, to.wait_for_worker, self._stop.is_set, batch)
+        found = await self._enrolment.embed([*people, *strangers])
+        if found is None:
+            return
+        model, pictures = found
+        gallery, impostors = known(config, model, pictures[: len(people)], pictures[len(people) :])
+        self._gallery = gallery, impostors, gallery_record(config.gallery, gallery, [*people, *strangers])
+
     def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        if self._enrolment is not None and self._enrolment.settled(crop, analysis):
+            return
         assert self._recording is not None
         self._recording.settled(crop, analysis)
 
@@ -147,6 +174,7 @@ class Analysis:
             "time_base": "seconds since the first frame, from the file's timestamps",
             "detector": detector.model_id,
             **model_record(model),
+            "gallery": self._gallery[2] if self._gallery else None,
             "config_hash": config_hash(self._config),
         }
         with ExitStack() as files:
@@ -154,13 +182,25 @@ class Analysis:
             observations = files.enter_context(JsonLines(out / "observations.jsonl"))
             tracks.write(header)
             observations.write(header)
-            recording = Recording(Aggregator(self._config.aggregate), tracks, observations, result, told)
+            recording = Recording(self._persons(model), tracks, observations, result, told)
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             await self._run_stages(video, observer, dispatcher, recording, result)
+            recording.close()
         if self._embeddings:
             write_templates(out / "embeddings.npz", recording.templates)
         write_summary(out / "summary.json", result.counts())
+
+    def _persons(self, model: Model) -> Persons:
+        """Knowing the gallery, and how similar strangers are."""
+        persons = Persons(self._config)
+        impostors = model.impostors
+        if self._gallery is not None:
+            gallery, impostors, _ = self._gallery
+            persons.use_gallery(gallery)
+        if impostors is not None:
+            persons.use_impostors(impostors, model.id)
+        return persons
 
     async def _run_stages(
         self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result

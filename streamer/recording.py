@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamer.aggregate import Aggregator
+from streamer.persons import Persons
 from streamer.records import JsonLines, observation_record, track_record
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
@@ -54,13 +54,13 @@ class Recording:
 
     def __init__(
         self,
-        aggregator: Aggregator,
+        persons: Persons,
         tracks: JsonLines,
         observations: JsonLines,
         result: Result,
         told: Callable[[], None],
     ) -> None:
-        self._aggregator = aggregator
+        self._persons = persons
         self._tracks = tracks
         self._observations = observations
         self._result = result
@@ -102,21 +102,31 @@ class Recording:
 
     def _write(self, pending: _Pending) -> None:
         observation = pending.observation
-        self._aggregator.observe(observation)
+        self._finish(self._persons.observe(observation))
+        published = self._persons.published(observation)
         for crop, analysis in pending.analyses.values():
             if analysis is not None:
-                self._aggregator.add(crop, analysis)
-        for track in observation.tracks:
+                self._finish(self._persons.add(crop, analysis))
+        for track, raw in zip(published.tracks, observation.tracks, strict=True):
             if track.state is TrackState.CONFIRMED and track.detection is not None:
-                self._observations.write(observation_record(observation, track, pending.analyses.get(track.key.id)))
+                self._observations.write(observation_record(published, track, pending.analyses.get(raw.key.id)))
         for end in observation.ended:
-            summary = self._aggregator.finish(end)
-            if summary is not None:
-                self._tracks.write(track_record(summary))
-                self._result.tracks += 1
-                if summary.identity is not None:
-                    self.templates.append(summary)
+            self._finish(self._persons.finish(end))
         if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
             self._last_time = observation.media_time
             self._result.frames += 1
             self._told()
+
+    def close(self) -> None:
+        """The video is over: the ends that were held back, in case the face returns."""
+        self._finish(self._persons.release())
+
+    def _finish(self, summaries: list[TrackSummary]) -> None:
+        """Write those that are final; a track that another one continues is part of that one's record."""
+        for summary in summaries:
+            if not summary.final or summary.merged_into:
+                continue
+            self._tracks.write(track_record(summary))
+            self._result.tracks += 1
+            if summary.identity is not None:
+                self.templates.append(summary)

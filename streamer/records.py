@@ -20,6 +20,7 @@ from streamer.values import (
     FaceAnalysis,
     FaceCrop,
     Floats,
+    IdentityDecision,
     Model,
     Observation,
     Reason,
@@ -200,6 +201,15 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
         "age": _age(summary.age),
         "expression": _expression(summary.expression),
         "attributes": _attributes(summary.attributes),
+        "decision": _decision(summary.decision),
+        "intervals": [
+            {
+                "track_id": one.track_id,
+                "first_seen_s": round(one.first_seen, 6),
+                "last_seen_s": round(one.last_seen, 6),
+            }
+            for one in summary.intervals
+        ],
         "revision": summary.revision,
         "final": summary.final,
     }
@@ -227,6 +237,21 @@ def _attributes(attributes: AttributeEstimate | None) -> dict[str, Any] | None:
         return None
     names = [ATTRIBUTES[place] for place in attributes.which]
     return {"scores": scores(names, attributes.scores), **_evidence(attributes)}
+
+
+def _decision(decision: IdentityDecision | None) -> dict[str, Any] | None:
+    if decision is None:
+        return None
+    return {
+        "status": decision.status.value,
+        "person": decision.person or None,
+        "reason": decision.reason.value if decision.reason else None,
+        "candidates": [{"person": one.person, "similarity": _number(one.similarity, 4)} for one in decision.candidates],
+        "margin": None if decision.margin is None else _number(decision.margin, 4),
+        "threshold": None if decision.threshold is None else _number(decision.threshold, 4),
+        "samples": decision.samples,
+        "best_quality": round(decision.best_quality, 4),
+    }
 
 
 def _evidence(estimate: AgeEstimate | ExpressionEstimate | AttributeEstimate) -> dict[str, Any]:

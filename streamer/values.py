@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+LEAST_COUNT = 10  # pairs of strangers that must reach a cosine before their share is believed
 CROP_SIZE = 112  # px, width and height of an aligned crop
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as seen in the image
 
@@ -223,6 +224,27 @@ class Observation:
     ended: tuple[TrackEnd, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ImpostorScores:
+    """Cosines of pairs of strangers, as points of their distribution's upper tail, see impostors.py."""
+
+    pairs: int  # that were compared
+    people: int  # they were of
+    shares: NDArray[np.float64]  # (n,) ascending shares of the pairs, each above LEAST_COUNT / pairs
+    cosines: NDArray[np.float64]  # (n,) descending: no more than that share of the pairs reaches it
+    source: str  # for messages: whose pictures these are
+
+    def __post_init__(self) -> None:
+        n = len(self.shares)
+        if n == 0 or self.shares.shape != (n,) or self.cosines.shape != (n,):
+            raise ValueError(f"shares {self.shares.shape} and cosines {self.cosines.shape} are no table")
+        fine = np.isfinite(self.shares).all() and np.isfinite(self.cosines).all()
+        if not fine or (np.diff(self.shares) <= 0).any() or (np.diff(self.cosines) > 0).any():
+            raise ValueError("shares must ascend and cosines must not: the more pairs reach it, the lower it is")
+        if not self.shares[0] * self.pairs * (1 + 1e-6) >= LEAST_COUNT or self.shares[-1] > 1:
+            raise ValueError(f"shares must be from {LEAST_COUNT} of the {self.pairs} pairs to all of them")
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """The weights of workers, and what they were trained to tell. The rest is absent everywhere."""
@@ -233,6 +255,7 @@ class Model:
     attributes: tuple[int, ...]  # places among the 40 of the proto's Attribute, from 0, ascending
     identity: bool
     licence: str = field(default="", compare=False)  # the terms, from the card; empty: nobody said
+    impostors: ImpostorScores | None = field(default=None, compare=False)  # from the card; None: nobody measured them
 
 
 @dataclass(frozen=True, slots=True, eq=False)

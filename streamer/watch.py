@@ -37,7 +37,7 @@ AGAIN = {
     grpc.StatusCode.UNKNOWN,
 }  # the others mean that asking again gives the same answer
 UNTRAINED = "The analysis network is UNTRAINED: ages, expressions and attributes are noise. Faces and tracks are real."
-COLUMNS = ("#", "stream", "state", "age", "appears", "samples", "quality", "face px", "seen s")
+COLUMNS = ("#", "stream", "state", "who", "age", "appears", "samples", "quality", "face px", "seen s")
 
 
 class Printer(Protocol):
@@ -151,6 +151,8 @@ def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
         f"{_seen(track):>6} s",
         f"face {_face(track)} px",
     ]
+    if track.HasField("decision"):
+        parts.append(_who(track))
     if track.samples:
         parts += [f"age {_age(track)}"] if track.HasField("age") else []
         parts += [f"appears {_appears(track)}"] if track.HasField("expression") else []
@@ -168,6 +170,7 @@ def table_rows(tracks: Iterable[tracks_pb2.Track]) -> list[tuple[str, ...]]:
             str(track.number),
             track.stream_id,
             _state(track),
+            _who(track),
             _age(track),
             _appears(track),
             str(track.samples),
@@ -185,6 +188,7 @@ def final_table(tracks: Iterable[tracks_pb2.Track], title: str = "") -> Table:
     shown = list(tracks)
     analysed = [track for track in shown if track.samples]
     told = {
+        "who": any(track.HasField("decision") for track in shown),
         "age": not analysed or any(track.HasField("age") for track in analysed),
         "appears": not analysed or any(track.HasField("expression") for track in analysed),
     }
@@ -192,7 +196,7 @@ def final_table(tracks: Iterable[tracks_pb2.Track], title: str = "") -> Table:
     untrained = any(track.model_id == "untrained" for track in shown)
     table = Table(title=title or None, caption=UNTRAINED if untrained else None, caption_style="bold red")
     for name in (COLUMNS[place] for place in places):
-        table.add_column(name, justify="left" if name in ("stream", "state", "appears", "quality") else "right")
+        table.add_column(name, justify="left" if name in ("stream", "state", "who", "appears", "quality") else "right")
     for track, row in zip(shown, table_rows(shown), strict=True):
         table.add_row(*(row[place] for place in places), style="dim" if track.final else None)
     return table
@@ -304,6 +308,19 @@ def _state(track: tracks_pb2.Track) -> str:
     if track.final:
         return _word(tracks_pb2.EndReason.Name(track.end_reason), "END_REASON_")
     return _word(tracks_pb2.TrackState.Name(track.state), "TRACK_STATE_")
+
+
+def _who(track: tracks_pb2.Track) -> str:
+    """The name, or why there is none."""
+    if not track.HasField("decision"):
+        return ""
+    decision = track.decision
+    if decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED:
+        return decision.person
+    status = _word(tracks_pb2.IdentityStatus.Name(decision.status), "IDENTITY_STATUS_")
+    if decision.status == tracks_pb2.IDENTITY_STATUS_UNKNOWN:
+        return status
+    return f"{status} ({_word(tracks_pb2.IdentityReason.Name(decision.reason), 'IDENTITY_REASON_')})"
 
 
 def _age(track: tracks_pb2.Track) -> str:

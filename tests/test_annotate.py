@@ -28,7 +28,16 @@ FACE = {
     "box": {"x": 100.0, "y": 80.0, "width": 60.0, "height": 60.0},
     "landmarks": {"nose": {"x": 130.0, "y": 110.0}},
 }
-TRACK = {"type": "track", "track_id": "t1", "number": 1, "age": {"years": 30.0}, "expression": None, "reasons": []}
+TRACK = {
+    "type": "track",
+    "track_id": "t1",
+    "number": 1,
+    "age": {"years": 30.0},
+    "expression": None,
+    "reasons": [],
+    "decision": None,
+    "intervals": [{"track_id": "t1"}],
+}
 
 
 def results(folder: Path, video: Path, **different: Any) -> Path:

@@ -9,8 +9,8 @@ from streamer.config import Gallery as Settings
 from streamer.decide import Decider, Known
 from streamer.errors import ConfigError
 from streamer.gallery import Gallery, Picture, cohort_scores, unlike
-from streamer.impostors import Impostors
-from streamer.values import Floats, IdentityEstimate, IdentityStatus
+from streamer.impostors import threshold
+from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
 from tests.builders import summary
 
 NAMES = ("ada", "bob", "cleo")
@@ -25,7 +25,9 @@ def axis(*parts: float) -> Floats:
 
 def gallery(model_id: str = "m") -> Gallery:
     """Three people, each on an axis of their own."""
-    return Gallery({name: [Picture(name, axis(*np.eye(3)[row]), 0.9)] for row, name in enumerate(NAMES)}, model_id)
+    return Gallery(
+        {name: [Picture(name, name, axis(*np.eye(3)[row]), 0.9)] for row, name in enumerate(NAMES)}, model_id
+    )
 
 
 def decided(
@@ -98,7 +100,7 @@ def people(count: int, pictures: int, seed: int) -> dict[str, list[Picture]]:
         centre = random.normal(size=32)
         faces = np.zeros((pictures, 512), np.float32)
         faces[:, :32] = centre + 0.6 * random.normal(size=(pictures, 32))
-        found[f"person {seed} {person}"] = [Picture(f"{row}.jpg", face, 0.8) for row, face in enumerate(faces)]
+        found[f"person {seed} {person}"] = [Picture("", f"{row}.jpg", face, 0.8) for row, face in enumerate(faces)]
     return found
 
 
@@ -107,11 +109,11 @@ def test_the_threshold_keeps_the_stated_rate_for_the_gallery_s_size(size: int, r
     enrolled = Gallery(people(size, 3, 1), "m")
     impostors = cohort_scores(Gallery(people(400, 3, 2), "m"), enrolled, "the cohort")
     assert (impostors.people, impostors.pairs) == (400, 400 * 399 // 2 + 400 * size)
-    threshold = impostors.threshold(rate, size, "gallery.false_accept_rate")
+    cosine = threshold(impostors, rate, size, "gallery.false_accept_rate")
     strangers = Gallery(people(4000, 1, 3), "m").templates
-    measured = float((enrolled.scores(strangers).max(axis=1) >= threshold).mean())
+    measured = float((enrolled.scores(strangers).max(axis=1) >= cosine).mean())
     assert measured == pytest.approx(rate, rel=0.5)
-    assert impostors.threshold(rate, 10 * size, "") > threshold
+    assert threshold(impostors, rate, 10 * size, "") > cosine
 
 
 def test_a_cohort_that_is_too_small_says_what_is_possible() -> None:
@@ -119,24 +121,24 @@ def test_a_cohort_that_is_too_small_says_what_is_possible() -> None:
         cohort_scores(Gallery(people(3, 2, 1), "m"), Gallery({}, "m"), "the cohort")
     impostors = cohort_scores(Gallery(people(60, 2, 1), "m"), Gallery({}, "m"), "the cohort")
     with pytest.raises(ConfigError, match=r"1770 of 60 people\. Possible is 0\.056 or more") as refused:
-        impostors.threshold(0.001, 10, "gallery.false_accept_rate")
+        threshold(impostors, 0.001, 10, "gallery.false_accept_rate")
     assert "gallery.false_accept_rate: 0.001 with 10 people" in str(refused.value)
     assert "a cohort of 448 people" in str(refused.value)
-    assert impostors.threshold(0.056, 10, "") < 1
+    assert threshold(impostors, 0.056, 10, "") < 1
 
 
 def test_a_table_that_is_no_distribution_is_refused() -> None:
     shares, cosines = np.array([0.01, 0.1, 1]), np.array([0.4, 0.3, -0.5])
-    assert Impostors(1000, 50, shares, cosines, "card").threshold(0.05, 1, "") == 0.4
+    assert threshold(ImpostorScores(1000, 50, shares, cosines, "card"), 0.05, 1, "") == 0.4
     for wrong in (shares[::-1], shares * [0.5, 1, 1], shares * 2):
         with pytest.raises(ValueError, match="shares"):
-            Impostors(1000, 50, wrong, cosines, "card")
+            ImpostorScores(1000, 50, wrong, cosines, "card")
 
 
 def test_pictures_and_people_that_confuse_are_found() -> None:
-    twin = [Picture("1.jpg", axis(1, 0.1), 0.9), Picture("2.jpg", axis(1, 0, 0.1), 0.9)]
-    stray = Picture("3.jpg", axis(0, 0, 0, 1), 0.9)
-    enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [Picture("4.jpg", BOB, 0.5)]}, "m")
+    twin = [Picture("", "1.jpg", axis(1, 0.1), 0.9), Picture("", "2.jpg", axis(1, 0, 0.1), 0.9)]
+    stray = Picture("", "3.jpg", axis(0, 0, 0, 1), 0.9)
+    enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [Picture("", "4.jpg", BOB, 0.5)]}, "m")
     assert [pair[:2] for pair in enrolled.alike(0.6)] == [("ada", "eve")]
     assert [name for name, _ in unlike([*twin, stray], 0.6)] == ["3.jpg"]
     # the stray picture pulls the mean away, but the exemplars still say who it is

@@ -24,9 +24,12 @@ EDGES: dict[str, set[str]] = {
         "app", "recorded", "recording", "watch", "still", "motfile", "annotate", "demo", "progress",
         "worker_process", "evaluate_detector",
     },
-    "app": {"aggregate", "cameras", "detect", "dispatch", "hub", "observe", "publish"},
-    "recorded": {"aggregate", "decode", "detect", "dispatch", "observe", "recording", "records", "worker_process"},
-    "recording": {"aggregate", "records"},
+    "app": {"cameras", "detect", "dispatch", "enrol", "hub", "observe", "persons", "publish", "references"},
+    "recorded": {
+        "decide", "decode", "detect", "dispatch", "enrol", "observe", "persons", "recording", "records",
+        "worker_process",
+    },
+    "recording": {"persons", "records"},
     "demo": {
         "app", "annotate", "decode", "demo_clip", "publish", "recorded", "recording", "watch", "worker_process",
     },
@@ -54,6 +57,12 @@ EDGES: dict[str, set[str]] = {
     "yolo_pose": {"offline"},
     "dispatch": {"ledger"},
     "aggregate": {"estimate"},
+    "persons": {"aggregate", "decide", "relink"},
+    "relink": {"impostors"},
+    "decide": {"gallery"},
+    "gallery": {"impostors"},
+    "enrol": {"decide", "detect", "gallery", "impostors", "references"},
+    "references": {"crop", "detect"},
 }  # fmt: skip
 LOWEST = {
     "values": set(),

@@ -13,7 +13,16 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto,
 
 from faceanalytics.v1 import faces_pb2, streams_pb2, tracks_pb2
 from streamer.hub import Kind
-from streamer.values import ClockSource, EndReason, Reason, SourceErrorCode, SourceState, TrackState
+from streamer.values import (
+    ClockSource,
+    EndReason,
+    IdentityReason,
+    IdentityStatus,
+    Reason,
+    SourceErrorCode,
+    SourceState,
+    TrackState,
+)
 
 PROTOS = Path(__file__).resolve().parents[1] / "protos"
 Where = tuple[int, ...]  # path of an element in a file, as SourceCodeInfo has it
@@ -96,6 +105,8 @@ def test_each_call_has_a_request_and_a_response_of_its_own(files: list[FileDescr
         (SourceState, streams_pb2.StreamState, "STREAM_STATE_"),
         (SourceErrorCode, streams_pb2.StreamErrorCode, "STREAM_ERROR_CODE_"),
         (Kind, tracks_pb2.EventType, "EVENT_TYPE_"),
+        (IdentityStatus, tracks_pb2.IdentityStatus, "IDENTITY_STATUS_"),
+        (IdentityReason, tracks_pb2.IdentityReason, "IDENTITY_REASON_"),
     ],
 )
 def test_the_enums_of_the_protocol_are_ours(ours: type[enum.Enum], theirs: Any, prefix: str) -> None:

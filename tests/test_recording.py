@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.aggregate import Aggregator
-from streamer.config import Aggregate
+from streamer.config import StreamerConfig
+from streamer.persons import Persons
 from streamer.recording import Recording, Result
 from streamer.records import JsonLines
 from streamer.values import (
@@ -63,7 +63,7 @@ def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
 
     async def run() -> None:
         with JsonLines(folder / "tracks.jsonl") as tracks, JsonLines(folder / "observations.jsonl") as observations:
-            recording = Recording(Aggregator(Aggregate()), tracks, observations, result, lambda: None)
+            recording = Recording(Persons(StreamerConfig()), tracks, observations, result, lambda: None)
             desk = Desk()
             for index in range(10):
                 ended = {5: "a", 9: "b"}.get(index, "")
@@ -98,7 +98,7 @@ def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Pat
 
     async def run() -> None:
         with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
-            recording = Recording(Aggregator(Aggregate()), tracks, observations, result, lambda: None)
+            recording = Recording(Persons(StreamerConfig()), tracks, observations, result, lambda: None)
             desk = Desk()
             await recording.accept(desk.offer, desk.seal, observation(0, "a"))
             recording.settled(desk.crops[0], None)
