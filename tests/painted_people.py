@@ -71,8 +71,15 @@ async def painted_worker(
     socket = context.socket(zmq.DEALER)
     socket.connect(endpoint)
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
-    about = {"protocol": 2, "worker": "painted", "model_id": model_id, "max_batch": 16, "device": "cpu"}
-    ready = faces_pb2.Ready(**about, outputs=outputs, impostor_scores=impostors).SerializeToString()
+    ready = faces_pb2.Ready(
+        protocol=2,
+        worker="painted",
+        model_id=model_id,
+        max_batch=16,
+        device="cpu",
+        outputs=outputs,
+        impostor_scores=impostors,
+    ).SerializeToString()
 
     async def answer() -> None:
         while True:

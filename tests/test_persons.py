@@ -164,8 +164,8 @@ def test_two_lost_faces_that_are_about_as_similar_are_not_chosen_between() -> No
     for time in (0, 1):
         stage.second(time, {"a": ADA, "x": BOB})
     stage.second(3, {}, ended=["a", "x"])
-    for time in (4, 4.5):
-        stage.second(time, {"b": BOTH})
+    for half in (8, 9):
+        stage.second(half / 2, {"b": BOTH})
     assert not [one for one in stage.told if one.merged_into]
     stage.second(5, {"b": ADA})
     stage.second(5.5, {"b": ADA})  # with twice the analyses the lead is clear

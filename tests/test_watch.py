@@ -130,16 +130,31 @@ def test_one_reading_has_no_spread() -> None:
 def test_what_the_model_does_not_tell_has_no_column_and_no_words() -> None:
     silent = track(samples=3, quality=0.5, model_id="a")
     assert [column.header for column in final_table([silent, track(4)]).columns] == [
-        name for name in COLUMNS if name not in ("age", "appears")
+        name for name in COLUMNS if name not in ("who", "age", "appears")
     ]
-    assert [column.header for column in final_table([analysed(), track(4)]).columns] == list(COLUMNS)
+    named = track(4, decision={"status": tracks_pb2.IDENTITY_STATUS_IDENTIFIED, "person": "ada"})
+    assert [column.header for column in final_table([analysed(), named]).columns] == list(COLUMNS)
     assert words(event_line(event("UPDATE", silent)))[-2:] == ["3 samples", "quality 0.50"]
 
 
 def test_a_row_has_a_text_for_each_column() -> None:
     rows = table_rows([analysed(), track(4)])
-    assert rows[0] == ("3", "door", "confirmed", "34±3", "happiness", "12", "0.82", "57x64", "2.2")
-    assert rows[1] == ("4", "door", "confirmed", "", "", "0", "", "57x64", "2.2")
+    assert rows[0] == ("3", "door", "confirmed", "", "34±3", "happiness", "12", "0.82", "57x64", "2.2")
+    assert rows[1] == ("4", "door", "confirmed", "", "", "", "0", "", "57x64", "2.2")
+
+
+@pytest.mark.parametrize(
+    ("decision", "text"),
+    [
+        ({"status": tracks_pb2.IDENTITY_STATUS_IDENTIFIED, "person": "ada"}, "ada"),
+        ({"status": tracks_pb2.IDENTITY_STATUS_UNKNOWN, "reason": 2}, "unknown"),
+        ({"status": tracks_pb2.IDENTITY_STATUS_UNDECIDED, "reason": 3}, "undecided (ambiguous)"),
+    ],
+)
+def test_who_it_is_has_a_column_and_a_word(decision: dict[str, Any], text: str) -> None:
+    who = track(4, decision=decision)
+    assert table_rows([who])[0][COLUMNS.index("who")] == text
+    assert text in words(event_line(event("UPDATE", who)))
 
 
 def test_the_caption_says_plainly_that_the_network_is_untrained() -> None:
