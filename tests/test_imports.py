@@ -76,6 +76,16 @@ LOWEST = {
 # module of the workers -> modules of the streamer it may import
 TO_STREAMER = {
     "workers.align": {"config", "crop", "detect", "errors", "values"},
+    "workers.detector.compose": {"values"},
+    "workers.detector.degrade": {"values"},
+    "workers.detector.export": {"offline"},
+    "workers.detector.geometry": {"values"},
+    "workers.detector.heads": {"values"},
+    "workers.detector.judge": {"values"},
+    "workers.detector.labels": {"values"},
+    "workers.detector.library": {"values"},
+    "workers.detector.network": {"offline"},
+    "workers.detector.paste": {"values"},
     "workers.detector.teachers": {"config", "errors", "values", "yolo_lite"},
     "workers.evaluate.ijb_pictures": {"crop"},
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workers.data.cli import add_data, data
+from workers.detector.cli import add_train_detector, train_detector
 from workers.errors import PARTIAL_RESULT, ConfigError, UserError
 from workers.evaluate.cli import add_evaluate, evaluate
 from workers.precisions import PRECISIONS
@@ -78,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "data": data,
         "train": train,
         "curves": curves,
+        "train-detector": train_detector,
         "evaluate": evaluate,
     }
     try:
@@ -110,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data(commands)
     add_train(commands)
     add_curves(commands)
+    add_train_detector(commands)
     add_evaluate(commands)
     return parser
 
