@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import (
+    accuracy_detect,
     bench_decode,
     bench_detect,
     bench_dispatch,
@@ -21,15 +22,18 @@ from tests.benchmarks import (
     bench_track,
     bench_train,
 )
+from tests.conftest import shared_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ARITHMETIC = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16")  # that speeds depend on
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
+NEED_DATA = {"Face detectors"}  # pictures and models that are not part of the project
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Detection, crop, quality": bench_detect,
+    "Face detectors": accuracy_detect,
     "Tracking": bench_track,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
@@ -40,10 +44,14 @@ MODULES: dict[str, Any] = {
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or list(MODULES)
+    there = shared_folder().is_dir()
+    wanted = sys.argv[1:] or [title for title in MODULES if there or title not in NEED_DATA]
     if unknown := set(wanted) - set(MODULES):
         print(f"unknown: {', '.join(unknown)}; there are: {'; '.join(MODULES)}", file=sys.stderr)
         return 2
+    if not there and NEED_DATA & set(wanted):
+        print(f"needs the data folder (FACEANALYTICS_SHARED or ../shared): {', '.join(NEED_DATA)}", file=sys.stderr)
+        return 3
     results: dict[str, Any] = json.loads((DOCS / "benchmarks.json").read_text())
     parts = []
     for title, module in MODULES.items():
