@@ -11,8 +11,10 @@ pixels a face of 24 px is one of 8 px then. The pictures are those held out in c
 of a clip resemble each other, so a hundred faces are not a hundred independent ones. Nor are all of them of strangers:
 one of the two in `two_turning` is seen in a clip that is trained on, and `stage_end` is the rest of a recording whose
 beginning is. The training keeps the weights that do best on some of these frames, which flatters them a little. Faces
-under 24 px and ignored ones do not count, except in the table by width, which begins at 12 px. The bundled detector and YOLOv8-lite run as `streamer detect` runs them; YuNet and SCRFD give nothing below a
-score of 0.3 here, so their recall may be told too low where a precision of 97 % holds down to there.
+under 24 px and ignored ones do not count, except in the table by width, which begins at 12 px.
+
+The bundled detector and YOLOv8-lite run as `streamer detect` runs them; YuNet and SCRFD give nothing below a score of
+0.3 here, so their recall may be told too low where a precision of 97 % holds down to there.
 
 Landmark errors are means over the faces of dlib-68-landmarks, whose file says that dlib's own model placed its points.
 Times are medians of one picture of 640x640 pixels on two threads, all detectors taking turns: the network alone, and
