@@ -1,7 +1,7 @@
 """Frames to faces: boxes, scores and five landmarks.
 
-Two kinds of weights, told apart by what is in the file: ultralytics pose models (yolo_pose.py) and the published
-YOLOv8-lite face model (yolo_lite.py). Nothing is downloaded.
+Two kinds of weights, told apart by what is in the file: ultralytics pose models (yolo_pose.py; yolo_pose_onnx.py if
+exported for one size) and the published YOLOv8-lite face model (yolo_lite.py). Nothing is downloaded.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from streamer.errors import ModelError
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
 from streamer.yolo_lite import LiteModel, open_session
 from streamer.yolo_pose import PoseModel, check_pose
+from streamer.yolo_pose_onnx import PoseOnnxModel
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -79,7 +80,7 @@ def find_weights(weights: str) -> Path:
     return path.resolve()
 
 
-def _load_onnx(path: Path, config: Detect) -> PoseModel | LiteModel:
+def _load_onnx(path: Path, config: Detect) -> PoseModel | PoseOnnxModel | LiteModel:
     """The model in an ONNX file, of the kind that its outputs and metadata tell."""
     session = open_session(path, config.device)
     outputs = [entry.shape for entry in session.get_outputs()]
@@ -90,7 +91,7 @@ def _load_onnx(path: Path, config: Detect) -> PoseModel | LiteModel:
     if len(outputs) == 1 and len(outputs[0]) == 3 and "task" in metadata:
         check_pose(path, _read(metadata, "names"), _read(metadata, "kpt_shape"))
         _check_size(path, session, config)
-        return PoseModel(path, config)
+        return PoseOnnxModel(session, config) if PoseOnnxModel.understands(session) else PoseModel(path, config)
     raise ModelError(
         f"{path} is not a face detector of a known layout: {len(outputs)} output(s), the first of shape {outputs[0]}.\n"
         f"Known are pose models exported by ultralytics (one output, and metadata that say so) and YOLOv8-lite face\n"

@@ -9,9 +9,10 @@ import numpy as np
 
 from streamer.config import Detect
 from streamer.errors import ModelError
+from streamer.letterbox import letterboxed, suppressed
 from streamer.offline import import_onnxruntime
 from streamer.values import Bytes, Detections, Floats
-from streamer.yolo_pose import GREY, threads
+from streamer.yolo_pose import threads
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -69,28 +70,16 @@ class LiteModel:
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: Bytes) -> Detections:
-        picture, scale, offset = self._letterbox(frame)
+        picture, scale, offset = letterboxed(frame, self._config)
         blob = cv2.dnn.blobFromImage(picture, 1 / 255, swapRB=True)
         outputs = self._session.run(None, {self._input: blob})
         levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
         boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         finite = np.isfinite(boxes).all(axis=1)  # a box that is none would suppress all others
         boxes, scores, landmarks = boxes[finite], scores[finite], landmarks[finite]
-        rows = self._suppress(boxes, scores)
+        rows = suppressed(boxes, scores, self._config)
         boxes = (boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2)
         return Detections(boxes, scores[rows], (landmarks[rows] - offset) / scale)
-
-    def _letterbox(self, frame: Bytes) -> tuple[Bytes, Floats, Floats]:
-        """The frame in the middle of a grey square; scale (x, y) and offset (x, y) of frame pixels in it."""
-        size, (height, width) = self._config.input_size, frame.shape[:2]
-        scale = min(size / max(width, height), self._config.max_upscale)
-        inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
-        left, top = (size - inner_width) // 2, (size - inner_height) // 2
-        picture = np.full((size, size, 3), GREY, np.uint8)
-        inner = cv2.resize(frame, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
-        picture[top : top + inner_height, left : left + inner_width] = inner
-        exact = np.array([inner_width / width, inner_height / height], np.float32)
-        return picture, exact, np.array([left, top], np.float32)
 
     def _decode(self, output: Floats, stride: int) -> tuple[Floats, Floats, Floats]:
         """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in picture pixels of the strong cells of (80, h, w)."""
@@ -108,11 +97,3 @@ class LiteModel:
         # unlike boxes, landmarks count from the corner of the cell
         points = values[:, 4 * self.BINS + 1 :].reshape(-1, 5, 3)[:, :, :2] * 2 + corner[:, None]
         return boxes * stride, scores[cells], points * stride
-
-    def _suppress(self, boxes: Floats, scores: Floats) -> list[int]:
-        """Rows that remain after non-maximum suppression, strongest first."""
-        corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        rows = cv2.dnn.NMSBoxes(
-            corner_and_size.tolist(), scores.tolist(), self._config.min_score, self._config.max_overlap
-        )
-        return [int(row) for row in rows]

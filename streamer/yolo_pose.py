@@ -17,10 +17,10 @@ import numpy as np
 
 from streamer.config import Detect
 from streamer.errors import ModelError
+from streamer.letterbox import GREY
 from streamer.offline import import_ultralytics
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
 
-GREY = 114  # what YOLO models are trained with around a picture
 MAX_THREADS = 8  # networks of this size gain nothing from more
 # what it raises for a file with other things in it than a model
 NO_CHECKPOINT = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, pickle.UnpicklingError)

@@ -1,0 +1,29 @@
+"""What the detectors that onnxruntime runs have in common: the square they see, and one box for each face."""
+
+import cv2
+import numpy as np
+
+from streamer.config import Detect
+from streamer.values import Bytes, Floats
+
+GREY = 114  # what YOLO models are trained with around a picture
+
+
+def letterboxed(frame: Bytes, config: Detect) -> tuple[Bytes, Floats, Floats]:
+    """A frame in the middle of a grey square; scale (x, y) and offset (x, y) of frame pixels in it."""
+    size, (height, width) = config.input_size, frame.shape[:2]
+    scale = min(size / max(width, height), config.max_upscale)
+    inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (size - inner_width) // 2, (size - inner_height) // 2
+    picture = np.full((size, size, 3), GREY, np.uint8)
+    inner = cv2.resize(frame, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
+    picture[top : top + inner_height, left : left + inner_width] = inner
+    exact = np.array([inner_width / width, inner_height / height], np.float32)
+    return picture, exact, np.array([left, top], np.float32)
+
+
+def suppressed(boxes: Floats, scores: Floats, config: Detect) -> list[int]:
+    """Rows of boxes (n, 4) that remain after non-maximum suppression, strongest first."""
+    corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    rows = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), config.min_score, config.max_overlap)
+    return [int(row) for row in rows]
