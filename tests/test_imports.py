@@ -89,6 +89,7 @@ TO_STREAMER = {
     "workers.detector.paste": {"values"},
     "workers.detector.teachers": {"config", "errors", "values", "yolo_lite"},
     "workers.evaluate.ijb_pictures": {"crop"},
+    "workers.evaluate.impostors": {"gallery", "values"},
 }
 # package of the workers -> other packages and modules of the workers it may import; those of `workers` itself may all
 PACKAGES = {

@@ -316,6 +316,7 @@ class FakeEngine(Engine):
 
     def __init__(self, behave: Callable[[], None] = lambda: None) -> None:
         self.model_id, self.licence, self.device, self.heads = "fake", "", "cpu", OUTPUTS
+        self.impostor_scores = None
         self._behave = behave
 
     def analyse(self, crops: Bytes) -> Analyses:

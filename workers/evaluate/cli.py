@@ -39,6 +39,10 @@ epsilon-error. Gender, attributes: accuracy. Expression: accuracy, mean over cla
 most 6000 pairs drawn by LFW's rule (balanced, persons disjoint between folds), rank-1 against the first face of each
 person; embeddings f(x) + f(mirrored x). What cannot be measured is said.""",
 }
+IMPOSTORS = """How similar strangers are: the cosines of everybody of a set with everybody else, compared as a gallery
+compares them. The streamer's thresholds for a stated false-accept rate follow from this table, if the weights' card
+has it (--card); so take people whom the weights were not trained on, and many: a rate R for a gallery of N people takes
+10 N / R pairs, that is sqrt(20 N / R) people. At most 3000 people and 5 pictures of each are taken."""
 SETS = "\nThe set and its pictures are what --config says under `sets`; choose its test part there."
 TITLES = {"lfw": "LFW", "cfp_fp": "CFP-FP", "agedb_30": "AgeDB-30", "calfw": "CALFW", "cplfw": "CPLFW"}
 IJBS = {"ijbb": ("IJB-B", "S1", "S2"), "ijbc": ("IJB-C", "G1", "G2")}
@@ -58,6 +62,7 @@ def add_evaluate(commands: Commands) -> None:
         _add_ijb(protocols, name)
     for name in FACES:
         _add_faces(protocols, name)
+    _add_impostors(protocols)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -65,7 +70,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from workers.evaluate.look import Looking
     from workers.evaluate.report import check_out
-    from workers.evaluate.run import Request, run_bin, run_faces, run_ijb, run_pairs
+    from workers.evaluate.run import Request, run_bin, run_faces, run_ijb, run_impostors, run_pairs
     from workers.weights.registry import find
 
     check_out(arguments.out)
@@ -86,6 +91,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         result = run_faces(request, arguments.config, arguments.set, leave_one_out)
     elif arguments.protocol in IJBS:
         result = run_ijb(request, arguments.data, TASKS[arguments.task])
+    elif arguments.protocol == "impostors":
+        result = run_impostors(request, arguments.config, arguments.set, arguments.source, arguments.card)
     elif arguments.bin is not None:
         result = run_bin(request, arguments.bin)
     else:
@@ -142,6 +149,15 @@ def _add_faces(protocols: Commands, name: str) -> None:
     if name == "faces":
         parser.add_argument("--groups", action="store_true", help="also by age, gender and lightness of the face")
     parser.add_argument("--degraded", choices=DEGRADED, metavar="HOW", help=f"faces made worse: {', '.join(DEGRADED)}")
+    _common_options(parser)
+
+
+def _add_impostors(protocols: Commands) -> None:
+    parser = _command(protocols, "impostors", "how similar strangers are, for the card", IMPOSTORS + SETS, "")
+    parser.add_argument("--config", type=Path, required=True, metavar="CONFIG", help="YAML with sets")
+    parser.add_argument("--set", required=True, metavar="NAME", help="which set of it")
+    parser.add_argument("--source", metavar="TEXT", help="whose pictures they are, for messages (default: NAME)")
+    parser.add_argument("--card", action="store_true", help="also write the table into the card beside the weights")
     _common_options(parser)
 
 

@@ -20,8 +20,8 @@ from workers.evaluate.paper import published
 from workers.evaluate.report import Measured, table, write
 from workers.evaluate.result import Result
 from workers.evaluate.verify import HEADS, verify
-from workers.swinface.checkpoint import UNTRAINED, card_path, sha256
-from workers.swinface.labels import OUTPUTS
+from workers.swinface.checkpoint import IMPOSTOR_SCORES, UNTRAINED, card_path, sha256
+from workers.swinface.labels import EMBEDDING, OUTPUTS
 
 if TYPE_CHECKING:
     from workers.precisions import Precision
@@ -86,6 +86,25 @@ def run_faces(request: Request, config: Path, name: str, leave_one_out: bool = F
         planned.heads,
         lambda network: evaluate_faces(planned, network, request.looking, leave_one_out, request.groups),
     )
+
+
+def run_impostors(request: Request, config: Path, name: str, source: str | None, card: bool) -> Result:
+    """How similar strangers are, also into the weights' card. Raises InputError, ModelError, ConfigError."""
+    from workers.evaluate.impostors import measure_impostors, write_card  # here, as it alone needs the streamer
+
+    sets = load_sets(config)
+    if name not in sets:
+        raise ConfigError(f"--set {name}: {config} has no such set. It has {', '.join(sets)}")
+    weights = Path(request.weights)
+    if card and weights.suffix != ".safetensors":
+        raise ConfigError(f"--card: {request.weights} has no card; `swinface convert` writes weights that have one")
+    if EMBEDDING not in heads_in(request.weights):
+        raise ModelError(f"{request.weights} was not trained for identity")
+    faces = open_set(name, sets[name])
+    result = _run(request, HEADS, lambda found: measure_impostors(faces, found, source or name, request.looking))
+    if card:
+        write_card(weights, result.details[IMPOSTOR_SCORES])
+    return result
 
 
 def heads_in(weights: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workers.errors import ModelError
 from workers.precisions import Precision
-from workers.swinface.checkpoint import chosen_heads, licence, load
+from workers.swinface.checkpoint import chosen_heads, impostor_scores, licence, load
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 from workers.swinface.model import SwinFace, reduced
 
@@ -81,6 +81,7 @@ class Engine:
         self.device, self.precision = str(where), precision
         model, self.model_id = load(weights)
         self.licence = licence(weights)
+        self.impostor_scores = impostor_scores(weights)
         self.heads = chosen_heads(weights, model, heads)
         model = reduced(model, self.heads)
         try:

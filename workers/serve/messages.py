@@ -1,7 +1,8 @@
 """The worker's side of internal/v1/faces.proto, without sockets: bytes in, values out, and the way back."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -57,8 +58,16 @@ def _problem(crops: int, frame_sizes: list[int], max_batch: int) -> str:
     return ""
 
 
-def ready(worker: str, model_id: str, heads: Collection[str], licence: str, device: str, max_batch: int) -> bytes:
-    """`heads`: slugs of labels.OUTPUTS, what the weights tell."""
+def ready(
+    worker: str,
+    model_id: str,
+    heads: Collection[str],
+    licence: str,
+    device: str,
+    max_batch: int,
+    impostor_scores: Mapping[str, Any] | None = None,
+) -> bytes:
+    """`heads`: slugs of labels.OUTPUTS, what the weights tell; `impostor_scores`: from their card."""
     outputs = faces_pb2.Outputs(
         age="age" in heads,
         expression="expression" in heads,
@@ -73,6 +82,7 @@ def ready(worker: str, model_id: str, heads: Collection[str], licence: str, devi
         device=device,
         outputs=outputs,
         licence=licence,
+        impostor_scores=faces_pb2.ImpostorScores(**impostor_scores) if impostor_scores else None,
     )
     return message.SerializeToString()
 

@@ -107,7 +107,7 @@ class Worker:
         self._max_batch = config.max_batch
         name = f"{socket.gethostname()}:{os.getpid()}"
         about = engine.model_id, engine.heads, engine.licence, engine.device
-        self._ready = messages.ready(name, *about, config.max_batch)
+        self._ready = messages.ready(name, *about, config.max_batch, engine.impostor_scores)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links = [Link(self._context, endpoint) for endpoint in dict.fromkeys(config.connect)]
         self._queue: Queue[Link] = Queue(config.max_batch, config.max_wait_ms / 1000)

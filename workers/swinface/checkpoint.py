@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 UNTRAINED = "untrained"  # instead of a path: random weights, for tests of the plumbing
 CARD_SCHEMA = 1
+IMPOSTOR_SCORES = "impostor_scores"  # key of the card
 SHOWN = 20  # names in one error message
 HOW_TO_GET = (
     "`swinface weights list` shows what --weights takes by name, such as swinface-official, the published checkpoint, "
@@ -107,6 +108,23 @@ def licence(weights: str) -> str:
     if weights == UNTRAINED or path.suffix != ".safetensors":
         return ""
     return str(_read_card(card_path(path)).get("licence", ""))
+
+
+def impostor_scores(weights: str) -> dict[str, Any] | None:
+    """How similar strangers are for these weights, from their card (see evaluate/impostors.py); None: nobody measured.
+
+    Raises CheckpointError for a table that is none.
+    """
+    path = Path(weights)
+    if weights == UNTRAINED or path.suffix != ".safetensors":
+        return None
+    table = _read_card(card_path(path)).get(IMPOSTOR_SCORES)
+    if table is None:
+        return None
+    wanted = {"pairs": int, "people": int, "source": str, "shares": list, "cosines": list}
+    if not isinstance(table, dict) or any(not isinstance(table.get(key), kind) for key, kind in wanted.items()):
+        raise CheckpointError(f"{card_path(path)}: {IMPOSTOR_SCORES} must have {', '.join(wanted)}")
+    return {key: table[key] for key in wanted}
 
 
 def chosen_heads(weights: str, model: SwinFace, heads: Sequence[str] | None) -> tuple[str, ...]:
