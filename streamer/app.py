@@ -53,7 +53,7 @@ class Live:
         people, strangers = await in_thread("gallery", read, stop=lambda: None)
         if self._stopping.is_set():
             return
-        self._observer = Observer(self._config, detector, live_keys())
+        self._observer = Observer(self._config, detector, live_keys(), live=True)
         bug: asyncio.Future[None] = loop.create_future()
 
         def failed(error: BaseException) -> None:
@@ -97,6 +97,7 @@ class Live:
                         task.cancel()
 
     def _workers_changed(self, alive: int) -> None:
+        self._observer.chooser.workers(alive)
         self._server.set_serving(alive > 0 and not self._stopping.is_set())
         model = next(iter(self._dispatcher.models), None)
         if model is None:
@@ -139,8 +140,8 @@ class Live:
     def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
         if self._enrolment.settled(crop, analysis):
             return
+        self._observer.chooser.settled(crop.key.id, answered=analysis is not None)
         if analysis is None:
-            self._observer.crop_lost(crop.key.id)
             return
         self._publish(self._persons.add(crop, analysis))
 

@@ -14,6 +14,8 @@ from streamer.errors import ConfigError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # per second
+Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -187,10 +189,25 @@ class Crop(Section):
 
 
 class Schedule(Section):
-    refresh_s: Seconds = 1.0
-    """A track is analysed again when its last answer is older than this (media time)."""
-    better_by: Ratio = 0.15
-    """A crop counts as clearly better when its quality exceeds the best so far by this much."""
+    """Which crops are analysed: those that would change a published answer most. See docs/operations.md."""
+
+    analyses_per_second: Rate | None = None
+    """Face analyses per second, over all cameras. None: live as many as the workers answer within `answer_s`; recorded
+    no limit (the video waits). With a number, live it is the most, and recorded it counts in the video's own time."""
+    per_track_per_second: Rate = 2.5
+    """No face is analysed more often than this."""
+    first_answer_s: Seconds = 0.5
+    """A face that has waited so long for its first answer goes before all others."""
+    answer_s: Seconds = 0.5
+    """Live: the budget is what the workers answer within so long, from the choice of a crop to its answer."""
+    choose_s: Seconds = 0.3
+    """Of each face the best crop of the last so many seconds is sent."""
+    age_step_years: Step = 0.5
+    """An analysis that is expected to move the published age by so much is worth it..."""
+    identity_step: Step = 0.05
+    """... or the identity template, of length 1, by so much..."""
+    expression_step: Step = 0.1
+    """... or the score of an expression by so much; what they fall short of alone, they may reach together."""
 
 
 class Dispatch(Section):

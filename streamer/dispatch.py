@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The streamer's end of the wire.
 
-    `settled` gets each crop that was not replaced while it waited, with its analysis or None if it was given up;
+    `settled` gets each crop that no newer one of its track replaced, with its analysis or None if it was given up;
     `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive;
     `stuck` gets the name of a worker that says nothing any more or does not answer in time.
     """
@@ -97,7 +97,9 @@ class Dispatcher:
         pushed_out = self.ledger.offer(crop)
         if pushed_out is not None:
             older, reason = pushed_out
-            metrics.face_inference_skipped.labels(crop.key.camera, reason).inc()
+            metrics.face_inference_skipped.labels(older.key.camera, reason).inc()
+            if older.key != crop.key:
+                self._settled(older, None)
             self._close(older)
         if self._given_up:
             self.give_up()

@@ -31,7 +31,7 @@ identity_decisions = Counter(
 )
 face_inference_requests = Counter(PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"])
 face_inference_skipped = Counter(
-    PREFIX + "face_inference_skipped_total", "Faces wanted but not analysed.", ["stream", "reason"]
+    PREFIX + "face_inference_skipped_total", "Followed faces that were not sent, per frame.", ["stream", "reason"]
 )
 face_batch_size = Histogram(
     PREFIX + "face_batch_size", "Crops per batch sent to a worker.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)

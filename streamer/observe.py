@@ -1,29 +1,24 @@
-"""One frame through detect, track, crop and schedule: an Observation. The only stage made of stages."""
+"""Frames through detect, track and choose (crop, schedule): Observations. The only stage made of stages."""
 
 import itertools
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from streamer import metrics
+from streamer.choose import Chooser
 from streamer.config import StreamerConfig
-from streamer.crop import align, finish, geometry
 from streamer.detect import Detector
 from streamer.handover import Handover, Item
-from streamer.schedule import Scheduler
 from streamer.track import Tracker
 from streamer.values import (
     Detections,
     EndReason,
-    FaceCrop,
     Frame,
     Observation,
-    Reason,
     SourceEnd,
-    Track,
     TrackEnd,
     TrackKey,
     TrackState,
@@ -65,19 +60,16 @@ def recorded_keys(content_hash: str) -> KeyMaker:
 class Observer:
     """All cameras of this process; called from one thread."""
 
-    def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker) -> None:
+    def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker, live: bool = False) -> None:
         self._config = config
         self._detector = detector
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
         self._last: dict[str, Observation] = {}  # of the running epoch, without its faces
-        self._scheduler = Scheduler(config.schedule)
-        self._lost: deque[str] = deque()  # track ids, appended by another thread
+        self.chooser = Chooser(config, live)
 
     def observe(self, items: Sequence[Item]) -> list[Observation]:
         """The frames (at most one per camera) and ends of sources, in order; the detector sees all frames at once."""
-        while self._lost:
-            self._scheduler.forget(self._lost.popleft())
         frames = [item for item in items if isinstance(item, Frame)]
         started = time.monotonic()
         found = iter(self._detector.detect([frame.pixels for frame in frames]) if frames else [])
@@ -93,11 +85,10 @@ class Observer:
             if last is not None and last.epoch != item.epoch:
                 observations += self._end(item.camera, EndReason.SOURCE_LOST)
             observations.append(self._observe_frame(item, next(found)))
-        return observations
-
-    def crop_lost(self, track_id: str) -> None:
-        """A crop of this track was given up: its next one counts as the first. Any thread may call this."""
-        self._lost.append(track_id)
+        chosen = self.chooser.choose(observations)
+        for observation in observations:
+            self.chooser.forget(observation.ended)
+        return chosen
 
     def _observe_frame(self, frame: Frame, detections: Detections) -> Observation:
         metrics.detections.labels(frame.camera).inc(len(detections))
@@ -107,9 +98,9 @@ class Observer:
             tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
             self._trackers[camera] = tracker
         tracks, ended = tracker.update(frame.media_time, detections, frame.size)
-        crops, skipped = self._crops(frame, detections, tracks)
+        choices = self.chooser.look(frame, detections, tracks)
         metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
-        self._forget(ended)
+        _count(ended)
         empty = Observation(
             camera=frame.camera,
             epoch=frame.epoch,
@@ -122,42 +113,7 @@ class Observer:
             tracks=(),
         )
         self._last[frame.camera] = empty
-        return replace(
-            empty, detections=detections, tracks=tuple(tracks), crops=tuple(crops), skipped=skipped, ended=tuple(ended)
-        )
-
-    def _crops(
-        self, frame: Frame, detections: Detections, tracks: Sequence[Track]
-    ) -> tuple[list[FaceCrop], dict[str, tuple[Reason, ...]]]:
-        crops: list[FaceCrop] = []
-        skipped: dict[str, tuple[Reason, ...]] = {}
-        for track in tracks:
-            if track.state is not TrackState.CONFIRMED or track.detection is None:
-                continue
-            crop = self._crop(frame, detections, track, track.detection)
-            if isinstance(crop, FaceCrop):
-                crops.append(crop)
-            elif crop:
-                skipped[track.key.id] = crop
-                for reason in crop:
-                    metrics.face_inference_skipped.labels(frame.camera, reason.value).inc()
-        return crops, skipped
-
-    def _crop(self, frame: Frame, detections: Detections, track: Track, row: int) -> FaceCrop | tuple[Reason, ...]:
-        """The crop if it is worth sending, else why its face cannot be analysed (nothing: no need now)."""
-        landmarks, score = detections.landmarks[row], float(detections.scores[row])
-        rough = geometry(score, landmarks, frame.size, self._config.crop)
-        # the geometry bounds the quality from above, so that most faces never need their pixels
-        if not self._scheduler.wants(track.key.id, frame.media_time, rough.value):
-            return ()
-        if rough.reasons:
-            return rough.reasons
-        pixels = align(frame.pixels, landmarks)
-        quality = finish(rough, pixels, self._config.crop)
-        if quality.reasons or not self._scheduler.wants(track.key.id, frame.media_time, quality.value):
-            return quality.reasons
-        self._scheduler.sent(track.key.id, frame.media_time, quality.value)
-        return FaceCrop(track.key, frame.media_time, frame.received, score, quality, pixels)
+        return replace(empty, detections=detections, tracks=tuple(tracks), choices=choices, ended=tuple(ended))
 
     def _end(self, camera: str, reason: EndReason) -> list[Observation]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
@@ -168,14 +124,14 @@ class Observer:
         ended = tracker.end_all(reason)
         if reason is not EndReason.SOURCE_REMOVED:  # then the camera and its labels are gone
             metrics.tracks_active.labels(camera).set(0)
-        self._forget(ended)
+        _count(ended)
         return [replace(last, ended=tuple(ended))]
 
-    def _forget(self, ended: Sequence[TrackEnd]) -> None:
-        for end in ended:
-            self._scheduler.forget(end.key.id)
-            if end.confirmed:
-                metrics.tracks_ended.labels(end.key.camera, end.reason.value).inc()
+
+def _count(ended: Sequence[TrackEnd]) -> None:
+    for end in ended:
+        if end.confirmed:
+            metrics.tracks_ended.labels(end.key.camera, end.reason.value).inc()
 
 
 def observe_all(observer: Observer, frames: Handover, deliver: Callable[[Observation], None]) -> None:

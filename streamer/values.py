@@ -63,6 +63,18 @@ class Reason(enum.Enum):
     LOW_BRIGHTNESS = "LOW_BRIGHTNESS"
     EXTREME_POSE = "EXTREME_POSE"
     LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    BUDGET = "BUDGET"  # it could be analysed, but its turn has not come
+
+
+class Decision(enum.Enum):
+    """What became of a followed face in one frame."""
+
+    SENT = "SENT"  # its crop goes to a worker
+    UNUSABLE = "UNUSABLE"  # a Reason says why
+    TOO_SOON = "TOO_SOON"  # the track was analysed just before, or its last crop is still out
+    NOTHING_TO_GAIN = "NOTHING_TO_GAIN"  # its answers would hardly change
+    BETTER_CROP = "BETTER_CROP"  # a better one of the same track waits
+    BUDGET = "BUDGET"  # it waits: others would gain more, and no more may be sent now
 
 
 class SourceState(enum.Enum):
@@ -191,6 +203,7 @@ class Quality:
     yaw: float = 0.0  # degrees, relative to the viewing ray
     pitch: float = 0.0  # degrees
     sharpness: float = 0.0  # variance of the Laplacian over contrast, see crop.py
+    factors: Mapping[str, float] = field(default_factory=dict)  # each 0..1, whose product `value` is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,6 +220,17 @@ class FaceCrop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What the scheduler did with one face, and why."""
+
+    key: TrackKey
+    media_time: float  # s, of the frame with the face; earlier than the observation's if its crop has waited
+    decision: Decision
+    quality: Quality  # without sharpness and brightness where the pixels were not looked at
+    worth: float  # what its analysis would change, see schedule.py: 1 is worth sending; 0 for an unusable face
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Observation:
     """What one frame (or the end of a source) gave."""
 
@@ -219,8 +243,9 @@ class Observation:
     frame_size: tuple[int, int]  # width, height px
     detections: Detections
     tracks: tuple[Track, ...]
-    crops: tuple[FaceCrop, ...] = ()  # those to be analysed
+    crops: tuple[FaceCrop, ...] = ()  # those to be analysed, of this frame or shortly before it
     skipped: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)  # track id -> why its face was not sent
+    choices: tuple[Choice, ...] = ()  # for each followed face in view, and each crop that has waited and is sent
     ended: tuple[TrackEnd, ...] = ()
 
 

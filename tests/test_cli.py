@@ -55,7 +55,7 @@ def test_config_check_names_the_wrong_field(tmp_path: Path, capsys: pytest.Captu
 
 def test_config_show_fills_in_the_defaults_and_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "show"]) == 0
-    assert "refresh_s: 1.0" in capsys.readouterr().out
+    assert "first_answer_s: 0.5" in capsys.readouterr().out
     assert main(["config", "schema"]) == 0
     assert "streams" in json.loads(capsys.readouterr().out)["properties"]
 

@@ -31,7 +31,7 @@ def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.Mon
         ("streams: [{id: a}]", "give either uri or uri_file"),
         ("streams: [{id: a, uri: x}, {id: a, uri: y}]", "id used twice: a"),
         ("track: {lost_s: -1}", "track.lost_s"),
-        ("schedule: {refresh_s: soon}", "schedule.refresh_s"),
+        ("schedule: {answer_s: soon}", "schedule.answer_s"),
         ("dispatch: {batch: 64, max_waiting: 10}", "max_waiting must be at least batch"),
         ("publish: {listen: nohost}", "publish.listen"),
         ("publish: {listen: '127.0.0.1:99999'}", "publish.listen"),

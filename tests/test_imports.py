@@ -33,7 +33,9 @@ EDGES: dict[str, set[str]] = {
     "demo": {
         "app", "annotate", "decode", "demo_clip", "publish", "recorded", "recording", "watch", "worker_process",
     },
-    "observe": {"detect", "track", "crop", "schedule"},
+    "observe": {"detect", "track", "choose"},
+    "choose": {"crop", "schedule"},
+    "schedule": {"budget", "worth"},
     "cameras": {"live"},
     "live": {"clock", "connect", "decode"},
     "decode": {"clock"},

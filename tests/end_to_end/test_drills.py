@@ -40,7 +40,7 @@ def samples(subscriber: Subscriber) -> int:
 def test_a_worker_killed_in_the_middle_of_a_batch_is_replaced(tmp_path: Path, patches: Path, camera: Program) -> None:
     bind = f"ipc://{tmp_path}/w"
     options = ("--connect", bind, "--weights", "untrained", "--device", "cpu")
-    settings = {"schedule": {"refresh_s": 0.1}}  # always a batch under way
+    settings = {"schedule": {"per_track_per_second": 10, "expression_step": 0.01}}  # always a batch under way
     with (
         serve(tmp_path, patches / "detector.onnx", bind, {"cam": url(camera)}, **settings) as streamer,
         Program("workers.serve", *options) as first,
@@ -101,7 +101,7 @@ def test_a_camera_that_is_killed_comes_back_while_the_other_runs_on(
 def test_a_signal_under_load_ends_each_track_within_the_time_to_drain(
     tmp_path: Path, patches: Path, camera: Program, endpoint: str, worker: Program, number: signal.Signals
 ) -> None:
-    settings = {"schedule": {"refresh_s": 0.05}, "drain_s": DRAIN_S}
+    settings = {"schedule": {"per_track_per_second": 20, "expression_step": 0.01}, "drain_s": DRAIN_S}
     with (
         serve(tmp_path, patches / "detector.onnx", endpoint, {"cam": url(camera)}, **settings) as streamer,
         Subscriber(address_of(streamer)) as subscriber,

@@ -1,0 +1,97 @@
+"""What one more analysis of a face would change in its published answer, before it is made.
+
+Each of age, identity and expression is a Gaussian belief about one track: a variance that every analysis shrinks by
+its information, which depends on the quality of the crop. An analysis with noise R moves the mean of a belief with
+variance V by a Gaussian of variance V^2 / (V + R) (what it takes away), so by sqrt(2 / pi * V^2 / (V + R)) on the
+average. Nothing of the answers themselves goes in: only how many there were, how good their crops were, and when.
+
+The noises were fitted by tests/benchmarks/accuracy_schedule.py on real faces, see docs/decisions/0017-scheduling.md.
+"""
+
+from dataclasses import dataclass
+from math import exp, inf, pi, sqrt
+
+from streamer.config import Schedule
+
+AGE_PRIOR = 20.0**2  # years^2, the variance of ages of people
+IDENTITY_PRIOR = 1.0  # of a direction that is not known at all, in units of the template's length
+EXPRESSION_PRIOR = 0.3**2  # of the score of an expression that nothing is known of
+EXPRESSION_LASTS_S = 4.0  # time constant in which what was known of an expression is worth nothing
+ALIKE_S = 0.25  # crops closer in time than this see nearly the same picture, with the same error
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What the analyses of one track leave open."""
+
+    answers: int = 0
+    time: float = -inf  # s, media time of the newest crop
+    age: float = AGE_PRIOR  # years^2
+    identity: float = IDENTITY_PRIOR
+    expression: float = EXPRESSION_PRIOR  # at `time`; it grows from there on
+
+
+UNKNOWN = Belief()  # before the first analysis
+
+
+def age_noise(quality: float) -> float:
+    """Variance in years^2 of one reading of the age from a crop of this quality (0..1)."""
+    return float((4.0 * 3.0 ** (1 - quality)) ** 2)
+
+
+def identity_noise(quality: float) -> float:
+    """Variance of one embedding around its person's template of length 1, across it."""
+    return float((0.5 * 6.0 ** (1 - quality)) ** 2)
+
+
+def expression_noise(quality: float) -> float:
+    """Variance of one score of an expression."""
+    return float((0.2 * 3.0 ** (1 - quality)) ** 2)
+
+
+def worth(belief: Belief, time: float, quality: float, config: Schedule) -> float:
+    """How far the published answer is expected to move with a crop of this quality at this media time (s).
+
+    The sum of the moves of age, identity and expression, each in steps that matter (`*_step`): 1 is worth an analysis.
+    """
+    novelty = _novelty(belief, time)
+    if novelty <= 0:
+        return 0.0
+    return (
+        _move(belief.age, age_noise(quality) / novelty) / config.age_step_years
+        + _move(belief.identity, identity_noise(quality) / novelty) / config.identity_step
+        + _move(_expression_at(belief, time), expression_noise(quality)) / config.expression_step
+    )
+
+
+def after(belief: Belief, time: float, quality: float) -> Belief:
+    """The belief with one more analysis in it; a crop older than the newest adds nothing to expression."""
+    novelty = max(_novelty(belief, time), 1e-3)
+    return Belief(
+        belief.answers + 1,
+        max(time, belief.time),
+        _joined(belief.age, age_noise(quality) / novelty),
+        _joined(belief.identity, identity_noise(quality) / novelty),
+        _joined(_expression_at(belief, time), expression_noise(quality)),
+    )
+
+
+def _novelty(belief: Belief, time: float) -> float:
+    """Share of a crop's error that the one before it did not have, 0..1."""
+    return 1 - exp(min(0.0, (belief.time - time) / ALIKE_S)) if belief.answers else 1.0
+
+
+def _expression_at(belief: Belief, time: float) -> float:
+    """The variance as it has grown since the newest answer, back to that of an unknown expression."""
+    if not belief.answers:
+        return EXPRESSION_PRIOR
+    kept = exp(min(0.0, 2 * (belief.time - time) / EXPRESSION_LASTS_S))
+    return EXPRESSION_PRIOR + (belief.expression - EXPRESSION_PRIOR) * kept
+
+
+def _move(variance: float, noise: float) -> float:
+    return sqrt(2 / pi * variance**2 / (variance + noise))
+
+
+def _joined(variance: float, noise: float) -> float:
+    return variance * noise / (variance + noise)
