@@ -1,13 +1,9 @@
 """A video with what was found drawn into it, from the files of a recorded analysis, with the source's timestamps."""
 
-import colorsys
 import contextlib
-import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -17,32 +13,16 @@ from av.error import FFmpegError
 from streamer.decode import TruncatedVideo, read_file
 from streamer.errors import ConfigError, InputError
 from streamer.records import hash_file, never
+from streamer.results import Face, Results
 from streamer.values import Bytes, Frame
 
 TIME_BASE = Fraction(1, 90_000)
 
 
-class _Face(NamedTuple):
-    """One face in one picture, in pixels."""
-
-    label: str
-    colour: tuple[int, int, int]  # BGR
-    start: tuple[int, int]  # of the box, x y
-    end: tuple[int, int]
-    landmarks: list[tuple[int, int]]
-
-
-class _Results(NamedTuple):
-    """What a recorded analysis found."""
-
-    source: str  # name of the video
-    sha256: str  # of the video
-    notice: str  # for every picture; may be empty
-    faces: dict[float, list[_Face]]  # by media time in s, rounded to 6 digits
-
-
 def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] = never) -> int:
     """Draw the tracks.jsonl and observations.jsonl of `folder` into a copy of `video` (H.264); frames written.
+
+    With an explain.jsonl also what was known at each moment, quality and decision, and the faces that are not in view.
 
     Raises InputError if the results are those of another video, and soon after `stopped` becomes true;
     ConfigError if `out` cannot be written or is the video itself. `out` is there when it is whole.
@@ -50,7 +30,7 @@ def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] =
     partial = out.parent / f"{out.name}.partial"
     if _same_file(video, out) or _same_file(video, partial):
         raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
-    results = _read_results(folder)
+    results = Results(folder)
     if results.sha256 != hash_file(video, stopped):
         raise InputError(f"{folder}: the results are of {results.source}, which is another video than {video}")
     try:
@@ -71,7 +51,7 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def _write(video: Path, results: _Results, out: Path, stopped: Callable[[], bool]) -> int:
+def _write(video: Path, results: Results, out: Path, stopped: Callable[[], bool]) -> int:
     """The frames written; all get the size of the first, made even."""
     count = 0
     with av.open(f"file:{out}", "w", format="mp4") as container:
@@ -83,7 +63,7 @@ def _write(video: Path, results: _Results, out: Path, stopped: Callable[[], bool
             if stopped():
                 raise InputError(f"{video}: stopped before all of it was drawn")
             pixels = frame.pixels.copy()
-            _draw(pixels, results.faces.get(round(frame.media_time, 6), ()), results.notice)
+            _draw(pixels, results.faces(frame.media_time), results.notice)
             pixels = _make_even(pixels)
             if count == 0:
                 stream.height, stream.width = pixels.shape[:2]
@@ -110,58 +90,7 @@ def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
         yield from frames
 
 
-def _read_results(folder: Path) -> _Results:
-    """Raises InputError if the files are not what an analysis writes."""
-    with _complaining(folder / "tracks.jsonl") as (header, *tracks):
-        labels = {part["track_id"]: _label(track) for track in tracks for part in track["intervals"]}
-        source, sha256 = header["source"]["name"], header["source"]["sha256"]
-        notice = "SwinFace is UNTRAINED: ages and expressions are noise" if header["model_id"] == "untrained" else ""
-    faces: dict[float, list[_Face]] = defaultdict(list)
-    with _complaining(folder / "observations.jsonl") as (_, *observations):
-        for record in observations:
-            faces[record["media_time_s"]].append(_face(record, labels))
-    return _Results(source, sha256, notice, faces)
-
-
-@contextlib.contextmanager
-def _complaining(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The records, the header first; what is wrong with them, also in the body, becomes an InputError."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            records: list[dict[str, Any]] = [json.loads(line) for line in file]
-        if not records or records[0]["type"] != "header":
-            raise ValueError("it has no header")
-        yield records
-    except KeyError as error:
-        raise InputError(f"{path} is no result of `streamer analyze`: {error} is missing") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path} is no result of `streamer analyze`: {error}") from error
-
-
-def _face(record: dict[str, Any], labels: dict[str, str]) -> _Face:
-    box = record["box"]
-    return _Face(
-        labels.get(record["track_id"], ""),
-        _colour(record["number"]),
-        (round(box["x"]), round(box["y"])),
-        (round(box["x"] + box["width"]), round(box["y"] + box["height"])),
-        [(round(point["x"]), round(point["y"])) for point in record["landmarks"].values()],
-    )
-
-
-def _label(track: dict[str, Any]) -> str:
-    parts = [f"#{track['number']}"]
-    if track["decision"]:
-        parts.append(track["decision"]["person"] or track["decision"]["status"].lower())
-    if track["age"]:
-        parts.append(f"{round(track['age']['years'])} y")
-    if track["expression"]:
-        parts.append(track["expression"]["appears"])
-    parts += [reason.lower().replace("_", " ") for reason in track["reasons"]]
-    return " ".join(parts)
-
-
-def _draw(pixels: Bytes, faces: Sequence[_Face], notice: str) -> None:
+def _draw(pixels: Bytes, faces: Sequence[Face], notice: str) -> None:
     """Labels first, so that none covers a face's box; what does not fit above a box goes below it."""
     thick = max(1, round(pixels.shape[0] / 500))
     scale = max(0.4, pixels.shape[0] / 1200)
@@ -174,16 +103,10 @@ def _draw(pixels: Bytes, faces: Sequence[_Face], notice: str) -> None:
         cv2.rectangle(pixels, (left, base - height - 3), (left + width, base + 4), face.colour, -1)
         cv2.putText(pixels, face.label, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
     for face in faces:
-        cv2.rectangle(pixels, face.start, face.end, face.colour, thick + 1)
+        cv2.rectangle(pixels, face.start, face.end, face.colour, thick + 1 if face.in_view else 1)
         for point in face.landmarks:
             cv2.circle(pixels, point, thick, face.colour, -1)
     if notice:
         place = (6, pixels.shape[0] - 8)
         cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3 * thick, cv2.LINE_AA)
         cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (80, 80, 255), thick, cv2.LINE_AA)
-
-
-def _colour(number: int) -> tuple[int, int, int]:
-    """A bright colour (BGR) per track; neighbours differ most, by the golden ratio of the colour circle."""
-    red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.55, 0.95)
-    return round(255 * blue), round(255 * green), round(255 * red)

@@ -55,6 +55,7 @@ class Chooser:
         """The observations with the crops that are sent now, and with their choices as they came out."""
         if self._live:
             self._scheduler.budget.workers(self._alive)
+            metrics.face_budget.set(self._scheduler.budget.rate if self._alive else 0)
             while self._settled:
                 track_id, answered, when = self._settled.popleft()
                 (self._scheduler.answered if answered else self._scheduler.lost)(track_id, when)

@@ -138,7 +138,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     worker = None
     if not arguments.external_workers:
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    analysis = Analysis(config, worker, arguments.embeddings)
+    analysis = Analysis(config, worker, arguments.embeddings, arguments.explain)
     videos = _folders(arguments.videos, arguments.out)
     stopping = Event()
 

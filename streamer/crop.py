@@ -7,7 +7,7 @@ the whole from above, and most faces never need their pixels.
 """
 
 from dataclasses import replace
-from math import atan2, ceil, degrees, exp, hypot
+from math import atan2, ceil, degrees, exp, hypot, prod
 
 import cv2
 import numpy as np
@@ -64,19 +64,20 @@ def geometry(score: float, landmarks: Floats, frame_size: tuple[int, int], confi
     except ValueError:
         return Quality(0.0, (Reason.SMALL_BOUNDING_BOX,), eye_distance)
     yaw, pitch = head_pose(landmarks)
-    value = (
-        _rise(eye_distance, middle=16, width=6)
-        * _rise(score, middle=0.5, width=0.1)
-        * exp(-((yaw / 60) ** 2) - (pitch / 45) ** 2)
-        * exp(-((misfit / 0.25) ** 2))
-        * _share_inside(turn, shift, frame_size)
-    )
+    factors = {
+        "size": _rise(eye_distance, middle=16, width=6),
+        "score": _rise(score, middle=0.5, width=0.1),
+        "pose": exp(-((yaw / 60) ** 2) - (pitch / 45) ** 2),
+        "fit": exp(-((misfit / 0.25) ** 2)),
+        "inside": _share_inside(turn, shift, frame_size),
+    }
     broken = (
         (eye_distance < config.min_eye_distance_px, Reason.SMALL_BOUNDING_BOX),
         (abs(yaw) > config.max_yaw_deg or abs(pitch) > config.max_pitch_deg, Reason.EXTREME_POSE),
         (score < config.min_score, Reason.LOW_CONFIDENCE),
     )
-    return Quality(value, tuple(reason for is_broken, reason in broken if is_broken), eye_distance, yaw, pitch)
+    reasons = tuple(reason for is_broken, reason in broken if is_broken)
+    return Quality(prod(factors.values()), reasons, eye_distance, yaw, pitch, factors=factors)
 
 
 def finish(quality: Quality, crop: Bytes, config: Crop) -> Quality:
@@ -88,7 +89,8 @@ def finish(quality: Quality, crop: Bytes, config: Crop) -> Quality:
         reasons.append(Reason.LOW_SHARPNESS)
     if cv2.mean(grey)[0] < config.min_brightness:
         reasons.append(Reason.LOW_BRIGHTNESS)
-    return replace(quality, value=quality.value * sharp / (sharp + 0.01), reasons=tuple(reasons), sharpness=sharp)
+    factors = {**quality.factors, "sharpness": sharp / (sharp + 0.01)}
+    return replace(quality, value=prod(factors.values()), reasons=tuple(reasons), sharpness=sharp, factors=factors)
 
 
 def sharpness(grey: Bytes, eye_distance: float) -> float:

@@ -33,6 +33,9 @@ face_inference_requests = Counter(PREFIX + "face_inference_requests_total", "Cro
 face_inference_skipped = Counter(
     PREFIX + "face_inference_skipped_total", "Followed faces that were not sent, per frame.", ["stream", "reason"]
 )
+face_budget = Gauge(
+    PREFIX + "face_budget_per_second", "Crops per second that may be sent now, over all cameras; 0 without workers."
+)
 face_batch_size = Histogram(
     PREFIX + "face_batch_size", "Crops per batch sent to a worker.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )

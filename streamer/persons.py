@@ -66,7 +66,8 @@ class Persons:
         tracks = tuple(self._renamed(track) for track in observation.tracks)
         skipped = {self._id(track_id): reasons for track_id, reasons in observation.skipped.items()}
         crops = tuple(replace(crop, key=self._key(crop.key)) for crop in observation.crops)
-        return replace(observation, tracks=tracks, skipped=skipped, crops=crops)
+        choices = tuple(replace(choice, key=self._key(choice.key)) for choice in observation.choices)
+        return replace(observation, tracks=tracks, skipped=skipped, crops=crops, choices=choices)
 
     def observe(self, observation: Observation) -> list[TrackSummary]:
         """What changed with this frame; its crops and ends are given by `add` and `finish`."""
@@ -78,7 +79,7 @@ class Persons:
         for summary in self._aggregator.observe(renamed):
             told.append(self._tell(summary))
         if self._relinker is not None:
-            bare = replace(renamed, crops=(), ended=(), skipped={})
+            bare = replace(renamed, crops=(), ended=(), skipped={}, choices=())
             for track in renamed.tracks:
                 if track.detection is not None and track.key.id in self._persons:
                     self._persons[track.key.id].seen = (bare, track)

@@ -22,6 +22,7 @@ from streamer.detect import Detector
 from streamer.dispatch import Dispatcher
 from streamer.enrol import Enrolment, gallery_record, known, read_gallery
 from streamer.errors import ConfigError, InputError
+from streamer.explain import Explanation
 from streamer.handover import Waiting
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all, recorded_keys
@@ -54,13 +55,16 @@ log = logging.getLogger(__name__)
 class Analysis:
     """Analyse videos one after the other with one detector and one set of workers."""
 
-    def __init__(self, config: StreamerConfig, worker: WorkerOptions | None, embeddings: bool = False) -> None:
+    def __init__(
+        self, config: StreamerConfig, worker: WorkerOptions | None, embeddings: bool = False, explain: bool = False
+    ) -> None:
         """`worker` is started as child process; None: workers connect to `dispatch.bind` by themselves.
 
-        `embeddings`: also write the identity templates of the tracks.
+        `embeddings`: also write the identity templates of the tracks; `explain`: why each face was analysed or not.
         """
         self._config = config
         self._embeddings = embeddings
+        self._explain = explain
         self._worker = worker
         self._stop = Event()
         self._recording: Recording | None = None
@@ -182,7 +186,12 @@ class Analysis:
             observations = files.enter_context(JsonLines(out / "observations.jsonl"))
             tracks.write(header)
             observations.write(header)
-            recording = Recording(self._persons(model), tracks, observations, result, told)
+            explanation = None
+            if self._explain:
+                lines = files.enter_context(JsonLines(out / "explain.jsonl"))
+                lines.write(header)
+                explanation = Explanation(lines)
+            recording = Recording(self._persons(model), tracks, observations, result, told, explanation)
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             await self._run_stages(video, observer, dispatcher, recording, result)

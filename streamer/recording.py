@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamer.explain import Explanation
 from streamer.persons import Persons
-from streamer.records import JsonLines, observation_record, track_record
+from streamer.records import JsonLines, analysis_record, observation_record, track_record
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
 SEAL_FRAMES = 500  # results wait for their batch no longer than this; counted in frames, so each run does the same
@@ -46,7 +47,7 @@ class _Pending:
 
     observation: Observation
     open: int
-    analyses: dict[str, tuple[FaceCrop, FaceAnalysis | None]] = field(default_factory=dict)  # by track id
+    analyses: dict[str, FaceAnalysis | None] = field(default_factory=dict)  # by track id
 
 
 class Recording:
@@ -59,12 +60,14 @@ class Recording:
         observations: JsonLines,
         result: Result,
         told: Callable[[], None],
+        explanation: Explanation | None = None,
     ) -> None:
         self._persons = persons
         self._tracks = tracks
         self._observations = observations
         self._result = result
         self._told = told
+        self._explanation = explanation
         self.templates: list[TrackSummary] = []  # final, with an identity
         self._pending: deque[_Pending] = deque()
         self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
@@ -90,7 +93,7 @@ class Recording:
 
     def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
         pending = self._by_crop.pop(id(crop))
-        pending.analyses[crop.key.id] = crop, analysis
+        pending.analyses[crop.key.id] = analysis
         pending.open -= 1
         self._result.crops += 1
         self._result.lost_crops += analysis is None
@@ -102,14 +105,21 @@ class Recording:
 
     def _write(self, pending: _Pending) -> None:
         observation = pending.observation
+        explanation = self._explanation
         self._finish(self._persons.observe(observation))
         published = self._persons.published(observation)
-        for crop, analysis in pending.analyses.values():
-            if analysis is not None:
-                self._finish(self._persons.add(crop, analysis))
-        for track, raw in zip(published.tracks, observation.tracks, strict=True):
+        if explanation is not None:
+            explanation.observe(published)
+        for track in published.tracks:
             if track.state is TrackState.CONFIRMED and track.detection is not None:
-                self._observations.write(observation_record(published, track, pending.analyses.get(raw.key.id)))
+                self._observations.write(observation_record(published, track))
+        for raw, crop in zip(observation.crops, published.crops, strict=True):  # not in the order of the answers
+            analysis = pending.analyses[raw.key.id]
+            self._observations.write(analysis_record(crop, analysis))
+            told = [] if analysis is None else self._persons.add(raw, analysis)
+            if explanation is not None:
+                explanation.answer(crop, told)
+            self._finish(told)
         for end in observation.ended:
             self._finish(self._persons.finish(end))
         if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
@@ -124,6 +134,8 @@ class Recording:
     def _finish(self, summaries: list[TrackSummary]) -> None:
         """Write those that are final; a track that another one continues is part of that one's record."""
         for summary in summaries:
+            if summary.final and self._explanation is not None:
+                self._explanation.end(summary.key)
             if not summary.final or summary.merged_into:
                 continue
             self._tracks.write(track_record(summary))

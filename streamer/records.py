@@ -152,10 +152,8 @@ def scores(names: Sequence[str], values: Floats) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
 
-def observation_record(
-    observation: Observation, track: Track, analysed: tuple[FaceCrop, FaceAnalysis | None] | None
-) -> dict[str, Any]:
-    """One face in one frame; with the analysis of its crop if it was sent, or why it could not be."""
+def observation_record(observation: Observation, track: Track) -> dict[str, Any]:
+    """One face in one frame; with why it could not be analysed, if so."""
     assert track.detection is not None
     record: dict[str, Any] = {
         "type": "observation",
@@ -168,11 +166,19 @@ def observation_record(
     }
     if track.key.id in observation.skipped:
         record["skipped"] = _names(observation.skipped[track.key.id])
-    if analysed is not None:
-        crop, analysis = analysed
-        record["quality"] = round(crop.quality.value, 4)
-        record["analysis"] = None if analysis is None else _analysis(analysis)
     return record
+
+
+def analysis_record(crop: FaceCrop, analysis: FaceAnalysis | None) -> dict[str, Any]:
+    """What the model said of one crop, taken at `media_time_s`; None: it gave no answer."""
+    return {
+        "type": "analysis",
+        "media_time_s": round(crop.media_time, 6),
+        "track_id": crop.key.id,
+        "number": crop.key.number,
+        "quality": round(crop.quality.value, 4),
+        "analysis": None if analysis is None else _analysis(analysis),
+    }
 
 
 def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
@@ -181,6 +187,7 @@ def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
         "age_years": None if analysis.age is None else _number(analysis.age, 2),
         "expression": None if analysis.expression is None else scores(EXPRESSIONS, analysis.expression),
         "attributes": scores(attributes, analysis.attributes) if attributes else None,
+        "embedding_norm": None if analysis.embedding_norm is None else _number(analysis.embedding_norm, 3),
     }
 
 
@@ -212,6 +219,17 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
         ],
         "revision": summary.revision,
         "final": summary.final,
+    }
+
+
+def answer_record(summary: TrackSummary) -> dict[str, Any]:
+    """What is known of a track so far, in the words of its final record."""
+    return {
+        "samples": summary.samples,
+        "reasons": _names(summary.reasons),
+        "age": _age(summary.age),
+        "expression": _expression(summary.expression),
+        "decision": _decision(summary.decision),
     }
 
 

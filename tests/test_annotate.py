@@ -15,6 +15,7 @@ from streamer.annotate import annotate
 from streamer.cli import main
 from streamer.errors import ConfigError, InputError
 from streamer.records import hash_file
+from streamer.results import Results
 from streamer.values import Bytes
 from tests.end_to_end.programs import Program, until
 from tests.patch_detector import write_lite_patch_detector
@@ -66,6 +67,27 @@ def test_the_faces_are_drawn_where_they_were_found(tmp_path: Path) -> None:
     assert np.abs(after[0][edge].astype(int) - before[0][edge]).mean() > 30
     assert np.abs(after[1][edge].astype(int) - before[1][edge]).mean() < 10
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Path) -> None:
+    folder = results(tmp_path / "out", make_video(tmp_path / "video.mp4", frames=3))
+    common = {"track_id": "t1", "number": 1}
+    quality = {"value": 0.721}
+    header = (folder / "observations.jsonl").read_text().splitlines()[0]
+    seen = [json.dumps({**FACE, "media_time_s": time}) for time in (0.0, 0.04)]
+    (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
+    explained = [
+        {"type": "choice", "media_time_s": 0.0, "crop_media_time_s": 0.0, "decision": "SENT", "quality": quality},
+        {"type": "answer", "media_time_s": 0.0, "age": {"years": 30.2}, "expression": None, "reasons": []},
+        {"type": "choice", "media_time_s": 0.04, "crop_media_time_s": 0.04, "decision": "TOO_SOON", "quality": quality},
+        {"type": "state", "media_time_s": 0.08, "state": "LOST", "box": FACE["box"]},
+        {"type": "track", "media_time_s": 0.08},
+    ]
+    lines = [header, *(json.dumps(common | line) for line in explained)]
+    (folder / "explain.jsonl").write_text("\n".join(lines))
+    found = Results(folder)
+    shown = [[(face.label, face.in_view) for face in found.faces(time)] for time in (0.0, 0.04, 0.08, 0.12)]
+    assert shown == [[("#1 30 y q0.72 sent", True)], [("#1 30 y q0.72 too soon", True)], [("#1 lost", False)], []]
 
 
 @pytest.mark.parametrize("same", ["video.mp4", "out/../video.mp4", "symbolic.mp4", "hard.mp4", "video"])

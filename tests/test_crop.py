@@ -136,7 +136,7 @@ def test_noise_of_three_percent_of_the_eye_distance_disturbs_the_pose_by_less_th
         (head(40, 0), 0.9, set()),
         (head(-58, 0), 0.9, {Reason.EXTREME_POSE}),
         (head(0, -38), 0.9, {Reason.EXTREME_POSE}),
-        (head(70, 0, eye_distance=15), 0.3, set(Reason) - {Reason.LOW_SHARPNESS, Reason.LOW_BRIGHTNESS}),
+        (head(70, 0, eye_distance=15), 0.3, {Reason.SMALL_BOUNDING_BOX, Reason.LOW_CONFIDENCE, Reason.EXTREME_POSE}),
     ],
 )
 def test_each_violated_floor_is_a_reason(landmarks: Floats, score: float, expected: set[Reason]) -> None:

@@ -26,10 +26,11 @@ EDGES: dict[str, set[str]] = {
     },
     "app": {"cameras", "detect", "dispatch", "enrol", "hub", "observe", "persons", "publish", "references"},
     "recorded": {
-        "decide", "decode", "detect", "dispatch", "enrol", "observe", "persons", "recording", "records",
+        "decide", "decode", "detect", "dispatch", "enrol", "explain", "observe", "persons", "recording", "records",
         "worker_process",
     },
-    "recording": {"persons", "records"},
+    "recording": {"explain", "persons", "records"},
+    "explain": {"records"},
     "demo": {
         "app", "annotate", "decode", "demo_clip", "publish", "recorded", "recording", "watch", "worker_process",
     },
@@ -48,7 +49,8 @@ EDGES: dict[str, set[str]] = {
     },
     "detection_sheets": {"detection_score"},
     "detection_labels": {"detection_score"},
-    "annotate": {"decode", "records"},
+    "annotate": {"decode", "records", "results"},
+    "results": set(),
     "progress": {"decode", "recording"},
     "publish": {"hub", "track_service", "stream_service", "system_service"},
     "system_service": {"hub", "convert"},

@@ -9,15 +9,15 @@ import pytest
 from streamer.errors import ConfigError, InputError
 from streamer.records import (
     JsonLines,
+    analysis_record,
     hash_file,
     model_record,
-    observation_record,
     track_record,
     write_summary,
     write_templates,
 )
-from streamer.values import AttributeEstimate, ClockSource, Detections, FaceAnalysis, Observation, Track, TrackState
-from tests.builders import crop, key, model, summary
+from streamer.values import AttributeEstimate, FaceAnalysis
+from tests.builders import crop, model, summary
 
 
 def full(path: Path) -> Path:
@@ -73,11 +73,10 @@ def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells(
         "age": False, "expression": False, "attributes": ["male"], "identity": False
     }  # fmt: skip
     one = np.array([0.75], np.float32)
-    track = Track(key(), TrackState.CONFIRMED, np.zeros(4, np.float32), 0.9, 0, 0.0, 1.0)
-    found = Detections(np.zeros((1, 4), np.float32), one, np.zeros((1, 5, 2), np.float32))
-    frame = Observation("cam", 0, 1.0, None, ClockSource.FILE_PTS, 0.0, (640, 480), found, (track,))
-    record = observation_record(frame, track, (crop(), FaceAnalysis(silent, None, None, one, None, None)))
-    assert record["analysis"] == {"age_years": None, "expression": None, "attributes": {"male": 0.75}}
+    record = analysis_record(crop(), FaceAnalysis(silent, None, None, one, None, None))
+    assert record["analysis"] == {
+        "age_years": None, "expression": None, "attributes": {"male": 0.75}, "embedding_norm": None
+    }  # fmt: skip
     final = track_record(summary(attributes=AttributeEstimate((4,), one, 1, 0.5, 1.0)))
     assert (final["age"], final["expression"]) == (None, None)
     assert final["attributes"]["scores"] == {"male": 0.75}

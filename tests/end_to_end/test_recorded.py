@@ -38,11 +38,11 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
     tmp_path: Path, patches: Path, endpoint: str, worker: Program
 ) -> None:
     for name in ("first", "second"):
-        done = analyze(
-            tmp_path / name, patches / "detector.onnx", endpoint, "--annotate", "--embeddings", patches / "two.mp4"
-        )
+        options = "--annotate", "--explain", "--embeddings"
+        done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, *options, patches / "two.mp4")
         assert done.returncode == 0, done.stderr
-    for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4", "embeddings.npz", "summary.json"):
+    lines = ("tracks.jsonl", "observations.jsonl", "explain.jsonl")
+    for name in (*lines, "annotated.mp4", "embeddings.npz", "summary.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     header, *tracks = records(tmp_path / "first" / "tracks.jsonl")
     assert header["model_id"] == "untrained"
@@ -54,9 +54,14 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
         assert track["samples"] > 1
         assert sum(track["expression"]["distribution"].values()) == pytest.approx(1, abs=1e-3)
         assert 3.8 <= track["last_seen_s"] <= 4.0
-    _, *observations = records(tmp_path / "first" / "observations.jsonl")
-    assert len(observations) > 2 * 90  # of 100 frames, less those before the tracks were confirmed
-    assert sum("analysis" in observation for observation in observations) == sum(t["samples"] for t in tracks)
+    _, *seen = records(tmp_path / "first" / "observations.jsonl")
+    kinds = [line["type"] for line in seen]
+    assert kinds.count("observation") > 2 * 90  # of 100 frames, less those before the tracks were confirmed
+    assert kinds.count("analysis") == sum(track["samples"] for track in tracks)
+    _, *reasons = records(tmp_path / "first" / "explain.jsonl")
+    kinds = [line["type"] for line in reasons]
+    assert kinds.count("answer") == sum(track["samples"] for track in tracks)
+    assert [line["decisions"]["SENT"] for line in reasons if line["type"] == "track"] == [t["samples"] for t in tracks]
     assert json.loads((tmp_path / "first" / "summary.json").read_text())["complete"]
     with np.load(tmp_path / "first" / "embeddings.npz") as templates:
         assert list(templates["track_id"]) == [track["track_id"] for track in tracks]

@@ -1,0 +1,145 @@
+"""The files of a recorded analysis, read along with its video: what to draw into each picture."""
+
+import colorsys
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from streamer.errors import InputError
+from streamer.values import Decision, TrackState
+
+Record = dict[str, Any]
+
+
+class Face(NamedTuple):
+    """One face in one picture, in pixels."""
+
+    label: str
+    colour: tuple[int, int, int]  # BGR
+    start: tuple[int, int]  # of the box, x y
+    end: tuple[int, int]
+    landmarks: list[tuple[int, int]]
+    in_view: bool = True  # False: not confirmed yet, or where a lost face is expected
+
+
+class Results:
+    """What an analysis found; of the files with a line per face no more is held than one picture's.
+
+    Raises InputError, also where faces are asked for, if the files are not what an analysis writes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with _complaining(folder / "tracks.jsonl") as records:
+            header = _header(records)
+            self._labels = {part["track_id"]: _label(track) for track in records for part in track["intervals"]}
+            self.source: str = header["source"]["name"]  # of the video
+            self.sha256: str = header["source"]["sha256"]
+            untrained = header["model_id"] == "untrained"
+        self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every picture
+        self._observations = _Moments(folder / "observations.jsonl", self._observation)
+        self._explanation: _Moments | None = None
+        self._details: dict[str, str] = {}  # by track id, of one picture
+        if (folder / "explain.jsonl").exists():  # then each picture shows what was known at its time
+            self._labels.clear()
+            self._explanation = _Moments(folder / "explain.jsonl", self._explain)
+
+    def faces(self, time: float) -> list[Face]:
+        """Those of the picture at a media time (s); to be asked for in the order of time."""
+        self._details.clear()
+        hidden = self._explanation.faces(time) if self._explanation is not None else []
+        return hidden + self._observations.faces(time)
+
+    def _observation(self, record: Record) -> Face | None:
+        if record["type"] != "observation":
+            return None
+        points = [(round(point["x"]), round(point["y"])) for point in record["landmarks"].values()]
+        label = self._labels.get(record["track_id"], f"#{record['number']}" if self._explanation is not None else "")
+        return _boxed(record, label + self._details.get(record["track_id"], ""), points)
+
+    def _explain(self, record: Record) -> Face | None:
+        if record["type"] == "choice" and record["crop_media_time_s"] == record["media_time_s"]:
+            decision = Decision(record["decision"]).value
+            self._details[record["track_id"]] = f" q{record['quality']['value']:.2f} {_words(decision)}"
+        elif record["type"] == "answer":
+            self._labels[record["track_id"]] = _label(record)
+        elif record["type"] == "state":
+            label = f"#{record['number']} {_words(TrackState(record['state']).value)}"
+            return _boxed(record, label, [])._replace(in_view=False)
+        return None
+
+
+class _Moments:
+    """Lines in the order of `media_time_s`, a picture's at a time."""
+
+    def __init__(self, path: Path, read: Callable[[Record], Face | None]) -> None:
+        self._path = path
+        self._read = read
+        self._records = _lines(path)
+        with _complaining(path, self._records):
+            _header(self._records)
+            self._next = next(self._records, None)
+
+    def faces(self, time: float) -> list[Face]:
+        """What `read` makes of the lines of this time (s), and of those that no picture asked for before."""
+        faces = []
+        with _complaining(self._path, self._records):
+            while self._next is not None and self._next["media_time_s"] <= round(time, 6):
+                face = self._read(self._next)
+                if face is not None and self._next["media_time_s"] == round(time, 6):
+                    faces.append(face)
+                self._next = next(self._records, None)
+        return faces
+
+
+def _lines(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _header(records: Iterator[Record]) -> Record:
+    header = next(records, None)
+    if header is None or header["type"] != "header":
+        raise ValueError("it has no header")
+    return header
+
+
+@contextlib.contextmanager
+def _complaining(path: Path, records: Iterator[Record] | None = None) -> Iterator[Iterator[Record]]:
+    """The records; what is wrong with them, also in the body, becomes an InputError."""
+    try:
+        yield _lines(path) if records is None else records
+    except KeyError as error:
+        raise InputError(f"{path} is no result of `streamer analyze`: {error} is missing") from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path} is no result of `streamer analyze`: {error}") from error
+
+
+def _boxed(record: Record, label: str, points: list[tuple[int, int]]) -> Face:
+    box = record["box"]
+    end = round(box["x"] + box["width"]), round(box["y"] + box["height"])
+    return Face(label, _colour(record["number"]), (round(box["x"]), round(box["y"])), end, points)
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    """A bright colour (BGR) per track; neighbours differ most, by the golden ratio of the colour circle."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.55, 0.95)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def _label(track: Record) -> str:
+    parts = [f"#{track['number']}"]
+    if track["decision"]:
+        parts.append(track["decision"]["person"] or _words(track["decision"]["status"]))
+    if track["age"]:
+        parts.append(f"{round(track['age']['years'])} y")
+    if track["expression"]:
+        parts.append(track["expression"]["appears"])
+    parts += [_words(reason) for reason in track["reasons"]]
+    return " ".join(parts)
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", " ")
