@@ -78,7 +78,7 @@ def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Pa
     (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
     explained = [
         {"type": "choice", "media_time_s": 0.0, "crop_media_time_s": 0.0, "decision": "SENT", "quality": quality},
-        {"type": "answer", "media_time_s": 0.0, "age": {"years": 30.2}, "expression": None, "reasons": []},
+        {**TRACK, "type": "answer", "media_time_s": 0.0, "age": {"years": 30.2}},
         {"type": "choice", "media_time_s": 0.04, "crop_media_time_s": 0.04, "decision": "TOO_SOON", "quality": quality},
         {"type": "state", "media_time_s": 0.08, "state": "LOST", "box": FACE["box"]},
         {"type": "track", "media_time_s": 0.08},

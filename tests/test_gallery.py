@@ -46,7 +46,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(place: Path, bind: Path, **changes: Any) -> StreamerConfig:
     data: dict[str, Any] = {
         "detect": {"weights": str(place / "patches.onnx")},
-        "schedule": {"refresh_s": 0.4},
         "dispatch": {"bind": f"ipc://{bind}/w"},
         "publish": {"listen": "127.0.0.1:0"},
         "gallery": {"folder": str(place / "people"), "cohort": str(place / "cohort"), "false_accept_rate": 0.25},

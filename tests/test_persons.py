@@ -255,5 +255,6 @@ def test_a_recording_has_one_record_with_both_intervals_and_says_so_each_time(tm
         ("a", 0, 1),
         ("b", 4, 6),
     ]
-    ids = [json.loads(line)["track_id"] for line in first[1].splitlines()]
+    lines = [json.loads(line) for line in first[1].splitlines()]
+    ids = [line["track_id"] for line in lines if line["type"] == "observation"]
     assert ids == ["a", "a", "b", "b", "a"]  # under the id that was valid then; both are in the record's intervals
