@@ -52,6 +52,5 @@ class PoseOnnxModel:
         boxes = np.concatenate([values[:, :2] - values[:, 2:4] / 2, values[:, :2] + values[:, 2:4] / 2], axis=1)
         rows = suppressed(boxes, values[:, 4], self._config)
         landmarks = values[rows, 5:].reshape(len(rows), POINTS, -1)[:, :, :2]
-        return Detections(
-            (boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2), values[rows, 4], (landmarks - offset) / scale
-        )
+        boxes = np.asarray((boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2), np.float32)
+        return Detections(boxes, values[rows, 4], (landmarks - offset) / scale)
