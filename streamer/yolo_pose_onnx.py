@@ -51,6 +51,6 @@ class PoseOnnxModel:
         values = values[np.isfinite(values).all(axis=1)]  # a box that is none would suppress all others
         boxes = np.concatenate([values[:, :2] - values[:, 2:4] / 2, values[:, :2] + values[:, 2:4] / 2], axis=1)
         rows = suppressed(boxes, values[:, 4], self._config)
-        landmarks = values[rows, 5:].reshape(len(rows), POINTS, -1)[:, :, :2]
+        landmarks = values[rows, 5:].reshape(len(rows), POINTS, (values.shape[1] - 5) // POINTS)[:, :, :2]
         boxes = np.asarray((boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2), np.float32)
         return Detections(boxes, values[rows, 4], (landmarks - offset) / scale)
