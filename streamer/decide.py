@@ -58,6 +58,7 @@ class Decider:
         track = self._tracks.get(summary.key.id)
         if track is None or track.model_id not in ("", summary.model_id):  # nothing is kept over a change of the model
             undecided = _undecided(IdentityReason.TOO_LITTLE_EVIDENCE, summary)
+            undecided = undecided if track is None else _turned(track.decision, undecided)
             track = self._tracks[summary.key.id] = _Track(undecided, summary.model_id, 0)
         track.model_id = summary.model_id
         if summary.samples >= track.next_search or summary.final:
