@@ -16,11 +16,15 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from streamer.bundled import bundled_detector
 from streamer.config import Detect
 from streamer.decode import read_file
 from streamer.detect import WHAT_WEIGHTS, Detector
 from streamer.errors import ModelError
 from streamer.values import Bytes, Detections
+from streamer.yolo_lite import open_session
+from streamer.yolo_pose import PoseModel
+from streamer.yolo_pose_onnx import PoseOnnxModel
 from tests.models import SIDE, export_yolo, write_lite, write_yolo
 from tests.patch_detector import FACE, POINTS, paint, write_lite_patch_detector, write_patch_detector
 
@@ -493,3 +497,20 @@ def test_the_neighbours_in_a_batch_change_nothing_on_real_faces(shared: Path) ->
 def test_other_published_layouts_are_refused_with_those_that_are_known(shared: Path, name: str) -> None:
     with pytest.raises(ModelError, match="YOLOv8-lite face"):
         Detector(Detect(weights=str(shared / "data/weights" / name)))
+
+
+def test_the_bundled_detector_finds_the_same_with_and_without_ultralytics() -> None:
+    from skimage import data
+
+    astronaut = np.ascontiguousarray(np.asarray(data.astronaut())[:, :, ::-1])  # type: ignore[no-untyped-call]
+    config = Detect(min_score=0.5)
+    session = open_session(bundled_detector(), "cpu")
+    assert PoseOnnxModel.understands(session)
+    models = PoseOnnxModel(session, config), PoseModel(bundled_detector(), config)
+    (ours,), (theirs,) = (model.detect([astronaut]) for model in models)
+    assert len(ours) == len(theirs) == 1
+    np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=1.5)
+    np.testing.assert_allclose(ours.landmarks, theirs.landmarks, atol=1.5)
+    assert abs(ours.scores[0] - theirs.scores[0]) < 0.03
+    (none,) = models[0].detect([np.full((480, 640, 3), 90, np.uint8)])
+    assert len(none) == 0
