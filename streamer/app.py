@@ -16,7 +16,7 @@ from streamer.enrol import Enrolment, known, read_gallery
 from streamer.handover import Newest
 from streamer.hub import Hub
 from streamer.lifecycle import Delivery, in_thread
-from streamer.observe import Observer, live_keys, observe_all
+from streamer.observe import Observer, live_keys, observe_all, split_keys
 from streamer.persons import Persons
 from streamer.publish import Server, start_server
 from streamer.references import Reference
@@ -36,7 +36,7 @@ class Live:
         self._started = started
         self._stopping = asyncio.Event()
         self._hub = Hub(config.publish)
-        self._persons = Persons(config)
+        self._persons = Persons(config, split_keys(live_keys()))
         self._other_model = asyncio.Event()  # the workers have other weights than the gallery was embedded by
         self._gallery_model = ""
         self._frames = Newest(_count_dropped)

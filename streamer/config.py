@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from streamer.errors import ConfigError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # per second
 Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -228,12 +229,32 @@ class Dispatch(Section):
 
 
 class Aggregate(Section):
-    expression_switch: Ratio = 0.15
-    """Another expression becomes the current one only when its smoothed score leads by this much."""
-    expression_smoothing_s: Seconds = 1.0
-    """Time constant of the smoothing behind the current expression."""
-    expression_hold_s: Seconds = 2.0
-    """One analysis speaks for at most so much time in the distribution."""
+    age_error_years: Positive = 3.0
+    """Standard error of the age read from one crop of quality 1."""
+    age_error_poor_years: Positive = 12.0
+    """The same for a crop of quality 0; in between it grows geometrically."""
+    age_bias_years: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4.0
+    """What the network gets wrong about a person in all pictures alike: more of them do not make an age surer."""
+    age_correlation_s: Seconds = 0.8
+    """Crops closer in time than this have mostly the same error."""
+    expression_dwell_s: Seconds = 4.0
+    """How long an expression lasts on the average; neutral lasts twice as long."""
+    expression_error: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of the crops whose expression is simply wrong, whatever the score says."""
+    expression_lag_s: Seconds = 1.0
+    """The timeline judges a moment together with what came up to this long after it."""
+    expression_gap_s: Seconds = 2.0
+    """Without an analysis for so long a segment has ended, and the current expression is not known."""
+    expression_shortest_s: Seconds = 0.6
+    """Shorter segments are none."""
+    attribute_seconds: Annotated[float, Field(ge=1)] = 2.0
+    """An attribute is undecided until it has evidence from so many seconds."""
+    attribute_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    """... and its mean score lies so far from even, by its own standard error besides."""
+    identity_least_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
+    """Crops that resemble the others of their track less are left out, and may be another person."""
+    identity_swap_crops: Annotated[int, Field(ge=2)] = 3
+    """So many good crops in a row of somebody else split a track."""
 
 
 class Gallery(Section):

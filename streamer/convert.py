@@ -1,6 +1,6 @@
 """The values as messages of faceanalytics.v1, and the settings of streams back from them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +13,7 @@ from streamer.values import (
     LANDMARK_NAMES,
     AgeEstimate,
     AttributeEstimate,
+    Evidence,
     ExpressionEstimate,
     Floats,
     IdentityDecision,
@@ -24,6 +25,7 @@ from streamer.values import (
 
 EXPRESSIONS = faces_pb2.Expression.values()[1:]  # in the order of the network's outputs
 ATTRIBUTES = faces_pb2.Attribute.values()[1:]
+SEGMENTS = 100  # of a timeline, the newest; more would make every message of a long track longer
 TRANSPORTS = {
     streams_pb2.TRANSPORT_UNSPECIFIED: "tcp",
     streams_pb2.TRANSPORT_TCP: "tcp",
@@ -45,6 +47,8 @@ API_NAMES = {
 def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_pb2.Track:
     """The message for a summary; the embedding only if asked for."""
     width, height = summary.frame_size
+    age, expression = summary.age, summary.expression
+    attributes, identity = summary.attributes, summary.identity
     return tracks_pb2.Track(
         track_id=summary.key.id,
         stream_id=summary.key.camera,
@@ -63,13 +67,14 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
         detection_score=summary.score,
         quality=summary.quality,
         reasons=[tracks_pb2.Reason.Value(f"REASON_{reason.value}") for reason in summary.reasons],
-        age=_age(summary.age) if summary.age else None,
-        expression=_expression(summary.expression) if summary.expression else None,
-        attributes=_attributes(summary.attributes) if summary.attributes else None,
-        identity=_identity(summary.identity, include_embedding) if summary.identity else None,
+        age=_age(age, _evidence(age.evidence, summary)) if age else None,
+        expression=_expression(expression, _evidence(expression.evidence, summary)) if expression else None,
+        attributes=_attributes(attributes, _evidence(attributes.evidence, summary)) if attributes else None,
+        identity=_identity(identity, _evidence(identity.evidence, summary), include_embedding) if identity else None,
         samples=summary.samples,
         model_id=summary.model_id,
         revision=summary.revision,
+        split_from=summary.split_from,
         final=summary.final,
         end_reason=tracks_pb2.EndReason.Value(
             f"END_REASON_{summary.end_reason.value if summary.end_reason else 'UNSPECIFIED'}"
@@ -106,39 +111,65 @@ def _landmarks(points: Floats) -> faces_pb2.Landmarks:
     return faces_pb2.Landmarks(**{name: faces_pb2.Point(x=x, y=y) for name, (x, y) in named})
 
 
-def _evidence(
-    estimate: AgeEstimate | ExpressionEstimate | AttributeEstimate | IdentityEstimate,
-) -> tracks_pb2.Evidence:
+def _evidence(evidence: Evidence, summary: TrackSummary) -> tracks_pb2.Evidence:
+    seen = summary.last_captured_at
+    ago = timedelta(seconds=summary.last_seen - evidence.last_inferred)
     return tracks_pb2.Evidence(
-        samples=estimate.samples, best_quality=estimate.best_quality, last_inferred_s=estimate.last_inferred
+        samples=evidence.samples,
+        best_quality=evidence.best_quality,
+        last_inferred_s=evidence.last_inferred,
+        last_inferred_at=None if seen is None else _timestamp(seen - ago),
+        revision=evidence.revision,
+        final=summary.final,
     )
 
 
-def _age(age: AgeEstimate) -> tracks_pb2.AgeEstimate:
-    return tracks_pb2.AgeEstimate(years=age.years, spread_years=age.spread, evidence=_evidence(age))
+def _age(age: AgeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AgeEstimate:
+    return tracks_pb2.AgeEstimate(years=age.years, low_years=age.low, high_years=age.high, evidence=evidence)
 
 
-def _expression(estimate: ExpressionEstimate) -> tracks_pb2.ExpressionEstimate:
+def _expression(estimate: ExpressionEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.ExpressionEstimate:
     shares = zip(EXPRESSIONS, estimate.distribution.tolist(), strict=True)
+    current = estimate.current
     return tracks_pb2.ExpressionEstimate(
-        appears=EXPRESSIONS[estimate.current],
+        appears=faces_pb2.EXPRESSION_UNSPECIFIED if current is None else EXPRESSIONS[current],
         since_s=estimate.current_since,
         distribution=[tracks_pb2.ExpressionShare(expression=which, share=share) for which, share in shares],
-        evidence=_evidence(estimate),
+        timeline=[
+            tracks_pb2.ExpressionSegment(
+                expression=EXPRESSIONS[segment.expression],
+                start_s=segment.start,
+                end_s=segment.end,
+                confidence=segment.confidence,
+            )
+            for segment in estimate.timeline[-SEGMENTS:]
+        ],
+        evidence=evidence,
     )
 
 
-def _attributes(estimate: AttributeEstimate) -> tracks_pb2.AttributeEstimate:
-    scores = zip(estimate.which, estimate.scores.tolist(), strict=True)
+def _attributes(estimate: AttributeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AttributeEstimate:
+    parts = zip(estimate.which, estimate.scores.tolist(), estimate.signs, strict=True)
     return tracks_pb2.AttributeEstimate(
-        scores=[tracks_pb2.AttributeScore(attribute=ATTRIBUTES[place], score=score) for place, score in scores],
-        evidence=_evidence(estimate),
+        scores=[
+            tracks_pb2.AttributeScore(
+                attribute=ATTRIBUTES[place], score=score, sign=tracks_pb2.Sign.Value(f"SIGN_{sign.value}")
+            )
+            for place, score, sign in parts
+        ],
+        evidence=evidence,
     )
 
 
-def _identity(estimate: IdentityEstimate, include_embedding: bool) -> tracks_pb2.IdentityEstimate:
-    embedding = estimate.template.tolist() if include_embedding else ()
-    return tracks_pb2.IdentityEstimate(embedding=embedding, evidence=_evidence(estimate))
+def _identity(
+    estimate: IdentityEstimate, evidence: tracks_pb2.Evidence, include_embedding: bool
+) -> tracks_pb2.IdentityEstimate:
+    return tracks_pb2.IdentityEstimate(
+        embedding=estimate.template.tolist() if include_embedding else (),
+        consistency=estimate.consistency,
+        outliers=estimate.outliers,
+        evidence=evidence,
+    )
 
 
 def _decision(decision: IdentityDecision) -> tracks_pb2.IdentityDecision:

@@ -81,9 +81,9 @@ class Decider:
         identity, settings = summary.identity, self._settings
         if self._known is None or summary.model_id not in ("", self._known.gallery.model_id):
             return summary.samples + 1, IdentityReason.GALLERY_NOT_READY
-        if identity is None or identity.samples < settings.least_samples:
+        if identity is None or identity.evidence.samples < settings.least_samples:
             return settings.least_samples, IdentityReason.TOO_LITTLE_EVIDENCE
-        if identity.best_quality < settings.least_quality:
+        if identity.evidence.best_quality < settings.least_quality:
             return summary.samples + 1, IdentityReason.TOO_LITTLE_EVIDENCE
         return GROWTH * summary.samples, None
 
@@ -104,7 +104,7 @@ class Decider:
             margin=candidates[0].similarity - candidates[1].similarity if len(candidates) > 1 else None,
             threshold=threshold,
             samples=summary.samples,
-            best_quality=summary.identity.best_quality,
+            best_quality=summary.identity.evidence.best_quality,
             revision=1,
         )
         return _turned(track.decision, found)
@@ -151,7 +151,7 @@ class Decider:
 
 
 def _undecided(reason: IdentityReason, summary: TrackSummary) -> IdentityDecision:
-    quality = summary.identity.best_quality if summary.identity else 0.0
+    quality = summary.identity.evidence.best_quality if summary.identity else 0.0
     return IdentityDecision(IdentityStatus.UNDECIDED, "", reason, (), None, None, summary.samples, quality, revision=1)
 
 

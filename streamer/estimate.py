@@ -1,168 +1,147 @@
-"""What the answers of one model say about one face, sample by sample: age, expression, attributes, identity.
+"""What the answers of one model say about one face: age, expression, attributes, identity.
 
-Age is the quality-weighted mean of the readings, expression the share of time, attributes the quality-weighted mean
-of the scores, identity the normalised sum of the embeddings, each as long as the network made it and weighted by the
-detector's score. All sums are float64. Samples may come out of order: expressions are placed by media time, the rest
-does not depend on the order.
+The readings are kept in order of media time, so that the order in which they arrive makes no difference; what they add
+up to stands in age.py, expression.py with timeline.py, attributes.py and template.py. A long track's oldest readings
+become the base of each estimate; one that comes later than those is not used, but nothing so old is still under way.
 """
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from streamer.age import AgeBase, estimate_age, fold_age
+from streamer.attributes import AttributeBase, estimate_attributes, fold_attributes
 from streamer.config import Aggregate
-from streamer.values import (
-    AgeEstimate,
-    AttributeEstimate,
-    ExpressionEstimate,
-    FaceAnalysis,
-    FaceCrop,
-    Floats,
-    IdentityEstimate,
-    Model,
-)
-
-Doubles = NDArray[np.float64]
-
-LEAST_WEIGHT = 0.01  # a crop of quality or score 0 still counts a little, so that one analysis always gives an estimate
-KEPT_SAMPLES = 64  # expressions that are kept one by one, so that a late answer can still be put in its place
-
-
-class WeightedMean:
-    """Mean and spread of weighted vectors, one at a time (West 1979: stable, no sum of squares of large numbers)."""
-
-    def __init__(self, size: int) -> None:
-        self._weight = 0.0
-        self.mean: Doubles = np.zeros(size)
-        self._deviation: Doubles = np.zeros(size)  # weighted sum of squared distances from the mean
-
-    def add(self, value: ArrayLike, weight: float) -> None:
-        self._weight += weight
-        distance = np.asarray(value, np.float64) - self.mean
-        self.mean = self.mean + distance * (weight / self._weight)
-        self._deviation = self._deviation + weight * distance * (np.asarray(value, np.float64) - self.mean)
-
-    def spread(self) -> Doubles:
-        """Weighted standard deviation (of the sample, not of its mean)."""
-        return np.sqrt(np.maximum(self._deviation, 0.0) / self._weight)
+from streamer.expression import Belief, Expressions
+from streamer.readings import Reading, foldable, place_of
+from streamer.template import TemplateBase, estimate_template, find_swap, fold_template
+from streamer.timeline import TimelineBase, fold_timeline, segments, shares
+from streamer.values import AgeEstimate, AttributeEstimate, Evidence, ExpressionEstimate, IdentityEstimate, Model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Expression:
-    """Where the expression stands after its newest sample."""
+class _Base:
+    """What the readings that are no longer kept have left."""
 
-    time: float  # s, media time of the newest sample
-    scores: Doubles  # (7,) its softmax
-    seconds: Doubles  # (7,) softmax times seconds, summed over the samples before it
-    smoothed: Doubles  # (7,) exponentially smoothed softmax
-    current: int
-    since: float  # s, media time
-
-
-class Expressions:
-    """The samples in order of media time. The newest are kept and replayed when an older one comes late."""
-
-    def __init__(self, settings: Aggregate) -> None:
-        self._settings = settings
-        self._base: _Expression | None = None  # after the samples that are no longer kept
-        self._samples: list[tuple[float, Doubles]] = []
-        self._state: _Expression | None = None
-
-    def add(self, time: float, scores: Doubles) -> None:
-        """One softmax (7,) at a media time (s). One that is older than all that are kept has no place any more."""
-        if self._base is not None and time < self._base.time:
-            return
-        place = bisect_right(self._samples, time, key=lambda sample: sample[0])
-        self._samples.insert(place, (time, scores))
-        if place == len(self._samples) - 1:
-            self._state = self._after(self._state, time, scores)
-        else:
-            self._state = self._base
-            for sample in self._samples:
-                self._state = self._after(self._state, *sample)
-        if len(self._samples) > KEPT_SAMPLES:
-            self._base = self._after(self._base, *self._samples.pop(0))
-
-    def _after(self, before: _Expression | None, time: float, scores: Doubles) -> _Expression:
-        if before is None:
-            return _Expression(time, scores, np.zeros_like(scores), scores, int(np.argmax(scores)), time)
-        passed = time - before.time
-        seconds = before.seconds + min(passed, self._settings.expression_hold_s) * before.scores
-        share = -math.expm1(-passed / self._settings.expression_smoothing_s)
-        smoothed = before.smoothed + share * (scores - before.smoothed)
-        leader = int(np.argmax(smoothed))
-        if smoothed[leader] - smoothed[before.current] < self._settings.expression_switch:
-            return _Expression(time, scores, seconds, smoothed, before.current, before.since)
-        since = before.since if leader == before.current else time
-        return _Expression(time, scores, seconds, smoothed, leader, since)
-
-    def now(self, last_seen: float) -> tuple[int, float, Floats]:
-        """Current expression, since when (s), share of time (7,). The newest sample speaks until `last_seen` (s)."""
-        state = self._state
-        if state is None:
-            raise ValueError("no expression before the first analysis")
-        speaks = min(max(last_seen - state.time, 0.0), self._settings.expression_hold_s)
-        seconds = state.seconds + speaks * state.scores
-        total = float(seconds.sum())
-        shares = seconds / total if total > 0 else state.scores / float(state.scores.sum())
-        return state.current, state.since, shares.astype(np.float32)
+    samples: int
+    best_quality: float
+    time: float  # s, media time of the newest of them
+    age: AgeBase
+    belief: Belief | None
+    timeline: TimelineBase
+    attributes: AttributeBase
+    template: TemplateBase
 
 
 class Estimates:
-    """What the answers of one model say about one face; None for what the model does not tell."""
+    """The readings of one model of one face, and what they add up to: None for what the model does not tell.
 
-    def __init__(self, settings: Aggregate, model: Model) -> None:
+    The estimates want at least one reading, and the track's `revision` at which they are made.
+    """
+
+    def __init__(self, settings: Aggregate, model: Model, base: _Base | None = None) -> None:
         self.model = model
-        self.samples = 0
-        self.best_quality = 0.0
-        self.last_inferred = -math.inf
-        self._ages = WeightedMean(1)
-        self._attributes = WeightedMean(len(model.attributes))
-        self._expressions = Expressions(settings)
-        self._embeddings: Doubles = np.zeros(512)
+        self._settings = settings
+        nothing = AttributeBase.empty(len(model.attributes))
+        self._base = base or _Base(0, 0.0, -math.inf, AgeBase(), None, TimelineBase(), nothing, TemplateBase.empty())
+        self._readings: list[Reading] = []  # those that are kept, in order of media time
+        self._expressions = Expressions(settings, self._base.belief)
 
-    def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> None:
-        """Raises ValueError for an analysis by another model."""
-        if analysis.model != self.model:
-            raise ValueError(f"an analysis by {analysis.model.id} among those by {self.model.id}")
-        self.samples += 1
-        self.best_quality = max(self.best_quality, crop.quality.value)
-        self.last_inferred = max(self.last_inferred, crop.media_time)
-        weight = max(crop.quality.value, LEAST_WEIGHT)
-        self._attributes.add(analysis.attributes, weight)
-        if analysis.age is not None:
-            self._ages.add([analysis.age], weight)
-        if analysis.expression is not None:
-            self._expressions.add(crop.media_time, analysis.expression.astype(np.float64))
-        if analysis.embedding is not None and analysis.embedding_norm is not None:
-            length = max(crop.score, LEAST_WEIGHT) * analysis.embedding_norm
-            self._embeddings = self._embeddings + length * analysis.embedding.astype(np.float64)
+    @property
+    def samples(self) -> int:
+        return self._base.samples + len(self._readings)
 
-    def age(self) -> AgeEstimate | None:
+    @property
+    def best_quality(self) -> float:
+        """0..1, of the best crop."""
+        return max(self._base.best_quality, *(one.quality for one in self._readings))
+
+    @property
+    def last_inferred(self) -> float:
+        """s, media time of the newest reading."""
+        return self._readings[-1].time
+
+    def add(self, one: Reading) -> int | None:
+        """Its place among those that are kept; None: it is too old to be used."""
+        if one.time <= self._base.time:
+            return None
+        place = place_of(self._readings, one.time)
+        self._readings.insert(place, one)
+        if one.expression is not None:
+            self._expressions.insert(place, one.time, one.expression)
+        count = foldable(self._readings)
+        if count:
+            self._fold(count)
+        return max(place - count, 0)
+
+    def swapped_at(self, place: int) -> float | None:
+        """When another person took the place of this one, if the reading at `place` makes it plain: s, media time."""
+        if not self.model.identity:
+            return None
+        found = find_swap(self._settings, self._base.template, self._readings, place)
+        return None if found is None else self._readings[found].time
+
+    def split(self, time: float) -> tuple["Estimates", "Estimates"]:
+        """Those of the readings before a media time (s), and those of the readings from then on."""
+        before, after = Estimates(self._settings, self.model, self._base), Estimates(self._settings, self.model)
+        for one in self._readings:
+            (before if one.time < time else after).add(one)
+        return before, after
+
+    def age(self, revision: int) -> AgeEstimate | None:
         if not self.model.age:
             return None
-        years, spread = float(self._ages.mean[0]), float(self._ages.spread()[0])
-        return AgeEstimate(years, spread, self.samples, self.best_quality, self.last_inferred)
+        return AgeEstimate(*estimate_age(self._settings, self._base.age, self._readings), self._evidence(revision))
 
-    def expression(self, last_seen: float) -> ExpressionEstimate | None:
+    def expression(self, revision: int) -> ExpressionEstimate | None:
         if not self.model.expression:
             return None
-        current, since, shares = self._expressions.now(last_seen)
-        return ExpressionEstimate(current, since, shares, self.samples, self.best_quality, self.last_inferred)
+        samples = self._base.timeline, self._times(), self._expressions.smoothed
+        now = self._expressions.beliefs[-1]
+        return ExpressionEstimate(
+            current=now.current,
+            current_since=now.since,
+            distribution=shares(self._settings, *samples),
+            timeline=segments(self._settings, *samples),
+            evidence=self._evidence(revision),
+        )
 
-    def attributes(self) -> AttributeEstimate | None:
-        if not self.model.attributes:
+    def attributes(self, revision: int) -> AttributeEstimate | None:
+        which = self.model.attributes
+        if not which:
             return None
-        scores = self._attributes.mean.astype(np.float32)
-        return AttributeEstimate(self.model.attributes, scores, self.samples, self.best_quality, self.last_inferred)
+        found = estimate_attributes(self._settings, which, self._base.attributes, self._readings)
+        return AttributeEstimate(which, found.scores, found.signs, self._evidence(revision))
 
-    def identity(self) -> IdentityEstimate | None:
+    def identity(self, revision: int) -> IdentityEstimate | None:
         """None also if the embeddings cancel each other out, so that they point nowhere."""
-        length = float(np.linalg.norm(self._embeddings))
-        if length == 0.0:
+        if not self.model.identity:
             return None
-        template = (self._embeddings / length).astype(np.float32)
-        return IdentityEstimate(template, self.samples, self.best_quality, self.last_inferred)
+        found = estimate_template(self._settings, self._base.template, self._readings)
+        if found is None:
+            return None
+        return IdentityEstimate(
+            found.vector, found.consistency, found.outliers, self._evidence(revision, found.samples)
+        )
+
+    def _evidence(self, revision: int, samples: int | None = None) -> Evidence:
+        count = self.samples if samples is None else samples
+        return Evidence(count, self.best_quality, self.last_inferred, revision)
+
+    def _times(self) -> list[float]:
+        return [one.time for one in self._readings]
+
+    def _fold(self, count: int) -> None:
+        """The oldest `count` readings become the base."""
+        settings, model, base = self._settings, self.model, self._base
+        old, times, beliefs = self._readings[:count], self._times()[:count], self._expressions.smoothed[:count]
+        self._base = _Base(
+            samples=base.samples + count,
+            best_quality=max(base.best_quality, max(one.quality for one in old)),
+            time=times[-1],
+            age=fold_age(settings, base.age, old) if model.age else base.age,
+            belief=self._expressions.drop(count) if model.expression else None,
+            timeline=fold_timeline(settings, base.timeline, times, beliefs) if model.expression else base.timeline,
+            attributes=fold_attributes(model.attributes, base.attributes, old) if model.attributes else base.attributes,
+            template=fold_template(settings, base.template, old) if model.identity else base.template,
+        )
+        del self._readings[:count]

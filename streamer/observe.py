@@ -3,6 +3,7 @@
 import itertools
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -25,6 +26,8 @@ from streamer.values import (
 )
 
 TAKE_S = 0.5  # longest wait for frames before looking at the clock again
+
+SPLIT_NUMBERS = 1_000_000  # numbers above this are of tracks that were split off others
 
 KeyMaker = Callable[[str, int], TrackKey]
 
@@ -53,6 +56,17 @@ def recorded_keys(content_hash: str) -> KeyMaker:
         low = digest & ((1 << 62) - 1)
         middle = digest >> 62 & 0xFFF
         return TrackKey(str(uuid.UUID(int=number << 80 | 8 << 76 | middle << 64 | 2 << 62 | low)), camera, number)
+
+    return key
+
+
+def split_keys(new_key: KeyMaker) -> Callable[[TrackKey], TrackKey]:
+    """Keys for what is split off tracks; their numbers are not the tracker's, which counts for itself."""
+    counts: Counter[str] = Counter()
+
+    def key(old: TrackKey) -> TrackKey:
+        counts[old.camera] += 1
+        return new_key(old.camera, SPLIT_NUMBERS + counts[old.camera])
 
     return key
 

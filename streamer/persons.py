@@ -1,10 +1,12 @@
-"""One answer per person: analyses summed up, tracks of one face joined, names decided. What comes out is published.
+"""One answer per person: analyses summed up, tracks of one face joined, those of two split, names decided, published.
 
 It has the three inputs of the Aggregator and stands in its place. A track that continues another one is from then on
 that track: its observations and crops get the other's key before they are summed up, so that everything after this
-page sees one track with an interval of absence in it.
+page sees one track with an interval of absence in it. In the same way what the tracker goes on with after it took one
+person for another gets the key of a new track.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from streamer import metrics
@@ -42,12 +44,13 @@ class _Person:
 class Persons:
     """All tracks of all cameras."""
 
-    def __init__(self, config: StreamerConfig) -> None:
-        self._aggregator = Aggregator(config.aggregate)
+    def __init__(self, config: StreamerConfig, new_key: Callable[[TrackKey], TrackKey]) -> None:
+        """`new_key` makes the key of what is split off a track."""
+        self._aggregator = Aggregator(config.aggregate, new_key)
         self._decider = Decider(config.gallery) if config.gallery.folder else None
         self._relinker = Relinker(config.relink) if config.relink.enabled else None
         self._persons: dict[str, _Person] = {}  # by id of the published track
-        self._continues: dict[str, TrackKey] = {}  # id of a track -> the published track that it continues
+        self._continues: dict[str, TrackKey] = {}  # id of a track -> the published track that it is part of now
 
     def use_gallery(self, known: Known) -> None:
         """Name people by this gallery from now on."""
@@ -87,15 +90,13 @@ class Persons:
 
     def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
         """What changed with this analysis."""
+        tracker_id = crop.key.id
         crop = replace(crop, key=self._key(crop.key))
-        summary = self._aggregator.add(crop, analysis)
-        if summary is None:
-            return []
-        told = [self._tell(summary)]
-        if self._relinker is not None:
-            held = self._relinker.add(summary, crop, analysis)
+        told = self._sum_up(tracker_id, crop, analysis)
+        if self._relinker is not None and len(told) == 1:
+            held = self._relinker.add(told[0], crop, analysis)
             if held is not None:
-                told += self._join(summary.key, held)
+                told += self._join(told[0].key, held)
         return told
 
     def finish(self, end: TrackEnd) -> list[TrackSummary]:
@@ -144,10 +145,21 @@ class Persons:
             observation, track = gone.seen
             self._aggregator.observe(replace(observation, tracks=(self._renamed(track),)))
             person.seen = (observation, self._renamed(track))
-        summary = None
+        late: list[TrackSummary] = []
         for crop, analysis in answers:
-            summary = self._aggregator.add(replace(crop, key=old), analysis) or summary
-        return [*told, self._tell(summary)] if summary is not None else told
+            late += self._sum_up(new.id, replace(crop, key=self._key(new)), analysis)
+        return [*told, *(one for one in late if one.final), *late[-1:]]
+
+    def _sum_up(self, tracker_id: str, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+        """What an analysis changes; `tracker_id` is that of the tracker's track, which a split gives another key."""
+        summaries = self._aggregator.add(crop, analysis)
+        if len(summaries) > 1:
+            ended, new = summaries
+            self._continues[tracker_id] = new.key
+            metrics.tracks_ended.labels(new.key.camera, EndReason.SPLIT.value).inc()
+            if self._relinker is not None:
+                self._relinker.forget(ended.key.id)
+        return [self._tell(summary) for summary in summaries]
 
     def _end(self, end: TrackEnd, merged_into: str = "") -> list[TrackSummary]:
         if self._relinker is not None:

@@ -25,7 +25,7 @@ from streamer.errors import ConfigError, InputError
 from streamer.explain import Explanation
 from streamer.handover import Waiting
 from streamer.lifecycle import Delivery, in_thread
-from streamer.observe import Observer, observe_all, recorded_keys
+from streamer.observe import Observer, observe_all, recorded_keys, split_keys
 from streamer.persons import Persons
 from streamer.recording import Recording, Result
 from streamer.records import (
@@ -44,6 +44,7 @@ from streamer.values import (
     Model,
     SourceEnd,
     TrackEnd,
+    TrackKey,
 )
 from streamer.worker_process import WorkerOptions, run_worker
 
@@ -191,7 +192,8 @@ class Analysis:
                 lines = files.enter_context(JsonLines(out / "explain.jsonl"))
                 lines.write(header)
                 explanation = Explanation(lines)
-            recording = Recording(self._persons(model), tracks, observations, result, told, explanation)
+            persons = self._persons(model, split_keys(recorded_keys(content_hash)))
+            recording = Recording(persons, tracks, observations, result, told, explanation)
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             await self._run_stages(video, observer, dispatcher, recording, result)
@@ -200,9 +202,9 @@ class Analysis:
             write_templates(out / "embeddings.npz", recording.templates)
         write_summary(out / "summary.json", result.counts())
 
-    def _persons(self, model: Model) -> Persons:
+    def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Knowing the gallery, and how similar strangers are."""
-        persons = Persons(self._config)
+        persons = Persons(self._config, new_key)
         impostors = model.impostors
         if self._gallery is not None:
             gallery, impostors, _ = self._gallery

@@ -16,11 +16,13 @@ from streamer.values import (
     LANDMARK_NAMES,
     AgeEstimate,
     AttributeEstimate,
+    Evidence,
     ExpressionEstimate,
     FaceAnalysis,
     FaceCrop,
     Floats,
     IdentityDecision,
+    IdentityEstimate,
     Model,
     Observation,
     Reason,
@@ -116,7 +118,7 @@ def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
             path,
             track_id=np.array([one.key.id for one in summaries if one.identity is not None], np.str_),
             embedding=np.stack([one.template for one in templates]) if templates else np.zeros((0, 512), np.float32),
-            samples=np.array([one.samples for one in templates], np.int64),
+            samples=np.array([one.evidence.samples for one in templates], np.int64),
         )
 
 
@@ -217,18 +219,23 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
             }
             for one in summary.intervals
         ],
+        "identity": _identity(summary.identity),
+        "split_from": summary.split_from or None,
         "revision": summary.revision,
         "final": summary.final,
     }
 
 
 def answer_record(summary: TrackSummary) -> dict[str, Any]:
-    """What is known of a track so far, in the words of its final record."""
+    """What is known of a track so far, in the words of its final record, but without the timeline."""
+    expression = _expression(summary.expression)
+    if expression is not None:
+        del expression["timeline"]
     return {
         "samples": summary.samples,
         "reasons": _names(summary.reasons),
         "age": _age(summary.age),
-        "expression": _expression(summary.expression),
+        "expression": expression,
         "decision": _decision(summary.decision),
     }
 
@@ -236,17 +243,27 @@ def answer_record(summary: TrackSummary) -> dict[str, Any]:
 def _age(age: AgeEstimate | None) -> dict[str, Any] | None:
     if age is None:
         return None
-    return {"years": _number(age.years, 2), "spread_years": _number(age.spread, 2), **_evidence(age)}
+    years = {"years": age.years, "low_years": age.low, "high_years": age.high}
+    return {**{name: _number(value, 2) for name, value in years.items()}, **_evidence(age.evidence)}
 
 
 def _expression(expression: ExpressionEstimate | None) -> dict[str, Any] | None:
     if expression is None:
         return None
     return {
-        "appears": EXPRESSIONS[expression.current],
+        "appears": None if expression.current is None else EXPRESSIONS[expression.current],
         "since_s": round(expression.current_since, 6),
         "distribution": scores(EXPRESSIONS, expression.distribution),
-        **_evidence(expression),
+        "timeline": [
+            {
+                "appears": EXPRESSIONS[segment.expression],
+                "start_s": round(segment.start, 6),
+                "end_s": round(segment.end, 6),
+                "confidence": round(segment.confidence, 4),
+            }
+            for segment in expression.timeline
+        ],
+        **_evidence(expression.evidence),
     }
 
 
@@ -254,7 +271,8 @@ def _attributes(attributes: AttributeEstimate | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
     names = [ATTRIBUTES[place] for place in attributes.which]
-    return {"scores": scores(names, attributes.scores), **_evidence(attributes)}
+    signs = {name: sign.value for name, sign in zip(names, attributes.signs, strict=True)}
+    return {"scores": scores(names, attributes.scores), "signs": signs, **_evidence(attributes.evidence)}
 
 
 def _decision(decision: IdentityDecision | None) -> dict[str, Any] | None:
@@ -272,11 +290,19 @@ def _decision(decision: IdentityDecision | None) -> dict[str, Any] | None:
     }
 
 
-def _evidence(estimate: AgeEstimate | ExpressionEstimate | AttributeEstimate) -> dict[str, Any]:
+def _identity(identity: IdentityEstimate | None) -> dict[str, Any] | None:
+    if identity is None:
+        return None
+    consistency = None if identity.consistency is None else _number(identity.consistency, 4)
+    return {"consistency": consistency, "outliers": identity.outliers, **_evidence(identity.evidence)}
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
     return {
-        "samples": estimate.samples,
-        "best_quality": round(estimate.best_quality, 4),
-        "last_inferred_s": round(estimate.last_inferred, 6),
+        "samples": evidence.samples,
+        "best_quality": round(evidence.best_quality, 4),
+        "last_inferred_s": round(evidence.last_inferred, 6),
+        "revision": evidence.revision,
     }
 
 

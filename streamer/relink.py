@@ -139,7 +139,7 @@ class Relinker:
 
     def _comparable(self, summary: TrackSummary) -> bool:
         identity = summary.identity
-        enough = identity is not None and identity.samples >= self._settings.least_samples
+        enough = identity is not None and identity.evidence.samples >= self._settings.least_samples
         return enough and summary.model_id == self._model_id
 
     def _may_continue(self, held: Held, new: TrackSummary) -> bool:

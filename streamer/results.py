@@ -3,6 +3,7 @@
 import colorsys
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,19 @@ class Face(NamedTuple):
     in_view: bool = True  # False: not confirmed yet, or where a lost face is expected
 
 
+class _Known(NamedTuple):
+    """What is known of a track, as it is written beside its face."""
+
+    name: str
+    shown: list[tuple[float, float, str]]  # s from, s to, what it appeared to show
+    reasons: list[str]  # why it was not analysed
+
+    def label(self, time: float) -> str:
+        """With what it appeared to show at a media time (s)."""
+        shown = [appears for start, end, appears in self.shown if start <= time < end]
+        return " ".join([self.name, *shown, *self.reasons])
+
+
 class Results:
     """What an analysis found; of the files with a line per face no more is held than one picture's.
 
@@ -33,7 +47,7 @@ class Results:
     def __init__(self, folder: Path) -> None:
         with _complaining(folder / "tracks.jsonl") as records:
             header = _header(records)
-            self._labels = {part["track_id"]: _label(track) for track in records for part in track["intervals"]}
+            self._known = {part["track_id"]: _known(track) for track in records for part in track["intervals"]}
             self.source: str = header["source"]["name"]  # of the video
             self.sha256: str = header["source"]["sha256"]
             untrained = header["model_id"] == "untrained"
@@ -42,7 +56,7 @@ class Results:
         self._explanation: _Moments | None = None
         self._details: dict[str, str] = {}  # by track id, of one picture
         if (folder / "explain.jsonl").exists():  # then each picture shows what was known at its time
-            self._labels.clear()
+            self._known.clear()
             self._explanation = _Moments(folder / "explain.jsonl", self._explain)
 
     def faces(self, time: float) -> list[Face]:
@@ -55,7 +69,9 @@ class Results:
         if record["type"] != "observation":
             return None
         points = [(round(point["x"]), round(point["y"])) for point in record["landmarks"].values()]
-        label = self._labels.get(record["track_id"], f"#{record['number']}" if self._explanation is not None else "")
+        known = self._known.get(record["track_id"])
+        nothing = f"#{record['number']}" if self._explanation is not None else ""
+        label = nothing if known is None else known.label(record["media_time_s"])
         return _boxed(record, label + self._details.get(record["track_id"], ""), points)
 
     def _explain(self, record: Record) -> Face | None:
@@ -63,7 +79,7 @@ class Results:
             decision = Decision(record["decision"]).value
             self._details[record["track_id"]] = f" q{record['quality']['value']:.2f} {_words(decision)}"
         elif record["type"] == "answer":
-            self._labels[record["track_id"]] = _label(record)
+            self._known[record["track_id"]] = _known(record)
         elif record["type"] == "state":
             label = f"#{record['number']} {_words(TrackState(record['state']).value)}"
             return _boxed(record, label, [])._replace(in_view=False)
@@ -129,16 +145,19 @@ def _colour(number: int) -> tuple[int, int, int]:
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def _label(track: Record) -> str:
-    parts = [f"#{track['number']}"]
-    if track["decision"]:
-        parts.append(track["decision"]["person"] or _words(track["decision"]["status"]))
-    if track["age"]:
-        parts.append(f"{round(track['age']['years'])} y")
-    if track["expression"]:
-        parts.append(track["expression"]["appears"])
-    parts += [_words(reason) for reason in track["reasons"]]
-    return " ".join(parts)
+def _known(record: Record) -> _Known:
+    """From the final record of a track; or from an answer, which says what it appears to show from then on."""
+    parts, age, expression = [f"#{record['number']}"], record["age"], record["expression"]
+    if record["decision"]:
+        parts.append(record["decision"]["person"] or _words(record["decision"]["status"]))
+    if age:
+        parts.append(f"{round(age['years'])} y ({round(age['low_years'])}-{round(age['high_years'])})")
+    shown = []
+    if expression and record["type"] == "track":
+        shown = [(float(one["start_s"]), float(one["end_s"]), str(one["appears"])) for one in expression["timeline"]]
+    elif expression and expression["appears"]:
+        shown = [(-math.inf, math.inf, str(expression["appears"]))]
+    return _Known(" ".join(parts), shown, [_words(reason) for reason in record["reasons"]])
 
 
 def _words(name: str) -> str:

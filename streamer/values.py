@@ -53,6 +53,7 @@ class EndReason(enum.Enum):
     SOURCE_LOST = "SOURCE_LOST"
     SHUTDOWN = "SHUTDOWN"
     END_OF_FILE = "END_OF_FILE"
+    SPLIT = "SPLIT"  # its crops turned out to be of two persons: another track goes on
 
 
 class Reason(enum.Enum):
@@ -307,39 +308,64 @@ class FaceAnalysis:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an estimate rests on."""
+
+    samples: int  # analyses that went in
+    best_quality: float  # 0..1, of the best crop among them
+    last_inferred: float  # s, media time of the newest of them
+    revision: int  # of the track, when the estimate last changed
+
+
+@dataclass(frozen=True, slots=True)
 class AgeEstimate:
-    years: float
-    spread: float  # years, standard deviation of the readings, weighted by quality
-    samples: int
-    best_quality: float  # 0..1
-    last_inferred: float  # s, media time
+    years: float  # mean of the posterior
+    low: float  # years, 10 % quantile
+    high: float  # years, 90 % quantile
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of time in which a face appeared to show one expression."""
+
+    expression: int  # index into the 7 expressions
+    start: float  # s, media time
+    end: float  # s, media time
+    confidence: float  # 0..1, mean belief over its samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpressionEstimate:
-    current: int  # index into the 7 expressions: what the face appears to show now
+    current: int | None  # index into the 7 expressions: what the face appears to show now; None: it is not clear
     current_since: float  # s, media time
-    distribution: Floats  # (7,) mean of the scores over the analysed time, sums to 1
-    samples: int
-    best_quality: float
-    last_inferred: float
+    distribution: Floats  # (7,) share of the analysed time, sums to 1
+    timeline: tuple[Segment, ...]  # oldest first; the newest may still go on
+    evidence: Evidence
+
+
+class Sign(enum.Enum):
+    """Whether a face has an attribute."""
+
+    UNDECIDED = "UNDECIDED"  # there is not enough evidence for either
+    PRESENT = "PRESENT"
+    ABSENT = "ABSENT"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttributeEstimate:
     which: tuple[int, ...]  # places among the 40 of the proto's Attribute: those that the model tells
-    scores: Floats  # (k,) mean softmax of "present", in the order of `which`, not calibrated
-    samples: int
-    best_quality: float
-    last_inferred: float
+    scores: Floats  # (k,) sigmoid of the mean logit of "present", in the order of `which`, not calibrated
+    signs: tuple[Sign, ...]  # (k,)
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityEstimate:
     template: Floats  # (512,) unit length
-    samples: int
-    best_quality: float
-    last_inferred: float
+    consistency: float | None  # -1..1, mean cosine of a crop to all others; None: there is only one
+    outliers: int  # crops that were left out because they do not resemble the others
+    evidence: Evidence
 
 
 class IdentityStatus(enum.Enum):
@@ -415,6 +441,7 @@ class TrackSummary:
     samples: int  # analyses that went in
     model_id: str  # empty before the first analysis
     revision: int  # grows with each change of state and each analysis; the last one is final
+    split_from: str  # id of the track whose other person this one turned out to be; empty: none
     final: bool
     end_reason: EndReason | None
     received: float  # s, monotonic: when the frame behind this summary arrived

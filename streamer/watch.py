@@ -326,13 +326,14 @@ def _who(track: tracks_pb2.Track) -> str:
 def _age(track: tracks_pb2.Track) -> str:
     if not track.HasField("age"):
         return ""
-    spread = f"±{round(track.age.spread_years)}" if track.age.evidence.samples > 1 else ""
-    return f"{round(track.age.years)}{spread}"
+    return f"{round(track.age.years)} ({round(track.age.low_years)}-{round(track.age.high_years)})"
 
 
 def _appears(track: tracks_pb2.Track) -> str:
     if not track.HasField("expression"):
         return ""
+    if track.expression.appears == faces_pb2.EXPRESSION_UNSPECIFIED:
+        return "?"
     return _word(faces_pb2.Expression.Name(track.expression.appears), "EXPRESSION_")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from streamer.values import (
     ClockSource,
     EndReason,
+    Evidence,
     FaceAnalysis,
     FaceCrop,
     Model,
@@ -49,6 +50,15 @@ def analysis(age: float = 30.0, expression: int = 6) -> FaceAnalysis:
     return FaceAnalysis(model(), age, shares, np.full(40, 0.25, np.float32), embedding, 20.0)
 
 
+def evidence(samples: int = 2, best_quality: float = 0.5, last_inferred: float = 1.5, revision: int = 1) -> Evidence:
+    return Evidence(samples, best_quality, last_inferred, revision)
+
+
+def split_key(old: TrackKey) -> TrackKey:
+    """The key of what is split off a track."""
+    return replace(old, id=f"{old.id}+", number=old.number + 1000)
+
+
 def summary(track: str = "t1", revision: int = 1, camera: str = "door", **changes: Any) -> TrackSummary:
     made = TrackSummary(
         key=TrackKey(track, camera, 1),
@@ -72,6 +82,7 @@ def summary(track: str = "t1", revision: int = 1, camera: str = "door", **change
         samples=0,
         model_id="",
         revision=revision,
+        split_from="",
         final=False,
         end_reason=None,
         received=0.0,

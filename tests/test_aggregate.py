@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -21,7 +22,7 @@ from streamer.values import (
     TrackState,
     TrackSummary,
 )
-from tests.builders import model
+from tests.builders import model, split_key
 
 KEY = TrackKey("t1", "door", 1)
 CONFIRMED, LOST, TENTATIVE = TrackState.CONFIRMED, TrackState.LOST, TrackState.TENTATIVE
@@ -70,14 +71,13 @@ def analysis(age: float = 30.0, model_id: str = "a", direction: int = 0, norm: f
 
 
 def opened(at: float = 1.0) -> Aggregator:
-    aggregator = Aggregator(Aggregate())
+    aggregator = Aggregator(Aggregate(), split_key)
     aggregator.observe(observation(at, track(at)))
     return aggregator
 
 
 def added(aggregator: Aggregator, crop: FaceCrop, analysis: FaceAnalysis) -> TrackSummary:
-    summary = aggregator.add(crop, analysis)
-    assert summary is not None
+    (summary,) = aggregator.add(crop, analysis)
     return summary
 
 
@@ -86,14 +86,14 @@ def end(time: float = 9.0, reason: EndReason = EndReason.TIMEOUT) -> TrackEnd:
 
 
 def test_a_tentative_track_is_not_published() -> None:
-    aggregator = Aggregator(Aggregate())
+    aggregator = Aggregator(Aggregate(), split_key)
     assert aggregator.observe(observation(1.0, track(1.0, TENTATIVE))) == []
-    assert aggregator.add(crop(1.0), analysis()) is None
+    assert aggregator.add(crop(1.0), analysis()) == []
     assert aggregator.finish(end()) is None
 
 
 def test_a_confirmed_track_is_published_with_what_the_frame_says_of_it() -> None:
-    (summary,) = Aggregator(Aggregate()).observe(
+    (summary,) = Aggregator(Aggregate(), split_key).observe(
         observation(1.2, track(1.2), skipped=(Reason.LOW_SHARPNESS,), crops=(crop(1.2, 0.7),))
     )
     assert (summary.key, summary.epoch, summary.state) == (KEY, 3, CONFIRMED)
@@ -136,7 +136,7 @@ def test_the_final_summary_keeps_the_estimates_and_closes_the_track() -> None:
     assert (final.state, final.final, final.end_reason) == (TrackState.ENDED, True, EndReason.LEFT_FRAME)
     assert (final.age.years, final.samples, final.last_seen) == (44.0, 1, 1.0)
     assert aggregator.finish(end()) is None
-    assert aggregator.add(crop(1.0), analysis()) is None
+    assert aggregator.add(crop(1.0), analysis()) == []
 
 
 def test_the_reasons_last_until_a_crop_is_sent_or_analysed() -> None:
@@ -158,14 +158,14 @@ def test_an_analysis_is_as_old_as_the_frame_of_its_crop() -> None:
 
 
 def test_the_first_capture_is_reckoned_back_from_the_confirmation() -> None:
-    aggregator = Aggregator(Aggregate())
+    aggregator = Aggregator(Aggregate(), split_key)
     (summary,) = aggregator.observe(observation(1.2, track(1.2), captured_at=NOON, clock=ClockSource.ARRIVAL))
     assert summary.first_captured_at == NOON - timedelta(seconds=0.2)
     assert summary.last_captured_at == NOON
 
 
 def test_both_captures_are_of_the_same_clock_when_the_camera_begins_to_tell_its_own() -> None:
-    aggregator = Aggregator(Aggregate())
+    aggregator = Aggregator(Aggregate(), split_key)
     aggregator.observe(observation(1.2, track(1.2), captured_at=NOON, clock=ClockSource.ARRIVAL))
     hour = timedelta(hours=1)
     later = observation(2.0, track(1.2, LOST, seen=False), captured_at=NOON + hour, clock=ClockSource.RTCP_NTP)
@@ -176,7 +176,7 @@ def test_both_captures_are_of_the_same_clock_when_the_camera_begins_to_tell_its_
 
 
 def test_a_file_has_no_wall_clock() -> None:
-    (summary,) = Aggregator(Aggregate()).observe(observation(1.0, track(1.0)))
+    (summary,) = Aggregator(Aggregate(), split_key).observe(observation(1.0, track(1.0)))
     assert summary.first_captured_at is summary.last_captured_at is None
 
 
@@ -189,7 +189,7 @@ def test_another_model_starts_the_estimates_anew(caplog: pytest.LogCaptureFixtur
     assert summary.identity is not None
     assert (summary.model_id, summary.samples, summary.age.years) == ("b", 1, 60.0)
     assert summary.identity.template[:2].tolist() == [0.0, 1.0]
-    assert (summary.quality, summary.age.best_quality) == (0.9, 0.5)
+    assert (summary.quality, summary.age.evidence.best_quality) == (0.9, 0.5)
     assert summary.revision == 3
     assert "model changed from a to b" in caplog.text
 
@@ -198,7 +198,7 @@ def test_two_models_do_not_take_turns() -> None:
     aggregator = opened()
     added(aggregator, crop(1.0), analysis(20.0, "a"))
     added(aggregator, crop(2.0), analysis(60.0, "b"))
-    assert aggregator.add(crop(3.0), analysis(20.0, "a")) is None
+    assert aggregator.add(crop(3.0), analysis(20.0, "a")) == []
     summary = added(aggregator, crop(4.0), analysis(62.0, "b"))
     assert (summary.samples, summary.model_id) == (2, "b")
 
@@ -221,3 +221,52 @@ def test_tracks_do_not_mix() -> None:
     summary = added(aggregator, crop(1.5, key=other), analysis(50.0))
     assert summary.age is not None
     assert (summary.key, summary.age.years, summary.samples) == (other, 50.0, 1)
+
+
+def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSummary]]:
+    """One analysis a second, each told what it changed; another person from `swap` on."""
+    aggregator = Aggregator(Aggregate(), split_key)
+    told: list[TrackSummary] = []
+    for second in range(1, seconds + 1):
+        place = replace(track(float(second), left=10.0 * second), key=told[-1].key if told else KEY)
+        face, moment = crop(float(second), 0.8, key=place.key), NOON + timedelta(seconds=second)
+        aggregator.observe(observation(float(second), place, crops=(face,), captured_at=moment))
+        answer = analysis(30.0 if second < swap else 60.0, direction=int(second >= swap))
+        told += aggregator.add(face, answer)
+    return aggregator, told
+
+
+def test_a_track_that_has_changed_persons_is_split_where_it_happened() -> None:
+    _, told = swapped()
+    (old,) = [one for one in told if one.final]
+    after = told[told.index(old) + 1 :]
+    assert (old.key, old.end_reason, old.state, old.last_seen) == (KEY, EndReason.SPLIT, TrackState.ENDED, 3.0)
+    assert old.age is not None
+    assert (round(old.age.years), old.samples, old.box[0]) == (30, 3, 30.0)
+    assert old.last_captured_at == NOON + timedelta(seconds=3)
+    assert [one.key for one in after] == [split_key(KEY)] * 3
+    assert [one.revision for one in after] == [1, 2, 3]
+    new = after[-1]
+    assert new.age is not None
+    assert (new.split_from, new.first_seen, new.first_captured_at) == (KEY.id, 4.0, NOON + timedelta(seconds=4))
+    assert (round(new.age.years), new.samples, new.last_seen, new.final) == (60, 5, 8.0, False)
+
+
+def test_a_split_track_goes_on_by_the_key_of_the_new_one_and_late_answers_of_the_old_one_are_not_used() -> None:
+    aggregator, _ = swapped()
+    new = split_key(KEY)
+    assert aggregator.add(crop(2.5), analysis()) == []
+    assert aggregator.add(crop(2.5, key=new), analysis()) == []
+    (seen,) = aggregator.observe(observation(9.0, replace(track(9.0), key=new)))
+    assert (seen.key, seen.split_from, seen.first_seen) == (new, KEY.id, 4.0)
+    assert [(one.key, one.reason) for one in aggregator.open_ends(EndReason.SHUTDOWN)] == [(new, EndReason.SHUTDOWN)]
+    assert aggregator.finish(end()) is None
+
+
+def test_an_expression_that_nobody_looked_at_for_long_is_not_the_current_one() -> None:
+    aggregator = opened()
+    added(aggregator, crop(1.0), analysis())
+    for time, current in ((2.9, 6), (3.1, None)):
+        (summary,) = aggregator.observe(observation(time, track(time)))
+        assert summary.expression is not None
+        assert summary.expression.current == current

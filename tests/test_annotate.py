@@ -29,11 +29,12 @@ FACE = {
     "box": {"x": 100.0, "y": 80.0, "width": 60.0, "height": 60.0},
     "landmarks": {"nose": {"x": 130.0, "y": 110.0}},
 }
+AGE = {"years": 30.0, "low_years": 25.4, "high_years": 36.0}
 TRACK = {
     "type": "track",
     "track_id": "t1",
     "number": 1,
-    "age": {"years": 30.0},
+    "age": AGE,
     "expression": None,
     "reasons": [],
     "decision": None,
@@ -78,7 +79,7 @@ def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Pa
     (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
     explained = [
         {"type": "choice", "media_time_s": 0.0, "crop_media_time_s": 0.0, "decision": "SENT", "quality": quality},
-        {**TRACK, "type": "answer", "media_time_s": 0.0, "age": {"years": 30.2}},
+        {**TRACK, "type": "answer", "media_time_s": 0.0, "expression": {"appears": "fear"}},
         {"type": "choice", "media_time_s": 0.04, "crop_media_time_s": 0.04, "decision": "TOO_SOON", "quality": quality},
         {"type": "state", "media_time_s": 0.08, "state": "LOST", "box": FACE["box"]},
         {"type": "track", "media_time_s": 0.08},
@@ -87,7 +88,25 @@ def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Pa
     (folder / "explain.jsonl").write_text("\n".join(lines))
     found = Results(folder)
     shown = [[(face.label, face.in_view) for face in found.faces(time)] for time in (0.0, 0.04, 0.08, 0.12)]
-    assert shown == [[("#1 30 y q0.72 sent", True)], [("#1 30 y q0.72 too soon", True)], [("#1 lost", False)], []]
+    assert shown == [
+        [("#1 30 y (25-36) fear q0.72 sent", True)],
+        [("#1 30 y (25-36) fear q0.72 too soon", True)],
+        [("#1 lost", False)],
+        [],
+    ]
+
+
+def test_a_face_is_labelled_with_what_it_appeared_to_show_at_the_time(tmp_path: Path) -> None:
+    lasted = [{"appears": name, "start_s": at, "end_s": at + 1} for name, at in (("fear", 1.0), ("anger", 3.0))]
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    folder = results(tmp_path / "out", video, tracks={**TRACK, "expression": {"timeline": lasted}})
+    header = (folder / "observations.jsonl").read_text().splitlines()[0]
+    times = (0.5, 1.0, 2.0, 3.5)
+    seen = [json.dumps({**FACE, "media_time_s": time}) for time in times]
+    (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
+    found = Results(folder)
+    shown = [face.label for time in times for face in found.faces(time)]
+    assert shown == ["#1 30 y (25-36)", "#1 30 y (25-36) fear", "#1 30 y (25-36)", "#1 30 y (25-36) anger"]
 
 
 @pytest.mark.parametrize("same", ["video.mp4", "out/../video.mp4", "symbolic.mp4", "hard.mp4", "video"])
@@ -136,7 +155,7 @@ def test_a_header_that_lacks_something_is_no_result(tmp_path: Path, missing: str
     ("name", "record"),
     [
         ("tracks", {key: value for key, value in TRACK.items() if key != "reasons"}),
-        ("tracks", {**TRACK, "age": {"spread_years": 1.0}}),
+        ("tracks", {**TRACK, "age": {"low_years": 1.0}}),
         ("tracks", {**TRACK, "age": 30}),
         ("tracks", []),
         ("observations", {key: value for key, value in FACE.items() if key != "media_time_s"}),

@@ -11,7 +11,7 @@ from streamer.errors import ConfigError
 from streamer.gallery import Gallery, Picture, cohort_scores, unlike
 from streamer.impostors import threshold
 from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
-from tests.builders import summary
+from tests.builders import evidence, summary
 
 NAMES = ("ada", "bob", "cleo")
 
@@ -38,7 +38,7 @@ def decided(
     decider.use(Known(gallery(), 0.5) if known else None)
     told = []
     for number, (face, samples) in enumerate(faces):
-        identity = IdentityEstimate(face, samples, quality, 0.0)
+        identity = IdentityEstimate(face, None, 0, evidence(samples, quality))
         final = number == len(faces) - 1
         found = decider.decide(summary(samples=samples, identity=identity, model_id=model_id, final=final))
         reason = f" {found.reason.value}" if found.reason else ""
@@ -81,14 +81,14 @@ def test_nobody_is_named_by_poor_crops_without_a_gallery_or_by_that_of_another_m
 
 def test_a_track_is_decided_anew_by_a_new_gallery_and_after_a_change_of_model() -> None:
     decider = Decider(Settings())
-    seen = summary(samples=4, identity=IdentityEstimate(ADA, 4, 0.9, 0.0), model_id="m")
+    seen = summary(samples=4, identity=IdentityEstimate(ADA, None, 0, evidence(4, 0.9)), model_id="m")
     assert decider.decide(seen).status is IdentityStatus.UNDECIDED
     decider.use(Known(gallery(), 0.5))
     found = decider.decide(seen)
     assert (found.person, found.samples, found.threshold, len(found.candidates)) == ("ada", 4, 0.5, 3)
     assert found.candidates[0].similarity == pytest.approx(0.98, abs=0.01)
     assert found.margin == pytest.approx(0.78, abs=0.01)
-    other = summary(samples=1, identity=IdentityEstimate(BOB, 1, 0.9, 0.0), model_id="n")
+    other = summary(samples=1, identity=IdentityEstimate(BOB, None, 0, evidence(1, 0.9)), model_id="n")
     again = decider.decide(other)
     assert (again.status, again.revision) == (IdentityStatus.UNDECIDED, found.revision + 1)
 

@@ -31,7 +31,7 @@ from streamer.values import (
     TrackState,
     TrackSummary,
 )
-from tests.builders import analysis, crop
+from tests.builders import analysis, crop, split_key
 
 # one pair in a thousand reaches 0.5
 STRANGERS = ImpostorScores(10_000, 142, np.array([0.001, 0.01, 1]), np.array([0.5, 0.4, -1]), "test")
@@ -51,7 +51,7 @@ class Stage:
     """What the observer and the workers would say, one observation per second."""
 
     def __init__(self, config: StreamerConfig = CONFIG, known: ImpostorScores | None = STRANGERS) -> None:
-        self.persons = Persons(config)
+        self.persons = Persons(config, split_key)
         if known is not None:
             self.persons.use_impostors(known, "test")
         self.told: list[TrackSummary] = []
@@ -120,7 +120,7 @@ def test_a_face_that_returns_goes_on_under_its_id_with_all_that_was_known() -> N
     assert [(one.track_id, one.first_seen, one.last_seen) for one in final.intervals] == [("a", 0, 1), ("b", 4, 6)]
     assert final.box[3] == 66
     assert final.age is not None
-    assert final.age.samples == 5
+    assert final.age.evidence.samples == 5
     (gone,) = [one for one in stage.told if one.merged_into]
     assert (gone.key.id, gone.end_reason, gone.final, gone.samples) == ("b", EndReason.MERGED, True, 2)
 
@@ -136,6 +136,25 @@ def test_it_may_go_and_return_again() -> None:
     assert stage.events() == ["NEW a", "NEW b", "MERGE b>a", "NEW c", "MERGE c>a"]
     assert [one.key.id for one in stage.persons.open_ends(EndReason.SHUTDOWN)] == ["a"]
     assert [one.track_id for one in stage.told[-1].intervals] == ["a", "b", "c"]
+
+
+def test_a_track_that_changes_persons_goes_on_as_another_in_all_that_is_published(tmp_path: Path) -> None:
+    stage = Stage(CONFIG.model_copy(update={"relink": Relink(enabled=False)}))
+    for second in range(8):
+        stage.second(second, {"a": ADA if second < 4 else BOB})
+    published = stage.persons.published(observation(8, ["a"]))
+    assert [track.key for track in published.tracks] == [split_key(key("a"))]
+    stage.second(9, {}, ended=["a"])
+    assert stage.events() == ["NEW a", "END a", "NEW a+", "END a+"]
+    old, new = [one for one in stage.told if one.final]
+    assert (old.end_reason, old.last_seen, new.end_reason, new.split_from) == (
+        EndReason.SPLIT,
+        3,
+        EndReason.TIMEOUT,
+        "a",
+    )
+    assert [(one.track_id, one.first_seen, one.last_seen) for one in new.intervals] == [("a+", 4, 7)]
+    assert (old.samples, new.samples) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +246,7 @@ def test_a_recording_has_one_record_with_both_intervals_and_says_so_each_time(tm
         result = Result(folder / "video", folder)
         names = ("tracks.jsonl", "observations.jsonl")
         with JsonLines(folder / names[0]) as tracks, JsonLines(folder / names[1]) as observations:
-            persons = Persons(CONFIG)
+            persons = Persons(CONFIG, split_key)
             persons.use_impostors(STRANGERS, "test")
             recording = Recording(persons, tracks, observations, result, lambda: None)
             offered: list[FaceCrop] = []

@@ -19,6 +19,7 @@ from streamer.values import (
     IdentityReason,
     IdentityStatus,
     Reason,
+    Sign,
     SourceErrorCode,
     SourceState,
     TrackState,
@@ -107,6 +108,7 @@ def test_each_call_has_a_request_and_a_response_of_its_own(files: list[FileDescr
         (Kind, tracks_pb2.EventType, "EVENT_TYPE_"),
         (IdentityStatus, tracks_pb2.IdentityStatus, "IDENTITY_STATUS_"),
         (IdentityReason, tracks_pb2.IdentityReason, "IDENTITY_REASON_"),
+        (Sign, tracks_pb2.Sign, "SIGN_"),
     ],
 )
 def test_the_enums_of_the_protocol_are_ours(ours: type[enum.Enum], theirs: Any, prefix: str) -> None:

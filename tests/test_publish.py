@@ -28,7 +28,7 @@ from faceanalytics.v1 import (
     tracks_pb2_grpc,
 )
 from streamer.config import Publish, Stream
-from streamer.convert import to_proto
+from streamer.convert import SEGMENTS, to_proto
 from streamer.errors import ConfigError
 from streamer.hub import Hub
 from streamer.publish import Server, start_server
@@ -40,6 +40,8 @@ from streamer.values import (
     ExpressionEstimate,
     IdentityEstimate,
     Reason,
+    Segment,
+    Sign,
     SourceErrorCode,
     SourceState,
     SourceStatus,
@@ -95,7 +97,7 @@ def summary(track: str = "t1", revision: int = 1, camera: str = "door", **change
         "box": np.array([10, 20, 40, 60], np.float32),
         "score": 0.5,
         "quality": 0.25,
-        "identity": IdentityEstimate(TEMPLATE, 1, 0.5, 1.0),
+        "identity": IdentityEstimate(TEMPLATE, 0.875, 2, builders.evidence(samples=1, revision=3)),
     }
     return builders.summary(revision=revision, **(values | changes))
 
@@ -351,19 +353,25 @@ async def test_the_live_tracks_are_listed_in_pages() -> None:
 
 
 def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
-    expression = ExpressionEstimate(3, 1.25, np.array([0, 0, 0, 0.75, 0, 0, 0.25], np.float32), 2, 0.5, 1.5)
+    evidence = builders.evidence(samples=2, best_quality=0.5, last_inferred=1.25, revision=3)
+    lasted = tuple(Segment(index % 7, float(index), index + 0.5, 0.75) for index in range(SEGMENTS + 3))
+    shown = np.array([0, 0, 0, 0.75, 0, 0, 0.25], np.float32)
+    expression = ExpressionEstimate(3, 1.25, shown, lasted, evidence)
+    signs = (Sign.PRESENT, Sign.ABSENT, *[Sign.UNDECIDED] * 38)
     attributes = np.linspace(0, 1, 40, dtype=np.float32)
     track = to_proto(
         summary(
             first_captured_at=datetime(2030, 1, 1, 12, 0, 0, 250_000, UTC),
+            last_captured_at=datetime(2030, 1, 1, 12, 0, 1, 250_000, UTC),
             clock_source=ClockSource.RTCP_NTP,
             landmarks=np.arange(10, dtype=np.float32).reshape(5, 2),
             reasons=(Reason.EXTREME_POSE, Reason.LOW_SHARPNESS),
-            age=AgeEstimate(31.5, 2.5, 2, 0.5, 1.5),
+            age=AgeEstimate(31.5, 25.0, 38.0, evidence),
             expression=expression,
-            attributes=AttributeEstimate(tuple(range(40)), attributes, 2, 0.5, 1.5),
+            attributes=AttributeEstimate(tuple(range(40)), attributes, signs, evidence),
             samples=2,
             model_id="a",
+            split_from="t0",
         )
     )
     assert (track.track_id, track.stream_id, track.stream_epoch, track.number) == ("t1", "door", 2, 7)
@@ -371,10 +379,21 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     assert (track.landmarks.left_eye.x, track.landmarks.mouth_right.y) == (0, 9)
     assert (track.frame_width, track.frame_height) == (640, 480)
     assert track.first_captured_at.ToJsonString() == "2030-01-01T12:00:00.250Z"
-    assert not track.HasField("last_captured_at")
+    assert not to_proto(summary()).HasField("last_captured_at")
     assert track.clock_source == tracks_pb2.CLOCK_SOURCE_RTCP_NTP
     assert list(track.reasons) == [tracks_pb2.REASON_EXTREME_POSE, tracks_pb2.REASON_LOW_SHARPNESS]
-    assert (track.age.years, track.age.spread_years, track.age.evidence.last_inferred_s) == (31.5, 2.5, 1.5)
+    assert (track.age.years, track.age.low_years, track.age.high_years) == (31.5, 25.0, 38.0)
+    told = track.age.evidence
+    assert (told.samples, told.best_quality, told.last_inferred_s, told.revision, told.final) == (
+        2,
+        0.5,
+        1.25,
+        3,
+        False,
+    )
+    assert told.last_inferred_at.ToJsonString() == "2030-01-01T12:00:01Z"  # a quarter of a second before it was seen
+    assert not to_proto(summary()).identity.evidence.HasField("last_inferred_at")
+    assert (track.identity.consistency, track.identity.outliers) == (0.875, 2)
     assert track.expression.appears == faces_pb2.EXPRESSION_HAPPINESS
     shares = {share.expression: share.share for share in track.expression.distribution}
     assert len(shares) == 7
@@ -382,12 +401,19 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     assert shares[faces_pb2.EXPRESSION_NEUTRAL] == 0.25
     assert [score.attribute for score in track.attributes.scores] == list(range(1, 41))
     assert [score.score for score in track.attributes.scores] == attributes.tolist()
+    assert [score.sign for score in track.attributes.scores[:3]] == [
+        tracks_pb2.SIGN_PRESENT, tracks_pb2.SIGN_ABSENT, tracks_pb2.SIGN_UNDECIDED
+    ]  # fmt: skip
+    assert [(one.start_s, one.end_s) for one in track.expression.timeline] == [
+        (one.start, one.end) for one in lasted[3:]
+    ]
+    assert track.split_from == "t0"
     assert (track.samples, track.model_id, track.revision, track.final) == (2, "a", 1, False)
     assert track.end_reason == tracks_pb2.END_REASON_UNSPECIFIED
 
 
 def test_what_the_model_does_not_tell_is_absent_in_the_message() -> None:
-    male = AttributeEstimate((4,), np.array([0.75], np.float32), 1, 0.5, 1.5)
+    male = AttributeEstimate((4,), np.array([0.75], np.float32), (Sign.UNDECIDED,), builders.evidence())
     track = to_proto(summary(attributes=male, identity=None, samples=1, model_id="small"))
     assert [(one.attribute, one.score) for one in track.attributes.scores] == [(faces_pb2.ATTRIBUTE_MALE, 0.75)]
     assert [track.HasField(name) for name in ("age", "expression", "identity")] == [False] * 3

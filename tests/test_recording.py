@@ -23,7 +23,7 @@ from streamer.values import (
     TrackEnd,
     TrackState,
 )
-from tests.builders import analysis, crop, key
+from tests.builders import analysis, crop, key, split_key
 
 
 class Desk:
@@ -63,7 +63,7 @@ def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
 
     async def run() -> None:
         with JsonLines(folder / "tracks.jsonl") as tracks, JsonLines(folder / "observations.jsonl") as observations:
-            recording = Recording(Persons(StreamerConfig()), tracks, observations, result, lambda: None)
+            recording = Recording(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
             desk = Desk()
             for index in range(10):
                 ended = {5: "a", 9: "b"}.get(index, "")
@@ -100,7 +100,7 @@ def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Pat
 
     async def run() -> None:
         with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
-            recording = Recording(Persons(StreamerConfig()), tracks, observations, result, lambda: None)
+            recording = Recording(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
             desk = Desk()
             await recording.accept(desk.offer, desk.seal, observation(0, "a"))
             recording.settled(desk.crops[0], None)

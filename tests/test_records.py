@@ -16,8 +16,16 @@ from streamer.records import (
     write_summary,
     write_templates,
 )
-from streamer.values import AttributeEstimate, FaceAnalysis
-from tests.builders import crop, model, summary
+from streamer.values import (
+    AgeEstimate,
+    AttributeEstimate,
+    ExpressionEstimate,
+    FaceAnalysis,
+    IdentityEstimate,
+    Segment,
+    Sign,
+)
+from tests.builders import crop, evidence, model, summary
 
 
 def full(path: Path) -> Path:
@@ -77,9 +85,24 @@ def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells(
     assert record["analysis"] == {
         "age_years": None, "expression": None, "attributes": {"male": 0.75}, "embedding_norm": None
     }  # fmt: skip
-    final = track_record(summary(attributes=AttributeEstimate((4,), one, 1, 0.5, 1.0)))
+    final = track_record(summary(attributes=AttributeEstimate((4,), one, (Sign.PRESENT,), evidence())))
     assert (final["age"], final["expression"]) == (None, None)
-    assert final["attributes"]["scores"] == {"male": 0.75}
+    assert (final["attributes"]["scores"], final["attributes"]["signs"]) == ({"male": 0.75}, {"male": "PRESENT"})
+
+
+def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() -> None:
+    shown = ExpressionEstimate(None, 1.0, np.full(7, 1 / 7, np.float32), (Segment(3, 0.5, 2.0, 0.9),), evidence())
+    who = IdentityEstimate(np.zeros(512, np.float32), 0.5, 1, evidence(samples=4))
+    age = AgeEstimate(31.0, 25.5, 36.5, evidence())
+    record = track_record(summary(age=age, expression=shown, identity=who, split_from="t0"))
+    rest = {"samples": 2, "best_quality": 0.5, "last_inferred_s": 1.5, "revision": 1}
+    assert record["age"] == {"years": 31.0, "low_years": 25.5, "high_years": 36.5, **rest}
+    assert record["expression"]["appears"] is None
+    assert record["expression"]["timeline"] == [
+        {"appears": "happiness", "start_s": 0.5, "end_s": 2.0, "confidence": 0.9}
+    ]
+    assert record["identity"] == {"consistency": 0.5, "outliers": 1, **rest, "samples": 4}
+    assert record["split_from"] == "t0"
 
 
 def test_a_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:

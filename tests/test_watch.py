@@ -60,7 +60,7 @@ def track(number: int = 3, **fields: Any) -> tracks_pb2.Track:
 def analysed(number: int = 3, **fields: Any) -> tracks_pb2.Track:
     return track(
         number,
-        age={"years": 34.4, "spread_years": 2.6, "evidence": {"samples": 12}},
+        age={"years": 34.4, "low_years": 28.6, "high_years": 40.2, "evidence": {"samples": 12}},
         expression={"appears": "EXPRESSION_HAPPINESS"},
         samples=12,
         quality=0.816,
@@ -94,7 +94,7 @@ def test_a_line_says_what_is_known_of_the_track() -> None:
         "confirmed",
         "2.2 s",
         "face 57x64 px",
-        "age 34±3",
+        "age 34 (29-40)",
         "appears happiness",
         "12 samples",
         "quality 0.82",
@@ -122,9 +122,9 @@ def test_an_event_about_no_track_has_no_line(kind: str) -> None:
     assert event_line(event(kind)) is None
 
 
-def test_one_reading_has_no_spread() -> None:
-    once = track(age={"years": 34.4, "evidence": {"samples": 1}}, samples=1)
-    assert table_rows([once])[0][COLUMNS.index("age")] == "34"
+def test_an_expression_that_is_not_clear_is_a_question() -> None:
+    unclear = track(expression={"appears": "EXPRESSION_UNSPECIFIED"}, samples=1)
+    assert table_rows([unclear])[0][COLUMNS.index("appears")] == "?"
 
 
 def test_what_the_model_does_not_tell_has_no_column_and_no_words() -> None:
@@ -139,7 +139,7 @@ def test_what_the_model_does_not_tell_has_no_column_and_no_words() -> None:
 
 def test_a_row_has_a_text_for_each_column() -> None:
     rows = table_rows([analysed(), track(4)])
-    assert rows[0] == ("3", "door", "confirmed", "", "34±3", "happiness", "12", "0.82", "57x64", "2.2")
+    assert rows[0] == ("3", "door", "confirmed", "", "34 (29-40)", "happiness", "12", "0.82", "57x64", "2.2")
     assert rows[1] == ("4", "door", "confirmed", "", "", "", "0", "", "57x64", "2.2")
 
 
