@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import (
+    accuracy_aggregate,
     accuracy_detect,
     bench_decode,
     bench_detect,
@@ -35,6 +36,7 @@ MODULES: dict[str, Any] = {
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
     "Tracking": bench_track,
+    "Aggregation": accuracy_aggregate,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
     "Bundled face model": bench_small,
