@@ -17,6 +17,8 @@ Doubles = NDArray[np.float64]
 
 EXEMPLARS = 5  # pictures that are kept one by one, those that differ most
 EXEMPLAR_PENALTY = 0.02  # cosine
+TYPICAL = 3  # pictures of a person: whoever has as many is as similar to strangers as one with more
+FEWEST = 5  # people of a cohort with so many pictures, for the others to be left out on their side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,7 @@ class Gallery:
         self.names = tuple(sorted(people))
         pictures = [people[name] for name in self.names]
         self.templates = np.stack([template(one) for one in pictures]) if pictures else np.zeros((0, 512))
+        self.pictures = np.array([len(one) for one in pictures], np.int64)  # (people,)
         exemplars = [exemplars_of(one) for one in pictures]
         self._exemplars = np.concatenate(exemplars) if exemplars else np.zeros((0, 512))
         self._starts = np.cumsum([0, *map(len, exemplars)])[:-1]
@@ -101,12 +104,18 @@ def unlike(pictures: Sequence[Picture], threshold: float) -> list[tuple[str, flo
 def cohort_scores(cohort: Gallery, gallery: Gallery, source: str) -> ImpostorScores:
     """How similar strangers are: everybody of the cohort against the others, and against the gallery.
 
-    Raises ConfigError if there are too few of them.
+    The more pictures a person has, the more similar strangers are to the best of them and to their mean. So those of
+    the cohort who have fewer than people of the gallery usually have only are compared, and not compared to, if there
+    are others. Raises ConfigError if there are too few.
     """
-    among = cohort.scores(cohort.templates)
-    among = among[~np.eye(len(cohort), dtype=bool)]
+    usual = min(TYPICAL, int(np.median(gallery.pictures))) if len(gallery) else TYPICAL
+    to = np.flatnonzero(cohort.pictures >= usual)
+    if len(to) < FEWEST:
+        to = np.arange(len(cohort))
+    among = cohort.scores(cohort.templates)[:, to][np.arange(len(cohort))[:, None] != to]
     across = gallery.scores(cohort.templates).ravel()
-    pairs = len(among) // 2 + len(across)  # among themselves each pair is compared both ways
+    both_ways = len(to) * (len(to) - 1) // 2
+    pairs = len(among) - both_ways + len(across)
     return counted(np.concatenate([among, across]), pairs, len(cohort), source)
 
 

@@ -128,6 +128,15 @@ def test_a_cohort_that_is_too_small_says_what_is_possible() -> None:
     assert threshold(impostors, 0.056, 10, "") < 1
 
 
+def test_people_with_few_pictures_do_not_make_strangers_look_less_alike() -> None:
+    many, one = people(30, 6, 4), people(60, 1, 5)
+    mixed = cohort_scores(Gallery({**many, **one}, "m"), Gallery({}, "m"), "the cohort")
+    assert (mixed.people, mixed.pairs) == (90, 30 * 29 // 2 + 30 * 60)
+    alone = cohort_scores(Gallery(one, "m"), Gallery({}, "m"), "the cohort")
+    assert alone.pairs == 60 * 59 // 2
+    assert threshold(mixed, 0.05, 1, "") > threshold(alone, 0.05, 1, "")
+
+
 def test_a_table_that_is_no_distribution_is_refused() -> None:
     shares, cosines = np.array([0.01, 0.1, 1]), np.array([0.4, 0.3, -0.5])
     assert threshold(ImpostorScores(1000, 50, shares, cosines, "card"), 0.05, 1, "") == 0.4
