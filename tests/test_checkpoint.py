@@ -185,7 +185,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused_with_the_way_to_get_weights(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"there is no such file\. The published weights are .* untrained"):
+    with pytest.raises(CheckpointError, match=r"there is no such file\. `swinface weights list` .* untrained"):
         load(str(tmp_path / "none.pt"))
 
 
