@@ -195,7 +195,7 @@ class Schedule(Section):
     analyses_per_second: Rate | None = None
     """Face analyses per second, over all cameras. None: live as many as the workers answer within `answer_s`; recorded
     no limit (the video waits). With a number, live it is the most, and recorded it counts in the video's own time."""
-    per_track_per_second: Rate = 2.5
+    per_track_per_second: Rate = 2.0
     """No face is analysed more often than this."""
     first_answer_s: Seconds = 0.5
     """A face that has waited so long for its first answer goes before all others."""

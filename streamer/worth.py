@@ -5,7 +5,7 @@ its information, which depends on the quality of the crop. An analysis with nois
 variance V by a Gaussian of variance V^2 / (V + R) (what it takes away), so by sqrt(2 / pi * V^2 / (V + R)) on the
 average. Nothing of the answers themselves goes in: only how many there were, how good their crops were, and when.
 
-The noises were fitted by tests/benchmarks/accuracy_schedule.py on real faces, see docs/decisions/0017-scheduling.md.
+The noises are estimates that a replay on real faces bears out (tests/benchmarks/accuracy_schedule.py), not fits.
 """
 
 from dataclasses import dataclass

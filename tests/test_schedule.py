@@ -34,14 +34,14 @@ def test_a_face_is_sent_at_once_and_then_less_and_less_often_but_for_its_express
     sent = [now for now, _ in film(Scheduler(Schedule()), {"a": (0, 60)}, 60)]
     gaps = [later - earlier for earlier, later in pairwise(sent)]
     assert sent[0] == 0
-    assert gaps[0] == pytest.approx(0.4, abs=0.05)  # per_track_per_second: 2.5
+    assert gaps[0] == pytest.approx(0.5, abs=0.05)  # per_track_per_second: 2
     assert max(gaps) < 1.5
     assert sum(gaps[-10:]) > sum(gaps[:10])
     assert len(sent) <= 60 / FRAME_S / 10  # a tenth of the frames
 
 
 def test_of_each_face_the_best_crop_of_the_last_moments_is_sent() -> None:
-    scheduler = Scheduler(Schedule(choose_s=0.3))
+    scheduler = Scheduler(Schedule(choose_s=0.3, per_track_per_second=2.5))
     scheduler.keep(crop("a", 0.0, 0.5), 0.0)
     assert len(scheduler.choose(0.0)) == 1
     for index, quality in enumerate([0.3, 0.8, 0.4, 0.7]):  # 0.1 s apart, in the time before it may be sent again

@@ -1,0 +1,313 @@
+"""What the choice of crops costs in accuracy: age, identity and expression against the number of analyses per track.
+
+Tracks of 20 s at 25 frames/s are built from real faces of known persons that the network was not trained on, made
+worse as cameras do (`degraded.py`): a face looks the same for 0.1 to 1 s, then different. Ages: UTKFace's, one picture
+per track. Identities: people of LFW, three pictures in a track, compared with a template of their other pictures as
+they are. Expressions: FER2013's, another one every 3 to 8 s, shown by pictures of several persons. Every crop is
+analysed once; then each policy is replayed on the answers, all through the same aggregation, and none may send
+unusable crops.
+
+Policies: every frame; every 15th of a track (as DeepStream and DL Streamer are usually set up); its first 12 (Frigate);
+ours as it is set by default, and ours with a budget for all tracks of a kind together, as a share of their frames.
+Errors are those of the published answers: of age and identity at the end of the track, of expression over its time.
+
+`python -m tests.benchmarks.accuracy_schedule [WEIGHTS]` prints the table for other weights, and writes nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from streamer.config import Detect, Schedule, StreamerConfig
+from streamer.detect import Detector
+from streamer.persons import Persons
+from streamer.schedule import Scheduler
+from streamer.values import (
+    Bytes,
+    ClockSource,
+    Detections,
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    Floats,
+    Model,
+    Observation,
+    Track,
+    TrackEnd,
+    TrackKey,
+    TrackState,
+    TrackSummary,
+)
+from tests.benchmarks.degraded import Seen, seen
+from tests.conftest import ROOT, shared_folder
+from workers.data.face_set import FaceSet, fitted
+from workers.data.sets import load_sets, open_set
+from workers.serve.engine import Analyses, Engine
+
+FPS, SECONDS = 25, 20
+FRAMES = FPS * SECONDS
+TRACKS = 40  # of each kind
+VERSIONS = 24  # different looks of a face in its track
+BATCH = 32
+SETTINGS = StreamerConfig.model_validate({"relink": {"enabled": False}})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One crop and its answer."""
+
+    seen: Seen
+    analysis: FaceAnalysis
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Story:
+    """One track: what it looks like in each frame (None: not usable), and the truth."""
+
+    name: str
+    looks: list[Look | None]  # by frame
+    age: float | None = None
+    template: Floats | None = None
+    expressions: list[int] | None = None  # by frame
+
+
+Sent = dict[str, list[tuple[int, int, Look]]]  # by track: frame of the decision, frame of the crop, crop
+Policy = Callable[[Sequence[Story]], Sent]
+
+
+def measure(weights: str | None = None) -> dict[str, Any]:
+    engine = Engine(weights or "default", threads=1)
+    stories = {"age": _ages(engine), "identity": _identities(engine), "expression": _expressions(engine)}
+    rows = {}
+    for name, policy in _policies().items():
+        row: dict[str, float] = {"analyses": 0.0}
+        for kind, tracks in stories.items():
+            sent = policy(tracks)
+            row["analyses"] += sum(len(crops) for crops in sent.values()) / sum(map(len, stories.values()))
+            row |= SCORES[kind](tracks, {story.name: _answers(sent[story.name]) for story in tracks})
+        rows[name] = row
+    return {"weights": engine.model_id, "tracks": TRACKS, "frames": FRAMES, "rows": rows}
+
+
+def table(results: dict[str, Any]) -> str:
+    names = ("analyses", "age", "cosine", "rank-1 %", "expression %")
+    units = {"analyses": "per track", "age": "error, years", "expression %": "right"}
+    lines = [f"{'':<32}" + "".join(f"{name:>14}" for name in names)]
+    lines.append(f"{'':<32}" + "".join(f"{units.get(name, ''):>14}" for name in names))
+    for policy, row in results["rows"].items():
+        lines.append(f"{policy:<32}" + "".join(f"{row[name]:>14.{3 if name == 'cosine' else 1}f}" for name in names))
+    return "\n".join(lines)
+
+
+def _policies() -> dict[str, Policy]:
+    budgets = {f"ours, budget 1/{share} of frames": partial(_ours, share=share) for share in (25, 50, 125)}
+    return {
+        "every frame": partial(_every, step=1),
+        "every 15th frame": partial(_every, step=15),
+        "first 12": _first_12,
+        "ours": partial(_ours, share=None),
+        **budgets,
+    }
+
+
+def _every(stories: Sequence[Story], step: int) -> Sent:
+    return {
+        story.name: [(i, i, look) for i, look in enumerate(story.looks) if i % step == 0 and look is not None]
+        for story in stories
+    }
+
+
+def _first_12(stories: Sequence[Story]) -> Sent:
+    return {name: sent[:12] for name, sent in _every(stories, 1).items()}
+
+
+def _ours(stories: Sequence[Story], share: int | None) -> Sent:
+    """The scheduler over all tracks at once, in media time as in a recorded analysis."""
+    rate = None if share is None else len(stories) * FPS / share
+    scheduler = Scheduler(Schedule(analyses_per_second=rate))
+    sent: Sent = {story.name: [] for story in stories}
+    by_name = {story.name: story for story in stories}
+    for frame in range(FRAMES):
+        now = frame / FPS
+        for story in stories:
+            look = story.looks[frame]
+            if look is not None and scheduler.look(story.name, now, now, look.seen.quality.value) is None:
+                scheduler.keep(_crop(story.name, frame, look), now)
+        for crop, _ in scheduler.choose(now):
+            taken = round(crop.media_time * FPS)
+            look = by_name[crop.key.id].looks[taken]
+            assert look is not None
+            sent[crop.key.id].append((frame, taken, look))
+    return sent
+
+
+def _crop(name: str, frame: int, look: Look) -> FaceCrop:
+    return FaceCrop(TrackKey(name, "film", 1), frame / FPS, 0.0, look.seen.score, look.seen.quality, look.seen.crop)
+
+
+def _answers(sent: Sequence[tuple[int, int, Look]]) -> list[tuple[int, TrackSummary]]:
+    """What is published after each analysis, with the frame at which that is."""
+    persons, answers = Persons(SETTINGS), []
+    for decided, taken, look in sent:
+        crop = _crop("face", taken, look)
+        persons.observe(_frame(crop.key, decided / FPS))
+        answers += [(decided, summary) for summary in persons.add(crop, look.analysis)[-1:]]
+    if sent:
+        end = persons.finish(TrackEnd(_crop("face", 0, sent[0][2]).key, EndReason.TIMEOUT, SECONDS, True))
+        answers += [(FRAMES, summary) for summary in end[-1:]]
+    return answers
+
+
+def _frame(key: TrackKey, time: float) -> Observation:
+    box, score = np.array([[0, 0, 50, 50]], np.float32), np.array([0.9], np.float32)
+    found = Detections(box, score, np.zeros((1, 5, 2), np.float32))
+    track = Track(key, TrackState.CONFIRMED, box[0], 0.9, 0, 0.0, time)
+    return Observation("film", 0, time, None, ClockSource.FILE_PTS, 0.0, (640, 480), found, (track,))
+
+
+def _score_age(stories: Sequence[Story], answers: dict[str, list[tuple[int, TrackSummary]]]) -> dict[str, float]:
+    errors = []
+    for story in stories:
+        ages = [summary.age.years for _, summary in answers[story.name] if summary.age is not None]
+        assert story.age is not None
+        errors.append(abs(ages[-1] - story.age) if ages else np.nan)
+    return {"age": float(np.nanmean(errors))}
+
+
+def _score_identity(stories: Sequence[Story], answers: dict[str, list[tuple[int, TrackSummary]]]) -> dict[str, float]:
+    references = np.array([story.template for story in stories])
+    cosines, first = [], []
+    for row, story in enumerate(stories):
+        found = [summary.identity for _, summary in answers[story.name] if summary.identity is not None]
+        likeness = references @ found[-1].template if found else np.zeros(len(stories))
+        cosines.append(likeness[row])
+        first.append(bool(found) and int(np.argmax(likeness)) == row)
+    return {"cosine": float(np.mean(cosines)), "rank-1 %": 100 * float(np.mean(first))}
+
+
+def _score_expression(stories: Sequence[Story], answers: dict[str, list[tuple[int, TrackSummary]]]) -> dict[str, float]:
+    """The share of time in which the published expression is the true one; before the first answer none is right."""
+    right = 0
+    for story in stories:
+        assert story.expressions is not None
+        now: int | None = None
+        told = {frame: summary.expression.current for frame, summary in answers[story.name] if summary.expression}
+        for frame, truth in enumerate(story.expressions):
+            now = told.get(frame, now)
+            right += now == truth
+    return {"expression %": 100 * right / (len(stories) * FRAMES)}
+
+
+SCORES: dict[str, Callable[..., dict[str, float]]] = {
+    "age": _score_age,
+    "identity": _score_identity,
+    "expression": _score_expression,
+}
+
+
+def _set(name: str) -> FaceSet:
+    os.environ.update(FACES=str(shared_folder() / "data" / "train"), TEACHER="unused")
+    return open_set(name, load_sets(ROOT / "configs" / "train-small.yaml")[name])
+
+
+def _detector() -> Detector:
+    return Detector(Detect(weights=str(shared_folder() / "data" / "weights" / "yolov8-lite-t-face.onnx")))
+
+
+def _ages(engine: Engine) -> list[Story]:
+    faces, dice = _set("utkface_val"), np.random.default_rng(1)
+    ages = faces.labels.age
+    assert ages is not None
+    rows = dice.choice(len(faces), TRACKS, replace=False)
+    pictures = [fitted(faces.pictures.read(int(row))) for row in rows for _ in range(VERSIONS)]
+    looks = _looked(engine, pictures, seed=1)
+    return [
+        Story(f"age {place:02}", _walk(dice, looks[place * VERSIONS : (place + 1) * VERSIONS]), age=float(ages[row]))
+        for place, row in enumerate(rows)
+    ]
+
+
+def _identities(engine: Engine) -> list[Story]:
+    faces, dice = _set("lfw_val"), np.random.default_rng(2)
+    people = faces.labels.identity
+    assert people is not None
+    names, counts = np.unique(people, return_counts=True)
+    chosen = dice.choice(names[counts >= 5], TRACKS, replace=False)
+    pictures, clean = [], []
+    for person in chosen:
+        rows = dice.permutation(np.flatnonzero(people == person))[:8]
+        read = [fitted(faces.pictures.read(int(row))) for row in rows]
+        pictures += [read[index % 3] for index in range(VERSIONS)]
+        clean.append(np.stack(read[3:]))
+    looks = _looked(engine, pictures, seed=2)
+    stories = []
+    for place, others in enumerate(clean):
+        embeddings = engine.analyse(others).embeddings
+        assert embeddings is not None
+        template = embeddings.mean(axis=0)
+        walk = _walk(dice, looks[place * VERSIONS : (place + 1) * VERSIONS])
+        stories.append(Story(f"id {place:02}", walk, template=template / np.linalg.norm(template)))
+    return stories
+
+
+def _expressions(engine: Engine) -> list[Story]:
+    faces, dice = _set("fer_val"), np.random.default_rng(3)
+    labels = faces.labels.expression
+    assert labels is not None
+    each = 64  # looks of each expression
+    rows = np.concatenate([dice.choice(np.flatnonzero(labels == kind), each) for kind in range(7)])
+    looks = _looked(engine, [fitted(faces.pictures.read(int(row))) for row in rows], seed=3, aligned=False)
+    stories = []
+    for place in range(TRACKS):
+        walk: list[Look | None] = []
+        truth: list[int] = []
+        while len(walk) < FRAMES:
+            kind, count = int(dice.integers(7)), int(dice.integers(3 * FPS, 8 * FPS))
+            some = [looks[kind * each + int(index)] for index in dice.choice(each, 12, replace=False)]
+            walk += _walk(dice, some)[:count]
+            truth += [kind] * count
+        stories.append(Story(f"mood {place:02}", walk[:FRAMES], expressions=truth[:FRAMES]))
+    return stories
+
+
+def _walk(dice: np.random.Generator, looks: Sequence[Look | None]) -> list[Look | None]:
+    """A track in which the face looks the same for 0.1 to 1 s, then different."""
+    walk: list[Look | None] = []
+    while len(walk) < FRAMES:
+        walk += [looks[int(dice.integers(len(looks)))]] * int(dice.integers(FPS // 10, FPS))
+    return walk[:FRAMES]
+
+
+def _looked(engine: Engine, pictures: Sequence[Bytes], seed: int, aligned: bool = True) -> list[Look | None]:
+    """Each picture made worse and analysed; None: not found, or not usable."""
+    found = [one for one in seen(pictures, _detector(), seed, aligned=aligned) if not one.quality.reasons]
+    looks: list[Look | None] = [None] * len(pictures)
+    for first in range(0, len(found), BATCH):
+        some = found[first : first + BATCH]
+        analyses = engine.analyse(np.stack([one.crop for one in some]))
+        for one, analysis in zip(some, _split(engine, analyses), strict=True):
+            looks[one.picture] = Look(one, analysis)
+    return looks
+
+
+def _split(engine: Engine, analyses: Analyses) -> Iterator[FaceAnalysis]:
+    there = analyses.age is not None, analyses.expression is not None, analyses.embeddings is not None
+    model = Model(engine.model_id, there[0], there[1], (), there[2])
+    for row in range(len(analyses)):
+        yield FaceAnalysis(
+            model,
+            None if analyses.age is None else float(analyses.age[row]),
+            None if analyses.expression is None else analyses.expression[row],
+            np.zeros(0, np.float32),
+            None if analyses.embeddings is None else analyses.embeddings[row],
+            None if analyses.norms is None else float(analyses.norms[row]),
+        )
+
+
+if __name__ == "__main__":
+    print(table(measure(sys.argv[1] if len(sys.argv) > 1 else None)))
