@@ -54,7 +54,9 @@ FRAMES = FPS * SECONDS
 TRACKS = 40  # of each kind
 VERSIONS = 24  # different looks of a face in its track
 BATCH = 32
-SETTINGS = StreamerConfig.model_validate({"relink": {"enabled": False}})
+SETTINGS = StreamerConfig.model_validate(
+    {"relink": {"enabled": False}, "aggregate": {"identity_swap_crops": 10**6}}  # a track is one person by construction
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +154,7 @@ def _crop(name: str, frame: int, look: Look) -> FaceCrop:
 
 def _answers(sent: Sequence[tuple[int, int, Look]]) -> list[tuple[int, TrackSummary]]:
     """What is published after each analysis, with the frame at which that is."""
-    persons, answers = Persons(SETTINGS), []
+    persons, answers = Persons(SETTINGS, lambda key: key), []
     for decided, taken, look in sent:
         crop = _crop("face", taken, look)
         persons.observe(_frame(crop.key, decided / FPS))
@@ -286,26 +288,27 @@ def _walk(dice: np.random.Generator, looks: Sequence[Look | None]) -> list[Look 
 def _looked(engine: Engine, pictures: Sequence[Bytes], seed: int, aligned: bool = True) -> list[Look | None]:
     """Each picture made worse and analysed; None: not found, or not usable."""
     found = [one for one in seen(pictures, _detector(), seed, aligned=aligned) if not one.quality.reasons]
-    looks: list[Look | None] = [None] * len(pictures)
+    looks: list[Look | None] = [None] * len(pictures)  # without embeddings if several persons are one track here
     for first in range(0, len(found), BATCH):
         some = found[first : first + BATCH]
         analyses = engine.analyse(np.stack([one.crop for one in some]))
-        for one, analysis in zip(some, _split(engine, analyses), strict=True):
+        for one, analysis in zip(some, _split(engine, analyses, identity=aligned), strict=True):
             looks[one.picture] = Look(one, analysis)
     return looks
 
 
-def _split(engine: Engine, analyses: Analyses) -> Iterator[FaceAnalysis]:
-    there = analyses.age is not None, analyses.expression is not None, analyses.embeddings is not None
-    model = Model(engine.model_id, there[0], there[1], (), there[2])
+def _split(engine: Engine, analyses: Analyses, identity: bool) -> Iterator[FaceAnalysis]:
+    embeddings, norms = (analyses.embeddings, analyses.norms) if identity else (None, None)
+    there = analyses.age is not None, analyses.expression is not None
+    model = Model(engine.model_id, *there, (), embeddings is not None)
     for row in range(len(analyses)):
         yield FaceAnalysis(
             model,
             None if analyses.age is None else float(analyses.age[row]),
             None if analyses.expression is None else analyses.expression[row],
             np.zeros(0, np.float32),
-            None if analyses.embeddings is None else analyses.embeddings[row],
-            None if analyses.norms is None else float(analyses.norms[row]),
+            None if embeddings is None else embeddings[row],
+            None if norms is None else float(norms[row]),
         )
 
 
