@@ -18,7 +18,7 @@ from streamer.detect import Detector
 from streamer.errors import ConfigError, InputError
 from streamer.values import Bytes, Detections
 
-DOMINATES = 2.0  # a face counts as the picture's subject if it is so many times as wide as the next one
+DOMINATES = 2.0  # a face is the picture's subject if its width times its score is so many times that of the next one
 MARGIN = 0.5  # of the picture's size, put around one in which no face is found: it may end at the chin and the hair
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,9 @@ def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
         faces = _strong(detector, picture, config)
     if not len(faces):
         raise _Unusable("no face is found in it")
-    widths = faces.boxes[:, 2] - faces.boxes[:, 0]
-    row, *others = np.argsort(-widths, kind="stable").tolist()
-    if others and widths[row] < DOMINATES * widths[others[0]]:
+    weights = (faces.boxes[:, 2] - faces.boxes[:, 0]) * faces.scores
+    row, *others = np.argsort(-weights, kind="stable").tolist()
+    if others and weights[row] < DOMINATES * weights[others[0]]:
         raise _Unusable(f"{len(faces)} faces, and none is much larger than the others: cut it down to one")
     points = faces.landmarks[row]
     rough = geometry(float(faces.scores[row]), points, (picture.shape[1], picture.shape[0]), config)

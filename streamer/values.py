@@ -267,7 +267,7 @@ class ImpostorScores:
         fine = np.isfinite(self.shares).all() and np.isfinite(self.cosines).all()
         if not fine or (np.diff(self.shares) <= 0).any() or (np.diff(self.cosines) > 0).any():
             raise ValueError("shares must ascend and cosines must not: the more pairs reach it, the lower it is")
-        if not self.shares[0] * self.pairs * (1 + 1e-6) >= LEAST_COUNT or self.shares[-1] > 1:
+        if not self.shares[0] * self.pairs * (1 + 1e-3) >= LEAST_COUNT or self.shares[-1] > 1:
             raise ValueError(f"shares must be from {LEAST_COUNT} of the {self.pairs} pairs to all of them")
 
 
