@@ -12,8 +12,7 @@ import yaml
 from streamer.config import Detect
 from streamer.detect import Detector
 from streamer.values import Bytes, Detections, Floats
-from workers.detector.config import DetectorConfig, Network, Scenes, Source, load_detector_config
-from workers.detector.export import levelled
+from workers.detector.config import DetectorConfig, Scenes, Source, load_detector_config
 from workers.detector.geometry import Scene, mirrored, moved, moved_boxes, similarity
 from workers.detector.judge import match
 from workers.detector.labels import Labelled, label_all, labelled
@@ -21,7 +20,6 @@ from workers.detector.labels import _place as place_of_labels
 from workers.detector.labels import _write as write_labels
 from workers.detector.library import open_library, turned
 from workers.detector.loader import batches
-from workers.detector.network import build
 from workers.detector.paste import add_face, swapped
 from workers.detector.train import train_detector
 from workers.errors import ConfigError
@@ -95,16 +93,6 @@ def test_turned_faces_are_told_from_their_landmarks() -> None:
     aside = FIVE.copy()
     aside[2, 0] += 18
     assert turned(FIVE) < 0.15 < 0.9 < turned(aside)
-
-
-def test_scores_can_be_moved_so_that_a_threshold_becomes_a_half() -> None:
-    network = Network(channels=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1))
-    model = build(network).eval()
-    picture = torch.rand(1, 3, 64, 64)
-    with torch.inference_mode():
-        before, after = (each(picture)[0][0, 4] for each in (model, levelled(model, 0.3)))
-    odds = before / (1 - before) * 0.7 / 0.3
-    torch.testing.assert_close(after, odds / (1 + odds))
 
 
 def test_judging_leaves_small_and_unsure_faces_out() -> None:

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import warnings
 from datetime import UTC, datetime
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,6 @@ from streamer.offline import import_ultralytics
 from workers.files import replacing
 
 SIDE = 640  # pixels of the square that the ONNX file takes
-
-
-def levelled(model: Any, threshold: float) -> Any:
-    """A copy of a PoseModel whose score 0.5 means what `threshold` meant: all scores' logits moved by the same."""
-    moved = copy.deepcopy(model)
-    with torch.no_grad():
-        for branch in moved.model[-1].cv3:
-            branch[-1].bias += log((1 - threshold) / threshold)
-    return moved
 
 
 def save_pose(model: Any, path: Path) -> None:

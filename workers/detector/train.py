@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from workers.detector.config import DetectorConfig
-from workers.detector.export import levelled, save_pose, write_onnx
+from workers.detector.export import save_pose, write_onnx
 from workers.detector.judge import judge
 from workers.detector.labels import Labelled, label_all, labelled
 from workers.detector.loader import Batch, batches
@@ -26,7 +26,6 @@ from workers.train.writing import save_tensors, writing
 log = logging.getLogger(__name__)
 
 LAST, BEST, SCALARS = "last.pt", "best.pt", "scalars.jsonl"
-LEVELS = 0.2, 0.8  # the score of the stated precision becomes 0.5, if it is between these
 LOSSES = ("box", "landmarks", "seen", "score", "sides")
 
 
@@ -84,8 +83,7 @@ def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], a
                 log.info("step %d: %s %s", trainer.step, judged, by_source)
                 if judged.worth >= trainer.best:
                     trainer.best = judged.worth
-                    level = min(max(judged.threshold, LEVELS[0]), LEVELS[1])
-                    save_pose(levelled(trainer.average, level), config.out / BEST)
+                    save_pose(trainer.average, config.out / BEST)
             if done or trainer.step % config.run.checkpoint_steps == 0:
                 trainer.save(config.out / LAST)
     if asked.signal:
