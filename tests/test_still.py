@@ -165,8 +165,9 @@ def test_a_video_that_was_cut_off_gives_the_frames_there_are(config: StreamerCon
 
 
 def test_without_a_detector_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no face detector"):
-        detect_files([write_picture(tmp_path / "a.png")], StreamerConfig(), tmp_path / "out.jsonl", tmp_path / "drawn")
+    nowhere = StreamerConfig(detect=Detect(weights=str(tmp_path / "nowhere.onnx")))
+    with pytest.raises(ModelError, match=r"nowhere\.onnx"):
+        detect_files([write_picture(tmp_path / "a.png")], nowhere, tmp_path / "out.jsonl", tmp_path / "drawn")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 

@@ -9,6 +9,7 @@ from tests.training import configured, stream
 from workers.swinface.model import SwinFace, SwinFaceConfig
 from workers.train.config import load_train_config
 from workers.train.loader import Batch, batches
+from workers.train.mixup import Teachers
 from workers.train.process import Process
 from workers.train.state import fresh
 from workers.train.step import LEAST_SCALE, Diverged, Trainer, check_gradients, take_step
@@ -38,7 +39,7 @@ def test_fp16_does_not_scale_down_for_ever(tmp_path: Path) -> None:
     state.model.get_parameter("heads.age.bias").data += 1e-3  # an error that is small: its loss is a number
     state.scaler = torch.amp.GradScaler("cpu", init_scale=3 * LEAST_SCALE)
     before = {name: parameter.clone() for name, parameter in state.model.named_parameters()}
-    trainer = Trainer(config, process, course, state.model)
+    trainer = Trainer(config, process, course, state.model, Teachers(config, course, process))
     found = batches(course.streams, ("age",), 0, range(1), state.places, 0, 1, 0, False)
     (batch,) = (one for one in found if isinstance(one, Batch))
     batch.targets["age"].fill_(course.mean_age)

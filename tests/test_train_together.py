@@ -34,6 +34,7 @@ from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import EMBEDDING
 from workers.train.config import load_train_config
 from workers.train.loader import Batch, batches
+from workers.train.mixup import Teachers
 from workers.train.process import Process, join, leave
 from workers.train.state import fresh
 from workers.train.step import Diverged, Trainer, take_step
@@ -139,7 +140,7 @@ def few_steps(path: Path, process: Process) -> dict[str, Any]:
     course = open_course(config)
     state = fresh(config, course, process)
     state.model.eval()
-    trainer = Trainer(config, process, course, distributed(state.model, process))
+    trainer = Trainer(config, process, course, distributed(state.model, process), Teachers(config, course, process))
     taught = tuple(slug for slug in course.outputs if slug != EMBEDDING)
     found: dict[str, Any] = {"losses": [], "known": []}
     for batch in ready(trainer, taught):
@@ -157,7 +158,7 @@ def poisoned(path: Path, process: Process) -> dict[str, Any]:
     course = open_course(config)
     state = fresh(config, course, process)
     before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    trainer = Trainer(config, process, course, distributed(state.model, process))
+    trainer = Trainer(config, process, course, distributed(state.model, process), Teachers(config, course, process))
     batch = next(iter(ready(trainer, course.outputs)))
     agreed = agree(batch, course.outputs, process, NOBODY)
     faces = batch.faces.float() * (float("nan") if process.rank == 1 else 1.0)

@@ -30,6 +30,7 @@ from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
 from workers.train.augment import Augmentation
 from workers.train.config import TrainConfig, load_train_config
 from workers.train.loader import Batch, Stream, batches
+from workers.train.mixup import Teachers
 from workers.train.process import Process
 from workers.train.sampling import Mix
 from workers.train.state import State, fresh
@@ -88,7 +89,7 @@ def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
     process = Process(0, 1, torch.device(device))
     course = _course(config, persons)
     state = fresh(config, course, process)
-    trainer = Trainer(config, process, course, state.model)
+    trainer = Trainer(config, process, course, state.model, Teachers(config, course, process))
     taught = tuple(slug for slug in course.outputs if slug != EMBEDDING)
     (batch,) = _batches(course, taught, 1)
     counts = agree(batch, taught, process, Asked()).known

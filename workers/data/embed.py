@@ -4,17 +4,17 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from workers.data.face_set import FACE_SIZE, Bytes, FaceSet, fitted
 from workers.data.progress import counted
 from workers.data.teacher import Lesson, write
-from workers.errors import ConfigError, ModelError
-from workers.swinface.labels import EMBEDDING
+from workers.data.teachers import TeacherNetwork, open_teacher
+from workers.errors import ModelError
 
 Floats = NDArray[np.float32]
 Teacher: TypeAlias = Callable[[Bytes], Floats]  # uint8 (n, 112, 112, 3) RGB -> (n, width)
@@ -54,52 +54,19 @@ def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: P
 
 
 def recogniser(weights: Path) -> Teacher:
-    """By the file's suffix: SwinFace's own (.safetensors, .pt), ONNX (.onnx), ncnn (.param, beside its .bin).
-
-    Raises ModelError for weights that cannot be used, ConfigError for another suffix.
-    """
-    if not weights.is_file():
-        raise ModelError(f"no recogniser at {weights}: there is no such file")
-    match weights.suffix:
-        case ".safetensors" | ".pt":
-            return _swinface(weights)
-        case ".onnx":
-            return _onnx(weights)
-        case ".param":
-            return _ncnn(weights)
-    raise ConfigError(f"{weights}: a recogniser is a .safetensors, .pt or .onnx, or a .param beside its .bin")
+    """ONNX (.onnx), or what teachers.open_teacher reads. Raises ModelError, ConfigError."""
+    if weights.suffix == ".onnx" and weights.is_file():
+        return _onnx(weights)
+    return _by_torch(open_teacher("recogniser", weights))
 
 
 def expression_teacher(weights: Path) -> Teacher:
-    """SwinFace's own (.safetensors, .pt) or mini-XCEPTION as Keras wrote it (.hdf5). Raises ModelError, ConfigError."""
-    if not weights.is_file():
-        raise ModelError(f"no teacher of expressions at {weights}: there is no such file")
-    match weights.suffix:
-        case ".safetensors" | ".pt":
-            logits = _swinface(weights, "expression")
-            return lambda crops: softmax(logits(crops), axis=1)
-        case ".hdf5":
-            from workers.data.mini_xception import mini_xception
-
-            return mini_xception(weights)
-    raise ConfigError(f"{weights}: a teacher of expressions is a .safetensors or .pt, or the .hdf5 of mini-XCEPTION")
+    """As teachers.open_teacher. Raises ModelError, ConfigError."""
+    return _by_torch(open_teacher("expressions", weights))
 
 
-def _swinface(weights: Path, slug: str = EMBEDDING) -> Teacher:
-    """One output of a network of ours, as it is."""
-    import torch
-
-    from workers.swinface.checkpoint import chosen_heads, load
-    from workers.swinface.model import reduced
-
-    model, _ = load(str(weights))
-    network = reduced(model, chosen_heads(str(weights), model, [slug]))
-
-    def output(crops: Bytes) -> Floats:
-        with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(crops))[slug].numpy(), np.float32)
-
-    return output
+def _by_torch(network: TeacherNetwork) -> Teacher:
+    return lambda crops: np.asarray(network(torch.from_numpy(crops)).numpy(), np.float32)
 
 
 def _onnx(weights: Path) -> Teacher:
@@ -123,32 +90,6 @@ def _onnx(weights: Path) -> Teacher:
         return np.concatenate([np.asarray(session.run(None, {taken[0].name: part})[0], np.float32) for part in parts])
 
     return recognise
-
-
-def _ncnn(weights: Path) -> Teacher:
-    """Takes RGB of 0..255, which it scales itself, and gives one vector."""
-    try:
-        import ncnn
-    except ImportError as error:
-        raise ModelError("ncnn is not installed, which .param files need: pip install ncnn") from error
-    net = ncnn.Net()
-    net.opt.num_threads = 1
-    if net.load_param(str(weights)) or net.load_model(str(weights.with_suffix(".bin"))):
-        raise ModelError(f"ncnn cannot use {weights} with {weights.with_suffix('.bin').name}")
-    taken, given = net.input_names(), net.output_names()
-    if len(taken) != 1 or len(given) != 1:
-        raise ModelError(f"{weights} is no recogniser of one picture: it takes {taken} and gives {given}")
-
-    def one(crop: Bytes) -> Floats:
-        pixels: Any = ncnn.Mat.from_pixels(crop, ncnn.Mat.PixelType.PIXEL_RGB, FACE_SIZE, FACE_SIZE)
-        extractor = net.create_extractor()
-        extractor.input(taken[0], pixels)
-        failed, vector = extractor.extract(given[0])
-        if failed:
-            raise ModelError(f"{weights} gives nothing for a face of {FACE_SIZE}x{FACE_SIZE} pixels")
-        return np.array(vector, np.float32).reshape(-1)
-
-    return lambda crops: np.stack([one(np.ascontiguousarray(crop)) for crop in crops])
 
 
 def _digest(weights: Path) -> str:

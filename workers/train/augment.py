@@ -32,11 +32,13 @@ PUBLISHED: dict[str, Any] = {
     "re_count": 1,
 }
 RAND_AUGMENT = 2  # its place among timm's transforms
-Augment: TypeAlias = Callable[[Bytes], Tensor]  # any size, RGB, to (112, 112, 3) in pixel values, uint8 or float32
+Key: TypeAlias = Sequence[int]  # all random numbers of a picture come from it
+# any size, RGB, to (112, 112, 3) in pixel values, uint8 or float32
+Augment: TypeAlias = Callable[[Bytes, Key], Tensor]
 
 
 def augmentation(kind: Augmentation) -> Augment:
-    """What is done to each picture of a stream. It draws from the generators that `drawing_from` sets."""
+    """What is done to each picture of a stream."""
     if kind == "published":
         return _Published()
     if kind == "camera":
@@ -53,8 +55,9 @@ class _Published:
             if operation.name == "PosterizeIncreasing":
                 operation.level_fn = _bits_kept
 
-    def __call__(self, picture: Bytes) -> Tensor:
-        changed: Tensor = self._transform(Image.fromarray(fitted(picture)))  # (3, 112, 112), -1..1 and noise beyond
+    def __call__(self, picture: Bytes, key: Key) -> Tensor:
+        with drawing_from(key):
+            changed: Tensor = self._transform(Image.fromarray(fitted(picture)))  # (3, 112, 112), -1..1 and noise beyond
         return changed.permute(1, 2, 0).mul(127.5).add(127.5)  # the noise is not cut to 0..255, as published
 
 
@@ -63,23 +66,22 @@ def _bits_kept(level: float, _: Any) -> tuple[int]:
     return (max(1, 4 - int(level / 10 * 4)),)
 
 
-def _flipped(picture: Bytes) -> Tensor:
+def _flipped(picture: Bytes, key: Key) -> Tensor:
     face = fitted(picture)
-    return torch.from_numpy(face[:, ::-1].copy() if random.random() < 0.5 else face)  # noqa: S311 - no secret
+    return torch.from_numpy(face[:, ::-1].copy() if np.random.default_rng(key).random() < 0.5 else face)
 
 
-def _by_a_camera(picture: Bytes) -> Tensor:
-    drawn = np.random.default_rng(random.getrandbits(64))
-    return torch.from_numpy(camera(fitted(picture), drawn))
+def _by_a_camera(picture: Bytes, key: Key) -> Tensor:
+    return torch.from_numpy(camera(fitted(picture), np.random.default_rng(key)))
 
 
-def _as_it_is(picture: Bytes) -> Tensor:
+def _as_it_is(picture: Bytes, _: Key) -> Tensor:
     return torch.from_numpy(fitted(picture))
 
 
 @contextmanager
-def drawing_from(key: Sequence[int]) -> Iterator[None]:
-    """All random numbers inside come from this key; outside nothing of it is noticed."""
+def drawing_from(key: Key) -> Iterator[None]:
+    """All random numbers of the libraries inside come from this key; outside nothing of it is noticed."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(list(key)).generate_state(3)
     random.seed(int(seeds[0]))

@@ -111,6 +111,15 @@ class Recognition(_Section):
     """Part of the persons that a step compares with, besides those of its faces."""
 
 
+class Teachers(_Section):
+    """Networks that are asked about the mixed faces of each step, which no file can know of."""
+
+    recogniser: Place | None = None
+    """SwinFace's own .safetensors or .pt, or a .param of ncnn; its embeddings are learnt."""
+    expressions: Place | None = None
+    """SwinFace's own, or the .hdf5 of mini-XCEPTION; learnt in the streams that learn expression_scores."""
+
+
 class Optimiser(_Section):
     """AdamW."""
 
@@ -179,6 +188,11 @@ class TrainConfig(_Section):
     weights: dict[str, Weight] = {}
     """Factors of the losses by slug, 1 by default; `attributes` means each of the 40 without one of its own,
     `distillation` the loss against a teacher's embeddings, `expression_distillation` that against its expressions."""
+    age_loss: Literal["published", "absolute"] = "published"
+    """published: squared at first, bounded at the end; absolute: the absolute error, squared below a year."""
+    mixup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """So many faces are added to each one of a step: two of a stream laid over each other, with the labels of both."""
+    teachers: Teachers = Teachers()
     recognition: Recognition = Recognition()
     optimiser: Optimiser = Optimiser()
     validate_by: Validate = Field(Validate(), alias="validate")
@@ -210,6 +224,8 @@ class TrainConfig(_Section):
                     f"{held} validates with faces that {same[0]} trains on: give both the same `keep`, one the part "
                     "`train` and the other `validation`"
                 )
+        if not self.mixup and self.teachers != Teachers():
+            raise ValueError("teachers are asked about mixed faces: say `mixup` too, such as 1, or leave them out")
         if sum("identity" in stream.learns for stream in self.streams.values()) > 1:
             raise ValueError("only one stream can learn identity; put all sets with persons into its mix")
         return self

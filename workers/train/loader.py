@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from workers.data.face_set import UNKNOWN, FaceSet, Labels
 from workers.errors import ConfigError, InputError
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
-from workers.train.augment import Augmentation, augmentation, drawing_from
+from workers.train.augment import Augmentation, augmentation
 from workers.train.losses import DISTILLATION, EXPRESSION_DISTILLATION
 from workers.train.sampling import Mix, place
 
@@ -132,8 +132,7 @@ class _Joint(Dataset[RawBatch]):
             which = int(np.searchsorted(starts, row, "right")) - 1
             faces_of, index = stream.sets[which], row - int(starts[which])
             picture = faces_of.pictures.read(index)
-            with drawing_from([self._seed, number, position]):
-                faces.append(self._augment[number](picture))
+            faces.append(self._augment[number](picture, [self._seed, number, position]))
             labels.append(_targets(faces_of.labels, index, stream.persons[which], self._width))
         columns = {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in labels[0]}
         return {**columns, "faces": torch.stack(faces)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,21 +12,28 @@ from torch import Tensor
 from workers.swinface.labels import EMBEDDING
 
 AGE_SIGMA = 3.0  # years
+AgeLoss = Literal["published", "absolute"]
 NO_CLASS = -1  # target of a face whose label is not known
 DISTILLATION = "distillation"  # slug of the loss against a teacher's embeddings
 EXPRESSION_DISTILLATION = "expression_distillation"  # against its probabilities
 
 
-def age_loss(predicted: Tensor, age: Tensor, progress: float) -> Tensor:
-    """(n,) losses of ages in years, from the squared error at `progress` 0 to a bounded one at 1.
+def age_loss(predicted: Tensor, age: Tensor, progress: float, kind: AgeLoss = "published") -> Tensor:
+    """(n,) losses of ages in years.
 
-    (1 - p) / 2 * d^2 + p * (1 - exp(-d^2 / (2 * 3^2))) with d = predicted - age (published analysis/losses.py).
+    Published: from the squared error at `progress` 0 to a bounded one at 1, (1 - p) / 2 * d^2 +
+    p * (1 - exp(-d^2 / (2 * 3^2))) with d = predicted - age (analysis/losses.py). Absolute: |d| - 1/2,
+    below a year d^2 / 2 (Huber's, of one year).
     """
+    if kind == "absolute":
+        return F.smooth_l1_loss(predicted, age, reduction="none")
     squared = (predicted - age) ** 2
     return (1 - progress) / 2 * squared + progress * (1 - torch.exp(-squared / (2 * AGE_SIGMA**2)))
 
 
-def task_losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
+def task_losses(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], progress: float, ages: AgeLoss = "published"
+) -> dict[str, Tensor]:
     """The sum of each task's losses over the faces that have its label, by slug; all on the same device.
 
     `outputs` (n, width) by slug; `targets` (n,) by slug: years, nan if unknown; else classes, NO_CLASS if unknown; of
@@ -43,7 +51,7 @@ def task_losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], pr
         output = outputs[slug].float()
         if slug == "age":
             known = ~target.isnan()
-            losses = age_loss(output[:, 0], target.nan_to_num(), progress)
+            losses = age_loss(output[:, 0], target.nan_to_num(), progress, ages)
             found[slug] = torch.where(known, losses, 0).sum()
         else:
             found[slug] = F.cross_entropy(output, target, ignore_index=NO_CLASS, reduction="sum")

@@ -10,6 +10,7 @@ from workers.swinface.labels import EMBEDDING
 from workers.train.config import TrainConfig
 from workers.train.loader import Batch
 from workers.train.losses import task_losses
+from workers.train.mixup import Teachers, mixed, mixed_losses
 from workers.train.process import Process
 from workers.train.schedule import set_rates
 from workers.train.state import State, follow
@@ -34,6 +35,7 @@ class Trainer:
     process: Process
     course: Course
     network: nn.Module  # the model, or DistributedDataParallel around it
+    teachers: Teachers  # of mixed faces
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +56,18 @@ def take_step(trainer: Trainer, state: State, batch: Batch, counts: dict[str, fl
     rates = set_rates(state.optimiser.param_groups, state.schedule, state.step)
     there = batch.to(process.device)
     precision = config.run.precision
+    draw = _mixed(config.seed, state.step, process.rank)
+    mixture = mixed(there, trainer.course.streams, config.mixup, bool(trainer.teachers.slugs), draw)
+    faces = there.faces if mixture is None else torch.cat([there.faces.float(), mixture.faces])
     with torch.autocast(process.device.type, HALF.get(precision, torch.bfloat16), enabled=precision != "fp32"):
-        outputs = trainer.network(there.faces)
-    losses = _losses(trainer, state, there, outputs, counts)
+        outputs = trainer.network(faces)
+        lessons = None if mixture is None else trainer.teachers.teach(mixture)
+    count = len(there.faces)
+    losses = _losses(trainer, state, there, {slug: output[:count] for slug, output in outputs.items()}, counts)
+    if mixture is not None and lessons is not None:
+        others = {slug: output[count:] for slug, output in outputs.items()}
+        for slug, loss in mixed_losses(others, mixture, lessons, _progress(trainer, state), config.age_loss).items():
+            losses[slug] = (losses[slug] + loss) / 2 if slug in losses else loss
     total = torch.stack([loss * config.weight(slug) for slug, loss in losses.items()]).sum()
     values = dict(zip((*losses, "total"), torch.stack([*losses.values(), total]).detach().tolist(), strict=True))
     bad = [f"loss of {slug}" for slug, loss in values.items() if not abs(loss) < float("inf")]
@@ -78,8 +89,7 @@ def _losses(
 ) -> dict[str, Tensor]:
     """By slug; the mean over the processes is the mean over all faces that have the label."""
     world = trainer.process.world
-    progress = state.step / trainer.config.steps
-    sums = task_losses(outputs, batch.targets, progress)
+    sums = task_losses(outputs, batch.targets, _progress(trainer, state), trainer.config.age_loss)
     losses = {slug: total * world / max(counts[slug], 1) for slug, total in sums.items()}
     if state.centres is not None:
         rows = _recognition_rows(trainer.course)
@@ -138,6 +148,10 @@ def check_gradients(model: nn.Module) -> None:
     without = [name for name, tensor in model.named_parameters() if tensor.requires_grad and tensor.grad is None]
     if without:
         raise RuntimeError(f"no gradient reaches {', '.join(without)}")
+
+
+def _progress(trainer: Trainer, state: State) -> float:
+    return state.step / trainer.config.steps
 
 
 def _recognition_rows(course: Course) -> slice:

@@ -9,6 +9,7 @@ from workers.errors import InputError
 from workers.train import checkpoints
 from workers.train.config import TrainConfig
 from workers.train.loader import batches
+from workers.train.mixup import Teachers
 from workers.train.monitor import Monitor
 from workers.train.process import Process, join, leave
 from workers.train.state import State, average_statistics, fresh
@@ -48,8 +49,10 @@ def train_in(
         checkpoints.resume(state, folder, config, course, allow_changes)
         log.info("going on from %s, step %d of %d", folder, state.step, config.steps)
     _say_what_is_trained(state, course, process)
-    trainer = Trainer(config, process, course, distributed(state.model, process))
-    monitor = Monitor(config.out, process, course.losses, config.steps, state.step, state.unreported)
+    teachers = Teachers(config, course, process)
+    trainer = Trainer(config, process, course, distributed(state.model, process), teachers)
+    slugs = (*course.losses, *(slug for slug in teachers.slugs if slug not in course.losses))
+    monitor = Monitor(config.out, process, slugs, config.steps, state.step, state.unreported)
     try:
         return _run(trainer, state, validation, monitor, asked, saved=folder is not None)
     finally:
