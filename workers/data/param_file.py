@@ -16,6 +16,7 @@ from workers.errors import ModelError
 
 MAGIC = "7767517"
 HALF = 0x01306B47  # tag of weights in fp16; 0: fp32
+LEAST_EPS = 1e-12  # torch takes no 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ParamNetwork(nn.Module):
                 return F.conv2d(x, _there(weight), bias, steps, edges, groups=layer.whole(7, 1))
             case "BatchNorm":
                 slope, mean, variance, bias = (_there(self._weight(layer, name)) for name in BATCH_NORM)
-                return F.batch_norm(x, mean, variance, slope, bias, eps=layer.numbers.get(1, 0.0))
+                return F.batch_norm(x, mean, variance, slope, bias, eps=max(layer.numbers.get(1, 0.0), LEAST_EPS))
             case "PReLU":
                 return F.prelu(x, _there(self._weight(layer, "slope")))
         return F.linear(x.flatten(1), _there(self._weight(layer, "weight")), self._weight(layer, "bias"))
