@@ -3,7 +3,7 @@
 ncnn itself computes on a CPU, one picture after the other. The format: ncnn's wiki, param-and-model-file-structure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,15 @@ class ParamNetwork(nn.Module):
         try:
             self._layers = _parsed(path.read_text("ascii"))
             weights = _Weights(np.fromfile(path.with_suffix(".bin"), np.uint8))
-            for layer in self._layers:
-                for name, tensor in _read(layer, weights).items():
-                    self.register_buffer(_key(layer, name), tensor)
+            found = {layer.name: _read(layer, weights) for layer in self._layers}
             if weights.left:
                 raise ValueError(f"{weights.left} bytes of the .bin belong to no layer")
         except (OSError, ValueError, IndexError) as error:
             raise ModelError(f"cannot use {path} with {path.with_suffix('.bin').name}: {error}") from error
+        self._layers = _folded(self._layers, found)
+        for layer in self._layers:
+            for name, tensor in found[layer.name].items():
+                self.register_buffer(_key(layer, name), tensor)
 
     def forward(self, x: Tensor) -> Tensor:
         found: dict[str, Tensor] = {}
@@ -80,6 +82,7 @@ class ParamNetwork(nn.Module):
         return self._buffers.get(_key(layer, name))
 
 
+PRODUCTS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
 BATCH_NORM = ("slope", "mean", "variance", "bias")  # as they lie in the file
 
 
@@ -148,6 +151,24 @@ def _read(layer: _Layer, weights: _Weights) -> dict[str, Tensor]:
             found = {"weight": weights.tagged(layer.whole(2)).view(outputs, -1)}
             return {**found, "bias": weights.plain(outputs)} if layer.whole(1) else found
     raise ValueError(f"a layer like {layer.name}, {layer.kind}, is not known here")
+
+
+def _folded(layers: list[_Layer], weights: dict[str, dict[str, Tensor]]) -> list[_Layer]:
+    """The layers without the batch norms that follow a product at once: they become part of its weights."""
+    kept: list[_Layer] = []
+    for layer in layers:
+        before = kept[-1] if kept else layer
+        follows = before.kind in PRODUCTS and layer.kind == "BatchNorm" and before.given == layer.taken
+        if not follows:
+            kept.append(layer)
+            continue
+        slope, mean, variance, bias = (weights[layer.name][name] for name in BATCH_NORM)
+        factor = slope / (variance + layer.numbers.get(1, 0.0)).sqrt()
+        own = weights[before.name]
+        own["weight"] = own["weight"] * factor.view(-1, *[1] * (own["weight"].dim() - 1))
+        own["bias"] = bias + factor * (own.get("bias", torch.zeros(())) - mean)
+        kept[-1] = replace(before, given=layer.given)
+    return kept
 
 
 def _key(layer: _Layer, name: str) -> str:

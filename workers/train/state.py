@@ -65,7 +65,10 @@ def fresh(config: TrainConfig, course: Course, process: Process, begin: bool = T
         config.steps, options.warmup_steps, options.warmup_learning_rate * scale, options.final_learning_rate * scale
     )
     optimiser = torch.optim.AdamW(
-        groups(model, rate, options.backbone_factor, options.weight_decay), lr=rate, betas=options.betas
+        groups(model, rate, options.backbone_factor, options.weight_decay),
+        lr=rate,
+        betas=options.betas,
+        fused=process.device.type == "cuda",
     )
     scaler = torch.amp.GradScaler(
         process.device.type, enabled=config.run.precision == "fp16", growth_interval=SCALE_GROWTH_STEPS
@@ -108,10 +111,11 @@ def follow(averaged: SwinFace, model: SwinFace, decay: float, step: int) -> None
     By 1 - min(decay, (1 + step) / (10 + step)): at first the average is young (TensorFlow's ExponentialMovingAverage).
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
-    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if old.is_floating_point():
-            old.lerp_(new, share)
-        else:  # numbers of batches
+    pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([old for old, _ in moving], [new for _, new in moving], share)
+    for old, new in pairs:
+        if not old.is_floating_point():  # numbers of batches
             old.copy_(new)
 
 
