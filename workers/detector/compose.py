@@ -1,6 +1,7 @@
 """Scenes to train on: faces pasted into backgrounds, crops of labelled pictures as they are, pictures without any."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -22,8 +23,10 @@ from workers.detector.geometry import (
 )
 from workers.detector.labels import Labelled
 from workers.detector.library import Library, without_faces
-from workers.detector.paste import LARGEST_ENLARGEMENT, add_face, add_head, add_patch, blot, grown, swapped
+from workers.detector.paste import LARGEST_ENLARGEMENT, add_face, add_head, add_patch, add_person, blot, grown, swapped
 
+CROWD_PX = 40.0  # largest width of the farthest faces
+MOST_PEOPLE = 40
 LEAST_VISIBLE = 0.4  # of a face: less of one is neither a face nor background, and is blotted
 
 
@@ -47,6 +50,8 @@ def _empty(library: Library, options: Scenes, draw: Generator) -> Scene:
 
 def _pasted(library: Library, options: Scenes, draw: Generator) -> Scene:
     scene = _decorated(_empty(library, options, draw), library, draw, 0.4)
+    if draw.random() < options.crowded:
+        return _crowd(scene, library, options, draw)
     few, many = options.faces
     for _ in range(int(few + (many - few) * draw.beta(1.0, 1.6) + 0.5)):
         if library.poses and library.donors and draw.random() < options.turned:
@@ -62,6 +67,33 @@ def _pasted(library: Library, options: Scenes, draw: Generator) -> Scene:
     return scene
 
 
+def _crowd(scene: Scene, library: Library, options: Scenes, draw: Generator) -> Scene:
+    """Rows of people, the farther ones first and a little smaller, each with hair and shoulders."""
+    side, least = options.side, options.face_px[0]
+    far = float(np.exp(draw.uniform(np.log(least), np.log(min(CROWD_PX, options.face_px[1])))))
+    grows = float(np.exp(draw.uniform(0, 0.7)))  # from the farthest row to the nearest
+    apart, between = draw.uniform(1.2, 2.8), draw.uniform(0.8, 2.2)  # widths of a face
+    height, people = far + draw.uniform(0, 0.5) * side, 0
+    while height < side and people < MOST_PEOPLE:
+        width = far * grows ** (height / side)
+        for left in np.arange(draw.uniform(-1, 1) * width, side, width * apart):
+            if draw.random() < 0.2:
+                continue
+            at = np.array([left, height]) + draw.normal(0, 0.25 * width, 2)
+            own = max(least, width * float(np.exp(draw.normal(0, 0.12))))
+            given = library.donors[int(draw.integers(len(library.donors)))] if library.donors else None
+            if library.poses and given is not None and draw.random() < options.turned:
+                pose = library.poses[int(draw.integers(len(library.poses)))]
+                scene = add_head(scene, pose, given, options, draw, own, at)
+            else:
+                source, item = library.in_surroundings(draw)
+                donor = given if draw.random() < options.swapped else None
+                scene = add_person(scene, source, item, donor, own, at, draw)
+            people += 1
+        height += width * between
+    return scene
+
+
 def _decorated(scene: Scene, library: Library, draw: Generator, chance: float) -> Scene:
     """With pieces that are no faces."""
     if draw.random() < chance:
@@ -73,10 +105,14 @@ def _decorated(scene: Scene, library: Library, draw: Generator, chance: float) -
 
 
 def _mosaic(library: Library, options: Scenes, draw: Generator) -> Scene:
-    """Four shown pictures side by side."""
+    """Four to 36 shown pictures side by side: faces get small in their own surroundings."""
     side = options.side
-    across, down = (int(side * draw.uniform(0.35, 0.65)) for _ in range(2))
-    corners = ((0, 0, across, down), (across, 0, side, down), (0, down, across, side), (across, down, side, side))
+    count = int(draw.choice((2, 2, 3, 4, 6)))
+    jitter = draw.uniform(-0.3, 0.3, (2, count - 1))
+    rows, columns = (
+        [0, *np.round((np.arange(1, count) + shift) * side / count).astype(int).tolist(), side] for shift in jitter
+    )
+    corners = [(left, top, right, bottom) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
     picture = np.zeros((side, side, 3), np.uint8)
     boxes, landmarks = [np.zeros((0, 4), np.float32)], [np.zeros((0, 5, 2), np.float32)]
     for left, top, right, bottom in corners:

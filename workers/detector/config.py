@@ -76,6 +76,8 @@ class Scenes(_Section):
     """Of the scenes, crops of labelled pictures as they are; the others are composed."""
     faces: tuple[Positive, Positive] = (1, 14)
     """Fewest and most faces pasted into a composed scene; few are more frequent."""
+    crowded: Share = 0.0
+    """Of the composed scenes, crowds: rows of small faces with hair and shoulders, the nearer before the farther."""
     face_px: tuple[Rate, Rate] = (6.0, 300.0)
     """Least and largest width of a face, drawn from the logarithm."""
     least_px: Rate = 5.0

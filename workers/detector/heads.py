@@ -87,7 +87,7 @@ def _hair(draw: Generator) -> Floats:
 
 def _pose(vertices: Floats, quads: Integers, marks: Integers, draw: Generator) -> Pose:
     side, nod = draw.uniform(15, 85) * draw.choice([-1, 1]), draw.normal(0, 18)
-    if draw.random() < 0.25:
+    if draw.random() < 0.4:
         side, nod = draw.normal(0, 12), draw.uniform(18, 50) * draw.choice([-1, 1], p=[0.35, 0.65])
     turn = _rotation(np.deg2rad(side), np.deg2rad(nod))
     corners = vertices[quads]  # (q, 4, 3)

@@ -17,7 +17,7 @@ from workers.detector.heads import Pose, open_heads
 from workers.detector.labels import PICTURES, Labelled, labelled
 from workers.errors import ConfigError
 
-POSES = 300  # of heads that faces are laid on
+POSES = 120  # of heads that faces are laid on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +43,14 @@ class Library:
 
     def to_paste(self, draw: Generator) -> tuple[Source, Labelled]:
         return _drawn(self.pasted, self.pasted_shares, draw)
+
+    def in_surroundings(self, draw: Generator) -> tuple[Source, Labelled]:
+        """A face with hair and shoulders; raises ValueError if no source has such."""
+        kept = [place for place, shelf in enumerate(self.pasted) if not shelf.source.tight]
+        if not kept:
+            raise ValueError("all pictures that are pasted are tight")
+        shares = self.pasted_shares[kept]
+        return _drawn([self.pasted[place] for place in kept], shares / shares.sum(), draw)
 
     def to_show(self, draw: Generator) -> tuple[Source, Labelled]:
         return _drawn(self.shown, self.shown_shares, draw)

@@ -9,12 +9,14 @@ from numpy.random import Generator
 from streamer.values import Bytes, Floats
 from workers.detector.config import Scenes, Source
 from workers.detector.degrade import blurred, grey, lit
-from workers.detector.geometry import Scene, covered, mirrored, moved, moved_boxes, similarity, visible
+from workers.detector.geometry import Numbers, Scene, covered, mirrored, moved, moved_boxes, similarity, visible
 from workers.detector.heads import Pose, head
 from workers.detector.labels import Labelled
 
 LARGEST_ENLARGEMENT = 2.2  # of a face's own pixels
 MOST_COVERED = 0.3  # of a face, by one that is pasted later
+AROUND = (0.25, 1.2)  # widths of a face that are taken on each side of it
+CLOSELY = (0.15, 0.5)  # the same in a crowd
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,14 +35,35 @@ def add_face(
     native = float(item.boxes[row, 2] - item.boxes[row, 0])
     most = min(options.face_px[1], source.largest or np.inf, native * LARGEST_ENLARGEMENT)
     width = float(np.exp(draw.uniform(np.log(options.face_px[0]), np.log(max(most, options.face_px[0] * 1.1)))))
-    return _added(scene, _cut(item, row, source, donor, width / native, draw), width, draw)
+    return _added(scene, _cut(item, row, source, donor, width / native, AROUND, draw), width, draw)
 
 
-def add_head(scene: Scene, pose: Pose, donor: Labelled, options: Scenes, draw: Generator) -> Scene:
-    """The scene with the donor's face on a turned head, or as it was where there was no place for it."""
+def add_person(
+    scene: Scene, source: Source, item: Labelled, donor: Labelled | None, width: float, at: Numbers, draw: Generator
+) -> Scene:
+    """The scene with one more face so wide, its middle at a point (2,); as it was where that would cover another."""
+    row = int(draw.integers(len(item.boxes)))
+    native = float(item.boxes[row, 2] - item.boxes[row, 0])
+    return _added(scene, _cut(item, row, source, donor, width / native, CLOSELY, draw), width, draw, at)
+
+
+def add_head(
+    scene: Scene,
+    pose: Pose,
+    donor: Labelled,
+    options: Scenes,
+    draw: Generator,
+    width: float | None = None,
+    at: Numbers | None = None,
+) -> Scene:
+    """The scene with the donor's face on a turned head, or as it was where there was no place for it.
+
+    `width` px and the middle `at` (2,) are drawn where they are not given.
+    """
     face, mask = head(pose, donor, draw)
     native = float(face.boxes[0, 2] - face.boxes[0, 0])
-    width = float(np.exp(draw.uniform(np.log(options.face_px[0]), np.log(native * LARGEST_ENLARGEMENT))))
+    drawn = float(np.exp(draw.uniform(np.log(options.face_px[0]), np.log(native * LARGEST_ENLARGEMENT))))
+    width = width or drawn
     if width < native * 0.8:
         side = max(4, round(mask.shape[0] * width / native * 1.2))
         shrink = np.float32(side / mask.shape[0])
@@ -49,16 +72,16 @@ def add_head(scene: Scene, pose: Pose, donor: Labelled, options: Scenes, draw: G
             for part in (face.picture, mask)
         )
         face = Scene(picture, face.boxes * shrink, face.landmarks * shrink)
-    return _added(scene, Cutting(face, mask), width, draw)
+    return _added(scene, Cutting(face, mask), width, draw, at)
 
 
-def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator) -> Scene:
-    """The scene with the cutting somewhere, its face so wide; as it was if no place is found."""
+def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, at: Numbers | None = None) -> Scene:
+    """The scene with the cutting somewhere or at a point, its face so wide; as it was if no place is found."""
     if draw.random() < 0.5:
         cutting = _mirrored(cutting)
     box = cutting.face.boxes[0]
-    for _ in range(5):
-        matrix = _place(box, width / float(box[2] - box[0]), scene.picture.shape, draw)
+    for _ in range(5 if at is None else 1):
+        matrix = _place(box, width / float(box[2] - box[0]), scene.picture.shape, draw, at)
         new = moved_boxes(box[None], matrix)
         height, wide = scene.picture.shape[:2]
         extent = _extent(cutting.mask, matrix)
@@ -133,8 +156,16 @@ def _spread(landmarks: Floats) -> float:
     return max(1e-6, float(landmarks.std(axis=0).mean()))
 
 
-def _cut(item: Labelled, row: int, source: Source, donor: Labelled | None, scale: float, draw: Generator) -> Cutting:
-    """The face `row` with some of what is around it; made small already where `scale` will make it so."""
+def _cut(
+    item: Labelled,
+    row: int,
+    source: Source,
+    donor: Labelled | None,
+    scale: float,
+    around: tuple[float, float],
+    draw: Generator,
+) -> Cutting:
+    """The face `row` with some of what is `around` it; made small already where `scale` will make it so."""
     face = Scene(item.decoded(), item.boxes, item.landmarks)
     if donor is not None:
         face = swapped(face, row, donor)
@@ -142,7 +173,7 @@ def _cut(item: Labelled, row: int, source: Source, donor: Labelled | None, scale
     sides = box[2:] - box[:2]
     low, high = np.zeros(2, int), np.array([width, height])
     if not source.tight:
-        wide = draw.uniform(0.25, 1.2)
+        wide = draw.uniform(*around)
         low = np.floor(box[:2] - sides * (wide, wide * draw.uniform(0.4, 1.0))).clip(0).astype(int)
         high = np.ceil(box[2:] + sides * (wide, wide * draw.uniform(0.4, 1.5))).clip(0, (width, height)).astype(int)
     piece = face.picture[low[1] : high[1], low[0] : high[0]]
@@ -226,14 +257,18 @@ def _mirrored(cutting: Cutting) -> Cutting:
     return Cutting(mirrored(cutting.face), np.asarray(cv2.flip(cutting.mask, 1), np.uint8))
 
 
-def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator) -> Floats:
-    """Somewhere in a picture, now and then over its border, turned as heads are."""
+def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, at: Numbers | None = None) -> Floats:
+    """At a point, or somewhere in a picture, now and then over its border; turned as heads are."""
     kind = draw.random()
     degrees = draw.normal(0, 10) if kind < 0.6 else draw.uniform(-45, 45) if kind < 0.94 else draw.uniform(-100, 100)
     sides = (box[2:] - box[:2]) * scale
     reach = np.array(shape[1::-1], np.float32)
     margin = sides * draw.uniform(-0.25, 0.6) if draw.random() < 0.35 else sides * 0.5
-    target = np.where(margin * 2 < reach, draw.uniform(0, 1, 2) * (reach - 2 * margin) + margin, reach / 2)
+    target = (
+        at
+        if at is not None
+        else np.where(margin * 2 < reach, draw.uniform(0, 1, 2) * (reach - 2 * margin) + margin, reach / 2)
+    )
     return similarity(scale, float(degrees), (box[:2] + box[2:]) / 2, target, float(np.exp(draw.normal(0, 0.05))))
 
 
