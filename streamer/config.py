@@ -171,7 +171,10 @@ class Track(Section):
     """A track without detection for so long has ended."""
     cut_s: Seconds = 1.5
     """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
-    must stay below it. Camera cuts without a gap are not recognised yet."""
+    must stay below it."""
+    cut_change: Annotated[float, Field(gt=0, le=2)] = 0.6
+    """The same for a camera cut: the picture has changed by so much (0 not at all, 1 nothing in common, see cut.py) and
+    by twice as much as it usually does. 2: never."""
 
 
 class Crop(Section):

@@ -11,6 +11,7 @@ from hashlib import sha256
 from streamer import metrics
 from streamer.choose import Chooser
 from streamer.config import StreamerConfig
+from streamer.cut import CutDetector
 from streamer.detect import Detector
 from streamer.handover import Handover, Item
 from streamer.track import Tracker
@@ -79,6 +80,7 @@ class Observer:
         self._detector = detector
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
+        self._cuts: dict[str, CutDetector] = {}  # of the running epoch
         self._last: dict[str, Observation] = {}  # of the running epoch, without its faces
         self.chooser = Chooser(config, live)
 
@@ -111,7 +113,9 @@ class Observer:
             camera = frame.camera
             tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
             self._trackers[camera] = tracker
-        tracks, ended = tracker.update(frame.media_time, detections, frame.size)
+        cuts = self._cuts.setdefault(frame.camera, CutDetector(self._config.track.cut_change))
+        cut = cuts.is_cut(frame.media_time, frame.pixels)
+        tracks, ended = tracker.update(frame.media_time, detections, frame.size, cut)
         choices = self.chooser.look(frame, detections, tracks)
         metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
         _count(ended)
@@ -131,6 +135,7 @@ class Observer:
 
     def _end(self, camera: str, reason: EndReason) -> list[Observation]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
+        self._cuts.pop(camera, None)
         if reason is EndReason.SOURCE_REMOVED:
             self._trackers.pop(camera, None)
         if last is None or tracker is None:

@@ -65,14 +65,15 @@ class Tracker:
         self._last_boxes: Doubles = np.zeros((0, 4))  # x1 y1 x2 y2 as detected, row by row with the filter
 
     def update(
-        self, time: float, detections: Detections, frame_size: tuple[int, int]
+        self, time: float, detections: Detections, frame_size: tuple[int, int], cut: bool = False
     ) -> tuple[list[Track], list[TrackEnd]]:
         """Take one frame, also one without detections; give the tracks that live, oldest first, and those that ended.
 
-        `time` is media time in s, `frame_size` width and height in px. Detections that are not finite or have no area
-        are ignored. Raises ValueError if time is not finite or does not grow.
+        `time` is media time in s, `frame_size` width and height in px; `cut`: another shot begins with this frame, so
+        no track from before it goes on by motion. Detections that are not finite or have no area are ignored. Raises
+        ValueError if time is not finite or does not grow.
         """
-        gap = self._move_to(time)
+        gap = self._move_to(time, cut)
         rows, boxes, scores = _usable(detections)
         pairing = self._associate(time, gap, boxes, scores)
         self._take(time, pairing, rows, boxes, scores)
@@ -87,14 +88,14 @@ class Tracker:
         self._time = None
         return ended
 
-    def _move_to(self, time: float) -> float:
+    def _move_to(self, time: float, cut: bool) -> float:
         """Predict every box for this time; gives the seconds since the last frame. After a cut no box moves on."""
         if not math.isfinite(time):
             raise ValueError(f"time {time} s is not finite")
         gap = 0.0 if self._time is None else time - self._time
         if self._time is not None and gap <= 0:
             raise ValueError(f"time {time} s does not come after {self._time} s")
-        if gap > self._config.cut_s:
+        if cut or gap > self._config.cut_s:
             self._filter.stop()
             for life in self._lives:
                 life.parked = True

@@ -34,7 +34,7 @@ EDGES: dict[str, set[str]] = {
     "demo": {
         "app", "annotate", "decode", "demo_clip", "publish", "recorded", "recording", "watch", "worker_process",
     },
-    "observe": {"detect", "track", "choose"},
+    "observe": {"choose", "cut", "detect", "track"},
     "choose": {"crop", "schedule"},
     "schedule": {"budget", "worth"},
     "cameras": {"live"},

@@ -185,6 +185,16 @@ def test_across_a_cut_boxes_are_not_matched() -> None:
     assert [(end.key.number, end.reason) for end in ends(later)] == [(1, EndReason.TIMEOUT)]
 
 
+def test_across_a_cut_without_a_gap_boxes_are_not_matched_either() -> None:
+    tracker = a_tracker(lost_s=0.5)
+    run(tracker, [STILL] * 5)
+    tracks, _ = tracker.update(5 * DT, STILL, SIZE, cut=True)
+    assert [(t.key.number, t.state) for t in tracks] == [(1, LOST), (2, TENTATIVE)]
+    later = run(tracker, [STILL] * 25, start=6 * DT)
+    assert numbers(later[-1]) == [2]
+    assert [(end.key.number, end.reason) for end in ends(later)] == [(1, EndReason.TIMEOUT)]
+
+
 def test_a_cut_longer_than_lost_s_ends_what_was_before() -> None:
     tracker = a_tracker()
     run(tracker, [STILL] * 5)
