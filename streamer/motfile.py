@@ -1,7 +1,7 @@
 """The tracker alone on a file of detections in the text format of MOTChallenge, so that public tools can judge it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +89,20 @@ def _detections(rows: list[_Row]) -> Detections:
 def _track(detections: dict[int, Detections], fps: float, config: config.Track) -> list[str]:
     """The lines of all tracks that were confirmed at some time, by frame and number."""
     tracker = Tracker(config, lambda number: TrackKey(str(number), "", number))
-    lines: list[tuple[int, int, str]] = []
+    frames = list(_frames(list(detections), math.ceil(config.lost_s * fps) + 1))
+    seen = followed(tracker, ((frame / fps, detections.get(frame, Detections.none())) for frame in frames))
+    return [_line(frame, track) for frame, tracks in zip(frames, seen, strict=True) for track in tracks]
+
+
+def followed(tracker: Tracker, frames: Iterable[tuple[float, Detections]]) -> list[list[Track]]:
+    """Per frame (media time in s, detections) the tracks seen in it, oldest first, with those before they counted."""
+    seen: list[list[Track]] = []
     confirmed: set[int] = set()
-    for frame in _frames(list(detections), math.ceil(config.lost_s * fps) + 1):
-        tracks, _ = tracker.update(frame / fps, detections.get(frame, Detections.none()), UNKNOWN_SIZE)
+    for time, detections in frames:
+        tracks, _ = tracker.update(time, detections, UNKNOWN_SIZE)
         confirmed.update(track.key.number for track in tracks if track.state is TrackState.CONFIRMED)
-        lines.extend((frame, track.key.number, _line(frame, track)) for track in tracks if track.detection is not None)
-    return [line for _, number, line in sorted(lines) if number in confirmed]
+        seen.append([track for track in tracks if track.detection is not None])
+    return [[track for track in tracks if track.key.number in confirmed] for tracks in seen]
 
 
 def _frames(filled: list[int], quiet: int) -> Iterator[int]:

@@ -112,10 +112,10 @@ class Tracker:
         places, found = _widen(predicted, margin), _widen(boxes, margin)
 
         def misfit(tracks: Rows, columns: Rows) -> Doubles:
-            return 1 - _iou(places[tracks], found[columns])
+            return 1 - iou(places[tracks], found[columns])
 
         def misfit_of_sure(tracks: Rows, columns: Rows) -> Doubles:
-            return 1 - _iou(places[tracks], found[columns]) * scores[columns]
+            return 1 - iou(places[tracks], found[columns]) * scores[columns]
 
         def improbability(tracks: Rows, columns: Rows) -> Doubles:
             distances = self._filter.distances(tracks, boxes[columns])
@@ -231,7 +231,7 @@ def _usable(detections: Detections) -> tuple[Rows, Doubles, Doubles]:
     return rows, boxes[rows], scores[rows]
 
 
-def _iou(first: Doubles, second: Doubles) -> Doubles:
+def iou(first: Doubles, second: Doubles) -> Doubles:
     """(n, m) intersection over union of boxes (n, 4) and (m, 4)."""
     x1, y1, x2, y2 = first.T[:, :, None]
     u1, v1, u2, v2 = second.T[:, None, :]
@@ -259,7 +259,7 @@ def _near(first: Doubles, second: Doubles) -> Mask:
 
 def _repeats(boxes: Doubles, taken: Doubles) -> Mask:
     """(n,) which boxes, strongest first, show the same face as a taken box or as one before them."""
-    overlap = _iou(boxes, np.concatenate([taken, boxes]))
+    overlap = iou(boxes, np.concatenate([taken, boxes]))
     before = np.tril(overlap, len(taken) - 1)
     return np.asarray((before > DUPLICATE_IOU).any(axis=1), bool)
 

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     accuracy_aggregate,
     accuracy_detect,
     accuracy_schedule,
+    accuracy_track,
     bench_decode,
     bench_detect,
     bench_dispatch,
@@ -31,12 +32,13 @@ ARITHMETIC = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "a
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
-NEED_DATA = {"Face detectors", "Choice of crops"}  # pictures and models that are not part of the project
+NEED_DATA = {"Face detectors", "Trackers", "Choice of crops"}  # pictures and models that are not part of the project
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
     "Tracking": bench_track,
+    "Trackers": accuracy_track,
     "Aggregation": accuracy_aggregate,
     "Choice of crops": accuracy_schedule,
     "Dispatch": bench_dispatch,

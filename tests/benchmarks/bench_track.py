@@ -1,4 +1,5 @@
-"""Milliseconds per frame of the tracker, and of its filter against filterpy with one object per face."""
+"""Milliseconds per frame of the tracker, of SORT (own plain one on filterpy) and of ultralytics' ByteTrack; and of the
+filter alone against filterpy with one object per face."""
 
 import json
 import statistics
@@ -13,10 +14,13 @@ from streamer import config
 from streamer.kalman import FRAME_RATE, POSITION_WEIGHT, VELOCITY_WEIGHT, BoxFilter, Doubles
 from streamer.track import Tracker
 from streamer.values import Detections, TrackKey
+from tests.benchmarks.sort import Sort
+from tests.benchmarks.trackers import Found, ultralytics_tracker
 
 FACES = (10, 50, 200)
 FRAMES = 60  # per block, after as many to warm up
 BLOCKS = 5
+NAMES = ("tracker", "sort", "bytetrack", "kalman", "filterpy")
 SIZE = (1920, 1080)  # px
 DT = 1 / FRAME_RATE
 
@@ -27,13 +31,18 @@ def measure() -> dict[str, Any]:
 
 
 def _measure(faces: int) -> dict[str, float]:
-    track, stacked, per_object = _tracker(faces), _stacked(faces), _per_object(faces)
-    blocks: dict[str, list[float]] = {"tracker_ms": [], "kalman_ms": [], "filterpy_ms": []}
+    steps = {
+        "tracker_ms": _tracker(faces),
+        "sort_ms": _sort(faces),
+        "bytetrack_ms": _byte_track(faces),
+        "kalman_ms": _stacked(faces),
+        "filterpy_ms": _per_object(faces),
+    }
+    blocks: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(BLOCKS):
-        for name, step in zip(blocks, (track, stacked, per_object), strict=True):
+        for name, step in steps.items():
             blocks[name].append(_milliseconds(step))
-    medians = {name: statistics.median(times) for name, times in blocks.items()}
-    return medians | {"filterpy_over_kalman": medians["filterpy_ms"] / medians["kalman_ms"]}
+    return {name: statistics.median(times) for name, times in blocks.items()}
 
 
 def _milliseconds(step: Callable[[], None]) -> float:
@@ -81,6 +90,27 @@ def _tracker(faces: int) -> Callable[[], None]:
     return step
 
 
+def _sort(faces: int) -> Callable[[], None]:
+    tracker, see = Sort(), _scene(faces)
+
+    def step() -> None:
+        tracker.update(see())
+
+    _milliseconds(step)
+    return step
+
+
+def _byte_track(faces: int) -> Callable[[], None]:
+    tracker, see = ultralytics_tracker("BYTETracker"), _scene(faces)
+    scores = np.full(faces, 0.8, np.float32)
+
+    def step() -> None:
+        tracker.update(Found(see().astype(np.float32), scores))
+
+    _milliseconds(step)
+    return step
+
+
 def _stacked(faces: int) -> Callable[[], None]:
     filters, see = BoxFilter(), _scene(faces)
     filters.add(see())
@@ -123,11 +153,13 @@ def _filterpy(box: Doubles) -> KalmanFilter:
 
 def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
-    lines = [f"{'faces':>6} {'tracker ms':>11} {'kalman ms':>10} {'filterpy ms':>12} {'ratio':>6}"]
+    heads = ("tracker ms", "SORT ms", "ratio", "ByteTrack ms", "ratio", "filter ms", "filterpy ms", "ratio")
+    lines = [f"{'faces':>6}" + "".join(f"{head:>14}" for head in heads)]
     for faces, row in results.items():
         assert isinstance(row, dict)
-        tracker, kalman, filterpy, ratio = row.values()
-        lines.append(f"{faces:>6} {tracker:>11.2f} {kalman:>10.3f} {filterpy:>12.2f} {ratio:>6.0f}")
+        tracker, sort, byte, stacked, filterpy = (row[f"{name}_ms"] for name in NAMES)
+        cells = f"{tracker:>14.2f}{sort:>14.2f}{sort / tracker:>14.1f}{byte:>14.2f}{byte / tracker:>14.1f}"
+        lines.append(f"{faces:>6}{cells}{stacked:>14.3f}{filterpy:>14.2f}{filterpy / stacked:>14.0f}")
     return "\n".join(lines)
 
 
