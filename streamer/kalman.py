@@ -20,6 +20,8 @@ POSITION_WEIGHT = 1 / 20  # standard deviation of a position over the box's size
 VELOCITY_WEIGHT = 1 / 160  # standard deviation of a velocity over the box's size, in sizes per frame, per frame
 SURE_NOISE = 0.05  # share of the measurement variance that is left at score 1
 MIN_SIZE = 1.0  # px
+REPLAY_STEPS = 6  # in which a gap is gone through once more
+REPLAY_SCORE = 0.9  # of what is supposed to have been seen on the way
 
 _SIZES = [2, 3, 2, 3]  # the size that scales the noise of cx, cy, w, h
 
@@ -29,6 +31,7 @@ class BoxFilter:
 
     def __init__(self) -> None:
         self._state: Doubles = np.zeros((5, 0, 4))  # p px, v px/s, and the covariances a, b, c; per box and axis
+        self._seen: Doubles = np.zeros((5, 0, 4))  # the same after the last correction
 
     def __len__(self) -> int:
         return int(self._state.shape[1])
@@ -64,24 +67,16 @@ class BoxFilter:
         state[2] = (2 * POSITION_WEIGHT * size) ** 2
         state[4] = (10 * VELOCITY_WEIGHT * FRAME_RATE * size) ** 2
         self._state = np.concatenate([self._state, state], axis=1)
+        self._seen = np.concatenate([self._seen, state], axis=1)
 
     def keep(self, mask: Mask) -> None:
         """Forget the boxes where the mask (n,) is False."""
         self._state = self._state[:, mask]
+        self._seen = self._seen[:, mask]
 
     def predict(self, dt: float) -> None:
         """Move all boxes on by dt seconds. One long step equals the short ones it consists of (at constant size)."""
-        p, v, a, b, c = self._state
-        size = p[:, _SIZES]
-        steps = dt * FRAME_RATE
-        more = max(steps - 1, 0)  # noise of earlier frames that the velocity carries on; none within one frame
-        noise_p = (POSITION_WEIGHT * size) ** 2
-        noise_v = (VELOCITY_WEIGHT * FRAME_RATE * size) ** 2
-        a += 2 * dt * b + dt**2 * c + steps * noise_p + dt**2 * more * (2 * steps - 1) / (6 * steps) * noise_v
-        b += dt * c + dt * more / 2 * noise_v
-        c += steps * noise_v
-        p += dt * v
-        np.maximum(p[:, 2:], MIN_SIZE, out=p[:, 2:])
+        _advance(self._state, dt)
 
     def update(self, rows: Rows | Sequence[int], boxes: Doubles, scores: Doubles) -> None:
         """Correct the given rows (k,), each at most once, by detections (k, 4) x1 y1 x2 y2 with scores (k,) 0..1.
@@ -91,14 +86,24 @@ class BoxFilter:
         measured = _measured(boxes)
         if not np.isfinite(scores).all():
             raise ValueError("a score is not finite")
-        p, v, a, b, c = self._state[:, rows]
-        noise = (POSITION_WEIGHT * p[:, _SIZES]) ** 2 * np.maximum(1 - scores, SURE_NOISE)[:, None]
-        gain_p = a / (a + noise)
-        gain_v = b / (a + noise)
-        off = measured - p
-        p = p + gain_p * off
-        np.maximum(p[:, 2:], MIN_SIZE, out=p[:, 2:])
-        self._state[:, rows] = p, v + gain_v * off, a * (1 - gain_p), b * (1 - gain_p), c - gain_v * b
+        self._state[:, rows] = self._seen[:, rows] = _corrected(self._state[:, rows], measured, scores)
+
+    def replay(self, rows: Rows | Sequence[int], seconds: Doubles, boxes: Doubles) -> None:
+        """Go through the time since the given rows (k,) were last corrected, `seconds` (k,) ago, once more: as if what
+        they follow had been seen on the straight way to the boxes (k, 4) x1 y1 x2 y2, which `update` then takes.
+
+        So the velocity is that of the gap, not what it was before or what the jump at its end makes of it: the
+        observation-centric re-update of OC-SORT (Cao 2023). Raises ValueError if a box is not finite.
+        """
+        state = self._seen[:, rows].copy()
+        begin, end = state[0].copy(), _measured(boxes)
+        step = seconds[:, None] / REPLAY_STEPS
+        scores = np.full(len(end), REPLAY_SCORE)
+        for number in range(1, REPLAY_STEPS):
+            _advance(state, step)
+            state = _corrected(state, begin + (end - begin) * number / REPLAY_STEPS, scores)
+        _advance(state, step)
+        self._state[:, rows] = state
 
     def stop(self) -> None:
         """Let all boxes stay where they are."""
@@ -136,3 +141,30 @@ def _measured(boxes: Doubles) -> Doubles:
     centres = to_centres(np.asarray(boxes, np.float64))
     np.maximum(centres[:, 2:], MIN_SIZE, out=centres[:, 2:])
     return centres
+
+
+def _advance(state: Doubles, dt: float | Doubles) -> None:
+    """Bring states (5, n, 4) on by dt seconds, one for all or (n, 1), in place."""
+    p, v, a, b, c = state
+    size = p[:, _SIZES]
+    steps = dt * FRAME_RATE
+    more = np.maximum(steps - 1, 0)  # noise of earlier frames that the velocity carries on; none within one frame
+    noise_p = (POSITION_WEIGHT * size) ** 2
+    noise_v = (VELOCITY_WEIGHT * FRAME_RATE * size) ** 2
+    a += 2 * dt * b + dt**2 * c + steps * noise_p + dt**2 * more * (2 * steps - 1) / (6 * steps) * noise_v
+    b += dt * c + dt * more / 2 * noise_v
+    c += steps * noise_v
+    p += dt * v
+    np.maximum(p[:, 2:], MIN_SIZE, out=p[:, 2:])
+
+
+def _corrected(state: Doubles, measured: Doubles, scores: Doubles) -> Doubles:
+    """States (5, k, 4) after the measurements (k, 4) cx cy w h with scores (k,)."""
+    p, v, a, b, c = state
+    noise = (POSITION_WEIGHT * p[:, _SIZES]) ** 2 * np.maximum(1 - scores, SURE_NOISE)[:, None]
+    gain_p = a / (a + noise)
+    gain_v = b / (a + noise)
+    off = measured - p
+    p = p + gain_p * off
+    np.maximum(p[:, 2:], MIN_SIZE, out=p[:, 2:])
+    return np.stack([p, v + gain_v * off, a * (1 - gain_p), b * (1 - gain_p), c - gain_v * b])

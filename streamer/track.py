@@ -131,6 +131,7 @@ class Tracker:
         pairing.match(watched, ~strong, misfit, limits.max_cost_weak)
         pairing.match(settled & recent, strong, improbability, RESCUE_DISTANCE)
         pairing.match(tentative, strong, misfit_of_sure, limits.max_cost_tentative)
+        pairing.match(tentative, strong, improbability, RESCUE_DISTANCE)
         return pairing
 
     def _mask(self, values: Iterable[bool]) -> Mask:
@@ -140,6 +141,10 @@ class Tracker:
         """Bring every track up to date: with its detection, or with none."""
         seen = np.flatnonzero(pairing.detection >= 0)
         columns = pairing.detection[seen]
+        away = np.array([time - life.last_seen if life.detection is None else 0.0 for life in self._lives])[seen]
+        back = np.flatnonzero(away)
+        if len(back):
+            self._filter.replay(seen[back], away[back], boxes[columns[back]])
         self._filter.update(seen, boxes[columns], scores[columns])
         self._filter.hold_size(np.flatnonzero(pairing.detection < 0))
         self._last_boxes[seen] = boxes[columns]

@@ -128,6 +128,28 @@ def test_a_steady_motion_is_foreseen() -> None:
     np.testing.assert_allclose(filters.boxes(), box + 69 * step, atol=1.0)
 
 
+def test_after_a_gap_the_velocity_is_that_of_the_way_through_it() -> None:
+    """Two boxes stand still, are not seen for a while and for a longer while, and have moved at 60 and 30 px/s."""
+    filters, plain = BoxFilter(), BoxFilter()
+    boxes = np.array([[0.0, 0, 50, 60], [300, 0, 350, 60]])
+    for one in (filters, plain):
+        one.add(boxes)
+        for _ in range(30):
+            one.predict(1 / 30)
+            one.update([0, 1], boxes, np.array([0.9, 0.9]))
+        one.predict(0.5)
+        one.update([1], boxes[1:], np.array([0.9]))
+        one.predict(0.5)
+    moved = boxes + np.array([[60.0, 0, 60, 0], [15, 0, 15, 0]])
+    filters.replay([0, 1], np.array([1.0, 0.5]), moved)
+    for one in (filters, plain):
+        one.update([0, 1], moved, np.array([0.9, 0.9]))
+        assert (np.linalg.eigvalsh(one.covariance) > 0).all()
+    np.testing.assert_allclose(filters.velocity[:, 0], [60, 30], rtol=0.2)
+    np.testing.assert_allclose(filters.boxes(), moved, atol=1)
+    assert (filters.covariance[:, :2, 1, 1] < plain.covariance[:, :2, 1, 1]).all()
+
+
 def test_rows_stay_in_order_when_some_are_forgotten() -> None:
     filters = BoxFilter()
     boxes = np.array([[0.0, 0, 10, 10], [100, 0, 120, 10], [200, 0, 230, 10]])

@@ -185,6 +185,11 @@ def test_across_a_cut_boxes_are_not_matched() -> None:
     assert [(end.key.number, end.reason) for end in ends(later)] == [(1, EndReason.TIMEOUT)]
 
 
+def test_a_new_face_that_jumps_further_than_its_box_is_confirmed() -> None:
+    answers = run(a_tracker(), [found((300 + 75 * i, 300, 0.9)) for i in range(3)], dt=1 / 5)
+    assert states(answers) == [TENTATIVE, TENTATIVE, CONFIRMED]
+
+
 def test_across_a_cut_without_a_gap_boxes_are_not_matched_either() -> None:
     tracker = a_tracker(lost_s=0.5)
     run(tracker, [STILL] * 5)
