@@ -1,6 +1,6 @@
 """Our tracker beside others, on the same detections of public sequences, also with frames missing.
 
-Six videos of real faces (LTFT), five of people (the second halves of MOT17's, public YOLOX detections; TUD's two).
+Six videos of real faces (LTFT), seven of people (second halves of five of MOT17, YOLOX detections; two of TUD).
 IDF1, HOTA and MOTA in %, means over the sequences; identity switches are sums. LTFT's truth consists of the detector's
 own boxes, which flatters the HOTA and MOTA of whoever gives those back, so IDF1 and the switches count there. SORT as
 published (own plain one), ByteTrack and BoT-SORT by ultralytics with the thresholds of ByteTrack's paper and without
