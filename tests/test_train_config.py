@@ -167,7 +167,8 @@ def test_one_face_a_step_is_too_few(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACES", str(shared / "data" / "train"))
-    monkeypatch.setenv("TEACHER", "/nowhere")
+    monkeypatch.setenv("TEACHERS", "/nowhere")
+    monkeypatch.setenv("LESSONS", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     sets = {name: one.model_copy(update={"teacher": None}) for name, one in config.sets.items()}
     streams = {
@@ -187,7 +188,8 @@ def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: 
 
 def test_the_small_configuration_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACES", "/nowhere")
-    monkeypatch.setenv("TEACHER", "/nowhere")
+    monkeypatch.setenv("TEACHERS", "/nowhere")
+    monkeypatch.setenv("LESSONS", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     with pytest.raises(InputError, match=r"there is nothing at /nowhere"):
         open_course(config)

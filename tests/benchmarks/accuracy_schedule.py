@@ -48,6 +48,7 @@ from tests.conftest import ROOT, shared_folder
 from workers.data.face_set import FaceSet, fitted
 from workers.data.sets import load_sets, open_set
 from workers.serve.engine import Analyses, Engine
+from workers.weights.registry import find
 
 FPS, SECONDS = 25, 20
 FRAMES = FPS * SECONDS
@@ -83,7 +84,7 @@ Policy = Callable[[Sequence[Story]], Sent]
 
 
 def measure(weights: str | None = None) -> dict[str, Any]:
-    engine = Engine(weights or "default", threads=1)
+    engine = Engine(find(weights or "default"), threads=1)
     stories = {"age": _ages(engine), "identity": _identities(engine), "expression": _expressions(engine)}
     rows = {}
     for name, policy in _policies().items():
@@ -213,7 +214,7 @@ SCORES: dict[str, Callable[..., dict[str, float]]] = {
 
 
 def _set(name: str) -> FaceSet:
-    os.environ.update(FACES=str(shared_folder() / "data" / "train"), TEACHER="unused")
+    os.environ.update(FACES=str(shared_folder() / "data" / "train"), LESSONS="unused")
     return open_set(name, load_sets(ROOT / "configs" / "train-small.yaml")[name])
 
 

@@ -69,8 +69,14 @@ def measure(device: str = "cpu") -> dict[str, Any]:
         }
     )
     os.environ.setdefault("FACES", "nowhere")
-    os.environ.setdefault("TEACHER", "nowhere")
+    os.environ.setdefault("TEACHERS", "nowhere")
+    os.environ.setdefault("LESSONS", "nowhere")
     small = load_train_config(ROOT / "configs" / "train-small.yaml", {})
+    streams = {
+        name: one.model_copy(update={"batch": one.batch // 8}) for name, one in small.streams.items()
+    }  # on a CPU
+    # as a CPU would
+    small = small.model_copy(update={"streams": streams, "mixup": 0.0, "teachers": type(small.teachers)()})
     results: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
     for name, one in {"paper": config, "small": small}.items():
         results[name] = _steps(_with_run(one, kind), PERSONS[name], device)

@@ -42,7 +42,7 @@ def train_detector(config: DetectorConfig, resume: bool) -> int:
     device = _device(config)
     label_all(config)
     held_out = {name: labelled(config, name, source) for name, source in config.held_out.items()}
-    saved = torch.load(last, weights_only=True) if resume else None
+    saved = torch.load(last, map_location="cpu", weights_only=True) if resume else None
     step = int(saved["step"]) if saved else 0
     scenes = batches(config, step)
     if config.run.threads:
@@ -184,7 +184,7 @@ class Trainer:
 def _begin_with(model: Any, path: Path) -> None:
     """Raises ConfigError if the file is no checkpoint of such a network."""
     try:
-        model.load_state_dict(torch.load(path, weights_only=True)["average"])
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
     except (OSError, RuntimeError, KeyError) as error:
         raise ConfigError(f"start_from: {path} is not a checkpoint (last.pt) of this network: {error}") from error
 
