@@ -14,6 +14,7 @@ from typing import Any
 from tests.benchmarks import (
     accuracy_aggregate,
     accuracy_detect,
+    accuracy_quality,
     accuracy_schedule,
     accuracy_track,
     bench_decode,
@@ -32,11 +33,13 @@ ARITHMETIC = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "a
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
-NEED_DATA = {"Face detectors", "Trackers", "Choice of crops"}  # pictures and models that are not part of the project
+# pictures, tracks and models that are not part of the project
+NEED_DATA = {"Face detectors", "Quality of crops", "Trackers", "Choice of crops"}
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
+    "Quality of crops": accuracy_quality,
     "Tracking": bench_track,
     "Trackers": accuracy_track,
     "Aggregation": accuracy_aggregate,

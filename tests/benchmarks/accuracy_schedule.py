@@ -213,17 +213,17 @@ SCORES: dict[str, Callable[..., dict[str, float]]] = {
 }
 
 
-def _set(name: str) -> FaceSet:
+def face_set(name: str) -> FaceSet:
     os.environ.update(FACES=str(shared_folder() / "data" / "train"), LESSONS="unused")
     return open_set(name, load_sets(ROOT / "configs" / "train-small.yaml")[name])
 
 
-def _detector() -> Detector:
+def lite_detector() -> Detector:
     return Detector(Detect(weights=str(shared_folder() / "data" / "weights" / "yolov8-lite-t-face.onnx")))
 
 
 def _ages(engine: Engine) -> list[Story]:
-    faces, dice = _set("utkface_val"), np.random.default_rng(1)
+    faces, dice = face_set("utkface_val"), np.random.default_rng(1)
     ages = faces.labels.age
     assert ages is not None
     rows = dice.choice(len(faces), TRACKS, replace=False)
@@ -236,7 +236,7 @@ def _ages(engine: Engine) -> list[Story]:
 
 
 def _identities(engine: Engine) -> list[Story]:
-    faces, dice = _set("lfw_val"), np.random.default_rng(2)
+    faces, dice = face_set("lfw_val"), np.random.default_rng(2)
     people = faces.labels.identity
     assert people is not None
     names, counts = np.unique(people, return_counts=True)
@@ -259,7 +259,7 @@ def _identities(engine: Engine) -> list[Story]:
 
 
 def _expressions(engine: Engine) -> list[Story]:
-    faces, dice = _set("fer_val"), np.random.default_rng(3)
+    faces, dice = face_set("fer_val"), np.random.default_rng(3)
     labels = faces.labels.expression
     assert labels is not None
     each = 64  # looks of each expression
@@ -288,7 +288,7 @@ def _walk(dice: np.random.Generator, looks: Sequence[Look | None]) -> list[Look 
 
 def _looked(engine: Engine, pictures: Sequence[Bytes], seed: int, aligned: bool = True) -> list[Look | None]:
     """Each picture made worse and analysed; None: not found, or not usable."""
-    found = [one for one in seen(pictures, _detector(), seed, aligned=aligned) if not one.quality.reasons]
+    found = [one for one in seen(pictures, lite_detector(), seed, aligned=aligned) if not one.quality.reasons]
     looks: list[Look | None] = [None] * len(pictures)  # without embeddings if several persons are one track here
     for first in range(0, len(found), BATCH):
         some = found[first : first + BATCH]
