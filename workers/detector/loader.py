@@ -1,5 +1,6 @@
 """Batches of scenes, composed in other processes; scene number n is always the same one."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,10 @@ def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
     """The batches of the steps from `first_step` on, of pictures that are labelled already."""
     numbers = range(first_step * config.batch, config.steps * config.batch)
     loaders = config.run.loaders
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(
+            name, "1"
+        )  # numpy's in each loader: with all cores in each they stand in each other's way
     return iter(
         DataLoader(
             Scenes(config),
