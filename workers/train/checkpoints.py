@@ -196,7 +196,8 @@ def essential(config: TrainConfig) -> dict[str, Any]:
     kept = {key: value for key, value in found.items() if key not in FREE}
     sets = {name: {k: v for k, v in one.items() if k not in PLACES} for name, one in kept["sets"].items()}
     begin = None if config.start_from is None else Path(config.start_from).name
-    return {**kept, "sets": sets, "start_from": begin, "precision": config.run.precision}
+    asked = {kind: None if path is None else path.name for kind, path in config.teachers}
+    return {**kept, "sets": sets, "start_from": begin, "teachers": asked, "precision": config.run.precision}
 
 
 def _found(course: Course) -> dict[str, Any]:
