@@ -113,8 +113,9 @@ class Observer:
             camera = frame.camera
             tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
             self._trackers[camera] = tracker
-        cuts = self._cuts.setdefault(frame.camera, CutDetector(self._config.track.cut_change))
-        cut = cuts.is_cut(frame.media_time, frame.pixels)
+        if frame.camera not in self._cuts:
+            self._cuts[frame.camera] = CutDetector(self._config.track.cut_change)
+        cut = self._cuts[frame.camera].is_cut(frame.media_time, frame.pixels)
         tracks, ended = tracker.update(frame.media_time, detections, frame.size, cut)
         choices = self.chooser.look(frame, detections, tracks)
         metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))

@@ -1,5 +1,6 @@
 """Scenes whose labels lie where the pixels are, and a training of the detector on painted faces."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import yaml
 from streamer.config import Detect
 from streamer.detect import Detector
 from streamer.values import Bytes, Detections, Floats
+from workers.detector.compose import compose
 from workers.detector.config import DetectorConfig, Scenes, Source, load_detector_config
 from workers.detector.geometry import Scene, mirrored, moved, moved_boxes, similarity
 from workers.detector.judge import match
 from workers.detector.labels import Labelled, label_all, labelled
 from workers.detector.labels import _place as place_of_labels
 from workers.detector.labels import _write as write_labels
-from workers.detector.library import open_library, turned
+from workers.detector.library import Library, Shelves, _shelf, open_library, turned
 from workers.detector.loader import batches
 from workers.detector.paste import add_face, swapped
 from workers.detector.train import train_detector
@@ -68,6 +70,38 @@ def test_labels_of_pasted_faces_lie_where_the_pixels_are() -> None:
         assert (points > box[:2] - side * 0.1).all()
         assert (points < box[2:] + side * 0.1).all()
     assert seen > 150
+
+
+@pytest.mark.parametrize("kind", ["crowds", "many side by side"])
+def test_small_faces_are_where_their_labels_are(kind: str) -> None:
+    shown = kind == "many side by side"
+    options = Scenes(empty=0, shown=float(shown), crowded=1, turned=0, swapped=0, face_px=(16, 40))
+    shelves = Shelves([_shelf(Source(path=Path("unused"), paste=1, show=1), [painted()])], [1])
+    library = Library(shelves, shelves, shelves, [], [], [])
+    faces, dark, marks = [], 0, 0
+    for number in range(40):
+        scene = compose(library, options, np.random.default_rng(number))
+        faces.append(len(scene.boxes))
+        assert ((scene.boxes >= 0) & (scene.boxes <= options.side)).all()
+        for box, points in zip(scene.boxes, scene.landmarks, strict=True):
+            whole = ((points > 6) & (points < options.side - 6)).all()
+            if whole and box[2] - box[0] > 20:
+                marks += 5
+                dark += sum(darkness(scene.picture, point, 2) > 0 for point in points)
+    assert max(faces) >= (4 if shown else 12)
+    assert marks > 300
+    assert dark > 0.85 * marks
+
+
+def test_crowds_need_faces_in_their_surroundings(tmp_path: Path) -> None:
+    source = Source(path=tmp_path / "faces.parquet", paste=1, tile=112, tight=True)
+    teachers = (Path("one.onnx"), Path("two.onnx"))
+    scenes = Scenes(crowded=0.5)
+    config = DetectorConfig(out=tmp_path, pictures=1, teachers=teachers, sources={"faces": source}, scenes=scenes)
+    picture = bytes(cv2.imencode(".png", painted().decoded())[1])
+    write_labels([replace(painted(), image=picture)], place_of_labels(config, "faces", source))
+    with pytest.raises(ConfigError, match="crowds need a source that is pasted and not tight"):
+        open_library(config)
 
 
 def test_a_face_that_is_set_into_another_brings_its_landmarks() -> None:

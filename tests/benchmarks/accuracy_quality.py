@@ -2,7 +2,8 @@
 
 Real faces that the network was not trained on are made worse as cameras do (`degraded.py`), found, cropped and judged
 by the functions of a streamer. The error is 1 - cosine between the embedding of that crop and that of the picture as it
-was. Crops with a reason against them, which are never sent, are left out first. `quality` is the product that the
+was. The rank correlation is that of all crops; for the mean errors those with a reason against them, which are never
+sent, are left out first. `quality` is the product that the
 streamer ranks by; beside it what one would take otherwise: the detector's score, the eye distance, the length of the
 embedding, which is known only after the analysis. Below: the mean cosine by quality, which a curve a * quality^b fitted
 on UTKFace's faces should foretell for LFW's.
@@ -45,7 +46,7 @@ def table(results: dict[str, Any]) -> str:
         for by, values in row["by"].items():
             errors = "".join(f"{error:>11.3f}" for error in values["errors"])
             lines.append(f"{by:<18}{values['correlation']:>11.2f}{errors}")
-        for low, (count, cosine, told) in zip(EDGES, row["bins"], strict=False):
+        for low, count, cosine, told in row["bins"]:
             lines.append(
                 f"quality {low:.1f}-{low + 0.2:.1f}: {count:>4} crops, cosine {cosine:.2f}, foretold {told:.2f}"
             )
@@ -63,7 +64,8 @@ def _judged(engine: Engine, name: str) -> dict[str, Floats]:
     rows = np.random.default_rng(1).choice(len(faces), FACES, replace=False)
     pictures = [fitted(faces.pictures.read(int(row))) for row in rows]
     truth, _ = _embedded(engine, pictures)
-    found = [one for seed in (1, 2) for one in seen(pictures, lite_detector(), seed)]
+    detector = lite_detector()
+    found = [one for seed in (1, 2) for one in seen(pictures, detector, seed)]
     embeddings, norms = _embedded(engine, [one.crop for one in found])
     return {
         "quality": np.array([one.quality.value for one in found], np.float32),
@@ -96,7 +98,7 @@ def _row(columns: dict[str, Floats], a: float, b: float) -> dict[str, Any]:
         inside = (columns["quality"] >= low) & (columns["quality"] < low + 0.2)
         if inside.any():
             foretold = float(_curve(columns["quality"][inside], a, b).mean())
-            bins.append((int(inside.sum()), float(columns["cosine"][inside].mean()), foretold))
+            bins.append((float(low), int(inside.sum()), float(columns["cosine"][inside].mean()), foretold))
     return {
         "crops": len(errors),
         "usable": int(usable.sum()),

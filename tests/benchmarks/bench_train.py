@@ -72,10 +72,8 @@ def measure(device: str = "cpu") -> dict[str, Any]:
     os.environ.setdefault("TEACHERS", "nowhere")
     os.environ.setdefault("LESSONS", "nowhere")
     small = load_train_config(ROOT / "configs" / "train-small.yaml", {})
-    streams = {
-        name: one.model_copy(update={"batch": one.batch // 8}) for name, one in small.streams.items()
-    }  # on a CPU
-    # as a CPU would
+    # as the file says that it is done on a CPU
+    streams = {name: one.model_copy(update={"batch": one.batch // 8}) for name, one in small.streams.items()}
     small = small.model_copy(update={"streams": streams, "mixup": 0.0, "teachers": type(small.teachers)()})
     results: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
     for name, one in {"paper": config, "small": small}.items():

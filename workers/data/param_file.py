@@ -73,7 +73,7 @@ class ParamNetwork(nn.Module):
                 return F.conv2d(x, _there(weight), bias, steps, edges, groups=layer.whole(7, 1))
             case "BatchNorm":
                 slope, mean, variance, bias = (_there(self._weight(layer, name)) for name in BATCH_NORM)
-                return F.batch_norm(x, mean, variance, slope, bias, eps=max(layer.numbers.get(1, 0.0), LEAST_EPS))
+                return F.batch_norm(x, mean, variance, slope, bias, eps=_eps(layer))
             case "PReLU":
                 return F.prelu(x, _there(self._weight(layer, "slope")))
         return F.linear(x.flatten(1), _there(self._weight(layer, "weight")), self._weight(layer, "bias"))
@@ -163,12 +163,16 @@ def _folded(layers: list[_Layer], weights: dict[str, dict[str, Tensor]]) -> list
             kept.append(layer)
             continue
         slope, mean, variance, bias = (weights[layer.name][name] for name in BATCH_NORM)
-        factor = slope / (variance + layer.numbers.get(1, 0.0)).sqrt()
+        factor = slope / (variance + _eps(layer)).sqrt()
         own = weights[before.name]
         own["weight"] = own["weight"] * factor.view(-1, *[1] * (own["weight"].dim() - 1))
         own["bias"] = bias + factor * (own.get("bias", torch.zeros(())) - mean)
         kept[-1] = replace(before, given=layer.given)
     return kept
+
+
+def _eps(layer: _Layer) -> float:
+    return max(layer.numbers.get(1, 0.0), LEAST_EPS)
 
 
 def _key(layer: _Layer, name: str) -> str:

@@ -17,7 +17,8 @@ from workers.swinface.model import reduced
 
 Kind = Literal["recogniser", "expressions"]
 FORMS = {
-    "recogniser": "SwinFace's own .safetensors or .pt, or a .param of ncnn beside its .bin",
+    "recogniser": "SwinFace's own .safetensors or .pt, or a .param of ncnn beside its .bin; for `swinface data embed` "
+    "an .onnx, too",
     "expressions": "SwinFace's own .safetensors or .pt, or the .hdf5 of mini-XCEPTION",
 }
 

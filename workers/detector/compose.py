@@ -22,8 +22,8 @@ from workers.detector.geometry import (
     visible,
 )
 from workers.detector.labels import Labelled
-from workers.detector.library import Library, without_faces
-from workers.detector.paste import LARGEST_ENLARGEMENT, add_face, add_head, add_patch, add_person, blot, grown, swapped
+from workers.detector.library import Library, Shelves, without_faces
+from workers.detector.paste import LARGEST_ENLARGEMENT, Spot, add_face, add_head, add_patch, blot, grown, swapped
 
 CROWD_PX = 40.0  # largest width of the farthest faces
 MOST_PEOPLE = 40
@@ -54,17 +54,23 @@ def _pasted(library: Library, options: Scenes, draw: Generator) -> Scene:
         return _crowd(scene, library, options, draw)
     few, many = options.faces
     for _ in range(int(few + (many - few) * draw.beta(1.0, 1.6) + 0.5)):
-        if library.poses and library.donors and draw.random() < options.turned:
-            pose = library.poses[int(draw.integers(len(library.poses)))]
-            given = library.donors[int(draw.integers(len(library.donors)))]
-            scene = add_head(scene, pose, given, options, draw)
-            continue
-        source, item = library.to_paste(draw)
-        donor = None
-        if not source.tight and library.donors and draw.random() < options.swapped:
-            donor = library.donors[int(draw.integers(len(library.donors)))]
-        scene = add_face(scene, source, item, donor, options, draw)
+        scene = _with_a_face(scene, library, library.pasted, options, draw)
     return scene
+
+
+def _with_a_face(
+    scene: Scene, library: Library, shelves: Shelves, options: Scenes, draw: Generator, spot: Spot | None = None
+) -> Scene:
+    """One more face: a donor's on a turned head, or one of the shelves, at times with a donor's inner part."""
+    if library.poses and library.donors and draw.random() < options.turned:
+        pose = library.poses[int(draw.integers(len(library.poses)))]
+        given = library.donors[int(draw.integers(len(library.donors)))]
+        return add_head(scene, pose, given, options, draw, spot)
+    source, item = shelves.drawn(draw)
+    donor = None
+    if not source.tight and library.donors and draw.random() < options.swapped:
+        donor = library.donors[int(draw.integers(len(library.donors)))]
+    return add_face(scene, source, item, donor, options, draw, spot)
 
 
 def _crowd(scene: Scene, library: Library, options: Scenes, draw: Generator) -> Scene:
@@ -80,15 +86,8 @@ def _crowd(scene: Scene, library: Library, options: Scenes, draw: Generator) -> 
             if draw.random() < 0.2:
                 continue
             at = np.array([left, height]) + draw.normal(0, 0.25 * width, 2)
-            own = max(least, width * float(np.exp(draw.normal(0, 0.12))))
-            given = library.donors[int(draw.integers(len(library.donors)))] if library.donors else None
-            if library.poses and given is not None and draw.random() < options.turned:
-                pose = library.poses[int(draw.integers(len(library.poses)))]
-                scene = add_head(scene, pose, given, options, draw, own, at)
-            else:
-                source, item = library.in_surroundings(draw)
-                donor = given if draw.random() < options.swapped else None
-                scene = add_person(scene, source, item, donor, own, at, draw)
+            spot = Spot(at, max(least, width * float(np.exp(draw.normal(0, 0.12)))))
+            scene = _with_a_face(scene, library, library.in_surroundings, options, draw, spot)
             people += 1
         height += width * between
     return scene
@@ -142,7 +141,7 @@ def _without_cut(scene: Scene, draw: Generator) -> Scene:
 
 def _shown(library: Library, options: Scenes, side: int, draw: Generator) -> Scene:
     """A square out of a labelled picture, scaled and at times turned; what is not sure in it is blotted."""
-    source, item = library.to_show(draw)
+    source, item = library.shown.drawn(draw)
     scene = Scene(item.decoded(), item.boxes, item.landmarks)
     for row in range(len(scene.boxes)):
         if library.donors and draw.random() < options.swapped * 0.6:
@@ -196,7 +195,7 @@ def background(library: Library, side: int, draw: Generator) -> Bytes:
 
 def _real_background(library: Library, side: int, draw: Generator) -> Bytes | None:
     if library.shown and (not library.backgrounds or draw.random() < 0.55):
-        return without_faces(library.to_show(draw)[1], side, draw)
+        return without_faces(library.shown.drawn(draw)[1], side, draw)
     if not library.backgrounds:
         return None
     picture = library.backgrounds[int(draw.integers(len(library.backgrounds)))]

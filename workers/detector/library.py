@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,31 +28,31 @@ class Shelf:
     shares: Floats  # (n,) rising to 1: how often each is drawn, those with turned faces more
 
 
+class Shelves:
+    """Several sources, each drawn from as often as its weight says."""
+
+    def __init__(self, shelves: Sequence[Shelf], weights: Sequence[float]) -> None:
+        numbers = np.array(weights, np.float64)
+        self._shelves, self._ends = shelves, np.cumsum(numbers / max(numbers.sum(), 1e-9))
+
+    def __len__(self) -> int:
+        return len(self._shelves)
+
+    def drawn(self, draw: Generator) -> tuple[Source, Labelled]:
+        shelf = self._shelves[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
+        return shelf.source, shelf.pictures[int(np.searchsorted(shelf.shares, draw.random() * 0.999999))]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """Everything that scenes are made of."""
 
-    pasted: Sequence[Shelf]  # each picture has a face
-    pasted_shares: Floats  # (n,) sum 1
-    shown: Sequence[Shelf]
-    shown_shares: Floats  # (n,) sum 1
+    pasted: Shelves  # each picture has a face
+    in_surroundings: Shelves  # those of them with hair and shoulders, for crowds
+    shown: Shelves
     donors: Sequence[Labelled]  # aligned faces in colour or grey, to be set into others
     backgrounds: Sequence[Bytes]  # BGR, without faces
     poses: Sequence[Pose]  # heads that the donors' faces are laid on
-
-    def to_paste(self, draw: Generator) -> tuple[Source, Labelled]:
-        return _drawn(self.pasted, self.pasted_shares, draw)
-
-    def in_surroundings(self, draw: Generator) -> tuple[Source, Labelled]:
-        """A face with hair and shoulders; raises ValueError if no source has such."""
-        kept = [place for place, shelf in enumerate(self.pasted) if not shelf.source.tight]
-        if not kept:
-            raise ValueError("all pictures that are pasted are tight")
-        shares = self.pasted_shares[kept]
-        return _drawn([self.pasted[place] for place in kept], shares / shares.sum(), draw)
-
-    def to_show(self, draw: Generator) -> tuple[Source, Labelled]:
-        return _drawn(self.shown, self.shown_shares, draw)
 
 
 def open_library(config: DetectorConfig) -> Library:
@@ -72,11 +71,13 @@ def open_library(config: DetectorConfig) -> Library:
             shown.append(_shelf(source, pictures))
     if not pasted:
         raise ConfigError("the teachers agree on no face in the sources that are pasted; are they faces?")
+    loose = [shelf for shelf in pasted if not shelf.source.tight]
+    if config.scenes.crowded and not loose:
+        raise ConfigError("scenes.crowded: crowds need a source that is pasted and not tight, and has a face")
     return Library(
-        pasted,
-        _shares([shelf.source.paste for shelf in pasted]),
-        shown,
-        _shares([shelf.source.show for shelf in shown]),
+        Shelves(pasted, [shelf.source.paste for shelf in pasted]),
+        Shelves(loose, [shelf.source.paste for shelf in loose]),
+        Shelves(shown, [shelf.source.show for shelf in shown]),
         [item for shelf in pasted if shelf.source.give for item in shelf.pictures],
         _backgrounds([*config.backgrounds, *map(_packaged, config.packaged_backgrounds)]),
         open_heads(config.heads, POSES, config.seed) if config.heads else [],
@@ -120,17 +121,6 @@ def _shelf(source: Source, pictures: Sequence[Labelled]) -> Shelf:
     poses = [max((turned(landmarks) for landmarks in item.landmarks), default=0.0) for item in pictures]
     weights = 0.1 + np.square(np.minimum(poses, 1.5))
     return Shelf(source, pictures, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
-
-
-def _drawn(shelves: Sequence[Shelf], shares: Floats, draw: Generator) -> tuple[Source, Labelled]:
-    shelf = shelves[int(np.searchsorted(np.cumsum(shares), draw.random() * 0.999999))]
-    return shelf.source, shelf.pictures[int(np.searchsorted(shelf.shares, draw.random() * 0.999999))]
-
-
-def _shares(weights: Sequence[float]) -> Floats:
-    numbers = np.array(weights, np.float64)
-    result: Any = numbers / max(numbers.sum(), 1e-9)
-    return np.asarray(result, np.float32)
 
 
 def _packaged(name: str) -> Path:

@@ -46,10 +46,9 @@ def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
     """The batches of the steps from `first_step` on, of pictures that are labelled already."""
     numbers = range(first_step * config.batch, config.steps * config.batch)
     loaders = config.run.loaders
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(
-            name, "1"
-        )  # numpy's in each loader: with all cores in each they stand in each other's way
+    if loaders:  # numpy would take all cores in each of them, and they would stand in each other's way
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
     return iter(
         DataLoader(
             Scenes(config),

@@ -27,43 +27,39 @@ class Cutting:
     mask: Bytes  # (h, w) 0..255
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """Where a face is to stand in a crowd."""
+
+    middle: Numbers  # (2,) px
+    width: float  # px
+
+
 def add_face(
-    scene: Scene, source: Source, item: Labelled, donor: Labelled | None, options: Scenes, draw: Generator
+    scene: Scene,
+    source: Source,
+    item: Labelled,
+    donor: Labelled | None,
+    options: Scenes,
+    draw: Generator,
+    spot: Spot | None = None,
 ) -> Scene:
-    """The scene with one more face, or as it was where there was no place for it."""
+    """The scene with one more face, at a spot or anywhere, or as it was where there was no place for it."""
     row = int(draw.integers(len(item.boxes)))
     native = float(item.boxes[row, 2] - item.boxes[row, 0])
     most = min(options.face_px[1], source.largest or np.inf, native * LARGEST_ENLARGEMENT)
-    width = float(np.exp(draw.uniform(np.log(options.face_px[0]), np.log(max(most, options.face_px[0] * 1.1)))))
-    return _added(scene, _cut(item, row, source, donor, width / native, AROUND, draw), width, draw)
-
-
-def add_person(
-    scene: Scene, source: Source, item: Labelled, donor: Labelled | None, width: float, at: Numbers, draw: Generator
-) -> Scene:
-    """The scene with one more face so wide, its middle at a point (2,); as it was where that would cover another."""
-    row = int(draw.integers(len(item.boxes)))
-    native = float(item.boxes[row, 2] - item.boxes[row, 0])
-    return _added(scene, _cut(item, row, source, donor, width / native, CLOSELY, draw), width, draw, at)
+    width = spot.width if spot else _drawn_width(most, options, draw)
+    around = CLOSELY if spot else AROUND
+    return _added(scene, _cut(item, row, source, donor, width / native, around, draw), width, draw, spot)
 
 
 def add_head(
-    scene: Scene,
-    pose: Pose,
-    donor: Labelled,
-    options: Scenes,
-    draw: Generator,
-    width: float | None = None,
-    at: Numbers | None = None,
+    scene: Scene, pose: Pose, donor: Labelled, options: Scenes, draw: Generator, spot: Spot | None = None
 ) -> Scene:
-    """The scene with the donor's face on a turned head, or as it was where there was no place for it.
-
-    `width` px and the middle `at` (2,) are drawn where they are not given.
-    """
+    """The scene with the donor's face on a turned head, or as it was where there was no place for it."""
     face, mask = head(pose, donor, draw)
     native = float(face.boxes[0, 2] - face.boxes[0, 0])
-    drawn = float(np.exp(draw.uniform(np.log(options.face_px[0]), np.log(native * LARGEST_ENLARGEMENT))))
-    width = width or drawn
+    width = spot.width if spot else _drawn_width(native * LARGEST_ENLARGEMENT, options, draw)
     if width < native * 0.8:
         side = max(4, round(mask.shape[0] * width / native * 1.2))
         shrink = np.float32(side / mask.shape[0])
@@ -72,16 +68,22 @@ def add_head(
             for part in (face.picture, mask)
         )
         face = Scene(picture, face.boxes * shrink, face.landmarks * shrink)
-    return _added(scene, Cutting(face, mask), width, draw, at)
+    return _added(scene, Cutting(face, mask), width, draw, spot)
 
 
-def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, at: Numbers | None = None) -> Scene:
-    """The scene with the cutting somewhere or at a point, its face so wide; as it was if no place is found."""
+def _drawn_width(most: float, options: Scenes, draw: Generator) -> float:
+    """Pixels, by their logarithm from the least of all faces up to `most`."""
+    least = options.face_px[0]
+    return float(np.exp(draw.uniform(np.log(least), np.log(max(most, least * 1.1)))))
+
+
+def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, spot: Spot | None) -> Scene:
+    """The scene with the cutting at a spot or anywhere, its face so wide; as it was if no place is found."""
     if draw.random() < 0.5:
         cutting = _mirrored(cutting)
     box = cutting.face.boxes[0]
-    for _ in range(5 if at is None else 1):
-        matrix = _place(box, width / float(box[2] - box[0]), scene.picture.shape, draw, at)
+    for _ in range(1 if spot else 5):
+        matrix = _place(box, width / float(box[2] - box[0]), scene.picture.shape, draw, spot)
         new = moved_boxes(box[None], matrix)
         height, wide = scene.picture.shape[:2]
         extent = _extent(cutting.mask, matrix)
@@ -257,19 +259,19 @@ def _mirrored(cutting: Cutting) -> Cutting:
     return Cutting(mirrored(cutting.face), np.asarray(cv2.flip(cutting.mask, 1), np.uint8))
 
 
-def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, at: Numbers | None = None) -> Floats:
-    """At a point, or somewhere in a picture, now and then over its border; turned as heads are."""
+def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, spot: Spot | None = None) -> Floats:
+    """At a spot, or somewhere in a picture, now and then over its border; turned as heads are."""
     kind = draw.random()
     degrees = draw.normal(0, 10) if kind < 0.6 else draw.uniform(-45, 45) if kind < 0.94 else draw.uniform(-100, 100)
-    sides = (box[2:] - box[:2]) * scale
+    target = spot.middle if spot else _anywhere((box[2:] - box[:2]) * scale, shape, draw)
+    return similarity(scale, float(degrees), (box[:2] + box[2:]) / 2, target, float(np.exp(draw.normal(0, 0.05))))
+
+
+def _anywhere(sides: Floats, shape: tuple[int, ...], draw: Generator) -> Numbers:
+    """The middle of a face with these sides, px."""
     reach = np.array(shape[1::-1], np.float32)
     margin = sides * draw.uniform(-0.25, 0.6) if draw.random() < 0.35 else sides * 0.5
-    target = (
-        at
-        if at is not None
-        else np.where(margin * 2 < reach, draw.uniform(0, 1, 2) * (reach - 2 * margin) + margin, reach / 2)
-    )
-    return similarity(scale, float(degrees), (box[:2] + box[2:]) / 2, target, float(np.exp(draw.normal(0, 0.05))))
+    return np.where(margin * 2 < reach, draw.uniform(0, 1, 2) * (reach - 2 * margin) + margin, reach / 2)
 
 
 def _extent(mask: Bytes, matrix: Floats) -> Floats:

@@ -50,7 +50,7 @@ def task_losses(
             continue
         output = outputs[slug].float()
         if slug == "age":
-            known = ~target.isnan()
+            known = is_known(target)
             losses = age_loss(output[:, 0], target.nan_to_num(), progress, ages)
             found[slug] = torch.where(known, losses, 0).sum()
         else:
@@ -60,14 +60,12 @@ def task_losses(
 
 def known(targets: Mapping[str, Tensor]) -> dict[str, int]:
     """How many faces have each task's label."""
-    return {
-        slug: int(
-            (
-                ~target.reshape(len(target), -1).isnan().any(1) if target.is_floating_point() else target != NO_CLASS
-            ).sum()
-        )
-        for slug, target in targets.items()
-    }
+    return {slug: int(is_known(target).sum()) for slug, target in targets.items()}
+
+
+def is_known(target: Tensor) -> Tensor:
+    """(n,) bool: which of a task's targets (n,) or (n, width) say anything."""
+    return ~target.reshape(len(target), -1).isnan().any(1) if target.is_floating_point() else target != NO_CLASS
 
 
 def distillation(embedding: Tensor, teacher: Tensor) -> Tensor:
@@ -75,7 +73,7 @@ def distillation(embedding: Tensor, teacher: Tensor) -> Tensor:
 
     0 where the teacher's is unknown, nan.
     """
-    known = ~teacher.isnan().any(1)
+    known = is_known(teacher)
     wanted = teacher.nan_to_num() @ embedding_map(teacher.shape[1], embedding.shape[1]).to(teacher)
     return torch.where(known, 1 - F.cosine_similarity(embedding, wanted), 0)
 
@@ -85,7 +83,7 @@ def soft_cross_entropy(logits: Tensor, scores: Tensor) -> Tensor:
 
     Its gradient is that of the Kullback-Leibler divergence.
     """
-    known = ~scores.isnan().any(1)
+    known = is_known(scores)
     return torch.where(known, -(scores.nan_to_num() * logits.log_softmax(1)).sum(1), 0)
 
 

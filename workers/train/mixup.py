@@ -17,7 +17,6 @@ from workers.data.face_set import FACE_SIZE
 from workers.data.teachers import TeacherNetwork, open_teacher
 from workers.errors import ConfigError
 from workers.swinface.labels import EMBEDDING
-from workers.swinface.model import SwinFaceConfig
 from workers.train.config import TrainConfig
 from workers.train.loader import Batch, Stream, teacher_width
 from workers.train.losses import (
@@ -26,12 +25,12 @@ from workers.train.losses import (
     NO_CLASS,
     AgeLoss,
     distillation,
-    embedding_map,
+    is_known,
     soft_cross_entropy,
     task_losses,
 )
 from workers.train.process import Process
-from workers.train.streams import Course
+from workers.train.streams import Course, check_width
 
 MASK_CELLS = 4  # a side: the coarse noise that masks are made of
 MASK_SHARPNESS = 12.0  # of their borders
@@ -69,13 +68,15 @@ def mixed(batch: Batch, streams: Sequence[Stream], amount: float, masks: bool, s
     share = float(torch.rand((), generator=random))
     where = batch.faces.device
     one, two = torch.cat(first).to(where), torch.cat(other).to(where)
-    shares = torch.full((len(one), 1, 1, 1), share, device=where)
-    under_mask = torch.arange(len(one), device=where) % 2 == 1 if masks else torch.zeros(len(one), device=where).bool()
-    coarse = torch.rand(len(one), 1, MASK_CELLS, MASK_CELLS, generator=random).to(where)
-    smooth = F.interpolate(coarse, (FACE_SIZE, FACE_SIZE), mode="bicubic").permute(0, 2, 3, 1)
-    shares = torch.where(under_mask[:, None, None, None], torch.sigmoid(MASK_SHARPNESS * (smooth - 0.5)), shares)
+    under_mask = torch.zeros(len(one), dtype=torch.bool, device=where)
+    shares = torch.full((len(one), FACE_SIZE, FACE_SIZE, 1), share, device=where)
+    if masks:
+        under_mask[1::2] = True
+        coarse = torch.rand(len(one), 1, MASK_CELLS, MASK_CELLS, generator=random).to(where)
+        smooth = F.interpolate(coarse, (FACE_SIZE, FACE_SIZE), mode="bicubic").permute(0, 2, 3, 1)
+        shares[1::2] = torch.sigmoid(MASK_SHARPNESS * (smooth[1::2] - 0.5))
     return Mixture(
-        torch.lerp(batch.faces[two].float(), batch.faces[one].float(), shares.expand(-1, FACE_SIZE, FACE_SIZE, 3)),
+        torch.lerp(batch.faces[two].float(), batch.faces[one].float(), shares.expand(-1, -1, -1, 3)),
         share,
         _labels(batch, one, under_mask),
         _labels(batch, two, under_mask),
@@ -108,10 +109,7 @@ class Teachers:
                 raise ConfigError(
                     f"teachers.recogniser gives {width} numbers, the sets' `teacher` {stored}: it must be the same"
                 )
-            try:
-                embedding_map(width, SwinFaceConfig().embedding)
-            except ValueError as error:
-                raise ConfigError(f"teachers.recogniser: {error}") from error
+            check_width("teachers.recogniser", width)
             self._networks[DISTILLATION] = network
         if named.expressions is not None:
             if EXPRESSION_DISTILLATION not in course.distilled:
@@ -142,9 +140,7 @@ def mixed_losses(
     found: dict[str, Tensor] = {}
     for share, targets in ((mixture.share, mixture.first), (1 - mixture.share, mixture.other)):
         for slug, loss in task_losses(outputs, targets, progress, ages).items():
-            target = targets[slug]
-            known = ~target.isnan() if target.is_floating_point() else target != NO_CLASS
-            found[slug] = found.get(slug, 0) + share * loss / known.sum().clamp(min=1)
+            found[slug] = found.get(slug, 0) + share * loss / is_known(targets[slug]).sum().clamp(min=1)
     if DISTILLATION in lessons:
         found[DISTILLATION] = distillation(outputs[EMBEDDING].float(), lessons[DISTILLATION]).mean()
     if EXPRESSION_DISTILLATION in lessons:

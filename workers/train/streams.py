@@ -79,15 +79,20 @@ def open_course(config: TrainConfig) -> Course:
             log.warning("stream %s is LEFT OUT: of what it teaches nothing is to be learnt", one.name)
     if sum(one.batch for one in streams) < 2:
         raise ConfigError("streams: a step needs two faces at least, for its batch norms")
-    width, ours = teacher_width(streams), SwinFaceConfig().embedding
-    if width > ours:
-        raise ConfigError(f"teacher: embeddings of {width} numbers do not fit into the {ours} of ours")
+    width = teacher_width(streams)
+    check_width("teacher", width)
     people = _people(streams) if EMBEDDING in outputs else ()
     distilled = {DISTILLATION: EMBEDDING in outputs and bool(width)}
     scores = any(faces.labels.expression_scores is not None for stream in streams for faces in stream.sets)
     distilled[EXPRESSION_DISTILLATION] = "expression" in outputs and scores
     found = tuple(slug for slug, is_taught in distilled.items() if is_taught)
     return Course(streams, outputs, people, _mean_age(streams), found)
+
+
+def check_width(where: str, width: int) -> None:
+    """Raise ConfigError if a teacher's embeddings of so many numbers do not fit into ours."""
+    if width > (ours := SwinFaceConfig().embedding):
+        raise ConfigError(f"{where}: embeddings of {width} numbers do not fit into the {ours} of ours")
 
 
 def checked(name: str, config: TrainConfig) -> FaceSet:

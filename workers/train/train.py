@@ -51,7 +51,7 @@ def train_in(
     _say_what_is_trained(state, course, process)
     teachers = Teachers(config, course, process)
     trainer = Trainer(config, process, course, distributed(state.model, process), teachers)
-    slugs = (*course.losses, *(slug for slug in teachers.slugs if slug not in course.losses))
+    slugs = tuple(dict.fromkeys((*course.losses, *teachers.slugs)))
     monitor = Monitor(config.out, process, slugs, config.steps, state.step, state.unreported)
     try:
         return _run(trainer, state, validation, monitor, asked, saved=folder is not None)
