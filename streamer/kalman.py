@@ -23,70 +23,85 @@ MIN_SIZE = 1.0  # px
 REPLAY_STEPS = 6  # in which a gap is gone through once more
 REPLAY_SCORE = 0.9  # of what is supposed to have been seen on the way
 
-_SIZES = [2, 3, 2, 3]  # the size that scales the noise of cx, cy, w, h
-
 
 class BoxFilter:
     """The filters of n boxes; row i of each answer belongs to the box that was added as the i-th of those kept."""
 
     def __init__(self) -> None:
-        self._state: Doubles = np.zeros((5, 0, 4))  # p px, v px/s, and the covariances a, b, c; per box and axis
-        self._seen: Doubles = np.zeros((5, 0, 4))  # the same after the last correction
+        # p px, v px/s, and the covariances a, b, c; of the place and the size; of x and y; per box
+        self._state: Doubles = np.zeros((5, 2, 2, 0))
+        self._seen: Doubles = np.zeros((5, 2, 2, 0))  # the same after the last correction
 
     def __len__(self) -> int:
-        return int(self._state.shape[1])
+        return int(self._state.shape[3])
 
     @property
     def position(self) -> Doubles:
         """(n, 4) cx cy w h, px."""
-        position: Doubles = self._state[0].copy()
-        return position
+        return self._rows(0)
 
     @property
     def velocity(self) -> Doubles:
         """(n, 4) of cx cy w h, px/s."""
-        velocity: Doubles = self._state[1].copy()
-        return velocity
+        return self._rows(1)
 
     @property
     def covariance(self) -> Doubles:
         """(n, 4, 2, 2) of position and velocity, per axis."""
-        _, _, a, b, c = self._state
+        a, b, c = self._rows(2), self._rows(3), self._rows(4)
         return np.stack([np.stack([a, b], -1), np.stack([b, c], -1)], -1)
 
     def boxes(self) -> Doubles:
         """(n, 4) x1 y1 x2 y2, px, at least MIN_SIZE wide and high."""
-        return to_corners(self._state[0])
+        return corners(self._state[0]).T
+
+    def places(self) -> Doubles:
+        """(2, 2, n) centres and sizes, px; of the filters themselves, not to be changed."""
+        places: Doubles = self._state[0]
+        return places
+
+    def speeds(self) -> Doubles:
+        """(2, n) how fast the centres may be, px/s: the velocity and its standard deviation together."""
+        _, v, _, _, c = self._state
+        speeds: Doubles = np.abs(v[0]) + np.sqrt(c[0])
+        return speeds
 
     def add(self, boxes: Doubles) -> None:
         """Start a filter at rest for each of the boxes (k, 4) x1 y1 x2 y2. Raises ValueError if one is not finite."""
-        position = _measured(boxes)
-        size = position[:, _SIZES]
-        state = np.zeros((5, len(position), 4))
+        position = measure(boxes)
+        state = np.zeros((5, *position.shape))
         state[0] = position
-        state[2] = (2 * POSITION_WEIGHT * size) ** 2
-        state[4] = (10 * VELOCITY_WEIGHT * FRAME_RATE * size) ** 2
-        self._state = np.concatenate([self._state, state], axis=1)
-        self._seen = np.concatenate([self._seen, state], axis=1)
+        state[2] = (2 * POSITION_WEIGHT * position[1]) ** 2
+        state[4] = (10 * VELOCITY_WEIGHT * FRAME_RATE * position[1]) ** 2
+        self._state = np.concatenate([self._state, state], axis=3)
+        self._seen = np.concatenate([self._seen, state], axis=3)
 
     def keep(self, mask: Mask) -> None:
         """Forget the boxes where the mask (n,) is False."""
-        self._state = self._state[:, mask]
-        self._seen = self._seen[:, mask]
+        self._state = self._state[..., mask]
+        self._seen = self._seen[..., mask]
 
     def predict(self, dt: float) -> None:
         """Move all boxes on by dt seconds. One long step equals the short ones it consists of (at constant size)."""
         _advance(self._state, dt)
 
-    def update(self, rows: Rows | Sequence[int], boxes: Doubles, scores: Doubles) -> None:
-        """Correct the given rows (k,), each at most once, by detections (k, 4) x1 y1 x2 y2 with scores (k,) 0..1.
-
-        Raises ValueError if a box or a score is not finite.
+    def update(self, rows: Rows | Sequence[int] | None, boxes: Doubles, scores: Doubles) -> None:
+        """Correct the given rows (k,), each at most once, by detections (k, 4) x1 y1 x2 y2 with scores (k,) 0..1; None:
+        all rows in their order, which needs no copies. Raises ValueError if a box or a score is not finite.
         """
-        measured = _measured(boxes)
-        if not np.isfinite(scores).all():
+        if np.count_nonzero(np.isfinite(scores)) < len(scores):
             raise ValueError("a score is not finite")
-        self._state[:, rows] = self._seen[:, rows] = _corrected(self._state[:, rows], measured, scores)
+        self.correct(rows, measure(boxes), scores)
+
+    def correct(self, rows: Rows | Sequence[int] | None, measured: Doubles, scores: Doubles) -> None:
+        """`update` for what `measure` gave (2, 2, k), unchecked."""
+        if rows is None:
+            _correct(self._state, measured, scores)
+            self._seen = self._state.copy()
+            return
+        state = self._state[..., rows]
+        _correct(state, measured, scores)
+        self._state[..., rows] = self._seen[..., rows] = state
 
     def replay(self, rows: Rows | Sequence[int], seconds: Doubles, boxes: Doubles) -> None:
         """Go through the time since the given rows (k,) were last corrected, `seconds` (k,) ago, once more: as if what
@@ -95,15 +110,15 @@ class BoxFilter:
         So the velocity is that of the gap, not what it was before or what the jump at its end makes of it: the
         observation-centric re-update of OC-SORT (Cao 2023). Raises ValueError if a box is not finite.
         """
-        state = self._seen[:, rows].copy()
-        begin, end = state[0].copy(), _measured(boxes)
-        step = seconds[:, None] / REPLAY_STEPS
-        scores = np.full(len(end), REPLAY_SCORE)
+        state = self._seen[..., rows]
+        begin, end = state[0].copy(), measure(boxes)
+        step = seconds / REPLAY_STEPS
+        scores = np.full(len(seconds), REPLAY_SCORE)
         for number in range(1, REPLAY_STEPS):
             _advance(state, step)
-            state = _corrected(state, begin + (end - begin) * number / REPLAY_STEPS, scores)
+            _correct(state, begin + (end - begin) * number / REPLAY_STEPS, scores)
         _advance(state, step)
-        self._state[:, rows] = state
+        self._state[..., rows] = state
 
     def stop(self) -> None:
         """Let all boxes stay where they are."""
@@ -111,15 +126,11 @@ class BoxFilter:
 
     def hold_size(self, rows: Rows | Sequence[int]) -> None:
         """Let the given boxes keep their size while they move: what grew before it was lost need not go on growing."""
-        self._state[1, rows, 2:] = 0
+        self._state[1, 1, :, rows] = 0
 
-    def distances(self, rows: Rows | Sequence[int], boxes: Doubles) -> Doubles:
-        """(k, m) squared Mahalanobis distance of the given rows (k,) to each of the boxes (m, 4) x1 y1 x2 y2."""
-        p, _, a, _, _ = self._state[:, rows]
-        spread = a + (POSITION_WEIGHT * p[:, _SIZES]) ** 2
-        off = to_centres(boxes)[None] - p[:, None]
-        squared: Doubles = np.einsum("kma,ka->km", off**2, 1 / spread)
-        return squared
+    def _rows(self, quantity: int) -> Doubles:
+        rows: Doubles = self._state[quantity].reshape(4, -1).T.copy()
+        return rows
 
 
 def to_centres(boxes: Doubles) -> Doubles:
@@ -134,37 +145,56 @@ def to_corners(centres: Doubles) -> Doubles:
     return np.concatenate([middle - half, middle + half], axis=1)
 
 
-def _measured(boxes: Doubles) -> Doubles:
-    """Boxes as cx cy w h, at least MIN_SIZE wide and high."""
-    if not np.isfinite(boxes).all():
+def measure(boxes: Doubles) -> Doubles:
+    """(2, 2, n) centres and sizes of the boxes (n, 4) x1 y1 x2 y2, at least MIN_SIZE wide and high. Raises ValueError
+    if one is not finite."""
+    if np.count_nonzero(np.isfinite(boxes)) < boxes.size:
         raise ValueError("a box is not finite")
-    centres = to_centres(np.asarray(boxes, np.float64))
-    np.maximum(centres[:, 2:], MIN_SIZE, out=centres[:, 2:])
-    return centres
+    low, high = boxes.T.reshape(2, 2, -1)
+    measured = np.empty((2, 2, len(boxes)))
+    np.add(low, high, out=measured[0])
+    measured[0] *= 0.5
+    np.subtract(high, low, out=measured[1])
+    np.maximum(measured[1], MIN_SIZE, out=measured[1])
+    return measured
+
+
+def corners(places: Doubles, margin: float = 0.0) -> Doubles:
+    """(4, n) x1 y1 x2 y2 of centres and sizes (2, 2, n), larger by `margin` of their size on each side."""
+    middle, size = places
+    half = (0.5 + margin) * size
+    return np.concatenate([middle - half, middle + half])
 
 
 def _advance(state: Doubles, dt: float | Doubles) -> None:
-    """Bring states (5, n, 4) on by dt seconds, one for all or (n, 1), in place."""
+    """Bring states (5, 2, 2, n) on by dt seconds, one for all or (n,), in place."""
     p, v, a, b, c = state
-    size = p[:, _SIZES]
+    square = p[1] * p[1]
     steps = dt * FRAME_RATE
-    more = np.maximum(steps - 1, 0)  # noise of earlier frames that the velocity carries on; none within one frame
-    noise_p = (POSITION_WEIGHT * size) ** 2
-    noise_v = (VELOCITY_WEIGHT * FRAME_RATE * size) ** 2
-    a += 2 * dt * b + dt**2 * c + steps * noise_p + dt**2 * more * (2 * steps - 1) / (6 * steps) * noise_v
-    b += dt * c + dt * more / 2 * noise_v
-    c += steps * noise_v
+    more = np.maximum(steps - 1, 0.0)  # noise of earlier frames that the velocity carries on; none within one frame
+    noise = (VELOCITY_WEIGHT * FRAME_RATE) ** 2
+    turned = dt * c  # what the velocity's spread adds
+    a += dt * (b + b + turned)
+    a += (steps * POSITION_WEIGHT**2 + dt**2 * more * (2 * steps - 1) / (6 * steps) * noise) * square
+    b += turned
+    if np.any(more):
+        b += (dt * more / 2 * noise) * square
+    c += (steps * noise) * square
     p += dt * v
-    np.maximum(p[:, 2:], MIN_SIZE, out=p[:, 2:])
+    np.maximum(p[1], MIN_SIZE, out=p[1])
 
 
-def _corrected(state: Doubles, measured: Doubles, scores: Doubles) -> Doubles:
-    """States (5, k, 4) after the measurements (k, 4) cx cy w h with scores (k,)."""
+def _correct(state: Doubles, measured: Doubles, scores: Doubles) -> None:
+    """Correct states (5, 2, 2, k) by the measurements (2, 2, k) with scores (k,), in place."""
     p, v, a, b, c = state
-    noise = (POSITION_WEIGHT * p[:, _SIZES]) ** 2 * np.maximum(1 - scores, SURE_NOISE)[:, None]
-    gain_p = a / (a + noise)
-    gain_v = b / (a + noise)
-    off = measured - p
-    p = p + gain_p * off
-    np.maximum(p[:, 2:], MIN_SIZE, out=p[:, 2:])
-    return np.stack([p, v + gain_v * off, a * (1 - gain_p), b * (1 - gain_p), c - gain_v * b])
+    noise = p[1] * p[1]
+    noise *= POSITION_WEIGHT**2 * np.maximum(1 - scores, SURE_NOISE)
+    spread = a + noise
+    gain_p, gain_v, off = a / spread, b / spread, measured - p
+    p += gain_p * off
+    v += gain_v * off
+    c -= gain_v * b
+    left = 1 - gain_p
+    a *= left
+    b *= left
+    np.maximum(p[1], MIN_SIZE, out=p[1])

@@ -202,4 +202,4 @@ class Persons:
             return track
         newest = self._persons[key.id].newest
         assert newest is not None
-        return replace(track, key=key, first_seen=newest.first_seen)
+        return track._replace(key=key, first_seen=newest.first_seen)

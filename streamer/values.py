@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,9 +171,8 @@ class TrackKey:
     number: int  # from 1, per camera
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
-    """One followed face at one frame."""
+class Track(NamedTuple):
+    """One followed face at one frame. A tuple, because a crowd has hundreds of them in each frame."""
 
     key: TrackKey
     state: TrackState
@@ -181,9 +181,6 @@ class Track:
     detection: int | None  # row in this frame's Detections; None: not seen now, the box is predicted
     first_seen: float  # s, media time
     last_seen: float  # s, media time of the last detection
-
-    def __post_init__(self) -> None:
-        _check_shape("box", self.box, (4,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,4 @@
 import logging
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -228,7 +227,7 @@ def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSumm
     aggregator = Aggregator(Aggregate(), split_key)
     told: list[TrackSummary] = []
     for second in range(1, seconds + 1):
-        place = replace(track(float(second), left=10.0 * second), key=told[-1].key if told else KEY)
+        place = track(float(second), left=10.0 * second)._replace(key=told[-1].key if told else KEY)
         face, moment = crop(float(second), 0.8, key=place.key), NOON + timedelta(seconds=second)
         aggregator.observe(observation(float(second), place, crops=(face,), captured_at=moment))
         answer = analysis(30.0 if second < swap else 60.0, direction=int(second >= swap))
@@ -257,7 +256,7 @@ def test_a_split_track_goes_on_by_the_key_of_the_new_one_and_late_answers_of_the
     new = split_key(KEY)
     assert aggregator.add(crop(2.5), analysis()) == []
     assert aggregator.add(crop(2.5, key=new), analysis()) == []
-    (seen,) = aggregator.observe(observation(9.0, replace(track(9.0), key=new)))
+    (seen,) = aggregator.observe(observation(9.0, track(9.0)._replace(key=new)))
     assert (seen.key, seen.split_from, seen.first_seen) == (new, KEY.id, 4.0)
     assert [(one.key, one.reason) for one in aggregator.open_ends(EndReason.SHUTDOWN)] == [(new, EndReason.SHUTDOWN)]
     assert aggregator.finish(end()) is None

@@ -189,13 +189,18 @@ def test_a_lost_box_keeps_its_size_and_a_stopped_one_its_place() -> None:
     np.testing.assert_array_equal(filters.position, before)
 
 
-def test_distance_counts_in_deviations_of_the_prediction() -> None:
+def test_how_fast_a_box_may_be_is_its_velocity_and_what_is_not_known_of_it() -> None:
     filters = BoxFilter()
-    filters.add(np.array([[0.0, 0, 40, 40], [500, 500, 540, 540]]))
-    deviation = np.sqrt((2 * POSITION_WEIGHT * 40) ** 2 + (POSITION_WEIGHT * 40) ** 2)
-    moved = np.array([[0.0, 0, 40, 40], [3 * deviation, 0, 40 + 3 * deviation, 40]])
-    np.testing.assert_allclose(filters.distances([0], moved), [[0, 9]])
-    assert filters.distances([0, 1], moved).shape == (2, 2)
+    boxes = np.array([[0.0, 0, 40, 50], [500, 500, 540, 550]])
+    filters.add(boxes)
+    new = 10 * VELOCITY_WEIGHT * FRAME_RATE * np.array([40, 50])
+    np.testing.assert_allclose(filters.speeds(), [[new[0]] * 2, [new[1]] * 2])
+    for frame in range(1, 60):
+        filters.predict(0.04)
+        filters.update([0], boxes[:1] - frame * np.array([4, 0, 4, 0]), np.array([0.9]))
+    (moving, _), (still, _) = filters.speeds()
+    assert 100 < moving < 100 + new[0]
+    assert 0 < still < new[1]
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

@@ -4,12 +4,16 @@ Six videos of real faces (LTFT), seven of people (second halves of five of MOT17
 IDF1, HOTA and MOTA in %, means over the sequences; identity switches are sums. LTFT's truth consists of the detector's
 own boxes, which flatters the HOTA and MOTA of whoever gives those back, so IDF1 and the switches count there. SORT as
 published (own plain one), ByteTrack and BoT-SORT by ultralytics with the thresholds of ByteTrack's paper and without
-camera motion; they count frames, ours seconds. Our thresholds were chosen on LTFT and TUD, our
-methods with an eye on all of these: no sequence is held out, expect a point or more of selection bias for ours.
+camera motion; they count frames, ours seconds.
+
+Our settings were chosen on seven of the sequences (`CHOSEN_ON`); the others stand apart below. The law of how far a
+face gets while it is not seen was fitted to the true tracks of the six of faces, and what was built before it was
+decided with all of these in view, so a point of selection bias may be left apart, too.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,17 @@ from tests.benchmarks.mot_metrics import judge
 from tests.benchmarks.trackers import TRACKERS
 from tests.conftest import shared_folder
 
-GROUPS = {"ltft": "faces, LTFT", "mot17val": "people, MOT17", "tud": "people, TUD", "": "all sequences"}
-DROP_GROUPS = ("ltft", "")
+CHOSEN_ON = ("bengal", "sidewalk", "terminal_1", "MOT17-02", "MOT17-09", "MOT17-10", "TUD-Campus")
+GROUPS: dict[str, Callable[[str], bool]] = {
+    "faces, LTFT": lambda name: name.startswith("ltft"),
+    "people, MOT17": lambda name: name.startswith("mot17val"),
+    "people, TUD": lambda name: name.startswith("tud"),
+    "all sequences": lambda name: True,
+    "chosen on": lambda name: name.endswith(CHOSEN_ON),
+    "apart": lambda name: not name.endswith(CHOSEN_ON),
+    "faces apart": lambda name: name.startswith("ltft") and not name.endswith(CHOSEN_ON),
+}
+DROP_GROUPS = ("faces, LTFT", "faces apart", "all sequences", "apart")
 MEASURES = ("idf1", "hota", "mota", "switches")
 Row = dict[str, dict[str, float]]  # tracker: measure: share 0..1, or a number of switches
 
@@ -33,8 +46,9 @@ def measure() -> dict[str, Any]:
         rows = {sequence.name: _judge(sequence.only(pick(len(sequence.times)))) for sequence in there}
         whole = whole or rows
         for group in DROP_GROUPS:
+            names = [name for name in rows if GROUPS[group](name)]
             thinned[group][drop] = {
-                tracker: {measure: round(_mean(rows, group, tracker, measure), 4) for measure in ("idf1", "hota")}
+                tracker: {measure: round(_mean(rows, names, tracker, measure), 4) for measure in ("idf1", "hota")}
                 for tracker in TRACKERS
             }
     return {"sequences": whole, "frames": thinned}
@@ -53,11 +67,11 @@ def table(results: dict[str, Any]) -> str:
     lines = [f"{'every frame':<16}" + "".join(f"{name:>28}" for name in TRACKERS)]
     lines.append(" " * 16 + f"{'IDF1':>9}{'HOTA':>6}{'MOTA':>6}{'switch':>7}" * len(TRACKERS))
     whole: dict[str, Row] = results["sequences"]
-    lines += [f"{name.rpartition('/')[2]:<16}" + _cells(whole, name) for name in whole]
-    lines += [f"{title:<16}" + _cells(whole, group) for group, title in GROUPS.items()]
+    lines += [f"{name.rpartition('/')[2]:<16}" + _row(whole, [name]) for name in whole]
+    lines += [f"{group:<16}" + _cells(whole, group) for group in GROUPS]
     for measure in ("idf1", "hota"):
         for group, drops in results["frames"].items():
-            lines += ["", f"{measure.upper()}, {GROUPS[group]}; frames that arrive"]
+            lines += ["", f"{measure.upper()}, {group}; frames that arrive"]
             lines.append(" " * 16 + "".join(f"{drop:>8}" for drop in drops))
             for tracker in TRACKERS:
                 shares = (100 * row[tracker][measure] for row in drops.values())
@@ -66,17 +80,20 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _cells(rows: dict[str, Row], group: str) -> str:
+    return _row(rows, [name for name in rows if GROUPS[group](name)])
+
+
+def _row(rows: dict[str, Row], names: list[str]) -> str:
     cells = ""
     for tracker in TRACKERS:
-        idf1, hota, mota = (100 * _mean(rows, group, tracker, measure) for measure in ("idf1", "hota", "mota"))
-        switches = sum(row[tracker]["switches"] for name, row in rows.items() if name.startswith(group))
+        idf1, hota, mota = (100 * _mean(rows, names, tracker, measure) for measure in ("idf1", "hota", "mota"))
+        switches = sum(rows[name][tracker]["switches"] for name in names)
         cells += f"{idf1:>9.1f}{hota:>6.1f}{mota:>6.1f}{switches:>7.0f}"
     return cells
 
 
-def _mean(rows: dict[str, Row], group: str, tracker: str, measure: str) -> float:
-    values = [row[tracker][measure] for name, row in rows.items() if name.startswith(group)]
-    return sum(values) / len(values)
+def _mean(rows: dict[str, Row], names: list[str], tracker: str, measure: str) -> float:
+    return sum(rows[name][tracker][measure] for name in names) / len(names)
 
 
 def main() -> int:

@@ -1,5 +1,9 @@
 """Milliseconds per frame of the tracker, of SORT (own plain one on filterpy) and of ultralytics' ByteTrack; and of the
-filter alone against filterpy with one object per face."""
+filter alone against filterpy with one object per face.
+
+The faces wander in cells of their own, so that every track has just one detection to go on with. What a detector gives
+is made before the time runs.
+"""
 
 import json
 import statistics
@@ -53,88 +57,80 @@ def _milliseconds(step: Callable[[], None]) -> float:
     return (time.process_time() - start) / FRAMES * 1000
 
 
-def _scene(faces: int) -> Callable[[], Doubles]:
-    """Boxes (n, 4) x1 y1 x2 y2 of faces that wander in cells of their own, seen with noise."""
+def _scene(faces: int) -> list[Doubles]:
+    """Boxes (n, 4) x1 y1 x2 y2 of faces that wander in cells of their own, seen with noise; frame by frame."""
     random = np.random.default_rng(faces)
     columns = int(np.ceil(np.sqrt(faces * SIZE[0] / SIZE[1])))
     row, column = np.divmod(np.arange(faces), columns)
     centres = (np.stack([column, row], 1) + 0.5) * SIZE[0] / columns
     speed = random.normal(0, 15, centres.shape)  # px/s
     width = 0.5 * SIZE[0] / columns
-    frame = 0
-
-    def see() -> Doubles:
-        nonlocal frame
-        frame += 1
+    frames = []
+    for frame in range(1, FRAMES * (BLOCKS + 1) + 2):
         middle = centres + speed * np.sin(frame * DT) + random.normal(0, 0.02 * width, centres.shape)
         half = width / 2 * (1 + random.normal(0, 0.02, (faces, 1)))
-        return np.concatenate([middle - half, middle + half], 1)
+        frames.append(np.concatenate([middle - half, middle + half], 1))
+    return frames
 
-    return see
+
+def _run(update: Callable[[Any], Any], frame: Any) -> None:
+    update(frame)
+
+
+def _warm(step: Callable[[], None]) -> Callable[[], None]:
+    _milliseconds(step)
+    return step
 
 
 def _tracker(faces: int) -> Callable[[], None]:
     tracker = Tracker(config.Track(), lambda number: TrackKey(str(number), "bench", number))
-    see, frame = _scene(faces), 0
     landmarks = np.zeros((faces, 5, 2), np.float32)
     scores = np.full(faces, 0.8, np.float32)
+    frames = enumerate([Detections(boxes.astype(np.float32), scores, landmarks) for boxes in _scene(faces)])
 
     def step() -> None:
-        nonlocal frame
-        frame += 1
-        tracks, _ = tracker.update(frame * DT, Detections(see().astype(np.float32), scores, landmarks), SIZE)
+        frame, found = next(frames)
+        tracks, _ = tracker.update(frame * DT, found, SIZE)
         if len(tracks) != faces:
             raise RuntimeError(f"{len(tracks)} tracks of {faces} faces: the scene is not the steady one it should be")
 
-    _milliseconds(step)
-    return step
+    return _warm(step)
 
 
 def _sort(faces: int) -> Callable[[], None]:
-    tracker, see = Sort(), _scene(faces)
-
-    def step() -> None:
-        tracker.update(see())
-
-    _milliseconds(step)
-    return step
+    tracker, frames = Sort(), iter(_scene(faces))
+    return _warm(lambda: _run(tracker.update, next(frames)))
 
 
 def _byte_track(faces: int) -> Callable[[], None]:
-    tracker, see = ultralytics_tracker("BYTETracker"), _scene(faces)
+    tracker = ultralytics_tracker("BYTETracker")
     scores = np.full(faces, 0.8, np.float32)
-
-    def step() -> None:
-        tracker.update(Found(see().astype(np.float32), scores))
-
-    _milliseconds(step)
-    return step
+    frames = iter([Found(boxes.astype(np.float32), scores) for boxes in _scene(faces)])
+    return _warm(lambda: _run(tracker.update, next(frames)))
 
 
 def _stacked(faces: int) -> Callable[[], None]:
-    filters, see = BoxFilter(), _scene(faces)
-    filters.add(see())
-    rows, scores = np.arange(faces), np.zeros(faces)
+    filters, frames = BoxFilter(), iter(_scene(faces))
+    filters.add(next(frames))
+    scores = np.zeros(faces)
 
     def step() -> None:
         filters.predict(DT)
-        filters.update(rows, see(), scores)
+        filters.update(None, next(frames), scores)
 
-    _milliseconds(step)
-    return step
+    return _warm(step)
 
 
 def _per_object(faces: int) -> Callable[[], None]:
-    see = _scene(faces)
-    filters = [_filterpy(box) for box in see()]
+    frames = iter(_scene(faces))
+    filters = [_filterpy(box) for box in next(frames)]
 
     def step() -> None:
-        for one, (x1, y1, x2, y2) in zip(filters, see(), strict=True):
+        for one, (x1, y1, x2, y2) in zip(filters, next(frames), strict=True):
             one.predict()
             one.update(np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]))
 
-    _milliseconds(step)
-    return step
+    return _warm(step)
 
 
 def _filterpy(box: Doubles) -> KalmanFilter:
