@@ -97,7 +97,7 @@ class Live:
                         task.cancel()
 
     def _workers_changed(self, alive: int) -> None:
-        self._observer.chooser.workers(alive)
+        self._observer.chooser.workers(self._dispatcher.models)
         self._server.set_serving(alive > 0 and not self._stopping.is_set())
         model = next(iter(self._dispatcher.models), None)
         if model is None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from streamer import metrics
@@ -15,6 +15,7 @@ from streamer.values import (
     Detections,
     FaceCrop,
     Frame,
+    Model,
     Observation,
     Reason,
     Track,
@@ -22,6 +23,7 @@ from streamer.values import (
     TrackKey,
     TrackState,
 )
+from streamer.worth import Told, told_by
 
 
 class Chooser:
@@ -32,15 +34,16 @@ class Chooser:
         self._live = live
         self._scheduler = Scheduler(config.schedule, live)
         self._alive = 0  # workers
+        self._told = Told()
         self._settled: deque[tuple[str, bool, float]] = deque()  # track id, answered, when in s of the machine's clock
 
     def settled(self, track_id: str, answered: bool) -> None:
         """Live: a crop was answered or given up. Any thread may call this."""
         self._settled.append((track_id, answered, time.monotonic()))
 
-    def workers(self, alive: int) -> None:
-        """Live: so many workers are there. Any thread may call this."""
-        self._alive = alive
+    def workers(self, models: Mapping[Model, int]) -> None:
+        """How many workers are there with which weights. Any thread may call this."""
+        self._alive, self._told = sum(models.values()), told_by(models)
 
     def look(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
         """What is decided on each face of a confirmed track before the other cameras were looked at: a crop that waits
@@ -53,6 +56,7 @@ class Chooser:
 
     def choose(self, observations: Sequence[Observation]) -> list[Observation]:
         """The observations with the crops that are sent now, and with their choices as they came out."""
+        self._scheduler.told = self._told
         if self._live:
             self._scheduler.budget.workers(self._alive)
             metrics.face_budget.set(self._scheduler.budget.rate if self._alive else 0)

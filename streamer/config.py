@@ -230,11 +230,11 @@ class Dispatch(Section):
 
 
 class Aggregate(Section):
-    age_error_years: Positive = 3.0
+    age_error_years: Positive = 2.0
     """Standard error of the age read from one crop of quality 1."""
-    age_error_poor_years: Positive = 12.0
+    age_error_poor_years: Positive = 8.0
     """The same for a crop of quality 0; in between it grows geometrically."""
-    age_bias_years: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4.0
+    age_bias_years: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 7.5
     """What the network gets wrong about a person in all pictures alike: more of them do not make an age surer."""
     age_correlation_s: Seconds = 0.8
     """Crops closer in time than this have mostly the same error."""

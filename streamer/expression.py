@@ -20,7 +20,7 @@ COUNT = 7
 NEUTRAL = faces_pb2.EXPRESSION_NEUTRAL - 1
 NEUTRAL_LASTS = 2.0  # times as long as the others
 REPEATED_S = 0.3  # s, samples closer than this say mostly the same
-CLEAR, LOST = 0.5, 0.25  # belief from which an expression is the current one, and below which it no longer is
+CLEAR, LOST = 0.4, 0.2  # belief from which an expression is the current one, and below which it no longer is
 
 
 @dataclass(frozen=True, slots=True, eq=False)

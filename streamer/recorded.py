@@ -196,6 +196,7 @@ class Analysis:
             recording = Recording(persons, tracks, observations, result, told, explanation)
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
+            observer.chooser.workers({model: 1})
             await self._run_stages(video, observer, dispatcher, recording, result)
             recording.close()
         if self._embeddings:

@@ -12,7 +12,7 @@ from math import inf
 from streamer.budget import Budget
 from streamer.config import Schedule
 from streamer.values import Decision, FaceCrop
-from streamer.worth import UNKNOWN, Belief, after, worth
+from streamer.worth import UNKNOWN, Belief, Told, after, worth
 
 BETTER_BY = 1.1  # a crop must be so many times better than the waiting one: to look at its pixels costs time too
 
@@ -40,6 +40,7 @@ class Scheduler:
         self._entries: dict[str, _Entry] = {}  # by track id
         self._out: dict[str, tuple[float, int]] = {}  # live, by track id: sent when (s, clock), how many were out then
         self._short: set[str] = set()  # tracks that got nothing of the budget the last time
+        self.told = Told()  # what the workers' weights tell
         self.budget = Budget(config.analyses_per_second, config.answer_s if live else None)
 
     def look(self, track_id: str, time: float, now: float, quality: float) -> Decision | None:
@@ -51,7 +52,7 @@ class Scheduler:
         wait = self._config.choose_s  # a crop is replaced when it has waited so long
         if now + wait - entry.sent < self._pause:
             return Decision.TOO_SOON
-        if worth(entry.belief, time + wait, quality, self._config) < 1:
+        if worth(entry.belief, time + wait, quality, self._config, self.told) < 1:
             return Decision.NOTHING_TO_GAIN
         if entry.waiting is None or now - entry.waits_since > self._config.choose_s:
             return None
@@ -98,7 +99,7 @@ class Scheduler:
     def worth(self, track_id: str, time: float, quality: float) -> float:
         """Of a crop of this quality (0..1) at this media time (s): from 1 on it is sent if the budget allows."""
         entry = self._entries.get(track_id)
-        return worth(entry.belief if entry is not None else UNKNOWN, time, quality, self._config)
+        return worth(entry.belief if entry is not None else UNKNOWN, time, quality, self._config, self.told)
 
     def answered(self, track_id: str, now: float) -> None:
         """Live: the crop that was sent has its answer, at this time of the clock (s)."""
@@ -132,4 +133,4 @@ class Scheduler:
             return 0.0
         fresh = now - entry.waits_since <= self._config.choose_s
         time = entry.seen if fresh else entry.waiting.media_time
-        return worth(entry.belief, time, entry.waiting.quality.value, self._config)
+        return worth(entry.belief, time, entry.waiting.quality.value, self._config, self.told)

@@ -5,19 +5,39 @@ its information, which depends on the quality of the crop. An analysis with nois
 variance V by a Gaussian of variance V^2 / (V + R) (what it takes away), so by sqrt(2 / pi * V^2 / (V + R)) on the
 average. Nothing of the answers themselves goes in: only how many there were, how good their crops were, and when.
 
-The noises are estimates that a replay on real faces bears out (tests/benchmarks/accuracy_schedule.py), not fits.
+The noises of age and identity are those of the bundled weights on faces made worse (tests/benchmarks/degraded.py): of
+age what scatters within a person, of identity what remains of the cosine to a template of other pictures.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, inf, pi, sqrt
+from typing import NamedTuple
 
 from streamer.config import Schedule
+from streamer.values import Model
 
 AGE_PRIOR = 20.0**2  # years^2, the variance of ages of people
 IDENTITY_PRIOR = 1.0  # of a direction that is not known at all, in units of the template's length
 EXPRESSION_PRIOR = 0.3**2  # of the score of an expression that nothing is known of
 EXPRESSION_LASTS_S = 4.0  # time constant in which what was known of an expression is worth nothing
 ALIKE_S = 0.25  # crops closer in time than this see nearly the same picture, with the same error
+
+
+class Told(NamedTuple):
+    """What the weights in use tell: nothing else is worth an analysis."""
+
+    age: bool = True
+    expression: bool = True
+    identity: bool = True
+
+
+def told_by(models: Iterable[Model]) -> Told:
+    """What any of them tells. Attributes have no measure of their own: with weights that tell nothing else, faces are
+    analysed as if all were told."""
+    each = [Told(model.age, model.expression, model.identity) for model in models]
+    told = Told(*map(any, zip(*each, strict=True))) if each else Told()
+    return told if any(told) else Told()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +56,13 @@ UNKNOWN = Belief()  # before the first analysis
 
 def age_noise(quality: float) -> float:
     """Variance in years^2 of one reading of the age from a crop of this quality (0..1)."""
-    return float((4.0 * 3.0 ** (1 - quality)) ** 2)
+    return float((2.0 * 4.0 ** (1 - quality)) ** 2)
 
 
 def identity_noise(quality: float) -> float:
-    """Variance of one embedding around its person's template of length 1, across it."""
-    return float((0.5 * 6.0 ** (1 - quality)) ** 2)
+    """Variance of one embedding around its person's template of length 1, across it: 1/c^2 - 1 for a cosine of c, and
+    c is 0.69 quality^0.62."""
+    return float(2.1 * max(quality, 0.05) ** -1.24 - 1)
 
 
 def expression_noise(quality: float) -> float:
@@ -49,19 +70,23 @@ def expression_noise(quality: float) -> float:
     return float((0.2 * 3.0 ** (1 - quality)) ** 2)
 
 
-def worth(belief: Belief, time: float, quality: float, config: Schedule) -> float:
+def worth(belief: Belief, time: float, quality: float, config: Schedule, told: Told) -> float:
     """How far the published answer is expected to move with a crop of this quality at this media time (s).
 
-    The sum of the moves of age, identity and expression, each in steps that matter (`*_step`): 1 is worth an analysis.
+    The sum of the moves of age, identity and expression, as far as they are told, each in steps that matter
+    (`*_step`): 1 is worth an analysis.
     """
     novelty = _novelty(belief, time)
     if novelty <= 0:
         return 0.0
-    return (
-        _move(belief.age, age_noise(quality) / novelty) / config.age_step_years
-        + _move(belief.identity, identity_noise(quality) / novelty) / config.identity_step
-        + _move(_expression_at(belief, time), expression_noise(quality)) / config.expression_step
-    )
+    gain = 0.0
+    if told.age:
+        gain += _move(belief.age, age_noise(quality) / novelty) / config.age_step_years
+    if told.identity:
+        gain += _move(belief.identity, identity_noise(quality) / novelty) / config.identity_step
+    if told.expression:
+        gain += _move(_expression_at(belief, time), expression_noise(quality)) / config.expression_step
+    return gain
 
 
 def after(belief: Belief, time: float, quality: float) -> Belief:

@@ -35,7 +35,7 @@ EDGES: dict[str, set[str]] = {
         "app", "annotate", "decode", "demo_clip", "publish", "recorded", "recording", "watch", "worker_process",
     },
     "observe": {"choose", "cut", "detect", "track"},
-    "choose": {"crop", "schedule"},
+    "choose": {"crop", "schedule", "worth"},
     "schedule": {"budget", "worth"},
     "cameras": {"live"},
     "live": {"clock", "connect", "decode"},

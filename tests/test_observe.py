@@ -18,6 +18,7 @@ from streamer.values import (
     EndReason,
     FaceCrop,
     Frame,
+    Model,
     Observation,
     Reason,
     SourceEnd,
@@ -106,7 +107,7 @@ def test_live_nothing_is_sent_without_a_worker_and_a_lost_crop_is_sent_again(det
         return list(one(watching.observe([frame(next(times) / 25, (100, 60))])).crops)
 
     assert [crops() for _ in range(4)] == [[]] * 4
-    watching.chooser.workers(1)
+    watching.chooser.workers({Model("a", True, True, (), True): 1})
     (crop,) = crops()
     assert crops() == []  # its answer is awaited
     watching.chooser.settled(crop.key.id, answered=False)

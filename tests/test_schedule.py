@@ -9,8 +9,8 @@ import pytest
 from streamer.budget import Budget
 from streamer.config import Schedule
 from streamer.schedule import Scheduler
-from streamer.values import Decision, FaceCrop
-from streamer.worth import UNKNOWN, after, worth
+from streamer.values import Decision, FaceCrop, Model
+from streamer.worth import UNKNOWN, Told, after, told_by, worth
 from tests.builders import crop
 
 FRAME_S = 0.04
@@ -98,11 +98,29 @@ def test_an_analysis_is_worth_more_the_better_the_crop_and_the_older_and_fewer_t
     beliefs = [UNKNOWN]
     for index in range(5):
         beliefs.append(after(beliefs[-1], float(index), 0.5))
-    gains = [worth(belief, 10.0, 0.5, settings) for belief in beliefs]
+    gains = [worth(belief, 10.0, 0.5, settings, Told()) for belief in beliefs]
     assert gains == sorted(gains, reverse=True)
-    assert worth(beliefs[1], 10.0, 0.9, settings) > worth(beliefs[1], 10.0, 0.5, settings)
-    assert worth(beliefs[1], 2.0, 0.5, settings) > worth(beliefs[1], 0.1, 0.5, settings)
-    assert worth(beliefs[1], 0.0, 0.5, settings) == 0  # the very picture that was analysed
+    assert worth(beliefs[1], 10.0, 0.9, settings, Told()) > worth(beliefs[1], 10.0, 0.5, settings, Told())
+    assert worth(beliefs[1], 2.0, 0.5, settings, Told()) > worth(beliefs[1], 0.1, 0.5, settings, Told())
+    assert worth(beliefs[1], 0.0, 0.5, settings, Told()) == 0  # the very picture that was analysed
+
+
+def test_what_no_worker_tells_is_worth_nothing() -> None:
+    settings, each = Schedule(), [Told(*(place == told for place in range(3))) for told in range(3)]
+    alone = [worth(UNKNOWN, 1.0, 0.5, settings, told) for told in each]
+    assert min(alone) > 1
+    assert sum(alone) == pytest.approx(worth(UNKNOWN, 1.0, 0.5, settings, Told()))
+    scheduler = Scheduler(settings)
+    scheduler.told = Told(age=True, expression=False, identity=False)
+    ages = [now for now, _ in film(scheduler, {"a": (0, 60)}, 60)]
+    assert 2 < len(ages) < len(list(film(Scheduler(settings), {"a": (0, 60)}, 60))) / 3
+    assert ages[-1] < 30  # the age is known, and it does not change
+
+
+def test_what_any_worker_tells_counts() -> None:
+    age, identity = Model("a", True, False, (), False), Model("b", False, False, (3,), True)
+    assert told_by([age, identity]) == Told(age=True, expression=False, identity=True)
+    assert told_by([]) == told_by([Model("c", False, False, (3,), False)]) == Told()
 
 
 def test_the_same_film_is_decided_the_same() -> None:
@@ -125,7 +143,7 @@ def test_a_lost_crop_counts_as_not_sent_and_a_track_waits_for_the_answer_to_its_
     assert scheduler.choose(101.0) == []
     assert scheduler.why_not("a", 101.0) is Decision.TOO_SOON
     scheduler.lost("a", 101.1)
-    assert scheduler.worth("a", 1.0, 0.5) == worth(UNKNOWN, 1.0, 0.5, Schedule())
+    assert scheduler.worth("a", 1.0, 0.5) == worth(UNKNOWN, 1.0, 0.5, Schedule(), Told())
     assert len(scheduler.choose(101.2)) == 1
     scheduler.forget("a")
     scheduler.answered("a", 101.3)  # an answer to a track that has ended

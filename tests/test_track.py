@@ -287,6 +287,16 @@ def test_the_order_of_detections_does_not_matter() -> None:
     assert numbers((tracks, ended)), "nothing was tracked"
 
 
+def test_five_hundred_faces_at_once_keep_their_numbers() -> None:
+    """In rows so dense that with the margin each box overlaps its neighbours'."""
+    places = [(40.0 + 48 * (i % 25), 30.0 + 34 * (i // 25)) for i in range(500)]
+    frames = [boxes(*((x + i, y, x + i + 40, y + 30) for x, y in places)) for i in range(10)]
+    answers = run(a_tracker(), frames)
+    for tracks, ended in answers:
+        assert [track.detection for track in tracks] == [track.key.number - 1 for track in tracks]
+        assert (len(tracks), ended) == (500, [])
+
+
 def test_a_box_is_smoothed_and_the_detections_stay_as_they_were() -> None:
     random = np.random.default_rng(1)
     tracker = a_tracker()
