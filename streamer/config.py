@@ -254,7 +254,7 @@ class Aggregate(Section):
     """... and its mean score lies so far from even, by its own standard error besides."""
     identity_least_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
     """Crops that resemble the others of their track less are left out, and may be another person."""
-    identity_swap_crops: Annotated[int, Field(ge=2)] = 3
+    identity_swap_crops: Annotated[int, Field(ge=2)] = 4
     """So many good crops in a row of somebody else split a track."""
 
 

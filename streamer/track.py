@@ -21,6 +21,7 @@ MARGIN_PER_S = 4.5  # face sizes on each side, per second between the frames: 0.
 MAX_MARGIN = 0.5  # face sizes
 
 DUPLICATE_IOU = 0.85  # detections of one frame that overlap more are one face
+REPLAY_S = 0.15  # absences from here on are gone through once more; shorter ones change no velocity
 EDGE = 1.0  # px, a box this close to the edge of the frame touches it
 MAX_COORDINATE = 1e6  # px, no picture is larger
 
@@ -125,12 +126,12 @@ class Tracker:
 
         strong = scores >= limits.high_score
         here = ~self._lives["parked"]
-        tentative = here & (states == STATES.index(TENTATIVE))
-        settled = here & ~tentative
+        settled = here & (states != STATES.index(TENTATIVE))
         pairing.match(settled, strong, overlap_of_sure)
-        pairing.match(here & (states == STATES.index(CONFIRMED)), ~strong, overlap)
-        pairing.match(settled, strong, likelihood)
-        pairing.match(tentative, strong, likelihood)
+        if pairing.left:
+            pairing.match(here & (states == STATES.index(CONFIRMED)), ~strong, overlap)
+            pairing.match(settled, strong, likelihood)
+            pairing.match(here & ~settled, strong, likelihood)
         return pairing
 
     def _take(self, time: float, detection: Rows, rows: Rows, boxes: Doubles, found: Doubles, scores: Doubles) -> None:
@@ -138,7 +139,7 @@ class Tracker:
         lives = self._lives
         (seen,) = (detection >= 0).nonzero()
         columns = detection[seen]
-        back = lives["detection"][seen] < 0
+        back = (lives["detection"][seen] < 0) & (time - lives["last_seen"][seen] >= REPLAY_S)
         if np.count_nonzero(back):
             returned = seen[back]
             self._filter.replay(returned, time - lives["last_seen"][returned], boxes[columns[back]])
@@ -150,14 +151,15 @@ class Tracker:
             lives["detection"][missed] = -1
             states = lives["state"]
             states[missed[states[missed] == STATES.index(CONFIRMED)]] = STATES.index(LOST)
-        hits = lives["hits"][seen] + 1
-        counts = (hits >= self._config.confirm_hits) | (lives["state"][seen] != STATES.index(TENTATIVE))
-        lives["hits"][seen] = hits
-        lives["state"][seen] = np.where(counts, STATES.index(CONFIRMED), STATES.index(TENTATIVE))
-        lives["last_seen"][seen] = time
-        lives["score"][seen] = scores[columns]
-        lives["detection"][seen] = rows[columns]
-        lives["box"][seen] = boxes[columns]
+        there = slice(None) if every else seen
+        hits = lives["hits"][there] + 1
+        counts = (hits >= self._config.confirm_hits) | (lives["state"][there] != STATES.index(TENTATIVE))
+        lives["hits"][there] = hits
+        lives["state"][there] = np.where(counts, STATES.index(CONFIRMED), STATES.index(TENTATIVE))
+        lives["last_seen"][there] = time
+        lives["score"][there] = scores[columns]
+        lives["detection"][there] = rows[columns]
+        lives["box"][there] = boxes[columns]
 
     def _end_lost(self, time: float, frame_size: tuple[int, int]) -> list[TrackEnd]:
         """Remove tentative tracks at the first frame without them, and others when they were lost for too long."""

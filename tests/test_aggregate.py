@@ -224,7 +224,7 @@ def test_tracks_do_not_mix() -> None:
 
 def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSummary]]:
     """One analysis a second, each told what it changed; another person from `swap` on."""
-    aggregator = Aggregator(Aggregate(), split_key)
+    aggregator = Aggregator(Aggregate(identity_swap_crops=3), split_key)
     told: list[TrackSummary] = []
     for second in range(1, seconds + 1):
         place = track(float(second), left=10.0 * second)._replace(key=told[-1].key if told else KEY)

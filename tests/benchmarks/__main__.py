@@ -16,6 +16,7 @@ from tests.benchmarks import (
     accuracy_detect,
     accuracy_quality,
     accuracy_schedule,
+    accuracy_swap,
     accuracy_track,
     bench_decode,
     bench_detect,
@@ -34,7 +35,7 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 
 
 # pictures, tracks and models that are not part of the project
-NEED_DATA = {"Face detectors", "Quality of crops", "Trackers", "Choice of crops"}
+NEED_DATA = {"Face detectors", "Quality of crops", "Trackers", "Choice of crops", "Tracks of two persons"}
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Detection, crop, quality": bench_detect,
@@ -44,6 +45,7 @@ MODULES: dict[str, Any] = {
     "Trackers": accuracy_track,
     "Aggregation": accuracy_aggregate,
     "Choice of crops": accuracy_schedule,
+    "Tracks of two persons": accuracy_swap,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
     "Bundled face model": bench_small,

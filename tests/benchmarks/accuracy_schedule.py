@@ -91,7 +91,7 @@ Policy = Callable[[Sequence[Story]], Sent]
 
 def measure(weights: str | None = None) -> dict[str, Any]:
     engine = Engine(find(weights or "default"), threads=1)
-    stories = {"age": _ages(engine), "identity": _identities(engine), "expression": _expressions(engine)}
+    stories = {"age": _ages(engine), "identity": identities(engine), "expression": _expressions(engine)}
     rows = {name: _scored(policy, list(stories.items())) for name, policy in _policies().items()}
     return {
         "weights": engine.model_id,
@@ -164,12 +164,12 @@ def _lines(rows: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]
 
 
 def _policies() -> dict[str, Policy]:
-    budgets = {f"ours, budget 1/{share} of frames": partial(_ours, share=share) for share in (25, 50, 125)}
+    budgets = {f"ours, budget 1/{share} of frames": partial(send_ours, share=share) for share in (25, 50, 125)}
     return {
         "every frame": partial(_every, step=1),
         "every 15th frame": partial(_every, step=15),
         "first 12": _first_12,
-        "ours": partial(_ours, share=None),
+        "ours": partial(send_ours, share=None),
         **budgets,
     }
 
@@ -185,7 +185,7 @@ def _first_12(stories: Sequence[Story]) -> Sent:
     return {name: sent[:12] for name, sent in _every(stories, 1).items()}
 
 
-def _ours(stories: Sequence[Story], share: int | None) -> Sent:
+def send_ours(stories: Sequence[Story], share: int | None) -> Sent:
     """The scheduler over all tracks at once, in media time as in a recorded analysis."""
     fps = stories[0].fps
     rate = None if share is None else len(stories) * fps / share
@@ -197,7 +197,7 @@ def _ours(stories: Sequence[Story], share: int | None) -> Sent:
         for story in stories:
             look = story.looks[frame] if frame < len(story.looks) else None
             if look is not None and scheduler.look(story.name, now, now, look.seen.quality.value) is None:
-                scheduler.keep(_crop(story, frame, look), now)
+                scheduler.keep(crop_of(story, frame, look), now)
         for crop, _ in scheduler.choose(now):
             taken = round(crop.media_time * fps)
             look = by_name[crop.key.id].looks[taken]
@@ -206,7 +206,7 @@ def _ours(stories: Sequence[Story], share: int | None) -> Sent:
     return sent
 
 
-def _crop(story: Story, frame: int, look: Look) -> FaceCrop:
+def crop_of(story: Story, frame: int, look: Look) -> FaceCrop:
     key = TrackKey(story.name, "film", 1)
     return FaceCrop(key, frame / story.fps, 0.0, look.seen.score, look.seen.quality, look.seen.crop)
 
@@ -215,8 +215,8 @@ def _answers(story: Story, sent: Sequence[tuple[int, int, Look]]) -> list[tuple[
     """What is published after each analysis, with the frame at which that is."""
     persons, answers = Persons(SETTINGS, lambda key: key), []
     for decided, taken, look in sent:
-        crop = _crop(story, taken, look)
-        persons.observe(_frame(crop.key, decided / story.fps))
+        crop = crop_of(story, taken, look)
+        persons.observe(observed(crop.key, decided / story.fps))
         answers += [(decided, summary) for summary in persons.add(crop, look.analysis)[-1:]]
     if sent:
         frames = len(story.looks)
@@ -225,7 +225,7 @@ def _answers(story: Story, sent: Sequence[tuple[int, int, Look]]) -> list[tuple[
     return answers
 
 
-def _frame(key: TrackKey, time: float) -> Observation:
+def observed(key: TrackKey, time: float) -> Observation:
     box, score = np.array([[0, 0, 50, 50]], np.float32), np.array([0.9], np.float32)
     found = Detections(box, score, np.zeros((1, 5, 2), np.float32))
     track = Track(key, TrackState.CONFIRMED, box[0], 0.9, 0, 0.0, time)
@@ -295,7 +295,7 @@ def _ages(engine: Engine) -> list[Story]:
     ]
 
 
-def _identities(engine: Engine) -> list[Story]:
+def identities(engine: Engine) -> list[Story]:
     faces, dice = face_set("lfw_val"), np.random.default_rng(2)
     people = faces.labels.identity
     assert people is not None
