@@ -81,7 +81,9 @@ def _analyze(commands: Commands) -> None:
     parser.add_argument("--device", default="cpu", help="of the worker: cpu or cuda:N (default: %(default)s)")
     parser.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
     parser.add_argument(
-        "--explain", action="store_true", help="also write explain.jsonl: why each face was analysed or not"
+        "--explain",
+        action="store_true",
+        help="also write explain.jsonl: why each face was analysed or not; and draw it into annotated.mp4",
     )
     parser.add_argument("--embeddings", action="store_true", help="also write embeddings.npz, one template per track")
 

@@ -151,7 +151,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
             results = await analysis.run(videos, progress.update)
         failure = 0
         for result in results:
-            if arguments.annotate and result.frames and not stopping.is_set():
+            if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
             _report(result)

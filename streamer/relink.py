@@ -5,7 +5,6 @@ is still open when the face returns. The new track is compared when it has enoug
 and so on while it is young, and when another end is held back; each comparison is one more chance for a wrong link.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +23,10 @@ from streamer.values import (
 
 GROWTH = 2  # a young track is compared again when it has so many times the analyses
 YOUNG = 8  # analyses until which a track may turn out to be the continuation of another
+# Two poor crops resemble each other, whoever they show: by so much more cosine, per unit of quality that the better one
+# of the two lacks, must they (python -m tests.benchmarks "Quality of crops": what 1 % of strangers reach).
+GOOD_QUALITY = 0.6
+MORE_IF_POOR = 0.8
 HELD_REASONS = (EndReason.TIMEOUT, EndReason.LEFT_FRAME)  # after the others nobody returns to the same media time
 NO_PIXELS = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
 
@@ -103,7 +106,7 @@ class Relinker:
         if not lost or least_rate(self._impostors, len(lost)) > self._settings.false_link_rate:
             return None
         least = threshold(self._impostors, self._settings.false_link_rate, len(lost), "relink.false_link_rate")
-        cosines = _cosines(new, [held.summary for held in lost])
+        cosines = [_cosine(new, held.summary) - _more_if_poor(new, held.summary) for held in lost]
         best, *others = sorted(range(len(lost)), key=lambda row: -cosines[row])
         if cosines[best] < least or (others and cosines[best] - cosines[others[0]] < self._settings.margin):
             return None
@@ -149,7 +152,15 @@ class Relinker:
         return same and 0 < new.first_seen - before.last_seen <= self._settings.gap_s
 
 
-def _cosines(new: TrackSummary, lost: Sequence[TrackSummary]) -> list[float]:
+def _cosine(new: TrackSummary, lost: TrackSummary) -> float:
     assert new.identity is not None
-    template = new.identity.template
-    return [float(template @ one.identity.template) for one in lost if one.identity is not None]
+    assert lost.identity is not None
+    return float(new.identity.template @ lost.identity.template)
+
+
+def _more_if_poor(new: TrackSummary, lost: TrackSummary) -> float:
+    """How much of their cosine they owe to being poor pictures."""
+    assert new.identity is not None
+    assert lost.identity is not None
+    best = max(new.identity.evidence.best_quality, lost.identity.evidence.best_quality)
+    return MORE_IF_POOR * max(0.0, GOOD_QUALITY - best)

@@ -50,7 +50,10 @@ ADA, BOB, BOTH = face(1), face(0, 1), face(1, 0.98)
 class Stage:
     """What the observer and the workers would say, one observation per second."""
 
-    def __init__(self, config: StreamerConfig = CONFIG, known: ImpostorScores | None = STRANGERS) -> None:
+    def __init__(
+        self, config: StreamerConfig = CONFIG, known: ImpostorScores | None = STRANGERS, quality: float = 0.8
+    ) -> None:
+        self.quality = quality  # of all crops
         self.persons = Persons(config, split_key)
         if known is not None:
             self.persons.use_impostors(known, "test")
@@ -62,7 +65,7 @@ class Stage:
         self.told += self.persons.observe(observed)
         for name, template in faces.items():
             answer = replace(analysis(age=10 * time), embedding=template)
-            self.told += self.persons.add(replace(crop(name, time, received=time), key=key(name)), answer)
+            self.told += self.persons.add(replace(crop(name, time, self.quality, received=time), key=key(name)), answer)
         for end in observed.ended:
             self.told += self.persons.finish(end)
 
@@ -155,6 +158,16 @@ def test_a_track_that_changes_persons_goes_on_as_another_in_all_that_is_publishe
     )
     assert [(one.track_id, one.first_seen, one.last_seen) for one in new.intervals] == [("a+", 4, 7)]
     assert (old.samples, new.samples) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("quality", "returned", "joined"),
+    [(0.8, face(0.6, 0.8), True), (0.6, face(0.6, 0.8), True), (0.3, face(0.6, 0.8), False), (0.3, ADA, True)],
+)
+def test_poor_crops_must_be_more_alike(quality: float, returned: Floats, joined: bool) -> None:
+    stage = Stage(quality=quality)
+    ada_goes_and_returns(stage, returned)
+    assert ("MERGE b>a" in stage.events()) == joined
 
 
 @pytest.mark.parametrize(

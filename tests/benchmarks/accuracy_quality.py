@@ -6,7 +6,8 @@ was. The rank correlation is that of all crops; for the mean errors those with a
 sent, are left out first. `quality` is the product that the
 streamer ranks by; beside it what one would take otherwise: the detector's score, the eye distance, the length of the
 embedding, which is known only after the analysis. Below: the mean cosine by quality, which a curve a * quality^b fitted
-on UTKFace's faces should foretell for LFW's.
+on UTKFace's faces should foretell for LFW's; and the cosine that 1 % of the pairs of crops of different people reach:
+poor crops resemble each other, whoever they show.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from workers.weights.registry import find
 
 FACES = 800  # of each set, each made worse twice
 KEPT = (1.0, 0.75, 0.5, 0.25)
-EDGES = np.arange(0, 1.01, 0.2)
+STEP = 0.1  # of quality
+FEWEST = 20  # crops from which a step of quality is shown
 
 
 def measure(weights: str | None = None) -> dict[str, Any]:
@@ -46,9 +48,10 @@ def table(results: dict[str, Any]) -> str:
         for by, values in row["by"].items():
             errors = "".join(f"{error:>11.3f}" for error in values["errors"])
             lines.append(f"{by:<18}{values['correlation']:>11.2f}{errors}")
-        for low, count, cosine, told in row["bins"]:
+        for low, count, cosine, told, strangers in row["bins"]:
             lines.append(
-                f"quality {low:.1f}-{low + 0.2:.1f}: {count:>4} crops, cosine {cosine:.2f}, foretold {told:.2f}"
+                f"quality {low:.1f}-{low + STEP:.1f}: {count:>4} crops, cosine {cosine:.2f}, foretold {told:.2f}; "
+                f"1 % of strangers {strangers:.2f}"
             )
         lines.append("")
     lines.append(f"foretold: {a:.2f} * quality^{b:.2f}, fitted on utkface_val")
@@ -59,7 +62,7 @@ def _curve(quality: Any, /, a: float, b: float) -> Any:
     return a * np.maximum(quality, 1e-6) ** b
 
 
-def _judged(engine: Engine, name: str) -> dict[str, Floats]:
+def _judged(engine: Engine, name: str) -> dict[str, Any]:
     faces = face_set(name)
     rows = np.random.default_rng(1).choice(len(faces), FACES, replace=False)
     pictures = [fitted(faces.pictures.read(int(row))) for row in rows]
@@ -67,7 +70,10 @@ def _judged(engine: Engine, name: str) -> dict[str, Floats]:
     detector = lite_detector()
     found = [one for seed in (1, 2) for one in seen(pictures, detector, seed)]
     embeddings, norms = _embedded(engine, [one.crop for one in found])
+    people = faces.labels.identity
     return {
+        "person": (np.arange(len(faces)) if people is None else people)[rows[[one.picture for one in found]]],
+        "embedding": embeddings,
         "quality": np.array([one.quality.value for one in found], np.float32),
         "detector's score": np.array([one.score for one in found], np.float32),
         "eye distance": np.array([one.quality.eye_distance for one in found], np.float32),
@@ -86,7 +92,14 @@ def _embedded(engine: Engine, crops: Sequence[Bytes]) -> tuple[Floats, Floats]:
     )
 
 
-def _row(columns: dict[str, Floats], a: float, b: float) -> dict[str, Any]:
+def _strangers(people: Any, embeddings: Floats) -> float:
+    """The cosine that 1 % of the pairs of different people (n,) reach."""
+    one, other = np.triu_indices(len(people), 1)
+    pairs = (embeddings @ embeddings.T)[one, other][people[one] != people[other]]
+    return float(np.quantile(pairs, 0.99))
+
+
+def _row(columns: dict[str, Any], a: float, b: float) -> dict[str, Any]:
     usable, errors = columns["usable"] > 0, 1 - columns["cosine"]
     by = {}
     for name in ("quality", "detector's score", "eye distance", "embedding's length"):
@@ -94,11 +107,13 @@ def _row(columns: dict[str, Floats], a: float, b: float) -> dict[str, Any]:
         kept = [float(errors[usable][order[: round(share * len(order))]].mean()) for share in KEPT]
         by[name] = {"correlation": float(spearmanr(columns[name], -errors).statistic), "errors": kept}
     bins = []
-    for low in EDGES[:-1]:
-        inside = (columns["quality"] >= low) & (columns["quality"] < low + 0.2)
-        if inside.any():
+    for low in np.arange(0, 1, STEP):
+        inside = (columns["quality"] >= low) & (columns["quality"] < low + STEP)
+        if np.count_nonzero(inside) >= FEWEST:
             foretold = float(_curve(columns["quality"][inside], a, b).mean())
-            bins.append((float(low), int(inside.sum()), float(columns["cosine"][inside].mean()), foretold))
+            strangers = _strangers(columns["person"][inside], columns["embedding"][inside])
+            cosine = float(columns["cosine"][inside].mean())
+            bins.append((float(low), int(inside.sum()), cosine, foretold, strangers))
     return {
         "crops": len(errors),
         "usable": int(usable.sum()),
