@@ -155,13 +155,13 @@ class Detect(Section):
 
 
 class Track(Section):
-    high_score: Ratio = 0.6
+    high_score: Ratio = 0.55
     """Detections from here on are matched first."""
     new_score: Ratio = 0.6
     """Detections from here on may start a track."""
     max_cost: Ratio = 0.8
     """First matching: largest 1 - IoU * score."""
-    max_cost_weak: Ratio = 0.3
+    max_cost_weak: Ratio = 0.5
     """Second matching, weak detections: largest 1 - IoU."""
     confirm_hits: Annotated[int, Field(ge=1)] = 3
     """A track counts after so many detections in a row."""
