@@ -5,8 +5,8 @@ its information, which depends on the quality of the crop. An analysis with nois
 variance V by a Gaussian of variance V^2 / (V + R) (what it takes away), so by sqrt(2 / pi * V^2 / (V + R)) on the
 average. Nothing of the answers themselves goes in: only how many there were, how good their crops were, and when.
 
-The noises of age and identity are those of the bundled weights on faces made worse (tests/benchmarks/degraded.py): of
-age what scatters within a person, of identity what remains of the cosine to a template of other pictures.
+The noises of age and identity are those of the bundled weights: of age what `aggregate.age_*` says, of identity what
+`python -m tests.benchmarks "Quality of crops"` finds.
 """
 
 from collections.abc import Iterable
@@ -61,8 +61,8 @@ def age_noise(quality: float) -> float:
 
 def identity_noise(quality: float) -> float:
     """Variance of one embedding around its person's template of length 1, across it: 1/c^2 - 1 for a cosine of c, and
-    c is 0.69 quality^0.62."""
-    return float(2.1 * max(quality, 0.05) ** -1.24 - 1)
+    c is 0.94 quality^0.54."""
+    return float(1.13 * max(quality, 0.05) ** -1.08 - 1)
 
 
 def expression_noise(quality: float) -> float:

@@ -50,6 +50,14 @@ def test_one_of_two_faces_missed_and_one_invented() -> None:
     assert (have.association, have.idf1, have.mota, have.switches) == (1, 0.5, 0, 0)
 
 
+def test_a_track_is_pure_as_far_as_it_stays_on_one_face() -> None:
+    """Of five boxes on faces three are on the face that their track is on most; one on nobody does not count."""
+    truth = [labelled((1, 0), (2, 100))] * 5
+    have = judge(truth, [*[labelled((5, 0))] * 3, *[labelled((5, 100))] * 2])
+    assert have.purity == pytest.approx(3 / 5)
+    assert judge(truth, [labelled((5, 0), (6, 300))] * 5).purity == 1
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_idf1_mota_and_switches_are_those_of_motmetrics(seed: int) -> None:
     random = np.random.default_rng(seed)

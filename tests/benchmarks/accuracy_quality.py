@@ -6,8 +6,8 @@ was. The rank correlation is that of all crops; for the mean errors those with a
 sent, are left out first. `quality` is the product that the
 streamer ranks by; beside it what one would take otherwise: the detector's score, the eye distance, the length of the
 embedding, which is known only after the analysis. Below: the mean cosine by quality, which a curve a * quality^b fitted
-on UTKFace's faces should foretell for LFW's; and the cosine that 1 % of the pairs of crops of different people reach:
-poor crops resemble each other, whoever they show.
+on UTKFace's faces should foretell for LFW's; and the cosine that 1 % of the pairs of different people reach, of two
+such crops, and of one with a picture as it was: poor crops resemble each other, whoever they show, but no clear one.
 """
 
 from collections.abc import Sequence
@@ -48,10 +48,10 @@ def table(results: dict[str, Any]) -> str:
         for by, values in row["by"].items():
             errors = "".join(f"{error:>11.3f}" for error in values["errors"])
             lines.append(f"{by:<18}{values['correlation']:>11.2f}{errors}")
-        for low, count, cosine, told, strangers in row["bins"]:
+        for low, count, cosine, told, strangers, clear in row["bins"]:
             lines.append(
                 f"quality {low:.1f}-{low + STEP:.1f}: {count:>4} crops, cosine {cosine:.2f}, foretold {told:.2f}; "
-                f"1 % of strangers {strangers:.2f}"
+                f"1 % of strangers {strangers:.2f}, to clear pictures {clear:.2f}"
             )
         lines.append("")
     lines.append(f"foretold: {a:.2f} * quality^{b:.2f}, fitted on utkface_val")
@@ -70,9 +70,11 @@ def _judged(engine: Engine, name: str) -> dict[str, Any]:
     detector = lite_detector()
     found = [one for seed in (1, 2) for one in seen(pictures, detector, seed)]
     embeddings, norms = _embedded(engine, [one.crop for one in found])
-    people = faces.labels.identity
+    labels = faces.labels.identity
+    people = (np.arange(len(faces)) if labels is None else labels)[rows]
     return {
-        "person": (np.arange(len(faces)) if people is None else people)[rows[[one.picture for one in found]]],
+        "clear": (people, truth),
+        "person": people[[one.picture for one in found]],
         "embedding": embeddings,
         "quality": np.array([one.quality.value for one in found], np.float32),
         "detector's score": np.array([one.score for one in found], np.float32),
@@ -92,11 +94,10 @@ def _embedded(engine: Engine, crops: Sequence[Bytes]) -> tuple[Floats, Floats]:
     )
 
 
-def _strangers(people: Any, embeddings: Floats) -> float:
-    """The cosine that 1 % of the pairs of different people (n,) reach."""
-    one, other = np.triu_indices(len(people), 1)
-    pairs = (embeddings @ embeddings.T)[one, other][people[one] != people[other]]
-    return float(np.quantile(pairs, 0.99))
+def _strangers(some: tuple[Any, Floats], others: tuple[Any, Floats]) -> float:
+    """The cosine that 1 % of the pairs of different people reach; each: people (n,), their embeddings (n, 512)."""
+    (people, embeddings), (other_people, other_embeddings) = some, others
+    return float(np.quantile((embeddings @ other_embeddings.T)[people[:, None] != other_people], 0.99))
 
 
 def _row(columns: dict[str, Any], a: float, b: float) -> dict[str, Any]:
@@ -111,9 +112,10 @@ def _row(columns: dict[str, Any], a: float, b: float) -> dict[str, Any]:
         inside = (columns["quality"] >= low) & (columns["quality"] < low + STEP)
         if np.count_nonzero(inside) >= FEWEST:
             foretold = float(_curve(columns["quality"][inside], a, b).mean())
-            strangers = _strangers(columns["person"][inside], columns["embedding"][inside])
+            crops = columns["person"][inside], columns["embedding"][inside]
+            strangers, clear = _strangers(crops, crops), _strangers(crops, columns["clear"])
             cosine = float(columns["cosine"][inside].mean())
-            bins.append((float(low), int(inside.sum()), cosine, foretold, strangers))
+            bins.append((float(low), int(inside.sum()), cosine, foretold, strangers, clear))
     return {
         "crops": len(errors),
         "usable": int(usable.sum()),

@@ -146,8 +146,8 @@ def _with_reference(story: Story, answers: list[tuple[int, TrackSummary]]) -> St
 
 
 def table(results: dict[str, Any]) -> str:
-    names = ("analyses", "age", "cosine", "rank-1 %", "expression %")
-    units = {"analyses": "per track", "age": "error, years", "expression %": "right"}
+    names = ("analyses", "age", "inside %", "cosine", "rank-1 %", "expression %")
+    units = {"analyses": "per track", "age": "error, years", "inside %": "80 % interval", "expression %": "right"}
     lines = [f"{'':<32}" + "".join(f"{name:>14}" for name in names)]
     lines.append(f"{'':<32}" + "".join(f"{units.get(name, ''):>14}" for name in names))
     lines += _lines(results["rows"], names)
@@ -233,12 +233,14 @@ def observed(key: TrackKey, time: float) -> Observation:
 
 
 def _score_age(stories: Sequence[Story], answers: dict[str, list[tuple[int, TrackSummary]]]) -> dict[str, float]:
-    errors = []
+    errors, inside = [], []
     for story in stories:
-        ages = [summary.age.years for _, summary in answers[story.name] if summary.age is not None]
+        ages = [summary.age for _, summary in answers[story.name] if summary.age is not None]
         assert story.age is not None
-        errors.append(abs(ages[-1] - story.age) if ages else np.nan)
-    return {"age": float(np.nanmean(errors))}
+        if ages:
+            errors.append(abs(ages[-1].years - story.age))
+            inside.append(ages[-1].low <= story.age <= ages[-1].high)
+    return {"age": float(np.mean(errors)), "inside %": 100 * float(np.mean(inside))}
 
 
 def _score_identity(stories: Sequence[Story], answers: dict[str, list[tuple[int, TrackSummary]]]) -> dict[str, float]:

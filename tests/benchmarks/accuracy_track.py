@@ -1,7 +1,8 @@
 """Our tracker beside others, on the same detections of public sequences, also with frames missing.
 
 Six videos of real faces (LTFT), seven of people (second halves of five of MOT17, YOLOX detections; two of TUD).
-IDF1, HOTA and MOTA in %, means over the sequences; identity switches are sums. LTFT's truth consists of the detector's
+IDF1, HOTA and MOTA in %, means over the sequences; identity switches are sums; purity is the share of boxes on true
+ones that are on the person whom their track is on most. LTFT's truth consists of the detector's
 own boxes, which flatters the HOTA and MOTA of whoever gives those back, so IDF1 and the switches count there. SORT as
 published (own plain one), ByteTrack and BoT-SORT by ultralytics with the thresholds of ByteTrack's paper and without
 camera motion; they count frames, ours seconds.
@@ -33,7 +34,7 @@ GROUPS: dict[str, Callable[[str], bool]] = {
     "faces apart": lambda name: name.startswith("ltft") and not name.endswith(CHOSEN_ON),
 }
 DROP_GROUPS = ("faces, LTFT", "faces apart", "all sequences", "apart")
-MEASURES = ("idf1", "hota", "mota", "switches")
+MEASURES = ("idf1", "hota", "mota", "switches", "purity")
 Row = dict[str, dict[str, float]]  # tracker: measure: share 0..1, or a number of switches
 
 
@@ -69,6 +70,10 @@ def table(results: dict[str, Any]) -> str:
     whole: dict[str, Row] = results["sequences"]
     lines += [f"{name.rpartition('/')[2]:<16}" + _row(whole, [name]) for name in whole]
     lines += [f"{group:<16}" + _cells(whole, group) for group in GROUPS]
+    for group in ("faces, LTFT", "all sequences"):
+        names = [name for name in whole if GROUPS[group](name)]
+        shares = (f"{name} {100 * _mean(whole, names, name, 'purity'):.1f}" for name in TRACKERS)
+        lines += ["", f"purity, {group}, every frame: {', '.join(shares)}"]
     for measure in ("idf1", "hota"):
         for group, drops in results["frames"].items():
             lines += ["", f"{measure.upper()}, {group}; frames that arrive"]

@@ -37,6 +37,7 @@ class Scores:
     idf1: float
     mota: float
     switches: int
+    purity: float  # of the boxes that are on true ones, those that are on the one that their track is on most
 
 
 def judge(truth: Sequence[Labelled], tracks: Sequence[Labelled]) -> Scores:
@@ -44,7 +45,7 @@ def judge(truth: Sequence[Labelled], tracks: Sequence[Labelled]) -> Scores:
     pairs = [_Frame(*both) for both in zip(_numbered(truth), _numbered(tracks), strict=True)]
     hota, association = _hota(pairs)
     mota, switches = _clear(pairs)
-    return Scores(hota, association, _idf1(pairs), mota, switches)
+    return Scores(hota, association, _idf1(pairs), mota, switches, _purity(pairs))
 
 
 class _Frame:
@@ -92,14 +93,26 @@ def _hota(frames: Sequence[_Frame]) -> tuple[float, float]:
     return float(np.mean(hotas)), float(np.mean(associations))
 
 
-def _idf1(frames: Sequence[_Frame]) -> float:
-    """F1 of the boxes that carry the right name, under the best one-to-one naming of the tracks."""
+def _together(frames: Sequence[_Frame]) -> Doubles:
+    """In how many frames each true face (n,) is found by each track (m,)."""
     of_truth, of_tracks = _counts(frames)
     together = np.zeros((len(of_truth), len(of_tracks)))
     for frame in frames:
         together[np.ix_(frame.truth, frame.tracks)] += frame.iou >= FOUND
+    return together
+
+
+def _idf1(frames: Sequence[_Frame]) -> float:
+    """F1 of the boxes that carry the right name, under the best one-to-one naming of the tracks."""
+    of_truth, of_tracks = _counts(frames)
+    together = _together(frames)
     named = together[linear_sum_assignment(together, maximize=True)].sum()
     return float(2 * named / max(of_truth.sum() + of_tracks.sum(), 1))
+
+
+def _purity(frames: Sequence[_Frame]) -> float:
+    together = _together(frames)
+    return float(together.max(axis=0, initial=0).sum() / max(together.sum(), 1))
 
 
 def _clear(frames: Sequence[_Frame]) -> tuple[float, int]:
