@@ -242,6 +242,8 @@ class Aggregate(Section):
     """How long an expression lasts on the average; neutral lasts twice as long."""
     expression_error: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the crops whose expression is simply wrong, whatever the score says."""
+    expression_temperature: Positive = 0.6
+    """Below 1: the network is right more often than its scores say; above 1: less often."""
     expression_lag_s: Seconds = 1.0
     """The timeline judges a moment together with what came up to this long after it."""
     expression_gap_s: Seconds = 2.0

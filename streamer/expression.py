@@ -1,10 +1,11 @@
 """What a face appears to show, sample by sample: a hidden Markov chain over the seven expressions.
 
 An expression lasts: between two samples dt apart it stays with probability exp(-dt / dwell_s), and neutral lasts twice
-as long. A sample speaks for each expression by its softmax, mixed with a share of plain error, so that no single
-sample outvotes what lasted; samples shortly after each other make the same errors and count for less. Any real dt will
-do. The live belief is the forward filter. For the timeline each sample is judged once more together with what came
-within the lag after it (fixed-lag smoothing; Rabiner 1989, "A tutorial on hidden Markov models", section III).
+as long. A sample speaks for each expression by its softmax, made as sure as it is right by a temperature (Guo 2017, "On
+calibration of modern neural networks") and mixed with a share of plain error, so that no single sample outvotes what
+lasted; samples shortly after each other make the same errors and count for less. Any real dt will do. The live belief
+is the forward filter. For the timeline each sample is judged once more together with what came within the lag after it
+(fixed-lag smoothing; Rabiner 1989, "A tutorial on hidden Markov models", section III).
 """
 
 import math
@@ -67,7 +68,8 @@ class Expressions:
         before = self.beliefs[-1] if self.beliefs else self._base
         passed = math.inf if before is None else time - before.time
         wrong = self._settings.expression_error
-        speaks = ((1 - wrong) * scores + wrong / COUNT) ** -math.expm1(-passed / REPEATED_S)
+        sure = scores ** (1 / self._settings.expression_temperature)
+        speaks = ((1 - wrong) * sure / sure.sum() + wrong / COUNT) ** -math.expm1(-passed / REPEATED_S)
         stays = np.exp(-passed / self._lasts)
         expected = np.full(COUNT, 1 / COUNT) if before is None else _moved(before.live, stays)
         live = expected * speaks

@@ -48,6 +48,17 @@ def spans(found: Sequence[Segment]) -> list[tuple[int, float, float]]:
     return [(one.expression, round(one.start, 2), round(one.end, 2)) for one in found]
 
 
+def test_a_temperature_below_one_makes_a_sample_speak_louder_but_never_beyond_its_error() -> None:
+    def live(temperature: float, share: float) -> float:
+        made = Expressions(Aggregate(expression_temperature=temperature, expression_error=0.3))
+        made.insert(0, 0.0, softmax(HAPPINESS, share))
+        return float(made.beliefs[0].live[HAPPINESS])
+
+    assert live(2.0, 0.5) < live(1.0, 0.5) < live(0.5, 0.5) < live(0.01, 0.5)
+    assert live(1.0, 0.5) == pytest.approx(0.7 * 0.5 + 0.3 / 7)
+    assert live(0.01, 0.5) == pytest.approx(live(1.0, 1.0)) == pytest.approx(0.7 + 0.3 / 7)
+
+
 def test_the_first_clear_sample_is_the_current_expression() -> None:
     (belief,) = chain([(1.0, HAPPINESS, 0.9)]).beliefs
     assert (belief.current, belief.since) == (HAPPINESS, 1.0)

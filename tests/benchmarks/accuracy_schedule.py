@@ -60,6 +60,7 @@ FRAMES = FPS * SECONDS
 TRACKS = 40  # of each kind
 VERSIONS = 24  # different looks of a face in its track
 BATCH = 32
+TEMPERATURES = tuple(round(0.1 * tenths, 1) for tenths in range(3, 16))
 SETTINGS = StreamerConfig.model_validate(
     {"relink": {"enabled": False}, "aggregate": {"identity_swap_crops": 10**6}}  # a track is one person by construction
 )
@@ -112,6 +113,25 @@ def _scored(policy: Policy, groups: Sequence[tuple[str, Sequence[Story]]]) -> di
     return row
 
 
+def _temperature(stories: Sequence[Story]) -> float:
+    """Of those tried, the one with which the samples' scores, mixed with `expression_error`, are likeliest."""
+    pairs = {
+        id(look): (look.analysis.expression, truth)
+        for story in stories
+        for look, truth in zip(story.looks, story.expressions or (), strict=True)
+        if look is not None
+    }
+    scores, truths = np.stack([one for one, _ in pairs.values()]).astype(float), [truth for _, truth in pairs.values()]
+    wrong = SETTINGS.aggregate.expression_error
+
+    def likelihood(temperature: float) -> float:
+        sure = scores ** (1 / temperature)
+        right = (sure / sure.sum(axis=1, keepdims=True))[np.arange(len(truths)), truths]
+        return float(np.log((1 - wrong) * right + wrong / sure.shape[1]).mean())
+
+    return max(TEMPERATURES, key=likelihood)
+
+
 def _measure_clips(engine: Engine) -> dict[str, Any]:
     """All policies on the tracks of all clips, each clip by itself, as their budgets are."""
     clips = clip_stories(engine)
@@ -151,6 +171,7 @@ def table(results: dict[str, Any]) -> str:
     lines = [f"{'':<32}" + "".join(f"{name:>14}" for name in names)]
     lines.append(f"{'':<32}" + "".join(f"{units.get(name, ''):>14}" for name in names))
     lines += _lines(results["rows"], names)
+    lines += ["", f"temperature with which expressions are as sure as they are right: {results['temperature']:.1f}"]
     lines += ["", f"real clips, {results['clips']['tracks']} tracks: difference to what every frame says"]
     lines += _lines(results["clips"]["rows"], names)
     return "\n".join(lines)
