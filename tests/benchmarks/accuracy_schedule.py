@@ -100,6 +100,7 @@ def measure(weights: str | None = None) -> dict[str, Any]:
         "frames": FRAMES,
         "rows": rows,
         "clips": _measure_clips(engine),
+        "temperature": _temperature(stories["expression"]),
     }
 
 
@@ -115,13 +116,14 @@ def _scored(policy: Policy, groups: Sequence[tuple[str, Sequence[Story]]]) -> di
 
 def _temperature(stories: Sequence[Story]) -> float:
     """Of those tried, the one with which the samples' scores, mixed with `expression_error`, are likeliest."""
-    pairs = {
-        id(look): (look.analysis.expression, truth)
-        for story in stories
-        for look, truth in zip(story.looks, story.expressions or (), strict=True)
-        if look is not None
-    }
-    scores, truths = np.stack([one for one, _ in pairs.values()]).astype(float), [truth for _, truth in pairs.values()]
+    pairs: dict[int, tuple[Floats, int]] = {}
+    for story in stories:
+        assert story.expressions is not None
+        for look, truth in zip(story.looks, story.expressions, strict=True):
+            if look is not None and look.analysis.expression is not None and truth is not None:
+                pairs[id(look)] = look.analysis.expression, truth
+    scores = np.stack([one for one, _ in pairs.values()]).astype(np.float64)
+    truths = [truth for _, truth in pairs.values()]
     wrong = SETTINGS.aggregate.expression_error
 
     def likelihood(temperature: float) -> float:
