@@ -133,18 +133,6 @@ class BoxFilter:
         return rows
 
 
-def to_centres(boxes: Doubles) -> Doubles:
-    """(n, 4) x1 y1 x2 y2 as cx cy w h."""
-    low, high = boxes[:, :2], boxes[:, 2:]
-    return np.concatenate([(low + high) / 2, high - low], axis=1)
-
-
-def to_corners(centres: Doubles) -> Doubles:
-    """(n, 4) cx cy w h as x1 y1 x2 y2."""
-    middle, half = centres[:, :2], centres[:, 2:] / 2
-    return np.concatenate([middle - half, middle + half], axis=1)
-
-
 def measure(boxes: Doubles) -> Doubles:
     """(2, 2, n) centres and sizes of the boxes (n, 4) x1 y1 x2 y2, at least MIN_SIZE wide and high. Raises ValueError
     if one is not finite."""

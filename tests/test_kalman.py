@@ -12,9 +12,20 @@ from streamer.kalman import (
     VELOCITY_WEIGHT,
     BoxFilter,
     Doubles,
-    to_centres,
-    to_corners,
+    corners,
+    measure,
 )
+
+
+def to_centres(boxes: Doubles) -> Doubles:
+    """(n, 4) x1 y1 x2 y2 as cx cy w h."""
+    centres: Doubles = measure(boxes).reshape(4, -1).T
+    return centres
+
+
+def to_corners(centres: Doubles) -> Doubles:
+    """(n, 4) cx cy w h as x1 y1 x2 y2."""
+    return corners(centres.T.reshape(2, 2, -1)).T
 
 
 class Reference:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import minimize
 
-from streamer.kalman import BoxFilter, Doubles, to_centres
+from streamer.kalman import BoxFilter, Doubles, measure
 from tests.benchmarks.mot_data import Sequence, sequences
 from tests.conftest import shared_folder
 
@@ -74,7 +74,7 @@ def _gaps(track: list[Seen]) -> Iterator[tuple[float, ...]]:
         else:
             place, velocity = filters.position[0], filters.velocity[0]
             filters.predict(gap)
-            size, found = min(place[2:]), to_centres(box[None])[0]
+            size, found = min(place[2:]), measure(box[None]).ravel()
             if gap >= STEPS[0][0] and hits >= LEAST_HITS:
                 offset = (found[:2] - place[:2] - velocity[:2] * gap) / size
                 grown = 0.5 * math.log(found[2] * found[3] / (place[2] * place[3]))
@@ -119,7 +119,7 @@ def _between(before: Seen, after: Seen) -> list[tuple[float, float, float]]:
     gap = after[0] - before[0]
     if not 0.4 < gap <= 10:
         return []
-    (x, y, w, h), (u, v, k, m) = to_centres(np.stack([before[1], after[1]])).tolist()
+    (x, y, w, h), (u, v, k, m) = measure(np.stack([before[1], after[1]])).reshape(4, 2).T.tolist()
     sizes = math.sqrt(w * h), math.sqrt(k * m)
     return [(gap, math.hypot(u - x, v - y) / max(sizes), abs(math.log(sizes[1] / sizes[0])))]
 
