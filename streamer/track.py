@@ -25,7 +25,8 @@ REPLAY_S = 0.15  # absences from here on are gone through once more; shorter one
 EDGE = 1.0  # px, a box this close to the edge of the frame touches it
 MAX_COORDINATE = 1e6  # px, no picture is larger
 
-STATES = TENTATIVE, CONFIRMED, LOST = (TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST)
+STATES = (TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST)
+TENTATIVE, CONFIRMED, LOST = range(len(STATES))
 
 # What is known of a track besides its motion. Times are media time, s.
 LIFE = np.dtype(
@@ -126,10 +127,10 @@ class Tracker:
 
         strong = scores >= limits.high_score
         here = ~self._lives["parked"]
-        settled = here & (states != STATES.index(TENTATIVE))
+        settled = here & (states != TENTATIVE)
         pairing.match(settled, strong, overlap_of_sure)
         if pairing.left:
-            pairing.match(here & (states == STATES.index(CONFIRMED)), ~strong, overlap)
+            pairing.match(here & (states == CONFIRMED), ~strong, overlap)
             pairing.match(settled, strong, likelihood)
             pairing.match(here & ~settled, strong, likelihood)
         return pairing
@@ -150,12 +151,12 @@ class Tracker:
             self._filter.hold_size(missed)
             lives["detection"][missed] = -1
             states = lives["state"]
-            states[missed[states[missed] == STATES.index(CONFIRMED)]] = STATES.index(LOST)
+            states[missed[states[missed] == CONFIRMED]] = LOST
         there = slice(None) if every else seen
         hits = lives["hits"][there] + 1
-        counts = (hits >= self._config.confirm_hits) | (lives["state"][there] != STATES.index(TENTATIVE))
+        counts = (hits >= self._config.confirm_hits) | (lives["state"][there] != TENTATIVE)
         lives["hits"][there] = hits
-        lives["state"][there] = np.where(counts, STATES.index(CONFIRMED), STATES.index(TENTATIVE))
+        lives["state"][there] = np.where(counts, CONFIRMED, TENTATIVE)
         lives["last_seen"][there] = time
         lives["score"][there] = scores[columns]
         lives["detection"][there] = rows[columns]
@@ -168,7 +169,7 @@ class Tracker:
         if not np.count_nonzero(missed):
             return []
         late = time - lives["last_seen"] >= self._config.lost_s
-        over = missed & (late | (lives["state"] == STATES.index(TENTATIVE)))
+        over = missed & (late | (lives["state"] == TENTATIVE))
         if not np.count_nonzero(over):
             return []
         places, ended = self._filter.position, []
@@ -187,7 +188,7 @@ class Tracker:
         born = born[~_repeats(boxes[born], boxes[~free])]
         state = CONFIRMED if self._config.confirm_hits == 1 else TENTATIVE
         lives = np.zeros(len(born), LIFE)
-        lives["state"], lives["hits"], lives["score"] = STATES.index(state), 1, scores[born]
+        lives["state"], lives["hits"], lives["score"] = state, 1, scores[born]
         lives["first_seen"] = lives["last_seen"] = time
         lives["detection"], lives["box"] = rows[born], boxes[born]
         self._filter.add(boxes[born])
@@ -215,7 +216,7 @@ class Tracker:
         return list(map(Track._make, zip(*columns, strict=True)))
 
     def _end(self, row: int, reason: EndReason, time: float) -> TrackEnd:
-        confirmed = bool(self._lives["state"][row] != STATES.index(TENTATIVE))
+        confirmed = bool(self._lives["state"][row] != TENTATIVE)
         return TrackEnd(self._keys[row], reason, time, confirmed)
 
 

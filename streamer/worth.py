@@ -5,8 +5,8 @@ its information, which depends on the quality of the crop. An analysis with nois
 variance V by a Gaussian of variance V^2 / (V + R) (what it takes away), so by sqrt(2 / pi * V^2 / (V + R)) on the
 average. Nothing of the answers themselves goes in: only how many there were, how good their crops were, and when.
 
-The noises of age and identity are those of the bundled weights: of age what `aggregate.age_*` says, of identity what
-`python -m tests.benchmarks "Quality of crops"` finds.
+The noises of age and identity are those of the bundled weights: of age the defaults of `aggregate.age_*`, of identity
+what `python -m tests.benchmarks "Quality of crops"` finds.
 """
 
 from collections.abc import Iterable

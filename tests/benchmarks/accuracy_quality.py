@@ -18,8 +18,8 @@ from scipy.optimize import curve_fit
 from scipy.stats import spearmanr
 
 from streamer.values import Bytes, Floats
-from tests.benchmarks.accuracy_schedule import BATCH, face_set, lite_detector
 from tests.benchmarks.degraded import seen
+from tests.benchmarks.stories import BATCH, face_set, lite_detector
 from workers.data.face_set import fitted
 from workers.serve.engine import Engine
 from workers.weights.registry import find

@@ -18,28 +18,23 @@ Errors are those of the published answers: of age and identity at the end of the
 `python -m tests.benchmarks.accuracy_schedule [WEIGHTS]` prints the table for other weights, and writes nothing.
 """
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from streamer.config import Detect, Schedule, StreamerConfig
-from streamer.detect import Detector
+from streamer.config import Schedule, StreamerConfig
 from streamer.persons import Persons
 from streamer.schedule import Scheduler
 from streamer.values import (
-    Bytes,
     ClockSource,
     Detections,
     EndReason,
-    FaceAnalysis,
     FaceCrop,
     Floats,
-    Model,
     Observation,
     Track,
     TrackEnd,
@@ -47,43 +42,14 @@ from streamer.values import (
     TrackState,
     TrackSummary,
 )
-from tests.benchmarks.clip_tracks import CLIPS, clip_tracks
-from tests.benchmarks.degraded import Seen, seen
-from tests.conftest import ROOT, shared_folder
-from workers.data.face_set import FaceSet, fitted
-from workers.data.sets import load_sets, open_set
-from workers.serve.engine import Analyses, Engine
+from tests.benchmarks.stories import FRAMES, TRACKS, Look, Story, ages, clip_stories, expressions, identities
+from workers.serve.engine import Engine
 from workers.weights.registry import find
 
-FPS, SECONDS = 25, 20
-FRAMES = FPS * SECONDS
-TRACKS = 40  # of each kind
-VERSIONS = 24  # different looks of a face in its track
-BATCH = 32
 TEMPERATURES = tuple(round(0.1 * tenths, 1) for tenths in range(3, 16))
 SETTINGS = StreamerConfig.model_validate(
     {"relink": {"enabled": False}, "aggregate": {"identity_swap_crops": 10**6}}  # a track is one person by construction
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """One crop and its answer."""
-
-    seen: Seen
-    analysis: FaceAnalysis
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Story:
-    """One track: what it looks like in each frame (None: not usable), and the truth."""
-
-    name: str
-    looks: list[Look | None]  # by frame
-    age: float | None = None
-    template: Floats | None = None
-    expressions: list[int | None] | None = None  # by frame; None: nothing is known
-    fps: float = FPS
 
 
 Sent = dict[str, list[tuple[int, int, Look]]]  # by track: frame of the decision, frame of the crop, crop
@@ -92,7 +58,7 @@ Policy = Callable[[Sequence[Story]], Sent]
 
 def measure(weights: str | None = None) -> dict[str, Any]:
     engine = Engine(find(weights or "default"), threads=1)
-    stories = {"age": _ages(engine), "identity": identities(engine), "expression": _expressions(engine)}
+    stories = {"age": ages(engine), "identity": identities(engine), "expression": expressions(engine)}
     rows = {name: _scored(policy, list(stories.items())) for name, policy in _policies().items()}
     return {
         "weights": engine.model_id,
@@ -296,126 +262,6 @@ SCORES: dict[str, Callable[..., dict[str, float]]] = {
     "identity": _score_identity,
     "expression": _score_expression,
 }
-
-
-def face_set(name: str) -> FaceSet:
-    os.environ.update(FACES=str(shared_folder() / "data" / "train"), LESSONS="unused")
-    return open_set(name, load_sets(ROOT / "configs" / "train-small.yaml")[name])
-
-
-def lite_detector() -> Detector:
-    return Detector(Detect(weights=str(shared_folder() / "data" / "weights" / "yolov8-lite-t-face.onnx")))
-
-
-def _ages(engine: Engine) -> list[Story]:
-    faces, dice = face_set("utkface_val"), np.random.default_rng(1)
-    ages = faces.labels.age
-    assert ages is not None
-    rows = dice.choice(len(faces), TRACKS, replace=False)
-    pictures = [fitted(faces.pictures.read(int(row))) for row in rows for _ in range(VERSIONS)]
-    looks = _looked(engine, pictures, seed=1)
-    return [
-        Story(f"age {place:02}", _walk(dice, looks[place * VERSIONS : (place + 1) * VERSIONS]), age=float(ages[row]))
-        for place, row in enumerate(rows)
-    ]
-
-
-def identities(engine: Engine) -> list[Story]:
-    faces, dice = face_set("lfw_val"), np.random.default_rng(2)
-    people = faces.labels.identity
-    assert people is not None
-    names, counts = np.unique(people, return_counts=True)
-    chosen = dice.choice(names[counts >= 5], TRACKS, replace=False)
-    pictures, clean = [], []
-    for person in chosen:
-        rows = dice.permutation(np.flatnonzero(people == person))[:8]
-        read = [fitted(faces.pictures.read(int(row))) for row in rows]
-        pictures += [read[index % 3] for index in range(VERSIONS)]
-        clean.append(np.stack(read[3:]))
-    looks = _looked(engine, pictures, seed=2)
-    stories = []
-    for place, others in enumerate(clean):
-        embeddings = engine.analyse(others).embeddings
-        assert embeddings is not None
-        template = embeddings.mean(axis=0)
-        walk = _walk(dice, looks[place * VERSIONS : (place + 1) * VERSIONS])
-        stories.append(Story(f"id {place:02}", walk, template=template / np.linalg.norm(template)))
-    return stories
-
-
-def _expressions(engine: Engine) -> list[Story]:
-    faces, dice = face_set("fer_val"), np.random.default_rng(3)
-    labels = faces.labels.expression
-    assert labels is not None
-    each = 64  # looks of each expression
-    rows = np.concatenate([dice.choice(np.flatnonzero(labels == kind), each) for kind in range(7)])
-    looks = _looked(engine, [fitted(faces.pictures.read(int(row))) for row in rows], seed=3, aligned=False)
-    stories = []
-    for place in range(TRACKS):
-        walk: list[Look | None] = []
-        truth: list[int | None] = []
-        while len(walk) < FRAMES:
-            kind, count = int(dice.integers(7)), int(dice.integers(3 * FPS, 8 * FPS))
-            some = [looks[kind * each + int(index)] for index in dice.choice(each, 12, replace=False)]
-            walk += _walk(dice, some)[:count]
-            truth += [kind] * count
-        stories.append(Story(f"mood {place:02}", walk[:FRAMES], expressions=truth[:FRAMES]))
-    return stories
-
-
-def clip_stories(engine: Engine) -> list[list[Story]]:
-    """The tracks of each clip whose face is usable at some time, each usable crop analysed."""
-    clips = [clip_tracks(shared_folder() / "data" / "clips" / name) for name in CLIPS]
-    return [stories for name, tracks in zip(CLIPS, clips, strict=True) if (stories := _told(engine, name, *tracks))]
-
-
-def _told(engine: Engine, name: str, fps: float, tracks: dict[int, dict[int, Seen]]) -> list[Story]:
-    stories = []
-    for number, crops in tracks.items():
-        looks: list[Look | None] = [None] * (max(crops) + 1)
-        frames = sorted(crops)
-        for first in range(0, len(frames), BATCH):
-            some = frames[first : first + BATCH]
-            analyses = engine.analyse(np.stack([crops[frame].crop for frame in some]))
-            for frame, analysis in zip(some, _split(engine, analyses, identity=True), strict=True):
-                looks[frame] = Look(crops[frame], analysis)
-        stories.append(Story(f"{name} {number}", looks, fps=fps))
-    return stories
-
-
-def _walk(dice: np.random.Generator, looks: Sequence[Look | None]) -> list[Look | None]:
-    """A track in which the face looks the same for 0.1 to 1 s, then different."""
-    walk: list[Look | None] = []
-    while len(walk) < FRAMES:
-        walk += [looks[int(dice.integers(len(looks)))]] * int(dice.integers(FPS // 10, FPS))
-    return walk[:FRAMES]
-
-
-def _looked(engine: Engine, pictures: Sequence[Bytes], seed: int, aligned: bool = True) -> list[Look | None]:
-    """Each picture made worse and analysed; None: not found, or not usable."""
-    found = [one for one in seen(pictures, lite_detector(), seed, aligned=aligned) if not one.quality.reasons]
-    looks: list[Look | None] = [None] * len(pictures)  # without embeddings if several persons are one track here
-    for first in range(0, len(found), BATCH):
-        some = found[first : first + BATCH]
-        analyses = engine.analyse(np.stack([one.crop for one in some]))
-        for one, analysis in zip(some, _split(engine, analyses, identity=aligned), strict=True):
-            looks[one.picture] = Look(one, analysis)
-    return looks
-
-
-def _split(engine: Engine, analyses: Analyses, identity: bool) -> Iterator[FaceAnalysis]:
-    embeddings, norms = (analyses.embeddings, analyses.norms) if identity else (None, None)
-    there = analyses.age is not None, analyses.expression is not None
-    model = Model(engine.model_id, *there, (), embeddings is not None)
-    for row in range(len(analyses)):
-        yield FaceAnalysis(
-            model,
-            None if analyses.age is None else float(analyses.age[row]),
-            None if analyses.expression is None else analyses.expression[row],
-            np.zeros(0, np.float32),
-            None if embeddings is None else embeddings[row],
-            None if norms is None else float(norms[row]),
-        )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The tracks of identities of "Choice of crops" (40 people of LFW whom the network was not trained on, 20 s, three
 pictures each, made worse as cameras do), with the crops that the scheduler sends; in the tracks of two the second
-person takes over after 10 s. Three pictures from different years in one track are harder than what a camera sees, so
-mistakes are rarer there. `identity_least_cosine` and `identity_swap_crops` are settings; the first row is the default.
+person takes over after 10 s. A person who is another picture every second is harder than what a camera sees.
+`identity_least_cosine` and `identity_swap_crops` are settings; the first row is the default.
 """
 
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from streamer.aggregate import Aggregator
 from streamer.config import Aggregate
 from streamer.values import TrackKey
-from tests.benchmarks.accuracy_schedule import FPS, FRAMES, Sent, Story, crop_of, identities, observed, send_ours
+from tests.benchmarks.accuracy_schedule import Sent, crop_of, observed, send_ours
+from tests.benchmarks.stories import FPS, FRAMES, Story, identities
 from workers.serve.engine import Engine
 from workers.weights.registry import find
 
