@@ -8,18 +8,18 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from streamer import metrics
-from streamer.cameras import Cameras
+from streamer.api.server import Server, start_server
 from streamer.config import StreamerConfig
-from streamer.detect import Detector
-from streamer.dispatch import Dispatcher
-from streamer.enrol import Enrolment, known, read_gallery
+from streamer.detect.detector import Detector
+from streamer.dispatch.dispatcher import Dispatcher
 from streamer.handover import Newest
 from streamer.hub import Hub
+from streamer.identity.enrolment import Enrolment, known, read_gallery
+from streamer.identity.persons import Persons
+from streamer.identity.references import Reference
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, live_keys, observe_all, split_keys
-from streamer.persons import Persons
-from streamer.publish import Server, start_server
-from streamer.references import Reference
+from streamer.source.cameras import Cameras
 from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
 
 RELEASE_S = 1.0  # how often ends that are held back are looked at

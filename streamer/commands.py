@@ -18,7 +18,7 @@ from streamer.configfile import config_schema, load_config, parse_config, show_c
 from streamer.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 
 if TYPE_CHECKING:
-    from streamer.recording import Result
+    from streamer.recorded.writer import Result
 
 T = TypeVar("T")
 DEFAULT_PORT = 50051  # of publish.listen
@@ -129,10 +129,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
+    from streamer.dispatch.worker_process import WorkerOptions
     from streamer.progress import Progress
-    from streamer.recorded import Analysis
-    from streamer.recording import Result
-    from streamer.worker_process import WorkerOptions
+    from streamer.recorded.analysis import Analysis
+    from streamer.recorded.writer import Result
 
     config = _settings(arguments)
     worker = None
@@ -169,7 +169,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
     """Annotate a video: the frames written, and the exit code of what went wrong, which is said; else 0."""
-    from streamer.annotate import annotate
+    from streamer.recorded.annotate import annotate
 
     try:
         return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
@@ -207,25 +207,25 @@ def _with_port(address: str) -> str:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from streamer.watch import watch
+    from streamer.tools.watch import watch
 
     return watch(_with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
 
 
 def _health(arguments: argparse.Namespace) -> int:
-    from streamer.watch import check_health
+    from streamer.tools.watch import check_health
 
     return check_health(_with_port(arguments.address), arguments.timeout)
 
 
 def _detect(arguments: argparse.Namespace) -> int:
-    from streamer.still import detect_files
+    from streamer.tools.detect_files import detect_files
 
     return detect_files(arguments.files, _settings(arguments), arguments.out, arguments.draw)
 
 
 def _evaluate_detector(arguments: argparse.Namespace) -> int:
-    from streamer.evaluate_detector import Request, evaluate
+    from streamer.evaluate.detector import Request, evaluate
 
     config = _settings(arguments)
     score = config.crop.min_score if arguments.score is None else arguments.score
@@ -248,7 +248,7 @@ def _evaluate_detector(arguments: argparse.Namespace) -> int:
 
 
 def _track(arguments: argparse.Namespace) -> int:
-    from streamer.motfile import track_file
+    from streamer.track.mot_file import track_file
 
     if not arguments.fps > 0:
         raise ConfigError("--fps must be above 0")
@@ -276,7 +276,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from streamer.demo import Demo
+    from streamer.tools.demo import Demo
 
     demo = Demo(_settings(arguments), arguments.weights, arguments.out)
     result, code = until_signal(demo.run, demo.stop)

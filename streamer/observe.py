@@ -9,12 +9,12 @@ from dataclasses import replace
 from hashlib import sha256
 
 from streamer import metrics
-from streamer.choose import Chooser
 from streamer.config import StreamerConfig
-from streamer.cut import CutDetector
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.handover import Handover, Item
-from streamer.track import Tracker
+from streamer.select.selector import Chooser
+from streamer.track.shot_change import CutDetector
+from streamer.track.tracker import Tracker
 from streamer.values import (
     Detections,
     EndReason,

@@ -14,8 +14,8 @@ from rich.progress import Progress as Bar
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streamer.decode import VideoInfo
-    from streamer.recording import Result
+    from streamer.recorded.writer import Result
+    from streamer.source.decoder import VideoInfo
 
 LOG_EVERY_S = 10.0
 RATE_AFTER_S = 1.0  # a rate of the first frames says nothing

@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from workers.data.face_set import FaceSet
-from workers.data.sets import SET_CONFIG, open_set
+from workers.research.data.face_set import FaceSet
+from workers.research.data.sets import SET_CONFIG, open_set
 
 
 def shade(value: int, size: int = 8, suffix: str = ".png") -> bytes:

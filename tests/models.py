@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from streamer.offline import import_ultralytics
+from streamer.detect.offline import import_ultralytics
 
 SIDE = 64  # px, input of the lite model
 BINS = 16

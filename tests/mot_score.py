@@ -7,7 +7,7 @@ import motmetrics
 import numpy as np
 
 from streamer.config import Track
-from streamer.motfile import track_file
+from streamer.track.mot_file import track_file
 
 Boxes = dict[int, list[tuple[int, np.ndarray[tuple[int], np.dtype[np.float64]]]]]
 

@@ -17,7 +17,7 @@ import zmq.asyncio
 from numpy.typing import NDArray
 
 from faceanalytics.internal.v1 import faces_pb2
-from streamer.crop import TEMPLATE
+from streamer.select.align import TEMPLATE
 from tests.patch_detector import FACE, POINTS, paint
 
 Person = tuple[tuple[int, int, int], ...]  # BGR of eyes, nose and mouth

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from streamer.age import HALF_OF_80, AgeBase, estimate_age, fold_age
+from streamer.aggregate.age import HALF_OF_80, AgeBase, estimate_age, fold_age
+from streamer.aggregate.samples import Reading
 from streamer.config import Aggregate
-from streamer.readings import Reading
 
 SETTINGS = Aggregate(age_error_years=2.0, age_error_poor_years=8.0, age_bias_years=3.0, age_correlation_s=1.0)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from streamer.aggregate import MODEL_SILENT_S, Aggregator
+from streamer.aggregate.aggregator import MODEL_SILENT_S, Aggregator
 from streamer.config import Aggregate
 from streamer.values import (
     ClockSource,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from streamer.annotate import annotate
 from streamer.cli import main
 from streamer.errors import ConfigError, InputError
-from streamer.records import hash_file
-from streamer.results import Results
+from streamer.recorded.annotate import annotate
+from streamer.recorded.reader import Results
+from streamer.recorded.records import hash_file
 from streamer.values import Bytes
 from tests.end_to_end.programs import Program, until
 from tests.patch_detector import write_lite_patch_detector

@@ -11,11 +11,11 @@ import pytest
 
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer import app
+from streamer.api.server import Server
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.observe import Observer
-from streamer.publish import Server
 from streamer.values import Bytes, Detections
 from tests.patch_detector import make_patch_video, write_lite_patch_detector
 

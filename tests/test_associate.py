@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from streamer.associate import Pairing, Pairs, by_likelihood, by_overlap, iou
-from streamer.kalman import Doubles, corners
+from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap, iou
+from streamer.track.kalman import Doubles, corners
 
 
 @settings(max_examples=60, deadline=None)

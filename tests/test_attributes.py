@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from faceanalytics.v1 import faces_pb2
-from streamer.attributes import AttributeBase, estimate_attributes, fold_attributes
+from streamer.aggregate.attributes import AttributeBase, estimate_attributes, fold_attributes
+from streamer.aggregate.samples import Reading
 from streamer.config import Aggregate
-from streamer.readings import Reading
 from streamer.values import Sign
 
 SETTINGS = Aggregate()

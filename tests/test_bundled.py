@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamer import bundled
 from streamer.config import Detect
-from streamer.detect import WEIGHTS_VARIABLE, Detector, find_weights
+from streamer.detect import bundled
+from streamer.detect.detector import WEIGHTS_VARIABLE, Detector, find_weights
 from streamer.errors import ModelError
 from tests.patch_detector import write_lite_patch_detector
 

@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 from skimage import data
 
 from streamer.config import Detect
-from streamer.detect import Detector
-from streamer.offline import import_ultralytics
+from streamer.detect.detector import Detector
+from streamer.detect.offline import import_ultralytics
 from workers.swinface.checkpoint import load, sha256
 from workers.swinface.labels import EMBEDDING, OUTPUTS
 from workers.swinface.model import output_slugs

@@ -8,9 +8,10 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-from streamer import live, metrics
-from streamer.cameras import Cameras
+from streamer import metrics
 from streamer.handover import Newest
+from streamer.source import reader as live
+from streamer.source.cameras import Cameras
 from streamer.values import EndReason, SourceState
 from tests.rtsp_server import RtspServer
 from tests.videos import make_video
@@ -168,7 +169,7 @@ def test_each_change_of_state_is_one_line_without_credentials(clip: Path, caplog
             watched.until_frames("good", 20)
             watched.until_state("bad", SourceState.RECONNECTING)
             watched.until_frames("good", 20)
-    lines = [record.getMessage() for record in caplog.records if record.name == "streamer.decode"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "streamer.source.decoder"]
     assert len([line for line in lines if "good RUNNING" in line]) == 1
     assert [line for line in lines if "bad" in line] == [
         f"camera bad RECONNECTING: rtsp://127.0.0.1:{server.port}/a: user or password refused"

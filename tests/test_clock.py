@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from streamer.clock import CameraClock, MediaClock, Thinning
+from streamer.source.clock import CameraClock, MediaClock, Thinning
 
 NOW = 1_800_000_000.0  # s, Unix time
 MS = Fraction(1, 1000)

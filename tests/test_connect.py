@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamer.config import redact
-from streamer.connect import SourceLost, connect
+from streamer.source.rtsp import SourceLost, connect
 from streamer.values import SourceErrorCode
 from tests.rtsp_server import RtspServer
 from tests.videos import make_video

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from skimage.transform import SimilarityTransform
 
 from streamer.config import Crop, Detect
-from streamer.crop import TEMPLATE, align, finish, geometry, head_pose, sharpness, similarity
-from streamer.decode import read_file
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
+from streamer.select.align import TEMPLATE, align, finish, geometry, head_pose, sharpness, similarity
+from streamer.source.decoder import read_file
 from streamer.values import Bytes, Floats, Quality, Reason
 
 CONFIG = Crop()

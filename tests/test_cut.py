@@ -10,10 +10,10 @@ import pytest
 
 from streamer.config import Track
 from streamer.configfile import parse_config
-from streamer.cut import CutDetector
-from streamer.decode import read_file
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.observe import Observer, recorded_keys
+from streamer.source.decoder import read_file
+from streamer.track.shot_change import CutDetector
 from streamer.values import Bytes
 from tests.conftest import shared_folder
 from tests.patch_detector import paint, write_lite_patch_detector

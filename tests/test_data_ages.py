@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.face_files import draw, names, opened, shades, values, write
-from workers.data.face_set import impossible
 from workers.errors import InputError
+from workers.research.data.face_set import impossible
 
 # --- Adience ---
 

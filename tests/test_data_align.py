@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.crop import align
+from streamer.select.align import align
 from tests.patch_detector import FACE, POINTS, paint, write_lite_patch_detector
 from workers.align import DetectorOptions, FaceFinder, Found
-from workers.data.align_log import Log, only_one
-from workers.data.align_one import choose, crop_name, find
-from workers.data.cli import add_data, data
-from workers.data.parallel import parallel
-from workers.data.pictures import decode, read
 from workers.errors import ConfigError, InputError, UserError
+from workers.research.data.align_log import Log, only_one
+from workers.research.data.align_one import choose, crop_name, find
+from workers.research.data.cli import add_data, data
+from workers.research.data.parallel import parallel
+from workers.research.data.pictures import decode, read
 
 PROGRAM = "import sys; from tests.test_data_align import align_data; sys.exit(align_data(*sys.argv[1:]))"
 ROOT = Path(__file__).resolve().parents[1]
@@ -285,7 +285,7 @@ def test_a_configured_set_is_read_again_from_its_crops(detector: Path, tmp_path:
     out = tmp_path / "out"
     assert align_data("--config", config, "--set", "people", out, "--detector", detector, "--workers", "1") == 0
     assert sorted(contents(out)) == ["ann/1.png", "ben/1.png"]
-    from workers.data.sets import load_sets, open_set
+    from workers.research.data.sets import load_sets, open_set
 
     faces = open_set("people", load_sets(config)["people"].model_copy(update={"images": out}))
     assert faces.pictures.read(0).shape == (112, 112, 3)

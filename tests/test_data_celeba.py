@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.face_files import draw, edit, names, opened, shades, values, write
-from workers.data.celeba import COLUMNS as CELEBA
-from workers.data.face_set import impossible
 from workers.errors import InputError
+from workers.research.data.celeba import COLUMNS as CELEBA
+from workers.research.data.face_set import impossible
 from workers.swinface.labels import ATTRIBUTES
 
 SLUGS = [task.slug for task in ATTRIBUTES]

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workers.data import progress
-from workers.data.check import Problem, Request, check_set, write_excluded
-from workers.data.cli import add_data, data
-from workers.data.face_set import UNKNOWN, FaceSet, Labels
-from workers.data.facts import People, count, describe
-from workers.data.pictures import Files
-from workers.data.progress import counted
-from workers.data.sheet import COLUMNS, FACE, GAP, HEAD, MARGIN, PAPER, ROWS, caption, choose, draw
 from workers.errors import ConfigError, UserError
+from workers.research.data import progress
+from workers.research.data.check import Problem, Request, check_set, write_excluded
+from workers.research.data.cli import add_data, data
+from workers.research.data.face_set import UNKNOWN, FaceSet, Labels
+from workers.research.data.facts import People, count, describe
+from workers.research.data.pictures import Files
+from workers.research.data.progress import counted
+from workers.research.data.sheet import COLUMNS, FACE, GAP, HEAD, MARGIN, PAPER, ROWS, caption, choose, draw
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 NAMES = [task.score for task in ATTRIBUTES]

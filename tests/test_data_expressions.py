@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.face_files import draw, edit, names, opened, shades, values, write
-from workers.data.face_set import impossible
 from workers.errors import InputError
+from workers.research.data.face_set import impossible
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 

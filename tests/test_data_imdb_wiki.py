@@ -10,9 +10,9 @@ import pytest
 from scipy.io import savemat
 
 from tests.face_files import draw, names, opened, shades, values, write
-from workers.data.face_set import impossible
-from workers.data.imdb_wiki import age_at
 from workers.errors import InputError
+from workers.research.data.face_set import impossible
+from workers.research.data.imdb_wiki import age_at
 
 
 def datenum(year: int, month: int, day: int) -> int:

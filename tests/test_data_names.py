@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.face_files import draw, names, opened, shades, values, write
-from workers.data.face_set import impossible
 from workers.errors import InputError
+from workers.research.data.face_set import impossible
 
 
 def test_folders_are_people(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.face_files import draw, names, opened, shade, shades, values
-from workers.data.face_set import impossible
 from workers.errors import ConfigError, InputError
+from workers.research.data.face_set import impossible
 
 ALL = {"name": "file", "identity": "who", "age": "years", "gender": "sex", "expression": "mood"}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workers.data.face_set import Bytes
-from workers.data.pictures import Files, Names, decode, find_files, read
 from workers.errors import InputError
+from workers.research.data.face_set import Bytes
+from workers.research.data.pictures import Files, Names, decode, find_files, read
 
 
 def noise(height: int = 40, width: int = 60) -> Bytes:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.face_files import draw, names, opened, shades, values, write
-from workers.data.celeba import COLUMNS as CELEBA
-from workers.data.face_set import impossible
 from workers.errors import InputError
+from workers.research.data.celeba import COLUMNS as CELEBA
+from workers.research.data.face_set import impossible
 
 
 def test_ages_and_genders_are_read(tmp_path: Path) -> None:

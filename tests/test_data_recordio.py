@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.face_files import names, opened, shade, shades, values
-from workers.data.face_set import FaceSet
 from workers.errors import InputError
+from workers.research.data.face_set import FaceSet
 
 MAGIC = b"\x0a\x23\xd7\xce"  # 0xced7230a, little-endian
 

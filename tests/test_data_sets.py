@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.face_files import draw, names, opened, values, write
-from workers.data.sets import load_sets, open_set
 from workers.errors import ConfigError, InputError
+from workers.research.data.sets import load_sets, open_set
 
 
 def people(root: Path, count: int = 40, pictures: int = 3) -> Path:

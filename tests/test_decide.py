@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from streamer.config import Gallery as Settings
-from streamer.decide import Decider, Known
 from streamer.errors import ConfigError
-from streamer.gallery import Gallery, Picture, cohort_scores, unlike
-from streamer.impostors import threshold
+from streamer.identity.gallery import Gallery, Picture, cohort_scores, unlike
+from streamer.identity.identification import Decider, Known
+from streamer.identity.impostors import threshold
 from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
 from tests.builders import evidence, summary
 

@@ -7,8 +7,17 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.decode import Decoder, NoSuchFile, Picture, TruncatedVideo, open_file, probe_file, read_file, video_stream
 from streamer.errors import InputError
+from streamer.source.decoder import (
+    Decoder,
+    NoSuchFile,
+    Picture,
+    TruncatedVideo,
+    open_file,
+    probe_file,
+    read_file,
+    video_stream,
+)
 from streamer.values import ClockSource, Frame
 from tests.videos import break_jpeg, cut_off, make_audio, make_video, read_number
 

@@ -16,15 +16,15 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from streamer.bundled import bundled_detector
 from streamer.config import Detect
-from streamer.decode import read_file
-from streamer.detect import WHAT_WEIGHTS, Detector
+from streamer.detect.bundled import bundled_detector
+from streamer.detect.detector import WHAT_WEIGHTS, Detector
+from streamer.detect.onnx_lite import open_session
+from streamer.detect.onnx_pose import PoseOnnxModel
+from streamer.detect.ultralytics_pose import PoseModel
 from streamer.errors import ModelError
+from streamer.source.decoder import read_file
 from streamer.values import Bytes, Detections
-from streamer.yolo_lite import open_session
-from streamer.yolo_pose import PoseModel
-from streamer.yolo_pose_onnx import PoseOnnxModel
 from tests.models import SIDE, export_yolo, write_lite, write_yolo
 from tests.patch_detector import FACE, POINTS, paint, write_lite_patch_detector, write_patch_detector
 
@@ -328,7 +328,7 @@ DETECT = """
 import logging, numpy, cv2, PIL.Image
 before = dict(os.environ), str(numpy.get_printoptions()), cv2.getNumThreads(), PIL.Image.open
 from streamer.config import Detect
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 frame = numpy.random.default_rng(0).integers(0, 256, (120, 160, 3), numpy.uint8)
 faces = []
 for weights in sys.argv[2:]:

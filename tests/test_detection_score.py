@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from streamer.detection_score import (
+from streamer.evaluate.score import (
     FALSE_HIT,
     IGNORED,
     Match,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from streamer.values import Bytes, Detections
-from workers.detector.teachers import SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
 from workers.errors import ModelError
+from workers.research.detector.teachers import SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
 
 
 def faces(*entries: tuple[tuple[float, float, float, float], float]) -> Detections:

@@ -11,20 +11,20 @@ import torch
 import yaml
 
 from streamer.config import Detect
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.values import Bytes, Detections, Floats
-from workers.detector.compose import compose
-from workers.detector.config import DetectorConfig, Scenes, Source, load_detector_config
-from workers.detector.geometry import Scene, mirrored, moved, moved_boxes, similarity
-from workers.detector.judge import match
-from workers.detector.labels import Labelled, label_all, labelled
-from workers.detector.labels import _place as place_of_labels
-from workers.detector.labels import _write as write_labels
-from workers.detector.library import Library, Shelves, _shelf, open_library, turned
-from workers.detector.loader import batches
-from workers.detector.paste import add_face, swapped
-from workers.detector.train import train_detector
 from workers.errors import ConfigError
+from workers.research.detector.compose import compose
+from workers.research.detector.config import DetectorConfig, Scenes, Source, load_detector_config
+from workers.research.detector.geometry import Scene, mirrored, moved, moved_boxes, similarity
+from workers.research.detector.judge import match
+from workers.research.detector.labels import Labelled, label_all, labelled
+from workers.research.detector.labels import _place as place_of_labels
+from workers.research.detector.labels import _write as write_labels
+from workers.research.detector.library import Library, Shelves, _shelf, open_library, turned
+from workers.research.detector.loader import batches
+from workers.research.detector.paste import add_face, swapped
+from workers.research.detector.train import train_detector
 
 FIVE = np.array([[40, 50], [80, 50], [60, 72], [45, 95], [75, 95]], np.float32)
 

@@ -16,14 +16,14 @@ from torch import nn
 from tests.published_form import PublishedForm, normalised
 from tests.swinface_files import Checkpoint, save
 from workers.errors import ConfigError, ModelError
-from workers.precisions import Precision
-from workers.serve.engine import Bytes, Engine, Floats, softmax
-from workers.serve.offline import openvino
-from workers.serve.on_cpu import computes_in
-from workers.serve.on_gpu import GpuNetwork, prepared
+from workers.runtime.engine import Bytes, Engine, Floats, softmax
+from workers.runtime.offline import openvino
+from workers.runtime.on_cpu import computes_in
+from workers.runtime.on_gpu import GpuNetwork, prepared
 from workers.swinface.checkpoint import load_official
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.swinface.model import SwinBlock, SwinFace, WindowAttention
+from workers.swinface.precisions import Precision
 
 THREADS = 1
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -195,7 +195,7 @@ def guard(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "os.mkdir"):
         seen.append([event, str(arguments[1:] if event.startswith("socket") else arguments[0])])
 sys.addaudithook(guard)
-from workers.serve.engine import CROP_SHAPE, Engine
+from workers.runtime.engine import CROP_SHAPE, Engine
 import numpy
 Engine("untrained", threads=1, heads=["age"]).outputs(numpy.zeros((2, *CROP_SHAPE), numpy.uint8))
 links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.aggregate.estimates import Estimates
+from streamer.aggregate.samples import KEPT, reading
 from streamer.config import Aggregate
-from streamer.estimate import Estimates
-from streamer.readings import KEPT, reading
 from streamer.values import FaceAnalysis, FaceCrop, Floats, Quality, TrackKey
 from tests.builders import model
 

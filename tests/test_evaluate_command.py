@@ -16,7 +16,7 @@ import pytest
 from tests.swinface_files import save_small
 from tests.test_evaluate_protocols import ijb_folder
 from workers.errors import ConfigError, InputError, ModelError
-from workers.evaluate.cli import add_evaluate, evaluate
+from workers.research.evaluate.cli import add_evaluate, evaluate
 from workers.swinface.checkpoint import sha256
 
 
@@ -60,14 +60,14 @@ def test_help_names_every_protocol(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_heavy_is_imported_for_the_arguments() -> None:
     heavy = ("torch", "cv2", "numpy", "pyarrow", "scipy", "PIL", "pydantic", "streamer", "sklearn")
-    probe = f"import sys, workers.evaluate.cli; print(*[name for name in {heavy} if name in sys.modules])"
+    probe = f"import sys, workers.research.evaluate.cli; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []
 
 
 def test_formulas_need_neither_torch_nor_files() -> None:
     names = ("metrics", "verification", "identification", "draw_pairs", "judge")
-    imported = ", ".join(f"workers.evaluate.{name}" for name in names)
+    imported = ", ".join(f"workers.research.evaluate.{name}" for name in names)
     probe = f"import sys, {imported}; print(*[name for name in ('torch', 'cv2', 'rich') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from streamer.config import Detect
-from streamer.detection_labels import read_labels
 from streamer.errors import ConfigError, InputError
-from streamer.evaluate_detector import Request, evaluate
+from streamer.evaluate.detector import Request, evaluate
+from streamer.evaluate.labels import read_labels
 from streamer.values import LANDMARK_NAMES
 from tests.patch_detector import FACE, POINTS, make_patch_video, paint, write_lite_patch_detector
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 
 from tests.training import draw_table
-from workers.data.face_set import Bytes
-from workers.data.parquet import Columns, Parquet, open_parquet
-from workers.evaluate.cli import DEGRADED
-from workers.evaluate.degrade import DEGRADATIONS, degraded
-from workers.evaluate.faces import evaluate_faces, plan
-from workers.evaluate.look import Floats
+from workers.research.data.face_set import Bytes
+from workers.research.data.parquet import Columns, Parquet, open_parquet
+from workers.research.evaluate.cli import DEGRADED
+from workers.research.evaluate.degrade import DEGRADATIONS, degraded
+from workers.research.evaluate.faces import evaluate_faces, plan
+from workers.research.evaluate.look import Floats
 
 
 def answers(crops: Bytes) -> dict[str, Floats]:

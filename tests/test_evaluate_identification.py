@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workers.evaluate.identification import Templates, pair_scores, search
+from workers.research.evaluate.identification import Templates, pair_scores, search
 
 
 def features_of(

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from faceanalytics.internal.v1 import faces_pb2
-from streamer.dispatch import _to_model
-from streamer.impostors import threshold
+from streamer.dispatch.dispatcher import _to_model
+from streamer.identity.impostors import threshold
 from tests.training import draw_table
-from workers.data.face_set import Bytes
-from workers.data.parquet import Columns, Parquet, open_parquet
 from workers.errors import InputError
-from workers.evaluate.impostors import measure_impostors, write_card
-from workers.evaluate.look import Floats
+from workers.research.data.face_set import Bytes
+from workers.research.data.parquet import Columns, Parquet, open_parquet
+from workers.research.evaluate.impostors import measure_impostors, write_card
+from workers.research.evaluate.look import Floats
 from workers.serve.messages import ready
 from workers.swinface.checkpoint import CheckpointError, impostor_scores
 

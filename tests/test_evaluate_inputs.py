@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from workers.errors import InputError
-from workers.evaluate.bin_file import read_bin
-from workers.evaluate.ijb_files import IjbFolder, read_faces, read_subjects, read_template_pairs
-from workers.evaluate.pair_list import read_pairs
+from workers.research.evaluate.bin_file import read_bin
+from workers.research.evaluate.ijb_files import IjbFolder, read_faces, read_subjects, read_template_pairs
+from workers.research.evaluate.pair_list import read_pairs
 
 
 def encoded(seed: int) -> bytes:

@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
-from workers.evaluate.metrics import (
+from workers.research.evaluate.metrics import (
     accuracy,
     attribute_accuracies,
     class_accuracies,

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamer.crop import TEMPLATE
-from workers.data.face_set import Bytes, FaceSet, Labels
+from streamer.select.align import TEMPLATE
 from workers.errors import InputError, ModelError
-from workers.evaluate.draw_pairs import Pairs
-from workers.evaluate.faces import evaluate_faces, plan
-from workers.evaluate.ijb import evaluate_ijb
-from workers.evaluate.ijb_files import IjbFolder, read_faces
-from workers.evaluate.ijb_pictures import IjbPictures
-from workers.evaluate.look import Looking, look, mirrored
-from workers.evaluate.paper import PAPER, published
-from workers.evaluate.verify import verify
+from workers.research.data.face_set import Bytes, FaceSet, Labels
+from workers.research.evaluate.draw_pairs import Pairs
+from workers.research.evaluate.faces import evaluate_faces, plan
+from workers.research.evaluate.ijb import evaluate_ijb
+from workers.research.evaluate.ijb_files import IjbFolder, read_faces
+from workers.research.evaluate.ijb_pictures import IjbPictures
+from workers.research.evaluate.look import Looking, look, mirrored
+from workers.research.evaluate.paper import PAPER, published
+from workers.research.evaluate.verify import verify
 from workers.swinface.labels import ATTRIBUTES
 
 Floats = NDArray[np.float32]

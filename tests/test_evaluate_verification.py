@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 from sklearn.model_selection import KFold
 
-from workers.evaluate.draw_pairs import draw_pairs
-from workers.evaluate.verification import (
+from workers.research.evaluate.draw_pairs import draw_pairs
+from workers.research.evaluate.verification import (
     FINE_THRESHOLDS,
     THRESHOLDS,
     folds_in_order,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.aggregate.expression import Expressions
+from streamer.aggregate.samples import Doubles
+from streamer.aggregate.timeline import TimelineBase, fold_timeline, segments, shares
 from streamer.config import Aggregate
-from streamer.expression import Expressions
-from streamer.readings import Doubles
-from streamer.timeline import TimelineBase, fold_timeline, segments, shares
 from streamer.values import Segment
 
 ANGER, HAPPINESS, NEUTRAL = 5, 3, 6

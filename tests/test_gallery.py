@@ -12,15 +12,15 @@ import pytest
 
 from faceanalytics.internal.v1 import faces_pb2
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
+from streamer.api.server import Server
 from streamer.app import Live
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.errors import ConfigError
-from streamer.publish import Server
-from streamer.recorded import Analysis
-from streamer.references import read_people
-from streamer.watch import event_line
+from streamer.identity.references import read_people
+from streamer.recorded.analysis import Analysis
+from streamer.tools.watch import event_line
 from tests.painted_people import painted_worker, person, write_picture, write_video
 from tests.patch_detector import write_lite_patch_detector
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.connect import SourceLost, connect
+from streamer.source.rtsp import SourceLost, connect
 from streamer.values import ClockSource, SourceErrorCode, SourceState
 from tests.conftest import SYSTEM_PYTHON
 from tests.videos import make_video, read_number

@@ -88,19 +88,19 @@ LOWEST = {
 # module of the workers -> modules of the streamer it may import
 TO_STREAMER = {
     "workers.align": {"config", "crop", "detect", "errors", "values"},
-    "workers.detector.compose": {"values"},
-    "workers.detector.degrade": {"values"},
-    "workers.detector.export": {"offline"},
-    "workers.detector.geometry": {"values"},
-    "workers.detector.heads": {"values"},
-    "workers.detector.judge": {"values"},
-    "workers.detector.labels": {"values"},
-    "workers.detector.library": {"values"},
-    "workers.detector.network": {"offline"},
-    "workers.detector.paste": {"values"},
-    "workers.detector.teachers": {"config", "errors", "values", "yolo_lite"},
-    "workers.evaluate.ijb_pictures": {"crop"},
-    "workers.evaluate.impostors": {"gallery", "values"},
+    "workers.research.detector.compose": {"values"},
+    "workers.research.detector.degrade": {"values"},
+    "workers.research.detector.export": {"offline"},
+    "workers.research.detector.geometry": {"values"},
+    "workers.research.detector.heads": {"values"},
+    "workers.research.detector.judge": {"values"},
+    "workers.research.detector.labels": {"values"},
+    "workers.research.detector.library": {"values"},
+    "workers.research.detector.network": {"offline"},
+    "workers.research.detector.paste": {"values"},
+    "workers.research.detector.teachers": {"config", "errors", "values", "yolo_lite"},
+    "workers.research.evaluate.ijb_pictures": {"crop"},
+    "workers.research.evaluate.impostors": {"gallery", "values"},
 }
 # package of the workers -> other packages and modules of the workers it may import; those of `workers` itself may all
 PACKAGES = {
@@ -169,7 +169,7 @@ def test_the_workers_import_only_in_the_direction_of_the_house(path: Path) -> No
 
 def test_a_worker_runs_without_the_streamer_and_without_what_trains_it() -> None:
     probe = (
-        "import sys, workers.serve.worker, workers.train.train, workers.evaluate.run; print(*[name for name in "
+        "import sys, workers.serve.worker, workers.research.train.train, workers.research.evaluate.run; print(*[name for name in "
         "('streamer', 'workers.align', 'workers.infer', 'tensorboard', 'timm', 'pyarrow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
@@ -184,7 +184,9 @@ def test_nothing_heavy_is_imported_with(module: str) -> None:
 
 
 def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:
-    probe = "import sys, streamer.watch; print(*[n for n in ('torch', 'scipy', 'ultralytics') if n in sys.modules])"
+    probe = (
+        "import sys, streamer.tools.watch; print(*[n for n in ('torch', 'scipy', 'ultralytics') if n in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == []
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from filterpy.kalman import KalmanFilter
 
-from streamer.kalman import (
+from streamer.track.kalman import (
     FRAME_RATE,
     MIN_SIZE,
     POSITION_WEIGHT,

@@ -1,5 +1,5 @@
 from streamer.config import Dispatch
-from streamer.ledger import Batch, Ledger, Worker
+from streamer.dispatch.ledger import Batch, Ledger, Worker
 from tests.builders import crop, end, model
 
 

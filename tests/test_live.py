@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from streamer.handover import Newest
-from streamer.live import Outlet, local_path
+from streamer.source.reader import Outlet, local_path
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.rtsp_server import RtspServer
 from tests.videos import break_jpeg, cut_off, make_video, read_number

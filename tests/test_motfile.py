@@ -7,7 +7,7 @@ import pytest
 
 from streamer import config
 from streamer.errors import ConfigError, InputError
-from streamer.motfile import read_detections, track_file
+from streamer.track.mot_file import read_detections, track_file
 from tests.mot_score import measured
 
 SETTINGS = config.Track()

@@ -10,7 +10,7 @@ import pytest
 
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.observe import Observer, live_keys, recorded_keys
 from streamer.values import (
     Bytes,

@@ -11,12 +11,12 @@ import pytest
 
 from streamer.config import Gallery as GallerySettings
 from streamer.config import Relink, StreamerConfig
-from streamer.decide import Known
-from streamer.gallery import Gallery, Picture
 from streamer.hub import Hub, Kind
-from streamer.persons import Persons
-from streamer.recording import Recording, Result
-from streamer.records import JsonLines
+from streamer.identity.gallery import Gallery, Picture
+from streamer.identity.identification import Known
+from streamer.identity.persons import Persons
+from streamer.recorded.records import JsonLines
+from streamer.recorded.writer import Recording, Result
 from streamer.values import (
     ClockSource,
     Detections,

@@ -27,11 +27,11 @@ from faceanalytics.v1 import (
     tracks_pb2,
     tracks_pb2_grpc,
 )
+from streamer.api.messages import SEGMENTS, to_proto
+from streamer.api.server import Server, start_server
 from streamer.config import Publish, Stream
-from streamer.convert import SEGMENTS, to_proto
 from streamer.errors import ConfigError
 from streamer.hub import Hub
-from streamer.publish import Server, start_server
 from streamer.values import (
     AgeEstimate,
     AttributeEstimate,

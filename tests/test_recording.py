@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from streamer.config import StreamerConfig
-from streamer.persons import Persons
-from streamer.recording import Recording, Result
-from streamer.records import JsonLines
+from streamer.identity.persons import Persons
+from streamer.recorded.records import JsonLines
+from streamer.recorded.writer import Recording, Result
 from streamer.values import (
     ClockSource,
     Detections,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streamer.errors import ConfigError, InputError
-from streamer.records import (
+from streamer.recorded.records import (
     JsonLines,
     analysis_record,
     hash_file,

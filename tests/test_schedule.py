@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from streamer.budget import Budget
 from streamer.config import Schedule
-from streamer.schedule import Scheduler
+from streamer.select.budget import Budget
+from streamer.select.gain import UNKNOWN, Told, after, told_by, worth
+from streamer.select.scheduler import Scheduler
 from streamer.values import Decision, FaceCrop, Model
-from streamer.worth import UNKNOWN, Told, after, told_by, worth
 from tests.builders import crop
 
 FRAME_S = 0.04

@@ -13,7 +13,7 @@ from PIL import Image
 
 from streamer.config import Detect, StreamerConfig
 from streamer.errors import ConfigError, ModelError
-from streamer.still import detect_files
+from streamer.tools.detect_files import detect_files
 from streamer.values import LANDMARK_NAMES, Bytes
 from tests.patch_detector import FACE, paint, write_patch_detector
 from tests.videos import cut_off

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.crop import align
+from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES
 from tests.models import write_lite
 from tests.patch_detector import FACE, POINTS, paint, write_patch_detector
 from tests.swinface_files import hollow_checkpoint, save
 from workers.cli import main
 from workers.infer import read_face
-from workers.precisions import PRECISIONS
 from workers.serve.config import load_config
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
+from workers.swinface.precisions import PRECISIONS
 
 
 def picture(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Path:

@@ -11,10 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from streamer.offline import import_onnxruntime
+from streamer.detect.offline import import_onnxruntime
 from tests.swinface_files import Checkpoint, save
-from workers import cli, export
+from workers import cli
 from workers.cli import main
+from workers.swinface import export
 from workers.swinface.checkpoint import load, load_official, save_own, untrained
 from workers.swinface.labels import OUTPUTS, TASKS
 

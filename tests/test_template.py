@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from streamer.aggregate.samples import Doubles, Reading
+from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
 from streamer.config import Aggregate
-from streamer.readings import Doubles, Reading
-from streamer.template import TemplateBase, estimate_template, find_swap, fold_template
 
 SETTINGS = Aggregate(identity_least_cosine=0.2, identity_swap_crops=3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamer import config
-from streamer.track import Tracker
+from streamer.track.tracker import Tracker
 from streamer.values import Detections, EndReason, Track, TrackEnd, TrackKey, TrackState
 
 TENTATIVE, CONFIRMED, LOST = TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST

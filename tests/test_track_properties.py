@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.kalman import BoxFilter
+from streamer.track.kalman import BoxFilter
 from streamer.values import Detections
 from tests.test_track import SIZE, Answer, a_tracker
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from workers.data.face_set import Bytes, fitted
-from workers.train.augment import PUBLISHED, RAND_AUGMENT, augmentation, drawing_from
+from workers.research.data.face_set import Bytes, fitted
+from workers.research.train.augment import PUBLISHED, RAND_AUGMENT, augmentation, drawing_from
 
 # as the published code calls it, colour jitter included
 AS_PUBLISHED: dict[str, Any] = {**PUBLISHED, "color_jitter": 0.4}

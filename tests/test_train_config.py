@@ -8,13 +8,13 @@ import torch
 
 from tests.conftest import ROOT
 from tests.training import configured, draw_people, draw_table, settings, stream, train
-from workers.data.face_set import TAUGHT
 from workers.errors import ConfigError, InputError
-from workers.train.config import TrainConfig, load_train_config
-from workers.train.process import Process
-from workers.train.stop import Asked
-from workers.train.streams import open_course
-from workers.train.validate import Validation
+from workers.research.data.face_set import TAUGHT
+from workers.research.train.config import TrainConfig, load_train_config
+from workers.research.train.process import Process
+from workers.research.train.stop import Asked
+from workers.research.train.streams import open_course
+from workers.research.train.validate import Validation
 
 
 def refused(folder: Path, **changes: Any) -> str:

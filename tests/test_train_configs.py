@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.data.sets import load_sets
+from workers.research.data.sets import load_sets
+from workers.research.train.config import Part, TrainConfig, is_test, load_train_config
 from workers.swinface.labels import OUTPUTS
-from workers.train.config import Part, TrainConfig, is_test, load_train_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = "train-detector.yaml"  # another kind of training, see tests/test_detector_training.py

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 from tests.training import configured, draw_people, losses, settings, stream, train, weights
 from workers.cli import main
-from workers.data.sets import load_sets, open_set
-from workers.data.teacher import Lesson, read, write
 from workers.errors import ConfigError, InputError
+from workers.research.data.sets import load_sets, open_set
+from workers.research.data.teacher import Lesson, read, write
+from workers.research.train.config import load_train_config
+from workers.research.train.losses import distillation, embedding_map, soft_cross_entropy
+from workers.research.train.streams import open_course
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import EMBEDDING
-from workers.train.config import load_train_config
-from workers.train.losses import distillation, embedding_map, soft_cross_entropy
-from workers.train.streams import open_course
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH = 16  # of the teacher's embeddings

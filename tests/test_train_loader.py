@@ -9,12 +9,12 @@ import torch
 
 from tests.face_files import draw
 from tests.training import configured, draw_people, draw_table, settings, stream
-from workers.data.face_set import UNKNOWN
 from workers.errors import InputError
+from workers.research.data.face_set import UNKNOWN
+from workers.research.train.config import load_train_config
+from workers.research.train.loader import Batch, batches
+from workers.research.train.streams import Course, open_course
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
-from workers.train.config import load_train_config
-from workers.train.loader import Batch, batches
-from workers.train.streams import Course, open_course
 
 SLUGS = [task.slug for task in ATTRIBUTES]
 

@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 import torch
 
-from workers.train.losses import NO_CLASS, age_loss, known, task_losses
+from workers.research.train.losses import NO_CLASS, age_loss, known, task_losses
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import torch
 
 from tests.test_train_distillation import taught
 from tests.training import configured, losses, stream, train
-from workers.data.param_file import HALF, ParamNetwork
 from workers.errors import ConfigError, ModelError
-from workers.train.config import load_train_config
-from workers.train.loader import Batch, Stream
-from workers.train.losses import EXPRESSION_DISTILLATION, NO_CLASS, age_loss
-from workers.train.mixup import mixed, mixed_losses
+from workers.research.data.param_file import HALF, ParamNetwork
+from workers.research.train.config import load_train_config
+from workers.research.train.loader import Batch, Stream
+from workers.research.train.losses import EXPRESSION_DISTILLATION, NO_CLASS, age_loss
+from workers.research.train.mixup import mixed, mixed_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PARAM = """7767517

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from tests.processes import run_together
-from workers.train.partial_fc import PartialFC, joined
+from workers.research.train.partial_fc import PartialFC, joined
 
 PERSONS, WIDTH, FACES = 23, 16, 12
 
@@ -144,7 +144,7 @@ def test_shards_of_other_persons_are_refused() -> None:
 SHARD = """
 import torch, torch.distributed as dist
 from tests.test_train_partial_fc import FACES, PERSONS, WIDTH, _faces
-from workers.train.partial_fc import PartialFC
+from workers.research.train.partial_fc import PartialFC
 
 dist.init_process_group("gloo")
 rank = dist.get_rank()

@@ -35,11 +35,11 @@ from tests.training import (
     picture as drawn,
 )
 from workers.cli import main
-from workers.data.pictures import read
+from workers.research.data.pictures import read
+from workers.research.train.stop import asking
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES
 from workers.swinface.model import output_slugs
-from workers.train.stop import asking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 60

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from workers.train.sampling import Mix, checked_shares, place
+from workers.research.train.sampling import Mix, checked_shares, place
 
 
 def test_an_epoch_of_one_set_has_every_face_once() -> None:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from workers.research.train.schedule import Schedule, groups, set_rates
 from workers.swinface.labels import OUTPUTS
 from workers.swinface.model import SwinFace, SwinFaceConfig
-from workers.train.schedule import Schedule, groups, set_rates
 
 PAPER = Schedule(steps=80_000, warmup_steps=8000, warmup_rate=5e-7, final_rate=5e-6)
 

@@ -12,15 +12,15 @@ import torch
 from tests.swinface_files import Checkpoint, save
 from tests.training import TINY, configured, losses, start, stream, train, weights
 from workers.errors import ConfigError
+from workers.research.train.checkpoints import changes, checkpoints
+from workers.research.train.config import load_train_config
+from workers.research.train.partial_fc import PartialFC, joined
+from workers.research.train.process import Process
+from workers.research.train.state import State, fresh, start_from
+from workers.research.train.streams import open_course
 from workers.swinface.checkpoint import save_own
 from workers.swinface.labels import EMBEDDING, OUTPUTS
 from workers.swinface.model import SwinFace, SwinFaceConfig
-from workers.train.checkpoints import changes, checkpoints
-from workers.train.config import load_train_config
-from workers.train.partial_fc import PartialFC, joined
-from workers.train.process import Process
-from workers.train.state import State, fresh, start_from
-from workers.train.streams import open_course
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ALONE = Process(0, 1, torch.device("cpu"))

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tests.training import configured, stream
+from workers.research.train.config import load_train_config
+from workers.research.train.loader import Batch, batches
+from workers.research.train.mixup import Teachers
+from workers.research.train.process import Process
+from workers.research.train.state import fresh
+from workers.research.train.step import LEAST_SCALE, Diverged, Trainer, check_gradients, take_step
+from workers.research.train.streams import open_course
 from workers.swinface.model import SwinFace, SwinFaceConfig
-from workers.train.config import load_train_config
-from workers.train.loader import Batch, batches
-from workers.train.mixup import Teachers
-from workers.train.process import Process
-from workers.train.state import fresh
-from workers.train.step import LEAST_SCALE, Diverged, Trainer, check_gradients, take_step
-from workers.train.streams import open_course
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = SwinFaceConfig(patch_size=8, channels=(32, 64), depths=(1, 1), fused_channels=(8, 16), gate_reduction=4)

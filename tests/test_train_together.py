@@ -30,18 +30,18 @@ from tests.training import (
     weights,
 )
 from workers.errors import UserError
+from workers.research.train.config import load_train_config
+from workers.research.train.loader import Batch, batches
+from workers.research.train.mixup import Teachers
+from workers.research.train.process import Process, join, leave
+from workers.research.train.state import fresh
+from workers.research.train.step import Diverged, Trainer, take_step
+from workers.research.train.stop import Asked, agree, asking
+from workers.research.train.streams import open_course
+from workers.research.train.train import distributed, train_in
+from workers.research.train.validate import Validation
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import EMBEDDING
-from workers.train.config import load_train_config
-from workers.train.loader import Batch, batches
-from workers.train.mixup import Teachers
-from workers.train.process import Process, join, leave
-from workers.train.state import fresh
-from workers.train.step import Diverged, Trainer, take_step
-from workers.train.stop import Asked, agree, asking
-from workers.train.streams import open_course
-from workers.train.train import distributed, train_in
-from workers.train.validate import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 3

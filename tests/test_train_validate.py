@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from tests.training import configured, draw_celeba, draw_people, draw_table, scalars, settings, stream, train
-from workers.data.face_set import Labels
 from workers.errors import InputError, ModelError
+from workers.research.data.face_set import Labels
+from workers.research.train.config import load_train_config
+from workers.research.train.process import Process
+from workers.research.train.stop import Asked
+from workers.research.train.streams import open_course
+from workers.research.train.validate import Validation, skill
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES
-from workers.train.config import load_train_config
-from workers.train.process import Process
-from workers.train.stop import Asked
-from workers.train.streams import open_course
-from workers.train.validate import Validation, skill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAN = float("nan")

@@ -21,11 +21,11 @@ from google.protobuf.json_format import ParseDict
 from rich.console import Console
 
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
+from streamer.api.server import Server, start_server
 from streamer.config import Publish
 from streamer.errors import ConfigError, LostDependency
 from streamer.hub import Hub
-from streamer.publish import Server, start_server
-from streamer.watch import (
+from streamer.tools.watch import (
     COLUMNS,
     ENDED_ROWS,
     UNTRAINED,
@@ -369,9 +369,7 @@ def test_an_address_that_is_none_is_a_clear_error() -> None:
         watch("here", [], as_json=False, once=True)
 
 
-PROGRAM = (
-    "import sys; from streamer.watch import watch; sys.exit(watch(sys.argv[1], ['door'], sys.argv[2] == 'json', 0))"
-)
+PROGRAM = "import sys; from streamer.tools.watch import watch; sys.exit(watch(sys.argv[1], ['door'], sys.argv[2] == 'json', 0))"
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
-from workers.serve import winograd
-from workers.serve.on_cpu import pooling
+from workers.runtime import winograd
+from workers.runtime.on_cpu import pooling
 
 
 @pytest.mark.parametrize("side", [4, 7, 8, 9])

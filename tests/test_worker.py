@@ -20,9 +20,9 @@ import zmq
 from faceanalytics.internal.v1 import faces_pb2
 from tests.swinface_files import save_small
 from workers.errors import ConfigError, ModelError
+from workers.runtime.engine import Analyses, Bytes, Engine, InferenceError, usable_device
 from workers.serve import messages
 from workers.serve.config import WorkerConfig, load_config
-from workers.serve.engine import Analyses, Bytes, Engine, InferenceError, usable_device
 from workers.serve.messages import MalformedMessage, read_batch
 from workers.serve.worker import Link, Worker
 from workers.swinface.labels import OUTPUTS

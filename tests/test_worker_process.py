@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from streamer.worker_process import _wait
+from streamer.dispatch.worker_process import _wait
 
 
 async def sleeper() -> asyncio.subprocess.Process:

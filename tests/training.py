@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.conftest import ROOT
 from tests.face_files import write
 from workers.cli import main
-from workers.data.celeba import COLUMNS as CELEBA
+from workers.research.data.celeba import COLUMNS as CELEBA
 
 SWINFACE = (sys.executable, "-c", "import sys; from workers.cli import main; sys.exit(main())")
 TINY: dict[str, Any] = {

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from streamer.cameras import Cameras
 from streamer.config import Reconnect, Stream
 from streamer.handover import Newest
+from streamer.source.cameras import Cameras
 from streamer.values import EndReason, Frame, SourceEnd, SourceState, SourceStatus
 
 PATIENCE_S = 15.0  # of a test that waits for something to happen

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 import streamer.errors
 from streamer.config import Crop, Detect
-from streamer.crop import align
-from streamer.detect import Detector, find_weights
+from streamer.detect.detector import Detector, find_weights
+from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES, Bytes, Floats
 from workers.errors import ConfigError, ModelError
 

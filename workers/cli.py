@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from workers.data.cli import add_data, data
-from workers.detector.cli import add_train_detector, train_detector
 from workers.errors import PARTIAL_RESULT, ConfigError, UserError
-from workers.evaluate.cli import add_evaluate, evaluate
-from workers.precisions import PRECISIONS
+from workers.research.data.cli import add_data, data
+from workers.research.detector.cli import add_train_detector, train_detector
+from workers.research.evaluate.cli import add_evaluate, evaluate
+from workers.research.train.cli import add_curves, add_train, curves, train
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
-from workers.train.cli import add_curves, add_train, curves, train
+from workers.swinface.precisions import PRECISIONS
 from workers.weights.cli import add_weights, weights
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ def _read_metrics(path: Path | None) -> dict[str, object]:
 
 def _export(arguments: argparse.Namespace) -> int:
     heads = _heads(arguments.heads)
-    from workers.export import export_onnx
+    from workers.swinface.export import export_onnx
     from workers.weights.registry import find
 
     written, difference = export_onnx(find(arguments.weights), arguments.out, heads, arguments.opset)

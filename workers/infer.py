@@ -22,8 +22,8 @@ from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
 if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes seconds
     from workers.align import DetectorOptions, FaceFinder, Found
-    from workers.precisions import Precision
-    from workers.serve.engine import Engine, Pending
+    from workers.runtime.engine import Engine, Pending
+    from workers.swinface.precisions import Precision
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -118,7 +118,7 @@ def read_face(path: Path) -> Bytes:
 
 def infer(paths: Sequence[Path], request: Request) -> Missing:
     """Analyse the pictures and write the results; what is missing in them. Raises InputError if that is all."""
-    from workers.serve.engine import Engine, InferenceError
+    from workers.runtime.engine import Engine, InferenceError
 
     missing = Missing()
     take = _taker(request.align, missing)
@@ -287,7 +287,7 @@ def _place(face: Face) -> dict[str, Any]:
 
 def _scores(outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
     """What the raw outputs of n faces say, for each in turn; only the parts that are there."""
-    from workers.serve.engine import softmax
+    from workers.runtime.engine import softmax
 
     tasks = [task for task in ATTRIBUTES if task.slug in outputs]
     attributes = {task.score: softmax(outputs[task.slug])[:, 1] for task in tasks}

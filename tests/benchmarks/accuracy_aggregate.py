@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from streamer.age import HALF_OF_80, AgeBase, estimate_age
+from streamer.aggregate.age import HALF_OF_80, AgeBase, estimate_age
+from streamer.aggregate.estimates import Estimates
+from streamer.aggregate.expression import COUNT, NEUTRAL, Expressions
+from streamer.aggregate.samples import Doubles, Reading
+from streamer.aggregate.timeline import TimelineBase, segments
 from streamer.config import Aggregate
-from streamer.estimate import Estimates
-from streamer.expression import COUNT, NEUTRAL, Expressions
-from streamer.readings import Doubles, Reading
-from streamer.timeline import TimelineBase, segments
 from streamer.values import Model
 
 SETTINGS = Aggregate()

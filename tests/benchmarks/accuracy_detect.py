@@ -38,20 +38,20 @@ import cv2
 import numpy as np
 import yaml
 
-from streamer.bundled import bundled_detector
 from streamer.config import Detect
-from streamer.detect import Detector
-from streamer.detection_labels import read_labels
-from streamer.detection_score import Counts, Match, Truth, match, summarise
-from streamer.detection_sheets import Sheets
+from streamer.detect.bundled import bundled_detector
+from streamer.detect.detector import Detector
+from streamer.detect.onnx_lite import open_session
 from streamer.errors import ModelError
-from streamer.pictures import find_files, read_pictures
-from streamer.records import hash_file
+from streamer.evaluate.labels import read_labels
+from streamer.evaluate.score import Counts, Match, Truth, match, summarise
+from streamer.evaluate.sheets import Sheets
+from streamer.recorded.records import hash_file
+from streamer.source.pictures import find_files, read_pictures
 from streamer.values import Bytes, Detections
-from streamer.yolo_lite import open_session
 from tests.conftest import ROOT, shared_folder
-from workers.detector.teachers import Teacher, agree, find, open_teacher, usual_scales
 from workers.errors import ModelError as TeacherError
+from workers.research.detector.teachers import Teacher, agree, find, open_teacher, usual_scales
 
 PUBLIC = {"YOLOv8-lite-t": "yolov8-lite-t-face", "YuNet": "yunet_n_640", "SCRFD-500m": "scrfd_500m_kps"}
 LITE = "YOLOv8-lite-t"

@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 
 from streamer.config import Detect, StreamerConfig
 from streamer.config import Gallery as Settings
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.errors import ConfigError
-from streamer.gallery import Gallery, Picture, cohort_scores
-from streamer.impostors import threshold
-from streamer.references import read_people
+from streamer.identity.gallery import Gallery, Picture, cohort_scores
+from streamer.identity.impostors import threshold
+from streamer.identity.references import read_people
 from streamer.values import ImpostorScores
 from tests.conftest import shared_folder
-from workers.data.options import Keep
-from workers.data.parquet import Columns, Parquet
-from workers.data.sets import open_set
-from workers.evaluate.look import embeddings
-from workers.serve.engine import Engine
+from workers.research.data.options import Keep
+from workers.research.data.parquet import Columns, Parquet
+from workers.research.data.sets import open_set
+from workers.research.evaluate.look import embeddings
+from workers.runtime.engine import Engine
 from workers.swinface.labels import EMBEDDING
 from workers.weights.registry import FACE_MODEL, find
 

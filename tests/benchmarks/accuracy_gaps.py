@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import minimize
 
-from streamer.kalman import BoxFilter, Doubles, measure
+from streamer.track.kalman import BoxFilter, Doubles, measure
 from tests.benchmarks.mot_data import Sequence, sequences
 from tests.conftest import shared_folder
 

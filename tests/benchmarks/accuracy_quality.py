@@ -20,8 +20,8 @@ from scipy.stats import spearmanr
 from streamer.values import Bytes, Floats
 from tests.benchmarks.degraded import seen
 from tests.benchmarks.stories import BATCH, face_set, lite_detector
-from workers.data.face_set import fitted
-from workers.serve.engine import Engine
+from workers.research.data.face_set import fitted
+from workers.runtime.engine import Engine
 from workers.weights.registry import find
 
 FACES = 800  # of each set, each made worse twice

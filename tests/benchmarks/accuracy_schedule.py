@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from streamer.config import Schedule, StreamerConfig
-from streamer.persons import Persons
-from streamer.schedule import Scheduler
+from streamer.identity.persons import Persons
+from streamer.select.scheduler import Scheduler
 from streamer.values import (
     ClockSource,
     Detections,
@@ -43,7 +43,7 @@ from streamer.values import (
     TrackSummary,
 )
 from tests.benchmarks.stories import FRAMES, TRACKS, Look, Story, ages, clip_stories, expressions, identities
-from workers.serve.engine import Engine
+from workers.runtime.engine import Engine
 from workers.weights.registry import find
 
 TEMPERATURES = tuple(round(0.1 * tenths, 1) for tenths in range(3, 16))

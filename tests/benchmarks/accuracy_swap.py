@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from streamer.aggregate import Aggregator
+from streamer.aggregate.aggregator import Aggregator
 from streamer.config import Aggregate
 from streamer.values import TrackKey
 from tests.benchmarks.accuracy_schedule import Sent, crop_of, observed, send_ours
 from tests.benchmarks.stories import FPS, FRAMES, Story, identities
-from workers.serve.engine import Engine
+from workers.runtime.engine import Engine
 from workers.weights.registry import find
 
 SETTINGS = ((0.2, 4), (0.2, 3), (0.2, 5), (0.1, 4), (0.3, 4))  # identity_least_cosine, identity_swap_crops

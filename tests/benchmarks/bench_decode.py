@@ -9,8 +9,8 @@ from typing import Any
 
 import cv2
 
-from streamer.decode import read_file
-from streamer.demo_clip import make_clip
+from streamer.source.decoder import read_file
+from streamer.tools.demo_clip import make_clip
 
 ROUNDS = 5
 

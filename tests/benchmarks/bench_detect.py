@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from streamer.config import Crop, StreamerConfig
-from streamer.crop import TEMPLATE, align, finish, geometry
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
+from streamer.select.align import TEMPLATE, align, finish, geometry
 from streamer.values import Bytes, Floats
 
 SIZES = ((1280, 720), (1920, 1080))

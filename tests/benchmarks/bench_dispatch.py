@@ -16,7 +16,7 @@ import zmq.asyncio
 
 from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
-from streamer.dispatch import Dispatcher
+from streamer.dispatch.dispatcher import Dispatcher
 from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
 from tests.builders import crop
 

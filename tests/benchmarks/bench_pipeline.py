@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from streamer.config import StreamerConfig
-from streamer.decode import VideoInfo, read_file
-from streamer.demo_clip import FPS, make_clip
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
+from streamer.dispatch.worker_process import WorkerOptions
 from streamer.observe import Observer, recorded_keys
-from streamer.recorded import Analysis
-from streamer.recording import Result
-from streamer.worker_process import WorkerOptions
-from workers.serve.engine import Engine
+from streamer.recorded.analysis import Analysis
+from streamer.recorded.writer import Result
+from streamer.source.decoder import VideoInfo, read_file
+from streamer.tools.demo_clip import FPS, make_clip
+from workers.runtime.engine import Engine
 
 ROUNDS = 3
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.serve.engine import Engine
+from workers.runtime.engine import Engine
 from workers.swinface.checkpoint import UNTRAINED
 from workers.weights.registry import FACE_MODEL, find
 

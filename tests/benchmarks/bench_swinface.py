@@ -22,16 +22,16 @@ import numpy as np
 import torch
 
 from streamer.config import StreamerConfig
-from streamer.crop import align
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
+from streamer.select.align import align
 from streamer.values import Bytes
 from tests.conftest import shared_folder
 from tests.published_form import PublishedForm, normalised
 from tests.swinface_files import save, seeded_checkpoint
-from workers.serve.engine import Engine
-from workers.serve.offline import openvino
-from workers.serve.on_cpu import CpuNetwork, computes_in
-from workers.serve.on_gpu import prepared
+from workers.runtime.engine import Engine
+from workers.runtime.offline import openvino
+from workers.runtime.on_cpu import CpuNetwork, computes_in
+from workers.runtime.on_gpu import prepared
 from workers.swinface.checkpoint import load_official
 from workers.swinface.labels import OUTPUTS
 
@@ -138,7 +138,7 @@ def _from_onnx(path: Path) -> dict[str, Callable[[Bytes], object]]:
     import onnxruntime
 
     from workers.cli import OPSETS
-    from workers.export import export_onnx
+    from workers.swinface.export import export_onnx
 
     out = path.with_suffix(".onnx")
     export_onnx(str(path), out, OUTPUTS, OPSETS[-1])

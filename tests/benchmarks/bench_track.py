@@ -15,8 +15,8 @@ import numpy as np
 from filterpy.kalman import KalmanFilter
 
 from streamer import config
-from streamer.kalman import FRAME_RATE, POSITION_WEIGHT, VELOCITY_WEIGHT, BoxFilter, Doubles
-from streamer.track import Tracker
+from streamer.track.kalman import FRAME_RATE, POSITION_WEIGHT, VELOCITY_WEIGHT, BoxFilter, Doubles
+from streamer.track.tracker import Tracker
 from streamer.values import Detections, TrackKey
 from tests.benchmarks.sort import Sort
 from tests.benchmarks.trackers import Found, ultralytics_tracker

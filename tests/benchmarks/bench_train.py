@@ -24,19 +24,19 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import ROOT
-from workers.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
-from workers.data.pictures import decode
+from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
+from workers.research.data.pictures import decode
+from workers.research.train.augment import Augmentation
+from workers.research.train.config import TrainConfig, load_train_config
+from workers.research.train.loader import Batch, Stream, batches
+from workers.research.train.mixup import Teachers
+from workers.research.train.process import Process
+from workers.research.train.sampling import Mix
+from workers.research.train.state import State, fresh
+from workers.research.train.step import Trainer, take_step
+from workers.research.train.stop import Asked, agree
+from workers.research.train.streams import Course
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
-from workers.train.augment import Augmentation
-from workers.train.config import TrainConfig, load_train_config
-from workers.train.loader import Batch, Stream, batches
-from workers.train.mixup import Teachers
-from workers.train.process import Process
-from workers.train.sampling import Mix
-from workers.train.state import State, fresh
-from workers.train.step import Trainer, take_step
-from workers.train.stop import Asked, agree
-from workers.train.streams import Course
 
 PERSONS = {"paper": 10_572, "small": 405}
 PAPER_BATCH = {"cpu": 8, "cuda": 128}  # faces of each stream

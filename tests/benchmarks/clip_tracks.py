@@ -10,11 +10,11 @@ import numpy as np
 
 from streamer.config import Crop, Detect
 from streamer.config import Track as Following
-from streamer.crop import align, finish, geometry
-from streamer.cut import CutDetector
-from streamer.decode import read_file
-from streamer.detect import Detector
-from streamer.track import Tracker
+from streamer.detect.detector import Detector
+from streamer.select.align import align, finish, geometry
+from streamer.source.decoder import read_file
+from streamer.track.shot_change import CutDetector
+from streamer.track.tracker import Tracker
 from streamer.values import Detections, Frame, TrackKey, TrackState
 from tests.benchmarks.degraded import Seen
 from tests.conftest import shared_folder

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from streamer.associate import iou
-from streamer.kalman import Doubles
+from streamer.track.association import iou
+from streamer.track.kalman import Doubles
 from streamer.values import Detections
 from tests.benchmarks.mot_metrics import FOUND, Labelled
 

@@ -8,8 +8,8 @@ import numpy as np
 from filterpy.kalman import KalmanFilter
 from scipy.optimize import linear_sum_assignment
 
-from streamer.associate import iou
-from streamer.kalman import Doubles
+from streamer.track.association import iou
+from streamer.track.kalman import Doubles
 
 MAX_AGE = 1  # frames without detection after which a track ends
 MIN_HITS = 3  # frames with detection in a row from which a track counts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamer.config import Detect
-from streamer.detect import Detector
+from streamer.detect.detector import Detector
 from streamer.values import (
     Bytes,
     FaceAnalysis,
@@ -20,9 +20,9 @@ from streamer.values import (
 from tests.benchmarks.clip_tracks import CLIPS, clip_tracks
 from tests.benchmarks.degraded import Seen, seen
 from tests.conftest import ROOT, shared_folder
-from workers.data.face_set import FaceSet, fitted
-from workers.data.sets import load_sets, open_set
-from workers.serve.engine import Analyses, Engine
+from workers.research.data.face_set import FaceSet, fitted
+from workers.research.data.sets import load_sets, open_set
+from workers.runtime.engine import Analyses, Engine
 
 FPS, SECONDS = 25, 20
 FRAMES = FPS * SECONDS

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer import config
-from streamer.motfile import followed
-from streamer.offline import import_ultralytics
-from streamer.track import Tracker
+from streamer.detect.offline import import_ultralytics
+from streamer.track.mot_file import followed
+from streamer.track.tracker import Tracker
 from streamer.values import TrackKey
 from tests.benchmarks.mot_data import Sequence
 from tests.benchmarks.mot_metrics import Labelled

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from workers.serve.engine import Bytes
+from workers.runtime.engine import Bytes
 from workers.serve.messages import Batch
 
 Link = TypeVar("Link")

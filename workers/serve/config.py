@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import ConfigError
-from workers.precisions import Precision
 from workers.settings import explain, read_yaml
+from workers.swinface.precisions import Precision
 
 Endpoint = Annotated[str, Field(pattern=r"^(ipc://.+|tcp://.+:\d+)$")]
 Address = Annotated[str, Field(pattern=r"^[^:]+:\d+$|^\[.+\]:\d+$")]

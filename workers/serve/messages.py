@@ -8,7 +8,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from faceanalytics.internal.v1 import faces_pb2
-from workers.serve.engine import CROP_SHAPE, Analyses, Bytes
+from workers.runtime.engine import CROP_SHAPE, Analyses, Bytes
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 
 PROTOCOL = 2

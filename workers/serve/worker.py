@@ -17,10 +17,10 @@ from typing import TypeAlias
 import zmq
 
 from workers.errors import ConfigError
+from workers.runtime.engine import Engine, InferenceError
 from workers.serve import messages, metrics
 from workers.serve.batching import Queue, Waiting, together
 from workers.serve.config import WorkerConfig
-from workers.serve.engine import Engine, InferenceError
 from workers.serve.messages import Batch, MalformedMessage
 from workers.swinface.labels import OUTPUTS
 

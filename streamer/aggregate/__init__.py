@@ -1,0 +1,1 @@
+"""The FaceAnalyses of one track, summed up in a TrackSummary."""

@@ -1,0 +1,286 @@
+"""What is known of each track: Observation and FaceAnalysis in, TrackSummary out. No clock, no socket.
+
+A track is published from its confirmation on. What its analyses add up to is in estimate.py. When they are of two
+persons, the track is split: the old one ends, and a new one has what followed.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from streamer.aggregate.estimates import Estimates
+from streamer.aggregate.samples import reading
+from streamer.config import Aggregate
+from streamer.values import (
+    AgeEstimate,
+    AttributeEstimate,
+    ClockSource,
+    EndReason,
+    ExpressionEstimate,
+    FaceAnalysis,
+    FaceCrop,
+    Floats,
+    IdentityEstimate,
+    Model,
+    Observation,
+    Reason,
+    Track,
+    TrackEnd,
+    TrackKey,
+    TrackState,
+    TrackSummary,
+)
+
+log = logging.getLogger(__name__)
+
+MODEL_SILENT_S = 10.0  # a track returns to a model it had left only after its present model was silent for so long
+SIGHTINGS = 64  # where a track's newest crops are from; a split looks back no further
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sighting:
+    """Where the face was last detected at a media time; the fields are those of TrackSummary."""
+
+    last_seen: float
+    last_captured_at: datetime | None
+    box: Floats
+    landmarks: Floats | None
+    frame_size: tuple[int, int]
+    score: float
+
+
+@dataclass(slots=True, eq=False)
+class _Record:
+    """One confirmed track that has not ended; the fields are those of TrackSummary."""
+
+    key: TrackKey
+    epoch: int
+    state: TrackState
+    first_seen: float
+    first_captured_at: datetime | None
+    clock_source: ClockSource
+    seen: _Sighting
+    received: float
+    media_time: float  # s, of the newest frame
+    crops_seen: deque[_Sighting] = field(default_factory=lambda: deque(maxlen=SIGHTINGS))
+    split_from: str = ""
+    quality: float = 0.0
+    reasons: tuple[Reason, ...] = ()
+    revision: int = 1
+    estimates: Estimates | None = None
+    age: AgeEstimate | None = None  # these four change with an analysis only
+    expression: ExpressionEstimate | None = None
+    attributes: AttributeEstimate | None = None
+    identity: IdentityEstimate | None = None
+    left_models: set[Model] = field(default_factory=set)
+
+    def estimate(self, estimates: Estimates) -> None:
+        """Take over what these estimates say, as a new revision."""
+        self.revision += 1
+        self.estimates, self.reasons = estimates, ()
+        self.age, self.expression = estimates.age(self.revision), estimates.expression(self.revision)
+        self.attributes, self.identity = estimates.attributes(self.revision), estimates.identity(self.revision)
+
+
+class Aggregator:
+    """All tracks of all cameras: opened when confirmed, forgotten when finished."""
+
+    def __init__(self, config: Aggregate, new_key: Callable[[TrackKey], TrackKey]) -> None:
+        """`new_key` makes the key of what is split off a track."""
+        self._config = config
+        self._new_key = new_key
+        self._records: dict[str, _Record] = {}  # by track id
+        self._told: set[tuple[str, str]] = set()  # changes of model that are in the log
+
+    def observe(self, observation: Observation) -> list[TrackSummary]:
+        """The summaries of the confirmed and lost tracks of this frame. Tentative tracks are passed over."""
+        qualities = {crop.key.id: crop.quality.value for crop in observation.crops}
+        summaries = []
+        for track in observation.tracks:
+            record = self._records.get(track.key.id)
+            if record is None and track.state is TrackState.CONFIRMED:
+                record = self._records[track.key.id] = _open(observation, track)
+            if record is None:
+                continue
+            _see(record, observation, track)
+            if track.key.id in qualities:
+                record.quality = max(record.quality, qualities[track.key.id])
+                record.crops_seen.append(record.seen)
+            summaries.append(self._summary(record))
+        return summaries
+
+    def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+        """The summaries that this analysis changes, their `received` is the crop's: that of its track; if it makes
+        plain that the track has changed persons, the final one of the old track and the one of the new, by whose key
+        it goes on. None at all: the analysis is not used, because the track is unknown or finished, or it is older than
+        the track, much older than its other analyses, or of a model that the track has left."""
+        record = self._records.get(crop.key.id)
+        if record is None or (record.split_from and crop.media_time < record.first_seen):
+            return []
+        if not self._same_model(record, crop, analysis.model):
+            return []
+        estimates = record.estimates or Estimates(self._config, analysis.model)
+        place = estimates.add(reading(crop, analysis))
+        if place is None:
+            return []
+        swapped = estimates.swapped_at(place)
+        if swapped is not None:
+            return self._split(record, estimates, swapped, crop.received)
+        record.estimate(estimates)
+        record.quality = max(record.quality, crop.quality.value)
+        return [self._summary(record, received=crop.received)]
+
+    def finish(self, end: TrackEnd) -> TrackSummary | None:
+        """The final summary; the track is forgotten. None if it was never confirmed. To be called when all of the
+        track's crops are answered or lost."""
+        record = self._records.pop(end.key.id, None)
+        return None if record is None else self._ended(record, end.reason)
+
+    def open_ends(self, reason: EndReason) -> list[TrackEnd]:
+        """An end for each track that has none yet."""
+        return [
+            TrackEnd(record.key, reason, record.seen.last_seen, confirmed=True) for record in self._records.values()
+        ]
+
+    def _split(self, old: _Record, estimates: Estimates, time: float, received: float) -> list[TrackSummary]:
+        """End the track where the other person came, and begin a new one there."""
+        before, after = estimates.split(time)
+        new = replace(
+            old,
+            key=self._new_key(old.key),
+            first_seen=time,
+            first_captured_at=_earlier(old.seen.last_captured_at, old.seen.last_seen - time),
+            crops_seen=deque((one for one in old.crops_seen if one.last_seen >= time), SIGHTINGS),
+            split_from=old.key.id,
+            revision=0,
+            left_models=set(old.left_models),
+        )
+        del self._records[old.key.id]
+        self._records[new.key.id] = new
+        new.estimate(after)
+        new.quality = after.best_quality
+        crops_before = [one for one in old.crops_seen if one.last_seen < time]
+        old.seen = crops_before[-1] if crops_before else _as_of(old.seen, before.last_inferred)
+        old.estimate(before)
+        old.quality = before.best_quality
+        log.info("track %s turned out to be two persons: %s goes on at %.2f s", old.key.id, new.key.id, time)
+        return [self._ended(old, EndReason.SPLIT), self._summary(new, received)]
+
+    def _ended(self, record: _Record, reason: EndReason) -> TrackSummary:
+        record.state = TrackState.ENDED
+        record.revision += 1
+        return self._summary(record, end_reason=reason)
+
+    def _same_model(self, record: _Record, crop: FaceCrop, model: Model) -> bool:
+        """Estimates of two models are never mixed: another model starts them anew. Late answers of the model before it,
+        or of a worker that still has the old weights, are not used, so that two models do not take turns."""
+        present = record.estimates
+        if present is None or present.model == model:
+            return True
+        if model in record.left_models and crop.media_time - present.last_inferred <= MODEL_SILENT_S:
+            return False
+        record.left_models.add(present.model)
+        record.left_models.discard(model)
+        record.estimates = None
+        if (present.model.id, model.id) not in self._told:
+            self._told.add((present.model.id, model.id))
+            log.warning("model changed from %s to %s: open tracks start anew with it", present.model.id, model.id)
+        return True
+
+    def _summary(
+        self, record: _Record, received: float | None = None, end_reason: EndReason | None = None
+    ) -> TrackSummary:
+        estimates, seen, expression = record.estimates, record.seen, record.expression
+        if expression is not None and expression.current is not None:
+            unheard = record.media_time - expression.evidence.last_inferred
+            if unheard > self._config.expression_gap_s:
+                expression = replace(expression, current=None)
+        return TrackSummary(
+            key=record.key,
+            epoch=record.epoch,
+            state=record.state,
+            first_seen=record.first_seen,
+            last_seen=seen.last_seen,
+            first_captured_at=record.first_captured_at,
+            last_captured_at=seen.last_captured_at,
+            clock_source=record.clock_source,
+            box=seen.box,
+            landmarks=seen.landmarks,
+            frame_size=seen.frame_size,
+            score=seen.score,
+            quality=record.quality,
+            reasons=record.reasons,
+            age=record.age,
+            expression=expression,
+            attributes=record.attributes,
+            identity=record.identity,
+            samples=estimates.samples if estimates else 0,
+            model_id=estimates.model.id if estimates else "",
+            revision=record.revision,
+            split_from=record.split_from,
+            final=end_reason is not None,
+            end_reason=end_reason,
+            received=record.received if received is None else received,
+        )
+
+
+def _open(observation: Observation, track: Track) -> _Record:
+    return _Record(
+        key=track.key,
+        epoch=observation.epoch,
+        state=track.state,
+        first_seen=track.first_seen,
+        first_captured_at=_wall_clock(observation, track.first_seen),
+        clock_source=observation.clock_source,
+        seen=_Sighting(
+            last_seen=track.last_seen,
+            last_captured_at=_wall_clock(observation, track.last_seen),
+            box=track.box,
+            landmarks=None,
+            frame_size=observation.frame_size,
+            score=track.score,
+        ),
+        received=observation.received,
+        media_time=observation.media_time,
+    )
+
+
+def _see(record: _Record, observation: Observation, track: Track) -> None:
+    """Take over what this frame says of the track. Box, landmarks and score stay those of the last detection."""
+    if track.state is not record.state:
+        record.state = track.state
+        record.revision += 1
+    record.received, record.media_time = observation.received, observation.media_time
+    if observation.clock_source is not record.clock_source:  # both times by the same clock
+        record.clock_source = observation.clock_source
+        record.first_captured_at = _wall_clock(observation, record.first_seen)
+        record.seen = replace(record.seen, last_captured_at=_wall_clock(observation, track.last_seen))
+    if track.detection is None:
+        return
+    record.seen = _Sighting(
+        last_seen=track.last_seen,
+        last_captured_at=observation.captured_at,
+        box=track.box,
+        landmarks=observation.detections.landmarks[track.detection],
+        frame_size=observation.frame_size,
+        score=track.score,
+    )
+    if record.estimates is None:
+        record.reasons = observation.skipped.get(track.key.id, ())
+
+
+def _as_of(seen: _Sighting, time: float) -> _Sighting:
+    """As if the face had last been seen at an earlier media time (s), where it is not known where that was."""
+    moment = _earlier(seen.last_captured_at, seen.last_seen - time)
+    return replace(seen, last_seen=time, last_captured_at=moment)
+
+
+def _wall_clock(observation: Observation, time: float) -> datetime | None:
+    """The wall clock at a media time (s) shortly before the observation."""
+    return _earlier(observation.captured_at, observation.media_time - time)
+
+
+def _earlier(moment: datetime | None, by_s: float) -> datetime | None:
+    return None if moment is None else moment - timedelta(seconds=by_s)

@@ -1,0 +1,147 @@
+"""What the answers of one model say about one face: age, expression, attributes, identity.
+
+The readings are kept in order of media time, so that the order in which they arrive makes no difference; what they add
+up to stands in age.py, expression.py with timeline.py, attributes.py and template.py. A long track's oldest readings
+become the base of each estimate; one that comes later than those is not used, but nothing so old is still under way.
+"""
+
+import math
+from dataclasses import dataclass
+
+from streamer.aggregate.age import AgeBase, estimate_age, fold_age
+from streamer.aggregate.attributes import AttributeBase, estimate_attributes, fold_attributes
+from streamer.aggregate.expression import Belief, Expressions
+from streamer.aggregate.samples import Reading, foldable, place_of
+from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
+from streamer.aggregate.timeline import TimelineBase, fold_timeline, segments, shares
+from streamer.config import Aggregate
+from streamer.values import AgeEstimate, AttributeEstimate, Evidence, ExpressionEstimate, IdentityEstimate, Model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Base:
+    """What the readings that are no longer kept have left."""
+
+    samples: int
+    best_quality: float
+    time: float  # s, media time of the newest of them
+    age: AgeBase
+    belief: Belief | None
+    timeline: TimelineBase
+    attributes: AttributeBase
+    template: TemplateBase
+
+
+class Estimates:
+    """The readings of one model of one face, and what they add up to: None for what the model does not tell.
+
+    The estimates want at least one reading, and the track's `revision` at which they are made.
+    """
+
+    def __init__(self, settings: Aggregate, model: Model, base: _Base | None = None) -> None:
+        self.model = model
+        self._settings = settings
+        nothing = AttributeBase.empty(len(model.attributes))
+        self._base = base or _Base(0, 0.0, -math.inf, AgeBase(), None, TimelineBase(), nothing, TemplateBase.empty())
+        self._readings: list[Reading] = []  # those that are kept, in order of media time
+        self._expressions = Expressions(settings, self._base.belief)
+
+    @property
+    def samples(self) -> int:
+        return self._base.samples + len(self._readings)
+
+    @property
+    def best_quality(self) -> float:
+        """0..1, of the best crop."""
+        return max(self._base.best_quality, *(one.quality for one in self._readings))
+
+    @property
+    def last_inferred(self) -> float:
+        """s, media time of the newest reading."""
+        return self._readings[-1].time
+
+    def add(self, one: Reading) -> int | None:
+        """Its place among those that are kept; None: it is too old to be used."""
+        if one.time <= self._base.time:
+            return None
+        place = place_of(self._readings, one.time)
+        self._readings.insert(place, one)
+        if one.expression is not None:
+            self._expressions.insert(place, one.time, one.expression)
+        count = foldable(self._readings)
+        if count:
+            self._fold(count)
+        return max(place - count, 0)
+
+    def swapped_at(self, place: int) -> float | None:
+        """When another person took the place of this one, if the reading at `place` makes it plain: s, media time."""
+        if not self.model.identity:
+            return None
+        found = find_swap(self._settings, self._base.template, self._readings, place)
+        return None if found is None else self._readings[found].time
+
+    def split(self, time: float) -> tuple["Estimates", "Estimates"]:
+        """Those of the readings before a media time (s), and those of the readings from then on."""
+        before, after = Estimates(self._settings, self.model, self._base), Estimates(self._settings, self.model)
+        for one in self._readings:
+            (before if one.time < time else after).add(one)
+        return before, after
+
+    def age(self, revision: int) -> AgeEstimate | None:
+        if not self.model.age:
+            return None
+        return AgeEstimate(*estimate_age(self._settings, self._base.age, self._readings), self._evidence(revision))
+
+    def expression(self, revision: int) -> ExpressionEstimate | None:
+        if not self.model.expression:
+            return None
+        samples = self._base.timeline, self._times(), self._expressions.smoothed
+        now = self._expressions.beliefs[-1]
+        return ExpressionEstimate(
+            current=now.current,
+            current_since=now.since,
+            distribution=shares(self._settings, *samples),
+            timeline=segments(self._settings, *samples),
+            evidence=self._evidence(revision),
+        )
+
+    def attributes(self, revision: int) -> AttributeEstimate | None:
+        which = self.model.attributes
+        if not which:
+            return None
+        found = estimate_attributes(self._settings, which, self._base.attributes, self._readings)
+        return AttributeEstimate(which, found.scores, found.signs, self._evidence(revision))
+
+    def identity(self, revision: int) -> IdentityEstimate | None:
+        """None also if the embeddings cancel each other out, so that they point nowhere."""
+        if not self.model.identity:
+            return None
+        found = estimate_template(self._settings, self._base.template, self._readings)
+        if found is None:
+            return None
+        return IdentityEstimate(
+            found.vector, found.consistency, found.outliers, self._evidence(revision, found.samples)
+        )
+
+    def _evidence(self, revision: int, samples: int | None = None) -> Evidence:
+        count = self.samples if samples is None else samples
+        return Evidence(count, self.best_quality, self.last_inferred, revision)
+
+    def _times(self) -> list[float]:
+        return [one.time for one in self._readings]
+
+    def _fold(self, count: int) -> None:
+        """The oldest `count` readings become the base."""
+        settings, model, base = self._settings, self.model, self._base
+        old, times, beliefs = self._readings[:count], self._times()[:count], self._expressions.smoothed[:count]
+        self._base = _Base(
+            samples=base.samples + count,
+            best_quality=max(base.best_quality, max(one.quality for one in old)),
+            time=times[-1],
+            age=fold_age(settings, base.age, old) if model.age else base.age,
+            belief=self._expressions.drop(count) if model.expression else None,
+            timeline=fold_timeline(settings, base.timeline, times, beliefs) if model.expression else base.timeline,
+            attributes=fold_attributes(model.attributes, base.attributes, old) if model.attributes else base.attributes,
+            template=fold_template(settings, base.template, old) if model.identity else base.template,
+        )
+        del self._readings[:count]

@@ -1,0 +1,1 @@
+"""Faces in a Frame: Detections with boxes, scores and five landmarks."""

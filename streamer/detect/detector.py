@@ -1,0 +1,128 @@
+"""Frames to faces: boxes, scores and five landmarks.
+
+Two kinds of weights, told apart by what is in the file: ultralytics pose models (yolo_pose.py; yolo_pose_onnx.py if
+exported for one size) and the published YOLOv8-lite face model (yolo_lite.py). Nothing is downloaded.
+"""
+
+import hashlib
+import logging
+import os
+import re
+from ast import literal_eval
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamer.config import Detect
+from streamer.detect.bundled import DEFAULT, bundled_detector
+from streamer.detect.onnx_lite import LiteModel, open_session
+from streamer.detect.onnx_pose import PoseOnnxModel
+from streamer.detect.ultralytics_pose import PoseModel, check_pose
+from streamer.errors import ModelError
+from streamer.values import LANDMARK_NAMES, Bytes, Detections
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+WEIGHTS_VARIABLE = "FACEANALYTICS_DETECTOR"
+WHAT_WEIGHTS = f"""\
+A YOLO face model with five keypoints ({", ".join(LANDMARK_NAMES)}) is needed: an ultralytics
+pose model with one class and kpt_shape [5, 3], trained on pictures of faces, or a published YOLOv8-lite face model
+(.onnx). Name the file in detect.weights, or in the environment variable {WEIGHTS_VARIABLE}; {DEFAULT!r}, or
+neither, is the model that comes with the project. Nothing is downloaded."""
+
+log = logging.getLogger(__name__)
+
+
+class Detector:
+    """A loaded detector, used by one thread. Raises ModelError if its weights or the device cannot be used."""
+
+    def __init__(self, config: Detect) -> None:
+        path = find_weights(config.weights)
+        if not re.fullmatch(r"cpu|cuda:\d+", config.device):
+            raise ModelError(f"detect.device {config.device!r} is neither cpu nor cuda:N")
+        self._config = config
+        self._model = PoseModel(path, config) if path.suffix == ".pt" else _load_onnx(path, config)
+        self.model_id = f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+        """The faces of each BGR frame (h, w, 3), strongest first, boxes clipped to it; sizes may differ.
+
+        What is found in a frame does not depend on the frames beside it.
+        """
+        found = self._model.detect(frames)
+        return [_tidy(faces, frame, self._config) for faces, frame in zip(found, frames, strict=True)]
+
+
+def find_weights(weights: str) -> Path:
+    """The file to load: `weights` is its path, or "default" for $FACEANALYTICS_DETECTOR, else the bundled detector.
+
+    Raises ModelError if there is none that could be loaded.
+    """
+    if weights == DEFAULT and (named := os.environ.get(WEIGHTS_VARIABLE)):
+        log.info("face detector %s, as $%s says", named, WEIGHTS_VARIABLE)
+        weights = named
+    if weights == DEFAULT:
+        return bundled_detector()
+    try:
+        path = Path(weights).expanduser()
+        exists = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that there is not
+        raise ModelError(f"the face detector {weights!r} cannot be opened: {error}.\n{WHAT_WEIGHTS}") from error
+    if not exists:
+        raise ModelError(f"the face detector {path} does not exist.\n{WHAT_WEIGHTS}")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"no permission to read the face detector {path}")
+    if path.suffix not in (".pt", ".onnx"):
+        raise ModelError(f"the face detector {path} is neither a .pt nor an .onnx file.\n{WHAT_WEIGHTS}")
+    return path.resolve()
+
+
+def _load_onnx(path: Path, config: Detect) -> PoseModel | PoseOnnxModel | LiteModel:
+    """The model in an ONNX file, of the kind that its outputs and metadata tell."""
+    session = open_session(path, config.device)
+    outputs = [entry.shape for entry in session.get_outputs()]
+    if LiteModel.understands(session):
+        _check_size(path, session, config)
+        return LiteModel(session, config)
+    metadata = session.get_modelmeta().custom_metadata_map
+    if len(outputs) == 1 and len(outputs[0]) == 3 and "task" in metadata:
+        check_pose(path, _read(metadata, "names"), _read(metadata, "kpt_shape"))
+        _check_size(path, session, config)
+        return PoseOnnxModel(session, config) if PoseOnnxModel.understands(session) else PoseModel(path, config)
+    raise ModelError(
+        f"{path} is not a face detector of a known layout: {len(outputs)} output(s), the first of shape {outputs[0]}.\n"
+        f"Known are pose models exported by ultralytics (one output, and metadata that say so) and YOLOv8-lite face\n"
+        f"(three outputs of 80 channels). YuNet, SCRFD and others are not."
+    )
+
+
+def _check_size(path: Path, session: "InferenceSession", config: Detect) -> None:
+    height, width = session.get_inputs()[0].shape[2:]
+    if isinstance(height, int) and (height, width) != (config.input_size, config.input_size):
+        advice = f"set detect.input_size to {width}" if height == width else "export it for a square"
+        raise ModelError(
+            f"{path} takes pictures of {width}x{height} only, detect.input_size is {config.input_size}: {advice}"
+        )
+
+
+def _read(metadata: dict[str, str], key: str) -> Any:
+    """A Python literal in the metadata; None if there is none."""
+    try:
+        return literal_eval(metadata[key])
+    except (KeyError, ValueError, SyntaxError):
+        return None
+
+
+def _tidy(faces: Detections, frame: Bytes, config: Detect) -> Detections:
+    """The usable ones: finite, inside the frame, strong enough; strongest first."""
+    height, width = frame.shape[:2]
+    finite = np.isfinite(faces.boxes).all(axis=1) & np.isfinite(faces.landmarks).all(axis=(1, 2))
+    boxes = faces.boxes.clip(0, np.array([width, height, width, height], np.float32))
+    with np.errstate(invalid="ignore"):
+        sound = finite & (faces.scores >= config.min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    rows = np.flatnonzero(sound)
+    rows = rows[np.argsort(-faces.scores[rows], kind="stable")][: config.max_faces]
+    return Detections(boxes[rows], faces.scores[rows], faces.landmarks[rows])

@@ -1,0 +1,99 @@
+"""The published YOLOv8-lite face model (.onnx with three raw outputs), run by onnxruntime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from streamer.config import Detect
+from streamer.detect.letterbox import letterboxed, suppressed
+from streamer.detect.offline import import_onnxruntime
+from streamer.detect.ultralytics_pose import threads
+from streamer.errors import ModelError
+from streamer.values import Bytes, Detections, Floats
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(path: Path, device: str) -> "InferenceSession":
+    """Load an ONNX file on cpu or cuda:N. Raises ModelError; there is no fallback to another device."""
+    onnxruntime = import_onnxruntime()
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders need the CPUs too
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise ModelError(
+                f"detect.device {device} is not usable for .onnx: onnxruntime has no CUDAExecutionProvider here,\n"
+                f"only {', '.join(onnxruntime.get_available_providers())}. Install onnxruntime-gpu in its place."
+            )
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.removeprefix("cuda:"))}))
+    broken = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except broken as error:
+        raise ModelError(f"{path} is not an ONNX model that can be run: {error}") from error
+    if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise ModelError(f"detect.device {device} is not usable: onnxruntime could not start CUDA on it")
+    return session
+
+
+class LiteModel:
+    """YOLOv8-lite face. Each cell has, for four sides, 16 bins of its distance; a score; and 5 x (x, y, visibility)."""
+
+    STRIDES = (8, 16, 32)
+    BINS = 16
+    CHANNELS = 4 * BINS + 1 + 5 * 3
+
+    def __init__(self, session: "InferenceSession", config: Detect) -> None:
+        self._session, self._config = session, config
+        self._input = session.get_inputs()[0].name
+
+    @classmethod
+    def understands(cls, session: "InferenceSession") -> bool:
+        """Whether a model has this layout: one square picture in, three raw grids of 80 channels out."""
+        inputs = [entry.shape for entry in session.get_inputs()]
+        outputs = [entry.shape[1:] for entry in session.get_outputs()]
+        if len(inputs) != 1 or len(inputs[0]) != 4 or not isinstance(inputs[0][3], int):
+            return False
+        return outputs == [[cls.CHANNELS, inputs[0][3] // stride, inputs[0][3] // stride] for stride in cls.STRIDES]
+
+    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+        """Faces in frame pixels, not yet clipped. One call per frame: the published file takes one at a time."""
+        return [self._detect_one(frame) for frame in frames]
+
+    def _detect_one(self, frame: Bytes) -> Detections:
+        picture, scale, offset = letterboxed(frame, self._config)
+        blob = cv2.dnn.blobFromImage(picture, 1 / 255, swapRB=True)
+        outputs = self._session.run(None, {self._input: blob})
+        levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
+        boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        finite = np.isfinite(boxes).all(axis=1)  # a box that is none would suppress all others
+        boxes, scores, landmarks = boxes[finite], scores[finite], landmarks[finite]
+        rows = suppressed(boxes, scores, self._config)
+        boxes = (boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2)
+        return Detections(boxes, scores[rows], (landmarks[rows] - offset) / scale)
+
+    def _decode(self, output: Floats, stride: int) -> tuple[Floats, Floats, Floats]:
+        """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in picture pixels of the strong cells of (80, h, w)."""
+        columns = output.shape[2]
+        output = output.reshape(self.CHANNELS, -1)
+        scores = np.exp(-np.logaddexp(0, -output[4 * self.BINS]))  # the sigmoid, without overflow at any logit
+        cells = np.flatnonzero(scores >= self._config.min_score)
+        values = output[:, cells].T
+        corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
+        bins = values[:, : 4 * self.BINS].reshape(-1, 4, self.BINS)
+        bins = np.exp(bins - bins.max(axis=2, keepdims=True))
+        reach = bins @ np.arange(self.BINS, dtype=np.float32) / bins.sum(axis=2)  # (n, 4) cells, the mean
+        centre = corner + np.float32(0.5)
+        boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
+        # unlike boxes, landmarks count from the corner of the cell
+        points = values[:, 4 * self.BINS + 1 :].reshape(-1, 5, 3)[:, :, :2] * 2 + corner[:, None]
+        return boxes * stride, scores[cells], points * stride

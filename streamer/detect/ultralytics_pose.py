@@ -1,0 +1,136 @@
+"""Ultralytics pose models (.pt, or .onnx exported by ultralytics).
+
+A .pt file is a pickle. It is loaded in ultralytics' restricted way, which builds known layers only. The environment
+variable ULTRALYTICS_SAFE_LOAD=false lifts that; then the file can run code of its own.
+"""
+
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from streamer.config import Detect
+from streamer.detect.letterbox import GREY
+from streamer.detect.offline import import_ultralytics
+from streamer.errors import ModelError
+from streamer.values import LANDMARK_NAMES, Bytes, Detections
+
+MAX_THREADS = 8  # networks of this size gain nothing from more
+# what it raises for a file with other things in it than a model
+NO_CHECKPOINT = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, pickle.UnpicklingError)
+
+
+class PoseModel:
+    """A pose model with one class and five keypoints. Raises ModelError if the file or the device is not usable."""
+
+    def __init__(self, path: Path, config: Detect) -> None:
+        self._least_side = int(config.input_size / config.max_upscale)
+        self._options = {
+            "imgsz": config.input_size,
+            "conf": config.min_score,
+            "iou": config.max_overlap,
+            "max_det": config.max_faces,
+            "device": config.device,
+            "verbose": False,
+            "save": False,
+        }
+        ultralytics = import_ultralytics()
+        _check_device(config.device)
+        # ultralytics reads meaning into file names, and downloads those it knows: give it one without
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / f"detector{path.suffix}"
+            link.symlink_to(path)
+            self._yolo = _open(ultralytics, link, path)
+            self._run(
+                [np.full((config.input_size, config.input_size, 3), GREY, np.uint8)]
+            )  # reads the rest of the file
+        _set_threads(config.device)
+
+    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+        """Faces in frame pixels. Frames of one size go in one call.
+
+        Frames of several sizes in one call would be padded to squares, and a frame would be seen differently alone.
+        """
+        padded = [_pad(frame, self._least_side) for frame in frames]
+        found: dict[int, Detections] = {}
+        for shape in dict.fromkeys(frame.shape for frame in padded):
+            places = [place for place, frame in enumerate(padded) if frame.shape == shape]
+            found.update(zip(places, self._run([padded[place] for place in places]), strict=True))
+        return [found[place] for place in range(len(frames))]
+
+    def _run(self, frames: list[Bytes]) -> list[Detections]:
+        results = self._yolo.predict(frames, **self._options)
+        return [
+            Detections(
+                result.boxes.xyxy.float().cpu().numpy(),
+                result.boxes.conf.float().cpu().numpy(),
+                result.keypoints.xy.float().cpu().numpy().reshape(-1, len(LANDMARK_NAMES), 2),
+            )
+            for result in results
+        ]
+
+
+def check_pose(path: Path, names: Any, keypoint_shape: Any) -> None:
+    """Raises ModelError unless a model has one class (`names`) and five keypoints (`keypoint_shape`)."""
+    needed = "A face detector needs one class and five keypoints: an ultralytics pose model with kpt_shape [5, 3]."
+    if not keypoint_shape:
+        raise ModelError(f"{path} finds boxes without keypoints, so faces cannot be aligned.\n{needed}")
+    if tuple(keypoint_shape) not in ((5, 2), (5, 3)):
+        raise ModelError(f"{path} finds {keypoint_shape[0]} keypoints.\n{needed}")
+    if not names or len(names) != 1:
+        raise ModelError(f"{path} has {len(names or ())} classes.\n{needed}")
+
+
+def threads() -> int:
+    """Threads for a network on the CPU."""
+    return min(MAX_THREADS, len(os.sched_getaffinity(0)))
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device != "cpu" and int(device.removeprefix("cuda:")) >= count:
+        available = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
+        raise ModelError(f"detect.device {device} is not usable: PyTorch {torch.__version__} has {available} here")
+
+
+def _open(ultralytics: Any, link: Path, path: Path) -> Any:
+    """The ultralytics model in the file `path` that `link` leads to."""
+    if path.suffix == ".onnx":
+        return ultralytics.YOLO(str(link), task="pose")
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a PyTorch checkpoint, or it is cut off.")
+    try:
+        yolo = ultralytics.YOLO(str(link))
+        names, head = yolo.model.names, yolo.model.model[-1]
+    except NO_CHECKPOINT as error:
+        raise ModelError(
+            f"{path} is not an ultralytics checkpoint, or has parts that ultralytics does not know.\n"
+            f"If you trust its origin, ULTRALYTICS_SAFE_LOAD=false lets it bring code of its own."
+        ) from error
+    check_pose(path, names, getattr(head, "kpt_shape", None))
+    return yolo
+
+
+def _set_threads(device: str) -> None:
+    import torch
+
+    if device == "cpu":
+        torch.set_num_threads(threads())  # ultralytics leaves one CPU out, even of two
+
+
+def _pad(frame: Bytes, least_side: int) -> Bytes:
+    """A small frame (h, w, 3) with grey to its right or below it, so that it is not enlarged beyond the limit."""
+    height, width = frame.shape[:2]
+    if max(height, width) >= least_side:
+        return frame
+    below, beside = (least_side - height, 0) if height > width else (0, least_side - width)
+    padded = cv2.copyMakeBorder(frame, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY))
+    return np.asarray(padded, np.uint8)

@@ -1,0 +1,1 @@
+"""FaceCrops to the workers over ZeroMQ, FaceAnalyses back."""

@@ -1,0 +1,339 @@
+"""Crops out to the workers, analyses back: the ROUTER socket around the Ledger."""
+
+import asyncio
+import fcntl
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import zmq
+import zmq.asyncio
+from google.protobuf.message import DecodeError
+
+from faceanalytics.internal.v1 import faces_pb2
+from streamer import metrics
+from streamer.config import Dispatch
+from streamer.dispatch.ledger import Ledger, Worker
+from streamer.errors import ConfigError
+from streamer.values import FaceAnalysis, FaceCrop, ImpostorScores, Model, TrackEnd
+
+PROTOCOL = 2
+TICK_S = 0.2  # how often deadlines are looked at
+ATTRIBUTES = 40  # that there are
+MAX_MESSAGE_BYTES = 16 << 20  # an answer to 1024 crops is 2.5 MB
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """The streamer's end of the wire.
+
+    `settled` gets each crop that no newer one of its track replaced, with its analysis or None if it was given up;
+    `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive;
+    `stuck` gets the name of a worker that says nothing any more or does not answer in time.
+    """
+
+    def __init__(
+        self,
+        config: Dispatch,
+        live: bool,
+        settled: Callable[[FaceCrop, FaceAnalysis | None], None],
+        finished: Callable[[TrackEnd], None],
+        workers_changed: Callable[[int], None] | None = None,
+        stuck: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._live = live
+        self._settled = settled
+        self._finished = finished
+        self._workers_changed = workers_changed
+        self._stuck = stuck
+        self._changed = asyncio.Condition()
+        self._complained: set[bytes] = set()  # workers whose malformed messages were logged
+        self.ledger = Ledger(config, live)
+        self.lost = 0  # crops given up
+        self._given_up = False
+        self._lock = _lock(config.bind)
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        try:
+            self._socket.bind(config.bind)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(f"dispatch.bind: cannot listen on {config.bind}: {error}") from error
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def close(self) -> None:
+        """Close the socket; workers notice and wait for the next streamer."""
+        self._context.destroy(linger=0)
+        if self._lock is not None:
+            Path(self._config.bind.removeprefix("ipc://")).unlink(missing_ok=True)
+            self._lock.close()
+
+    @property
+    def models(self) -> dict[Model, int]:
+        """The weights that there are now, each with its number of workers; the oldest worker's first."""
+        return dict(Counter(worker.model for worker in self.ledger.workers.values()))
+
+    async def run(self) -> None:
+        """Receive and keep time until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive())
+            group.create_task(self._keep_time())
+
+    async def offer(self, crop: FaceCrop) -> None:
+        """Hand a crop over. Recorded, this waits for room; live it never waits."""
+        metrics.face_inference_requests.labels(crop.key.camera).inc()
+        if not self._live:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._given_up or self.ledger.waiting < self._config.max_waiting)
+        pushed_out = self.ledger.offer(crop)
+        if pushed_out is not None:
+            older, reason = pushed_out
+            metrics.face_inference_skipped.labels(older.key.camera, reason).inc()
+            if older.key != crop.key:
+                self._settled(older, None)
+            self._close(older)
+        if self._given_up:
+            self.give_up()
+        await self._send()
+
+    def end(self, end: TrackEnd) -> None:
+        """A track has ended; `finished` is called now or with its last crop."""
+        if self.ledger.end(end) is not None:
+            self._finished(end)
+
+    async def seal(self) -> None:
+        """Recorded: the crops so far go out, though their batch is not full."""
+        self.ledger.seal()
+        await self._send()
+
+    async def wait_for_worker(self) -> Model | None:
+        """Wait until a worker is there; its model. None: given up before."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._given_up or bool(self.ledger.workers))
+        return next(iter(self.models), None)
+
+    async def drain(self, timeout_s: float | None) -> int:
+        """Wait until every crop is settled; after `timeout_s` the rest is given up. How many that were."""
+        before = self.lost
+        self.ledger.seal()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send()
+                async with self._changed:
+                    await self._changed.wait_for(lambda: self.ledger.settled)
+        except TimeoutError:
+            self.give_up()
+        return self.lost - before
+
+    def give_up(self) -> None:
+        """Every crop that is not settled is lost, and so is each one offered from now on."""
+        self._given_up = True
+        self._lose(self.ledger.give_up(), "shutdown")
+
+    async def _receive(self) -> None:
+        while True:
+            frames = await self._socket.recv_multipart()
+            try:
+                self._hear(frames, time.monotonic())
+            except (DecodeError, ValueError) as error:
+                self._complain(frames[0], error)
+            await self._send()
+            await self._notify()
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            for address in self.ledger.silent(now):
+                self._tell_stuck(self.ledger.workers[address])
+                self._worker_gone(address, "says nothing any more")
+            for worker, batch in self.ledger.overdue(now):
+                log.warning("batch of %d crops unanswered after %g s", len(batch.crops), self._config.answer_within_s)
+                self._tell_stuck(worker)
+                self._lose(self.ledger.failed(batch, retry=not self._live), "timeout")
+            self._lose(self.ledger.stale(now), "stale")
+            await self._send()
+            await self._notify()
+
+    def _tell_stuck(self, worker: Worker) -> None:
+        if self._stuck is not None:
+            self._stuck(worker.name)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _hear(self, frames: list[bytes], now: float) -> None:
+        """One message of a worker. Raises DecodeError or ValueError if it makes no sense."""
+        if len(frames) != 3:
+            raise ValueError(f"{len(frames) - 1} frames instead of 2")
+        address, kind, body = frames
+        worker = self.ledger.workers.get(address)
+        if worker is not None:
+            worker.heard = now
+        if kind == b"READY":
+            self._ready(address, faces_pb2.Ready.FromString(body), now)
+        elif kind == b"ANSWER":
+            self._answer(address, faces_pb2.Answer.FromString(body))
+        elif kind == b"BYE":
+            self._worker_gone(address, "says goodbye", logging.INFO)
+        elif kind != b"BUSY":
+            raise ValueError(f"unknown kind {kind[:20]!r}")
+
+    def _ready(self, address: bytes, ready: faces_pb2.Ready, now: float) -> None:
+        if ready.protocol != PROTOCOL:
+            raise ValueError(
+                f"{ready.worker} speaks protocol {ready.protocol}, not {PROTOCOL}: install the same version"
+            )
+        if not self._live and ready.max_batch < self._config.batch:
+            raise ValueError(f"{ready.worker} takes at most {ready.max_batch} crops: dispatch.batch must not be larger")
+        if ready.max_batch < 1 or not ready.model_id:
+            raise ValueError("READY without max_batch or model_id")
+        model = _to_model(ready)
+        worker = self.ledger.workers.get(address)
+        if worker is None:
+            worker = Worker(ready.worker, model, ready.max_batch, now)
+            self.ledger.workers[address] = worker
+            self._complained.discard(address)
+            log.info("worker %s is there: model %s on %s", ready.worker, ready.model_id, ready.device)
+            self._count_workers()
+        if worker.batch is not None:
+            return  # a READY that crossed with our batch; the answer will come
+        worker.idle, worker.model = True, model
+
+    def _answer(self, address: bytes, answer: faces_pb2.Answer) -> None:
+        worker = self.ledger.workers.get(address)
+        batch = self.ledger.answered(address, answer.batch_id)
+        if worker is None or batch is None:
+            log.info("late answer to batch %d ignored", answer.batch_id)
+            return
+        try:
+            if answer.error:
+                raise ValueError(f"worker could not analyse a batch: {answer.error}")
+            if answer.model_id != worker.model.id:
+                raise ValueError(f"an answer by {answer.model_id} of a worker that said {worker.model.id}")
+            analyses = [_to_analysis(face, worker.model) for face in answer.analyses]
+            if [face.crop_id for face in answer.analyses] != list(batch.crops):
+                raise ValueError("the answer is for other crops than the batch")
+        except ValueError:
+            self._lose(self.ledger.failed(batch, retry=not self._live), "error")
+            raise
+        metrics.inference_seconds.labels("swinface").observe(answer.inference_s)
+        for crop, analysis in zip(batch.crops.values(), analyses, strict=True):
+            self._settle(crop, analysis)
+
+    def _worker_gone(self, address: bytes, why: str, level: int = logging.WARNING) -> None:
+        worker = self.ledger.workers.get(address)
+        if worker is None:
+            return
+        log.log(level, "worker %s %s", worker.name, why)
+        batch = self.ledger.gone(address)
+        if batch is not None:
+            self._lose(self.ledger.failed(batch, retry=True), "worker_gone")
+        self._count_workers()
+
+    def _count_workers(self) -> None:
+        metrics.workers_alive.set(len(self.ledger.workers))
+        if self._workers_changed is not None:
+            self._workers_changed(len(self.ledger.workers))
+
+    def _lose(self, crops: list[FaceCrop], reason: str) -> None:
+        self.lost += len(crops)
+        for crop in crops:
+            metrics.crops_lost.labels(reason).inc()
+            self._settle(crop, None)
+
+    def _settle(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        self._settled(crop, analysis)
+        self._close(crop)
+
+    def _close(self, crop: FaceCrop) -> None:
+        end = self.ledger.settle(crop)
+        if end is not None:
+            self._finished(end)
+
+    def _complain(self, address: bytes, error: Exception) -> None:
+        """Count a malformed message; log the first of each worker."""
+        metrics.malformed_messages.inc()
+        if address not in self._complained:
+            self._complained.add(address)
+            worker = self.ledger.workers.get(address)
+            log.warning("message of worker %s ignored: %s", worker.name if worker else address.hex(), error)
+
+    async def _send(self) -> None:
+        """Give the idle workers what waits."""
+        for address, batch in self.ledger.assign(time.monotonic()):
+            header = faces_pb2.Batch(
+                batch_id=batch.id,
+                crops=[faces_pb2.CropHeader(crop_id=i, track_id=crop.key.id) for i, crop in batch.crops.items()],
+            )
+            pixels = np.stack([crop.pixels for crop in batch.crops.values()])
+            metrics.face_batch_size.observe(len(batch.crops))
+            try:
+                await self._socket.send_multipart(
+                    [address, b"BATCH", header.SerializeToString(), pixels], flags=zmq.NOBLOCK, copy=False
+                )
+            except zmq.ZMQError as error:  # EHOSTUNREACH: the worker is not connected any more
+                self._worker_gone(address, f"cannot be reached: {error}")
+        metrics.dispatch_queue_depth.set(self.ledger.waiting)
+
+
+def _lock(endpoint: str) -> IO[str] | None:
+    """Hold an ipc endpoint for this process: ZeroMQ would take it away from a streamer that uses it, without a word."""
+    if not endpoint.startswith("ipc://"):
+        return None
+    path = Path(endpoint.removeprefix("ipc://") + ".lock")
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise ConfigError(f"dispatch.bind: cannot listen on {endpoint}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConfigError(f"dispatch.bind: another streamer uses {endpoint}; give this one another") from error
+    return file
+
+
+def _to_model(ready: faces_pb2.Ready) -> Model:
+    """Raises ValueError for outputs that are none."""
+    outputs = ready.outputs
+    attributes = tuple(value - 1 for value in outputs.attributes)
+    if list(attributes) != sorted(set(attributes) & set(range(ATTRIBUTES))):
+        raise ValueError(f"{ready.worker} tells attributes that there are not: {list(outputs.attributes)}")
+    if not (attributes or outputs.age or outputs.expression or outputs.identity):
+        raise ValueError(f"{ready.worker} has weights that tell nothing")
+    impostors = _to_impostors(ready.impostor_scores) if ready.HasField("impostor_scores") else None
+    told = ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity
+    return Model(*told, ready.licence, impostors)
+
+
+def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
+    """Raises ValueError for what is no table."""
+    shares, cosines = np.array(scores.shares, np.float64), np.array(scores.cosines, np.float64)
+    return ImpostorScores(scores.pairs, scores.people, shares, cosines, scores.source)
+
+
+def _to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
+    """Raises ValueError for what the model does not tell, wrong sizes and numbers that are not finite."""
+    analysis = FaceAnalysis(
+        model=model,
+        age=face.age_years if face.HasField("age_years") else None,
+        expression=np.array(face.expression, np.float32) if face.expression else None,
+        attributes=np.array(face.attributes, np.float32),
+        embedding=np.frombuffer(face.embedding, "<f4") if face.embedding else None,
+        embedding_norm=face.embedding_norm if face.HasField("embedding_norm") else None,
+    )
+    parts = (analysis.age, analysis.expression, analysis.attributes, analysis.embedding, analysis.embedding_norm)
+    if not all(np.isfinite(part).all() for part in parts if part is not None):
+        raise ValueError("an analysis with numbers that are not finite")
+    return analysis

@@ -1,0 +1,1 @@
+"""A face detector measured on labelled images."""

@@ -1,0 +1,160 @@
+"""Labelled faces from files: JSON lines as `streamer detect` writes them, and dlib's XML with 68 landmarks."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from xml.etree import ElementTree
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streamer.errors import ConfigError, InputError
+from streamer.evaluate.score import Truth
+from streamer.values import LANDMARK_NAMES, Floats
+
+NO_LANDMARKS = np.full((5, 2), np.nan, np.float32)
+DLIB_POINTS = 68
+Pixels = Annotated[float, Field(allow_inf_nan=False)]
+Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledPicture:
+    source: Path  # a picture or a video
+    media_time: float | None  # s, of a frame of a video, rounded to 6 digits; None: a picture
+    size: tuple[int, int] | None  # width, height in pixels, if the labels say
+    truth: Truth
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Point(_Strict):
+    x: Pixels
+    y: Pixels
+
+
+class _Landmarks(_Strict):
+    left_eye: _Point
+    right_eye: _Point
+    nose: _Point
+    mouth_left: _Point
+    mouth_right: _Point
+
+
+class _Face(_Strict):
+    x: Pixels
+    y: Pixels
+    width: Size
+    height: Size
+    landmarks: _Landmarks | None = None
+    ignore: bool = False
+    score: float | None = None  # what a detector thought of it; labels are believed
+    quality: float | None = None
+    reasons: list[str] = []
+
+
+class _Line(_Strict):
+    source: str
+    media_time_s: float | None = None
+    frame_width: int | None = None
+    frame_height: int | None = None
+    faces: list[_Face]
+
+
+def read_labels(path: Path, pictures: Path | None) -> list[LabelledPicture]:
+    """The labelled pictures of a file (.jsonl or .xml), in its order.
+
+    Names of pictures are relative to the folder `pictures`; None: of JSON lines to the working directory, as they were
+    written, of XML to the folder of the file. Raises InputError with file and line, ConfigError for another kind.
+    """
+    readers = {".jsonl": _read_lines, ".xml": _read_dlib}
+    if path.suffix.lower() not in readers:
+        raise ConfigError(f"{path}: labels are JSON lines (.jsonl) or dlib's .xml, told apart by the name's ending")
+    try:
+        found = readers[path.suffix.lower()](path, pictures)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the labels cannot be read: {error}") from error
+    if not found:
+        raise InputError(f"{path}: no labelled pictures in it")
+    seen = set()
+    for picture in found:
+        if (key := (picture.source, picture.media_time)) in seen:
+            when = "" if picture.media_time is None else f" at {picture.media_time:g} s"
+            raise InputError(f"{path}: {picture.source}{when} is labelled twice")
+        seen.add(key)
+    return found
+
+
+def _read_lines(path: Path, pictures: Path | None) -> list[LabelledPicture]:
+    found = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            line = _Line.model_validate(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{number}: not JSON: {error}") from error
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, item['loc'])) or 'the line'}: {item['msg']}" for item in error.errors()]
+            raise InputError(f"{path}:{number}: {'; '.join(problems)}") from error
+        time = None if line.media_time_s is None else round(line.media_time_s, 6)
+        size = (line.frame_width, line.frame_height) if line.frame_width and line.frame_height else None
+        boxes = [(face.x, face.y, face.width, face.height) for face in line.faces]
+        points = [NO_LANDMARKS if face.landmarks is None else _array(face.landmarks) for face in line.faces]
+        truth = _truth(boxes, [face.ignore for face in line.faces], points, f"{path}:{number}")
+        found.append(LabelledPicture((pictures or Path()) / line.source, time, size, truth))
+    return found
+
+
+def _array(landmarks: _Landmarks) -> Floats:
+    points = [getattr(landmarks, name) for name in LANDMARK_NAMES]
+    return np.array([(point.x, point.y) for point in points], np.float32)
+
+
+def _read_dlib(path: Path, pictures: Path | None) -> list[LabelledPicture]:
+    """As dlib's imglab writes it: left, top, width, height of boxes; no landmarks, or 68 in the order of iBUG 300-W."""
+    try:
+        images = list(ElementTree.parse(path).iter("image"))  # noqa: S314 - a file that the user wrote or chose
+    except ElementTree.ParseError as error:
+        raise InputError(f"{path}: not XML: {error}") from error
+    found = []
+    for image in images:
+        name = image.get("file")
+        if name is None:
+            raise InputError(f"{path}: an image without the name of its file")
+        faces = list(image.iter("box"))
+        try:
+            boxes = [tuple(float(face.attrib[key]) for key in ("left", "top", "width", "height")) for face in faces]
+            points = [_from_68(face.iter("part")) for face in faces]
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path}: {name}: a box or part is not usable: {error}") from error
+        truth = _truth(boxes, [face.get("ignore") == "1" for face in faces], points, f"{path}: {name}")
+        found.append(LabelledPicture((pictures or path.parent) / name, None, None, truth))
+    return found
+
+
+def _from_68(parts: Iterable[ElementTree.Element]) -> Floats:
+    """Eyes: the means of 36..41 and 42..47; nose 30; corners of the mouth 48 and 54, counted from 0."""
+    places = {int(part.attrib["name"]): (float(part.attrib["x"]), float(part.attrib["y"])) for part in parts}
+    if not places:
+        return NO_LANDMARKS
+    if sorted(places) != list(range(DLIB_POINTS)):
+        raise ValueError(f"{len(places)} landmarks; only those of 68 points are understood")
+    points = np.array([places[number] for number in range(DLIB_POINTS)], np.float32)
+    return np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), *points[[30, 48, 54]]])
+
+
+def _truth(boxes: Sequence[tuple[float, ...]], ignored: Sequence[bool], points: Sequence[Floats], where: str) -> Truth:
+    """Boxes are (x, y, width, height)."""
+    columns = np.array(boxes, np.float32).reshape(-1, 4)
+    landmarks = np.array(points, np.float32).reshape(-1, 5, 2)
+    if not (columns[:, 2:] > 0).all() or not np.isfinite(columns).all():
+        raise InputError(f"{where}: a face without a size")
+    if (landmarks[:, 0] == landmarks[:, 1]).all(axis=1).any():
+        raise InputError(f"{where}: a face with both eyes at one place; landmark errors are shares of their distance")
+    corners = np.concatenate([columns[:, :2], columns[:, :2] + columns[:, 2:]], axis=1)
+    return Truth(corners, np.array(ignored, np.bool_), landmarks)

@@ -1,0 +1,1 @@
+"""TrackSummaries to people: tracks of one face joined, people of a gallery named."""

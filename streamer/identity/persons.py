@@ -1,0 +1,205 @@
+"""One answer per person: analyses summed up, tracks of one face joined, those of two split, names decided, published.
+
+It has the three inputs of the Aggregator and stands in its place. A track that continues another one is from then on
+that track: its observations and crops get the other's key before they are summed up, so that everything after this
+page sees one track with an interval of absence in it. In the same way what the tracker goes on with after it took one
+person for another gets the key of a new track.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from streamer import metrics
+from streamer.aggregate.aggregator import Aggregator
+from streamer.config import StreamerConfig
+from streamer.identity.identification import Decider, Known
+from streamer.identity.relink import HELD_REASONS, Held, Relinker
+from streamer.values import (
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    IdentityDecision,
+    ImpostorScores,
+    Interval,
+    Observation,
+    Track,
+    TrackEnd,
+    TrackKey,
+    TrackSummary,
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Person:
+    """What is kept of an open track besides its summary."""
+
+    track_id: str  # of the present interval
+    since: float  # s, media time, of the present interval
+    newest: TrackSummary | None = None
+    seen: tuple[Observation, Track] | None = None  # where the track was observed last
+    intervals: list[Interval] = field(default_factory=list)  # that are over
+    decided: int = 0  # revision of the decision that was counted
+
+
+class Persons:
+    """All tracks of all cameras."""
+
+    def __init__(self, config: StreamerConfig, new_key: Callable[[TrackKey], TrackKey]) -> None:
+        """`new_key` makes the key of what is split off a track."""
+        self._aggregator = Aggregator(config.aggregate, new_key)
+        self._decider = Decider(config.gallery) if config.gallery.folder else None
+        self._relinker = Relinker(config.relink) if config.relink.enabled else None
+        self._persons: dict[str, _Person] = {}  # by id of the published track
+        self._continues: dict[str, TrackKey] = {}  # id of a track -> the published track that it is part of now
+
+    def use_gallery(self, known: Known) -> None:
+        """Name people by this gallery from now on."""
+        if self._decider is not None:
+            self._decider.use(known)
+
+    def use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
+        """Join tracks of this model's templates from now on."""
+        if self._relinker is not None:
+            self._relinker.use(impostors, model_id)
+
+    def published(self, observation: Observation) -> Observation:
+        """The observation with the keys under which its tracks are published."""
+        if not self._continues:
+            return observation
+        tracks = tuple(self._renamed(track) for track in observation.tracks)
+        skipped = {self._id(track_id): reasons for track_id, reasons in observation.skipped.items()}
+        crops = tuple(replace(crop, key=self._key(crop.key)) for crop in observation.crops)
+        choices = tuple(replace(choice, key=self._key(choice.key)) for choice in observation.choices)
+        return replace(observation, tracks=tracks, skipped=skipped, crops=crops, choices=choices)
+
+    def observe(self, observation: Observation) -> list[TrackSummary]:
+        """What changed with this frame; its crops and ends are given by `add` and `finish`."""
+        told = []
+        if self._relinker is not None:
+            for end in self._relinker.over(observation.camera, observation.epoch, observation.media_time):
+                told += self._end(end)
+        renamed = self.published(observation)
+        for summary in self._aggregator.observe(renamed):
+            told.append(self._tell(summary))
+        if self._relinker is not None:
+            bare = replace(renamed, crops=(), ended=(), skipped={}, choices=())
+            for track in renamed.tracks:
+                if track.detection is not None and track.key.id in self._persons:
+                    self._persons[track.key.id].seen = (bare, track)
+        return told
+
+    def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+        """What changed with this analysis."""
+        tracker_id = crop.key.id
+        crop = replace(crop, key=self._key(crop.key))
+        told = self._sum_up(tracker_id, crop, analysis)
+        if self._relinker is not None and len(told) == 1:
+            held = self._relinker.add(told[0], crop, analysis)
+            if held is not None:
+                told += self._join(told[0].key, held)
+        return told
+
+    def finish(self, end: TrackEnd) -> list[TrackSummary]:
+        """What changed with the end of a track, whose crops are all answered or lost."""
+        end = replace(end, key=self._continues.pop(end.key.id, end.key))
+        person = self._persons.get(end.key.id)
+        if self._relinker is None or not self._relinker.hold(end, person.newest if person else None):
+            if end.reason not in HELD_REASONS:  # nobody returns to the held ones either
+                return [*self.release(end.key.camera), *self._end(end)]
+            return self._end(end)
+        told: list[TrackSummary] = []
+        for new in self._relinker.waiting(end.key.camera):
+            held = self._relinker.partner(new)
+            if held is not None:
+                told += self._join(new.key, held)
+        return told
+
+    def release(self, camera: str | None = None) -> list[TrackSummary]:
+        """The ends that are held back (of a camera), now."""
+        ends = self._relinker.held(camera) if self._relinker else []
+        return [summary for end in ends for summary in self._end(end)]
+
+    def release_late(self, now: float) -> list[TrackSummary]:
+        """The ends that are held back though their camera gives no frames by which their time could be up. `now` is
+        `time.monotonic()` in s."""
+        ends = self._relinker.late(now) if self._relinker else []
+        return [summary for end in ends for summary in self._end(end)]
+
+    def open_ends(self, reason: EndReason) -> list[TrackEnd]:
+        """An end for each track that has none yet."""
+        return self._aggregator.open_ends(reason)
+
+    def _join(self, new: TrackKey, held: Held) -> list[TrackSummary]:
+        """The new track ends, the held one goes on, with all that the new one knew."""
+        assert self._relinker is not None
+        old = held.end.key
+        answers = self._relinker.join(new.id, held)
+        gone, person = self._persons[new.id], self._persons[old.id]
+        assert gone.newest is not None
+        told = self._end(TrackEnd(new, EndReason.MERGED, gone.newest.last_seen, confirmed=True), merged_into=old.id)
+        metrics.tracks_merged.labels(old.camera).inc()
+        person.intervals += [Interval(person.track_id, person.since, held.summary.last_seen), *gone.intervals]
+        person.track_id, person.since = gone.track_id, gone.since
+        self._continues[new.id] = old
+        if gone.seen is not None:
+            observation, track = gone.seen
+            self._aggregator.observe(replace(observation, tracks=(self._renamed(track),)))
+            person.seen = (observation, self._renamed(track))
+        late: list[TrackSummary] = []
+        for crop, analysis in answers:
+            late += self._sum_up(new.id, replace(crop, key=self._key(new)), analysis)
+        return [*told, *(one for one in late if one.final), *late[-1:]]
+
+    def _sum_up(self, tracker_id: str, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+        """What an analysis changes; `tracker_id` is that of the tracker's track, which a split gives another key."""
+        summaries = self._aggregator.add(crop, analysis)
+        if len(summaries) > 1:
+            ended, new = summaries
+            self._continues[tracker_id] = new.key
+            metrics.tracks_ended.labels(new.key.camera, EndReason.SPLIT.value).inc()
+            if self._relinker is not None:
+                self._relinker.forget(ended.key.id)
+        return [self._tell(summary) for summary in summaries]
+
+    def _end(self, end: TrackEnd, merged_into: str = "") -> list[TrackSummary]:
+        if self._relinker is not None:
+            self._relinker.forget(end.key.id)
+        summary = self._aggregator.finish(end)
+        return [] if summary is None else [self._tell(replace(summary, merged_into=merged_into))]
+
+    def _tell(self, summary: TrackSummary) -> TrackSummary:
+        """The summary with intervals and decision; it is the newest of its track."""
+        track_id = summary.key.id
+        person = self._persons.get(track_id)
+        if person is None:
+            person = self._persons[track_id] = _Person(track_id, summary.first_seen)
+        intervals = (*person.intervals, Interval(person.track_id, person.since, summary.last_seen))
+        told = replace(summary, intervals=intervals, decision=self._decide(person, summary))
+        person.newest = told
+        if summary.final:
+            del self._persons[track_id]
+        return told
+
+    def _decide(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
+        if self._decider is None:
+            return None
+        decision = self._decider.decide(summary)
+        if decision.revision != person.decided:
+            person.decided = decision.revision
+            metrics.identity_decisions.labels(decision.status.value).inc()
+        return decision
+
+    def _key(self, key: TrackKey) -> TrackKey:
+        return self._continues.get(key.id, key)
+
+    def _id(self, track_id: str) -> str:
+        key = self._continues.get(track_id)
+        return track_id if key is None else key.id
+
+    def _renamed(self, track: Track) -> Track:
+        key = self._continues.get(track.key.id)
+        if key is None:
+            return track
+        newest = self._persons[key.id].newest
+        assert newest is not None
+        return track._replace(key=key, first_seen=newest.first_seen)

@@ -1,0 +1,142 @@
+"""Folders with pictures of people: who is in them, and the one face of each picture, aligned as faces of a video are.
+
+Nothing is guessed: a picture without a face, with several of about the same size, or with one that a camera's face
+would not be analysed with either, is left out with the reason; a person of whom no picture is left is an error.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from streamer.config import Crop
+from streamer.detect.detector import Detector
+from streamer.errors import ConfigError, InputError
+from streamer.select.align import align, finish, geometry
+from streamer.values import Bytes, Detections
+
+DOMINATES = 2.0  # a face is the picture's subject if its width times its score is so many times that of the next one
+MARGIN = 0.5  # of the picture's size, put around one in which no face is found: it may end at the chin and the hair
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """One picture of a person, its face aligned."""
+
+    person: str
+    name: str  # of the file, below the folder
+    quality: float  # 0..1
+    pixels: Bytes  # (112, 112, 3) RGB
+
+
+class _Unusable(Exception):
+    """Why a picture is left out."""
+
+
+def read_people(
+    folder: Path, setting: str, detector: Detector, config: Crop, stopped: Callable[[], bool]
+) -> list[Reference]:
+    """The faces of everybody in `folder`, sorted by person and file; `setting` is how messages call it.
+
+    Pictures that are left out are logged. Raises ConfigError if there is nobody, or somebody without a usable picture,
+    InputError if a folder cannot be read. Soon after `stopped` becomes true it returns with what it has.
+    """
+    references: list[Reference] = []
+    without: list[str] = []
+    left_out = 0
+    people = _folders(folder, setting)
+    for person in people:
+        before = len(references)
+        for path in _files(person):
+            if stopped():
+                return references
+            try:
+                quality, pixels = _face(path, detector, config)
+            except _Unusable as reason:
+                left_out += 1
+                log.warning("%s: %s left out: %s", setting, path.relative_to(folder), reason)
+                continue
+            references.append(Reference(person.name, str(path.relative_to(folder)), quality, pixels))
+        if len(references) == before:
+            without.append(person.name)
+    if without:
+        raise ConfigError(
+            f"{setting}: there is no usable picture of {', '.join(without)}. Give each one with a single, sharp face "
+            "that looks at the camera, or remove the folder; the reasons stand above"
+        )
+    log.info("%s: %d people, %d pictures, %d left out", setting, len(people), len(references), left_out)
+    return references
+
+
+def _folders(folder: Path, setting: str) -> list[Path]:
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read the folder {folder}: {error.strerror}") from error
+    if not found:
+        raise ConfigError(f"{setting}: {folder} has no sub-folders; it takes one for each person, with pictures in it")
+    return found
+
+
+def _files(person: Path) -> Iterator[Path]:
+    try:
+        found = sorted(path for path in person.rglob("*") if path.is_file())
+    except OSError as error:
+        raise InputError(f"cannot read the folder {person}: {error.strerror}") from error
+    yield from (path for path in found if not path.name.startswith("."))
+
+
+def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
+    """Quality and aligned pixels of the picture's one face. Raises _Unusable."""
+    picture = _read(path)
+    faces = _strong(detector, picture, config)
+    if not len(faces):
+        picture = _with_margin(picture)
+        faces = _strong(detector, picture, config)
+    if not len(faces):
+        raise _Unusable("no face is found in it")
+    weights = (faces.boxes[:, 2] - faces.boxes[:, 0]) * faces.scores
+    row, *others = np.argsort(-weights, kind="stable").tolist()
+    if others and weights[row] < DOMINATES * weights[others[0]]:
+        raise _Unusable(f"{len(faces)} faces, and none is much larger than the others: cut it down to one")
+    points = faces.landmarks[row]
+    rough = geometry(float(faces.scores[row]), points, (picture.shape[1], picture.shape[0]), config)
+    if not rough.reasons:
+        pixels = align(picture, points)
+        quality = finish(rough, pixels, config)
+        if not quality.reasons:
+            return quality.value, pixels
+        rough = quality
+    raise _Unusable("its face is not good enough: " + ", ".join(reason.value for reason in rough.reasons))
+
+
+def _read(path: Path) -> Bytes:
+    """BGR (h, w, 3), turned upright as the file says. Raises _Unusable."""
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    except OSError as error:
+        raise _Unusable(f"it cannot be read: {error.strerror}") from error
+    except cv2.error as error:  # larger than OpenCV takes
+        raise _Unusable(f"it cannot be decoded: {error.err}") from error
+    if picture is None:
+        raise _Unusable("it is no picture of a known kind")
+    return np.asarray(picture, np.uint8)
+
+
+def _strong(detector: Detector, picture: Bytes, config: Crop) -> Detections:
+    (faces,) = detector.detect([picture])
+    strong = faces.scores >= config.min_score
+    return Detections(faces.boxes[strong], faces.scores[strong], faces.landmarks[strong])
+
+
+def _with_margin(picture: Bytes) -> Bytes:
+    height, width = (round(MARGIN * side) for side in picture.shape[:2])
+    grey = (127, 127, 127)
+    bordered = cv2.copyMakeBorder(picture, height, height, width, width, cv2.BORDER_CONSTANT, value=grey)
+    return np.asarray(bordered, np.uint8)

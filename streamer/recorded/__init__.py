@@ -1,0 +1,1 @@
+"""A video file through the same stages, its results as files."""

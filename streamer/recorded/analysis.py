@@ -1,0 +1,256 @@
+"""A file through the very same stages, waiting instead of dropping: tracks.jsonl and observations.jsonl.
+
+Everything that depends on the order of answers happens in the order of the frames, so that two runs
+over the same file write the same bytes.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from streamer.config import StreamerConfig
+from streamer.configfile import config_hash
+from streamer.detect.detector import Detector
+from streamer.dispatch.dispatcher import Dispatcher
+from streamer.dispatch.worker_process import WorkerOptions, run_worker
+from streamer.errors import ConfigError, InputError
+from streamer.handover import Waiting
+from streamer.identity.enrolment import Enrolment, gallery_record, known, read_gallery
+from streamer.identity.identification import Known
+from streamer.identity.persons import Persons
+from streamer.lifecycle import Delivery, in_thread
+from streamer.observe import Observer, observe_all, recorded_keys, split_keys
+from streamer.recorded.explain import Explanation
+from streamer.recorded.records import (
+    SCHEMA_VERSION,
+    JsonLines,
+    hash_file,
+    model_record,
+    write_summary,
+    write_templates,
+)
+from streamer.recorded.writer import Recording, Result
+from streamer.source.decoder import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.values import (
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    ImpostorScores,
+    Model,
+    SourceEnd,
+    TrackEnd,
+    TrackKey,
+)
+
+AHEAD = 4  # decoded frames that may wait for the detector
+
+log = logging.getLogger(__name__)
+
+
+class Analysis:
+    """Analyse videos one after the other with one detector and one set of workers."""
+
+    def __init__(
+        self, config: StreamerConfig, worker: WorkerOptions | None, embeddings: bool = False, explain: bool = False
+    ) -> None:
+        """`worker` is started as child process; None: workers connect to `dispatch.bind` by themselves.
+
+        `embeddings`: also write the identity templates of the tracks; `explain`: why each face was analysed or not.
+        """
+        self._config = config
+        self._embeddings = embeddings
+        self._explain = explain
+        self._worker = worker
+        self._stop = Event()
+        self._recording: Recording | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._enrolment: Enrolment | None = None
+        self._gallery: tuple[Known, ImpostorScores, dict[str, Any]] | None = None  # the last: for the header
+
+    def stop(self) -> None:
+        """Finish the frames under way and return; the files hold what was analysed so far."""
+        self._stop.set()
+        if self._dispatcher is not None:
+            patience = self._config.drain_s if self._recording is not None else 0
+            asyncio.get_running_loop().call_later(patience, self._dispatcher.give_up)
+
+    async def run(
+        self, videos: Sequence[tuple[Path, Path]], progress: Callable[[VideoInfo, Result], None]
+    ) -> list[Result]:
+        """For each (video, folder) the files in that folder. `progress` is told after each frame.
+
+        A video that cannot be read has its `problem` set, the others go on. Raises ModelError,
+        LostDependency, or an ExceptionGroup of what went wrong in a part.
+        """
+        results = [Result(video, out) for video, out in videos]
+        infos = [await asyncio.to_thread(_probe, result) for result in results]  # before anything that takes long
+        readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
+        if readable:
+            await self._analyse_all(readable, progress)
+        return results
+
+    async def _analyse_all(
+        self, videos: Sequence[tuple[Result, VideoInfo]], progress: Callable[[VideoInfo, Result], None]
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
+            bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
+            dispatch = self._config.dispatch.model_copy(update={"bind": bind})
+            stuck: asyncio.Queue[str] = asyncio.Queue()
+            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order, stuck=stuck.put_nowait)
+            self._dispatcher = dispatcher
+            try:
+                async with asyncio.TaskGroup() as group:
+                    wire = group.create_task(dispatcher.run())
+                    child = group.create_task(run_worker(self._worker, bind, stuck)) if self._worker else None
+                    # the worker loads at the same time
+                    detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+                    await self._enrol(detector, dispatcher)
+                    for result, info in videos:
+                        if self._stop.is_set():
+                            result.problem = f"{result.video}: stopped before it began"
+                            continue
+                        await self._analyse(result, partial(progress, info, result), info, detector, dispatcher)
+                    if child is not None:
+                        child.cancel()
+                        await asyncio.wait([child])
+                    wire.cancel()
+            finally:
+                dispatcher.close()
+
+    async def _enrol(self, detector: Detector, dispatcher: Dispatcher) -> None:
+        """The gallery through the workers, if there is one. Raises ConfigError, InputError, LostDependency."""
+        config = self._config
+        read = partial(read_gallery, config, detector, self._stop.is_set)
+        people, strangers = await in_thread("gallery", read, stop=self._stop.set)
+        if not people:
+            return
+        to = dispatcher
+        batch = config.dispatch.batch
+        self._enrolment = Enrolment(to.offer, to.seal, to.wait_for_worker, self._stop.is_set, batch)
+        found = await self._enrolment.embed([*people, *strangers])
+        if found is None:
+            return
+        model, pictures = found
+        gallery, impostors = known(config, model, pictures[: len(people)], pictures[len(people) :])
+        self._gallery = gallery, impostors, gallery_record(config.gallery, gallery, [*people, *strangers])
+
+    def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        if self._enrolment is not None and self._enrolment.settled(crop, analysis):
+            return
+        assert self._recording is not None
+        self._recording.settled(crop, analysis)
+
+    async def _analyse(
+        self,
+        result: Result,
+        told: Callable[[], None],
+        info: VideoInfo,
+        detector: Detector,
+        dispatcher: Dispatcher,
+    ) -> None:
+        video, out = result.video, result.folder
+        try:
+            content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
+        except InputError as error:
+            result.problem = str(error)
+            return
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out: cannot make the folder {out}: {error.strerror}") from error
+        if not dispatcher.models:
+            log.info("waiting for a worker at %s", dispatcher.endpoint)
+        model = await dispatcher.wait_for_worker()
+        if model is None:
+            result.problem = f"{result.video}: stopped before it began"
+            return
+        if self._embeddings and not model.identity:
+            raise ConfigError(f"--embeddings: the weights {model.id} were not trained for identity and give none")
+        header = {
+            "type": "header",
+            "schema_version": SCHEMA_VERSION,
+            "source": {"name": video.name, "sha256": content_hash, "width": info.width, "height": info.height},
+            "time_base": "seconds since the first frame, from the file's timestamps",
+            "detector": detector.model_id,
+            **model_record(model),
+            "gallery": self._gallery[2] if self._gallery else None,
+            "config_hash": config_hash(self._config),
+        }
+        with ExitStack() as files:
+            tracks = files.enter_context(JsonLines(out / "tracks.jsonl"))
+            observations = files.enter_context(JsonLines(out / "observations.jsonl"))
+            tracks.write(header)
+            observations.write(header)
+            explanation = None
+            if self._explain:
+                lines = files.enter_context(JsonLines(out / "explain.jsonl"))
+                lines.write(header)
+                explanation = Explanation(lines)
+            persons = self._persons(model, split_keys(recorded_keys(content_hash)))
+            recording = Recording(persons, tracks, observations, result, told, explanation)
+            self._recording = recording
+            observer = Observer(self._config, detector, recorded_keys(content_hash))
+            observer.chooser.workers({model: 1})
+            await self._run_stages(video, observer, dispatcher, recording, result)
+            recording.close()
+        if self._embeddings:
+            write_templates(out / "embeddings.npz", recording.templates)
+        write_summary(out / "summary.json", result.counts())
+
+    def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
+        """Knowing the gallery, and how similar strangers are."""
+        persons = Persons(self._config, new_key)
+        impostors = model.impostors
+        if self._gallery is not None:
+            gallery, impostors, _ = self._gallery
+            persons.use_gallery(gallery)
+        if impostors is not None:
+            persons.use_impostors(impostors, model.id)
+        return persons
+
+    async def _run_stages(
+        self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
+    ) -> None:
+        frames = Waiting(AHEAD)
+        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher.offer, dispatcher.seal))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
+            group.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))
+        await dispatcher.drain(None)
+
+    def _decode(self, video: Path, frames: Waiting, result: Result) -> None:
+        """The decode thread: every frame, then the end."""
+        reason = EndReason.END_OF_FILE
+        try:
+            for frame in read_file(video, video.stem, 0):
+                if self._stop.is_set():
+                    reason = EndReason.SHUTDOWN
+                    result.problem = f"{video}: stopped before its end"
+                    break
+                if not frames.put(frame):
+                    return
+        except TruncatedVideo as error:
+            result.problem = str(error)
+            log.warning("%s", error)
+        frames.put(SourceEnd(video.stem, 0, reason))
+        frames.close()
+
+
+def _finished_in_order(end: TrackEnd) -> None:
+    """Recorded tracks end with the observation that says so, see Recording."""
+    del end
+
+
+def _probe(result: Result) -> VideoInfo | None:
+    """What the video is; None: it cannot be read, and the result says why."""
+    try:
+        return probe_file(result.video)
+    except InputError as error:
+        result.problem = str(error)
+        return None

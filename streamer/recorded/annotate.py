@@ -1,0 +1,112 @@
+"""A video with what was found drawn into it, from the files of a recorded analysis, with the source's timestamps."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+
+from streamer.errors import ConfigError, InputError
+from streamer.recorded.reader import Face, Results
+from streamer.recorded.records import hash_file, never
+from streamer.source.decoder import TruncatedVideo, read_file
+from streamer.values import Bytes, Frame
+
+TIME_BASE = Fraction(1, 90_000)
+
+
+def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] = never) -> int:
+    """Draw the tracks.jsonl and observations.jsonl of `folder` into a copy of `video` (H.264); frames written.
+
+    With an explain.jsonl also what was known at each moment, quality and decision, and the faces that are not in view.
+
+    Raises InputError if the results are those of another video, and soon after `stopped` becomes true;
+    ConfigError if `out` cannot be written or is the video itself. `out` is there when it is whole.
+    """
+    partial = out.parent / f"{out.name}.partial"
+    if _same_file(video, out) or _same_file(video, partial):
+        raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
+    results = Results(folder)
+    if results.sha256 != hash_file(video, stopped):
+        raise InputError(f"{folder}: the results are of {results.source}, which is another video than {video}")
+    try:
+        count = _write(video, results, partial, stopped)
+        partial.replace(out)
+    except (OSError, FFmpegError) as error:
+        raise ConfigError(f"--out: cannot write {out}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # usually because it has got its name
+            partial.unlink()
+    return count
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def _write(video: Path, results: Results, out: Path, stopped: Callable[[], bool]) -> int:
+    """The frames written; all get the size of the first, made even."""
+    count = 0
+    with av.open(f"file:{out}", "w", format="mp4") as container:
+        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
+        stream.time_base = TIME_BASE
+        stream.codec_context.time_base = TIME_BASE
+        stream.pix_fmt = "yuv420p"
+        for frame in _until_it_breaks_off(read_file(video, video.stem, 0)):
+            if stopped():
+                raise InputError(f"{video}: stopped before all of it was drawn")
+            pixels = frame.pixels.copy()
+            _draw(pixels, results.faces(frame.media_time), results.notice)
+            pixels = _make_even(pixels)
+            if count == 0:
+                stream.height, stream.width = pixels.shape[:2]
+            elif pixels.shape[:2] != (stream.height, stream.width):
+                pixels = np.asarray(cv2.resize(pixels, (stream.width, stream.height)), np.uint8)
+            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            picture.pts = round(frame.media_time / TIME_BASE)
+            picture.time_base = TIME_BASE
+            container.mux(stream.encode(picture))
+            count += 1
+        container.mux(stream.encode(None))
+    return count
+
+
+def _make_even(pixels: Bytes) -> Bytes:
+    """H.264 wants even sides: the last row and column again where needed."""
+    height, width = pixels.shape[:2]
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames that the analysis had, too; it has complained already."""
+    with contextlib.suppress(TruncatedVideo):
+        yield from frames
+
+
+def _draw(pixels: Bytes, faces: Sequence[Face], notice: str) -> None:
+    """Labels first, so that none covers a face's box; what does not fit above a box goes below it."""
+    thick = max(1, round(pixels.shape[0] / 500))
+    scale = max(0.4, pixels.shape[0] / 1200)
+    for face in faces:
+        x, y = face.start
+        (width, height), _ = cv2.getTextSize(face.label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        left = max(0, min(x, pixels.shape[1] - width))
+        below = face.end[1] + height + 6
+        base = y - 4 if y - height - 8 >= 0 else min(below, pixels.shape[0] - 2)
+        cv2.rectangle(pixels, (left, base - height - 3), (left + width, base + 4), face.colour, -1)
+        cv2.putText(pixels, face.label, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
+    for face in faces:
+        cv2.rectangle(pixels, face.start, face.end, face.colour, thick + 1 if face.in_view else 1)
+        for point in face.landmarks:
+            cv2.circle(pixels, point, thick, face.colour, -1)
+    if notice:
+        place = (6, pixels.shape[0] - 8)
+        cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3 * thick, cv2.LINE_AA)
+        cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (80, 80, 255), thick, cv2.LINE_AA)

@@ -1,0 +1,91 @@
+"""Why each face was analysed or not, as JSON lines: `streamer analyze --explain`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamer.recorded.records import JsonLines, answer_record, box
+from streamer.values import Choice, Decision, FaceCrop, Observation, Quality, TrackKey, TrackState, TrackSummary
+
+
+@dataclass(slots=True, eq=False)
+class _Counts:
+    """Of one track that has not ended."""
+
+    decisions: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    first_sent: float | None = None  # s, media time
+
+
+class Explanation:
+    """The file explain.jsonl, in the order of the frames; of each open track only its counts are kept.
+
+    In every line `media_time_s` is that of the frame at which it was written.
+    """
+
+    def __init__(self, lines: JsonLines) -> None:
+        self._lines = lines
+        self._open: dict[str, _Counts] = {}  # by track id
+        self._now = 0.0  # s, media time of the frame
+
+    def observe(self, observation: Observation) -> None:
+        """What was decided on each face of a frame, and where the tracks are that are not confirmed or not in view."""
+        self._now = observation.media_time
+        for choice in observation.choices:
+            self._write("choice", choice.key, _choice(choice))
+            counts = self._open.setdefault(choice.key.id, _Counts())
+            counts.decisions[choice.decision.value] += 1
+            if choice.decision is Decision.UNUSABLE:
+                counts.reasons.update(reason.value for reason in choice.quality.reasons)
+            if choice.decision is Decision.SENT and counts.first_sent is None:
+                counts.first_sent = self._now
+        for track in observation.tracks:
+            if track.state is not TrackState.CONFIRMED or track.detection is None:
+                self._write("state", track.key, {"state": track.state.value, "box": box(track.box)})
+
+    def answer(self, crop: FaceCrop, summaries: Sequence[TrackSummary]) -> None:
+        """What is known of its track, and of one that it continues, after the analysis of this crop."""
+        for summary in summaries:
+            if not summary.final:
+                record = {"crop_media_time_s": _time(crop.media_time), **answer_record(summary)}
+                self._write("answer", summary.key, record)
+
+    def end(self, key: TrackKey) -> None:
+        """The track has ended: how often what was decided, and when its first crop was sent."""
+        counts = self._open.pop(key.id, _Counts())
+        record = {
+            "decisions": dict(sorted(counts.decisions.items())),
+            "unusable": dict(sorted(counts.reasons.items())),
+            "first_sent_s": None if counts.first_sent is None else _time(counts.first_sent),
+        }
+        self._write("track", key, record)
+
+    def _write(self, kind: str, key: TrackKey, record: dict[str, Any]) -> None:
+        common = {"type": kind, "media_time_s": _time(self._now), "track_id": key.id, "number": key.number}
+        self._lines.write(common | record)
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    return {
+        "crop_media_time_s": _time(choice.media_time),
+        "decision": choice.decision.value,
+        "worth": round(choice.worth, 3),
+        "quality": _quality(choice.quality),
+    }
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    return {
+        "value": round(quality.value, 4),
+        "reasons": [reason.value for reason in quality.reasons],
+        "factors": {name: round(value, 4) for name, value in quality.factors.items()},
+        "eye_distance_px": round(quality.eye_distance, 2),
+        "yaw_deg": round(quality.yaw, 1) + 0.0,
+        "pitch_deg": round(quality.pitch, 1) + 0.0,
+        "sharpness": round(quality.sharpness, 5),
+    }
+
+
+def _time(seconds: float) -> float:
+    return round(seconds, 6)

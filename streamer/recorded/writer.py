@@ -1,0 +1,144 @@
+"""One video's results, written in the order of its frames whatever the order of the answers."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamer.identity.persons import Persons
+from streamer.recorded.explain import Explanation
+from streamer.recorded.records import JsonLines, analysis_record, observation_record, track_record
+from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
+
+SEAL_FRAMES = 500  # results wait for their batch no longer than this; counted in frames, so each run does the same
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one video."""
+
+    video: Path
+    folder: Path
+    frames: int = 0
+    tracks: int = 0
+    crops: int = 0
+    lost_crops: int = 0
+    problem: str = ""  # why it is not whole; empty: it is
+
+    @property
+    def whole(self) -> bool:
+        return not self.problem and not self.lost_crops
+
+    def counts(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {
+            "frames": self.frames,
+            "tracks": self.tracks,
+            "crops": self.crops,
+            "lost_crops": self.lost_crops,
+            "complete": self.whole,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """An observation whose crops are not all answered."""
+
+    observation: Observation
+    open: int
+    analyses: dict[str, FaceAnalysis | None] = field(default_factory=dict)  # by track id
+
+
+class Recording:
+    """One video's results: observations wait for the answers to their crops and are written in their order."""
+
+    def __init__(
+        self,
+        persons: Persons,
+        tracks: JsonLines,
+        observations: JsonLines,
+        result: Result,
+        told: Callable[[], None],
+        explanation: Explanation | None = None,
+    ) -> None:
+        self._persons = persons
+        self._tracks = tracks
+        self._observations = observations
+        self._result = result
+        self._told = told
+        self._explanation = explanation
+        self.templates: list[TrackSummary] = []  # final, with an identity
+        self._pending: deque[_Pending] = deque()
+        self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
+        self._last_time: float | None = None
+        self._accepted = 0
+
+    async def accept(
+        self,
+        offer: Callable[[FaceCrop], Awaitable[None]],
+        seal: Callable[[], Awaitable[None]],
+        observation: Observation,
+    ) -> None:
+        """Take one frame's results in; `offer` gets its crops and may wait, `seal` sends a batch that is not full."""
+        pending = _Pending(observation, len(observation.crops))
+        self._pending.append(pending)
+        for crop in observation.crops:
+            self._by_crop[id(crop)] = pending
+            await offer(crop)
+        self._accepted += 1
+        if self._accepted % SEAL_FRAMES == 0:
+            await seal()
+        self._write_ready()
+
+    def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        pending = self._by_crop.pop(id(crop))
+        pending.analyses[crop.key.id] = analysis
+        pending.open -= 1
+        self._result.crops += 1
+        self._result.lost_crops += analysis is None
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        while self._pending and self._pending[0].open == 0:
+            self._write(self._pending.popleft())
+
+    def _write(self, pending: _Pending) -> None:
+        observation = pending.observation
+        explanation = self._explanation
+        self._finish(self._persons.observe(observation))
+        published = self._persons.published(observation)
+        if explanation is not None:
+            explanation.observe(published)
+        for track in published.tracks:
+            if track.state is TrackState.CONFIRMED and track.detection is not None:
+                self._observations.write(observation_record(published, track))
+        for raw, crop in zip(observation.crops, published.crops, strict=True):  # not in the order of the answers
+            analysis = pending.analyses[raw.key.id]
+            self._observations.write(analysis_record(crop, analysis))
+            told = [] if analysis is None else self._persons.add(raw, analysis)
+            if explanation is not None:
+                explanation.answer(crop, told)
+            self._finish(told)
+        for end in observation.ended:
+            self._finish(self._persons.finish(end))
+        if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
+            self._last_time = observation.media_time
+            self._result.frames += 1
+            self._told()
+
+    def close(self) -> None:
+        """The video is over: the ends that were held back, in case the face returns."""
+        self._finish(self._persons.release())
+
+    def _finish(self, summaries: list[TrackSummary]) -> None:
+        """Write those that are final; a track that another one continues is part of that one's record."""
+        for summary in summaries:
+            if summary.final and self._explanation is not None:
+                self._explanation.end(summary.key)
+            if not summary.final or summary.merged_into:
+                continue
+            self._tracks.write(track_record(summary))
+            self._result.tracks += 1
+            if summary.identity is not None:
+                self.templates.append(summary)

@@ -1,0 +1,1 @@
+"""Best-shot selection: which FaceCrop of which Track is worth analysing."""

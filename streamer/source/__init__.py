@@ -1,0 +1,1 @@
+"""Cameras, video files and images: read into Frames."""

@@ -1,0 +1,285 @@
+"""One camera: connect, read, and connect again for as long as it is wanted; or a file played as if it were a camera."""
+
+import logging
+import random
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
+
+from streamer import metrics
+from streamer.config import Stream, redact
+from streamer.errors import ConfigError, InputError
+from streamer.handover import Newest
+from streamer.source.clock import CameraClock, Thinning
+from streamer.source.decoder import (
+    USUAL_STEP_S,
+    Decoder,
+    NoSuchFile,
+    Picture,
+    TruncatedVideo,
+    file_pictures,
+    video_stream,
+)
+from streamer.source.rtsp import SourceLost, connect, explain
+from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+
+GOOD_WHILE_S = 10.0  # a camera that ran for so long is retried quickly again when it is lost
+
+log = logging.getLogger("streamer.source.decoder")
+
+
+class Outlet:
+    """A camera's way into the hand-over; closing it ends the camera at once, even one that hangs in the network."""
+
+    def __init__(self, camera: str, handover: Newest) -> None:
+        self._camera = camera
+        self._handover = handover
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._epoch = 0  # of the last frame
+        self._open = False  # frames came since the last end
+
+    @property
+    def closed(self) -> bool:
+        return self._closing.is_set()
+
+    def put(self, frame: Frame) -> None:
+        """Never waits; after closing nothing is handed over any more."""
+        with self._lock:
+            if self.closed:
+                return
+            self._epoch, self._open = frame.epoch, True
+            if not self._handover.put(frame):
+                self._closing.set()
+
+    def end(self, reason: EndReason) -> None:
+        """Say that no more frames come in this epoch, if there were any."""
+        with self._lock:
+            self._end(reason, always=False)
+
+    def close(self, reason: EndReason) -> None:
+        """End with `reason`; frames that come later are refused and waits of the reader end.
+
+        SOURCE_REMOVED is said even if the last epoch has ended: whoever keeps something for the camera lets go of it.
+        """
+        with self._lock:
+            first = not self.closed
+            self._closing.set()
+            self._end(reason, always=first and reason is EndReason.SOURCE_REMOVED)
+
+    def wait(self, seconds: float) -> bool:
+        """True: closed meanwhile."""
+        return self._closing.wait(max(0.0, seconds))
+
+    def _end(self, reason: EndReason, always: bool) -> None:
+        if self._open or always:
+            self._handover.put(SourceEnd(self._camera, self._epoch, reason))
+            self._open = False
+
+
+def run_camera(
+    stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
+) -> None:
+    """The life of one camera, until its outlet is closed or its file has ended. `report` gets every change."""
+    _Reader(stream, outlet, report, next_epoch).run()
+
+
+class _Reader:
+    def __init__(
+        self, stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
+    ) -> None:
+        self._stream = stream
+        self._outlet = outlet
+        self._report = report
+        self._next_epoch = next_epoch
+        self._status = SourceStatus(SourceState.CONNECTING)
+        self._running = False  # a picture came since the connection
+        self._picture_at = 0.0  # s, monotonic: the last picture, or the connection
+        self._running_since = 0.0  # s, monotonic
+
+    def run(self) -> None:
+        self._report(self._status)
+        failures = 0
+        while not self._outlet.closed:
+            try:
+                self._read()
+                return
+            except SourceLost as lost:
+                self._outlet.end(EndReason.SOURCE_LOST)
+                if self._running and time.monotonic() - self._running_since > GOOD_WHILE_S:
+                    failures = 0
+                self._change(SourceState.RECONNECTING, lost.code, str(lost))
+            self._outlet.wait(self._delay(failures))
+            failures += 1
+
+    def _delay(self, failures: int) -> float:
+        """Wait in s after so many failures in a row before this one."""
+        pause = self._stream.reconnect
+        doubled = min(pause.initial_s * 2.0 ** min(failures, 30), pause.max_s)
+        return doubled * (1 + random.uniform(-pause.jitter, pause.jitter))  # noqa: S311
+
+    def _read(self) -> None:
+        """Returns when the outlet is closed or there is nothing to come back to. Raises SourceLost."""
+        self._running = False
+        try:
+            address = self._stream.address()  # each time anew: the password may have changed
+        except ConfigError as error:
+            raise SourceLost(SourceErrorCode.CONNECTION_FAILED, str(error)) from error
+        path = local_path(address)
+        if path is not None:
+            self._play(path)
+        elif address.startswith(("rtsp://", "rtsps://")):
+            with connect(address, self._stream) as container:
+                self._watch(container, address)
+        else:
+            message = f"{redact(address)}: neither rtsp:// or rtsps:// nor a file"
+            self._change(SourceState.ERROR, SourceErrorCode.CONNECTION_FAILED, message)
+
+    def _watch(self, container: InputContainer, address: str) -> None:
+        try:
+            video = video_stream(container, redact(address))
+        except InputError as error:
+            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, str(error)) from error
+        decoder, thinning, clock = Decoder(video, self._stream.id), Thinning(self._stream.max_fps), CameraClock()
+        self._picture_at = time.monotonic()
+        for packet in self._packets(container, video, address):
+            received, host_utc = time.monotonic(), time.time()
+            _tell(clock, packet, host_utc)
+            for picture in decoder.decode(packet):
+                self._picture_at = received
+                self._arrived(picture)
+                if thinning.takes(picture.media_time):
+                    self._put(picture, received, *self._captured(clock, picture, host_utc))
+                else:
+                    self._drop()
+
+    def _packets(
+        self, container: InputContainer, video: av.VideoStream, address: str
+    ) -> Iterator["Packet[av.VideoStream]"]:
+        """Until the outlet is closed. Raises SourceLost if no picture comes in time, or the connection ends."""
+        lost: SourceLost | None = None
+        while lost is None:
+            try:
+                for packet in container.demux(video):
+                    self._check_stall(address)
+                    if self._outlet.closed:
+                        return
+                    yield packet
+                lost = SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the camera hung up")
+            except ExitError:  # nothing came for the read timeout, which is the shorter one of the two waits
+                self._check_stall(address)
+                if self._outlet.closed:
+                    return
+            except FFmpegError as error:
+                lost = explain(error, address) or SourceLost(
+                    SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the connection broke off"
+                )
+        raise lost  # here, so that the error with the address in its text is not attached
+
+    def _check_stall(self, address: str) -> None:
+        longest = self._stream.stall_timeout_s if self._running else self._stream.first_frame_timeout_s
+        if time.monotonic() - self._picture_at >= longest and not self._outlet.closed:
+            metrics.stream_stalls.labels(self._stream.id).inc()
+            raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no picture for {longest:g} s")
+
+    def _play(self, path: Path) -> None:
+        """A file at the pace of its timestamps."""
+        try:
+            self._play_once(path, first=True)
+            while self._stream.loop and not self._outlet.closed:
+                self._play_once(path, first=False)
+        except InputError as error:
+            missing = isinstance(error, NoSuchFile)
+            code = SourceErrorCode.NOT_FOUND if missing else SourceErrorCode.CODEC_UNSUPPORTED
+            self._outlet.end(EndReason.END_OF_FILE)
+            self._change(SourceState.ERROR, code, str(error))
+            return
+        self._change(SourceState.ENDED)
+
+    def _play_once(self, path: Path, first: bool) -> None:
+        thinning, start, end = Thinning(self._stream.max_fps), time.monotonic(), 0.0
+        self._running = False
+        try:
+            for picture in file_pictures(path, self._stream.id, warn=first):
+                if not self._running:
+                    start = time.monotonic()
+                end = picture.media_time
+                if self._outlet.wait(start + end - time.monotonic()):
+                    return
+                self._arrived(picture)
+                if thinning.takes(end):
+                    self._put(picture, time.monotonic(), None, ClockSource.FILE_PTS)
+                else:
+                    self._drop()
+        except TruncatedVideo as error:
+            if first:
+                log.warning("camera %s: %s", self._stream.id, error)
+        self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last picture is shown for a moment too
+        self._outlet.end(EndReason.END_OF_FILE)
+
+    def _arrived(self, picture: Picture) -> None:
+        """Count a picture; the first one since the connection begins an epoch."""
+        if not self._running:
+            self._running, self._running_since = True, time.monotonic()
+            metrics.stream_connects.labels(self._stream.id).inc()
+            width, height = picture.size
+            self._status = replace(
+                self._status, epoch=self._next_epoch(), connects=self._status.connects + 1, width=width, height=height
+            )
+            self._change(SourceState.RUNNING, message=f"{width}x{height}")
+        self._status = replace(self._status, frames_decoded=self._status.frames_decoded + 1)
+        if not self._outlet.closed:
+            self._report(self._status)
+
+    def _put(self, picture: Picture, received: float, captured_at: datetime | None, clock_source: ClockSource) -> None:
+        pixels, epoch = picture.pixels(), self._status.epoch
+        if pixels is None:
+            return
+        self._outlet.put(Frame(self._stream.id, epoch, picture.media_time, captured_at, clock_source, received, pixels))
+
+    def _drop(self) -> None:
+        metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()
+
+    def _captured(self, clock: CameraClock, picture: Picture, host_utc: float) -> tuple[datetime, ClockSource]:
+        utc = None if picture.stream_time is None else clock.utc(picture.stream_time)
+        if utc is None:
+            return datetime.fromtimestamp(host_utc, UTC), ClockSource.ARRIVAL
+        metrics.clock_offset_seconds.labels(self._stream.id).set(host_utc - utc)
+        return datetime.fromtimestamp(utc, UTC), ClockSource.RTCP_NTP
+
+    def _change(self, state: SourceState, error: SourceErrorCode | None = None, message: str = "") -> None:
+        if self._outlet.closed:
+            return
+        if (state, error) != (self._status.state, self._status.error):
+            level = logging.INFO if error is None else logging.WARNING
+            log.log(level, "camera %s %s%s", self._stream.id, state.value, f": {message}" if message else "")
+        self._status = replace(self._status, state=state, error=error, message=message if error else "")
+        self._report(self._status)
+
+
+def local_path(address: str) -> Path | None:
+    """The file an address means; None: it is in the network."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return Path(address)
+    return Path(unquote(rest)) if scheme == "file" else None
+
+
+def _tell(clock: CameraClock, packet: "Packet[av.VideoStream]", host_utc: float) -> None:
+    """FFmpeg puts the camera's wall clock beside each packet once a sender report has come."""
+    if packet.pts is not None and packet.has_sidedata("prft"):
+        microseconds = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))[0]
+        clock.report(float(packet.pts * packet.time_base), microseconds / 1e6, host_utc)

@@ -1,0 +1,1 @@
+"""Commands of their own: watch, detect in files, demo."""

@@ -1,0 +1,156 @@
+"""The demonstration: a clip with real faces, live (file as camera, worker, gRPC subscriber) and then recorded."""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import rich
+
+from faceanalytics.v1 import (
+    faces_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
+    tracks_pb2,
+    tracks_pb2_grpc,
+)
+from streamer.api.server import Server
+from streamer.app import Live
+from streamer.config import StreamerConfig
+from streamer.dispatch.worker_process import WorkerOptions, run_worker
+from streamer.errors import LostDependency
+from streamer.recorded.analysis import Analysis
+from streamer.recorded.writer import Result
+from streamer.source.decoder import VideoInfo
+from streamer.tools.demo_clip import make_clip
+from streamer.tools.watch import event_line, final_table, model_line
+
+STREAM = "demo"
+POLL_S = 0.3
+PATIENCE_S = 120.0  # for the worker to load and for the clip to play
+
+log = logging.getLogger(__name__)
+
+
+class Demo:
+    def __init__(self, config: StreamerConfig, weights: str, out: Path) -> None:
+        self._config = config
+        self._worker = WorkerOptions(weights, "cpu", config.dispatch.batch)
+        self._out = out
+        self._running: Live | Analysis | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Finish early."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.stop()
+
+    async def run(self) -> int:
+        """Play the clip through the live path, then analyse it as a recording; an exit code."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        clip = self._out / "clip.mp4"
+        if not clip.exists():
+            print(f"making the clip {clip} from photographs inside installed packages", flush=True)
+            await asyncio.to_thread(make_clip, clip)
+        if self._worker.weights == "untrained":
+            print("SwinFace is UNTRAINED here: ages, expressions and attributes are noise.", flush=True)
+            print("Faces, landmarks and tracks are real.", flush=True)
+        elif self._worker.weights == "default":
+            print("Faces are described by the small face model that comes with the project: expect rough answers.")
+            print("How rough was measured, see docs/models/swinface-small.md.", flush=True)
+        print("\nLive: the clip plays as a camera", flush=True)
+        await self._play(clip)
+        if self._stopped:
+            return 0
+        print("\nRecorded: the same clip as a file", flush=True)
+        return await self._record(clip)
+
+    async def _play(self, clip: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
+            dispatch = self._config.dispatch.model_copy(update={"bind": f"ipc://{folder}/workers"})
+            started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+            live = Live(self._config.model_copy(update={"dispatch": dispatch}), started.set_result)
+            self._running = live
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(live.run())
+                worker = group.create_task(run_worker(self._worker, dispatch.bind, asyncio.Queue()))
+                futures: list[asyncio.Future[Any]] = [running, started]
+                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+                watching = group.create_task(self._watch(started.result(), clip)) if started.done() else None
+                if watching is not None:
+                    watching.add_done_callback(lambda _: live.stop())
+                await running
+                worker.cancel()
+                if watching is not None and self._stopped:
+                    watching.cancel()
+
+    async def _watch(self, server: Server, clip: Path) -> None:
+        """A subscriber like any other: adds the stream over gRPC and prints what it is told."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await server.wait_until_serving()
+        except TimeoutError as error:
+            raise LostDependency(f"the SwinFace worker was not ready within {PATIENCE_S:g} s") from error
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            await _print_models(channel)
+            streams = streams_pb2_grpc.StreamServiceStub(channel)
+            watch = tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(tracks_pb2.WatchTracksRequest())
+            await watch.initial_metadata()  # from here on nothing is missed
+            settings = streams_pb2.StreamSettings(uri=str(clip))
+            await streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id=STREAM, settings=settings))
+            printing = asyncio.create_task(_print_events(watch))
+            async with asyncio.timeout(PATIENCE_S):
+                while not self._stopped:
+                    answer = await streams.GetStream(streams_pb2.GetStreamRequest(stream_id=STREAM))
+                    if answer.stream.state == streams_pb2.STREAM_STATE_ENDED:
+                        break
+                    await asyncio.sleep(POLL_S)
+            self._running.stop() if self._running else None
+            await printing
+
+    async def _record(self, clip: Path) -> int:
+        from streamer.recorded.annotate import annotate
+
+        analysis = Analysis(self._config, self._worker)
+        self._running = analysis
+        (result,) = await analysis.run([(clip, self._out)], _quietly)
+        if not result.whole:
+            return 5
+        frames = await asyncio.to_thread(annotate, clip, self._out, self._out / "annotated.mp4", lambda: self._stopped)
+        print(f"{result.tracks} tracks in {frames} frames, {result.crops} crops analysed. The results:")
+        for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4"):
+            print(f"  {self._out / name}")
+        return 0
+
+
+async def _print_models(channel: grpc.aio.Channel) -> None:
+    """What the worker's weights tell, and on which terms."""
+    system = system_pb2_grpc.SystemServiceStub(channel)
+    models = (await system.ListModels(system_pb2.ListModelsRequest())).models
+    for model in models:
+        print(f"the face model tells: {model_line(model)}", flush=True)
+    if any(len(model.attributes) < len(faces_pb2.Attribute.values()) - 1 for model in models):
+        print("It was trained for nothing else: other attributes are absent in messages and files, not guessed.")
+
+
+async def _print_events(watch: AsyncIterable[tracks_pb2.WatchTracksResponse]) -> None:
+    """One line per event while it happens, and a table of all tracks at the end of the watch."""
+    ended: list[tracks_pb2.Track] = []
+    async for event in watch:
+        line = event_line(event)
+        if line is not None:
+            print(line, flush=True)
+        if event.type == tracks_pb2.EVENT_TYPE_END:
+            ended.append(event.track)
+    rich.print(final_table(ended, "What the subscriber was told"))
+
+
+def _quietly(info: VideoInfo, result: Result) -> None:
+    """The clip is short: no progress bar."""
+    del info, result

@@ -1,0 +1,143 @@
+"""Faces in pictures and videos, one JSON line per picture: to try a detector, or to see why a face is not analysed."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from streamer.config import Crop, StreamerConfig
+from streamer.detect.detector import Detector
+from streamer.errors import PARTIAL_RESULT, ConfigError, InputError
+from streamer.progress import with_bar
+from streamer.recorded.records import JsonLines, box, landmarks
+from streamer.select.align import align, finish, geometry
+from streamer.source.pictures import find_files, read_pictures
+from streamer.values import Bytes, Detections, Quality
+
+GOOD, POOR = (80, 220, 80), (60, 140, 255)  # BGR, colour of faces that would be analysed and of others
+
+log = logging.getLogger(__name__)
+
+
+def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None, draw: Path | None) -> int:
+    """Write one JSON line per picture or video frame to `out` (None: standard output); with `draw`, pictures there too.
+
+    Of a folder, every picture and video in and below it. What cannot be read is logged and counted, and the rest is
+    done. Returns the exit code: 0, 5 if some inputs failed, 3 if all. Raises ModelError, and ConfigError if the
+    results cannot be written.
+    """
+    detector = Detector(config.detect)
+    paths = find_files(files)
+    pictures = faces = failures = 0
+    with ExitStack() as stack:
+        try:
+            write = stack.enter_context(JsonLines(out)).write if out else _print
+            drawings = _Drawings(draw) if draw else None
+        except OSError as error:
+            raise ConfigError(f"--draw: cannot write into {draw}: {error.strerror}") from error
+        for path in with_bar(paths, "pictures"):
+            try:
+                for media_time, pixels in read_pictures(path):
+                    faces += _detect(path, media_time, pixels, detector, config.crop, write, drawings)
+                    pictures += 1
+            except InputError as error:
+                failures += 1
+                log.error("%s", error)
+    if failures and len(paths) > 1:
+        log.error("%d of %d files could not be read to their end", failures, len(paths))
+    if out:
+        print(f"{out}: {pictures} pictures, {faces} faces")
+    if not failures:
+        return 0
+    return PARTIAL_RESULT if pictures else InputError.exit_code
+
+
+def _print(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+def _detect(
+    path: Path,
+    media_time: float | None,
+    pixels: Bytes,
+    detector: Detector,
+    config: Crop,
+    write: Callable[[dict[str, Any]], None],
+    drawings: "_Drawings | None",
+) -> int:
+    """The number of faces that were found and written."""
+    faces = detector.detect([pixels])[0]
+    qualities = [_quality(faces, row, pixels, config) for row in range(len(faces))]
+    write(
+        {
+            "source": str(path),
+            "media_time_s": None if media_time is None else round(media_time, 6),
+            "frame_width": pixels.shape[1],
+            "frame_height": pixels.shape[0],
+            "faces": [_record(faces, row, quality) for row, quality in enumerate(qualities)],
+        }
+    )
+    if drawings:
+        drawings.write(path, media_time, pixels, faces, qualities)
+    return len(faces)
+
+
+def _quality(faces: Detections, row: int, pixels: Bytes, config: Crop) -> Quality:
+    points = faces.landmarks[row]
+    rough = geometry(float(faces.scores[row]), points, (pixels.shape[1], pixels.shape[0]), config)
+    if not rough.value:  # its landmarks may be all at one place
+        return rough
+    return finish(rough, align(pixels, points), config)
+
+
+def _record(faces: Detections, row: int, quality: Quality) -> dict[str, Any]:
+    return {
+        **box(faces.boxes[row]),
+        "score": round(float(faces.scores[row]), 4),
+        "landmarks": landmarks(faces.landmarks[row]),
+        "quality": round(quality.value, 4),
+        "reasons": [reason.value for reason in quality.reasons],
+    }
+
+
+class _Drawings:
+    """A folder of pictures with boxes and landmarks. OSError if it cannot be made."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._written: set[Path] = set()
+
+    def write(
+        self, path: Path, media_time: float | None, pixels: Bytes, faces: Detections, qualities: Sequence[Quality]
+    ) -> None:
+        """Raises InputError if the picture cannot be written."""
+        drawn = pixels.copy()
+        for row, quality in enumerate(qualities):
+            _draw(drawn, faces, row, quality)
+        stem = path.stem if media_time is None else f"{path.stem}-{media_time:010.3f}s"
+        place = self._folder / f"{stem}.jpg"
+        number = 2
+        while place in self._written:  # files of one name in several folders
+            place, number = self._folder / f"{stem}-{number}.jpg", number + 1
+        self._written.add(place)
+        if not cv2.imwrite(str(place), drawn):
+            raise InputError(f"cannot write {place}")
+
+
+def _draw(pixels: Bytes, faces: Detections, row: int, quality: Quality) -> None:
+    colour = POOR if quality.reasons else GOOD
+    thickness = max(1, round(max(pixels.shape) / 800))
+    x1, y1, x2, y2 = (round(value) for value in faces.boxes[row].tolist())
+    cv2.rectangle(pixels, (x1, y1), (x2, y2), colour, thickness)
+    for x, y in faces.landmarks[row].tolist():
+        cv2.circle(pixels, (round(x), round(y)), thickness, colour, cv2.FILLED)
+    lines = [f"{faces.scores[row]:.2f} q{quality.value:.2f}", *(reason.value for reason in quality.reasons)]
+    for number, text in enumerate(lines):
+        below = y2 + (14 * number + 12) * thickness
+        cv2.putText(pixels, text, (x1, below), cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thickness, colour, thickness)

@@ -1,0 +1,1 @@
+"""Detections of successive frames joined to Tracks."""

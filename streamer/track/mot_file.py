@@ -1,0 +1,127 @@
+"""The tracker alone on a file of detections in the text format of MOTChallenge, so that public tools can judge it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from streamer import config
+from streamer.errors import ConfigError, InputError
+from streamer.track.tracker import Tracker
+from streamer.values import Detections, Track, TrackKey, TrackState
+
+COLUMNS = "frame,id,left,top,width,height,score"
+MAX_FRAME = 10**9  # beyond it the times of two frames might be equal
+UNKNOWN_SIZE = (0, 0)  # px, of the pictures: it only decides the reason of an end, which is not written
+_Row = tuple[float, ...]  # left, top, width, height, score
+
+
+def track_file(detections: Path, fps: float, out: Path, config: config.Track) -> int:
+    """Write the tracks of a file of detections as MOT text; gives the number of lines.
+
+    A frame that is not in the file is one in which nothing was detected. A track has a line for each frame it was seen
+    in, with those before it was confirmed. The box is the smoothed one: it lies nearer to the true box than the
+    detector's. Raises InputError for the first unusable line, ConfigError for the frame rate or the output.
+    """
+    if not (fps > 0 and math.isfinite(fps)):
+        raise ConfigError(f"the frame rate must be above 0 frames/s, not {fps:g}")
+    if 1 / fps > config.cut_s:
+        raise ConfigError(
+            f"{fps:g} frames/s are {1 / fps:.2f} s apart, more than track.cut_s ({config.cut_s:g} s): "
+            "each frame would count as a cut; raise track.cut_s and track.lost_s"
+        )
+    lines = _track(read_detections(detections), fps, config)
+    _write(out, lines)
+    return len(lines)
+
+
+def read_detections(path: Path) -> dict[int, Detections]:
+    """Detections by frame, from lines of COLUMNS and further columns that are ignored. Raises InputError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the detections {path}: {error}") from error
+    frames: dict[int, list[_Row]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                frame, row = _parse(line)
+            except ValueError as error:
+                raise InputError(f"{path}:{number}: {error}; expected {COLUMNS}") from error
+            frames.setdefault(frame, []).append(row)
+    return {frame: _detections(rows) for frame, rows in sorted(frames.items())}
+
+
+def _parse(line: str) -> tuple[int, _Row]:
+    """Frame and row of one line. Raises ValueError."""
+    fields = line.split(",") if "," in line else line.split()
+    if len(fields) < 7:
+        raise ValueError(f"{len(fields)} columns instead of at least 7")
+    values = [_number(name, field) for name, field in zip(COLUMNS.split(","), fields, strict=False)]
+    frame, _, *row = values
+    if not 1 <= frame <= MAX_FRAME or frame != int(frame):
+        raise ValueError(f"frame {fields[0]} is not a whole number from 1 to {MAX_FRAME}")
+    if row[2] <= 0 or row[3] <= 0:
+        raise ValueError(f"width {fields[4]} and height {fields[5]} must be above 0")
+    if not 0 <= row[4] <= 1:
+        raise ValueError(f"score {fields[6]} is not within 0 and 1, the scale of track.high_score")
+    return int(frame), tuple(row)
+
+
+def _number(name: str, field: str) -> float:
+    try:
+        value = float(field)
+    except ValueError:
+        raise ValueError(f"{name} {field!r} is not a number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{name} {field!r} is not finite")
+    return value
+
+
+def _detections(rows: list[_Row]) -> Detections:
+    values = np.array(rows, np.float64)
+    boxes = np.concatenate([values[:, :2], values[:, :2] + values[:, 2:4]], axis=1)
+    landmarks = np.zeros((len(rows), 5, 2), np.float32)  # the tracker does not look at them
+    return Detections(boxes.astype(np.float32), values[:, 4].astype(np.float32), landmarks)
+
+
+def _track(detections: dict[int, Detections], fps: float, config: config.Track) -> list[str]:
+    """The lines of all tracks that were confirmed at some time, by frame and number."""
+    tracker = Tracker(config, lambda number: TrackKey(str(number), "", number))
+    frames = list(_frames(list(detections), math.ceil(config.lost_s * fps) + 1))
+    seen = followed(tracker, ((frame / fps, detections.get(frame, Detections.none())) for frame in frames))
+    return [_line(frame, track) for frame, tracks in zip(frames, seen, strict=True) for track in tracks]
+
+
+def followed(tracker: Tracker, frames: Iterable[tuple[float, Detections]]) -> list[list[Track]]:
+    """Per frame (media time in s, detections) the tracks seen in it, oldest first, with those before they counted."""
+    seen: list[list[Track]] = []
+    confirmed: set[int] = set()
+    for time, detections in frames:
+        tracks, _ = tracker.update(time, detections, UNKNOWN_SIZE)
+        confirmed.update(track.key.number for track in tracks if track.state is TrackState.CONFIRMED)
+        seen.append([track for track in tracks if track.detection is not None])
+    return [[track for track in tracks if track.key.number in confirmed] for tracks in seen]
+
+
+def _frames(filled: list[int], quiet: int) -> Iterator[int]:
+    """The frames to track: those with detections, and after each as many empty ones as a lost track lives."""
+    for frame, following in zip(filled, filled[1:] + filled[-1:], strict=True):
+        yield frame
+        yield from range(frame + 1, min(following, frame + 1 + quiet))
+
+
+def _line(frame: int, track: Track) -> str:
+    left, top, right, bottom = track.box.tolist()
+    box = f"{left:.2f},{top:.2f},{right - left:.2f},{bottom - top:.2f}"
+    return f"{frame},{track.key.number},{box},{track.score:.4f},-1,-1,-1"
+
+
+def _write(out: Path, lines: list[str]) -> None:
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_text("".join(f"{line}\n" for line in lines))
+        partial.replace(out)
+    except OSError as error:
+        raise ConfigError(f"cannot write the tracks to {out}: {error}") from error

@@ -1,0 +1,250 @@
+"""Detections of one camera, frame by frame, to followed faces.
+
+The filter (kalman.py) says where each face should be now. Detections are matched to these places in stages, as in BYTE
+(Zhang 2022): the strong ones first, then weak ones for faces seen a moment ago, then strong ones that are likelier the
+same face than a new one (associate.py). A strong detection that is left over begins a track.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer import config
+from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap, iou
+from streamer.track.kalman import BoxFilter, Doubles, Mask, Rows, corners, measure
+from streamer.values import Detections, EndReason, Track, TrackEnd, TrackKey, TrackState
+
+# Boxes are compared with a margin, so that small faces in slow video overlap at all (C-BIoU, Yang 2023).
+MARGIN_PER_S = 4.5  # face sizes on each side, per second between the frames: 0.15 at 30 frames/s
+MAX_MARGIN = 0.5  # face sizes
+
+DUPLICATE_IOU = 0.85  # detections of one frame that overlap more are one face
+REPLAY_S = 0.15  # absences from here on are gone through once more; shorter ones change no velocity
+EDGE = 1.0  # px, a box this close to the edge of the frame touches it
+MAX_COORDINATE = 1e6  # px, no picture is larger
+
+STATES = (TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST)
+TENTATIVE, CONFIRMED, LOST = range(len(STATES))
+
+# What is known of a track besides its motion. Times are media time, s.
+LIFE = np.dtype(
+    [
+        ("state", np.int8),  # place in STATES
+        ("parked", np.bool_),  # seen before a cut: its place says nothing any more
+        ("hits", np.int64),  # detections since birth
+        ("first_seen", np.float64),
+        ("last_seen", np.float64),
+        ("score", np.float64),
+        ("detection", np.int64),  # row in the caller's detections, -1: not seen in this frame
+        ("box", np.float64, 4),  # x1 y1 x2 y2 as detected last
+    ]
+)
+
+
+class Tracker:
+    """Follows the faces of one camera.
+
+    A track gets its key, and with it its number, at birth and never another one: what is kept of a tentative track is
+    known by the same key once it counts, and ids sort by birth. The price is that published numbers have gaps where a
+    tentative track came to nothing.
+    """
+
+    def __init__(self, config: config.Track, new_key: Callable[[int], TrackKey]) -> None:
+        from scipy.optimize import linear_sum_assignment  # here, because it takes seconds
+
+        self._assign = linear_sum_assignment
+        self._config = config
+        self._new_key = new_key
+        self._number = 0  # of the newest track
+        self._time: float | None = None  # s, of the last frame
+        self._filter = BoxFilter()
+        self._keys: list[TrackKey] = []  # row by row with the filter, oldest first
+        self._lives: NDArray[np.void] = np.zeros(0, LIFE)  # the same rows
+
+    def update(
+        self, time: float, detections: Detections, frame_size: tuple[int, int], cut: bool = False
+    ) -> tuple[list[Track], list[TrackEnd]]:
+        """Take one frame, also one without detections; give the tracks that live, oldest first, and those that ended.
+
+        `time` is media time in s, `frame_size` width and height in px; `cut`: another shot begins with this frame, so
+        no track from before it goes on by motion. Detections that are not finite or have no area are ignored. Raises
+        ValueError if time is not finite or does not grow.
+        """
+        gap = self._move_to(time, cut)
+        rows, boxes, scores = _usable(detections)
+        found = measure(boxes)
+        pairing = self._associate(time, gap, found, scores)
+        self._take(time, pairing.detection, rows, boxes, found, scores)
+        ended = self._end_lost(time, frame_size)
+        if pairing.left:
+            self._begin(time, pairing.free, rows, boxes, scores)
+        return self._tracks(), ended
+
+    def end_all(self, reason: EndReason) -> list[TrackEnd]:
+        """End every track, as the source has ended. Numbers go on afterwards; time may begin anywhere."""
+        ended = [] if self._time is None else [self._end(row, reason, self._time) for row in range(len(self._keys))]
+        self._keep(np.zeros(len(self._keys), bool))
+        self._time = None
+        return ended
+
+    def _move_to(self, time: float, cut: bool) -> float:
+        """Predict every box for this time; gives the seconds since the last frame. After a cut no box moves on."""
+        if not math.isfinite(time):
+            raise ValueError(f"time {time} s is not finite")
+        gap = 0.0 if self._time is None else time - self._time
+        if self._time is not None and gap <= 0:
+            raise ValueError(f"time {time} s does not come after {self._time} s")
+        if cut or gap > self._config.cut_s:
+            self._filter.stop()
+            self._lives["parked"] = True
+        if gap > 0:
+            self._filter.predict(gap)
+        self._time = time
+        return gap
+
+    def _associate(self, time: float, gap: float, found: Doubles, scores: Doubles) -> Pairing:
+        """Which track, in which of the stages, goes on with which detection; `found` (2, 2, m) as `measure` gives."""
+        limits, states = self._config, self._lives["state"]
+        pairing = Pairing(len(states), len(scores), self._assign)
+        if not len(states) or not len(scores):
+            return pairing
+        margin = min(MAX_MARGIN, MARGIN_PER_S * gap)
+        places = self._filter.places()
+        wide, wide_found = corners(places, margin), corners(found, margin)
+
+        def overlap_of_sure(tracks: Rows, columns: Rows) -> Pairs:
+            return by_overlap(wide[:, tracks], wide_found[:, columns], scores[columns], limits.max_cost)
+
+        def overlap(tracks: Rows, columns: Rows) -> Pairs:
+            return by_overlap(wide[:, tracks], wide_found[:, columns], 1.0, limits.max_cost_weak)
+
+        def likelihood(tracks: Rows, columns: Rows) -> Pairs:
+            away = time - self._lives["last_seen"][tracks]
+            speeds = self._filter.speeds()[:, tracks]
+            return by_likelihood(places[..., tracks], speeds, away, found[..., columns])
+
+        strong = scores >= limits.high_score
+        here = ~self._lives["parked"]
+        settled = here & (states != TENTATIVE)
+        pairing.match(settled, strong, overlap_of_sure)
+        if pairing.left:
+            pairing.match(here & (states == CONFIRMED), ~strong, overlap)
+            pairing.match(settled, strong, likelihood)
+            pairing.match(here & ~settled, strong, likelihood)
+        return pairing
+
+    def _take(self, time: float, detection: Rows, rows: Rows, boxes: Doubles, found: Doubles, scores: Doubles) -> None:
+        """Bring every track up to date: with its detection, or with none."""
+        lives = self._lives
+        (seen,) = (detection >= 0).nonzero()
+        columns = detection[seen]
+        back = (lives["detection"][seen] < 0) & (time - lives["last_seen"][seen] >= REPLAY_S)
+        if np.count_nonzero(back):
+            returned = seen[back]
+            self._filter.replay(returned, time - lives["last_seen"][returned], boxes[columns[back]])
+        every = len(seen) == len(lives)
+        self._filter.correct(None if every else seen, found[..., columns], scores[columns])
+        if not every:
+            (missed,) = (detection < 0).nonzero()
+            self._filter.hold_size(missed)
+            lives["detection"][missed] = -1
+            states = lives["state"]
+            states[missed[states[missed] == CONFIRMED]] = LOST
+        there = slice(None) if every else seen
+        hits = lives["hits"][there] + 1
+        counts = (hits >= self._config.confirm_hits) | (lives["state"][there] != TENTATIVE)
+        lives["hits"][there] = hits
+        lives["state"][there] = np.where(counts, CONFIRMED, TENTATIVE)
+        lives["last_seen"][there] = time
+        lives["score"][there] = scores[columns]
+        lives["detection"][there] = rows[columns]
+        lives["box"][there] = boxes[columns]
+
+    def _end_lost(self, time: float, frame_size: tuple[int, int]) -> list[TrackEnd]:
+        """Remove tentative tracks at the first frame without them, and others when they were lost for too long."""
+        lives = self._lives
+        missed = lives["detection"] < 0
+        if not np.count_nonzero(missed):
+            return []
+        late = time - lives["last_seen"] >= self._config.lost_s
+        over = missed & (late | (lives["state"] == TENTATIVE))
+        if not np.count_nonzero(over):
+            return []
+        places, ended = self._filter.position, []
+        for row in np.flatnonzero(over).tolist():
+            left = _touches_edge(lives["box"][row], frame_size) or _outside(places[row], frame_size)
+            ended.append(self._end(row, EndReason.LEFT_FRAME if left else EndReason.TIMEOUT, time))
+        self._keep(~over)
+        return ended
+
+    def _begin(self, time: float, free: Mask, rows: Rows, boxes: Doubles, scores: Doubles) -> None:
+        """Start a track for each strong detection that no track took, unless it shows a face for the second time."""
+        (born,) = (free & (scores >= self._config.new_score)).nonzero()
+        if not len(born):
+            return
+        born = born[np.lexsort((*boxes[born].T, -scores[born]))]  # strongest first, whatever their order was
+        born = born[~_repeats(boxes[born], boxes[~free])]
+        state = CONFIRMED if self._config.confirm_hits == 1 else TENTATIVE
+        lives = np.zeros(len(born), LIFE)
+        lives["state"], lives["hits"], lives["score"] = state, 1, scores[born]
+        lives["first_seen"] = lives["last_seen"] = time
+        lives["detection"], lives["box"] = rows[born], boxes[born]
+        self._filter.add(boxes[born])
+        self._lives = np.concatenate([self._lives, lives])
+        for _ in born:
+            self._number += 1
+            self._keys.append(self._new_key(self._number))
+
+    def _keep(self, mask: Mask) -> None:
+        self._filter.keep(mask)
+        self._lives = self._lives[mask]
+        self._keys = [key for key, kept in zip(self._keys, mask.tolist(), strict=True) if kept]
+
+    def _tracks(self) -> list[Track]:
+        lives = self._lives
+        columns = (
+            self._keys,
+            map(STATES.__getitem__, lives["state"].tolist()),
+            self._filter.boxes().astype(np.float32),
+            lives["score"].tolist(),
+            [None if row < 0 else row for row in lives["detection"].tolist()],
+            lives["first_seen"].tolist(),
+            lives["last_seen"].tolist(),
+        )
+        return list(map(Track._make, zip(*columns, strict=True)))
+
+    def _end(self, row: int, reason: EndReason, time: float) -> TrackEnd:
+        confirmed = bool(self._lives["state"][row] != TENTATIVE)
+        return TrackEnd(self._keys[row], reason, time, confirmed)
+
+
+def _usable(detections: Detections) -> tuple[Rows, Doubles, Doubles]:
+    """Row, box and score of the detections that are real boxes."""
+    boxes, scores = detections.boxes.astype(np.float64), detections.scores.astype(np.float64)
+    good = np.abs(boxes) < MAX_COORDINATE
+    good[:, :2] &= boxes[:, 2:] > boxes[:, :2]
+    known = np.isfinite(scores)
+    if np.count_nonzero(good) == good.size and np.count_nonzero(known) == len(known):
+        return np.arange(len(boxes)), boxes, scores
+    real = good.all(axis=1) & known
+    return np.flatnonzero(real), boxes[real], scores[real]
+
+
+def _repeats(boxes: Doubles, taken: Doubles) -> Mask:
+    """(n,) which boxes, strongest first, show the same face as a taken box or as one before them."""
+    overlap = iou(boxes, np.concatenate([taken, boxes]))
+    before = np.tril(overlap, len(taken) - 1)
+    return np.asarray((before > DUPLICATE_IOU).any(axis=1), bool)
+
+
+def _touches_edge(box: Doubles, frame_size: tuple[int, int]) -> bool:
+    near_low = box[:2] <= EDGE
+    near_high = box[2:] >= np.subtract(frame_size, EDGE)
+    return bool(near_low.any() or near_high.any())
+
+
+def _outside(place: Doubles, frame_size: tuple[int, int]) -> bool:
+    """Whether a centre (cx, cy, ...) is not in the frame."""
+    return bool((place[:2] < 0).any() or (place[:2] > frame_size).any())

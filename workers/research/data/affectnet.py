@@ -1,0 +1,115 @@
+"""AffectNet, both layouts in which it was given out.
+
+The first, https://mohammadmahoor.com/pages/databases/affectnet/: training.csv and validation.csv of the manually
+annotated pictures, with the columns COLUMNS. The later one: train_set and val_set with images/NUMBER.jpg and
+annotations/NUMBER_exp.npy (also _val, _aro and _lnd, which are not read).
+"""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from workers.errors import InputError
+from workers.research.data.assemble import Face, assemble
+from workers.research.data.face_set import UNKNOWN, FaceSet
+from workers.research.data.options import SetOptions
+from workers.research.data.pictures import find_files
+from workers.research.data.rows import read_rows, split_lines
+from workers.research.data.words import report_left_out
+from workers.swinface.labels import AFFECTNET_TO_EXPRESSION
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "subDirectory_filePath",
+    *("face_x", "face_y", "face_width", "face_height", "facial_landmarks"),
+    *("expression", "valence", "arousal"),
+)
+WITHOUT_CLASS = {7: "contempt", 8: "none", 9: "uncertain", 10: "no face"}  # AffectNet's classes that SwinFace lacks
+MANY = 50_000  # annotations between two log lines
+
+
+class AffectNet(SetOptions):
+    """AffectNet's manually annotated pictures, by training.csv and validation.csv."""
+
+    format: Literal["affectnet"]
+    part: Literal["train", "validation"] = "train"
+    """training.csv or validation.csv."""
+
+
+class AffectNetFolders(SetOptions):
+    """AffectNet's train_set and val_set, with one annotation file per picture."""
+
+    format: Literal["affectnet_npy"]
+    part: Literal["train", "validation"] = "train"
+    """train_set or val_set."""
+
+
+def open_affectnet(name: str, config: AffectNet) -> FaceSet:
+    """Pictures of classes that SwinFace does not have are left out, and counted in a log line."""
+    file = "training.csv" if config.part == "train" else "validation.csv"
+    label_file = _first(config.path / file, config.path / "Manually_Annotated_file_lists" / file)
+    left_out: Counter[str] = Counter()
+    faces = []
+    for row in read_rows(label_file, COLUMNS, ",", _has_header(label_file)):
+        raw = row.whole("expression")
+        if raw < 0:
+            raise row.fail(f"expression {raw} is not within 0..10")
+        if raw in WITHOUT_CLASS:
+            left_out[WITHOUT_CLASS[raw]] += 1
+        else:
+            faces.append(Face(row.text(COLUMNS[0]), row.line, expression=_ours(raw)))
+    report_left_out(name, left_out, len(faces) + left_out.total())
+    folder = _first(
+        config.path / "Manually_Annotated_Images", config.path / "Manually_Annotated" / "Manually_Annotated_Images"
+    )
+    return assemble(name, config, folder, faces, ["expression"], label_file)
+
+
+def open_affectnet_folders(name: str, config: AffectNetFolders) -> FaceSet:
+    """As `open_affectnet`. Raises InputError for a picture without annotation or with one that is no number."""
+    root = config.path / ("train_set" if config.part == "train" else "val_set")
+    left_out: Counter[str] = Counter()
+    faces = []
+    for count, picture in enumerate(find_files(root / "images"), 1):
+        raw = _read_annotation(root / "annotations" / f"{Path(picture).stem}_exp.npy")
+        if raw in WITHOUT_CLASS:
+            left_out[WITHOUT_CLASS[raw]] += 1
+        else:
+            faces.append(Face(picture, expression=_ours(raw)))
+        if count % MANY == 0:
+            log.info("%s: %d annotations read", name, count)
+    report_left_out(name, left_out, len(faces) + left_out.total())
+    return assemble(name, config, root / "images", faces, ["expression"])
+
+
+def _ours(raw: int) -> int:
+    """Class ids that AffectNet does not have stay, to be found impossible."""
+    return AFFECTNET_TO_EXPRESSION[raw] if raw < len(AFFECTNET_TO_EXPRESSION) else raw
+
+
+def _has_header(path: Path) -> int:
+    """1 if the first line names the columns; the validation list was also given out without it."""
+    _, cells = next(split_lines(path, ","), (1, []))
+    return int(cells[:1] == [COLUMNS[0]])
+
+
+def _first(*places: Path) -> Path:
+    """The first that exists, else the first."""
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _read_annotation(path: Path) -> int:
+    """The class id in a .npy file of one number or one text of digits."""
+    try:
+        value = int(np.load(path, allow_pickle=False).item())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not the number of one class: {error}") from error
+    if value <= UNKNOWN:
+        raise InputError(f"{path}: the class {value} is not within 0..10")
+    return value

@@ -1,0 +1,140 @@
+"""Pictures of faces to aligned crops of 112x112 pixels: `swinface data align`."""
+
+import hashlib
+import logging
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from workers.align import detector_file
+from workers.errors import PARTIAL_RESULT, ConfigError, InputError
+from workers.research.data.align_log import ALIGNED, Log, only_one
+from workers.research.data.align_one import Recipe, crop_name, start
+from workers.research.data.face_set import Pictures, Some
+from workers.research.data.parallel import parallel
+from workers.research.data.pictures import SUFFIXES, Files, Names, find_files
+from workers.research.data.progress import counted
+
+AT_ONCE = 4  # pictures that a process takes together, about 0.2 s: so long a signal waits
+SHOWN = 20  # failures; all are in the log
+
+log = logging.getLogger(__name__)
+
+
+class Stop:
+    """Whether a signal has come. A second one does what it does without us: it ends the process at once."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+
+    def __call__(self) -> bool:
+        return self.exit_code != 0
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._heed) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heed(self, number: int, _frame: object) -> None:
+        self.exit_code = 128 + number
+        signal.signal(number, signal.SIG_DFL)
+
+
+def find_pictures(source: Path) -> Files:
+    """The pictures anywhere below a folder. Raises InputError if there are none."""
+    names = Names(find_files(source))
+    if not names:
+        raise InputError(f"no pictures in {source} ({' '.join(sorted(SUFFIXES))})")
+    return Files(source, names)
+
+
+def align_all(source: str, pictures: Pictures, recipe: Recipe, processes: int) -> int:
+    """Align the pictures that are not done yet, whose origin `source` tells from others; the exit code.
+
+    Raises InputError if no picture of all has a face; ModelError, ConfigError.
+    """
+    _check_apart(pictures, recipe.out)
+    options = {"source": source, **_told(recipe)}
+    names = _names(pictures)
+    _make(recipe.out)
+    stop = Stop()
+    with only_one(recipe.out):
+        record = Log(recipe.out, options)
+        to_do = [index for index, name in enumerate(names) if name not in record.done]
+        if len(to_do) < len(names):
+            log.info("%d of %d pictures are done already", len(names) - len(to_do), len(names))
+        lines = parallel(partial(start, recipe, pictures), to_do, processes, AT_ONCE, stop)
+        with stop.on_signals(), closing(lines):
+            for line in counted(lines, len(to_do), "aligning"):
+                record.add(line)
+    return _report(record, names, stop)
+
+
+def _check_apart(pictures: Pictures, out: Path) -> None:
+    """Raises ConfigError if crops would be taken for pictures, or could replace them."""
+    while isinstance(pictures, Some):
+        pictures = pictures.pictures
+    if not isinstance(pictures, Files):
+        return
+    here, there = pictures.folder.resolve(), out.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise ConfigError(f"{out} and the pictures in {pictures.folder} must not lie in each other: choose another OUT")
+
+
+def _told(recipe: Recipe) -> dict[str, Any]:
+    """What the crops depend on. Raises ModelError if there is no detector."""
+    weights = detector_file(recipe.detector)
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "detector": f"{weights.stem}-{digest[:12]}",
+        "detector_size": recipe.detector.input_size,
+        "min_score": recipe.detector.min_score,
+        "choose": recipe.choose,
+    }
+
+
+def _names(pictures: Pictures) -> list[str]:
+    """Of all pictures. Raises ConfigError if one cannot be the name of a crop, or two crops would have one name."""
+    names = [pictures.name(index) for index in range(len(pictures))]
+    crops = Counter(map(crop_name, names))
+    if len(crops) < len(names):
+        crop, times = crops.most_common(1)[0]
+        raise ConfigError(f"the crops of {times} pictures would all be called {crop}: rename the pictures")
+    return names
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _report(record: Log, names: Sequence[str], stop: Stop) -> int:
+    """Say what is missing, of this and former runs; the exit code. Raises InputError if that is all."""
+    outcomes = {name: record.done[name] for name in names if name in record.done}
+    failed = sorted(name for name, outcome in outcomes.items() if outcome.result != ALIGNED)
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(names)} pictures are not aligned (all are in {record.path}):\n")
+        sys.stderr.write("".join(f"  {name}: {outcomes[name]}\n" for name in failed[:SHOWN]))
+        sys.stderr.write(f"  and {len(failed) - SHOWN} more\n" if len(failed) > SHOWN else "")
+    if stop():
+        left = len(names) - len(outcomes)
+        log.warning("stopped by a signal, %d of %d pictures are left: the same command goes on", left, len(names))
+        return stop.exit_code
+    with_border = sum(outcome.result == ALIGNED and outcome.border > 0 for outcome in outcomes.values())
+    aligned = len(outcomes) - len(failed)
+    log.info("%d of %d pictures are aligned, %d of them with a border", aligned, len(names), with_border)
+    if not aligned:
+        raise InputError(f"no picture of {len(names)} shows a face that could be aligned")
+    return PARTIAL_RESULT if failed else 0

@@ -1,0 +1,94 @@
+"""Faces of one set, read one by one, as arrays."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workers.errors import InputError
+from workers.research.data.face_set import UNKNOWN, FaceSet, Labels, Pictures, Signs
+from workers.research.data.options import Kind, SetOptions
+from workers.research.data.pictures import Files, Names, number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One picture and what is known of it."""
+
+    name: str  # below the folder of pictures, with forward slashes
+    line: int = 0  # of the label file, from 1
+    identity: str | None = None
+    age: float = math.nan  # years
+    age_spread: float = math.nan
+    gender: int = UNKNOWN
+    expression: int = UNKNOWN
+    attributes: Signs | None = None  # (40,)
+
+
+def assemble(
+    name: str,
+    config: SetOptions,
+    folder: Path,
+    faces: Sequence[Face],
+    kinds: Sequence[Kind],
+    label_file: Path | None = None,
+) -> FaceSet:
+    """The set of these faces, whose pictures are below `folder` unless the configuration says otherwise.
+
+    Identities are numbered in the order of their names. Raises InputError if there are none, if the folder is missing,
+    or if a picture stands twice.
+    """
+    folder = config.images or folder
+    if not folder.is_dir():
+        raise InputError(f"{name}: there is no folder of pictures {folder}; set `images` if they lie elsewhere")
+    if not faces:
+        raise InputError(f"{name}: no faces in {label_file or folder}")
+    _refuse_repeated(name, faces, set(config.excluded()))
+    return FaceSet(
+        name,
+        Files(folder, Names(face.name for face in faces)),
+        labels_of(faces, kinds),
+        number([face.identity for face in faces])[1] if "identity" in kinds else (),
+        label_file,
+        np.array([face.line for face in faces], np.int64) if label_file else None,
+    )
+
+
+def or_images(name: str, config: SetOptions, pictures: Pictures) -> Pictures:
+    """The pictures of a set that holds them itself, or the files in `images` of the same names. Raises InputError."""
+    if config.images is None:
+        return pictures
+    if not config.images.is_dir():
+        raise InputError(f"{name}: there is no folder of pictures {config.images}")
+    return Files(config.images, Names(pictures.name(index) for index in range(len(pictures))))
+
+
+def labels_of(faces: Sequence[Face], kinds: Sequence[Kind]) -> Labels:
+    """These kinds of labels as columns."""
+    return Labels(
+        identity=number([face.identity for face in faces])[0] if "identity" in kinds else None,
+        age=np.array([face.age for face in faces], np.float32) if "age" in kinds else None,
+        age_spread=np.array([face.age_spread for face in faces], np.float32) if "age_spread" in kinds else None,
+        gender=np.array([face.gender for face in faces], np.int64) if "gender" in kinds else None,
+        expression=np.array([face.expression for face in faces], np.int64) if "expression" in kinds else None,
+        attributes=np.array([face.attributes for face in faces], np.int8) if "attributes" in kinds else None,
+    )
+
+
+def _refuse_repeated(name: str, faces: Sequence[Face], excluded: set[str]) -> None:
+    counts = Counter(face.name for face in faces)
+    if len(counts) == len(faces):
+        return
+    lines: dict[str, list[int]] = {}
+    for face in faces:
+        if counts[face.name] > 1 and face.name not in excluded:
+            lines.setdefault(face.name, []).append(face.line)
+    if lines:
+        listed = "\n".join(f"  {picture}: lines {', '.join(map(str, at))}" for picture, at in lines.items())
+        raise InputError(
+            f"{name}: {len(lines)} pictures stand more than once; correct the labels, or list them in `exclude`"
+            f"\n{listed}"
+        )

@@ -1,0 +1,138 @@
+"""CelebA as published: attributes, its partition and who is who.
+
+Layout: https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (README.txt there), and Kaggle's copy of it as .csv,
+https://www.kaggle.com/datasets/jessicali9530/celeba-dataset
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from workers.errors import InputError
+from workers.research.data.assemble import Face, assemble
+from workers.research.data.face_set import FaceSet, Signs
+from workers.research.data.options import SetOptions
+from workers.research.data.rows import Row, read_rows, read_table, split_lines
+from workers.swinface.labels import CELEBA_COLUMNS
+
+# CelebA's own names of its columns, in its own order, which is that of labels.Task.celeba
+COLUMNS = (
+    *("5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose"),
+    *("Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses"),
+    *("Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache"),
+    *("Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks"),
+    *("Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick"),
+    *("Wearing_Necklace", "Wearing_Necktie", "Young"),
+)
+IN_TASK_ORDER = tuple(COLUMNS[column] for column in CELEBA_COLUMNS)
+PARTS = {"train": 0, "validation": 1, "test": 2}
+FOLDERS = ("", "Anno", "Eval")  # below `path`, where the label files may lie
+PICTURES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
+Part = Literal["train", "validation", "test"]
+
+
+class CelebA(SetOptions):
+    """CelebA with its official label files: list_attr_celeba, list_eval_partition, identity_CelebA."""
+
+    format: Literal["celeba"]
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)] = ("train",)
+    """Parts of the official partition."""
+    identities: bool = False
+    """Also read who is who from identity_CelebA.txt, which must be there then."""
+
+
+def open_celeba(name: str, config: CelebA) -> FaceSet:
+    """The columns are found by name and put in the order of the tasks. The gender is attribute `gender` only.
+
+    Raises InputError for a header that names others, and for pictures without a part or an identity.
+    """
+    label_file = _find(config.path, "list_attr_celeba.txt", "list_attr_celeba.csv")
+    parts = _read_parts(_find(config.path, "list_eval_partition.txt", "list_eval_partition.csv"))
+    people = _read_people(_find(config.path, "identity_CelebA.txt")) if config.identities else None
+    wanted = {PARTS[part] for part in config.parts}
+    faces = []
+    for row in _read_attributes(label_file):
+        picture = row.text("image_id")
+        if picture not in parts:
+            raise row.fail(f"{picture} has no part in list_eval_partition")
+        if parts[picture] not in wanted:
+            continue
+        if people is not None and picture not in people:
+            raise row.fail(f"{picture} is not in identity_CelebA.txt")
+        person = None if people is None else people[picture]
+        faces.append(Face(picture, row.line, person, attributes=signs(row, IN_TASK_ORDER)))
+    folder = next((config.path / place for place in PICTURES if (config.path / place).is_dir()), config.path)
+    if folder == config.path and config.images is None:
+        listed = ", ".join(PICTURES)
+        raise InputError(f"{name}: no folder of pictures in {config.path} ({listed}); set `images` to where they are")
+    kinds: Sequence[Literal["identity", "attributes"]] = (
+        ["attributes"] if people is None else ["identity", "attributes"]
+    )
+    return assemble(name, config, folder, faces, kinds, label_file)
+
+
+def signs(row: Row, columns: Sequence[str]) -> Signs:
+    """(40,) the attributes of a line: 1 is present, -1 or 0 absent; any other number stays, to be found impossible."""
+    values = np.empty(len(columns), np.int8)
+    for place, column in enumerate(columns):
+        text = row.cells[column]
+        if text in ("1", "-1", "0"):
+            values[place] = text == "1"
+            continue
+        value = row.whole(column)
+        if not -128 <= value <= 127:
+            raise row.fail(f"{column} {value} is neither 1 nor -1")
+        values[place] = value
+    return values
+
+
+def _find(root: Path, *names: str) -> Path:
+    """The first of these label files that is there. Raises InputError."""
+    places = [root / folder / name for name in names for folder in FOLDERS]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InputError(f"there is none of {', '.join(str(place) for place in places)}")
+
+
+def _read_attributes(path: Path) -> Iterator[Row]:
+    """Lines with the columns image_id and COLUMNS, found by their names."""
+    if path.suffix == ".csv":
+        yield from read_table(path, ["image_id", *COLUMNS])
+        return
+    lines = split_lines(path, None)
+    _, count = next(lines, (1, []))
+    if len(count) != 1 or not count[0].isdigit():
+        raise InputError(f"{path}:1: expected the number of pictures")
+    line, header = next(lines, (2, []))
+    check_columns(path, line, header)
+    rows = 0
+    for row in read_rows(path, ["image_id", *header], skip=line):
+        rows += 1
+        yield row
+    if rows != int(count[0]):
+        raise InputError(f"{path}:1: says {count[0]} pictures, but {rows} lines follow the header; is the file whole?")
+
+
+def check_columns(path: Path, line: int, header: Sequence[str]) -> None:
+    """Raises InputError unless these are CelebA's columns, in any order."""
+    if sorted(header) != sorted(COLUMNS):
+        wrong = sorted(set(header) ^ set(COLUMNS)) or ["a column twice"]
+        raise InputError(f"{path}:{line}: not the 40 attributes of CelebA; unknown or missing: {', '.join(wrong)}")
+
+
+def _read_parts(path: Path) -> Mapping[str, int]:
+    rows = (
+        read_table(path, ["image_id", "partition"])
+        if path.suffix == ".csv"
+        else read_rows(path, ["image_id", "partition"])
+    )
+    words = {str(number): number for number in PARTS.values()}
+    return {row.text("image_id"): row.one_of("partition", words) for row in rows}
+
+
+def _read_people(path: Path) -> Mapping[str, str]:
+    return {row.text("image_id"): f"{row.whole('person'):05d}" for row in read_rows(path, ["image_id", "person"])}

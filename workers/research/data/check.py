@@ -1,0 +1,204 @@
+"""What is in sets of faces, and every problem with them: `swinface data check`."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import cv2
+import numpy as np
+
+from workers.errors import ConfigError, InputError
+from workers.files import replacing
+from workers.research.data.face_set import FaceSet, Pictures, impossible
+from workers.research.data.facts import Facts, Sizes, count, describe, describe_sizes
+from workers.research.data.parallel import parallel
+from workers.research.data.progress import counted
+
+if TYPE_CHECKING:
+    from workers.research.data.sets import SetConfig
+
+AT_ONCE = 32  # pictures that a process reads together
+Size: TypeAlias = tuple[int, int]  # width, height, px
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How much to check, and where the results go."""
+
+    pictures: int | None = None  # how many are read, drawn at random; None: all
+    processes: int = 1
+    sheets: Path | None = None  # folder of the contact sheets
+    out: Path | None = None  # JSON
+    exclude_out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a face, or a whole set, cannot be used."""
+
+    kind: Literal["impossible label", "unreadable picture", "repeated name", "unusable set"]
+    picture: str | None  # its name in the set
+    says: str  # where it is and why
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One set. Without facts if it could not be opened."""
+
+    facts: Facts | None
+    sizes: Sizes | None
+    problems: Sequence[Problem]
+
+    def lines(self) -> Iterator[str]:
+        """As text."""
+        if self.facts:
+            yield from describe(self.facts)
+        if self.sizes:
+            yield from describe_sizes(self.sizes)
+        kinds = Counter(problem.kind for problem in self.problems)
+        yield f"problems     {', '.join(f'{kind} {number}' for kind, number in kinds.items()) or 'none'}"
+        yield from (f"  {problem.kind}: {problem.says}" for problem in self.problems)
+
+
+def check(configs: Mapping[str, "SetConfig"], request: Request) -> None:
+    """Check these sets and say what is in them on standard output.
+
+    Raises InputError if there is any problem, after all of them were listed; ConfigError.
+    """
+    from workers.research.data.sets import open_set
+
+    check_request(request, len(configs))
+    reports: dict[str, Report] = {}
+    for name, config in configs.items():
+        try:
+            faces = open_set(name, config)
+        except InputError as error:
+            reports[name] = Report(None, None, [Problem("unusable set", None, str(error))])
+        else:
+            reports[name] = check_set(faces, request)
+        _show(name, reports[name])
+    finish(reports, request)
+
+
+def check_request(request: Request, sets: int) -> None:
+    """Raise ConfigError before any work for what cannot be done."""
+    if request.exclude_out and sets != 1:
+        raise ConfigError(f"--exclude-out: names of one set at a time, these are {sets}: choose one with --set NAME")
+    for option, path in (("--out", request.out), ("--exclude-out", request.exclude_out)):
+        if path and not path.parent.is_dir():
+            raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
+    if request.sheets:
+        try:
+            request.sheets.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--sheets {request.sheets}: cannot make the folder: {error.strerror}") from error
+
+
+def check_set(faces: FaceSet, request: Request) -> Report:
+    """What is in a set, and what is wrong with it; draws its contact sheet."""
+    wrong = impossible(faces)
+    problems = [Problem("impossible label", faces.pictures.name(index), says) for index, says in wrong]
+    problems += _repeated(faces)
+    rows = _rows(len(faces), request.pictures)
+    sizes: Counter[Size] = Counter()
+    unreadable: list[tuple[int, Problem]] = []
+    work = parallel(partial(_start, faces.pictures), rows, request.processes, AT_ONCE)
+    with closing(work):
+        for index, found in counted(work, len(rows), faces.name):
+            if isinstance(found, str):
+                name = faces.pictures.name(index)
+                unreadable.append((index, Problem("unreadable picture", name, f"{faces.where(index)}: {found}")))
+            else:
+                sizes[found] += 1
+    problems += [problem for _, problem in sorted(unreadable, key=lambda item: item[0])]
+    if request.sheets:
+        from workers.research.data.sheet import write_sheet
+
+        refused = {index for index, _ in wrong} | {index for index, _ in unreadable}
+        write_sheet(faces, request.sheets / f"{faces.name}.png", refused)
+    return Report(count(faces), Sizes.of(sizes), problems)
+
+
+def finish(reports: Mapping[str, Report], request: Request) -> None:
+    """Write the files that were asked for. Raises InputError if there is any problem."""
+    if request.out:
+        text = json.dumps({"sets": {name: asdict(report) for name, report in reports.items()}}, indent=2)
+        with replacing(request.out) as partial_file:
+            partial_file.write_text(text + "\n")
+    bad = {name: report for name, report in reports.items() if report.problems}
+    if not bad:
+        return
+    listed = ", ".join(f"{name} has {len(report.problems)}" for name, report in bad.items())
+    if request.exclude_out:
+        (report,) = bad.values()
+        write_excluded(request.exclude_out, report.problems)
+        raise InputError(
+            f"problems, all listed above: {listed}. The names of these pictures are in {request.exclude_out}: "
+            f"with `exclude: {request.exclude_out}` the set leaves them out"
+        )
+    raise InputError(
+        f"problems, all listed above: {listed}. Mend them, or leave these pictures out: --set NAME --exclude-out FILE "
+        f"writes their names into a file for the set's option `exclude`"
+    )
+
+
+def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
+    """Add the pictures' names to what is in the file, each with the reason. Raises ConfigError for names that such a
+    file cannot hold."""
+    old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    reasons: dict[str, str] = {}
+    for problem in problems:
+        if problem.picture is not None:
+            reasons.setdefault(problem.picture, f"{problem.kind}: {' '.join(problem.says.split())}")
+    for name in reasons:
+        if name != name.strip() or name.startswith("#") or " #" in name or len(name.splitlines()) != 1:
+            raise ConfigError(
+                f"{path} cannot hold the name {name!r}, which it would read otherwise: rename that picture"
+            )
+    lines = dict.fromkeys([*old, *(f"{name} # {reason}" for name, reason in reasons.items())])
+    with replacing(path) as partial_file:
+        partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+
+
+def _show(name: str, report: Report) -> None:
+    faces = f"{report.facts.faces} faces" if report.facts else "cannot be used"
+    sys.stdout.write(f"{name}: {faces}\n" + "".join(f"  {line}\n" for line in report.lines()))
+    sys.stdout.flush()
+
+
+def _rows(total: int, wanted: int | None) -> Sequence[int]:
+    if wanted is None or wanted >= total:
+        return range(total)
+    drawn = np.random.default_rng(0).choice(total, wanted, replace=False)
+    return [int(row) for row in np.sort(drawn)]
+
+
+def _repeated(faces: FaceSet) -> list[Problem]:
+    places: dict[str, list[int]] = {}
+    for index in range(len(faces)):
+        places.setdefault(faces.pictures.name(index), []).append(index)
+    return [
+        Problem("repeated name", name, f"{name} stands {len(rows)} times: {'; '.join(map(faces.where, rows))}")
+        for name, rows in places.items()
+        if len(rows) > 1
+    ]
+
+
+def _start(pictures: Pictures) -> Callable[[int], tuple[int, Size | str]]:
+    """What a process does with each picture: its size, or why it cannot be read."""
+    cv2.setNumThreads(1)
+    return partial(_size, pictures)
+
+
+def _size(pictures: Pictures, index: int) -> tuple[int, Size | str]:
+    try:
+        height, width = pictures.read(index).shape[:2]
+    except InputError as error:
+        return index, str(error)
+    return index, (width, height)

@@ -1,0 +1,97 @@
+"""What teachers make of all faces of a set, written as the file that the set's option `teacher` names."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from workers.errors import ModelError
+from workers.research.data.face_set import FACE_SIZE, Bytes, FaceSet, fitted
+from workers.research.data.progress import counted
+from workers.research.data.teacher import Lesson, write
+from workers.research.data.teachers import TeacherNetwork, open_teacher
+
+Floats = NDArray[np.float32]
+Teacher: TypeAlias = Callable[[Bytes], Floats]  # uint8 (n, 112, 112, 3) RGB -> (n, width)
+BATCH = 16
+
+log = logging.getLogger(__name__)
+
+
+def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: Path) -> None:
+    """Write what a recogniser and a teacher of expressions, or one of them, make of each face.
+
+    Raises UserError; `out` is complete or not there.
+    """
+    teachers: dict[str, Teacher] = {}
+    if weights is not None:
+        teachers["embedding"] = recogniser(weights)
+    if expressions is not None:
+        teachers["expression_scores"] = expression_teacher(expressions)
+    found: dict[str, list[Floats]] = {kind: [] for kind in teachers}
+    crops: list[Bytes] = []
+    for row in counted(range(len(faces)), len(faces), faces.name):
+        crops.append(fitted(faces.pictures.read(row)))
+        if len(crops) == BATCH or row == len(faces) - 1:
+            for kind, teach in teachers.items():
+                found[kind].append(teach(np.stack(crops)))
+            crops = []
+    names = [faces.pictures.name(row) for row in range(len(faces))]
+    columns = {kind: np.concatenate(parts) for kind, parts in found.items()}
+    for kind, values in columns.items():
+        wrong = ~np.isfinite(values).all(1) | (np.abs(values).max(1) == 0)
+        if wrong.any():
+            named = names[int(np.flatnonzero(wrong)[0])]
+            raise ModelError(f"there is no {kind} of {int(wrong.sum())} faces of {faces.name}, such as {named}")
+    described = ", ".join(f"{path.name} {_digest(path)[:12]}" for path in (weights, expressions) if path is not None)
+    write(out, Lesson(names, described, **columns))
+    log.info("%s of %d faces by %s in %s", " and ".join(columns), len(names), described, out)
+
+
+def recogniser(weights: Path) -> Teacher:
+    """ONNX (.onnx), or what teachers.open_teacher reads. Raises ModelError, ConfigError."""
+    if weights.suffix == ".onnx" and weights.is_file():
+        return _onnx(weights)
+    return _by_torch(open_teacher("recogniser", weights))
+
+
+def expression_teacher(weights: Path) -> Teacher:
+    """As teachers.open_teacher. Raises ModelError, ConfigError."""
+    return _by_torch(open_teacher("expressions", weights))
+
+
+def _by_torch(network: TeacherNetwork) -> Teacher:
+    return lambda crops: np.asarray(network(torch.from_numpy(crops)).numpy(), np.float32)
+
+
+def _onnx(weights: Path) -> Teacher:
+    """Takes (n, 3, 112, 112) RGB in -1..1 and gives (n, width), as insightface's do."""
+    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime.capi.onnxruntime_pybind11_state import OrtException
+
+    try:
+        session = InferenceSession(str(weights), SessionOptions(), providers=["CPUExecutionProvider"])
+        taken, given = session.get_inputs(), session.get_outputs()
+        shapes = [taken[0].shape, given[0].shape]
+        if len(taken) != 1 or shapes[0][1:] != [3, FACE_SIZE, FACE_SIZE] or len(shapes[1]) != 2:
+            raise ModelError(f"{weights} is no recogniser of faces (n, 3, 112, 112): it takes and gives {shapes}")
+    except (OrtException, RuntimeError) as error:
+        raise ModelError(f"cannot use {weights}: {error}") from error
+
+    def recognise(crops: Bytes) -> Floats:
+        scaled = (crops.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
+        at_once = crops if isinstance(shapes[0][0], str) else crops[:1]
+        parts = [scaled[row : row + len(at_once)] for row in range(0, len(scaled), len(at_once))]
+        return np.concatenate([np.asarray(session.run(None, {taken[0].name: part})[0], np.float32) for part in parts])
+
+    return recognise
+
+
+def _digest(weights: Path) -> str:
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,96 @@
+"""One folder per person, or per expression, with their pictures."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from workers.errors import InputError
+from workers.research.data.assemble import Face, assemble
+from workers.research.data.face_set import FaceSet, Labels
+from workers.research.data.options import SetOptions
+from workers.research.data.pictures import SUFFIXES, Files, Names, find_files
+from workers.research.data.words import EXPRESSION_WORDS
+
+MANY = 1_000_000  # pictures between two log lines
+log = logging.getLogger(__name__)
+
+
+class PeopleFolders(SetOptions):
+    """Folders of people, as LFW, CASIA-WebFace, VGGFace2 and others unpack: `path/person/picture.jpg`."""
+
+    format: Literal["folders"]
+
+
+class ExpressionFolders(SetOptions):
+    """FER2013 as pictures: `path/train/happy/picture.jpg`; the folders are named by expression, in any common word.
+
+    Layout: https://www.kaggle.com/datasets/msambare/fer2013
+    """
+
+    format: Literal["fer2013_folders"]
+    parts: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
+    """Folders of `path` to take, train and test as published."""
+
+
+def open_people(name: str, config: PeopleFolders) -> FaceSet:
+    """The pictures below each person's folder; identities are numbered in the order of the folders' names.
+
+    Raises InputError for pictures that are in no person's folder.
+    """
+    root = config.images or config.path
+    people = folders_in(root)
+    if stray := [file.name for file in root.iterdir() if file.suffix.lower() in SUFFIXES]:
+        listed = "\n".join(f"  {file}" for file in sorted(stray))
+        raise InputError(f"{name}: {len(stray)} pictures in {root} are in no person's folder\n{listed}")
+    counts: list[int] = []
+    pictures = Names(_pictures(name, root, people, counts))
+    if not len(pictures):
+        raise InputError(f"{name}: no pictures in folders of {root}")
+    if empty := [person for person, count in zip(people, counts, strict=True) if not count]:
+        listed = ", ".join(empty[:20]) + (" ..." if len(empty) > 20 else "")
+        log.warning("%s: no pictures in %d of %d folders: %s", name, len(empty), len(people), listed)
+    owners = np.repeat(np.arange(len(people) - len(empty)), [count for count in counts if count])
+    identities = tuple(person for person, count in zip(people, counts, strict=True) if count)
+    return FaceSet(name, Files(root, pictures), Labels(identity=owners), identities)
+
+
+def _pictures(name: str, root: Path, people: Sequence[str], counts: list[int]) -> Iterator[str]:
+    """Names of all pictures; how many each person has is added to `counts`."""
+    total = 0
+    for person in people:
+        before = total
+        for file in find_files(root / person):
+            total += 1
+            if total % MANY == 0:
+                log.info("%s: %d pictures found", name, total)
+            yield f"{person}/{file}"
+        counts.append(total - before)
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Names of the folders in a folder, in order. Raises InputError if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}") from error
+
+
+def open_expressions(name: str, config: ExpressionFolders) -> FaceSet:
+    """Raises InputError for a folder whose name is no expression of SwinFace."""
+    root = config.images or config.path
+    faces = []
+    for part in config.parts:
+        for folder in folders_in(root / part):
+            if folder.lower() not in EXPRESSION_WORDS:
+                known = ", ".join(EXPRESSION_WORDS)
+                raise InputError(f"{root / part / folder}: the folder is named by none of the expressions {known}")
+            expression = EXPRESSION_WORDS[folder.lower()]
+            names = (f"{part}/{folder}/{file}" for file in find_files(root / part / folder))
+            faces += [Face(file, expression=expression) for file in names]
+    return assemble(name, config, root, faces, ["expression"])

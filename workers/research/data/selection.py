@@ -1,0 +1,110 @@
+"""The part of a set that its configuration asks for."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import ConfigError, InputError
+from workers.research.data.face_set import UNKNOWN, FaceSet
+from workers.research.data.options import Keep, SetOptions
+from workers.research.data.words import report_left_out
+
+Mask = NDArray[np.bool_]  # (n,)
+
+
+def select(faces: FaceSet, config: SetOptions) -> FaceSet:
+    """The set without the excluded pictures, the part to keep of it, with the kinds of labels to use.
+
+    The identities that are left are numbered from 0 without gaps, in the order that they had. Raises ConfigError if
+    the configuration names what is not there, InputError if nothing is left.
+    """
+    if config.labels is not None:
+        _check_kinds(faces, config.labels)
+    used = ~_excluded(faces, config)
+    if config.keep is not None:
+        used &= kept(faces, config.keep)
+    if config.least_pictures is not None:
+        used &= _of_enough(faces, used, config.least_pictures)
+    if not used.any():
+        raise InputError(f"{faces.name}: no face is left after `exclude`, `keep` and `least_pictures`")
+    if not used.all():
+        faces = _renumbered(faces.at(np.flatnonzero(used)))
+    if config.labels is not None:
+        faces = replace(faces, labels=faces.labels.only(config.labels))
+        if faces.labels.identity is None:
+            faces = replace(faces, identities=())
+    return faces
+
+
+def _check_kinds(faces: FaceSet, wanted: tuple[str, ...]) -> None:
+    known = [name for name, _ in faces.labels.columns()]
+    if missing := [kind for kind in wanted if kind not in known]:
+        raise ConfigError(f"{faces.name}: labels: the set has none of {', '.join(missing)}; it has {', '.join(known)}")
+
+
+def _excluded(faces: FaceSet, config: SetOptions) -> Mask:
+    """Which faces `exclude` names."""
+    named = config.excluded()
+    if not named:
+        return np.zeros(len(faces), bool)
+    names = [faces.pictures.name(index) for index in range(len(faces))]
+    if unknown := sorted(named.keys() - set(names), key=lambda name: named[name]):
+        listed = "\n".join(f"  {config.exclude}:{named[name]}: {name}" for name in unknown)
+        raise ConfigError(f"{faces.name}: exclude: {len(unknown)} names are not in the set\n{listed}")
+    return np.array([name in named for name in names], bool)
+
+
+def kept(faces: FaceSet, keep: Keep) -> Mask:
+    """Which faces belong to the part: decided by a hash of the person's name, or of the picture's.
+
+    A face of nobody known goes by its picture. Raises ConfigError for people in a set that knows none.
+    """
+    identity = faces.labels.identity
+    if keep.by == "person" and identity is None:
+        raise ConfigError(f"{faces.name}: keep.by: this set does not know who is who; use `by: picture`")
+    held_out = np.zeros(len(faces), bool)
+    by_picture = np.ones(len(faces), bool)
+    if identity is not None and keep.by != "picture":
+        people = np.array([_is_held_out(name, keep) for name in faces.identities], bool)
+        by_picture = identity == UNKNOWN
+        held_out[~by_picture] = people[identity[~by_picture]]
+    for index in np.flatnonzero(by_picture):
+        held_out[index] = _is_held_out(faces.pictures.name(int(index)), keep)
+    return held_out if keep.part == "validation" else ~held_out
+
+
+def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
+    """Which faces are of people of whom at least so many are used; those of nobody known are not.
+
+    Raises ConfigError for a set that does not know who is who.
+    """
+    identity = faces.labels.identity
+    if identity is None:
+        raise ConfigError(f"{faces.name}: least_pictures: this set does not know who is who")
+    known = identity != UNKNOWN
+    counts = np.bincount(identity[used & known], minlength=len(faces.identities))
+    enough: Mask = known & (counts >= least)[identity]
+    people = int(((counts > 0) & (counts < least)).sum())
+    left = int((used & ~enough).sum())
+    report_left_out(faces.name, {f"faces of {people} people with fewer than {least} pictures": left}, int(used.sum()))
+    return enough
+
+
+def _is_held_out(name: str, keep: Keep) -> bool:
+    digest = hashlib.sha256(f"{keep.seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") < keep.share * 2**64
+
+
+def _renumbered(faces: FaceSet) -> FaceSet:
+    """The same faces with identities 0..n-1 of those that occur."""
+    identity = faces.labels.identity
+    if identity is None:
+        return faces
+    left = np.unique(identity[identity != UNKNOWN])
+    numbers = np.full(len(faces.identities), UNKNOWN, np.int64)
+    numbers[left] = np.arange(len(left))
+    renumbered = np.where(identity == UNKNOWN, UNKNOWN, numbers[identity])
+    names = tuple(faces.identities[int(place)] for place in left)
+    return replace(faces, labels=replace(faces.labels, identity=renumbered), identities=names)

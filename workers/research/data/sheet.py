@@ -1,0 +1,204 @@
+"""A contact sheet: some faces of a set, each with its labels in words, for a person who sees whether they are true."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from workers.errors import InputError
+from workers.files import replacing
+from workers.research.data.face_set import Bytes, FaceSet
+from workers.research.data.facts import GENDERS
+from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
+
+COLUMNS, ROWS = 8, 6
+FACE, GAP, MARGIN, HEAD = 144, 14, 24, 76  # px: side of a face, between two, around all, height of the heading
+LINE = 16  # px, from one line of text to the next
+PAPER, INK, PALE, BOX = (250, 250, 248), (28, 28, 30), (120, 120, 124), (228, 228, 226)
+COLOURS = {"person": (24, 78, 140), "labels": INK, "attributes": PALE}
+EACH = 200  # faces that are looked at for each value of a label
+DECADE = 10  # years
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Signs = NDArray[np.bool_]
+
+
+def write_sheet(faces: FaceSet, path: Path, refused: Collection[int] = ()) -> None:
+    """Draw some faces of a set into a PNG; those refused are not taken. Raises ConfigError if it cannot be written."""
+    rows = choose(faces, COLUMNS * ROWS, refused)
+    sheet = draw(faces, rows)
+    with replacing(path) as partial:
+        sheet.save(partial, format="PNG")
+
+
+def choose(faces: FaceSet, number: int, refused: Collection[int] = ()) -> list[int]:
+    """At most so many faces that show as many values of the labels as they can, always the same ones.
+
+    One by one the face is taken whose values are the rarest among those taken. If all that is known is who it is,
+    several pictures of each person are taken, so that one sees whether they are of one person.
+    """
+    random = np.random.default_rng(0)
+    usable = np.ones(len(faces), np.bool_)
+    usable[list(refused)] = False
+    kinds = {name for name, _ in faces.labels.columns()}
+    if kinds == {"identity"} and faces.labels.identity is not None:
+        return _families(faces.labels.identity, usable, number, random)
+    values = [value & usable for value in _values(faces)]
+    pools = [np.flatnonzero(value) for value in (usable, *values)]
+    candidates = np.unique(np.concatenate([random.permutation(pool)[: max(EACH, number)] for pool in pools]))
+    has = np.array([value[candidates] for value in values], np.bool_).reshape(len(values), len(candidates)).T
+    taken = _take(has, _people(faces, candidates), number, random)
+    return sorted((int(row) for row in candidates[taken]), key=lambda row: _order(faces, row))
+
+
+def caption(faces: FaceSet, row: int) -> dict[str, str]:
+    """The labels of a face in words: `person`, `labels` and `attributes`, those of them that are known."""
+    labels = faces.labels
+    words = []
+    if labels.age is not None and not np.isnan(labels.age[row]):
+        words.append(f"age {labels.age[row]:.4g}")
+        if labels.age_spread is not None and not np.isnan(labels.age_spread[row]):
+            words[-1] += f" ± {labels.age_spread[row]:.2g}"
+    if labels.gender is not None and labels.gender[row] >= 0:
+        words.append(GENDERS[labels.gender[row]])
+    if labels.expression is not None and labels.expression[row] >= 0:
+        words.append(EXPRESSIONS[labels.expression[row]])
+    parts = {"labels": ", ".join(words)}
+    if labels.identity is not None and labels.identity[row] >= 0:
+        parts["person"] = faces.identities[labels.identity[row]]
+    if labels.attributes is not None and (labels.attributes[row] >= 0).any():
+        present = [task.score for task, sign in zip(ATTRIBUTES, labels.attributes[row], strict=True) if sign == 1]
+        parts["attributes"] = ", ".join(name.replace("_", " ") for name in present) or "none of the attributes"
+    return {name: parts[name] for name in COLOURS if parts.get(name)} or {"labels": "nothing known"}
+
+
+def draw(faces: FaceSet, rows: Sequence[int]) -> Image.Image:
+    """These faces in a grid, each with its caption below it."""
+    small, large = ImageFont.load_default(size=13), ImageFont.load_default(size=24)
+    captions = [_wrapped(caption(faces, row), small) for row in rows]
+    heights = [
+        FACE + 6 + LINE * max(map(len, captions[start : start + COLUMNS])) + GAP
+        for start in range(0, len(rows), COLUMNS)
+    ]
+    width = 2 * MARGIN + COLUMNS * (FACE + GAP) - GAP
+    sheet = Image.new("RGB", (width, HEAD + sum(heights) + MARGIN), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((MARGIN, MARGIN - 8), faces.name, INK, large)
+    pen.text((MARGIN, MARGIN + 23), f"{len(rows)} of {len(faces)} faces, chosen to show many labels", PALE, small)
+    for place, (row, lines) in enumerate(zip(rows, captions, strict=True)):
+        left = MARGIN + place % COLUMNS * (FACE + GAP)
+        top = HEAD + sum(heights[: place // COLUMNS])
+        _paste(sheet, pen, faces, row, (left, top), small)
+        for number, (kind, text) in enumerate(lines):
+            pen.text((left, top + FACE + 4 + number * LINE), text, COLOURS[kind], small)
+    return sheet
+
+
+def _paste(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, faces: FaceSet, row: int, corner: tuple[int, int], font: Font
+) -> None:
+    left, top = corner
+    pen.rectangle((left, top, left + FACE - 1, top + FACE - 1), BOX)
+    try:
+        picture = _fitted(faces.pictures.read(row))
+    except InputError:
+        pen.text((left + 8, top + 8), "cannot be read", PALE, font)
+        return
+    height, width = picture.shape[:2]
+    sheet.paste(Image.fromarray(picture), (left + (FACE - width) // 2, top + (FACE - height) // 2))
+
+
+def _fitted(picture: Bytes) -> Bytes:
+    """The whole picture, its longer side FACE."""
+    height, width = picture.shape[:2]
+    scale = FACE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
+
+
+def _wrapped(parts: dict[str, str], font: Font) -> list[tuple[str, str]]:
+    """Lines no wider than a face, each with the kind of its caption."""
+    lines: list[tuple[str, str]] = []
+    for kind, text in parts.items():
+        line = ""
+        for word in _short(text.split(), font):
+            longer = f"{line} {word}".strip()
+            if line and font.getlength(longer) > FACE:
+                lines.append((kind, line))
+                longer = word
+            line = longer
+        lines.append((kind, line))
+    return lines
+
+
+def _short(words: Sequence[str], font: Font) -> Iterator[str]:
+    """The same words; those wider than a face in pieces."""
+    for word in words:
+        piece = ""
+        for letter in word:
+            if piece and font.getlength(piece + letter) > FACE:
+                yield piece
+                piece = ""
+            piece += letter
+        yield piece
+
+
+def _values(faces: FaceSet) -> Iterator[Signs]:
+    """For each value that a label may have, which faces (n,) have it."""
+    labels = faces.labels
+    if labels.age is not None:
+        decades = np.where(np.isfinite(labels.age), labels.age, -DECADE) // DECADE
+        yield from (decades == decade for decade in np.unique(decades[decades >= 0]))
+    if labels.gender is not None:
+        yield from (labels.gender == place for place in range(len(GENDERS)))
+    if labels.expression is not None:
+        yield from (labels.expression == place for place in range(len(EXPRESSIONS)))
+    if labels.attributes is not None:
+        yield from (labels.attributes[:, place] == 1 for place in range(len(ATTRIBUTES)))
+
+
+def _people(faces: FaceSet, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Who each candidate is; all different if it is not known."""
+    if faces.labels.identity is None:
+        return np.arange(len(candidates), dtype=np.int64)
+    who = faces.labels.identity[candidates]
+    return np.where(who < 0, len(faces.identities) + np.arange(len(candidates)), who)
+
+
+def _take(has: Signs, people: NDArray[np.int64], number: int, random: np.random.Generator) -> list[int]:
+    """Rows of `has` (candidates, values), the one that adds most first."""
+    free = np.ones(len(has), np.bool_)
+    seen = np.zeros(has.shape[1])  # how often each value was taken
+    chance = random.random(len(has)) * 1e-3  # among equals
+    taken: list[int] = []
+    while len(taken) < min(number, len(has)):
+        gain = has @ (1 / (1 + seen) ** 2) / np.maximum(has.sum(1), 1) + chance - np.isin(people, people[taken])
+        best = int(np.where(free, gain, -np.inf).argmax())
+        taken.append(best)
+        free[best] = False
+        seen += has[best]
+    return taken
+
+
+def _families(identity: NDArray[np.int64], usable: Signs, number: int, random: np.random.Generator) -> list[int]:
+    """A row of the sheet for each person; people with several pictures first."""
+    known = usable & (identity >= 0)
+    pictures = np.bincount(identity[known]) if known.any() else np.zeros(0, np.int64)
+    people = random.permutation(np.flatnonzero(pictures))
+    people = people[np.argsort(-np.minimum(pictures[people], COLUMNS), kind="stable")]
+    rows: list[int] = []
+    for person in people:
+        if len(rows) >= number:
+            break
+        rows += [int(row) for row in np.flatnonzero(known & (identity == person))[:COLUMNS]]
+    return rows[:number]
+
+
+def _order(faces: FaceSet, row: int) -> tuple[float, ...]:
+    """Faces with the same labels stand side by side."""
+    labels = faces.labels
+    columns = (labels.expression, labels.gender, labels.age)
+    return (*(float(np.nan_to_num(column[row], nan=-1.0)) for column in columns if column is not None), float(row))

@@ -1,0 +1,91 @@
+"""What teachers say of the faces of a set, embeddings and expressions: their file, and how a set comes to know it."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import ConfigError, InputError
+from workers.files import replacing
+from workers.research.data.face_set import FaceSet
+
+SHOWN = 5  # names in one error message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """What teachers say of n pictures; None: nothing of this kind."""
+
+    names: Sequence[str]  # (n,) of the pictures in their set, all different
+    teachers: str  # their files and the beginnings of the sha256
+    embedding: NDArray[np.floating] | None = None  # (n, width)
+    expression_scores: NDArray[np.floating] | None = None  # (n, 7) probabilities
+
+
+def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
+    """The set with what a file has of its pictures; the same set without a file.
+
+    Raises ConfigError if the file lacks some of them: a name that is not there may be another set's.
+    """
+    if path is None:
+        return faces
+    lesson = read(path)
+    place = {name: row for row, name in enumerate(lesson.names)}
+    names = [faces.pictures.name(index) for index in range(len(faces))]
+    if missing := [name for name in names if name not in place]:
+        shown = ", ".join(missing[:SHOWN])
+        raise ConfigError(
+            f"{faces.name}: teacher: {path} says nothing of {len(missing)} of {len(names)} pictures, such as {shown}: "
+            "make it anew for this set as it is now, with `swinface data embed`"
+        )
+    rows = [place[name] for name in names]
+    embedding, scores = (
+        None if values is None else values[rows].astype(np.float16)
+        for values in (lesson.embedding, lesson.expression_scores)
+    )
+    return replace(faces, labels=replace(faces.labels, embedding=embedding, expression_scores=scores))
+
+
+def read(path: Path) -> Lesson:
+    """Raises InputError if there is no such file, or if it holds anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+            lesson = Lesson(
+                found["names"].tolist(),
+                str(found["teachers"]),
+                found.get("embedding"),
+                found.get("expression_scores"),
+            )
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file of a teacher's; `swinface data embed` writes it") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is no file that `swinface data embed` wrote: {error}") from error
+    for kind, values in (("embedding", lesson.embedding), ("expression_scores", lesson.expression_scores)):
+        if values is None:
+            continue
+        if values.ndim != 2 or len(values) != len(lesson.names) or values.dtype.kind != "f":
+            raise InputError(f"{path}: {kind} is {values.shape} of {values.dtype} for {len(lesson.names)} names")
+        exact = values.astype(np.float32)
+        total = np.linalg.norm(exact, axis=1) if kind == "embedding" else exact.sum(1)
+        if not np.allclose(total, 1, atol=0.01):
+            raise InputError(
+                f"{path}: not every row of {kind} has {'the length' if kind == 'embedding' else 'the sum'} 1"
+            )
+    return lesson
+
+
+def write(path: Path, lesson: Lesson) -> None:
+    """The file that `read` reads, with embeddings scaled to unit length. Raises ConfigError if it cannot be."""
+    found: dict[str, Any] = {"names": np.array(lesson.names), "teachers": np.array(lesson.teachers)}
+    if lesson.embedding is not None:
+        unit = lesson.embedding / np.linalg.norm(lesson.embedding, axis=1, keepdims=True)
+        found["embedding"] = unit.astype(np.float16)
+    if lesson.expression_scores is not None:
+        found["expression_scores"] = lesson.expression_scores.astype(np.float16)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, **found)

@@ -1,0 +1,48 @@
+"""The trained detector as files that ultralytics and the streamer read."""
+
+import copy
+import shutil
+import tempfile
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from streamer.detect.offline import import_ultralytics
+from workers.files import replacing
+
+SIDE = 640  # pixels of the square that the ONNX file takes
+
+
+def save_pose(model: Any, path: Path) -> None:
+    """Write a PoseModel as an ultralytics checkpoint. Raises ConfigError."""
+    plain = copy.deepcopy(model).cpu().half()
+    plain.args = {"task": "pose", "imgsz": SIDE}
+    content = {
+        "epoch": -1,
+        "model": plain,
+        "ema": None,
+        "optimizer": None,
+        "train_args": plain.args,
+        "date": datetime.now(UTC).isoformat(),
+        "version": import_ultralytics().__version__,
+    }
+    with replacing(path) as partial:
+        torch.save(content, partial)
+
+
+def write_onnx(checkpoint: Path, path: Path) -> None:
+    """Export an ultralytics checkpoint as ONNX for one picture of 640x640. Raises ConfigError."""
+    ultralytics = import_ultralytics()
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "detector.pt"
+        shutil.copyfile(checkpoint, copied)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ultralytics calls torch's older exporter
+            written = ultralytics.YOLO(str(copied)).export(
+                format="onnx", imgsz=SIDE, simplify=False, opset=17, verbose=False
+            )
+        with replacing(path) as partial:
+            shutil.copyfile(written, partial)

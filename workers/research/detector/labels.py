@@ -1,0 +1,226 @@
+"""The teachers' labels of all pictures of a training, made once and kept as Parquet in the run's folder."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from streamer.values import Bytes, Floats
+from workers.errors import ConfigError, InputError
+from workers.files import replacing
+from workers.research.detector.config import DetectorConfig, Source
+from workers.research.detector.teachers import GREY, SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
+
+log = logging.getLogger(__name__)
+
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+LARGEST = 1280  # pixels: larger pictures are kept so large
+SURE = 0.65  # mean score from which an agreement is a face: weaker ones are often dots, wheels and folds
+MARGIN = 8  # pixels of grey around each of many pictures in one square
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """A picture with its faces, in its pixels."""
+
+    image: bytes | Bytes  # JPEG or PNG, or the picture itself, BGR (h, w, 3)
+    boxes: Floats  # (n, 4) x1 y1 x2 y2
+    landmarks: Floats  # (n, 5, 2) x y
+    unsure: Floats  # (m, 4) boxes that are neither faces nor background
+
+    def decoded(self) -> Bytes:
+        """The picture, BGR (h, w, 3), not to be written to."""
+        return _decoded(self.image) if isinstance(self.image, bytes) else self.image
+
+
+def label_all(config: DetectorConfig) -> None:
+    """Label what is not labelled yet, of the sources and of what is held out.
+
+    Raises InputError, ConfigError, ModelError.
+    """
+    missing = {name: source for name, source in config.pictures_of.items() if not _place(config, name, source).exists()}
+    if not missing:
+        return
+    teachers = [open_teacher(path) for path in config.teachers]
+    for name, source in missing.items():
+        if not source.path.exists():
+            raise ConfigError(f"{name}: {source.path} does not exist")
+        pictures = encoded_pictures(source)
+        found = list(_label_tiles(pictures, teachers, source) if source.tile else _label(pictures, teachers))
+        _write(found, _place(config, name, source))
+        log.info("%s: %d pictures, %d faces", name, len(found), sum(len(item.boxes) for item in found))
+
+
+def labelled(config: DetectorConfig, name: str, source: Source) -> list[Labelled]:
+    """The labelled pictures of a source, after label_all."""
+    return _read(_place(config, name, source))
+
+
+def _place(config: DetectorConfig, name: str, source: Source) -> Path:
+    """The file of a source's labels; another one if what was asked of it is another thing."""
+    asked = [source.path, sorted(source.where.items()), source.part, source.every, source.tight, source.tile]
+    asked += [SURE, *(path.stem for path in config.teachers)]
+    return config.out / "labels" / f"{name}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:10]}.parquet"
+
+
+def encoded_pictures(source: Source) -> Iterator[bytes]:
+    """The chosen pictures of a source, encoded. Raises InputError."""
+    path = source.path
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
+        yield from (file.read_bytes() for file in _chosen(files, source))
+    elif path.suffix.lower() in PICTURES:
+        yield path.read_bytes()
+    elif path.suffix == ".parquet":
+        yield from _rows(source)
+    else:
+        yield from _frames(source)
+
+
+def _chosen(items: Sequence[Any], source: Source) -> Sequence[Any]:
+    first, last = (round(share * len(items)) for share in source.part)
+    return items[first : last : source.every]
+
+
+def _rows(source: Source) -> Iterator[bytes]:
+    from pyarrow import parquet
+
+    table = parquet.read_table(source.path, columns=["image", *source.where])
+    wanted = [
+        row
+        for row in range(table.num_rows)
+        if all(table.column(column)[row].as_py() == value for column, value in source.where.items())
+    ]
+    images = table.column("image")
+    yield from (bytes(images[row].as_py()) for row in _chosen(wanted, source))
+
+
+def _frames(source: Source) -> Iterator[bytes]:
+    count = sum(1 for _ in _read_video(source.path))
+    wanted = set(_chosen(range(count), source))
+    for number, frame in enumerate(_read_video(source.path)):
+        if number in wanted:
+            yield _encoded(frame)
+
+
+def _read_video(path: Path) -> Iterator[Bytes]:
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise InputError(f"{path} is neither a picture nor a video that can be read")
+    while True:
+        there, frame = video.read()
+        if not there:
+            break
+        yield np.asarray(frame, np.uint8)
+    video.release()
+
+
+def _label(pictures: Iterator[bytes], teachers: Sequence[Teacher]) -> Iterator[Labelled]:
+    for image in pictures:
+        picture = _decoded(image)
+        scale = LARGEST / max(picture.shape[:2])
+        agreed = agreement(teachers, picture)
+        if scale < 1:
+            size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+            image = _encoded(np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8))
+        factor = np.float32(min(scale, 1.0))
+        faces = agreed.faces
+        yield Labelled(image, faces.boxes * factor, faces.landmarks * factor, agreed.unsure * factor)
+
+
+def agreement(teachers: Sequence[Teacher], picture: Bytes) -> Agreement:
+    """What the teachers agree on in a BGR picture, looked at in all usual scales."""
+    scales = usual_scales(picture)
+    return agree([find(teacher, picture, scales) for teacher in teachers], SURE)
+
+
+def _label_tiles(pictures: Iterator[bytes], teachers: Sequence[Teacher], source: Source) -> Iterator[Labelled]:
+    """Small pictures, many in one square."""
+    pitch = (source.tile or SIDE) + 2 * MARGIN
+    pending: list[bytes] = []
+    for image in pictures:
+        pending.append(image)
+        if len(pending) == (SIDE // pitch) ** 2:
+            yield from _label_square(pending, teachers, pitch, source.tight)
+            pending = []
+    yield from _label_square(pending, teachers, pitch, source.tight)
+
+
+def _label_square(images: Sequence[bytes], teachers: Sequence[Teacher], pitch: int, tight: bool) -> Iterator[Labelled]:
+    """Pictures side by side, `pitch` pixels apart. `tight`: those are left out where not one face is agreed on."""
+    square, tile, row = np.full((SIDE, SIDE, 3), GREY, np.uint8), pitch - 2 * MARGIN, SIDE // pitch
+    corners = [(place % row * pitch + MARGIN, place // row * pitch + MARGIN) for place in range(len(images))]
+    scales = []
+    for image, (left, top) in zip(images, corners, strict=True):
+        picture = _decoded(image)
+        scale = tile / max(picture.shape[:2])
+        width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+        square[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+        scales.append(scale)
+    agreed = agree([find(teacher, square, (1.0,)) for teacher in teachers], SURE)
+    faces = agreed.faces
+    for image, corner, scale in zip(images, corners, scales, strict=True):
+        rows = _within(faces.boxes, corner, tile)
+        if tight and (len(rows) != 1 or np.prod(faces.boxes[rows[0], 2:] - faces.boxes[rows[0], :2]) < tile**2 / 4):
+            continue
+        start = np.array(corner, np.float32)
+        boxes, unsure = (
+            ((found - np.tile(start, 2)) / scale).astype(np.float32)
+            for found in (faces.boxes[rows], agreed.unsure[_within(agreed.unsure, corner, tile)])
+        )
+        yield Labelled(image, boxes, ((faces.landmarks[rows] - start) / scale).astype(np.float32), unsure)
+
+
+def _within(boxes: Floats, corner: tuple[int, int], tile: int) -> Any:
+    """Rows of the boxes whose centre is in the tile at `corner`."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - corner
+    return np.flatnonzero((centres >= 0).all(axis=1) & (centres < tile).all(axis=1))
+
+
+def _decoded(image: bytes) -> Bytes:
+    """BGR (h, w, 3). Raises InputError."""
+    picture = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError("a picture among the sources cannot be decoded")
+    return np.asarray(picture, np.uint8)
+
+
+def _encoded(picture: Bytes) -> bytes:
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+
+
+def _write(found: Sequence[Labelled], path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {
+        "image": [item.image for item in found],
+        "boxes": [item.boxes.ravel() for item in found],
+        "landmarks": [item.landmarks.ravel() for item in found],
+        "unsure": [item.unsure.ravel() for item in found],
+    }
+    numbers = pyarrow.list_(pyarrow.float32())
+    kinds = {name: pyarrow.binary() if name == "image" else numbers for name in columns}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        parquet.write_table(pyarrow.table(columns, schema=pyarrow.schema(list(kinds.items()))), partial)
+
+
+def _read(path: Path) -> list[Labelled]:
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    return [
+        Labelled(
+            row["image"],
+            np.array(row["boxes"], np.float32).reshape(-1, 4),
+            np.array(row["landmarks"], np.float32).reshape(-1, 5, 2),
+            np.array(row["unsure"], np.float32).reshape(-1, 4),
+        )
+        for row in table.to_pylist()
+    ]

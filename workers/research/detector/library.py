@@ -1,0 +1,150 @@
+"""The labelled pictures that scenes are made of, in memory, and how often each is drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from streamer.values import Bytes, Floats
+from workers.errors import ConfigError
+from workers.research.detector.config import DetectorConfig, Source
+from workers.research.detector.geometry import covered
+from workers.research.detector.heads import Pose, open_heads
+from workers.research.detector.labels import PICTURES, Labelled, labelled
+
+POSES = 120  # of heads that faces are laid on
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """The pictures of one source that have what it is for."""
+
+    source: Source
+    pictures: Sequence[Labelled]
+    shares: Floats  # (n,) rising to 1: how often each is drawn, those with turned faces more
+
+
+class Shelves:
+    """Several sources, each drawn from as often as its weight says."""
+
+    def __init__(self, shelves: Sequence[Shelf], weights: Sequence[float]) -> None:
+        numbers = np.array(weights, np.float64)
+        self._shelves, self._ends = shelves, np.cumsum(numbers / max(numbers.sum(), 1e-9))
+
+    def __len__(self) -> int:
+        return len(self._shelves)
+
+    def drawn(self, draw: Generator) -> tuple[Source, Labelled]:
+        shelf = self._shelves[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
+        return shelf.source, shelf.pictures[int(np.searchsorted(shelf.shares, draw.random() * 0.999999))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """Everything that scenes are made of."""
+
+    pasted: Shelves  # each picture has a face
+    in_surroundings: Shelves  # those of them with hair and shoulders, for crowds
+    shown: Shelves
+    donors: Sequence[Labelled]  # aligned faces in colour or grey, to be set into others
+    backgrounds: Sequence[Bytes]  # BGR, without faces
+    poses: Sequence[Pose]  # heads that the donors' faces are laid on
+
+
+def open_library(config: DetectorConfig) -> Library:
+    """Read all labelled pictures of the run. Raises ConfigError, InputError."""
+    found = {
+        name: _ready(labelled(config, name, source), source)
+        for name, source in config.sources.items()
+        if source.paste or source.show
+    }
+    pasted, shown = [], []
+    for name, pictures in found.items():
+        source, faces = config.sources[name], [item for item in pictures if len(item.boxes)]
+        if source.paste and faces:
+            pasted.append(_shelf(source, faces))
+        if source.show and pictures:
+            shown.append(_shelf(source, pictures))
+    if not pasted:
+        raise ConfigError("the teachers agree on no face in the sources that are pasted; are they faces?")
+    loose = [shelf for shelf in pasted if not shelf.source.tight]
+    if config.scenes.crowded and not loose:
+        raise ConfigError("scenes.crowded: crowds need a source that is pasted and not tight, and has a face")
+    return Library(
+        Shelves(pasted, [shelf.source.paste for shelf in pasted]),
+        Shelves(loose, [shelf.source.paste for shelf in loose]),
+        Shelves(shown, [shelf.source.show for shelf in shown]),
+        [item for shelf in pasted if shelf.source.give for item in shelf.pictures],
+        _backgrounds([*config.backgrounds, *map(_packaged, config.packaged_backgrounds)]),
+        open_heads(config.heads, POSES, config.seed) if config.heads else [],
+    )
+
+
+def _ready(items: Sequence[Labelled], source: Source) -> Sequence[Labelled]:
+    """Decoded, but for tight pictures: they are many, and small enough to be decoded each time."""
+    return items if source.tight else [replace(item, image=item.decoded()) for item in items]
+
+
+def without_faces(item: Labelled, side: int, draw: Generator) -> Bytes | None:
+    """A square of at most `side` pixels of a picture where neither a face nor an unsure one is; None: not found."""
+    picture = item.decoded()
+    height, width = picture.shape[:2]
+    taken = np.concatenate([item.boxes, item.unsure])
+    for _ in range(6):
+        size = int(min(height, width, side * draw.uniform(0.3, 1.5)))
+        left, top = int(draw.integers(width - size + 1)), int(draw.integers(height - size + 1))
+        box = np.array([left, top, left + size, top + size], np.float32)
+        if size >= 24 and covered(taken, box).max(initial=0) < 0.02:
+            return picture[top : top + size, left : left + size]
+    return None
+
+
+def turned(landmarks: Floats) -> float:
+    """How far a face with these landmarks (5, 2) is from one seen from the front: 0, about 1 for a half profile.
+
+    The nose leaves the middle between the eyes when the head turns, and nears the eyes or the mouth when it nods.
+    """
+    eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
+    across, down = landmarks[1] - landmarks[0], mouth - eyes
+    length = max(1e-6, float(down @ down))
+    nose = landmarks[2] - eyes
+    nod = float(nose @ down) / length
+    aside = float(np.linalg.norm(nose - nod * down)) / max(1e-6, float(np.linalg.norm(across)), length**0.5 / 2)
+    return float(aside / 0.4 + max(0.0, abs(nod - 0.55) - 0.05) / 0.25)
+
+
+def _shelf(source: Source, pictures: Sequence[Labelled]) -> Shelf:
+    poses = [max((turned(landmarks) for landmarks in item.landmarks), default=0.0) for item in pictures]
+    weights = 0.1 + np.square(np.minimum(poses, 1.5))
+    return Shelf(source, pictures, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
+
+
+def _packaged(name: str) -> Path:
+    """Raises ConfigError."""
+    package, _, rest = name.partition("/")
+    found = find_spec(package)
+    path = Path(found.submodule_search_locations[0]) / rest if found and found.submodule_search_locations else None
+    if path is None or not path.is_file():
+        raise ConfigError(f"packaged_backgrounds: there is no {name}; is the package {package!r} installed?")
+    return path
+
+
+def _backgrounds(paths: Sequence[Path]) -> list[Bytes]:
+    """Raises ConfigError."""
+    found = []
+    for path in paths:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.suffix.lower() not in PICTURES:
+                continue
+            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise ConfigError(f"backgrounds: {file} cannot be read as a picture")
+            found.append(np.asarray(picture, np.uint8))
+    if paths and not found:
+        raise ConfigError(f"backgrounds: there is no picture in {', '.join(map(str, paths))}")
+    return found

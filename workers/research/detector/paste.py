@@ -1,0 +1,352 @@
+"""One labelled face set into a scene: cut out softly or as a whole picture, turned, scaled, relit, partly covered."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from streamer.values import Bytes, Floats
+from workers.research.detector.config import Scenes, Source
+from workers.research.detector.degrade import blurred, grey, lit
+from workers.research.detector.geometry import (
+    Numbers,
+    Scene,
+    covered,
+    mirrored,
+    moved,
+    moved_boxes,
+    similarity,
+    visible,
+)
+from workers.research.detector.heads import Pose, head
+from workers.research.detector.labels import Labelled
+
+LARGEST_ENLARGEMENT = 2.2  # of a face's own pixels
+MOST_COVERED = 0.3  # of a face, by one that is pasted later
+AROUND = (0.25, 1.2)  # widths of a face that are taken on each side of it
+CLOSELY = (0.15, 0.5)  # the same in a crowd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cutting:
+    """A face with what is around it, and how much of each pixel is taken."""
+
+    face: Scene  # one face
+    mask: Bytes  # (h, w) 0..255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """Where a face is to stand in a crowd."""
+
+    middle: Numbers  # (2,) px
+    width: float  # px
+
+
+def add_face(
+    scene: Scene,
+    source: Source,
+    item: Labelled,
+    donor: Labelled | None,
+    options: Scenes,
+    draw: Generator,
+    spot: Spot | None = None,
+) -> Scene:
+    """The scene with one more face, at a spot or anywhere, or as it was where there was no place for it."""
+    row = int(draw.integers(len(item.boxes)))
+    native = float(item.boxes[row, 2] - item.boxes[row, 0])
+    most = min(options.face_px[1], source.largest or np.inf, native * LARGEST_ENLARGEMENT)
+    width = spot.width if spot else _drawn_width(most, options, draw)
+    around = CLOSELY if spot else AROUND
+    return _added(scene, _cut(item, row, source, donor, width / native, around, draw), width, draw, spot)
+
+
+def add_head(
+    scene: Scene, pose: Pose, donor: Labelled, options: Scenes, draw: Generator, spot: Spot | None = None
+) -> Scene:
+    """The scene with the donor's face on a turned head, or as it was where there was no place for it."""
+    face, mask = head(pose, donor, draw)
+    native = float(face.boxes[0, 2] - face.boxes[0, 0])
+    width = spot.width if spot else _drawn_width(native * LARGEST_ENLARGEMENT, options, draw)
+    if width < native * 0.8:
+        side = max(4, round(mask.shape[0] * width / native * 1.2))
+        shrink = np.float32(side / mask.shape[0])
+        picture, mask = (
+            np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+            for part in (face.picture, mask)
+        )
+        face = Scene(picture, face.boxes * shrink, face.landmarks * shrink)
+    return _added(scene, Cutting(face, mask), width, draw, spot)
+
+
+def _drawn_width(most: float, options: Scenes, draw: Generator) -> float:
+    """Pixels, by their logarithm from the least of all faces up to `most`."""
+    least = options.face_px[0]
+    return float(np.exp(draw.uniform(np.log(least), np.log(max(most, least * 1.1)))))
+
+
+def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, spot: Spot | None) -> Scene:
+    """The scene with the cutting at a spot or anywhere, its face so wide; as it was if no place is found."""
+    if draw.random() < 0.5:
+        cutting = _mirrored(cutting)
+    box = cutting.face.boxes[0]
+    for _ in range(1 if spot else 5):
+        matrix = _place(box, width / float(box[2] - box[0]), scene.picture.shape, draw, spot)
+        new = moved_boxes(box[None], matrix)
+        height, wide = scene.picture.shape[:2]
+        extent = _extent(cutting.mask, matrix)
+        if visible(new, wide, height)[0] < 0.6 or covered(scene.boxes, extent).max(initial=0) > MOST_COVERED:
+            continue
+        picture = _laid(scene.picture, cutting, matrix, draw)
+        landmarks = moved(cutting.face.landmarks, matrix)
+        if draw.random() < 0.14:
+            picture = _covered(picture, new[0], landmarks[0], draw)
+        return Scene(picture, np.concatenate([scene.boxes, new]), np.concatenate([scene.landmarks, landmarks]))
+    return scene
+
+
+def add_patch(scene: Scene, patch: Bytes, draw: Generator) -> Scene:
+    """A piece without a face, laid into the scene as faces are, where none is: its border alone must mean nothing."""
+    height, width = patch.shape[:2]
+    size = float(np.exp(draw.uniform(np.log(10), np.log(scene.picture.shape[1] * 0.6))))
+    if size < width * 0.5:
+        patch = np.asarray(cv2.resize(patch, (max(8, int(size * 1.5)),) * 2, interpolation=cv2.INTER_AREA), np.uint8)
+        height, width = patch.shape[:2]
+    mask = _ellipse((height, width), np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95]), draw)
+    box = np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95], np.float32)
+    matrix = _place(box, size / float(box[2] - box[0]), scene.picture.shape, draw)
+    whole = moved_boxes(np.array([[0, 0, width, height]], np.float32), matrix)[0]
+    if covered(scene.boxes, whole).max(initial=0) > 0.1:
+        return scene
+    nothing = Scene(patch, np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32))
+    return replace(scene, picture=_laid(scene.picture, Cutting(nothing, mask), matrix, draw))
+
+
+def swapped(face: Scene, row: int, donor: Labelled) -> Scene:
+    """The picture with the inner part of another face in the face `row`, whose landmarks are the new ones.
+
+    The donor is moved by the affine map that brings its landmarks nearest, and takes over the mean colour.
+    """
+    given, height, width = donor.decoded(), *face.picture.shape[:2]
+    ones = np.concatenate([donor.landmarks[0], np.ones((5, 1), np.float32)], axis=1)
+    matrix = np.linalg.lstsq(ones, face.landmarks[row], rcond=None)[0].T.astype(np.float32)
+    alike = (
+        np.sqrt(max(0.0, float(np.linalg.det(matrix[:, :2]))))
+        / _spread(face.landmarks[row])
+        * _spread(donor.landmarks[0])
+    )
+    if not 0.5 < alike < 1.5:  # one of the two is seen from the side
+        return face
+    box = donor.boxes[0]
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * (0.82, 0.86)
+    mask = np.zeros(given.shape[:2], np.uint8)
+    cv2.ellipse(mask, (tuple(map(float, centre)), tuple(map(float, half * 2)), 0.0), 255, -1)
+    soft = 1 + 2 * round(float(half[0]) * 0.1)
+    mask = np.asarray(cv2.blur(cv2.blur(mask, (soft, soft)), (soft, soft)), np.uint8)
+    border = moved_boxes(box[None], matrix)[0]
+    left, top = np.floor(border[:2]).clip(0).astype(int)
+    right, bottom = np.ceil(border[2:]).clip(0, (width, height)).astype(int)
+    if right - left < 4 or bottom - top < 4:
+        return face
+    local = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
+    size = (int(right - left), int(bottom - top))
+    warped = cv2.warpAffine(given, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR).astype(np.float32)[..., None] / 255
+    region = face.picture[top:bottom, left:right]
+    total = max(1.0, float(share.sum()))
+    shift = ((region - warped.astype(np.float32)) * share).sum(axis=(0, 1)) / total
+    blend = (warped + shift * 0.8) * share + region * (1 - share)
+    picture, landmarks = face.picture.copy(), face.landmarks.copy()
+    picture[top:bottom, left:right] = blend.clip(0, 255)
+    landmarks[row] = moved(donor.landmarks[0], matrix)
+    return Scene(picture, face.boxes, landmarks)
+
+
+def _spread(landmarks: Floats) -> float:
+    return max(1e-6, float(landmarks.std(axis=0).mean()))
+
+
+def _cut(
+    item: Labelled,
+    row: int,
+    source: Source,
+    donor: Labelled | None,
+    scale: float,
+    around: tuple[float, float],
+    draw: Generator,
+) -> Cutting:
+    """The face `row` with some of what is `around` it; made small already where `scale` will make it so."""
+    face = Scene(item.decoded(), item.boxes, item.landmarks)
+    if donor is not None:
+        face = swapped(face, row, donor)
+    box, (height, width) = item.boxes[row], face.picture.shape[:2]
+    sides = box[2:] - box[:2]
+    low, high = np.zeros(2, int), np.array([width, height])
+    if not source.tight:
+        wide = draw.uniform(*around)
+        low = np.floor(box[:2] - sides * (wide, wide * draw.uniform(0.4, 1.0))).clip(0).astype(int)
+        high = np.ceil(box[2:] + sides * (wide, wide * draw.uniform(0.4, 1.5))).clip(0, (width, height)).astype(int)
+    piece = face.picture[low[1] : high[1], low[0] : high[0]]
+    start = low.astype(np.float32)
+    others = np.delete(np.concatenate([item.boxes, item.unsure]), row, axis=0)
+    piece = _blotted(piece, others - np.tile(start, 2), box - np.tile(start, 2), draw)
+    size = np.array(piece.shape[1::-1])
+    if scale < 0.8:
+        size = np.maximum(2, np.round(size * scale * 1.2)).astype(int)
+    shrink = (size / np.array(piece.shape[1::-1])).astype(np.float32)
+    if scale < 0.8:
+        piece = np.asarray(cv2.resize(piece, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA), np.uint8)
+    box = (box - np.tile(start, 2)) * np.tile(shrink, 2)
+    cutting = Scene(piece, box[None], ((face.landmarks[row : row + 1] - start) * shrink).astype(np.float32))
+    return Cutting(cutting, _mask(piece.shape[:2], box, source.tight, draw))
+
+
+def _mask(shape: tuple[int, ...], box: Floats, tight: bool, draw: Generator) -> Bytes:
+    """How much of each pixel is taken: all, with or without a soft border, or an ellipse around the head."""
+    sides = box[2:] - box[:2]
+    if tight:
+        grown = np.concatenate([box[:2] - sides * (0.06, 0.05), box[2:] + sides * (0.06, 0.02)])
+        return _ellipse(shape, grown, draw)
+    if draw.random() < 0.45:
+        mask = np.full(shape[:2], 255, np.uint8)
+        return _soft(mask, draw) if draw.random() < 0.5 else mask
+    return _ellipse(shape, np.concatenate([box[:2] - sides * (0.18, 0.3), box[2:] + sides * (0.18, 0.12)]), draw)
+
+
+def _blotted(piece: Bytes, boxes: Floats, own: Floats, draw: Generator) -> Bytes:
+    """The piece without other faces: filled with colours beside them."""
+    size = piece.shape[1], piece.shape[0]
+    near = [box for box in boxes if visible(box[None], *size)[0] > 0 and covered(own[None], grown(box))[0] < 0.03]
+    if not near:
+        return piece
+    piece = piece.copy()
+    for box in near:
+        blot(piece, box, draw)
+    return piece
+
+
+def grown(box: Floats) -> Floats:
+    """A box (4,) with a tenth of its sides more on each side."""
+    more = (box[2:] - box[:2]) * np.float32(0.1)
+    return np.concatenate([box[:2] - more, box[2:] + more])
+
+
+def blot(picture: Bytes, box: Floats, draw: Generator) -> None:
+    """Fill a box of a picture, in place, with a blur of what is there and noise: no detector finds a face in it."""
+    height, width = picture.shape[:2]
+    large = grown(box)
+    left, top = large[:2].clip(0).astype(int)
+    right, bottom = np.ceil(large[2:]).clip(0, (width, height)).astype(int)
+    if right - left < 1 or bottom - top < 1:
+        return
+    region = picture[top:bottom, left:right]
+    few = cv2.resize(region, (2, 2), interpolation=cv2.INTER_AREA).astype(np.int16)
+    few = np.roll(few, int(draw.integers(4)), axis=0) + draw.integers(-12, 13, few.shape)
+    picture[top:bottom, left:right] = cv2.resize(
+        few.clip(0, 255).astype(np.uint8), (int(right - left), int(bottom - top)), interpolation=cv2.INTER_LINEAR
+    )
+
+
+def _ellipse(shape: tuple[int, ...], box: Floats, draw: Generator) -> Bytes:
+    """A soft ellipse, a little tilted."""
+    mask = np.zeros(shape[:2], np.uint8)
+    centre, sides = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * draw.uniform(0.95, 1.15, 2)
+    cv2.ellipse(mask, (tuple(map(float, centre)), tuple(map(float, sides)), float(draw.normal(0, 5))), 255, -1)
+    width = 1 + 2 * round(float(sides.min()) * draw.uniform(0.01, 0.08))
+    return np.asarray(cv2.blur(cv2.blur(mask, (width, width)), (width, width)), np.uint8)  # about a Gaussian, and fast
+
+
+def _soft(mask: Bytes, draw: Generator) -> Bytes:
+    """A rectangle with borders that fade."""
+    width = max(2, int(min(mask.shape) * draw.uniform(0.03, 0.15)))
+    mask[:width], mask[-width:], mask[:, :width], mask[:, -width:] = 0, 0, 0, 0
+    return np.asarray(cv2.blur(mask, (width, width)), np.uint8)
+
+
+def _mirrored(cutting: Cutting) -> Cutting:
+    return Cutting(mirrored(cutting.face), np.asarray(cv2.flip(cutting.mask, 1), np.uint8))
+
+
+def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, spot: Spot | None = None) -> Floats:
+    """At a spot, or somewhere in a picture, now and then over its border; turned as heads are."""
+    kind = draw.random()
+    degrees = draw.normal(0, 10) if kind < 0.6 else draw.uniform(-45, 45) if kind < 0.94 else draw.uniform(-100, 100)
+    target = spot.middle if spot else _anywhere((box[2:] - box[:2]) * scale, shape, draw)
+    return similarity(scale, float(degrees), (box[:2] + box[2:]) / 2, target, float(np.exp(draw.normal(0, 0.05))))
+
+
+def _anywhere(sides: Floats, shape: tuple[int, ...], draw: Generator) -> Numbers:
+    """The middle of a face with these sides, px."""
+    reach = np.array(shape[1::-1], np.float32)
+    margin = sides * draw.uniform(-0.25, 0.6) if draw.random() < 0.35 else sides * 0.5
+    return np.where(margin * 2 < reach, draw.uniform(0, 1, 2) * (reach - 2 * margin) + margin, reach / 2)
+
+
+def _extent(mask: Bytes, matrix: Floats) -> Floats:
+    """The box (4,) around a picture's corners under a matrix."""
+    height, width = mask.shape
+    corners = moved(np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32), matrix)
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+
+
+def _laid(picture: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> Bytes:
+    """The picture with the cutting on it, relit and at times blurred or grey."""
+    patch, mask = cutting.face.picture, cutting.mask
+    extent = _extent(mask, matrix)
+    left, top = np.floor(extent[:2]).clip(0).astype(int)
+    right, bottom = np.ceil(extent[2:]).clip(0, picture.shape[1::-1]).astype(int)
+    if right - left < 1 or bottom - top < 1:
+        return picture
+    local = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
+    size = (int(right - left), int(bottom - top))
+    warped = np.asarray(
+        cv2.warpAffine(patch, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+    share = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR).astype(np.float32)[..., None] / 255
+    if draw.random() < 0.5:
+        warped = lit(warped, draw, 0.6)
+    if draw.random() < 0.1:
+        warped = grey(warped)
+    if draw.random() < 0.15 and min(size) > 8:
+        warped = blurred(warped, draw, max(0.6, min(2.0, min(size) / 40)))
+    region = picture[top:bottom, left:right]
+    picture[top:bottom, left:right] = warped * share + region * (1 - share)
+    return picture
+
+
+def _covered(picture: Bytes, box: Floats, landmarks: Floats, draw: Generator) -> Bytes:
+    """Something before the face: dark glasses, a hat, a mask, a hand or a post."""
+    kind, side = draw.random(), float(box[2] - box[0])
+    colour = tuple(int(value) for value in draw.integers(0, 256, 3))
+    eyes, mouth = landmarks[:2], landmarks[3:]
+    apart = eyes[1] - eyes[0]
+    down = mouth.mean(axis=0) - eyes.mean(axis=0)
+    if kind < 0.3:
+        dark = tuple(int(value) for value in draw.integers(0, 70, 3))
+        radius = max(1, int(side * draw.uniform(0.13, 0.2)))
+        for eye in eyes:
+            cv2.circle(picture, tuple(int(value) for value in eye), radius, dark, -1, cv2.LINE_AA)
+        cv2.line(
+            picture,
+            (int(eyes[0, 0]), int(eyes[0, 1])),
+            (int(eyes[1, 0]), int(eyes[1, 1])),
+            dark,
+            max(1, radius // 3),
+            cv2.LINE_AA,
+        )
+    elif kind < 0.5:
+        brim = eyes.mean(axis=0) - down * draw.uniform(0.3, 0.5)
+        hat = np.array([brim - apart * 1.3, brim + apart * 1.3, brim + apart - down * 1.4, brim - apart - down * 1.4])
+        cv2.fillConvexPoly(picture, hat.astype(np.int32), colour, cv2.LINE_AA)
+    elif kind < 0.65:
+        start = landmarks[2] + down * 0.05
+        cover = np.array([start - apart * 0.9, start + apart * 0.9, mouth.mean(axis=0) + down * 0.6 + apart * 0.6,
+                          mouth.mean(axis=0) + down * 0.6 - apart * 0.6])  # fmt: skip
+        cv2.fillConvexPoly(picture, cover.astype(np.int32), colour, cv2.LINE_AA)
+    else:
+        along = draw.uniform(0, 2 * np.pi)
+        centre = (box[:2] + box[2:]) / 2 + side * 0.55 * np.array([np.cos(along), np.sin(along)])
+        axes = (max(1.0, side * draw.uniform(0.2, 0.8)), max(1.0, side * draw.uniform(0.5, 1.6)))
+        cv2.ellipse(picture, (tuple(map(float, centre)), axes, float(np.rad2deg(along))), colour, -1, cv2.LINE_AA)
+    return picture

@@ -1,0 +1,198 @@
+"""Training the face detector, read from the top: `swinface train-detector`."""
+
+import copy
+import json
+import logging
+import time
+from importlib import import_module
+from math import cos, pi
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from workers.errors import ConfigError, ModelError
+from workers.files import replacing
+from workers.research.detector.config import DetectorConfig
+from workers.research.detector.export import save_pose, write_onnx
+from workers.research.detector.judge import judge
+from workers.research.detector.labels import Labelled, label_all, labelled
+from workers.research.detector.loader import Batch, batches
+from workers.research.detector.network import LandmarkLoss, build, parameters
+from workers.research.train.stop import Asked, asking
+from workers.research.train.writing import save_tensors, writing
+
+log = logging.getLogger(__name__)
+
+LAST, BEST, SCALARS = "last.pt", "best.pt", "scalars.jsonl"
+LOSSES = ("box", "landmarks", "seen", "score", "sides")
+
+
+def train_detector(config: DetectorConfig, resume: bool) -> int:
+    """Train as configured; the exit code: 0 done, 128 + signal when one asked to stop.
+
+    Raises ConfigError, InputError, ModelError.
+    """
+    last = config.out / LAST
+    if resume and not last.exists():
+        raise ConfigError(f"--resume last: there is no {last}; leave it out to begin")
+    if last.exists() and not resume:
+        raise ConfigError(f"{last} is there already: go on with --resume last, or choose another `out`")
+    device = _device(config)
+    label_all(config)
+    held_out = {name: labelled(config, name, source) for name, source in config.held_out.items()}
+    saved = torch.load(last, map_location="cpu", weights_only=True) if resume else None
+    step = int(saved["step"]) if saved else 0
+    scenes = batches(config, step)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    torch.manual_seed(config.seed)
+    trainer = Trainer(config, device, saved)
+    log.info("%d parameters, step %d of %d", parameters(trainer.model), step, config.steps)
+    with asking() as asked:
+        return _run(trainer, scenes, held_out, asked)
+
+
+def _device(config: DetectorConfig) -> torch.device:
+    if config.run.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("run.device is cuda, but torch finds no GPU here: check the driver, or set `device: cpu`")
+    return torch.device("cuda", 0) if config.run.device == "cuda" else torch.device("cpu")
+
+
+def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], asked: Asked) -> int:
+    config = trainer.config
+    config.out.mkdir(parents=True, exist_ok=True)
+    begun, first = time.monotonic(), trainer.step
+    with writing(config.out / SCALARS), (config.out / SCALARS).open("a") as scalars:
+
+        def report(**values: Any) -> None:
+            scalars.write(json.dumps({"step": trainer.step, **values}) + "\n")
+            scalars.flush()
+
+        while trainer.step < config.steps and not asked.signal:
+            losses = trainer.take(next(scenes))
+            if trainer.step % config.run.log_steps == 0:
+                speed = (trainer.step - first) * config.batch / (time.monotonic() - begun)
+                report(rate=trainer.rate, pictures_per_second=round(speed, 1), **losses)
+                log.info("step %d of %d, %.1f pictures/s, %s", trainer.step, config.steps, speed, losses)
+            done = trainer.step == config.steps
+            if held_out and (done or trainer.step % config.run.validate_steps == 0):
+                judged, by_source = judge(trainer.average, held_out, trainer.device)
+                report(**{name: getattr(judged, name) for name in judged.__slots__}, worth=judged.worth, **by_source)
+                log.info("step %d: %s %s", trainer.step, judged, by_source)
+                if judged.worth >= trainer.best:
+                    trainer.best = judged.worth
+                    save_pose(trainer.average, config.out / BEST)
+            if done or trainer.step % config.run.checkpoint_steps == 0:
+                trainer.save(config.out / LAST)
+    if asked.signal:
+        trainer.save(config.out / LAST)
+        log.info("saved at step %d; --resume last goes on", trainer.step)
+        return asked.exit_code
+    if not held_out:
+        save_pose(trainer.average, config.out / BEST)
+    write_onnx(config.out / BEST, config.out / "yolo-face-nano.onnx")
+    return 0
+
+
+class Trainer:
+    """The network, its moving average and the optimiser, step by step."""
+
+    def __init__(self, config: DetectorConfig, device: torch.device, saved: dict[str, Any] | None) -> None:
+        self.config, self.device = config, device
+        self.model = build(config.network)
+        if config.start_from and saved is None:
+            _begin_with(self.model, config.start_from)
+        self.model.to(device, memory_format=torch.channels_last).train()
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.step, self.best, self.rate = 0, float("-inf"), 0.0
+        weights = config.losses
+        self.model.args = SimpleNamespace(
+            box=weights.box, cls=weights.score, dfl=weights.sides, pose=weights.landmarks, kobj=weights.seen
+        )
+        self._criterion: Any = import_module("ultralytics.utils.loss").v8PoseLoss(self.model)
+        self._criterion.keypoint_loss = LandmarkLoss()
+        decayed = [value for value in self.model.parameters() if value.dim() > 1]
+        plain = [value for value in self.model.parameters() if value.dim() <= 1]
+        self._optimiser = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.optimiser.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=config.optimiser.learning_rate,
+        )
+        if saved is not None:
+            self._restore(saved)
+
+    def take(self, batch: Batch) -> dict[str, float]:
+        """One step; the losses by name."""
+        self.rate = _rate(self.config, self.step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.rate
+        pictures = batch.pictures.to(self.device, non_blocking=True).float().div_(255)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bf16"):
+            found = self.model(pictures.contiguous(memory_format=torch.channels_last))
+        found = {name: value if name == "feats" else value.float() for name, value in found.items()}
+        wanted = {
+            "batch_idx": batch.owners,
+            "cls": torch.zeros(len(batch.owners), 1),
+            "bboxes": batch.boxes,
+            "keypoints": batch.landmarks,
+        }
+        total, parts = self._criterion(found, {name: value.to(self.device) for name, value in wanted.items()})
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(total.sum() / len(pictures))
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip_norm)
+        self._optimiser.step()
+        self.step += 1
+        self._follow()
+        return {name: round(float(value), 4) for name, value in zip(LOSSES, parts.values(), strict=True)}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights; faster in the beginning."""
+        decay = min(self.config.optimiser.average, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value.to(mean.dtype), 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def save(self, path: Path) -> None:
+        """Raises ConfigError."""
+        content = {
+            "step": self.step,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        with writing(path), replacing(path) as partial:
+            save_tensors(content, partial)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.average.load_state_dict(saved["average"])
+            self._optimiser.load_state_dict(saved["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"the checkpoint is of another network: {error}") from error
+        self.step, self.best = int(saved["step"]), float(saved["best"])
+
+
+def _begin_with(model: Any, path: Path) -> None:
+    """Raises ConfigError if the file is no checkpoint of such a network."""
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ConfigError(f"start_from: {path} is not a checkpoint (last.pt) of this network: {error}") from error
+
+
+def _rate(config: DetectorConfig, step: int) -> float:
+    """Linear warm-up, then a cosine to the final share at the last step."""
+    options = config.optimiser
+    if step < options.warmup_steps:
+        return options.learning_rate * (step + 1) / options.warmup_steps
+    done = (step - options.warmup_steps) / max(1, config.steps - options.warmup_steps)
+    return options.learning_rate * (options.final_share + (1 - options.final_share) * 0.5 * (1 + cos(pi * done)))

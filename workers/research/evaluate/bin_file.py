@@ -1,0 +1,163 @@
+"""The `.bin` files of insightface: encoded pictures two by two, and which pairs show one person.
+
+Such a file is a pickle, and a pickle can run code. Here it may hold lists, tuples, bytes and what numpy needs for
+arrays of numbers; everything else is refused before it is made.
+"""
+
+import pickle
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import InputError
+from workers.research.data.face_set import Bytes
+from workers.research.data.pictures import decode
+from workers.research.evaluate.draw_pairs import Pairs
+from workers.research.evaluate.verification import FOLDS, folds_in_order
+
+# What a damaged pickle raises: the bytes decide.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BinPictures:
+    """The pictures of a .bin file, the pairs one after the other."""
+
+    file: str
+    encoded: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def read(self, index: int) -> Bytes:
+        return decode(self.encoded[index], f"{self.file}: picture {index} (of pair {index // 2})")
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def read_bin(path: Path) -> tuple[BinPictures, Pairs]:
+    """The pictures, 2i and 2i+1 of pair i, and the pairs in ten folds in order. Raises InputError."""
+    try:
+        with path.open("rb") as file:
+            content = _Restricted(file, path).load()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except _DAMAGED as error:
+        raise InputError(f"{path}: no .bin file of insightface, or a damaged one ({type(error).__name__})") from error
+    if not isinstance(content, list | tuple) or len(content) != 2:
+        raise InputError(f"{path}: expected (bins, issame), found {_kind(content)}")
+    bins, same = (list(part) if isinstance(part, list | tuple | np.ndarray) else None for part in content)
+    if bins is None or same is None:
+        raise InputError(f"{path}: expected two lists, found {_kind(content[0])} and {_kind(content[1])}")
+    if len(bins) != 2 * len(same) or not same:
+        raise InputError(f"{path}: {len(bins)} pictures for {len(same)} pairs, expected two for each")
+    if len(same) < FOLDS:
+        raise InputError(f"{path}: {len(same)} pairs cannot be parted into {FOLDS} folds")
+    pictures = BinPictures(str(path), [_encoded(item, path, place) for place, item in enumerate(bins)])
+    first = np.arange(len(same)) * 2
+    return pictures, Pairs(first, first + 1, _truths(same, path), folds_in_order(len(same)))
+
+
+def _encoded(item: object, path: Path, place: int) -> bytes:
+    if isinstance(item, bytes | bytearray):
+        return bytes(item)
+    if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.ndim == 1:
+        return item.tobytes()
+    raise InputError(f"{path}: picture {place} is {_kind(item)}, expected bytes or a flat array of uint8")
+
+
+def _truths(same: list[Any], path: Path) -> NDArray[np.bool_]:
+    for place, item in enumerate(same):
+        if not isinstance(item, bool | np.bool_) and not (isinstance(item, int | np.integer) and item in (0, 1)):
+            raise InputError(f"{path}: issame of pair {place} is {_kind(item)}, expected True or False")
+    return np.array(same, np.bool_)
+
+
+def _kind(item: object) -> str:
+    return f"{type(item).__name__} of {len(item)}" if isinstance(item, list | tuple) else type(item).__name__
+
+
+class _Restricted(pickle.Unpickler):
+    """Text of Python 2 stays bytes, as its pictures are."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        super().__init__(file, encoding="bytes")
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = _ALLOWED.get((module, name))
+        if allowed is None:
+            raise InputError(f"{self._path}: it holds {module}.{name}, which no .bin file needs, and is not run")
+        return allowed
+
+
+def _no_bytes() -> bytes:
+    """How Python 3 writes empty bytes for Python 2: a call without arguments."""
+    return b""
+
+
+def _latin(text: str, encoding: str | bytes) -> bytes:
+    """How Python 3 writes bytes for Python 2."""
+    if encoding not in ("latin1", b"latin1"):
+        raise ValueError("another encoding than of bytes")
+    return text.encode("latin1")
+
+
+def _dtype(code: Any, *more: Any) -> Any:
+    kind = np.dtype(code if isinstance(code, str) else bytes(code).decode("ascii"))
+    if kind.kind not in "biu":
+        raise ValueError("an array of something else than whole numbers")
+    return np.dtype(kind, *more)
+
+
+def _array(kind: Any, shape: Any, code: Any) -> Any:
+    """An empty array, which is filled afterwards."""
+    if kind is not _NDARRAY or tuple(shape) != (0,):
+        raise ValueError("something else than an array")
+    return _multiarray()._reconstruct(np.ndarray, shape, code)
+
+
+def _multiarray() -> Any:
+    return np._core.multiarray  # type: ignore[attr-defined]
+
+
+def _scalar(*parts: Any) -> Any:
+    return _multiarray().scalar(*parts)
+
+
+def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> Any:
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+
+
+_NDARRAY = object()  # stands for numpy.ndarray, which a pickle could call
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): _latin,
+    ("builtins", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _dtype,
+} | {
+    (f"numpy.{core}.{module}", name): function
+    for core in ("core", "_core")
+    for module, name, function in (
+        ("multiarray", "_reconstruct", _array),
+        ("multiarray", "scalar", _scalar),
+        ("numeric", "_frombuffer", _from_buffer),
+    )
+}

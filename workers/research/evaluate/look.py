@@ -1,0 +1,151 @@
+"""Every picture of a set through a network: read ahead in threads, shown whole, mirrored too where that is asked."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import InputError, ModelError
+from workers.research.data.face_set import Bytes, Pictures, fitted
+from workers.research.data.progress import counted
+from workers.swinface.labels import EMBEDDING
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Network: TypeAlias = Callable[[Bytes], dict[str, Floats]]  # uint8 (n, 112, 112, 3) RGB -> (n, width) by slug
+BATCH = 32  # pictures
+READERS = 4  # threads, for pictures that may be read several at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How the pictures of a protocol go through the network."""
+
+    batch: int = BATCH
+    skip_unreadable: bool = False  # go on without them; otherwise they are an error that lists them all
+    readers: int = 1  # threads; more than one only for pictures that may be read several at a time
+    what: str = "faces"  # word of the progress bar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What the network says of the pictures that could be read."""
+
+    rows: Integers  # (n,) ascending
+    outputs: dict[str, Floats]  # (n, width) by slug
+    digest: str  # sha256 over name, size and pixels of every picture, or what was wrong with it
+    unreadable: tuple[str, ...] = ()  # one line each
+
+
+@dataclass(slots=True)
+class Reading:
+    """Grows while the pictures of a set are read."""
+
+    hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    unreadable: list[str] = field(default_factory=list)
+
+    def close(self, looking: Looking, total: int) -> None:
+        """Raise InputError that lists the unreadable ones, unless they are to be skipped and are not all."""
+        if not self.unreadable or (looking.skip_unreadable and len(self.unreadable) < total):
+            return
+        lines = "".join(f"\n  {line}" for line in self.unreadable)
+        advice = "" if looking.skip_unreadable else "; --skip-unreadable measures on the others"
+        raise InputError(f"{len(self.unreadable)} of {total} pictures could not be read{advice}:{lines}")
+
+
+def mirrored(crops: Bytes) -> Bytes:
+    """(n, 112, 112, 3) with left and right exchanged."""
+    return np.ascontiguousarray(crops[:, :, ::-1])
+
+
+def batches(pictures: Pictures, looking: Looking, reading: Reading) -> Iterator[tuple[Integers, Bytes]]:
+    """Rows and crops of the readable pictures, in order, while the next ones are read.
+
+    After an unreadable picture that must not be skipped, the others are still read, so that `reading` knows all.
+    """
+    rows: list[int] = []
+    crops: list[Bytes] = []
+    for row, crop in _crops(pictures, looking, reading):
+        rows.append(row)
+        crops.append(crop)
+        if len(rows) == looking.batch:
+            yield np.array(rows, np.int64), np.stack(crops)
+            rows, crops = [], []
+    if rows:
+        yield np.array(rows, np.int64), np.stack(crops)
+
+
+def embeddings(network: Network, crops: Bytes) -> Floats:
+    """(n, width): f(x) + f(mirrored x), not normalised. Raises ModelError for numbers that are not finite."""
+    return _finite(EMBEDDING, network(crops)[EMBEDDING] + network(mirrored(crops))[EMBEDDING])
+
+
+def look(pictures: Pictures, network: Network, looking: Looking | None = None) -> Seen:
+    """What the network says of each picture; the embedding is f(x) + f(mirrored x), the others are of the picture.
+
+    Raises InputError with every picture that cannot be read, unless they are to be skipped, and ModelError for
+    outputs that are not finite.
+    """
+    looking = looking or Looking()
+    reading = Reading()
+    rows: list[Integers] = []
+    columns: dict[str, list[Floats]] = {}
+    for part, crops in batches(pictures, looking, reading):
+        outputs = network(crops)
+        if EMBEDDING in outputs:
+            outputs = {**outputs, EMBEDDING: outputs[EMBEDDING] + network(mirrored(crops))[EMBEDDING]}
+        rows.append(part)
+        for slug, output in outputs.items():
+            columns.setdefault(slug, []).append(_finite(slug, output))
+    reading.close(looking, len(pictures))
+    if not rows:
+        raise InputError("there are no pictures to look at")
+    found = {slug: np.concatenate(parts) for slug, parts in columns.items()}
+    return Seen(np.concatenate(rows), found, reading.hash.hexdigest(), tuple(reading.unreadable))
+
+
+def _finite(slug: str, output: Floats) -> Floats:
+    if not np.isfinite(output).all():
+        raise ModelError(f"the weights give numbers for {slug} that are not finite: they are damaged, or overflow")
+    return output
+
+
+def _crops(pictures: Pictures, looking: Looking, reading: Reading) -> Iterator[tuple[int, Bytes]]:
+    ahead = counted(_read_ahead(pictures, looking), len(pictures), looking.what)
+    for row, (digest, crop) in enumerate(ahead):
+        reading.hash.update(pictures.name(row).encode("utf-8", "surrogateescape") + b"\0" + digest)
+        if isinstance(crop, str):
+            reading.unreadable.append(crop)
+        elif looking.skip_unreadable or not reading.unreadable:
+            yield row, crop
+
+
+def _read_ahead(pictures: Pictures, looking: Looking) -> Iterator[tuple[bytes, Bytes | str]]:
+    """Digest and crop of each picture, or what is wrong with it, two batches ahead of the one who asks."""
+    waiting: deque[Future[tuple[bytes, Bytes | str]]] = deque()
+    with ThreadPoolExecutor(looking.readers, thread_name_prefix="evaluate") as pool:
+        try:
+            for row in range(len(pictures)):
+                waiting.append(pool.submit(_read, pictures, row))
+                if len(waiting) > 2 * looking.batch:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(pictures: Pictures, row: int) -> tuple[bytes, Bytes | str]:
+    try:
+        picture = pictures.read(row)
+    except InputError as error:
+        return b"unreadable", str(error)
+    pixels = np.ascontiguousarray(picture)
+    digest = hashlib.sha256(str(pixels.shape).encode() + b"\0")
+    digest.update(pixels.data)
+    return digest.digest(), fitted(picture)

@@ -1,0 +1,231 @@
+"""The state of a training on disk: saved by all processes together, and gone on with by any number of them."""
+
+import hashlib
+import json
+import logging
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers.errors import ConfigError, InputError
+from workers.research.train.config import TrainConfig
+from workers.research.train.partial_fc import joined
+from workers.research.train.process import Process
+from workers.research.train.state import State, average_statistics
+from workers.research.train.streams import Course
+from workers.research.train.writing import all_write, save_tensors, take_place
+from workers.swinface.checkpoint import load_own, save_own
+
+WEIGHTS = "weights.safetensors"
+AVERAGED = "averaged.safetensors"
+SCHEMA = 2
+FREE = ("run", "validate", "out", "licence", "missing_sets")  # what may change when a run goes on
+PLACES = ("path", "images", "exclude", "teacher")  # of a set: other machines have their own; what they hold is compared
+
+log = logging.getLogger(__name__)
+
+
+def save(state: State, config: TrainConfig, course: Course, process: Process) -> Path:
+    """Write a checkpoint of all processes, complete or not there; older ones beyond `keep` go. Gives its folder.
+
+    Raises ConfigError in all processes if one cannot write.
+    """
+    folder = checkpoint_folder(config.out, state.step)
+    partial = folder.with_name(folder.name + ".partial")
+    average_statistics(state.model, process)
+
+    def begin() -> None:
+        if process.leads:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+
+    def fill() -> None:
+        if process.leads:
+            save_own(state.model, partial / WEIGHTS, card(config, course, state))
+            if state.averaged is not None:
+                save_own(state.averaged, partial / AVERAGED, card(config, course, state))
+            save_tensors(_shared_state(state, config, course), partial / "state.pt")
+        if state.centres is not None:
+            save_tensors(state.centres.state_dict(), partial / f"persons-{process.rank}.pt")
+
+    def finish() -> None:
+        if process.leads:
+            take_place(partial, folder)
+            for old in checkpoints(config.out)[: -config.run.keep]:
+                shutil.rmtree(old)
+
+    for part in (begin, fill, finish):
+        all_write(process, folder, part)
+    return folder
+
+
+def save_best(state: State, config: TrainConfig, course: Course, process: Process) -> None:
+    """Write the weights as the best ones so far: a folder that takes the place of the last best, complete.
+
+    Raises ConfigError in all processes if the first one cannot write.
+    """
+    folder, partial = config.out / "best", config.out / "best.partial"
+
+    def write() -> None:
+        if process.leads:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save_own(state.averaged or state.model, partial / WEIGHTS, card(config, course, state))
+            take_place(partial, folder)
+
+    all_write(process, folder, write)
+
+
+def resume(state: State, folder: Path, config: TrainConfig, course: Course, allow_changes: bool) -> None:
+    """Go on from a checkpoint, with as many processes as there are now. Raises ConfigError, InputError."""
+    model, _ = load_own(folder / WEIGHTS)
+    shared = _read(folder / "state.pt")
+    if shared.get("schema") != SCHEMA:
+        raise InputError(f"{folder} was written by another version: schema {shared.get('schema')}, expected {SCHEMA}")
+    before, now = json.loads(shared["config"]), {**essential(config), "found": _found(course)}
+    if changed := changes(before, now):
+        message = f"{folder} was trained with another configuration:" + "".join(f"\n  {line}" for line in changed)
+        if not allow_changes:
+            raise ConfigError(
+                f"{message}\nIt would not be the same training: say --allow-changes to go on all the same"
+            )
+        log.warning("%s", message)
+    try:
+        state.model.load_state_dict(model.state_dict())
+        if state.averaged is not None:  # without a saved one it begins where the weights are
+            saved = folder / AVERAGED
+            state.averaged.load_state_dict(load_own(saved)[0].state_dict() if saved.is_file() else model.state_dict())
+        state.optimiser.load_state_dict(_with_bases(shared["optimiser"], state.optimiser))
+        if state.centres is not None:
+            shards = [_read(path) for path in sorted(folder.glob("persons-*.pt"))]
+            rows = _same_people(shared["people"], course.people)
+            state.centres.load_state_dict(joined(shards, state.centres, rows))
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise ConfigError(f"{folder} does not fit this configuration: {error}") from error
+    if shared["scaler"] and state.scaler.is_enabled():
+        state.scaler.load_state_dict(shared["scaler"])
+    state.places |= {name: place for name, place in shared["places"].items() if name in state.places}
+    state.step, state.best, state.metrics = shared["step"], shared["best"], json.loads(shared["metrics"])
+    state.unreported = shared["unreported"]
+
+
+def card(config: TrainConfig, course: Course, state: State) -> dict[str, Any]:
+    """What the weights' card says of this training."""
+    source = {
+        "name": f"trained by faceanalytics, {state.step} of {config.steps} steps",
+        "seed": config.seed,
+        "sets": course.sets,
+        "persons": len(course.people),
+        "config": essential(config),
+    }
+    return {"source": source, "licence": config.licence, "metrics": state.metrics}
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Folders of the complete checkpoints, oldest first."""
+    return sorted(path for path in (out / "checkpoints").glob("step-*") if not path.suffix)
+
+
+def checkpoint_folder(out: Path, step: int) -> Path:
+    return out / "checkpoints" / f"step-{step:09d}"
+
+
+def chosen(out: Path, resume: str | None) -> Path | None:
+    """The folder to go on from. Raises ConfigError, so that no run is overwritten or begun anew unawares."""
+    there = checkpoints(out)
+    if resume is None:
+        if there:
+            raise ConfigError(f"{out} holds a training already ({there[-1].name}): say --resume last, or another `out`")
+        return None
+    if resume == "last":
+        if not there:
+            raise ConfigError(f"--resume last: there is no checkpoint in {out}")
+        return there[-1]
+    folder = Path(resume)
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"--resume {resume}: no such checkpoint; name a folder with {WEIGHTS}, or say last")
+    if there and folder.resolve() != there[-1].resolve():
+        raise ConfigError(
+            f"--resume {resume}: {out} holds {there[-1].name}, which would be gone on with by the next `--resume "
+            "last`; remove what came later, or go on in another `out`"
+        )
+    return folder
+
+
+def _shared_state(state: State, config: TrainConfig, course: Course) -> dict[str, Any]:
+    """What is the same in all processes, besides the weights; read again without running code."""
+    return {
+        "schema": SCHEMA,
+        "step": state.step,
+        "best": state.best,
+        "metrics": json.dumps(state.metrics),
+        "places": state.places,
+        "unreported": dict(state.unreported),
+        "people": list(course.people),
+        "optimiser": state.optimiser.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "config": json.dumps({**essential(config), "found": _found(course)}),
+    }
+
+
+def _with_bases(saved: dict[str, Any], optimiser: torch.optim.AdamW) -> dict[str, Any]:
+    """The saved optimiser with the highest rates and decays of now, which depend on the number of processes."""
+    now = optimiser.state_dict()["param_groups"]
+    kept = ("base", "weight_decay", "betas")
+    if len(now) != len(saved["param_groups"]):
+        raise ValueError("its parameters are grouped in another way")
+    mixed = [{**old, **{key: new[key] for key in kept}} for old, new in zip(saved["param_groups"], now, strict=True)]
+    return {**saved, "param_groups": mixed}
+
+
+def _same_people(before: list[str], now: tuple[str, ...]) -> torch.Tensor | None:
+    """For each person of now the row among those before, -1: there was no such person. None: nothing has changed."""
+    if tuple(before) == now:
+        return None
+    rows = {name: row for row, name in enumerate(before)}
+    return torch.tensor([rows.get(name, -1) for name in now])
+
+
+def essential(config: TrainConfig) -> dict[str, Any]:
+    """What of the configuration decides the numbers that come out, as JSON: not where its files lie."""
+    found: dict[str, Any] = json.loads(config.model_dump_json(by_alias=True))
+    kept = {key: value for key, value in found.items() if key not in FREE}
+    sets = {name: {k: v for k, v in one.items() if k not in PLACES} for name, one in kept["sets"].items()}
+    begin = None if config.start_from is None else Path(config.start_from).name
+    asked = {kind: None if path is None else path.name for kind, path in config.teachers}
+    return {**kept, "sets": sets, "start_from": begin, "teachers": asked, "precision": config.run.precision}
+
+
+def _found(course: Course) -> dict[str, Any]:
+    """What is learnt from what: other faces would come in another order, other people have other centres."""
+    digest = hashlib.sha256("\n".join(course.people).encode("utf-8", "surrogateescape")).hexdigest()
+    return {
+        "streams": [stream.name for stream in course.streams],  # their order, which draws depend on
+        "outputs": list(course.outputs),
+        "faces": course.sets,
+        "people": f"{len(course.people)} ({digest[:8]})",
+    }
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
+    """One line per setting that differs."""
+    lines = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += changes(old, new, f"{where}{key}.")
+        elif old != new:
+            lines.append(f"{where}{key}: {old} before, now {new}")
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return found

@@ -1,0 +1,146 @@
+"""All that a training consists of between two steps, built from the configuration."""
+
+import logging
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from workers.errors import ConfigError
+from workers.research.train.config import TrainConfig
+from workers.research.train.partial_fc import PartialFC
+from workers.research.train.process import Process
+from workers.research.train.schedule import WORLD_OF_THE_PAPER, Schedule, groups
+from workers.research.train.streams import Course
+from workers.swinface.checkpoint import UNTRAINED, load
+from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
+from workers.weights.registry import find
+
+NO_SIZES = ("drop_path", "dropout", "batch_norm_eps")  # numbers of a network that its weights do not depend on
+SCALE_GROWTH_STEPS = 100  # as published
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Between two steps. Random numbers have no state: each step draws from its own number and the seed."""
+
+    model: SwinFace
+    centres: PartialFC | None  # of the persons of this process; None: identity is not learnt
+    optimiser: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
+    schedule: Schedule
+    person_rate: float  # highest learning rate of the centres
+    places: dict[str, int]  # by stream: faces that were taken from it, by all processes
+    step: int = 0  # steps done
+    averaged: SwinFace | None = None  # moving average of the model's weights; None: none is kept
+    best: float | None = None  # highest skill of a validation
+    metrics: dict[str, Any] = field(default_factory=dict)  # of the last validation
+    unreported: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # see Monitor.unreported
+
+
+def fresh(config: TrainConfig, course: Course, process: Process, begin: bool = True) -> State:
+    """The state before the first step. Raises ConfigError, ModelError if `start_from` does not fit.
+
+    `begin`: with the weights of `start_from`, which are not needed where a checkpoint takes their place.
+    """
+    torch.manual_seed(config.seed)
+    numbers = SwinFaceConfig(**config.model.model_dump())
+    model = SwinFace(numbers, course.outputs)
+    began = start_from(model, config.start_from) if begin and config.start_from is not None else set()
+    if "age" in course.outputs and "age" not in began:
+        with torch.no_grad():
+            model.get_parameter("heads.age.bias").fill_(course.mean_age)
+    if not model.recognises:  # only the embedding uses them
+        model.backbone.norm.requires_grad_(False)
+        model.backbone.feature.requires_grad_(False)
+    model.to(process.device)
+    scale = course.faces * process.world / WORLD_OF_THE_PAPER
+    options = config.optimiser
+    rate = options.learning_rate * scale
+    schedule = Schedule(
+        config.steps, options.warmup_steps, options.warmup_learning_rate * scale, options.final_learning_rate * scale
+    )
+    optimiser = torch.optim.AdamW(
+        groups(model, rate, options.backbone_factor, options.weight_decay),
+        lr=rate,
+        betas=options.betas,
+        fused=process.device.type == "cuda",
+    )
+    scaler = torch.amp.GradScaler(
+        process.device.type, enabled=config.run.precision == "fp16", growth_interval=SCALE_GROWTH_STEPS
+    )
+    places = {stream.name: 0 for stream in course.streams}
+    averaged = None if options.average is None else deepcopy(model).requires_grad_(False)
+    centres = _centres(config, course, process)
+    return State(model, centres, optimiser, scaler, schedule, rate, places, averaged=averaged)
+
+
+def start_from(model: SwinFace, weights: str) -> set[str]:
+    """Copy what a file of weights has of this network; the outputs that come from it. Raises ModelError, ConfigError.
+
+    The backbone must fit. Subnets and heads that the file lacks stay untrained, and are named in the log.
+    """
+    if weights == UNTRAINED:
+        raise ConfigError(f"start_from: {UNTRAINED} is what a training without `start_from` begins with: leave it out")
+    source, _ = load(find(weights))
+    if differing := _other_sizes(source.config, model.config):
+        raise ConfigError(f"start_from: {weights} is of another size than `model`: {differing}")
+    there, here = source.state_dict(), model.state_dict()
+    for name, tensor in here.items():
+        if name.startswith(("fam.", "tss.")) and tensor.dim():
+            rows = there[name].unflatten(0, (len(source.subnets), -1)) if source.tasks else tensor[:0]
+            for place, subnet in enumerate(model.subnets):
+                if subnet in source.subnets:
+                    tensor.unflatten(0, (len(model.subnets), -1))[place].copy_(rows[source.subnets.index(subnet)])
+        elif name in there:
+            tensor.copy_(there[name])
+    began = set(output_slugs(source))
+    if new := [slug for slug in output_slugs(model) if slug not in began]:
+        log.warning("start_from: %s was not trained for %s, which start untrained", weights, ", ".join(new))
+    return began
+
+
+@torch.no_grad()
+def follow(averaged: SwinFace, model: SwinFace, decay: float, step: int) -> None:
+    """Move the averaged weights and statistics towards the model's, after `step` steps.
+
+    By 1 - min(decay, (1 + step) / (10 + step)): at first the average is young (TensorFlow's ExponentialMovingAverage).
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([old for old, _ in moving], [new for _, new in moving], share)
+    for old, new in pairs:
+        if not old.is_floating_point():  # numbers of batches
+            old.copy_(new)
+
+
+def average_statistics(model: SwinFace, process: Process) -> None:
+    """Give all processes the mean of their batch norms' statistics; published were those of the first process."""
+    buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+    process.average(buffers)
+
+
+def _other_sizes(there: SwinFaceConfig, here: SwinFaceConfig) -> str:
+    """The numbers of two networks that do not let one have the weights of the other."""
+    new = asdict(here)
+    differing = {key: old for key, old in asdict(there).items() if key not in NO_SIZES and old != new[key]}
+    return ", ".join(f"{key} {old} there, {new[key]} here" for key, old in differing.items())
+
+
+def _centres(config: TrainConfig, course: Course, process: Process) -> PartialFC | None:
+    if not course.people:
+        return None
+    options = config.recognition
+    try:
+        centres = PartialFC(
+            len(course.people), SwinFaceConfig().embedding, options.margin, options.scale, options.sample_rate,
+            config.seed,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return centres.to(process.device)

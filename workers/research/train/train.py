@@ -1,0 +1,157 @@
+"""Training SwinFace, read from the top: `swinface train`, alone or in every process that torchrun starts."""
+
+import logging
+from contextlib import closing
+
+from torch import nn
+
+from workers.errors import InputError
+from workers.research.train import checkpoints
+from workers.research.train.config import TrainConfig
+from workers.research.train.loader import batches
+from workers.research.train.mixup import Teachers
+from workers.research.train.monitor import Monitor
+from workers.research.train.process import Process, join, leave
+from workers.research.train.state import State, average_statistics, fresh
+from workers.research.train.step import Trainer, take_step
+from workers.research.train.stop import Asked, agree, asking, unreadable
+from workers.research.train.streams import Course, open_course
+from workers.research.train.validate import Validation
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, resume: str | None = None, allow_changes: bool = False) -> int:
+    """Train as configured; the exit code: 0 done, 128 + signal when one asked to stop.
+
+    `resume`: folder of a checkpoint, or "last" for the newest of `out`; None begins anew, in an `out` without any.
+    Raises ConfigError, InputError, ModelError, Diverged.
+    """
+    process = join(config.run.device, config.run.threads)
+    if not process.leads:  # all would say the same
+        logging.getLogger("workers").setLevel(logging.ERROR)
+    try:
+        with asking() as asked:
+            return train_in(process, config, asked, resume, allow_changes)
+    finally:
+        leave()
+
+
+def train_in(
+    process: Process, config: TrainConfig, asked: Asked, resume: str | None = None, allow_changes: bool = False
+) -> int:
+    """The part of one process; otherwise as `train`."""
+    folder = checkpoints.chosen(config.out, resume)
+    course = open_course(config)
+    validation = Validation(config, process, course, asked)
+    state = fresh(config, course, process, begin=folder is None)
+    if folder is not None:
+        checkpoints.resume(state, folder, config, course, allow_changes)
+        log.info("going on from %s, step %d of %d", folder, state.step, config.steps)
+    _say_what_is_trained(state, course, process)
+    teachers = Teachers(config, course, process)
+    trainer = Trainer(config, process, course, distributed(state.model, process), teachers)
+    slugs = tuple(dict.fromkeys((*course.losses, *teachers.slugs)))
+    monitor = Monitor(config.out, process, slugs, config.steps, state.step, state.unreported)
+    try:
+        return _run(trainer, state, validation, monitor, asked, saved=folder is not None)
+    finally:
+        monitor.close()
+
+
+def _run(trainer: Trainer, state: State, validation: Validation, monitor: Monitor, asked: Asked, saved: bool) -> int:
+    """All steps that are left. `saved`: a checkpoint holds the state as it is."""
+    config, process, run = trainer.config, trainer.process, trainer.config.run
+    taught = trainer.course.tasks
+    steps = range(state.step, config.steps)
+    pinned = process.device.type == "cuda"
+    ready = batches(
+        trainer.course.streams, taught, config.seed, steps, dict(state.places), process.rank, process.world,
+        run.loaders, pinned,
+    )  # fmt: skip
+    with closing(ready) as faces:
+        while True:
+            last = state.step == config.steps
+            if _is_due(validation, state, config) and _validate(trainer, state, validation, monitor):
+                saved = False
+            if not saved and state.step and (last or state.step % run.checkpoint_steps == 0):
+                _save(trainer, state, monitor)
+                saved = True
+            if last and not _is_due(validation, state, config):
+                return 0
+            if last:
+                log.info("stopped in the last validation; --resume last makes up for it")
+                return asked.exit_code
+            batch = next(faces)
+            agreed = agree(batch, taught, process, asked)
+            if agreed.stopped:
+                if not saved:
+                    _save(trainer, state, monitor)
+                log.info("stopped after step %d; --resume last goes on from there", state.step)
+                if agreed.unreadable:
+                    raise unreadable(batch)
+                return asked.exit_code
+            if isinstance(batch, InputError):
+                raise batch
+            taken = take_step(trainer, state, batch, agreed.known)
+            saved = False
+            monitor.add(taken.losses, {slug for slug in taken.losses if agreed.known.get(slug, 1)}, _faces(trainer))
+            if state.step % run.log_steps == 0 or state.step == config.steps:
+                monitor.report(state.step, taken.rates)
+
+
+def _is_due(validation: Validation, state: State, config: TrainConfig) -> bool:
+    """Whether the sets are to be looked at after so many steps, and were not yet."""
+    if not validation.plans or not state.step or state.metrics.get("step") == state.step:
+        return False
+    return state.step % config.validate_by.every_steps == 0 or state.step == config.steps
+
+
+def _validate(trainer: Trainer, state: State, validation: Validation, monitor: Monitor) -> bool:
+    """Measure, and keep the weights if they are the best so far; False if a signal came before the end."""
+    judged = state.averaged or state.model
+    average_statistics(judged, trainer.process)
+    measured = validation.measure(judged)
+    monitor.restart_clock(state.step)
+    if measured is None:
+        return False
+    metrics, skill = measured
+    state.metrics = {"step": state.step, "skill": skill, **metrics}
+    monitor.write(state.step, {"validation/skill": skill, **{f"validation/{name}": v for name, v in metrics.items()}})
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    log.info("validation after step %d: skill %.4f; %s", state.step, skill, shown)
+    if state.best is None or skill > state.best:
+        state.best = skill
+        checkpoints.save_best(state, trainer.config, trainer.course, trainer.process)
+    monitor.restart_clock(state.step)
+    return True
+
+
+def _save(trainer: Trainer, state: State, monitor: Monitor) -> None:
+    state.unreported = monitor.unreported()
+    checkpoints.save(state, trainer.config, trainer.course, trainer.process)
+    monitor.restart_clock(state.step)
+
+
+def distributed(model: nn.Module, process: Process) -> nn.Module:
+    """The network in which the processes share their gradients."""
+    if process.world == 1:
+        return model
+    devices = [process.device] if process.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(
+        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def _faces(trainer: Trainer) -> int:
+    """Of one step, in all processes."""
+    return trainer.course.faces * trainer.process.world
+
+
+def _say_what_is_trained(state: State, course: Course, process: Process) -> None:
+    trained = sum(parameter.numel() for parameter in state.model.parameters() if parameter.requires_grad)
+    log.info(
+        "%d process%s on %s, %d faces a step; %s parameters; %d persons; learning %s",
+        process.world, "es" * (process.world > 1), process.device.type, course.faces * process.world, f"{trained:,}",
+        len(course.people), ", ".join(course.outputs),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The network computed on one device: crops in, analyses out."""
