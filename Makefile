@@ -21,6 +21,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_imports.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	for file in configs/demo.yaml configs/live.yaml configs/recorded.yaml; do \
 		CAMERA_USER=user CAMERA_PASSWORD=password $(BIN)/streamer config check $$file || exit 1; done

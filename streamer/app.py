@@ -18,8 +18,9 @@ from streamer.identity.enrolment import Enrolment, known, read_gallery
 from streamer.identity.persons import Persons
 from streamer.identity.references import Reference
 from streamer.lifecycle import Delivery, in_thread
-from streamer.observe import Observer, live_keys, observe_all, split_keys
+from streamer.observe import Observer, observe_all
 from streamer.source.cameras import Cameras
+from streamer.track.keys import live_keys, split_keys
 from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
 
 RELEASE_S = 1.0  # how often ends that are held back are looked at

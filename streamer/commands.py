@@ -148,7 +148,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
     async def analyze() -> tuple[list[Result], int]:
         with Progress() as progress:
-            results = await analysis.run(videos, progress.update)
+            results = await analysis.run(
+                videos, lambda info, result: progress.update(result.video, result.frames, info.frames)
+            )
         failure = 0
         for result in results:
             if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():

@@ -7,19 +7,15 @@ dropped; a subscriber for whom too much waits is given up.
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from streamer import metrics
 from streamer.config import Publish
 from streamer.values import TrackSummary
 
-T = TypeVar("T")
-
 ENDED_S = 300.0  # an ended track can still be looked up for so long,
 ENDED_TRACKS = 1000  # but only the newest so many
-DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 
 
 class Kind(enum.Enum):
@@ -217,10 +213,3 @@ class Hub:
             if len(self._ended) <= ENDED_TRACKS and now - self._ended[oldest][1] < ENDED_S:
                 return
             del self._ended[oldest]
-
-
-def page(items: Sequence[T], name: Callable[[T], str], token: str, size: int) -> tuple[list[T], str]:
-    """Those of the items, sorted by unique names, that come after `token`; and the next token (empty: none)."""
-    size = min(size or DEFAULT_PAGE, LARGEST_PAGE)
-    rest = [item for item in items if name(item) > token]
-    return rest[:size], name(rest[size - 1]) if len(rest) > size else ""

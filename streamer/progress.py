@@ -4,18 +4,13 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from streamer.recorded.writer import Result
-    from streamer.source.decoder import VideoInfo
 
 LOG_EVERY_S = 10.0
 RATE_AFTER_S = 1.0  # a rate of the first frames says nothing
@@ -43,19 +38,18 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, info: "VideoInfo", result: "Result") -> None:
-        """A frame of `result.video` is done."""
+    def update(self, video: Path, done: int, total: int) -> None:
+        """`done` frames of a video are analysed, of `total` (0: unknown)."""
         now = time.monotonic()
-        if result.video not in self._tasks:
-            task = self._bar.add_task(result.video.name, total=info.frames or None, rate=0.0)
-            self._tasks[result.video] = task, now
-        task, began = self._tasks[result.video]
-        rate = result.frames / max(now - began, 1e-3)
-        self._bar.update(task, completed=result.frames, rate=rate)
+        if video not in self._tasks:
+            self._tasks[video] = self._bar.add_task(video.name, total=total or None, rate=0.0), now
+        task, began = self._tasks[video]
+        rate = done / max(now - began, 1e-3)
+        self._bar.update(task, completed=done, rate=rate)
         if not sys.stdout.isatty() and now - began > RATE_AFTER_S and now - self._logged > LOG_EVERY_S:
             self._logged = now
-            left = f", {(info.frames - result.frames) / rate:.0f} s left" if info.frames else ""
-            log.info("%s: frame %d of %s, %.1f frames/s%s", result.video, result.frames, info.frames or "?", rate, left)
+            left = f", {(total - done) / rate:.0f} s left" if total else ""
+            log.info("%s: frame %d of %s, %.1f frames/s%s", video, done, total or "?", rate, left)
 
 
 def with_bar(things: Sequence[T], name: str) -> Iterator[T]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.swinface_files import Checkpoint
+    from tests.support.swinface_files import Checkpoint
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the programs do, before torch is imported
 
@@ -61,6 +61,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def seeded() -> "Checkpoint":
     """SwinFace in the published layout, with weights that all matter; only to be read."""
-    from tests.swinface_files import seeded_checkpoint
+    from tests.support.swinface_files import seeded_checkpoint
 
     return seeded_checkpoint()

@@ -17,7 +17,7 @@ from streamer.configfile import parse_config
 from streamer.detect.detector import Detector
 from streamer.observe import Observer
 from streamer.values import Bytes, Detections
-from tests.patch_detector import make_patch_video, write_lite_patch_detector
+from tests.support.patch_detector import make_patch_video, write_lite_patch_detector
 
 DRAIN_S = 2.0
 

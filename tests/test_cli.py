@@ -10,7 +10,7 @@ import pytest
 
 from streamer.cli import main
 from streamer.commands import _with_port
-from tests.patch_detector import write_lite_patch_detector
+from tests.support.patch_detector import write_lite_patch_detector
 
 COMMANDS = ["serve", "analyze", "watch", "health", "detect", "evaluate-detector", "track", "annotate", "config", "demo"]
 

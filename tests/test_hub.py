@@ -4,10 +4,11 @@ from dataclasses import replace
 import pytest
 from prometheus_client import REGISTRY
 
+from streamer.api.paging import page
 from streamer.config import Publish
-from streamer.hub import ENDED_S, ENDED_TRACKS, Event, Hub, Subscriber, page
+from streamer.hub import ENDED_S, ENDED_TRACKS, Event, Hub, Subscriber
 from streamer.values import EndReason, TrackState, TrackSummary
-from tests.builders import summary
+from tests.support.builders import summary
 
 SOON, REFRESH = 0.01, 1.0
 

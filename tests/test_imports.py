@@ -8,110 +8,49 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-COMMON = {"values", "errors", "config", "configfile", "metrics", "handover", "lifecycle"}
-# module of the streamer -> other modules of the streamer it may import, besides COMMON
-EDGES: dict[str, set[str]] = {
-    "values": set(),
-    "errors": set(),
-    "config": set(),
-    "metrics": set(),
-    "handover": set(),
-    "lifecycle": set(),
-    "__main__": {"cli"},
-    "cli": {"commands"},
-    "commands": {
-        "app", "recorded", "recording", "watch", "still", "motfile", "annotate", "demo", "progress",
-        "worker_process", "evaluate_detector",
-    },
-    "app": {"cameras", "detect", "dispatch", "enrol", "hub", "observe", "persons", "publish", "references"},
-    "recorded": {
-        "decide", "decode", "detect", "dispatch", "enrol", "explain", "observe", "persons", "recording", "records",
-        "worker_process",
-    },
-    "recording": {"explain", "persons", "records"},
-    "explain": {"records"},
-    "demo": {
-        "app", "annotate", "decode", "demo_clip", "publish", "recorded", "recording", "watch", "worker_process",
-    },
-    "observe": {"choose", "cut", "detect", "track"},
-    "choose": {"crop", "schedule", "worth"},
-    "schedule": {"budget", "worth"},
-    "cameras": {"live"},
-    "live": {"clock", "connect", "decode"},
-    "decode": {"clock"},
-    "associate": {"kalman"},
-    "track": {"associate", "kalman"},
-    "motfile": {"track"},
-    "still": {"detect", "crop", "pictures", "progress", "records"},
-    "pictures": {"decode"},
-    "evaluate_detector": {
-        "detect", "detection_labels", "detection_score", "detection_sheets", "pictures", "progress", "records",
-    },
-    "detection_sheets": {"detection_score"},
-    "detection_labels": {"detection_score"},
-    "annotate": {"decode", "records", "results"},
-    "results": set(),
-    "progress": {"decode", "recording"},
-    "publish": {"hub", "track_service", "stream_service", "system_service"},
-    "system_service": {"hub", "convert"},
-    "track_service": {"hub", "convert"},
-    "stream_service": {"hub", "convert"},
-    "detect": {"bundled", "yolo_lite", "yolo_pose", "yolo_pose_onnx"},
-    "yolo_lite": {"letterbox", "yolo_pose", "offline"},
-    "yolo_pose_onnx": {"letterbox"},
-    "yolo_pose": {"letterbox", "offline"},
-    "dispatch": {"ledger"},
-    "persons": {"aggregate", "decide", "relink"},
-    "relink": {"impostors"},
-    "decide": {"gallery"},
-    "gallery": {"impostors"},
-    "enrol": {"decide", "detect", "gallery", "impostors", "references"},
-    "references": {"crop", "detect"},
-    "aggregate": {"estimate", "readings"},
-    "estimate": {"age", "attributes", "expression", "readings", "template", "timeline"},
-    "age": {"readings"},
-    "attributes": {"readings"},
-    "expression": {"readings"},
-    "template": {"readings"},
-    "timeline": {"expression", "readings"},
+from tests.conftest import ROOT
+
+# The spine: modules at the root of `streamer` that every room may import, and that import no room.
+SPINE = {
+    "config", "configfile", "errors", "files", "handover", "labels", "lifecycle", "metrics", "progress", "values",
 }  # fmt: skip
-LOWEST = {
-    "values": set(),
-    "errors": set(),
-    "config": {"errors"},
-    "configfile": {"config", "errors"},
-    "metrics": {"config", "errors"},
-    "handover": {"values"},
-    "lifecycle": set(),
+WIRING = {"__main__", "app", "cli", "commands"}  # modules at the root, and one room, that may import every room
+# room or module of the streamer -> the rooms it may import, besides the spine
+ROOMS: dict[str, set[str]] = {
+    "source": set(),
+    "detect": set(),
+    "track": set(),
+    "select": set(),
+    "dispatch": set(),
+    "aggregate": set(),
+    "identity": {"aggregate", "detect", "select"},
+    "observe": {"detect", "track", "select"},
+    "hub": set(),
+    "api": {"hub", "identity"},
+    "recorded": {"source", "detect", "track", "observe", "dispatch", "identity"},
+    "evaluate": {"source", "detect"},
+    "tools": {"source", "detect", "select", "track", "api", "app", "recorded", "dispatch"},
 }
-# module of the workers -> modules of the streamer it may import
-TO_STREAMER = {
-    "workers.align": {"config", "crop", "detect", "errors", "values"},
-    "workers.research.detector.compose": {"values"},
-    "workers.research.detector.degrade": {"values"},
-    "workers.research.detector.export": {"offline"},
-    "workers.research.detector.geometry": {"values"},
-    "workers.research.detector.heads": {"values"},
-    "workers.research.detector.judge": {"values"},
-    "workers.research.detector.labels": {"values"},
-    "workers.research.detector.library": {"values"},
-    "workers.research.detector.network": {"offline"},
-    "workers.research.detector.paste": {"values"},
-    "workers.research.detector.teachers": {"config", "errors", "values", "yolo_lite"},
-    "workers.research.evaluate.ijb_pictures": {"crop"},
-    "workers.research.evaluate.impostors": {"gallery", "values"},
+# who may import the generated protocols: the wire of the workers is the dispatcher's alone
+PROTOS = {
+    "faceanalytics.v1": {"api", "aggregate", "labels", "tools"},
+    "faceanalytics.internal": {"dispatch"},
 }
-# package of the workers -> other packages and modules of the workers it may import; those of `workers` itself may all
-PACKAGES = {
-    "swinface": {"errors"},
+# package of the workers -> the packages of the workers it may import; modules of `workers` itself may import all
+WORKERS: dict[str, set[str]] = {
+    "swinface": {"errors", "files"},
+    "runtime": {"swinface", "errors"},
     "weights": {"errors", "files", "settings"},
-    "serve": {"cli", "swinface", "errors", "precisions", "settings"},
-    "data": {"swinface", "errors", "files", "settings", "align"},
-    "evaluate": {"swinface", "errors", "files", "precisions", "serve", "data", "weights"},
-    "train": {"swinface", "errors", "files", "precisions", "settings", "data", "evaluate", "weights"},
-    "detector": {"errors", "files", "settings", "train"},
+    "serve": {"runtime", "swinface", "cli", "errors", "settings"},
+    "research": {"runtime", "swinface", "weights", "align", "errors", "files", "settings"},
 }
+RESEARCH: dict[str, set[str]] = {
+    "data": set(),
+    "evaluate": {"data"},
+    "train": {"data", "evaluate"},
+    "detector": {"train"},
+}
+TO_STREAMER = {"values", "config", "errors", "detect", "select", "identity", "evaluate"}  # of research, infer and align
 HEAVY = (
     "torch",
     "ultralytics",
@@ -147,54 +86,80 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", modules("streamer"), ids=lambda path: path.stem)
-def test_the_streamer_imports_only_in_the_direction_of_the_house(path: Path) -> None:
-    allowed = LOWEST.get(path.stem, COMMON | EDGES.get(path.stem, set()))
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("streamer.")}
-    assert ours <= allowed, f"{path.name} must not import {sorted(ours - allowed)}"
-    assert not [name for name in imports(path) if name.split(".")[0] == "workers"]
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-@pytest.mark.parametrize("path", modules("workers"), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_workers_import_only_in_the_direction_of_the_house(path: Path) -> None:
-    names = set(imports(path))
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    streamers = {name.split(".")[1] for name in names if name.startswith("streamer.")}
-    assert streamers <= TO_STREAMER.get(module, set()), f"{path.name} must not import {sorted(streamers)}"
-    package = module.split(".")[1]
-    ours = {name.split(".")[1] for name in names if name.startswith("workers.")} - {package}
-    assert ours <= PACKAGES.get(package, ours), f"{path.name} must not import {sorted(ours - PACKAGES[package])}"
-    assert package == "serve" or not [name for name in names if name.startswith("faceanalytics")]
+def parts(path: Path, package: str, place: int = 1) -> set[str]:
+    """What a file imports of a package: the part of each dotted name at `place`."""
+    names = (name.split(".") for name in imports(path))
+    return {name[place] for name in names if name[0] == package and len(name) > place}
+
+
+@pytest.mark.parametrize("path", modules("streamer"), ids=name_of)
+def test_rooms_import_in_the_direction_of_the_house(path: Path) -> None:
+    room = name_of(path).split(".")[1]
+    assert room in {"__init__"} | SPINE | WIRING | set(ROOMS), f"{path.name}: put it in a room, or name it here"
+    ours = parts(path, "streamer") & (SPINE | WIRING | set(ROOMS))
+    if room not in WIRING:
+        allowed = SPINE | {room} | ROOMS.get(room, set())
+        assert ours <= allowed, f"{name_of(path)} must not import {sorted(ours - allowed)}"
+    assert not parts(path, "workers", 0)
+    for package, users in PROTOS.items():
+        if any(name.startswith(package) for name in imports(path)):
+            assert room in users, f"{name_of(path)} must not import {package}"
+
+
+@pytest.mark.parametrize("path", modules("workers"), ids=name_of)
+def test_workers_import_in_the_direction_of_the_house(path: Path) -> None:
+    package, *rest = name_of(path).split(".")[1:]
+    ours = parts(path, "workers") - {package}
+    if package in WORKERS:
+        assert ours <= WORKERS[package], f"{name_of(path)} must not import {sorted(ours - WORKERS[package])}"
+    if package == "research" and rest[0] in RESEARCH:
+        inner = {name.split(".")[2] for name in imports(path) if name.startswith("workers.research.")} - {rest[0]}
+        assert inner <= RESEARCH[rest[0]], f"{name_of(path)} must not import {sorted(inner - RESEARCH[rest[0]])}"
+    streamers = parts(path, "streamer")
+    allowed = TO_STREAMER if package in {"research", "align", "infer"} else set()
+    assert streamers <= allowed, f"{name_of(path)} must not import {sorted(streamers - allowed)} of the streamer"
+    assert package == "serve" or not parts(path, "faceanalytics", 0)
+
+
+def test_each_room_says_what_it_is_for_and_nothing_else() -> None:
+    for path in [path for package in ("streamer", "workers") for path in modules(package)]:
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text()).body
+            assert len(body) == 1, f"{name_of(path)} holds the room's one sentence and no code"
+            assert isinstance(body[0], ast.Expr)
+
+
+def loaded(probe: str, names: tuple[str, ...]) -> list[str]:
+    """Which of these modules are loaded after a fresh interpreter ran `probe`."""
+    command = f"import sys; {probe}; print(*[name for name in {names!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def test_a_worker_runs_without_the_streamer_and_without_what_trains_it() -> None:
-    probe = (
-        "import sys, workers.serve.worker, workers.research.train.train, workers.research.evaluate.run; print(*[name for name in "
-        "('streamer', 'workers.align', 'workers.infer', 'tensorboard', 'timm', 'pyarrow') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == []
+    probe = "import workers.serve.worker, workers.research.train.train, workers.research.evaluate.run"
+    assert loaded(probe, ("streamer", "workers.align", "workers.infer", "tensorboard", "timm", "pyarrow")) == []
+
+
+def test_a_worker_that_serves_does_not_load_research() -> None:
+    assert loaded("import workers.serve.worker", ("workers.research", "streamer")) == []
 
 
 @pytest.mark.parametrize("module", ["streamer.cli", "workers.cli", "streamer.config", "streamer.values"])
 def test_nothing_heavy_is_imported_with(module: str) -> None:
-    probe = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == []
+    assert loaded(f"import {module}", HEAVY) == []
 
 
 def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:
-    probe = (
-        "import sys, streamer.tools.watch; print(*[n for n in ('torch', 'scipy', 'ultralytics') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == []
+    assert loaded("import streamer.tools.watch", ("torch", "scipy", "ultralytics")) == []
 
 
 def test_pictures_without_alignment_do_not_need_the_streamer() -> None:
-    probe = "import sys, workers.infer; print(*[name for name in ('streamer', 'torch') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == []
+    assert loaded("import workers.infer", ("streamer", "torch")) == []
 
 
 def test_openvino_is_imported_where_it_is_kept_from_reporting() -> None:

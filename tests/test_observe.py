@@ -11,7 +11,8 @@ import pytest
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
 from streamer.detect.detector import Detector
-from streamer.observe import Observer, live_keys, recorded_keys
+from streamer.observe import Observer
+from streamer.track.keys import live_keys, recorded_keys
 from streamer.values import (
     Bytes,
     ClockSource,
@@ -24,7 +25,7 @@ from streamer.values import (
     SourceEnd,
     TrackState,
 )
-from tests.patch_detector import paint, write_lite_patch_detector
+from tests.support.patch_detector import paint, write_lite_patch_detector
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import grpc
 from grpc import aio
 from pydantic import ValidationError
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
-from streamer.api.messages import API_NAMES, shown_address, stream_fields, stream_to_proto
-from streamer.config import Stream
+from streamer.api.messages import duration, seconds
+from streamer.api.paging import page
+from streamer.config import Stream, redact
 from streamer.configfile import explain
 from streamer.errors import ConfigError
-from streamer.hub import page
-from streamer.values import SourceStatus
+from streamer.values import (
+    SourceStatus,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,3 +144,76 @@ async def _asked(
     except ConfigError as error:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
     return answer
+
+
+TRANSPORTS = {
+    streams_pb2.TRANSPORT_UNSPECIFIED: "tcp",
+    streams_pb2.TRANSPORT_TCP: "tcp",
+    streams_pb2.TRANSPORT_UDP: "udp",
+}
+
+# fields of config.Stream -> what the API calls them
+API_NAMES = {
+    "id": "stream_id",
+    "uri": "settings.uri",
+    "transport": "settings.transport",
+    "connect_timeout_s": "settings.connect_timeout",
+    "stall_timeout_s": "settings.stall_timeout",
+    "max_fps": "settings.max_fps",
+    "loop": "settings.loop",
+    "enabled": "settings.paused",
+}
+
+
+def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
+    """The message for a stream, its address without user, password and query."""
+    error = status.error.value if status.error else "UNSPECIFIED"
+    return streams_pb2.Stream(
+        stream_id=stream.id,
+        settings=streams_pb2.StreamSettings(
+            uri=shown_address(stream),
+            transport=streams_pb2.TRANSPORT_UDP if stream.transport == "udp" else streams_pb2.TRANSPORT_TCP,
+            connect_timeout=duration(stream.connect_timeout_s),
+            stall_timeout=duration(stream.stall_timeout_s),
+            max_fps=stream.max_fps or 0.0,
+            loop=stream.loop,
+            paused=not stream.enabled,
+        ),
+        state=streams_pb2.StreamState.Value(f"STREAM_STATE_{status.state.value}"),
+        error_code=streams_pb2.StreamErrorCode.Value(f"STREAM_ERROR_CODE_{error}"),
+        error_message=status.message,
+        epoch=status.epoch,
+        connects=status.connects,
+        frames_decoded=status.frames_decoded,
+        frame_width=status.width,
+        frame_height=status.height,
+    )
+
+
+def shown_address(stream: Stream) -> str:
+    """The address as answers show it; empty if it is in a file that cannot be read."""
+    try:
+        return redact(stream.address())
+    except ConfigError:
+        return ""
+
+
+def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, Any]]:
+    """Each of the settings by name, as the fields of config.Stream that it stands for."""
+    max_fps = settings.max_fps if settings.max_fps != 0 else None
+    return {
+        "uri": {"uri": settings.uri, "uri_file": None},
+        "transport": {"transport": TRANSPORTS.get(settings.transport, "unknown")},
+        "connect_timeout": {"connect_timeout_s": _given(settings, "connect_timeout")},
+        "stall_timeout": {"stall_timeout_s": _given(settings, "stall_timeout")},
+        "max_fps": {"max_fps": max_fps},
+        "loop": {"loop": settings.loop},
+        "paused": {"enabled": not settings.paused},
+    }
+
+
+def _given(settings: streams_pb2.StreamSettings, name: Literal["connect_timeout", "stall_timeout"]) -> float:
+    """A duration of the settings in s; absent: the default of the configuration."""
+    if settings.HasField(name):
+        return seconds(getattr(settings, name))
+    return float(Stream.model_fields[f"{name}_s"].default)

@@ -6,9 +6,11 @@ from typing import TypeAlias
 from grpc import aio
 
 from faceanalytics.v1 import system_pb2, system_pb2_grpc
-from streamer.api.messages import model_to_proto
-from streamer.hub import page
-from streamer.values import Model
+from streamer.api.paging import page
+from streamer.labels import ATTRIBUTE_VALUES
+from streamer.values import (
+    Model,
+)
 
 Models: TypeAlias = Callable[[], Mapping[Model, int]]  # the models that there are now, each with its number of workers
 
@@ -27,3 +29,16 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
         messages.sort(key=lambda model: model.model_id)
         models, token = page(messages, lambda model: model.model_id, request.page_token, request.page_size)
         return system_pb2.ListModelsResponse(models=models, next_page_token=token)
+
+
+def model_to_proto(model: Model, workers: int) -> system_pb2.Model:
+    """The message for a model that so many workers have."""
+    return system_pb2.Model(
+        model_id=model.id,
+        tells_age=model.age,
+        tells_expression=model.expression,
+        attributes=[ATTRIBUTE_VALUES[place] for place in model.attributes],
+        tells_identity=model.identity,
+        licence=model.licence,
+        workers=workers,
+    )

@@ -2,14 +2,28 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 import grpc
 from grpc import aio
 
-from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
-from streamer.api.messages import seconds, to_proto
+from faceanalytics.v1 import faces_pb2, tracks_pb2, tracks_pb2_grpc
+from streamer.api.messages import seconds, timestamp
+from streamer.api.paging import page
 from streamer.config import Publish
-from streamer.hub import Event, Hub, Kind, Subscriber, page
+from streamer.hub import Event, Hub, Kind, Subscriber
+from streamer.labels import ATTRIBUTE_VALUES, EXPRESSION_VALUES
+from streamer.values import (
+    LANDMARK_NAMES,
+    AgeEstimate,
+    AttributeEstimate,
+    Evidence,
+    ExpressionEstimate,
+    Floats,
+    IdentityDecision,
+    IdentityEstimate,
+    TrackSummary,
+)
 
 WatchContext = aio.ServicerContext[tracks_pb2.WatchTracksRequest, tracks_pb2.WatchTracksResponse]
 
@@ -107,3 +121,136 @@ def _to_message(event: Event, sequence: int, include_embedding: bool) -> tracks_
     )
     message.published_at.GetCurrentTime()
     return message
+
+
+SEGMENTS = 100  # of a timeline, the newest; more would make every message of a long track longer
+
+
+def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_pb2.Track:
+    """The message for a summary; the embedding only if asked for."""
+    width, height = summary.frame_size
+    age, expression = summary.age, summary.expression
+    attributes, identity = summary.attributes, summary.identity
+    return tracks_pb2.Track(
+        track_id=summary.key.id,
+        stream_id=summary.key.camera,
+        stream_epoch=summary.epoch,
+        number=summary.key.number,
+        state=tracks_pb2.TrackState.Value(f"TRACK_STATE_{summary.state.value}"),
+        first_seen_s=summary.first_seen,
+        last_seen_s=summary.last_seen,
+        first_captured_at=timestamp(summary.first_captured_at),
+        last_captured_at=timestamp(summary.last_captured_at),
+        clock_source=tracks_pb2.ClockSource.Value(f"CLOCK_SOURCE_{summary.clock_source.value}"),
+        box=_box(summary.box),
+        landmarks=None if summary.landmarks is None else _landmarks(summary.landmarks),
+        frame_width=width,
+        frame_height=height,
+        detection_score=summary.score,
+        quality=summary.quality,
+        reasons=[tracks_pb2.Reason.Value(f"REASON_{reason.value}") for reason in summary.reasons],
+        age=_age(age, _evidence(age.evidence, summary)) if age else None,
+        expression=_expression(expression, _evidence(expression.evidence, summary)) if expression else None,
+        attributes=_attributes(attributes, _evidence(attributes.evidence, summary)) if attributes else None,
+        identity=_identity(identity, _evidence(identity.evidence, summary), include_embedding) if identity else None,
+        samples=summary.samples,
+        model_id=summary.model_id,
+        revision=summary.revision,
+        split_from=summary.split_from,
+        final=summary.final,
+        end_reason=tracks_pb2.EndReason.Value(
+            f"END_REASON_{summary.end_reason.value if summary.end_reason else 'UNSPECIFIED'}"
+        ),
+        decision=_decision(summary.decision) if summary.decision else None,
+        intervals=[
+            tracks_pb2.Interval(track_id=one.track_id, first_seen_s=one.first_seen, last_seen_s=one.last_seen)
+            for one in summary.intervals
+        ],
+        merged_into=summary.merged_into,
+    )
+
+
+def _box(box: Floats) -> faces_pb2.Box:
+    left, top, right, bottom = box.tolist()
+    return faces_pb2.Box(x=left, y=top, width=right - left, height=bottom - top)
+
+
+def _landmarks(points: Floats) -> faces_pb2.Landmarks:
+    named = zip(LANDMARK_NAMES, points.tolist(), strict=True)
+    return faces_pb2.Landmarks(**{name: faces_pb2.Point(x=x, y=y) for name, (x, y) in named})
+
+
+def _evidence(evidence: Evidence, summary: TrackSummary) -> tracks_pb2.Evidence:
+    seen = summary.last_captured_at
+    ago = timedelta(seconds=summary.last_seen - evidence.last_inferred)
+    return tracks_pb2.Evidence(
+        samples=evidence.samples,
+        best_quality=evidence.best_quality,
+        last_inferred_s=evidence.last_inferred,
+        last_inferred_at=None if seen is None else timestamp(seen - ago),
+        revision=evidence.revision,
+        final=summary.final,
+    )
+
+
+def _age(age: AgeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AgeEstimate:
+    return tracks_pb2.AgeEstimate(years=age.years, low_years=age.low, high_years=age.high, evidence=evidence)
+
+
+def _expression(estimate: ExpressionEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.ExpressionEstimate:
+    shares = zip(EXPRESSION_VALUES, estimate.distribution.tolist(), strict=True)
+    current = estimate.current
+    return tracks_pb2.ExpressionEstimate(
+        appears=faces_pb2.EXPRESSION_UNSPECIFIED if current is None else EXPRESSION_VALUES[current],
+        since_s=estimate.current_since,
+        distribution=[tracks_pb2.ExpressionShare(expression=which, share=share) for which, share in shares],
+        timeline=[
+            tracks_pb2.ExpressionSegment(
+                expression=EXPRESSION_VALUES[segment.expression],
+                start_s=segment.start,
+                end_s=segment.end,
+                confidence=segment.confidence,
+            )
+            for segment in estimate.timeline[-SEGMENTS:]
+        ],
+        evidence=evidence,
+    )
+
+
+def _attributes(estimate: AttributeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AttributeEstimate:
+    parts = zip(estimate.which, estimate.scores.tolist(), estimate.signs, strict=True)
+    return tracks_pb2.AttributeEstimate(
+        scores=[
+            tracks_pb2.AttributeScore(
+                attribute=ATTRIBUTE_VALUES[place], score=score, sign=tracks_pb2.Sign.Value(f"SIGN_{sign.value}")
+            )
+            for place, score, sign in parts
+        ],
+        evidence=evidence,
+    )
+
+
+def _identity(
+    estimate: IdentityEstimate, evidence: tracks_pb2.Evidence, include_embedding: bool
+) -> tracks_pb2.IdentityEstimate:
+    return tracks_pb2.IdentityEstimate(
+        embedding=estimate.template.tolist() if include_embedding else (),
+        consistency=estimate.consistency,
+        outliers=estimate.outliers,
+        evidence=evidence,
+    )
+
+
+def _decision(decision: IdentityDecision) -> tracks_pb2.IdentityDecision:
+    reason = decision.reason.value if decision.reason else "UNSPECIFIED"
+    return tracks_pb2.IdentityDecision(
+        status=tracks_pb2.IdentityStatus.Value(f"IDENTITY_STATUS_{decision.status.value}"),
+        person=decision.person,
+        reason=tracks_pb2.IdentityReason.Value(f"IDENTITY_REASON_{reason}"),
+        candidates=[tracks_pb2.Candidate(person=one.person, similarity=one.similarity) for one in decision.candidates],
+        margin=decision.margin,
+        threshold=decision.threshold,
+        samples=decision.samples,
+        best_quality=decision.best_quality,
+        revision=decision.revision,
+    )

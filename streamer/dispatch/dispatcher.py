@@ -18,12 +18,11 @@ from faceanalytics.internal.v1 import faces_pb2
 from streamer import metrics
 from streamer.config import Dispatch
 from streamer.dispatch.ledger import Ledger, Worker
+from streamer.dispatch.wire import PROTOCOL, to_analysis, to_model
 from streamer.errors import ConfigError
-from streamer.values import FaceAnalysis, FaceCrop, ImpostorScores, Model, TrackEnd
+from streamer.values import FaceAnalysis, FaceCrop, Model, TrackEnd
 
-PROTOCOL = 2
 TICK_S = 0.2  # how often deadlines are looked at
-ATTRIBUTES = 40  # that there are
 MAX_MESSAGE_BYTES = 16 << 20  # an answer to 1024 crops is 2.5 MB
 
 log = logging.getLogger(__name__)
@@ -198,7 +197,7 @@ class Dispatcher:
             raise ValueError(f"{ready.worker} takes at most {ready.max_batch} crops: dispatch.batch must not be larger")
         if ready.max_batch < 1 or not ready.model_id:
             raise ValueError("READY without max_batch or model_id")
-        model = _to_model(ready)
+        model = to_model(ready)
         worker = self.ledger.workers.get(address)
         if worker is None:
             worker = Worker(ready.worker, model, ready.max_batch, now)
@@ -221,7 +220,7 @@ class Dispatcher:
                 raise ValueError(f"worker could not analyse a batch: {answer.error}")
             if answer.model_id != worker.model.id:
                 raise ValueError(f"an answer by {answer.model_id} of a worker that said {worker.model.id}")
-            analyses = [_to_analysis(face, worker.model) for face in answer.analyses]
+            analyses = [to_analysis(face, worker.model) for face in answer.analyses]
             if [face.crop_id for face in answer.analyses] != list(batch.crops):
                 raise ValueError("the answer is for other crops than the batch")
         except ValueError:
@@ -302,38 +301,3 @@ def _lock(endpoint: str) -> IO[str] | None:
         file.close()
         raise ConfigError(f"dispatch.bind: another streamer uses {endpoint}; give this one another") from error
     return file
-
-
-def _to_model(ready: faces_pb2.Ready) -> Model:
-    """Raises ValueError for outputs that are none."""
-    outputs = ready.outputs
-    attributes = tuple(value - 1 for value in outputs.attributes)
-    if list(attributes) != sorted(set(attributes) & set(range(ATTRIBUTES))):
-        raise ValueError(f"{ready.worker} tells attributes that there are not: {list(outputs.attributes)}")
-    if not (attributes or outputs.age or outputs.expression or outputs.identity):
-        raise ValueError(f"{ready.worker} has weights that tell nothing")
-    impostors = _to_impostors(ready.impostor_scores) if ready.HasField("impostor_scores") else None
-    told = ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity
-    return Model(*told, ready.licence, impostors)
-
-
-def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
-    """Raises ValueError for what is no table."""
-    shares, cosines = np.array(scores.shares, np.float64), np.array(scores.cosines, np.float64)
-    return ImpostorScores(scores.pairs, scores.people, shares, cosines, scores.source)
-
-
-def _to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
-    """Raises ValueError for what the model does not tell, wrong sizes and numbers that are not finite."""
-    analysis = FaceAnalysis(
-        model=model,
-        age=face.age_years if face.HasField("age_years") else None,
-        expression=np.array(face.expression, np.float32) if face.expression else None,
-        attributes=np.array(face.attributes, np.float32),
-        embedding=np.frombuffer(face.embedding, "<f4") if face.embedding else None,
-        embedding_norm=face.embedding_norm if face.HasField("embedding_norm") else None,
-    )
-    parts = (analysis.age, analysis.expression, analysis.attributes, analysis.embedding, analysis.embedding_norm)
-    if not all(np.isfinite(part).all() for part in parts if part is not None):
-        raise ValueError("an analysis with numbers that are not finite")
-    return analysis

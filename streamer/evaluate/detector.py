@@ -13,8 +13,8 @@ from streamer.errors import PARTIAL_RESULT, InputError
 from streamer.evaluate.labels import LabelledPicture, read_labels
 from streamer.evaluate.score import SAME_FACE, Counts, Match, Score, match, summarise
 from streamer.evaluate.sheets import Sheets
+from streamer.files import write_json
 from streamer.progress import with_bar
-from streamer.recorded.records import write_json
 from streamer.source.pictures import read_pictures
 from streamer.values import Bytes
 

@@ -15,7 +15,8 @@ import numpy as np
 from streamer.config import Crop
 from streamer.detect.detector import Detector
 from streamer.errors import ConfigError, InputError
-from streamer.select.align import align, finish, geometry
+from streamer.select.align import align
+from streamer.select.quality import finish, geometry
 from streamer.values import Bytes, Detections
 
 DOMINATES = 2.0  # a face is the picture's subject if its width times its score is so many times that of the next one

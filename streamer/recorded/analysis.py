@@ -20,23 +20,18 @@ from streamer.detect.detector import Detector
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.errors import ConfigError, InputError
+from streamer.files import JsonLines, hash_file
 from streamer.handover import Waiting
 from streamer.identity.enrolment import Enrolment, gallery_record, known, read_gallery
 from streamer.identity.identification import Known
 from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
-from streamer.observe import Observer, observe_all, recorded_keys, split_keys
+from streamer.observe import Observer, observe_all
 from streamer.recorded.explain import Explanation
-from streamer.recorded.records import (
-    SCHEMA_VERSION,
-    JsonLines,
-    hash_file,
-    model_record,
-    write_summary,
-    write_templates,
-)
+from streamer.recorded.records import SCHEMA_VERSION, model_record, write_summary, write_templates
 from streamer.recorded.writer import Recording, Result
-from streamer.source.decoder import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import (
     EndReason,
     FaceAnalysis,

@@ -11,9 +11,9 @@ import numpy as np
 from av.error import FFmpegError
 
 from streamer.errors import ConfigError, InputError
+from streamer.files import hash_file, never
 from streamer.recorded.reader import Face, Results
-from streamer.recorded.records import hash_file, never
-from streamer.source.decoder import TruncatedVideo, read_file
+from streamer.source.file import TruncatedVideo, read_file
 from streamer.values import Bytes, Frame
 
 TIME_BASE = Fraction(1, 90_000)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.recorded.records import JsonLines, answer_record, box
+from streamer.files import JsonLines
+from streamer.recorded.records import answer_record, box
 from streamer.values import Choice, Decision, FaceCrop, Observation, Quality, TrackKey, TrackState, TrackSummary
 
 

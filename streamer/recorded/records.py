@@ -1,17 +1,14 @@
 """What a recorded analysis writes: JSON lines with units in the names, in files that get their name when whole."""
 
-import contextlib
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from faceanalytics.v1 import faces_pb2
-from streamer.errors import ConfigError, InputError
+from streamer.files import writing
+from streamer.labels import ATTRIBUTES, EXPRESSIONS
 from streamer.values import (
     LANDMARK_NAMES,
     AgeEstimate,
@@ -31,89 +28,18 @@ from streamer.values import (
 )
 
 SCHEMA_VERSION = 2
-BLOCK = 1 << 20  # bytes, of a file that is read as a whole
-EXPRESSIONS = tuple(name.removeprefix("EXPRESSION_").lower() for name in faces_pb2.Expression.keys()[1:])
-ATTRIBUTES = tuple(name.removeprefix("ATTRIBUTE_").lower() for name in faces_pb2.Attribute.keys()[1:])
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Trouble with the disk becomes a ConfigError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"--out: cannot write {path}: {error.strerror}") from error
-
-
-class JsonLines:
-    """One JSON object per line, flushed per line; called `path.partial` until it is closed without an error.
-
-    Raises ConfigError where it cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partial = path.parent / f"{path.name}.partial"
-        with _writing(path):
-            self._file: TextIO = self._partial.open("w", encoding="utf-8", newline="\n")
-
-    def __enter__(self) -> "JsonLines":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None:
-            with contextlib.suppress(OSError):  # the error under way says more
-                self._file.close()
-            return
-        with _writing(self._path):
-            self._file.close()
-            self._partial.replace(self._path)
-
-    def write(self, record: dict[str, Any]) -> None:
-        with _writing(self._path):
-            self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
-            self._file.flush()
-
-
-def never() -> bool:
-    """For what nobody stops."""
-    return False
-
-
-def hash_file(path: Path, stopped: Callable[[], bool] = never) -> str:
-    """SHA-256 of the content, 64 hex digits. Raises InputError, also soon after `stopped` becomes true."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                if stopped():
-                    raise InputError(f"{path}: stopped before it began")
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def write_summary(path: Path, counts: dict[str, Any]) -> None:
     """Whether the analysis is complete, in a file of its own that is written last."""
-    with _writing(path):
+    with writing(path):
         path.write_text(json.dumps(counts, indent=1) + "\n")
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """A file of its own, which is whole or not there."""
-    partial = path.parent / f"{path.name}.partial"
-    with _writing(path):
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        partial.replace(path)
 
 
 def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
     """Identity templates, `embedding` (n, 512) float32 of unit length, with `track_id` and `samples` (n,)."""
     templates = [summary.identity for summary in summaries if summary.identity is not None]
-    with _writing(path):
+    with writing(path):
         np.savez(
             path,
             track_id=np.array([one.key.id for one in summaries if one.identity is not None], np.str_),

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamer.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.explain import Explanation
-from streamer.recorded.records import JsonLines, analysis_record, observation_record, track_record
+from streamer.recorded.records import analysis_record, observation_record, track_record
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
 SEAL_FRAMES = 500  # results wait for their batch no longer than this; counted in frames, so each run does the same

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from streamer import metrics
 from streamer.config import StreamerConfig
-from streamer.select.align import align, finish, geometry
+from streamer.select.align import align
 from streamer.select.gain import Told, told_by
+from streamer.select.quality import finish, geometry
 from streamer.select.scheduler import Scheduler
 from streamer.values import (
     Choice,

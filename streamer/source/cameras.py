@@ -15,7 +15,7 @@ from streamer.values import EndReason, SourceState, SourceStatus
 
 LINGER_S = 1.0  # after their end was said, threads that hang in the network are not waited for longer than this
 
-log = logging.getLogger("streamer.source.decoder")
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,85 +1,26 @@
 """Video files to frames, and what files and cameras have in common: encoded packets to timed pictures."""
 
-import contextlib
-import logging
 import math
-import stat
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from streamer import metrics
 from streamer.errors import InputError
 from streamer.source.clock import MediaClock
-from streamer.values import Bytes, ClockSource, Frame
+from streamer.values import Bytes
 
 if TYPE_CHECKING:
     from av.packet import Packet
 
 USUAL_STEP_S = 0.04  # distance of two pictures where the stream does not say
-NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg paints text files as pictures, or follows lists
-MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends earlier than it says by more than both was cut off
-
-log = logging.getLogger(__name__)
-
-
-class NoSuchFile(InputError):
-    """Nothing of this name is there."""
-
-
-class TruncatedVideo(InputError):
-    """The file ends before the video does; the `frames` before that are valid."""
-
-    def __init__(self, message: str, frames: int) -> None:
-        super().__init__(message)
-        self.frames = frames
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What a file says of itself; `duration_s` and `frames` are estimates, 0 if unknown."""
-
-    width: int  # px, as shown
-    height: int  # px
-    duration_s: float
-    frames: int
-    fps: float
-    codec: str
-
-
-def probe_file(path: Path) -> VideoInfo:
-    """Look into a video and decode its first picture. Raises InputError."""
-    with open_file(path) as container:
-        stream = video_stream(container, str(path))
-        first = next(iter(_pictures(container, stream, path, "", False)), None)
-        if first is None:
-            raise InputError(f"{path}: no picture in it can be decoded")
-        width, height = first.size
-        duration = _declared_duration(stream) or (container.duration or 0) / av.time_base
-        fps = _rate(stream) or 1 / USUAL_STEP_S
-        frames = _indexed_frames(container, stream) or round(duration * fps)
-        return VideoInfo(width, height, duration, frames, fps, stream.codec_context.name)
-
-
-def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
-    """Every picture of a video, in order, with the time since the first one.
-
-    Raises InputError if nothing can be read, TruncatedVideo after the last frame of a file that was cut off.
-    """
-    for picture in file_pictures(path, camera):
-        pixels = picture.pixels()
-        if pixels is not None:
-            yield Frame(camera, epoch, picture.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
 
 
 class Picture:
@@ -127,7 +68,7 @@ class Decoder:
         self.unconverted = 0  # of the damaged ones, those that were given out as pictures
         self.untimed = 0
         self.reformatter = VideoReformatter()  # one for all pictures: it keeps the conversion tables
-        self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (_rate(stream) or 1 / USUAL_STEP_S))
+        self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
         self._camera = camera
         self._presentation_times = presentation_times
 
@@ -162,45 +103,6 @@ class Decoder:
             metrics.frames_dropped.labels(self._camera, reason).inc()
 
 
-def file_pictures(path: Path, camera: str, warn: bool = True) -> Iterator[Picture]:
-    """Every picture of a video file; raises like `read_file`. `warn`: log the trouble that was worked around."""
-    with open_file(path) as container:
-        yield from _pictures(container, video_stream(container, str(path)), path, camera, warn)
-
-
-def open_file(path: Path) -> InputContainer:
-    """Raises InputError that says what is wrong with the file, NoSuchFile if it is not there."""
-    _check_file(path)
-    try:
-        # protocol: a file must not make us fetch others; metadata: old files have it in any encoding
-        container = av.open(
-            f"file:{path}", "r", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
-    except InvalidDataError as error:
-        raise InputError(f"{path}: {_why_invalid(path)}") from error
-    except (FFmpegError, OSError) as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    if container.format.name in NOT_VIDEO:
-        container.close()
-        raise InputError(f"{path}: not a video")
-    return container
-
-
-def _check_file(path: Path) -> None:
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NoSuchFile(f"{path}: no such file") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    except ValueError as error:  # a name with a zero in it
-        raise InputError(f"{str(path)!r}: cannot be opened: {error}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: not a file")
-    if status.st_size == 0:
-        raise InputError(f"{path}: the file is empty")
-
-
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
     """The first video stream that is not a cover picture. Raises InputError if there is none that can be decoded."""
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -212,84 +114,7 @@ def video_stream(container: InputContainer, name: str) -> av.VideoStream:
     return moving[0]
 
 
-def _pictures(
-    container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool
-) -> Iterator[Picture]:
-    decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi")
-    packets, pictures, last_damaged, last, problem = 0, 0, False, None, ""
-    demuxer = container.demux(stream)
-    while True:
-        try:
-            packet = next(demuxer)
-        except StopIteration:
-            break
-        except FFmpegError as error:
-            problem = error.strerror or "it cannot be read"
-            break
-        if packet.size:
-            packets, last_damaged = packets + 1, packet.is_corrupt
-        for picture in decoder.decode(packet):
-            pictures, last = pictures + 1, picture
-            yield picture
-    pictures -= decoder.unconverted
-    if last is None or not pictures:
-        raise InputError(f"{path}: no picture in it can be decoded")
-    if warn:
-        _report(path, decoder)
-    problem = problem or _what_is_missing(stream, _indexed_frames(container, stream) - packets, last_damaged, last)
-    if problem:
-        raise TruncatedVideo(f"{path}: the video is cut off after {last.media_time:.2f} s: {problem}", pictures)
-
-
-def _what_is_missing(stream: av.VideoStream, packets_missing: int, last_damaged: bool, last: Picture) -> str:
-    """Why the file is not whole; empty if it is."""
-    if last_damaged:
-        return "its last picture is incomplete"
-    if packets_missing > 0:
-        return f"{packets_missing} pictures of its index are not there"
-    declared = _declared_duration(stream)
-    end = max(last.media_time, last.stream_time or 0.0)  # some containers count from 0, others from the first picture
-    if declared - end > max(MISSING_S, MISSING_SHARE * declared):
-        return f"it says it lasts {declared:.2f} s"
-    return ""
-
-
-def _report(path: Path, decoder: Decoder) -> None:
-    """One line for each kind of trouble that was worked around."""
-    if decoder.damaged:
-        log.warning("%s: %d damaged pictures left out", path, decoder.damaged)
-    if decoder.untimed:
-        log.warning("%s: %d pictures left out, their timestamps do not come after those before", path, decoder.untimed)
-    if decoder.clock.estimated:
-        log.warning("%s: %d pictures have no timestamp, it was estimated", path, decoder.clock.estimated)
-    if decoder.clock.restarts:
-        log.warning("%s: the timestamps begin anew %d times", path, decoder.clock.restarts)
-
-
-def _indexed_frames(container: InputContainer, stream: av.VideoStream) -> int:
-    """Number of pictures by an MP4's index, which is exact; 0 for other containers."""
-    return stream.frames if "mp4" in container.format.name.split(",") else 0
-
-
-def _declared_duration(stream: av.VideoStream) -> float:
-    """Length of the video stream in s by its header; 0 if it does not say."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    with contextlib.suppress(ValueError):  # Matroska keeps it as text: 00:01:02.500000000
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return 0.0
-
-
-def _rate(stream: av.VideoStream) -> float | None:
+def frame_rate(stream: av.VideoStream) -> float | None:
     """Pictures per second as far as the header tells; None if it says nothing credible."""
     rates = (float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate)
     return next((rate for rate in rates if math.isfinite(rate) and 0.1 <= rate <= 240), None)
-
-
-def _why_invalid(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp":
-        return "an MP4 without its index (moov): it was cut off, or never finished"
-    return "not a video"

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from streamer.errors import InputError
-from streamer.source.decoder import read_file
+from streamer.source.file import read_file
 from streamer.values import Bytes
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}

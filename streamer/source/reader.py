@@ -21,15 +21,8 @@ from streamer.config import Stream, redact
 from streamer.errors import ConfigError, InputError
 from streamer.handover import Newest
 from streamer.source.clock import CameraClock, Thinning
-from streamer.source.decoder import (
-    USUAL_STEP_S,
-    Decoder,
-    NoSuchFile,
-    Picture,
-    TruncatedVideo,
-    file_pictures,
-    video_stream,
-)
+from streamer.source.decoder import USUAL_STEP_S, Decoder, Picture, video_stream
+from streamer.source.file import NoSuchFile, TruncatedVideo, file_pictures
 from streamer.source.rtsp import SourceLost, connect, explain
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 
@@ -38,7 +31,7 @@ if TYPE_CHECKING:
 
 GOOD_WHILE_S = 10.0  # a camera that ran for so long is retried quickly again when it is lost
 
-log = logging.getLogger("streamer.source.decoder")
+log = logging.getLogger(__name__)
 
 
 class Outlet:

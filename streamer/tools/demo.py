@@ -26,7 +26,7 @@ from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.errors import LostDependency
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import Result
-from streamer.source.decoder import VideoInfo
+from streamer.source.file import VideoInfo
 from streamer.tools.demo_clip import make_clip
 from streamer.tools.watch import event_line, final_table, model_line
 

@@ -13,9 +13,11 @@ import cv2
 from streamer.config import Crop, StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.errors import PARTIAL_RESULT, ConfigError, InputError
+from streamer.files import JsonLines
 from streamer.progress import with_bar
-from streamer.recorded.records import JsonLines, box, landmarks
-from streamer.select.align import align, finish, geometry
+from streamer.recorded.records import box, landmarks
+from streamer.select.align import align
+from streamer.select.quality import finish, geometry
 from streamer.source.pictures import find_files, read_pictures
 from streamer.values import Bytes, Detections, Quality
 

@@ -41,12 +41,12 @@ import yaml
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import Detector
-from streamer.detect.onnx_lite import open_session
+from streamer.detect.session import open_session
 from streamer.errors import ModelError
 from streamer.evaluate.labels import read_labels
 from streamer.evaluate.score import Counts, Match, Truth, match, summarise
 from streamer.evaluate.sheets import Sheets
-from streamer.recorded.records import hash_file
+from streamer.files import hash_file
 from streamer.source.pictures import find_files, read_pictures
 from streamer.values import Bytes, Detections
 from tests.conftest import ROOT, shared_folder

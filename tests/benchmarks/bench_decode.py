@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from streamer.source.decoder import read_file
+from streamer.source.file import read_file
 from streamer.tools.demo_clip import make_clip
 
 ROUNDS = 5

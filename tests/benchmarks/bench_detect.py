@@ -15,7 +15,8 @@ import numpy as np
 
 from streamer.config import Crop, StreamerConfig
 from streamer.detect.detector import Detector
-from streamer.select.align import TEMPLATE, align, finish, geometry
+from streamer.select.align import TEMPLATE, align
+from streamer.select.quality import finish, geometry
 from streamer.values import Bytes, Floats
 
 SIZES = ((1280, 720), (1920, 1080))

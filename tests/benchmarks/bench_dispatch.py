@@ -18,7 +18,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
-from tests.builders import crop
+from tests.support.builders import crop
 
 CROPS = 1024  # per round
 ROUNDS = 5

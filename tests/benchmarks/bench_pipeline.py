@@ -17,11 +17,12 @@ import numpy as np
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.dispatch.worker_process import WorkerOptions
-from streamer.observe import Observer, recorded_keys
+from streamer.observe import Observer
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import Result
-from streamer.source.decoder import VideoInfo, read_file
+from streamer.source.file import VideoInfo, read_file
 from streamer.tools.demo_clip import FPS, make_clip
+from streamer.track.keys import recorded_keys
 from workers.runtime.engine import Engine
 
 ROUNDS = 3

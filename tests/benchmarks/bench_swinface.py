@@ -26,8 +26,8 @@ from streamer.detect.detector import Detector
 from streamer.select.align import align
 from streamer.values import Bytes
 from tests.conftest import shared_folder
-from tests.published_form import PublishedForm, normalised
-from tests.swinface_files import save, seeded_checkpoint
+from tests.support.published_form import PublishedForm, normalised
+from tests.support.swinface_files import save, seeded_checkpoint
 from workers.runtime.engine import Engine
 from workers.runtime.offline import openvino
 from workers.runtime.on_cpu import CpuNetwork, computes_in

@@ -11,8 +11,9 @@ import numpy as np
 from streamer.config import Crop, Detect
 from streamer.config import Track as Following
 from streamer.detect.detector import Detector
-from streamer.select.align import align, finish, geometry
-from streamer.source.decoder import read_file
+from streamer.select.align import align
+from streamer.select.quality import finish, geometry
+from streamer.source.file import read_file
 from streamer.track.shot_change import CutDetector
 from streamer.track.tracker import Tracker
 from streamer.values import Detections, Frame, TrackKey, TrackState

@@ -13,7 +13,8 @@ import numpy as np
 
 from streamer.config import Crop
 from streamer.detect.detector import Detector
-from streamer.select.align import TEMPLATE, align, finish, geometry
+from streamer.select.align import TEMPLATE, align
+from streamer.select.quality import finish, geometry
 from streamer.values import CROP_SIZE, Bytes, Detections, Quality
 
 CELLS, SIDE = 4, 640  # a picture of 4 x 4 cells, px

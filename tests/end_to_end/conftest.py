@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.programs import Program
-from tests.patch_detector import make_patch_video, write_lite_patch_detector, write_patch_detector
+from tests.support.patch_detector import make_patch_video, write_lite_patch_detector, write_patch_detector
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.end_to_end.programs import Program
-from tests.patch_detector import make_patch_video
+from tests.support.patch_detector import make_patch_video
 from workers.swinface.checkpoint import save_own
 from workers.swinface.model import SwinFace, SwinFaceConfig
 

@@ -10,7 +10,7 @@ import pytest
 
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from tests.end_to_end.programs import Program, Subscriber, address_of, assert_complete, serve, until
-from tests.patch_detector import make_patch_video
+from tests.support.patch_detector import make_patch_video
 
 DRAIN_S = 8
 
@@ -23,7 +23,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def camera(film: Path) -> Iterator[Program]:
-    with Program("tests.rtsp_server", "--mount", f"cam={film}") as server:
+    with Program("tests.support.rtsp_server", "--mount", f"cam={film}") as server:
         server.wait_for(r"ready (\d+)")
         yield server
 
@@ -75,7 +75,7 @@ def test_a_streamer_that_is_killed_is_replaced_while_the_worker_lives(
 def test_a_camera_that_is_killed_comes_back_while_the_other_runs_on(
     tmp_path: Path, patches: Path, film: Path, camera: Program, endpoint: str, worker: Program
 ) -> None:
-    with Program("tests.rtsp_server", "--mount", f"cam={film}") as dying:
+    with Program("tests.support.rtsp_server", "--mount", f"cam={film}") as dying:
         streams = {"cam": url(camera), "dying": url(dying)}
         port = dying.wait_for(r"ready (\d+)").group(1)
         with (
@@ -87,7 +87,7 @@ def test_a_camera_that_is_killed_comes_back_while_the_other_runs_on(
             until(lambda: len(subscriber.tracks("dying", "END")) == 3, "their ends")
             lost = subscriber.tracks("dying", "END")
             assert {track.end_reason for track in lost} == {tracks_pb2.END_REASON_SOURCE_LOST}
-            with Program("tests.rtsp_server", "--port", port, "--mount", f"cam={film}"):
+            with Program("tests.support.rtsp_server", "--port", port, "--mount", f"cam={film}"):
                 until(lambda: len(subscriber.tracks("dying", "NEW")) == 6, "three faces again")
                 again = subscriber.tracks("dying", "NEW")[3:]
                 assert min(track.stream_epoch for track in again) > max(track.stream_epoch for track in lost)

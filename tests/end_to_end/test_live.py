@@ -11,8 +11,8 @@ import pytest
 from faceanalytics.v1 import tracks_pb2
 from tests.conftest import SYSTEM_PYTHON
 from tests.end_to_end.programs import Program, Subscriber, address_of, assert_complete, serve, until
-from tests.rtsp_server import RtspServer
-from tests.videos import to_h264
+from tests.support.rtsp_server import RtspServer
+from tests.support.videos import to_h264
 
 
 def free_port() -> int:

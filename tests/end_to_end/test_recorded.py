@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from tests.end_to_end.programs import Program
-from tests.patch_detector import make_patch_video
-from tests.videos import cut_off, make_audio
+from tests.support.patch_detector import make_patch_video
+from tests.support.videos import cut_off, make_audio
 
 
 def analyze(

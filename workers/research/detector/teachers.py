@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from streamer.config import Detect
-from streamer.detect.onnx_lite import LiteModel, open_session
+from streamer.detect.onnx_lite import LiteModel
+from streamer.detect.session import open_session
 from streamer.errors import ModelError as StreamerModelError
 from streamer.values import Bytes, Detections, Floats
 from workers.errors import ModelError

@@ -1,0 +1,44 @@
+"""The messages between streamer and worker, to and from values."""
+
+import numpy as np
+
+from faceanalytics.internal.v1 import faces_pb2
+from streamer.labels import ATTRIBUTES
+from streamer.values import FaceAnalysis, ImpostorScores, Model
+
+PROTOCOL = 2
+
+
+def to_model(ready: faces_pb2.Ready) -> Model:
+    """Raises ValueError for outputs that are none."""
+    outputs = ready.outputs
+    attributes = tuple(value - 1 for value in outputs.attributes)
+    if list(attributes) != sorted(set(attributes) & set(range(len(ATTRIBUTES)))):
+        raise ValueError(f"{ready.worker} tells attributes that there are not: {list(outputs.attributes)}")
+    if not (attributes or outputs.age or outputs.expression or outputs.identity):
+        raise ValueError(f"{ready.worker} has weights that tell nothing")
+    impostors = _to_impostors(ready.impostor_scores) if ready.HasField("impostor_scores") else None
+    told = ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity
+    return Model(*told, ready.licence, impostors)
+
+
+def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
+    """Raises ValueError for what is no table."""
+    shares, cosines = np.array(scores.shares, np.float64), np.array(scores.cosines, np.float64)
+    return ImpostorScores(scores.pairs, scores.people, shares, cosines, scores.source)
+
+
+def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
+    """Raises ValueError for what the model does not tell, wrong sizes and numbers that are not finite."""
+    analysis = FaceAnalysis(
+        model=model,
+        age=face.age_years if face.HasField("age_years") else None,
+        expression=np.array(face.expression, np.float32) if face.expression else None,
+        attributes=np.array(face.attributes, np.float32),
+        embedding=np.frombuffer(face.embedding, "<f4") if face.embedding else None,
+        embedding_norm=face.embedding_norm if face.HasField("embedding_norm") else None,
+    )
+    parts = (analysis.age, analysis.expression, analysis.attributes, analysis.embedding, analysis.embedding_norm)
+    if not all(np.isfinite(part).all() for part in parts if part is not None):
+        raise ValueError("an analysis with numbers that are not finite")
+    return analysis

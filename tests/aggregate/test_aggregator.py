@@ -1,0 +1,271 @@
+import logging
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from streamer.aggregate.aggregator import MODEL_SILENT_S, Aggregator
+from streamer.config import Aggregate
+from streamer.values import (
+    ClockSource,
+    Detections,
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    Observation,
+    Quality,
+    Reason,
+    Track,
+    TrackEnd,
+    TrackKey,
+    TrackState,
+    TrackSummary,
+)
+from tests.support.builders import model, split_key
+
+KEY = TrackKey("t1", "door", 1)
+CONFIRMED, LOST, TENTATIVE = TrackState.CONFIRMED, TrackState.LOST, TrackState.TENTATIVE
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+PIXELS = np.zeros((112, 112, 3), np.uint8)
+
+
+def track(time: float, state: TrackState = CONFIRMED, seen: bool = True, left: float = 10.0) -> Track:
+    box = np.array([left, 20, left + 30, 60], np.float32)
+    return Track(KEY, state, box, 0.9, 0 if seen else None, 1.0, time)
+
+
+def observation(
+    time: float,
+    *tracks: Track,
+    crops: tuple[FaceCrop, ...] = (),
+    skipped: tuple[Reason, ...] = (),
+    captured_at: datetime | None = None,
+    clock: ClockSource = ClockSource.FILE_PTS,
+) -> Observation:
+    boxes = np.array([[10, 20, 40, 60]], np.float32)
+    landmarks = np.full((1, 5, 2), time, np.float32)
+    return Observation(
+        camera="door",
+        epoch=3,
+        media_time=time,
+        captured_at=captured_at,
+        clock_source=clock,
+        received=100.0 + time,
+        frame_size=(640, 480),
+        detections=Detections(boxes, np.array([0.9], np.float32), landmarks),
+        tracks=tracks,
+        crops=crops,
+        skipped={KEY.id: skipped} if skipped else {},
+    )
+
+
+def crop(time: float, quality: float = 0.5, score: float = 0.9, key: TrackKey = KEY) -> FaceCrop:
+    return FaceCrop(key, time, 100.0 + time, score, Quality(quality), PIXELS)
+
+
+def analysis(age: float = 30.0, model_id: str = "a", direction: int = 0, norm: float = 20.0) -> FaceAnalysis:
+    expression, embedding = np.zeros(7, np.float32), np.zeros(512, np.float32)
+    expression[6], embedding[direction] = 1.0, 1.0
+    return FaceAnalysis(model(model_id), age, expression, np.full(40, 0.25, np.float32), embedding, norm)
+
+
+def opened(at: float = 1.0) -> Aggregator:
+    aggregator = Aggregator(Aggregate(), split_key)
+    aggregator.observe(observation(at, track(at)))
+    return aggregator
+
+
+def added(aggregator: Aggregator, crop: FaceCrop, analysis: FaceAnalysis) -> TrackSummary:
+    (summary,) = aggregator.add(crop, analysis)
+    return summary
+
+
+def end(time: float = 9.0, reason: EndReason = EndReason.TIMEOUT) -> TrackEnd:
+    return TrackEnd(KEY, reason, time, True)
+
+
+def test_a_tentative_track_is_not_published() -> None:
+    aggregator = Aggregator(Aggregate(), split_key)
+    assert aggregator.observe(observation(1.0, track(1.0, TENTATIVE))) == []
+    assert aggregator.add(crop(1.0), analysis()) == []
+    assert aggregator.finish(end()) is None
+
+
+def test_a_confirmed_track_is_published_with_what_the_frame_says_of_it() -> None:
+    (summary,) = Aggregator(Aggregate(), split_key).observe(
+        observation(1.2, track(1.2), skipped=(Reason.LOW_SHARPNESS,), crops=(crop(1.2, 0.7),))
+    )
+    assert (summary.key, summary.epoch, summary.state) == (KEY, 3, CONFIRMED)
+    assert (summary.first_seen, summary.last_seen, summary.received) == (1.0, 1.2, 101.2)
+    assert summary.box.tolist() == [10, 20, 40, 60]
+    assert summary.landmarks is not None
+    assert summary.landmarks[0].tolist() == pytest.approx([1.2, 1.2])
+    assert (summary.frame_size, summary.score, summary.quality) == ((640, 480), 0.9, 0.7)
+    assert summary.reasons == (Reason.LOW_SHARPNESS,)
+    assert (summary.samples, summary.model_id, summary.revision, summary.final) == (0, "", 1, False)
+    assert [summary.age, summary.expression, summary.attributes, summary.identity] == [None] * 4
+
+
+def test_a_predicted_box_does_not_replace_that_of_the_last_detection() -> None:
+    aggregator = opened()
+    (summary,) = aggregator.observe(observation(2.0, track(1.0, LOST, seen=False, left=300.0)))
+    assert (summary.state, summary.last_seen, summary.received) == (LOST, 1.0, 102.0)
+    assert summary.box.tolist() == [10, 20, 40, 60]
+    assert summary.landmarks is not None
+    assert summary.landmarks[0].tolist() == [1.0, 1.0]
+
+
+def test_the_revision_grows_with_states_and_analyses_but_not_with_positions() -> None:
+    aggregator = opened()
+    revisions = [aggregator.observe(observation(1.1, track(1.1, left=12.0)))[0].revision]
+    revisions.append(aggregator.observe(observation(1.2, track(1.1, LOST, seen=False)))[0].revision)
+    revisions.append(aggregator.observe(observation(1.3, track(1.3)))[0].revision)
+    revisions.append(added(aggregator, crop(1.0), analysis()).revision)
+    final = aggregator.finish(end())
+    assert final is not None
+    assert [*revisions, final.revision] == [1, 2, 3, 4, 5]
+
+
+def test_the_final_summary_keeps_the_estimates_and_closes_the_track() -> None:
+    aggregator = opened()
+    added(aggregator, crop(1.0), analysis(age=44.0))
+    final = aggregator.finish(end(9.0, EndReason.LEFT_FRAME))
+    assert final is not None
+    assert final.age is not None
+    assert (final.state, final.final, final.end_reason) == (TrackState.ENDED, True, EndReason.LEFT_FRAME)
+    assert (final.age.years, final.samples, final.last_seen) == (44.0, 1, 1.0)
+    assert aggregator.finish(end()) is None
+    assert aggregator.add(crop(1.0), analysis()) == []
+
+
+def test_the_reasons_last_until_a_crop_is_sent_or_analysed() -> None:
+    aggregator = opened()
+    skipped = (Reason.EXTREME_POSE,)
+    assert aggregator.observe(observation(1.1, track(1.1), skipped=skipped))[0].reasons == skipped
+    unseen = aggregator.observe(observation(1.2, track(1.1, LOST, seen=False)))
+    assert unseen[0].reasons == skipped
+    assert aggregator.observe(observation(1.3, track(1.3)))[0].reasons == ()
+    aggregator.observe(observation(1.4, track(1.4), skipped=skipped))
+    assert added(aggregator, crop(1.3), analysis()).reasons == ()
+    assert aggregator.observe(observation(1.5, track(1.5), skipped=skipped))[0].reasons == ()
+
+
+def test_an_analysis_is_as_old_as_the_frame_of_its_crop() -> None:
+    aggregator = opened()
+    aggregator.observe(observation(2.0, track(2.0)))
+    assert added(aggregator, crop(1.0), analysis()).received == 101.0
+
+
+def test_the_first_capture_is_reckoned_back_from_the_confirmation() -> None:
+    aggregator = Aggregator(Aggregate(), split_key)
+    (summary,) = aggregator.observe(observation(1.2, track(1.2), captured_at=NOON, clock=ClockSource.ARRIVAL))
+    assert summary.first_captured_at == NOON - timedelta(seconds=0.2)
+    assert summary.last_captured_at == NOON
+
+
+def test_both_captures_are_of_the_same_clock_when_the_camera_begins_to_tell_its_own() -> None:
+    aggregator = Aggregator(Aggregate(), split_key)
+    aggregator.observe(observation(1.2, track(1.2), captured_at=NOON, clock=ClockSource.ARRIVAL))
+    hour = timedelta(hours=1)
+    later = observation(2.0, track(1.2, LOST, seen=False), captured_at=NOON + hour, clock=ClockSource.RTCP_NTP)
+    (summary,) = aggregator.observe(later)
+    assert summary.clock_source is ClockSource.RTCP_NTP
+    assert summary.first_captured_at == NOON + hour - timedelta(seconds=1.0)
+    assert summary.last_captured_at == NOON + hour - timedelta(seconds=0.8)
+
+
+def test_a_file_has_no_wall_clock() -> None:
+    (summary,) = Aggregator(Aggregate(), split_key).observe(observation(1.0, track(1.0)))
+    assert summary.first_captured_at is summary.last_captured_at is None
+
+
+def test_another_model_starts_the_estimates_anew(caplog: pytest.LogCaptureFixture) -> None:
+    aggregator = opened()
+    added(aggregator, crop(1.0, quality=0.9), analysis(20.0, "a", direction=0))
+    with caplog.at_level(logging.WARNING):
+        summary = added(aggregator, crop(2.0), analysis(60.0, "b", direction=1))
+    assert summary.age is not None
+    assert summary.identity is not None
+    assert (summary.model_id, summary.samples, summary.age.years) == ("b", 1, 60.0)
+    assert summary.identity.template[:2].tolist() == [0.0, 1.0]
+    assert (summary.quality, summary.age.evidence.best_quality) == (0.9, 0.5)
+    assert summary.revision == 3
+    assert "model changed from a to b" in caplog.text
+
+
+def test_two_models_do_not_take_turns() -> None:
+    aggregator = opened()
+    added(aggregator, crop(1.0), analysis(20.0, "a"))
+    added(aggregator, crop(2.0), analysis(60.0, "b"))
+    assert aggregator.add(crop(3.0), analysis(20.0, "a")) == []
+    summary = added(aggregator, crop(4.0), analysis(62.0, "b"))
+    assert (summary.samples, summary.model_id) == (2, "b")
+
+
+def test_a_track_returns_to_its_old_model_when_the_new_one_is_silent() -> None:
+    aggregator = opened()
+    added(aggregator, crop(1.0), analysis(20.0, "a"))
+    added(aggregator, crop(2.0), analysis(60.0, "b"))
+    summary = added(aggregator, crop(2.1 + MODEL_SILENT_S), analysis(22.0, "a"))
+    assert summary.age is not None
+    assert (summary.samples, summary.model_id, summary.age.years) == (1, "a", 22.0)
+
+
+def test_tracks_do_not_mix() -> None:
+    aggregator = opened()
+    other = TrackKey("t2", "door", 2)
+    second = Track(other, CONFIRMED, np.zeros(4, np.float32), 0.8, None, 1.0, 1.0)
+    assert [one.key for one in aggregator.observe(observation(1.5, track(1.5), second))] == [KEY, other]
+    added(aggregator, crop(1.5), analysis(20.0))
+    summary = added(aggregator, crop(1.5, key=other), analysis(50.0))
+    assert summary.age is not None
+    assert (summary.key, summary.age.years, summary.samples) == (other, 50.0, 1)
+
+
+def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSummary]]:
+    """One analysis a second, each told what it changed; another person from `swap` on."""
+    aggregator = Aggregator(Aggregate(identity_swap_crops=3), split_key)
+    told: list[TrackSummary] = []
+    for second in range(1, seconds + 1):
+        place = track(float(second), left=10.0 * second)._replace(key=told[-1].key if told else KEY)
+        face, moment = crop(float(second), 0.8, key=place.key), NOON + timedelta(seconds=second)
+        aggregator.observe(observation(float(second), place, crops=(face,), captured_at=moment))
+        answer = analysis(30.0 if second < swap else 60.0, direction=int(second >= swap))
+        told += aggregator.add(face, answer)
+    return aggregator, told
+
+
+def test_a_track_that_has_changed_persons_is_split_where_it_happened() -> None:
+    _, told = swapped()
+    (old,) = [one for one in told if one.final]
+    after = told[told.index(old) + 1 :]
+    assert (old.key, old.end_reason, old.state, old.last_seen) == (KEY, EndReason.SPLIT, TrackState.ENDED, 3.0)
+    assert old.age is not None
+    assert (round(old.age.years), old.samples, old.box[0]) == (30, 3, 30.0)
+    assert old.last_captured_at == NOON + timedelta(seconds=3)
+    assert [one.key for one in after] == [split_key(KEY)] * 3
+    assert [one.revision for one in after] == [1, 2, 3]
+    new = after[-1]
+    assert new.age is not None
+    assert (new.split_from, new.first_seen, new.first_captured_at) == (KEY.id, 4.0, NOON + timedelta(seconds=4))
+    assert (round(new.age.years), new.samples, new.last_seen, new.final) == (60, 5, 8.0, False)
+
+
+def test_a_split_track_goes_on_by_the_key_of_the_new_one_and_late_answers_of_the_old_one_are_not_used() -> None:
+    aggregator, _ = swapped()
+    new = split_key(KEY)
+    assert aggregator.add(crop(2.5), analysis()) == []
+    assert aggregator.add(crop(2.5, key=new), analysis()) == []
+    (seen,) = aggregator.observe(observation(9.0, track(9.0)._replace(key=new)))
+    assert (seen.key, seen.split_from, seen.first_seen) == (new, KEY.id, 4.0)
+    assert [(one.key, one.reason) for one in aggregator.open_ends(EndReason.SHUTDOWN)] == [(new, EndReason.SHUTDOWN)]
+    assert aggregator.finish(end()) is None
+
+
+def test_an_expression_that_nobody_looked_at_for_long_is_not_the_current_one() -> None:
+    aggregator = opened()
+    added(aggregator, crop(1.0), analysis())
+    for time, current in ((2.9, 6), (3.1, None)):
+        (summary,) = aggregator.observe(observation(time, track(time)))
+        assert summary.expression is not None
+        assert summary.expression.current == current

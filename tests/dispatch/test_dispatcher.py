@@ -1,0 +1,354 @@
+"""The ROUTER against real DEALER sockets that behave, misbehave and vanish."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+import zmq.asyncio
+
+from faceanalytics.internal.v1 import faces_pb2
+from streamer.config import Dispatch
+from streamer.dispatch.dispatcher import Dispatcher
+from streamer.errors import ConfigError
+from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
+from tests.support.builders import crop, end, model
+
+WAIT_S = 10.0
+
+
+class Desk:
+    """A Dispatcher, and what it reported."""
+
+    def __init__(self, config: Dispatch, live: bool) -> None:
+        self.settled: list[tuple[str, float | None]] = []
+        self.finished: list[str] = []
+        self.workers: list[int] = []
+        self.analyses: list[FaceAnalysis] = []
+        self.dispatcher = Dispatcher(config, live, self._settled, self._finished, self.workers.append)
+
+    def _settled(self, face: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        self.settled.append((face.key.id, None if analysis is None else analysis.age))
+        self.analyses += [] if analysis is None else [analysis]
+
+    def _finished(self, track: TrackEnd) -> None:
+        self.finished.append(track.key.id)
+
+
+@asynccontextmanager
+async def desk(folder: Path, live: bool = True, /, **settings: object) -> AsyncIterator[Desk]:
+    made = Desk(Dispatch.model_validate({"bind": f"ipc://{folder}/workers", "batch": 4, **settings}), live)
+    task = asyncio.create_task(made.dispatcher.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        made.dispatcher.close()
+
+
+@asynccontextmanager
+async def dealer(endpoint: str) -> AsyncIterator[zmq.asyncio.Socket]:
+    context = zmq.asyncio.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.connect(endpoint)
+    try:
+        yield socket
+    finally:
+        context.destroy(linger=0)
+
+
+async def say_ready(socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = 2) -> None:
+    outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
+    ready = faces_pb2.Ready(
+        protocol=protocol, worker="w", model_id="m", max_batch=max_batch, device="cpu", outputs=outputs
+    )
+    await socket.send_multipart([b"READY", ready.SerializeToString()])
+
+
+async def receive(socket: zmq.asyncio.Socket) -> tuple[faces_pb2.Batch, bytes]:
+    async with asyncio.timeout(WAIT_S):
+        kind, header, pixels = await socket.recv_multipart()
+    assert kind == b"BATCH"
+    return faces_pb2.Batch.FromString(header), pixels
+
+
+def answer_to(batch: faces_pb2.Batch, pixels: bytes) -> faces_pb2.Answer:
+    """An answer whose ages are the crops' first pixels, so that mixed-up crops show."""
+    crops = np.frombuffer(pixels, np.uint8).reshape(len(batch.crops), 112, 112, 3)
+    analyses = [
+        faces_pb2.FaceAnalysis(
+            crop_id=header.crop_id,
+            age_years=float(face[0, 0, 0]),
+            expression=[1 / 7] * 7,
+            attributes=[0.5] * 40,
+            embedding=np.full(512, 512**-0.5, "<f4").tobytes(),
+            embedding_norm=20,
+        )
+        for header, face in zip(batch.crops, crops, strict=True)
+    ]
+    return faces_pb2.Answer(batch_id=batch.batch_id, model_id="m", analyses=analyses)
+
+
+async def send_answer(socket: zmq.asyncio.Socket, answer: faces_pb2.Answer) -> None:
+    await socket.send_multipart([b"ANSWER", answer.SerializeToString()])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("bind", ["ipc", "tcp://127.0.0.1:*"])
+async def test_crops_go_out_as_bytes_and_each_gets_its_own_answer(tmp_path: Path, bind: str) -> None:
+    settings: dict[str, object] = {} if bind == "ipc" else {"bind": bind}
+    async with desk(tmp_path, True, **settings) as at, dealer(at.dispatcher.endpoint) as socket:
+        for name, fill in (("a", 11), ("b", 22)):
+            await at.dispatcher.offer(crop(name, fill=fill))
+        await say_ready(socket)
+        batch, pixels = await receive(socket)
+        assert [header.track_id for header in batch.crops] == ["a", "b"]
+        await send_answer(socket, answer_to(batch, pixels))
+        await until(lambda: len(at.settled) == 2)
+        assert at.settled == [("a", 11.0), ("b", 22.0)]
+        assert at.dispatcher.models == {model("m"): 1}
+
+
+async def test_the_next_batch_comes_only_after_ready(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        await say_ready(socket)
+        await at.dispatcher.wait_for_worker()
+        await at.dispatcher.offer(crop("a"))
+        batch, pixels = await receive(socket)
+        await at.dispatcher.offer(crop("b"))
+        await send_answer(socket, answer_to(batch, pixels))
+        await until(lambda: len(at.settled) == 1)
+        assert not await socket.poll(50)
+        await say_ready(socket)
+        batch, _ = await receive(socket)
+        assert [header.track_id for header in batch.crops] == ["b"]
+
+
+async def test_a_worker_that_falls_silent_is_replaced_and_its_batch_goes_to_the_next(tmp_path: Path) -> None:
+    async with desk(tmp_path, worker_silent_s=0.3) as at, dealer(at.dispatcher.endpoint) as second:
+        async with dealer(at.dispatcher.endpoint) as first:
+            await say_ready(first)
+            await at.dispatcher.wait_for_worker()
+            await at.dispatcher.offer(crop("a", fill=7, received=time.monotonic()))
+            await receive(first)  # and it dies with the batch in its hands
+        await until(lambda: at.workers == [1, 0])
+        await say_ready(second)
+        batch, pixels = await receive(second)
+        await send_answer(second, answer_to(batch, pixels))
+        await until(lambda: at.settled == [("a", 7.0)])
+        assert at.dispatcher.lost == 0
+
+
+async def test_heartbeats_keep_a_busy_worker_alive(tmp_path: Path) -> None:
+    async with desk(tmp_path, worker_silent_s=0.3) as at, dealer(at.dispatcher.endpoint) as socket:
+        await say_ready(socket)
+        await at.dispatcher.wait_for_worker()
+        await at.dispatcher.offer(crop("a"))
+        batch, pixels = await receive(socket)
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            await socket.send_multipart([b"BUSY", b""])
+        await send_answer(socket, answer_to(batch, pixels))
+        await until(lambda: len(at.settled) == 1)
+        assert at.workers == [1]
+
+
+async def test_goodbye_is_believed_at_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, worker_silent_s=60) as at, dealer(at.dispatcher.endpoint) as socket:
+        await say_ready(socket)
+        await socket.send_multipart([b"BYE", b""])
+        await until(lambda: at.workers == [1, 0])
+
+
+def nonsense(batch: faces_pb2.Batch, pixels: bytes) -> dict[str, list[bytes]]:
+    good = answer_to(batch, pixels)
+    swapped = faces_pb2.Answer.FromString(good.SerializeToString())
+    swapped.analyses[0].crop_id += 1000
+    short = faces_pb2.Answer.FromString(good.SerializeToString())
+    short.analyses[0].embedding = b"1234"
+    infinite = faces_pb2.Answer.FromString(good.SerializeToString())
+    infinite.analyses[0].age_years = float("nan")
+    few = faces_pb2.Answer(batch_id=batch.batch_id, model_id="m")
+    untold = faces_pb2.Answer.FromString(good.SerializeToString())
+    untold.analyses[0].ClearField("age_years")
+    other = faces_pb2.Answer.FromString(good.SerializeToString())
+    other.model_id = "another"
+    wrong = {
+        "other crops": swapped,
+        "short embedding": short,
+        "nan": infinite,
+        "no analyses": few,
+        "no age": untold,
+        "another model": other,
+    }
+    return {name: [b"ANSWER", answer.SerializeToString()] for name, answer in wrong.items()}
+
+
+@pytest.mark.parametrize("name", ["other crops", "short embedding", "nan", "no analyses", "no age", "another model"])
+async def test_a_wrong_answer_loses_its_batch_and_nothing_else(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        await say_ready(socket)
+        await at.dispatcher.wait_for_worker()
+        await at.dispatcher.offer(crop("a", fill=3))
+        await socket.send_multipart(nonsense(*await receive(socket))[name])
+        await until(lambda: at.settled == [("a", None)])
+        assert at.dispatcher.lost == 1
+        await at.dispatcher.offer(crop("b", fill=4))
+        await say_ready(socket)
+        batch, pixels = await receive(socket)
+        await send_answer(socket, answer_to(batch, pixels))
+        await until(lambda: at.settled == [("a", None), ("b", 4.0)])
+    assert "ignored" in caplog.text
+
+
+async def test_an_analysis_holds_what_the_worker_was_trained_for(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        outputs = faces_pb2.Outputs(expression=True, attributes=[5])
+        ready = faces_pb2.Ready(protocol=2, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research")
+        await socket.send_multipart([b"READY", ready.SerializeToString()])
+        told = await at.dispatcher.wait_for_worker()
+        assert told == model("s", age=False, attributes=(4,), identity=False)
+        assert told.licence == "research"
+        await at.dispatcher.offer(crop("a"))
+        batch, _ = await receive(socket)
+        face = faces_pb2.FaceAnalysis(crop_id=batch.crops[0].crop_id, expression=[1 / 7] * 7, attributes=[0.75])
+        await send_answer(socket, faces_pb2.Answer(batch_id=batch.batch_id, model_id="s", analyses=[face]))
+        await until(lambda: bool(at.analyses))
+    (found,) = at.analyses
+    assert (found.model, found.age, found.embedding, found.embedding_norm) == (told, None, None, None)
+    assert found.attributes.tolist() == [0.75]
+
+
+@pytest.mark.parametrize("attributes", [[0], [41], [5, 5], [6, 5], []])
+async def test_a_worker_with_outputs_that_there_are_not_is_not_used(
+    tmp_path: Path, attributes: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        outputs = faces_pb2.Outputs(attributes=attributes)
+        ready = faces_pb2.Ready(protocol=2, worker="w", model_id="s", max_batch=4, outputs=outputs)
+        await socket.send_multipart([b"READY", ready.SerializeToString()])
+        await until(lambda: "ignored: w " in caplog.text)
+        assert at.dispatcher.models == {}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [[b""], [b"READY"], [b"READY", b"\xff\xff\xff"], [b"HELLO", b""], [b"ANSWER", b"\x08"], [b"READY", b"", b"more"]],
+)
+async def test_messages_without_sense_are_counted_and_change_nothing(tmp_path: Path, message: list[bytes]) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as bad, dealer(at.dispatcher.endpoint) as good:
+        await bad.send_multipart(message)
+        await at.dispatcher.offer(crop("a", fill=9))
+        await say_ready(good)
+        batch, pixels = await receive(good)
+        await send_answer(good, answer_to(batch, pixels))
+        await until(lambda: at.settled == [("a", 9.0)])
+        assert at.workers == [1]
+
+
+async def test_another_version_of_the_protocol_gets_no_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        await at.dispatcher.offer(crop("a"))
+        await say_ready(socket, protocol=99)
+        await until(lambda: "protocol 99" in caplog.text)
+        assert at.workers == []
+
+
+async def test_recorded_waits_for_room_and_loses_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path, False, batch=2, max_waiting=4) as at, dealer(at.dispatcher.endpoint) as socket:
+
+        async def feed() -> None:
+            for index in range(9):
+                await at.dispatcher.offer(crop("a", float(index), fill=index))
+
+        feeding = asyncio.create_task(feed())
+        await asyncio.sleep(0.1)
+        assert not feeding.done()
+        assert at.dispatcher.ledger.waiting == 4
+
+        async def work() -> None:
+            while True:
+                await say_ready(socket)
+                batch, pixels = await receive(socket)
+                await send_answer(socket, answer_to(batch, pixels))
+
+        working = asyncio.create_task(work())
+        await feeding
+        assert await at.dispatcher.drain(WAIT_S) == 0
+        working.cancel()
+        assert at.settled == [("a", float(index)) for index in range(9)]
+
+
+async def test_the_last_answer_finishes_an_ended_track(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        await at.dispatcher.offer(crop("a"))
+        at.dispatcher.end(end("a"))
+        at.dispatcher.end(end("b"))
+        assert at.finished == ["b"]
+        await say_ready(socket)
+        batch, pixels = await receive(socket)
+        await send_answer(socket, answer_to(batch, pixels))
+        await until(lambda: at.finished == ["b", "a"])
+
+
+async def test_draining_gives_up_what_nobody_answers_in_time(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.dispatcher.offer(crop("a"))
+        at.dispatcher.end(end("a"))
+        assert await at.dispatcher.drain(0.1) == 1
+        assert at.settled == [("a", None)]
+        assert at.finished == ["a"]
+
+
+async def test_a_live_crop_nobody_takes_is_given_up_so_that_its_track_can_end(tmp_path: Path) -> None:
+    async with desk(tmp_path, max_wait_s=0.1) as at:
+        await at.dispatcher.offer(crop("a", received=0.0))
+        at.dispatcher.end(end("a"))
+        await until(lambda: at.finished == ["a"])
+
+
+async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        with pytest.raises(ConfigError, match="another streamer uses"):
+            Desk(Dispatch(bind=at.dispatcher.endpoint), live=True)
+        await say_ready(socket)  # and the first one still hears
+        await until(lambda: at.workers == [1])
+    assert not (tmp_path / "workers").exists()
+    async with desk(tmp_path) as again:  # free now
+        assert again.workers == []
+
+
+async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path) -> None:
+    told: list[str] = []
+    config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=60)
+    dispatcher = Dispatcher(config, False, lambda *_: None, lambda _: None, stuck=told.append)
+    running = asyncio.create_task(dispatcher.run())
+    async with dealer(config.bind) as socket:
+        await say_ready(socket, max_batch=16)
+        await dispatcher.wait_for_worker()
+        await dispatcher.offer(crop("a"))
+        await dispatcher.seal()
+        await receive(socket)
+        await until(lambda: told == ["w"])
+    running.cancel()
+    await asyncio.wait([running])
+    dispatcher.close()
+
+
+async def test_an_address_in_use_is_a_clear_error(tmp_path: Path) -> None:
+    async with desk(tmp_path, bind="tcp://127.0.0.1:*") as at:
+        with pytest.raises(ConfigError, match="cannot listen on tcp"):
+            Desk(Dispatch(bind=at.dispatcher.endpoint), live=True)

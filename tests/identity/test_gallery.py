@@ -1,0 +1,154 @@
+"""A folder of people's pictures names the faces of videos: what is taken from it, and from the file to the answer."""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from faceanalytics.internal.v1 import faces_pb2
+from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
+from streamer.api.server import Server
+from streamer.app import Live
+from streamer.config import StreamerConfig
+from streamer.configfile import parse_config
+from streamer.detect.detector import Detector
+from streamer.errors import ConfigError
+from streamer.identity.references import read_people
+from streamer.recorded.analysis import Analysis
+from streamer.tools.watch import event_line
+from tests.support.painted_people import painted_worker, person, write_picture, write_video
+from tests.support.patch_detector import write_lite_patch_detector
+
+ADA, BOB, STRANGER = person(1), person(2), person(7)
+COHORT = 12  # people
+WAIT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector, a gallery of two, a cohort, and a video: ada goes and returns, a stranger stays."""
+    folder = tmp_path_factory.mktemp("gallery")
+    write_lite_patch_detector(folder / "patches.onnx")
+    write_picture(folder / "people" / "ada" / "front.png", [ADA])
+    write_picture(folder / "people" / "ada" / "older" / "2.jpg", [ADA])
+    write_picture(folder / "people" / "bob" / "1.png", [BOB])
+    for number in range(COHORT):
+        write_picture(folder / "cohort" / f"stranger {number}" / "1.png", [person(100 + number)])
+    write_video(folder / "clip.mp4", {ADA: [(0, 1.6), (4, 6)], STRANGER: [(0, 6)]}, 6)
+    return folder
+
+
+def config(place: Path, bind: Path, **changes: Any) -> StreamerConfig:
+    data: dict[str, Any] = {
+        "detect": {"weights": str(place / "patches.onnx")},
+        "dispatch": {"bind": f"ipc://{bind}/w"},
+        "publish": {"listen": "127.0.0.1:0"},
+        "gallery": {"folder": str(place / "people"), "cohort": str(place / "cohort"), "false_accept_rate": 0.25},
+        "relink": {"false_link_rate": 0.25},
+    }
+    return parse_config({**data, **changes}, "test")
+
+
+async def analyse(settings: StreamerConfig, video: Path, out: Path, **worker: Any) -> list[dict[str, Any]]:
+    """The lines of tracks.jsonl."""
+    async with asyncio.timeout(WAIT_S), painted_worker(settings.dispatch.bind, **worker):
+        (result,) = await Analysis(settings, None).run([(video, out)], lambda *_: None)
+    assert result.whole, result.problem
+    return [json.loads(line) for line in (out / "tracks.jsonl").read_text().splitlines()]
+
+
+async def test_a_recording_names_who_is_in_the_gallery_and_joins_who_returns(place: Path, tmp_path: Path) -> None:
+    header, *tracks = await analyse(config(place, tmp_path), place / "clip.mp4", tmp_path / "one")
+    assert (header["gallery"]["people"], header["gallery"]["false_accept_rate"]) == (2, 0.25)
+    stranger, ada = sorted(tracks, key=lambda track: len(track["intervals"]))
+    decision = ada["decision"]
+    assert (decision["status"], decision["person"], decision["reason"]) == ("IDENTIFIED", "ada", None)
+    assert [one["person"] for one in decision["candidates"]] == ["ada", "bob"]
+    assert decision["candidates"][0]["similarity"] > 0.95 > decision["threshold"]
+    assert decision["threshold"] == round(header["gallery"]["threshold"], 4)
+    assert [round(one["last_seen_s"]) for one in ada["intervals"]] == [1, 6]
+    decision = stranger["decision"]
+    assert (decision["status"], decision["person"], decision["reason"]) == ("UNKNOWN", None, "BELOW_THRESHOLD")
+
+
+async def test_the_weights_own_table_serves_without_a_cohort_and_nothing_without_either(
+    place: Path, tmp_path: Path
+) -> None:
+    gallery = {"folder": str(place / "people"), "false_accept_rate": 0.1}
+    settings = config(place, tmp_path, gallery=gallery)
+    table = faces_pb2.ImpostorScores(
+        pairs=1000, people=50, shares=[0.01, 0.1, 1], cosines=[0.8, 0.5, -1], source="card"
+    )
+    header, *tracks = await analyse(settings, place / "clip.mp4", tmp_path / "card", impostors=table)
+    assert header["gallery"]["threshold"] == 0.8  # 1 - 0.9^(1/2) = 0.0513, of which the table has 0.01
+    assert {track["decision"]["person"] for track in tracks} == {"ada", None}
+    with pytest.raises(ExceptionGroup) as caught:
+        await analyse(settings, place / "clip.mp4", tmp_path / "none")
+    assert caught.group_contains(ConfigError, match=r"gallery\.cohort: missing, and the weights colours do not say")
+
+
+async def test_a_live_track_gets_its_name_as_soon_as_the_gallery_is_embedded(place: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "long.mp4", {ADA: [(0, 60)]}, 60)
+    streams: Any = [{"id": "door", "uri": str(tmp_path / "long.mp4"), "loop": True}]
+    settings = config(place, tmp_path, streams=streams)
+    started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+    live = Live(settings, started.set_result)
+    request = tracks_pb2.WatchTracksRequest()
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        running = group.create_task(live.run())
+        server = await started
+        async with painted_worker(settings.dispatch.bind), grpc.aio.insecure_channel(server.address) as channel:
+            async for event in tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(request):
+                if event.track.decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED:
+                    live.stop()
+                    break
+            await running
+    decision = event.track.decision
+    assert (decision.person, decision.candidates[0].person, len(decision.candidates)) == ("ada", "ada", 2)
+    assert decision.candidates[0].similarity > 0.85 > decision.threshold
+    assert "  ada  " in (event_line(event) or "")
+
+
+def test_pictures_that_are_no_use_are_named_with_the_reason(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector, settings = Detector(config(place, tmp_path).detect), StreamerConfig().crop
+    write_picture(tmp_path / "people" / "ada" / "good.png", [ADA])
+    write_picture(tmp_path / "people" / "ada" / "nobody.png", [])
+    write_picture(tmp_path / "people" / "ada" / "two.png", [ADA, BOB])
+    (tmp_path / "people" / "ada" / "notes.txt").write_text("no picture")
+    (tmp_path / "people" / "ada" / ".hidden").write_text("")
+    caplog.set_level(logging.INFO)
+    (only,) = read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
+    assert (only.person, only.name, only.pixels.shape) == ("ada", "ada/good.png", (112, 112, 3))
+    told = [record.getMessage() for record in caplog.records]
+    assert told[:3] == [
+        "gallery.folder: ada/nobody.png left out: no face is found in it",
+        "gallery.folder: ada/notes.txt left out: it is no picture of a known kind",
+        "gallery.folder: ada/two.png left out: 2 faces, and none is much larger than the others: cut it down to one",
+    ]
+    blurred = settings.model_copy(update={"min_sharpness": 1.0})
+    with pytest.raises(ConfigError, match="no usable picture of ada"):
+        read_people(tmp_path / "people", "gallery.folder", detector, blurred, lambda: False)
+    assert "ada/good.png left out: its face is not good enough: LOW_SHARPNESS" in caplog.text
+    for folder, message in (("none", "cannot read the folder"), ("people/ada", "has no sub-folders")):
+        with pytest.raises(ConfigError, match=message):
+            read_people(tmp_path / folder, "gallery.folder", detector, settings, lambda: False)
+
+
+def test_a_picture_that_ends_at_the_face_is_taken_with_a_margin_around_it(place: Path, tmp_path: Path) -> None:
+    import cv2
+
+    write_picture(tmp_path / "whole.png", [ADA])
+    whole = cv2.imread(str(tmp_path / "whole.png"))
+    assert whole is not None
+    (tmp_path / "people" / "ada").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "people" / "ada" / "cut.png"), np.ascontiguousarray(whole[200:264, 100:164]))
+    detector = Detector(config(place, tmp_path).detect.model_copy(update={"max_upscale": 1.0}))
+    (only,) = read_people(tmp_path / "people", "gallery.folder", detector, StreamerConfig().crop, lambda: False)
+    assert only.person == "ada"

@@ -1,0 +1,259 @@
+"""Drawing results into a copy of the video, from files as a recorded analysis writes them."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from streamer.cli import main
+from streamer.errors import ConfigError, InputError
+from streamer.files import hash_file
+from streamer.recorded.annotate import annotate
+from streamer.recorded.reader import Results
+from streamer.values import Bytes
+from tests.end_to_end.programs import Program, until
+from tests.support.patch_detector import write_lite_patch_detector
+from tests.support.videos import make_video, read_number
+
+FACE = {
+    "type": "observation",
+    "media_time_s": 0.0,
+    "track_id": "t1",
+    "number": 1,
+    "box": {"x": 100.0, "y": 80.0, "width": 60.0, "height": 60.0},
+    "landmarks": {"nose": {"x": 130.0, "y": 110.0}},
+}
+AGE = {"years": 30.0, "low_years": 25.4, "high_years": 36.0}
+TRACK = {
+    "type": "track",
+    "track_id": "t1",
+    "number": 1,
+    "age": AGE,
+    "expression": None,
+    "reasons": [],
+    "decision": None,
+    "intervals": [{"track_id": "t1"}],
+}
+
+
+def results(folder: Path, video: Path, **different: Any) -> Path:
+    """The files of an analysis of `video`; its `header`, `tracks` and `observations` may be `different`."""
+    source = {"name": video.name, "sha256": hash_file(video)}
+    header = different.get("header", {"type": "header", "model_id": "untrained", "source": source})
+    folder.mkdir(exist_ok=True)
+    for name, record in (("tracks", TRACK), ("observations", FACE)):
+        lines = (header, different.get(name, record))
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def pictures(path: Path) -> list[Bytes]:
+    with av.open(str(path)) as container:
+        return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]
+
+
+def test_the_faces_are_drawn_where_they_were_found(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    out = tmp_path / "drawn.mp4"
+    assert annotate(video, results(tmp_path / "out", video), out) == 3
+    before, after = pictures(video), pictures(out)
+    assert [read_number(picture) for picture in after] == [0, 1, 2]
+    edge = slice(85, 135), 100  # left side of the box
+    assert np.abs(after[0][edge].astype(int) - before[0][edge]).mean() > 30
+    assert np.abs(after[1][edge].astype(int) - before[1][edge]).mean() < 10
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Path) -> None:
+    folder = results(tmp_path / "out", make_video(tmp_path / "video.mp4", frames=3))
+    common = {"track_id": "t1", "number": 1}
+    quality = {"value": 0.721}
+    header = (folder / "observations.jsonl").read_text().splitlines()[0]
+    seen = [json.dumps({**FACE, "media_time_s": time}) for time in (0.0, 0.04)]
+    (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
+    explained = [
+        {"type": "choice", "media_time_s": 0.0, "crop_media_time_s": 0.0, "decision": "SENT", "quality": quality},
+        {**TRACK, "type": "answer", "media_time_s": 0.0, "expression": {"appears": "fear"}},
+        {"type": "choice", "media_time_s": 0.04, "crop_media_time_s": 0.04, "decision": "TOO_SOON", "quality": quality},
+        {"type": "state", "media_time_s": 0.08, "state": "LOST", "box": FACE["box"]},
+        {"type": "track", "media_time_s": 0.08},
+    ]
+    lines = [header, *(json.dumps(common | line) for line in explained)]
+    (folder / "explain.jsonl").write_text("\n".join(lines))
+    found = Results(folder)
+    shown = [[(face.label, face.in_view) for face in found.faces(time)] for time in (0.0, 0.04, 0.08, 0.12)]
+    assert shown == [
+        [("#1 30 y (25-36) fear q0.72 sent", True)],
+        [("#1 30 y (25-36) fear q0.72 too soon", True)],
+        [("#1 lost", False)],
+        [],
+    ]
+
+
+def test_a_face_is_labelled_with_what_it_appeared_to_show_at_the_time(tmp_path: Path) -> None:
+    lasted = [{"appears": name, "start_s": at, "end_s": at + 1} for name, at in (("fear", 1.0), ("anger", 3.0))]
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    folder = results(tmp_path / "out", video, tracks={**TRACK, "expression": {"timeline": lasted}})
+    header = (folder / "observations.jsonl").read_text().splitlines()[0]
+    times = (0.5, 1.0, 2.0, 3.5)
+    seen = [json.dumps({**FACE, "media_time_s": time}) for time in times]
+    (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
+    found = Results(folder)
+    shown = [face.label for time in times for face in found.faces(time)]
+    assert shown == ["#1 30 y (25-36)", "#1 30 y (25-36) fear", "#1 30 y (25-36)", "#1 30 y (25-36) anger"]
+
+
+@pytest.mark.parametrize("same", ["video.mp4", "out/../video.mp4", "symbolic.mp4", "hard.mp4", "video"])
+def test_the_video_itself_is_never_overwritten(tmp_path: Path, same: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "video.partial" if same == "video" else "video.mp4"  # drawn as `video`, it would be written under that name
+    video = make_video(tmp_path / name, frames=3, container_format="mp4")
+    (tmp_path / "symbolic.mp4").symlink_to(video)
+    (tmp_path / "hard.mp4").hardlink_to(video)
+    content = video.read_bytes()
+    folder = results(tmp_path / "out", video)
+    assert main(["annotate", str(video), "--results", str(folder), "--out", str(tmp_path / same)]) == 2
+    assert "would overwrite the video" in capsys.readouterr().err
+    assert video.read_bytes() == content
+
+
+@pytest.mark.parametrize("out", ["missing/drawn.mp4", ".", "full.mp4"])
+def test_where_nothing_can_be_written_is_said(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    folder = results(tmp_path / "out", video)
+    (tmp_path / "full.mp4.partial").symlink_to("/dev/full")
+    assert main(["annotate", str(video), "--results", str(folder), "--out", str(tmp_path / out)]) == 2
+    assert f"--out: cannot write {tmp_path / out}: " in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.partial")) or out != "full.mp4"
+    assert not (tmp_path / "full.mp4").exists()
+
+
+def test_the_current_folder_is_no_file_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="cannot write"):
+        annotate(video, results(tmp_path / "out", video), Path())
+    assert not (tmp_path / ".partial").exists()
+
+
+@pytest.mark.parametrize("missing", ["type", "model_id", "source"])
+def test_a_header_that_lacks_something_is_no_result(tmp_path: Path, missing: str) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    header = {"type": "header", "model_id": "untrained", "source": {"name": "video.mp4", "sha256": hash_file(video)}}
+    del header[missing]
+    folder = results(tmp_path / "out", video, header=header)
+    with pytest.raises(InputError, match=r"tracks\.jsonl is no result of `streamer analyze`"):
+        annotate(video, folder, tmp_path / "drawn.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("tracks", {key: value for key, value in TRACK.items() if key != "reasons"}),
+        ("tracks", {**TRACK, "age": {"low_years": 1.0}}),
+        ("tracks", {**TRACK, "age": 30}),
+        ("tracks", []),
+        ("observations", {key: value for key, value in FACE.items() if key != "media_time_s"}),
+        ("observations", {key: value for key, value in FACE.items() if key != "landmarks"}),
+        ("observations", {**FACE, "landmarks": [1, 2]}),
+        ("observations", {**FACE, "number": "one"}),
+        ("observations", {**FACE, "box": {"x": float("inf"), "y": 0, "width": 1, "height": 1}}),
+        ("observations", "text"),
+    ],
+)
+def test_records_that_lack_something_are_no_result(tmp_path: Path, name: str, record: object) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    folder = results(tmp_path / "out", video, **{name: record})
+    with pytest.raises(InputError, match=rf"{name}\.jsonl is no result of `streamer analyze`"):
+        annotate(video, folder, tmp_path / "drawn.mp4")
+    assert not list(tmp_path.glob("drawn*"))
+
+
+@pytest.mark.parametrize("size", [(1, 64), (64, 1), (1, 1), (321, 241)])
+def test_odd_sides_are_made_even_by_a_pixel_more(tmp_path: Path, size: tuple[int, int]) -> None:
+    video = tmp_path / "odd.mov"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height = size
+        stream.pix_fmt = "rgb24"
+        pixels = np.full((size[1], size[0], 3), (40, 160, 240), np.uint8)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode(None))
+    out = tmp_path / "drawn.mp4"
+    assert annotate(video, results(tmp_path / "out", video), out) == 3
+    assert {picture.shape for picture in pictures(out)} == {(size[1] + size[1] % 2, size[0] + size[0] % 2, 3)}
+
+
+def test_pictures_of_another_size_get_that_of_the_first(tmp_path: Path) -> None:
+    """Two H.264 streams one after the other, as a camera that is switched over records them."""
+    video = tmp_path / "switched.h264"
+    parts = [make_video(tmp_path / f"{width}.h264", frames=5, size=(width, 240)) for width in (320, 480)]
+    video.write_bytes(b"".join(part.read_bytes() for part in parts))
+    out = tmp_path / "drawn.mp4"
+    assert annotate(video, results(tmp_path / "out", video), out) == 10
+    drawn = pictures(out)
+    assert [picture.shape for picture in drawn] == [(240, 320, 3)] * 10
+    for wide, narrow in zip(pictures(parts[1]), drawn[5:], strict=True):
+        difference = np.abs(cv2.resize(wide, (320, 240)).astype(int) - narrow)
+        assert difference[:200].mean() < 4  # the notice is below
+
+
+def test_it_stops_between_two_frames_and_leaves_nothing(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=10)
+    folder = results(tmp_path / "out", video)
+    asked: list[bool] = []
+
+    def stopped() -> bool:
+        asked.append(len(asked) >= 5)
+        return asked[-1]
+
+    with pytest.raises(InputError, match="stopped"):
+        annotate(video, folder, tmp_path / "drawn.mp4", stopped)
+    assert len(asked) == 6
+    assert not list(tmp_path.glob("drawn*"))
+
+
+def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "long.mp4", frames=300, size=(1920, 1080))
+    folder = results(tmp_path / "out", video)
+    with Program("streamer", "annotate", video, "--results", folder, "--out", tmp_path / "drawn.mp4") as program:
+        until((tmp_path / "drawn.mp4.partial").exists, "the drawing")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 128 + signal.SIGTERM, program.text
+    assert "Traceback" not in program.text
+    assert not list(tmp_path.glob("drawn*"))
+
+
+def test_a_signal_while_an_analysis_is_drawn_leaves_its_report(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "large.mp4", frames=60, size=(1920, 1080))
+    settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
+    with Program("streamer", "analyze", video, "--out", tmp_path / "out", *options) as program:
+        drawing = tmp_path / "out" / "annotated.mp4.partial"
+        until(lambda: drawing.exists() or program.process.poll() is not None, "the drawing")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 128 + signal.SIGTERM, program.text
+    assert f"{video}: 60 frames" in program.text
+    assert "Traceback" not in program.text
+    assert not list((tmp_path / "out").glob("annotated*"))
+
+
+def test_a_drawing_that_fails_loses_no_other_report(tmp_path: Path) -> None:
+    """And the exit code says that a part of it failed."""
+    videos = [make_video(tmp_path / f"{name}.mp4", frames=3) for name in ("one", "two")]
+    (tmp_path / "out" / "one" / "annotated.mp4").mkdir(parents=True)
+    settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
+    with Program("streamer", "analyze", *videos, "--out", tmp_path / "out", *options) as program:
+        assert program.wait() == 5, program.text
+    assert "cannot write" in program.text
+    assert all(f"{video}: 3 frames" in program.text for video in videos)
+    assert (tmp_path / "out" / "two" / "annotated.mp4").is_file()

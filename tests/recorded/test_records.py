@@ -1,0 +1,120 @@
+"""Files of results on disks that are full or closed to us."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamer.errors import ConfigError, InputError
+from streamer.files import JsonLines, hash_file
+from streamer.recorded.records import analysis_record, model_record, track_record, write_summary, write_templates
+from streamer.values import (
+    AgeEstimate,
+    AttributeEstimate,
+    ExpressionEstimate,
+    FaceAnalysis,
+    IdentityEstimate,
+    Segment,
+    Sign,
+)
+from tests.support.builders import crop, evidence, model, summary
+
+
+def full(path: Path) -> Path:
+    """The place of a file whose disk is full."""
+    path.symlink_to("/dev/full")
+    return path
+
+
+def test_lines_get_their_name_when_they_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    with JsonLines(path) as lines:
+        lines.write({"a": 1})
+        assert not path.exists()
+    assert path.read_text() == '{"a":1}\n'
+    assert not (tmp_path / "lines.jsonl.partial").exists()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    full(tmp_path / "lines.jsonl.partial")
+    with pytest.raises(ConfigError, match=f"--out: cannot write {path}: No space left"), JsonLines(path) as lines:
+        lines.write({"a": 1})
+    assert not path.exists()
+
+
+def test_trouble_while_closing_does_not_hide_the_first_error(tmp_path: Path) -> None:
+    full(tmp_path / "lines.jsonl.partial")
+    lines = JsonLines(tmp_path / "lines.jsonl")
+    with pytest.raises(ConfigError):
+        lines.write({"a": 1})
+    with pytest.raises(KeyError, match="first"), lines:
+        raise KeyError("first")
+
+
+@pytest.mark.parametrize("name", ["missing/lines.jsonl", "folder", "."])
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"--out: cannot write {name}: "), JsonLines(Path(name)) as lines:
+        lines.write({"a": 1})
+
+
+def test_a_summary_and_templates_on_a_full_disk_are_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot write .*summary\.json: No space left"):
+        write_summary(full(tmp_path / "summary.json"), {"frames": 1})
+    with pytest.raises(ConfigError, match=r"cannot write .*embeddings\.npz: No space left"):
+        write_templates(full(tmp_path / "embeddings.npz"), [])
+
+
+def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells() -> None:
+    silent = model("m", age=False, expression=False, attributes=(4,), identity=False)
+    assert model_record(silent)["outputs"] == {
+        "age": False, "expression": False, "attributes": ["male"], "identity": False
+    }  # fmt: skip
+    one = np.array([0.75], np.float32)
+    record = analysis_record(crop(), FaceAnalysis(silent, None, None, one, None, None))
+    assert record["analysis"] == {
+        "age_years": None, "expression": None, "attributes": {"male": 0.75}, "embedding_norm": None
+    }  # fmt: skip
+    final = track_record(summary(attributes=AttributeEstimate((4,), one, (Sign.PRESENT,), evidence())))
+    assert (final["age"], final["expression"]) == (None, None)
+    assert (final["attributes"]["scores"], final["attributes"]["signs"]) == ({"male": 0.75}, {"male": "PRESENT"})
+
+
+def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() -> None:
+    shown = ExpressionEstimate(None, 1.0, np.full(7, 1 / 7, np.float32), (Segment(3, 0.5, 2.0, 0.9),), evidence())
+    who = IdentityEstimate(np.zeros(512, np.float32), 0.5, 1, evidence(samples=4))
+    age = AgeEstimate(31.0, 25.5, 36.5, evidence())
+    record = track_record(summary(age=age, expression=shown, identity=who, split_from="t0"))
+    rest = {"samples": 2, "best_quality": 0.5, "last_inferred_s": 1.5, "revision": 1}
+    assert record["age"] == {"years": 31.0, "low_years": 25.5, "high_years": 36.5, **rest}
+    assert record["expression"]["appears"] is None
+    assert record["expression"]["timeline"] == [
+        {"appears": "happiness", "start_s": 0.5, "end_s": 2.0, "confidence": 0.9}
+    ]
+    assert record["identity"] == {"consistency": 0.5, "outliers": 1, **rest, "samples": 4}
+    assert record["split_from"] == "t0"
+
+
+def test_a_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    content = bytes(range(256)) * 10_000
+    path.write_bytes(content)
+    assert hash_file(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_hashing_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(1 << 34)  # a minute to read
+    asked: list[bool] = []
+
+    def stopped() -> bool:
+        asked.append(len(asked) >= 2)
+        return asked[-1]
+
+    with pytest.raises(InputError, match="stopped before it began"):
+        hash_file(path, stopped)
+    assert len(asked) == 3

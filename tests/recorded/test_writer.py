@@ -1,0 +1,124 @@
+"""Recorded results are written in the order of the frames, whatever the order and timing of the answers."""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamer.config import StreamerConfig
+from streamer.files import JsonLines
+from streamer.identity.persons import Persons
+from streamer.recorded.writer import Recording, Result
+from streamer.values import (
+    ClockSource,
+    Detections,
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    Observation,
+    Track,
+    TrackEnd,
+    TrackState,
+)
+from tests.support.builders import analysis, crop, key, split_key
+
+
+class Desk:
+    """Stands where the Dispatcher stands: keeps the crops until they are answered."""
+
+    def __init__(self) -> None:
+        self.crops: list[FaceCrop] = []
+
+    async def offer(self, face: FaceCrop) -> None:
+        self.crops.append(face)
+
+    async def seal(self) -> None:
+        """All crops are there to be answered at once."""
+
+
+def observation(index: int, names: str, ended: str = "") -> Observation:
+    boxes = np.array([[10, 10, 50, 60]] * len(names), np.float32).reshape(-1, 4)
+    found = Detections(boxes, np.full(len(names), 0.9, np.float32), np.zeros((len(names), 5, 2), np.float32))
+    time = index / 25
+    tracks = [Track(key(name), TrackState.CONFIRMED, boxes[row], 0.9, row, 0.0, time) for row, name in enumerate(names)]
+    return Observation(
+        camera="cam", epoch=0, media_time=time, captured_at=None, clock_source=ClockSource.FILE_PTS, received=0.0,
+        frame_size=(640, 480), detections=found, tracks=tuple(tracks), crops=tuple(crop(name, time) for name in names),
+        ended=tuple(TrackEnd(key(name), EndReason.TIMEOUT, time, True) for name in ended),
+    )  # fmt: skip
+
+
+def answer(face: FaceCrop) -> FaceAnalysis:
+    return analysis(age=20 + 7 * face.media_time, expression=int(face.media_time * 25) % 7)
+
+
+def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
+    """Ten frames of two tracks, answered in an order and at times that the seed decides."""
+    folder.mkdir()
+    random_order = random.Random(seed)
+    result = Result(folder / "video", folder)
+
+    async def run() -> None:
+        with JsonLines(folder / "tracks.jsonl") as tracks, JsonLines(folder / "observations.jsonl") as observations:
+            recording = Recording(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            desk = Desk()
+            for index in range(10):
+                ended = {5: "a", 9: "b"}.get(index, "")
+                names = "ab" if index < 5 else "b"
+                await recording.accept(desk.offer, desk.seal, observation(index, "" if index == 9 else names, ended))
+                while desk.crops and random_order.random() < 0.4:
+                    face = desk.crops.pop(random_order.randrange(len(desk.crops)))
+                    recording.settled(face, answer(face))
+            random_order.shuffle(desk.crops)
+            for face in desk.crops:
+                recording.settled(face, answer(face))
+
+    asyncio.run(run())
+    assert (result.frames, result.tracks, result.crops, result.lost_crops) == (10, 2, 14, 0)
+    return (folder / "tracks.jsonl").read_bytes(), (folder / "observations.jsonl").read_bytes()
+
+
+def test_the_order_of_answers_does_not_show_in_the_files(tmp_path: Path) -> None:
+    first, *others = [record(tmp_path / str(seed), seed) for seed in range(6)]
+    assert others == [first] * 5
+    tracks = [json.loads(line) for line in first[0].splitlines()]
+    assert [(track["track_id"], track["samples"], track["final"]) for track in tracks] == [
+        ("a", 5, True),
+        ("b", 9, True),
+    ]
+    lines = [json.loads(line) for line in first[1].splitlines()]
+    times = [line["media_time_s"] for line in lines if line["type"] == "observation"]
+    assert times == sorted(times)
+    assert sum(line["type"] == "analysis" for line in lines) == 14
+
+
+def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Path) -> None:
+    result = Result(tmp_path / "video", tmp_path)
+
+    async def run() -> None:
+        with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
+            recording = Recording(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            desk = Desk()
+            await recording.accept(desk.offer, desk.seal, observation(0, "a"))
+            recording.settled(desk.crops[0], None)
+
+    asyncio.run(run())
+    assert not result.whole
+    assert result.lost_crops == 1
+    _, line = (tmp_path / "observations.jsonl").read_text().splitlines()
+    assert json.loads(line)["analysis"] is None
+
+
+def test_files_keep_their_partial_name_after_an_error(tmp_path: Path) -> None:
+    def fail_half_way() -> None:
+        with JsonLines(tmp_path / "tracks.jsonl") as lines:
+            lines.write({"type": "header"})
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
+    assert [path.name for path in tmp_path.iterdir()] == ["tracks.jsonl.partial"]
+    assert json.loads((tmp_path / "tracks.jsonl.partial").read_text()) == {"type": "header"}

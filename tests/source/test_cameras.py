@@ -1,0 +1,178 @@
+import logging
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
+
+from streamer import metrics
+from streamer.handover import Newest
+from streamer.source import reader as live
+from streamer.source.cameras import Cameras
+from streamer.values import EndReason, SourceState
+from tests.support.rtsp_server import RtspServer
+from tests.support.videos import make_video
+from tests.support.watching import PATIENCE_S, stream, watching
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("clips") / "a.mp4", frames=25)
+
+
+def state_metric(camera: str, state: SourceState) -> float | None:
+    return REGISTRY.get_sample_value("faceanalytics_stream_state", {"stream": camera, "state": state.value})
+
+
+def test_cameras_are_listed_by_id_and_come_and_go_at_run_time(clip: Path) -> None:
+    with watching() as watched:
+        assert watched.cameras.list() == []
+        watched.cameras.add(stream("b", str(clip), loop=True))
+        watched.cameras.add(stream("a", str(clip), loop=True))
+        watched.until_frames("a", 2)
+        watched.until_frames("b", 2)
+        assert [(each.id, status.state) for each, status in watched.cameras.list()] == [
+            ("a", SourceState.RUNNING),
+            ("b", SourceState.RUNNING),
+        ]
+        assert state_metric("a", SourceState.RUNNING) == 1
+        watched.cameras.remove("a")
+        assert [each.id for each, _ in watched.cameras.list()] == ["b"]
+        assert state_metric("a", SourceState.RUNNING) is None
+        watched.until_frames("b", 3)
+        assert watched.ends("a") == [EndReason.SOURCE_REMOVED]
+
+
+def test_removing_a_camera_that_has_ended_is_handed_over(tmp_path: Path) -> None:
+    with watching(stream("ended", str(make_video(tmp_path / "a.mp4", frames=2)))) as watched:
+        watched.until_state("ended", SourceState.ENDED)
+        watched.cameras.remove("ended")
+        watched.items += watched.handover.take(0) or []
+    assert watched.ends("ended") == [EndReason.END_OF_FILE, EndReason.SOURCE_REMOVED]
+
+
+def test_no_metric_keeps_a_removed_camera(clip: Path) -> None:
+    of_streams = [
+        each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase) and "stream" in each._labelnames
+    ]
+    assert len(of_streams) > 10
+    with watching(stream("gone", str(clip), loop=True), stream("kept", str(clip), loop=True)) as watched:
+        watched.until_frames("gone", 2)
+        for metric in of_streams:
+            for camera in ("gone", "kept"):
+                metric.labels(*[camera if name == "stream" else "x" for name in metric._labelnames])
+        watched.cameras.remove("gone")
+        watched.until(lambda: "decode-gone" not in {thread.name for thread in threading.enumerate()})
+        shown = [
+            sample.labels.get("stream") for each in of_streams for family in each.collect() for sample in family.samples
+        ]
+    assert "gone" not in shown
+    assert shown.count("kept") >= len(of_streams)
+
+
+def test_ids_that_are_unknown_or_taken_are_errors(clip: Path) -> None:
+    with watching(stream("a", str(clip), loop=True)) as watched:
+        with pytest.raises(ValueError, match="exists already"):
+            watched.cameras.add(stream("a", str(clip)))
+        with pytest.raises(KeyError):
+            watched.cameras.remove("b")
+        with pytest.raises(KeyError):
+            watched.cameras.replace(stream("b", str(clip)))
+        with pytest.raises(KeyError):
+            watched.cameras.get("b")
+
+
+def test_a_replaced_camera_goes_on_with_its_new_settings_in_a_new_epoch(clip: Path) -> None:
+    with watching(stream("a", str(clip), loop=True)) as watched:
+        before = watched.until_frames("a", 2)[-1]
+        watched.cameras.replace(stream("a", str(clip), loop=True, max_fps=5))
+        watched.until(lambda: watched.frames("a")[-1].epoch > before.epoch)
+        assert watched.ends("a") == [EndReason.SOURCE_REMOVED]
+        assert watched.cameras.get("a")[0].max_fps == 5
+
+
+def test_a_camera_that_is_not_enabled_is_paused_and_has_no_thread(clip: Path) -> None:
+    with watching(stream("a", str(clip), enabled=False)) as watched:
+        assert watched.status("a").state is SourceState.PAUSED
+        assert "decode-a" not in {thread.name for thread in threading.enumerate()}
+        watched.cameras.replace(stream("a", str(clip), loop=True))
+        watched.until_frames("a", 1)
+        assert "decode-a" in {thread.name for thread in threading.enumerate()}
+
+
+def test_epochs_never_repeat_over_all_cameras(clip: Path, tmp_path: Path) -> None:
+    short = make_video(tmp_path / "short.mp4", frames=3)
+    with watching(stream("a", str(short), loop=True), stream("b", str(short), loop=True)) as watched:
+        watched.until(lambda: len(watched.ends("a")) >= 3 and len(watched.ends("b")) >= 3)
+    epochs = {name: {frame.epoch for frame in watched.frames(name)} for name in "ab"}
+    assert epochs["a"].isdisjoint(epochs["b"])
+    assert min(len(each) for each in epochs.values()) >= 3
+
+
+def test_stopping_says_shutdown_for_every_running_camera_and_nothing_comes_after_it(clip: Path) -> None:
+    with RtspServer({"a": clip}) as server:
+        running = [stream("file", str(clip), loop=True), stream("rtsp", server.url("a"))]
+        with watching(*running) as watched:
+            watched.until_frames("file", 2)
+            watched.until_frames("rtsp", 2)
+            watched.cameras.stop_all(5.0)
+            watched.items += watched.handover.take(0) or []
+            for name in ("file", "rtsp"):
+                assert watched.ends(name)[-1] is EndReason.SHUTDOWN
+            assert watched.handover.take(0.2) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode-")]
+
+
+def test_a_camera_that_hangs_in_the_network_delays_neither_the_others_nor_the_stop(clip: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/a"
+        with watching(stream("hangs", uri, connect_timeout_s=4.0), stream("runs", str(clip), loop=True)) as watched:
+            watched.until_frames("runs", 5)
+            assert watched.status("hangs").state is SourceState.CONNECTING
+            began = time.monotonic()
+            watched.cameras.remove("hangs")
+            assert time.monotonic() - began < 0.5
+            watched.cameras.add(stream("hangs", uri))
+            began = time.monotonic()
+            watched.cameras.stop_all(30.0)
+            assert time.monotonic() - began < 2
+            assert watched.ends("runs")[-1:] in ([], [EndReason.END_OF_FILE])  # its end waits to be taken
+            watched.until(lambda: watched.ends("runs")[-1:] == [EndReason.SHUTDOWN])
+
+
+def test_a_bug_in_a_camera_thread_is_reported(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, bugs, reported = RuntimeError("bug"), [], threading.Event()
+
+    def broken(*_: object) -> None:
+        raise bug
+
+    def failed(error: BaseException) -> None:
+        bugs.append(error)
+        reported.set()
+
+    monkeypatch.setattr(live._Reader, "_read", broken)
+    cameras = Cameras(Newest(lambda frame: None), failed)
+    cameras.add(stream("a", str(clip)))
+    assert reported.wait(PATIENCE_S)
+    assert bugs == [bug]
+    cameras.stop_all(1.0)
+
+
+def test_each_change_of_state_is_one_line_without_credentials(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with RtspServer({"a": clip}, user="admin", password="s3cret") as server:
+        cameras = stream("good", server.url("a")), stream("bad", server.url("a", password="wr0ng"))
+        with watching(*cameras) as watched:
+            watched.until_frames("good", 20)
+            watched.until_state("bad", SourceState.RECONNECTING)
+            watched.until_frames("good", 20)
+    lines = [record.getMessage() for record in caplog.records if record.name == "streamer.source.reader"]
+    assert len([line for line in lines if "good RUNNING" in line]) == 1
+    assert [line for line in lines if "bad" in line] == [
+        f"camera bad RECONNECTING: rtsp://127.0.0.1:{server.port}/a: user or password refused"
+    ]
+    assert "s3cret" not in caplog.text
+    assert "wr0ng" not in caplog.text

@@ -1,0 +1,343 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from streamer.handover import Newest
+from streamer.source.reader import Outlet, local_path
+from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
+from tests.conftest import ROOT
+from tests.support.rtsp_server import RtspServer
+from tests.support.videos import break_jpeg, cut_off, make_video, read_number
+from tests.support.watching import Watched, stream, watching
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("clips") / "a.mp4", frames=50)
+
+
+@pytest.fixture(scope="module")
+def clip_with_b_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("clips") / "b.mkv", codec="libx265", b_frames=2, size=(640, 480))
+
+
+def counter(name: str, camera: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"faceanalytics_{name}_total", {"stream": camera, **labels}) or 0.0
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    return [read_number(frame.pixels) for frame in frames]
+
+
+@contextmanager
+def server_process(clip: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server that can be stopped and killed as a whole; process and port."""
+    command = [sys.executable, "-m", "tests.support.rtsp_server", "--port", str(port), "--mount", f"a={clip}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline().split()[1])
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("codec", ["h264", "h265-with-b-frames"])
+def test_a_camera_gives_its_pictures_in_order_at_their_times(
+    clip: Path, clip_with_b_frames: Path, codec: str, transport: str
+) -> None:
+    with (
+        RtspServer({"h264": clip, "h265-with-b-frames": clip_with_b_frames}) as server,
+        watching(stream("door", server.url(codec), transport=transport)) as watched,
+    ):
+        frames = watched.until_frames("door", 12)
+        status = watched.status("door")
+    shown = numbers(frames)
+    assert shown == sorted(set(shown))
+    assert frames[0].media_time < 0.5
+    for frame, number in zip(frames, shown, strict=True):
+        assert frame.media_time == pytest.approx(number / 25, abs=0.001)
+        assert frame.pixels.flags["C_CONTIGUOUS"]
+    assert (status.state, status.error, status.connects) == (SourceState.RUNNING, None, 1)
+    assert (status.width, status.height) == frames[0].size
+    assert {frame.epoch for frame in frames} == {status.epoch}
+    assert counter("frames_decoded", "door") >= 12
+
+
+def test_captured_at_is_the_cameras_clock_once_it_has_told_and_arrival_before(clip: Path) -> None:
+    with RtspServer({"a": clip}, clock_offset_s=-3600.0, report_after_s=0.6) as server:
+        with watching(stream("clocked", server.url("a"))) as watched:
+            watched.until(lambda: len([f for f in watched.frames("clocked") if f.media_time > 0.9]) > 5)
+        began = server.sessions[-1].began
+    frames = [frame for frame in watched.frames("clocked") if frame.media_time < 1.9]
+    sources = [frame.clock_source for frame in frames]
+    told = sources.index(ClockSource.RTCP_NTP)
+    assert set(sources[:told]) == {ClockSource.ARRIVAL}
+    assert set(sources[told:]) == {ClockSource.RTCP_NTP}
+    for frame in frames[:told]:
+        assert frame.captured_at is not None
+        assert abs(frame.captured_at.timestamp() - began - frame.media_time) < 1.0
+    for frame in frames[told:]:
+        truth = datetime.fromtimestamp(began, UTC) + timedelta(seconds=frame.media_time - 3600)
+        assert frame.captured_at is not None
+        assert abs(frame.captured_at - truth) < timedelta(milliseconds=5)
+    offset = REGISTRY.get_sample_value("faceanalytics_clock_offset_seconds", {"stream": "clocked"})
+    assert offset == pytest.approx(3600, abs=1.0)
+
+
+def test_a_camera_whose_clock_was_never_set_is_not_believed(clip: Path) -> None:
+    three_days = 3 * 86_400.0
+    with (
+        RtspServer({"a": clip}, clock_offset_s=-three_days, report_after_s=0.0) as server,
+        watching(stream("unset", server.url("a"))) as watched,
+    ):
+        frames = watched.until_frames("unset", 25)
+    assert {frame.clock_source for frame in frames} == {ClockSource.ARRIVAL}
+
+
+def test_max_fps_thins_evenly_and_counts(clip: Path) -> None:
+    before = counter("frames_dropped", "thin", reason="max_fps")
+    with RtspServer({"a": clip}) as server, watching(stream("thin", server.url("a"), max_fps=5)) as watched:
+        watched.until_frames("thin", 5)
+    steps = np.diff(sorted(frame.media_time for frame in watched.frames("thin") + watched.dropped))
+    assert steps == pytest.approx(0.2, abs=0.041)
+    assert counter("frames_dropped", "thin", reason="max_fps") - before >= 12
+
+
+def test_a_consumer_that_does_not_take_gets_the_newest_frame_and_the_others_are_counted(clip: Path) -> None:
+    with RtspServer({"a": clip}) as server, watching(stream("door", server.url("a"))) as watched:
+        watched.until_frames("door", 1)
+        while watched.status("door").frames_decoded < 20:
+            assert len(watched.dropped) < 100
+        frames = [item for item in watched.handover.take(1.0) or [] if isinstance(item, Frame)]
+    assert len(frames) == 1
+    assert len(watched.dropped) >= 10
+    assert frames[0].media_time > watched.dropped[-1].media_time
+
+
+def until_epoch_after(watched: Watched, camera: str, epoch: int) -> Frame:
+    watched.until(lambda: bool(watched.frames(camera)) and watched.frames(camera)[-1].epoch > epoch)
+    return next(frame for frame in watched.frames(camera) if frame.epoch > epoch)
+
+
+def test_a_killed_camera_comes_back_in_a_new_epoch_while_the_other_runs_on(clip: Path) -> None:
+    with RtspServer({"b": clip}) as other, server_process(clip) as (process, port):
+        cameras = stream("killed", f"rtsp://127.0.0.1:{port}/a"), stream("other", other.url("b"))
+        with watching(*cameras) as watched:
+            first = watched.until_frames("killed", 5)[-1]
+            watched.until_frames("other", 1)
+            process.kill()
+            process.wait()
+            lost = watched.until_state("killed", SourceState.RECONNECTING)
+            watched.until_frames("other", 20)
+            assert watched.ends("killed") == [EndReason.SOURCE_LOST]
+            with server_process(clip, port):
+                again = until_epoch_after(watched, "killed", first.epoch)
+            assert lost.error is SourceErrorCode.CONNECTION_FAILED
+            assert again.media_time < 0.5
+            assert watched.status("killed").connects == 2
+        watched.items += watched.handover.take(0) or []
+    assert {frame.epoch for frame in watched.frames("other")} == {watched.frames("other")[0].epoch}
+    assert watched.ends("other") == [EndReason.SHUTDOWN]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("fault", ["frozen", "stopped"])
+def test_a_camera_that_falls_silent_is_lost_after_the_stall_timeout(clip: Path, fault: str, transport: str) -> None:
+    name, (halt, go) = (
+        f"{fault}-{transport}",
+        ((signal.SIGUSR1, signal.SIGUSR1) if fault == "frozen" else (signal.SIGSTOP, signal.SIGCONT)),
+    )
+    with server_process(clip) as (process, port):
+        camera = stream(name, f"rtsp://127.0.0.1:{port}/a", transport=transport, connect_timeout_s=0.5)
+        with watching(camera) as watched:
+            last = watched.until_frames(name, 5)[-1]
+            os.kill(process.pid, halt)
+            lost = watched.until_state(name, SourceState.RECONNECTING)
+            assert lost.error is SourceErrorCode.TIMEOUT
+            assert "no picture for 1 s" in lost.message
+            assert counter("stream_stalls", name) == 1
+            os.kill(process.pid, go)
+            assert until_epoch_after(watched, name, last.epoch).media_time < 1.0
+            assert watched.ends(name)[0] is EndReason.SOURCE_LOST
+
+
+def test_a_camera_that_is_down_at_the_start_is_tried_until_it_is_there(clip: Path) -> None:
+    with RtspServer({"a": clip}) as server:
+        pass  # only to have a free port
+    with watching(stream("late", server.url("a"))) as watched:
+        status = watched.until_state("late", SourceState.RECONNECTING)
+        assert (status.error, status.connects) == (SourceErrorCode.CONNECTION_FAILED, 0)
+        with RtspServer({"a": clip}, port=server.port):
+            watched.until_frames("late", 2)
+            assert watched.status("late").error is None
+    assert EndReason.SOURCE_LOST not in watched.ends("late")
+
+
+def test_a_camera_that_connects_but_shows_nothing_is_lost_after_the_first_frame_timeout(clip: Path) -> None:
+    with RtspServer({"a": clip}) as server:
+        server.frozen.set()
+        settings = {"connect_timeout_s": 0.5, "first_frame_timeout_s": 1.2}
+        with watching(stream("blank", server.url("a"), **settings)) as watched:
+            status = watched.until_state("blank", SourceState.RECONNECTING)
+            assert status.error is SourceErrorCode.TIMEOUT
+            server.frozen.clear()
+            watched.until_frames("blank", 1)
+
+
+def test_the_password_is_read_again_for_each_connection(clip: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "uri"
+    with RtspServer({"a": clip}, user="admin", password="new") as server:
+        secret.write_text(server.url("a", password="old"))
+        with watching(stream("door", "", uri_file=str(secret))) as watched:
+            assert watched.until_state("door", SourceState.RECONNECTING).error is SourceErrorCode.AUTH_FAILED
+            secret.write_text(server.url("a"))
+            watched.until_frames("door", 1)
+
+
+def test_a_file_plays_at_the_pace_of_its_timestamps_and_ends(tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.15, 0.5, 0.8]
+    with watching(stream("file", str(make_video(tmp_path / "vfr.mkv", times=times)))) as watched:
+        watched.until_state("file", SourceState.ENDED)
+        watched.items += watched.handover.take(0) or []
+    frames = watched.frames("file")
+    assert [frame.media_time for frame in frames] == pytest.approx(times, abs=1e-9)
+    assert [frame.received - frames[0].received for frame in frames] == pytest.approx(times, abs=0.1)
+    assert {frame.clock_source for frame in frames} == {ClockSource.FILE_PTS}
+    assert watched.ends("file") == [EndReason.END_OF_FILE]
+    assert isinstance(watched.items[-1], SourceEnd)
+
+
+def test_a_looping_file_begins_a_new_epoch_each_time(tmp_path: Path) -> None:
+    uri = make_video(tmp_path / "short.mp4", frames=4).as_uri()
+    with watching(stream("loop", uri, loop=True)) as watched:
+        watched.until(lambda: len(watched.ends("loop")) >= 3)
+        watched.cameras.remove("loop")
+        watched.items += watched.handover.take(0) or []
+    assert set(watched.ends("loop")) <= {EndReason.END_OF_FILE, EndReason.SOURCE_REMOVED}
+    epochs = [item.epoch for item in watched.items]
+    assert epochs == sorted(epochs)
+    assert len(set(epochs)) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("missing.mp4", SourceErrorCode.NOT_FOUND),
+        ("text.mp4", SourceErrorCode.CODEC_UNSUPPORTED),
+        ("a" * 300, SourceErrorCode.CODEC_UNSUPPORTED),
+    ],
+)
+def test_a_file_that_is_no_video_is_an_error_that_is_not_retried(
+    tmp_path: Path, name: str, code: SourceErrorCode
+) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    with watching(stream("file", str(tmp_path / name))) as watched:
+        status = watched.until_state("file", SourceState.ERROR)
+    assert (status.error, status.connects) == (code, 0)
+    assert name in status.message
+
+
+def test_a_file_that_was_cut_off_plays_to_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = cut_off(make_video(tmp_path / "a.mp4", frames=40, index_first=True), 0.6)
+    with watching(stream("file", str(path))) as watched:
+        watched.until_state("file", SourceState.ENDED)
+        watched.items += watched.handover.take(0) or []
+    assert watched.ends("file") == [EndReason.END_OF_FILE]
+    assert "cut off" in caplog.text
+
+
+def test_a_damaged_picture_does_not_end_the_camera(tmp_path: Path) -> None:
+    path = break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4)
+    with watching(stream("damaged", str(path))) as watched:
+        watched.until_state("damaged", SourceState.ENDED)
+    assert counter("frames_dropped", "damaged", reason="corrupt") == 1
+    assert counter("frames_decoded", "damaged") == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe\x80", "cannot read uri_file"), (b"rtsp:/u:s3cret@h/x", "uri_file: looks like a mistyped address")],
+)
+def test_an_unusable_uri_file_is_tried_again(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, message: str
+) -> None:
+    secret = tmp_path / "uri"
+    secret.write_bytes(content)
+    with watching(stream("door", "", uri_file=str(secret))) as watched:
+        status = watched.until_state("door", SourceState.RECONNECTING)
+        assert message in status.message
+        secret.write_text(str(clip))
+        watched.until_frames("door", 1)
+    assert "s3cret" not in status.message + caplog.text
+
+
+def test_an_address_of_another_kind_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "uri").write_text("ftp://user:s3cret@example.org/a.mp4")
+    with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
+        status = watched.until_state("web", SourceState.ERROR)
+    assert status.message == "ftp://example.org/a.mp4: neither rtsp:// or rtsps:// nor a file"
+
+
+def frame(epoch: int) -> Frame:
+    return Frame("a", epoch, 0.0, None, ClockSource.FILE_PTS, 0.0, np.zeros((2, 2, 3), np.uint8))
+
+
+def test_an_outlet_says_the_end_of_each_epoch_once_and_nothing_after_closing() -> None:
+    handover = Newest(lambda frame: None)
+    outlet = Outlet("a", handover)
+    outlet.end(EndReason.SOURCE_LOST)  # nothing has begun
+    assert handover.take(0) == []
+    outlet.put(frame(1))
+    outlet.close(EndReason.SHUTDOWN)
+    outlet.end(EndReason.SOURCE_LOST)
+    outlet.close(EndReason.SOURCE_REMOVED)
+    outlet.put(frame(2))
+    assert [item.epoch for item in handover.take(0) or []] == [1, 1]
+    assert handover.take(0) == []
+    assert outlet.wait(60)
+
+
+def test_an_outlet_says_the_removal_even_after_the_end_of_the_epoch_or_before_the_first() -> None:
+    handover = Newest(lambda frame: None)
+    ended, silent, stopped = Outlet("ended", handover), Outlet("silent", handover), Outlet("stopped", handover)
+    ended.put(frame(3))
+    ended.end(EndReason.END_OF_FILE)
+    assert len(handover.take(0) or []) == 2
+    for outlet in (ended, silent):
+        outlet.close(EndReason.SOURCE_REMOVED)
+    stopped.close(EndReason.SHUTDOWN)
+    assert handover.take(0) == [
+        SourceEnd("ended", 3, EndReason.SOURCE_REMOVED),
+        SourceEnd("silent", 0, EndReason.SOURCE_REMOVED),
+    ]
+
+
+def test_an_outlet_closes_with_its_hand_over() -> None:
+    handover = Newest(lambda frame: None)
+    outlet = Outlet("a", handover)
+    handover.close()
+    outlet.put(frame(1))
+    assert outlet.closed
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("clip.mp4", "clip.mp4"),
+        ("/videos/12:30.mp4", "/videos/12:30.mp4"),
+        ("file:///videos/a%20b.mp4", "/videos/a b.mp4"),
+        ("rtsp://host/a.mp4", None),
+    ],
+)
+def test_a_path_or_file_address_is_a_file(address: str, path: str | None) -> None:
+    assert local_path(address) == (None if path is None else Path(path))

@@ -1,0 +1,120 @@
+"""People that the patch detectors find and a worker of a few lines tells apart: by the colours of eyes, nose and mouth.
+
+Pictures and videos are real files, the worker speaks the real protocol over a real socket; only the network is not one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import zmq
+import zmq.asyncio
+from numpy.typing import NDArray
+
+from faceanalytics.internal.v1 import faces_pb2
+from streamer.select.align import TEMPLATE
+from tests.support.patch_detector import FACE, POINTS, paint
+
+Person = tuple[tuple[int, int, int], ...]  # BGR of eyes, nose and mouth
+PART = (0, 0, 1, 2, 2)  # of each landmark
+
+
+def person(seed: int) -> Person:
+    """Somebody; a seed is always the same one."""
+    colours = np.random.default_rng(seed).choice([30, 225], (3, 3))
+    return tuple((int(b), int(g), int(r)) for b, g, r in colours)
+
+
+def paint_person(frame: NDArray[np.uint8], who: Person, left: int, top: int) -> None:
+    """Draw a face of 64 pixels."""
+    paint(frame, left, top)
+    for part, (x, y) in zip(PART, POINTS.astype(int), strict=True):
+        frame[top + y - 4 : top + y + 4, left + x - 4 : left + x + 4] = who[part]
+
+
+def write_picture(path: Path, faces: Sequence[Person]) -> None:
+    """640x480, the faces side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    for place, who in enumerate(faces):
+        paint_person(frame, who, 100 + 150 * place, 200)
+    assert cv2.imwrite(str(path), frame)
+
+
+def write_video(path: Path, there: Mapping[Person, Sequence[tuple[float, float]]], seconds: float) -> None:
+    """640x480 H.264 at 5 frames/s: each person has a row, and is there between the given times (s)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=5, options={"preset": "ultrafast", "crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for index in range(round(seconds * 5)):
+            frame = np.full((480, 640, 3), 90, np.uint8)
+            for row, (who, times) in enumerate(there.items()):
+                if any(begin <= index / 5 < end for begin, end in times):
+                    paint_person(frame, who, 200 + index, 40 + row * 2 * FACE)
+            picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
+            picture.pts, picture.time_base = index, Fraction(1, 5)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+@asynccontextmanager
+async def painted_worker(
+    endpoint: str, model_id: str = "colours", impostors: faces_pb2.ImpostorScores | None = None
+) -> AsyncIterator[None]:
+    """A worker that answers until the end of the block."""
+    context = zmq.asyncio.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.connect(endpoint)
+    outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
+    ready = faces_pb2.Ready(
+        protocol=2,
+        worker="painted",
+        model_id=model_id,
+        max_batch=16,
+        device="cpu",
+        outputs=outputs,
+        impostor_scores=impostors,
+    ).SerializeToString()
+
+    async def answer() -> None:
+        while True:
+            await socket.send_multipart([b"READY", ready])
+            if await socket.poll(500):
+                _, header, pixels = await socket.recv_multipart()
+                found = _answer(faces_pb2.Batch.FromString(header), pixels, model_id)
+                await socket.send_multipart([b"ANSWER", found.SerializeToString()])
+
+    answering = asyncio.create_task(answer())
+    try:
+        yield
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
+        context.destroy(linger=0)
+        if not answering.cancelled():
+            answering.result()  # what went wrong
+
+
+def _answer(batch: faces_pb2.Batch, pixels: bytes, model_id: str) -> faces_pb2.Answer:
+    crops = np.frombuffer(pixels, np.uint8).reshape(-1, 112, 112, 3)
+    found = faces_pb2.Answer(batch_id=batch.batch_id, model_id=model_id)
+    for header, crop in zip(batch.crops, crops, strict=True):
+        embedding = np.zeros(512, "<f4")
+        for part, (x, y) in zip(PART, TEMPLATE.round().astype(int), strict=True):
+            around = crop[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3)
+            embedding[3 * part : 3 * part + 3] += around.mean(axis=0) - 127
+        length = float(np.linalg.norm(embedding))
+        found.analyses.add(
+            crop_id=header.crop_id,
+            age_years=30,
+            expression=[1 / 7] * 7,
+            attributes=[0.5] * 40,
+            embedding=(embedding / length).astype("<f4").tobytes(),
+            embedding_norm=length,
+        )
+    return found

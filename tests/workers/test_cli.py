@@ -1,0 +1,394 @@
+"""The `swinface` command line."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from streamer.select.align import align
+from streamer.values import LANDMARK_NAMES
+from tests.support.models import write_lite
+from tests.support.patch_detector import FACE, POINTS, paint, write_patch_detector
+from tests.support.swinface_files import hollow_checkpoint, save
+from workers.cli import main
+from workers.infer import read_face
+from workers.serve.config import load_config
+from workers.swinface.checkpoint import load_own
+from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
+from workers.swinface.precisions import PRECISIONS
+
+
+def picture(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Path:
+    """A picture of noise, without loss."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    assert cv2.imwrite(str(path), noise)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures, one of them deeper down, and two files that are none."""
+    root = tmp_path_factory.mktemp("pictures")
+    (root / "more").mkdir()
+    picture(root / "b.png", 60, 90, 1)
+    picture(root / "a.png", seed=2)
+    picture(root / "more" / "c.bmp", 200, 112, 3)
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (root / "notes.txt").write_text("no picture either, and not called one")
+    return root
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_patch_detector(tmp_path_factory.mktemp("detector") / "patches.onnx")
+
+
+def scene(path: Path, *lefts: int) -> Path:
+    """A picture with a painted face at each of these places; it scores more where the detector looks, at 4 n + 2."""
+    frame = np.full((360, 640, 3), 60, np.uint8)
+    for left in lefts:
+        paint(frame, left, 120)
+    assert cv2.imwrite(str(path), frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures with two faces, with none, and with one."""
+    root = tmp_path_factory.mktemp("scenes")
+    scene(root / "a.png", 100, 398)
+    scene(root / "b.png")
+    scene(root / "c.png", 200)
+    return root
+
+
+def infer(*arguments: str | Path) -> int:
+    return main(["infer", "--weights", "untrained", "--threads", "1", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["worker", "--help"], ["infer", "--help"], ["convert", "--help"], ["export", "--help"]]
+)
+def test_help_answers_within_a_second(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", f"from workers.cli import main; main({arguments})"]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - started < 1
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+
+
+def test_arrays_hold_the_raw_outputs_of_every_readable_picture(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "raw.npz"
+    assert infer(folder, "--out", out, "--batch", "2") == 5
+    arrays = np.load(out)
+    assert [Path(path).name for path in arrays["path"]] == ["a.png", "b.png", "c.bmp"]
+    assert set(arrays.files) == {"path", "model_id", *OUTPUTS}
+    assert {arrays[slug].shape[0] for slug in OUTPUTS} == {3}
+    assert (arrays["expression"].shape, arrays["recognition"].shape) == ((3, 7), (3, 512))
+    assert f"1 of 4 pictures could not be read:\n  {folder / 'broken.jpg'}: not a picture" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_lines_hold_the_scores_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder / "a.png") == 0
+    (record,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert record["path"] == str(folder / "a.png")
+    assert record["model_id"] == "untrained"
+    assert tuple(record["expression"]) == EXPRESSIONS
+    assert sum(record["expression"].values()) == pytest.approx(1, abs=1e-5)
+    assert record["appears"] == max(record["expression"], key=record["expression"].get)
+    assert list(record["attributes"]) == [task.score for task in ATTRIBUTES]
+    assert all(0 <= score <= 1 for score in record["attributes"].values())
+
+
+def test_a_table_holds_what_the_lines_hold(folder: Path, tmp_path: Path) -> None:
+    inputs = [folder / "a.png", folder / "more"]
+    assert infer(*inputs, "--out", tmp_path / "x.jsonl") == 0
+    assert infer(*inputs, "--out", tmp_path / "x.csv") == 0
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    with (tmp_path / "x.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [line["path"] for line in lines]
+    assert [float(row["age_years"]) for row in rows] == [line["age_years"] for line in lines]
+    assert [float(row["expression_fear"]) for row in rows] == [line["expression"]["fear"] for line in lines]
+    assert [float(row["male"]) for row in rows] == [line["attributes"]["male"] for line in lines]
+    assert len(rows[0]) == 5 + 7 + 40
+
+
+def test_without_a_readable_picture_the_exit_code_is_3_and_an_older_result_stays(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.csv"
+    out.write_text("older")
+    assert infer(folder / "broken.jpg", tmp_path / "none.png", folder / "notes.txt", "--out", out) == 3
+    errors = capsys.readouterr().err
+    assert "3 of 3 pictures could not be read" in errors
+    assert "none.png: No such file or directory" in errors
+    assert out.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_without_pictures_is_unreadable_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(tmp_path) == 3
+    assert f"no pictures in {tmp_path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--out", "x.xlsx"], 2, "must end in .npz, .jsonl, .csv"),
+        (["--out", "no/such/folder/x.csv"], 2, "there is no folder"),
+        (["--weights", "none.pt"], 4, "there is no such file"),
+        (["--device", "cuda:99"], 4, "cannot be used"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_its_exit_code(
+    arguments: list[str], code: int, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(folder / "a.png", *arguments) == code
+    assert message in capsys.readouterr().err
+
+
+def test_heads_asked_for_are_what_they_are_among_all(folder: Path, tmp_path: Path) -> None:
+    pictures = [folder / "a.png", folder / "more"]
+    assert infer(*pictures, "--out", tmp_path / "all.npz") == 0
+    assert infer(*pictures, "--out", tmp_path / "few.npz", "--heads", "recognition, age,gender") == 0
+    every, few = np.load(tmp_path / "all.npz"), np.load(tmp_path / "few.npz")
+    assert set(few.files) == {"path", "model_id", "age", "gender", "recognition"}
+    for slug in ("age", "gender", "recognition"):
+        np.testing.assert_allclose(few[slug], every[slug], rtol=0, atol=1e-6)
+
+
+def test_the_word_attributes_means_all_forty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder / "a.png", "--heads", "attributes") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record) == {"path", "model_id", "attributes"}
+    assert list(record["attributes"]) == [task.score for task in ATTRIBUTES]
+
+
+def test_lines_hold_only_what_was_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder / "a.png", "--heads", "expression,recognition") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record) == {"path", "model_id", "appears", "expression", "embedding_norm"}
+
+
+@pytest.mark.parametrize("heads", ["age,beauty", "", "male"])
+def test_an_unknown_head_is_refused_with_those_that_there_are(
+    heads: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(folder / "a.png", "--heads", heads) == 2
+    errors = capsys.readouterr().err
+    assert f"there is no output {heads.split(',')[-1]!r}. Known are attributes (all 40), " in errors
+    assert "gender" in errors
+
+
+def test_with_alignment_each_face_is_a_row(scenes: Path, detector: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raw.npz"
+    assert infer(scenes / "a.png", scenes / "c.png", "--align", "--detector", detector, "--out", out) == 0
+    arrays = np.load(out)
+    assert set(arrays.files) == {"path", "model_id", "face", "box", "landmarks", "detector_score", *OUTPUTS}
+    assert [Path(path).name for path in arrays["path"]] == ["a.png", "a.png", "c.png"]
+    assert arrays["face"].tolist() == [0, 1, 0]
+    assert (arrays["box"].shape, arrays["landmarks"].shape, arrays["age"].shape) == ((3, 4), (3, 5, 2), (3, 1))
+    np.testing.assert_allclose(arrays["box"][:, 0], [398, 100, 200], atol=3)
+    np.testing.assert_allclose(arrays["box"][:, 2:] - arrays["box"][:, :2], FACE, atol=3)
+    assert arrays["detector_score"][0] > arrays["detector_score"][1] > 0.5
+
+
+def test_with_alignment_the_aligned_crop_is_analysed(scenes: Path, detector: Path, tmp_path: Path) -> None:
+    path = scenes / "c.png"
+    assert infer(path, "--align", "--detector", detector, "--out", tmp_path / "aligned.npz") == 0
+    aligned = np.load(tmp_path / "aligned.npz")
+    np.testing.assert_allclose(aligned["landmarks"][0], POINTS + np.array([200, 120]), atol=3)
+    crop = align(np.asarray(cv2.imread(str(path)), np.uint8), aligned["landmarks"][0])
+    assert cv2.imwrite(str(tmp_path / "crop.png"), crop[:, :, ::-1])
+    assert infer(tmp_path / "crop.png", "--out", tmp_path / "crop.npz") == 0
+    np.testing.assert_allclose(aligned["recognition"], np.load(tmp_path / "crop.npz")["recognition"], atol=1e-5)
+
+
+def test_lines_and_tables_say_where_the_face_is(
+    scenes: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str | Path] = [scenes / "a.png", "--align", "--detector", detector, "--heads", "age", "--batch", "1"]
+    assert infer(*asked) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert infer(*asked, "--out", tmp_path / "x.csv") == 0
+    with (tmp_path / "x.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [line["face"] for line in lines] == [0, 1]
+    assert tuple(lines[0]["landmarks"]) == LANDMARK_NAMES
+    for line, row in zip(lines, rows, strict=True):
+        assert float(row["box_x1"]) == line["box"]["x1"]
+        assert float(row["landmarks_nose_y"]) == line["landmarks"]["nose"]["y"]
+        assert float(row["detector_score"]) == line["detector_score"]
+        assert float(row["age_years"]) == line["age_years"]
+
+
+def test_a_picture_without_a_face_is_named_and_the_result_is_partial(
+    scenes: Path, detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(scenes, "--align", "--detector", detector, "--heads", "age") == 5
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert f"1 of 3 pictures show no face that the detector finds:\n  {scenes / 'b.png'}\n" in output.err
+
+
+def test_without_any_face_the_exit_code_is_3(
+    scenes: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.npz"
+    assert infer(scenes / "b.png", tmp_path / "none.png", "--align", "--detector", detector, "--out", out) == 3
+    errors = capsys.readouterr().err
+    assert "1 of 2 pictures could not be read" in errors
+    assert "1 of 2 pictures show no face" in errors
+    assert "no face was found" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_face_that_cannot_be_aligned_is_named(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_lite(tmp_path / "lite.onnx", {(16, 2, 2): (4.0, (1, 1, 1, 1), [0] * 10)})
+    asked: list[str | Path] = [scenes / "c.png", "--align", "--detector", weights]
+    assert infer(*asked) == 4
+    assert "set --detector-size to 64" in capsys.readouterr().err
+    assert infer(*asked, "--detector-size", "64") == 3
+    errors = capsys.readouterr().err
+    assert "1 faces could not be aligned" in errors
+    assert f"{scenes / 'c.png'}: face 0" in errors
+
+
+def test_alignment_without_a_detector_says_how_to_get_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEANALYTICS_DETECTOR", str(tmp_path / "nowhere.onnx"))
+    assert infer(folder / "a.png", "--align") == 4
+    errors = capsys.readouterr().err
+    assert "nowhere.onnx does not exist" in errors
+    assert "Name the file in --detector, or in the environment variable FACEANALYTICS_DETECTOR" in errors
+
+
+def test_the_detector_of_the_environment_is_taken(
+    scenes: Path, detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEANALYTICS_DETECTOR", str(detector))
+    assert infer(scenes / "c.png", "--align", "--heads", "age") == 0
+    assert infer(scenes / "c.png", "--align", "--heads", "age", "--min-score", "1") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--detector", "x.onnx"], "--detector says how to find faces: add --align"),
+        (["--align", "--min-score", "2"], "--min-score: Input should be less than or equal to 1"),
+        (["--align", "--detector-size", "100"], "--detector-size: Input should be a multiple of 32"),
+        (["--align", "--detector-device", "gpu"], "--detector-device: Value error, 'gpu' is neither cpu nor cuda:N"),
+    ],
+)
+def test_settings_of_the_detector_without_sense_are_refused(
+    arguments: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(folder / "a.png", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_progress_is_drawn_on_terminals_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [folder / "a.png", folder / "b.png"]
+    assert infer(*pictures) == 0
+    quiet = capsys.readouterr()
+    assert "pictures/s" not in quiet.err
+    assert "\x1b" not in quiet.err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert infer(*pictures) == 0
+    drawn = capsys.readouterr()
+    assert "pictures/s" in drawn.err
+    assert drawn.out == quiet.out
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_worker_takes_every_precision_that_is_offered(precision: str) -> None:
+    assert load_config(None, {"precision": precision}).precision == precision
+
+
+@pytest.mark.parametrize("batch", ["0", "-1", "many"])
+def test_a_batch_without_sense_is_a_usage_error(batch: str, folder: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        infer(folder, "--batch", batch)
+
+
+def test_a_picture_is_resized_as_published_and_given_in_rgb(tmp_path: Path) -> None:
+    path = picture(tmp_path / "wide.png", 300, 50)
+    expected = cv2.resize(cv2.imread(str(path)), (112, 112))[:, :, ::-1]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read_face(path), expected)
+
+
+def test_grey_and_transparent_pictures_are_read(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 20), 77, np.uint8))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 20, 4), 77, np.uint8))
+    for name in ("grey.png", "clear.png"):
+        np.testing.assert_array_equal(read_face(tmp_path / name), np.full((112, 112, 3), 77))
+
+
+def test_a_published_checkpoint_becomes_our_own_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save(hollow_checkpoint(), tmp_path / "checkpoint.pt")
+    out = tmp_path / "swinface.safetensors"
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text('{"lfw_accuracy": 0.9987}')
+    options = ["--licence", "research only", "--metrics", str(metrics)]
+    assert main(["convert", str(source), str(out), *options]) == 0
+    assert str(out) in capsys.readouterr().out
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert (card["source"]["name"], card["licence"]) == ("checkpoint.pt", "research only")
+    assert card["metrics"] == {"lfw_accuracy": 0.9987}
+    half = tmp_path / "half.safetensors"
+    assert main(["convert", str(out), str(half), "--half", "--source", "another name"]) == 0
+    card = json.loads(half.with_suffix(".json").read_text())
+    assert (card["source"]["name"], card["licence"]) == ("another name", "research only")
+    assert half.stat().st_size < 0.52 * out.stat().st_size
+    (model, _), (exact, _) = load_own(half), load_own(out)
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    tensors = exact.state_dict()
+    assert all(torch.allclose(t, tensors[n], rtol=1e-3, atol=1e-7) for n, t in model.state_dict().items())
+    metrics.write_text("0.9987")
+    assert main(["convert", str(source), str(out), *options]) == 2
+    assert main(["convert", str(source), str(tmp_path / "swinface.pt")]) == 2
+    assert main(["convert", str(tmp_path / "none.pt"), str(out)]) == 4
+
+
+@pytest.mark.shared
+def test_the_arrays_are_the_published_outputs(shared: Path, tmp_path: Path) -> None:
+    parity = shared / "parity"
+    weights = tmp_path / "seed0.pt"
+    subprocess.run([sys.executable, str(parity / "make_checkpoint.py"), str(weights)], check=True, capture_output=True)
+    expected = np.load(parity / "expected_seed0.npz")
+    for number, image in enumerate(expected["images_rgb"]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image[:, :, ::-1])
+    arguments = [
+        "infer",
+        str(tmp_path),
+        "--weights",
+        str(weights),
+        "--out",
+        str(tmp_path / "raw.npz"),
+        "--threads",
+        "1",
+    ]
+    assert main(arguments) == 0
+    weights.unlink()
+    found = np.load(tmp_path / "raw.npz")
+    differences = {slug: float(np.abs(found[slug] - expected[slug]).max()) for slug in OUTPUTS}
+    assert max(differences.values()) <= 1e-4, differences
+    assert str(found["model_id"]).startswith("swinface-")
