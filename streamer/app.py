@@ -12,7 +12,7 @@ from streamer.api.server import Server, start_server
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.dispatch.dispatcher import Dispatcher
-from streamer.handover import Newest
+from streamer.handover import LatestPerCamera
 from streamer.hub import Hub
 from streamer.identity.enrolment import Enrolment, known, read_gallery
 from streamer.identity.persons import Persons
@@ -29,7 +29,7 @@ SAY_GOODBYE_S = 1.0  # of drain_s this much is kept for the last events to reach
 log = logging.getLogger(__name__)
 
 
-class Live:
+class LiveService:
     """Cameras in, gRPC events out. `run` returns after `stop`; a bug in any part ends it with that exception."""
 
     def __init__(self, config: StreamerConfig, started: Callable[[Server], None] | None = None) -> None:
@@ -40,7 +40,7 @@ class Live:
         self._persons = Persons(config, split_keys(live_keys()))
         self._other_model = asyncio.Event()  # the workers have other weights than the gallery was embedded by
         self._gallery_model = ""
-        self._frames = Newest(_count_dropped)
+        self._frames = LatestPerCamera(_count_dropped)
 
     def stop(self) -> None:
         """Finish what is under way, at most `drain_s`, and return from `run`."""
@@ -98,7 +98,7 @@ class Live:
                         task.cancel()
 
     def _workers_changed(self, alive: int) -> None:
-        self._observer.chooser.workers(self._dispatcher.models)
+        self._observer.selector.workers(self._dispatcher.models)
         self._server.set_serving(alive > 0 and not self._stopping.is_set())
         model = next(iter(self._dispatcher.models), None)
         if model is None:
@@ -141,7 +141,7 @@ class Live:
     def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
         if self._enrolment.settled(crop, analysis):
             return
-        self._observer.chooser.settled(crop.key.id, answered=analysis is not None)
+        self._observer.selector.settled(crop.key.id, answered=analysis is not None)
         if analysis is None:
             return
         self._publish(self._persons.add(crop, analysis))

@@ -140,7 +140,7 @@ def _evaluate_detector(commands: Commands) -> None:
         help="count detections from this score on (default: crop.min_score, from which faces are analysed)",
     )
     parser.add_argument(
-        "--least-size",
+        "--min-size",
         type=float,
         default=12.0,
         metavar="PX",

@@ -18,7 +18,7 @@ from streamer.configfile import config_schema, load_config, parse_config, show_c
 from streamer.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 
 if TYPE_CHECKING:
-    from streamer.recorded.writer import Result
+    from streamer.recorded.writer import VideoResult
 
 T = TypeVar("T")
 DEFAULT_PORT = 50051  # of publish.listen
@@ -120,10 +120,10 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from streamer.app import Live
+    from streamer.app import LiveService
 
     config = _settings(arguments)
-    live = Live(config)
+    live = LiveService(config)
     _, code = until_signal(live.run, live.stop)
     return code
 
@@ -132,7 +132,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from streamer.dispatch.worker_process import WorkerOptions
     from streamer.progress import Progress
     from streamer.recorded.analysis import Analysis
-    from streamer.recorded.writer import Result
+    from streamer.recorded.writer import VideoResult
 
     config = _settings(arguments)
     worker = None
@@ -146,7 +146,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
         stopping.set()
         analysis.stop()
 
-    async def analyze() -> tuple[list[Result], int]:
+    async def analyze() -> tuple[list[VideoResult], int]:
         with Progress() as progress:
             results = await analysis.run(
                 videos, lambda info, result: progress.update(result.video, result.frames, info.frames)
@@ -191,7 +191,7 @@ def _folders(videos: list[Path], out: Path) -> list[tuple[Path, Path]]:
     return [(video, out / name) for video, name in zip(videos, names, strict=True)]
 
 
-def _report(result: "Result") -> None:
+def _report(result: "VideoResult") -> None:
     if not result.frames:
         print(result.problem, file=sys.stderr)
         return
@@ -233,8 +233,8 @@ def _evaluate_detector(arguments: argparse.Namespace) -> int:
     score = config.crop.min_score if arguments.score is None else arguments.score
     if not 0 <= score <= 1:
         raise ConfigError("--score must be from 0 to 1")
-    if not arguments.least_size >= 0:
-        raise ConfigError("--least-size must be 0 or more pixels")
+    if not arguments.min_size >= 0:
+        raise ConfigError("--min-size must be 0 or more pixels")
     if not 0 < arguments.precision <= 1:
         raise ConfigError("--precision must be above 0 and at most 1")
     request = Request(
@@ -242,8 +242,8 @@ def _evaluate_detector(arguments: argparse.Namespace) -> int:
         pictures=arguments.pictures,
         out=arguments.out,
         sheets=arguments.sheets,
-        least_score=score,
-        least_width=arguments.least_size,
+        min_score=score,
+        min_width=arguments.min_size,
         precision=arguments.precision,
     )
     return evaluate(request, config.detect)

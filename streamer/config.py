@@ -167,10 +167,10 @@ class Track(Section):
     """A track counts after so many detections in a row."""
     lost_s: Seconds = 2.0
     """A track without detection for so long has ended."""
-    cut_s: Seconds = 1.5
+    max_gap_s: Seconds = 1.5
     """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
     must stay below it."""
-    cut_change: Annotated[float, Field(gt=0, le=2)] = 0.6
+    min_shot_change: Annotated[float, Field(gt=0, le=2)] = 0.6
     """The same for a camera cut: the picture has changed by so much (0 not at all, 1 nothing in common, see cut.py) and
     by twice as much as it usually does. 2: never."""
 
@@ -248,13 +248,13 @@ class Aggregate(Section):
     """The timeline judges a moment together with what came up to this long after it."""
     expression_gap_s: Seconds = 2.0
     """Without an analysis for so long a segment has ended, and the current expression is not known."""
-    expression_shortest_s: Seconds = 0.6
+    expression_min_s: Seconds = 0.6
     """Shorter segments are none."""
     attribute_seconds: Annotated[float, Field(ge=1)] = 2.0
     """An attribute is undecided until it has evidence from so many seconds."""
     attribute_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     """... and its mean score lies so far from even, by its own standard error besides."""
-    identity_least_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
+    identity_min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
     """Crops that resemble the others of their track less are left out, and may be another person."""
     identity_swap_crops: Annotated[int, Field(ge=2)] = 4
     """So many good crops in a row of somebody else split a track."""
@@ -272,10 +272,10 @@ class Gallery(Section):
     """Lead over the second most similar person, cosine, without which the answer is AMBIGUOUS."""
     hysteresis: Ratio = 0.05
     """A person who was named stays so until the cosine is this much below the threshold."""
-    least_samples: Annotated[int, Field(ge=1)] = 2
+    min_samples: Annotated[int, Field(ge=1)] = 2
     """Analyses before the first search. The next ones are at twice as many, four times as many and so on, and at the
     end of the track: each search is one more chance for a false accept."""
-    least_quality: Ratio = 0.3
+    min_quality: Ratio = 0.3
     """Quality that the best of them must have."""
     switch_searches: Annotated[int, Field(ge=1)] = 2
     """So many searches in a row must agree before a name (or UNKNOWN) that was given is changed."""
@@ -293,7 +293,7 @@ class Relink(Section):
     """Share of new faces that may be taken for one that was lost; the threshold follows, for as many as are lost."""
     margin: Ratio = 0.05
     """Lead over the second most similar lost track, cosine, without which nothing is joined."""
-    least_samples: Annotated[int, Field(ge=1)] = 2
+    min_samples: Annotated[int, Field(ge=1)] = 2
     """Analyses that each of the two tracks needs."""
 
 

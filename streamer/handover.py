@@ -9,7 +9,7 @@ from streamer.values import Frame, SourceEnd
 Item = Frame | SourceEnd
 
 
-class Newest:
+class LatestPerCamera:
     """Live: a frame that nobody took yet is replaced by the next one of its camera; ends of sources are all kept."""
 
     def __init__(self, dropped: Callable[[Frame], None]) -> None:
@@ -49,7 +49,7 @@ class Newest:
             self._changed.notify_all()
 
 
-class Waiting:
+class BoundedQueue:
     """Recorded: every frame is taken, in order; the reader waits while `capacity` frames are there."""
 
     def __init__(self, capacity: int) -> None:
@@ -85,4 +85,4 @@ class Waiting:
             self._changed.notify_all()
 
 
-Handover = Newest | Waiting
+Handover = LatestPerCamera | BoundedQueue

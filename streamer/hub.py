@@ -124,7 +124,7 @@ class Subscriber:
 
 
 @dataclass(slots=True, eq=False)
-class _Live:
+class _LiveTrack:
     summary: TrackSummary  # the newest
     published: int  # revision of the last event
     published_at: float  # s
@@ -137,7 +137,7 @@ class Hub:
     def __init__(self, config: Publish) -> None:
         self.closed = False
         self._config = config
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, _LiveTrack] = {}
         self._ended: dict[str, tuple[TrackSummary, float]] = {}  # oldest first, with the time of the end
         self._subscribers: list[Subscriber] = []
 
@@ -151,7 +151,7 @@ class Hub:
         if track_id in self._ended or (live is not None and summary.revision < live.summary.revision):
             return
         if live is None:
-            live = self._live[track_id] = _Live(summary, summary.revision, now, ("", 0))
+            live = self._live[track_id] = _LiveTrack(summary, summary.revision, now, ("", 0))
             self._publish(Kind.NEW, summary, now)
         if summary.final:
             del self._live[track_id]

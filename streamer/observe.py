@@ -8,9 +8,9 @@ from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.handover import Handover, Item
-from streamer.select.selector import Chooser
+from streamer.select.selector import CropSelector
 from streamer.track.keys import KeyMaker
-from streamer.track.shot_change import CutDetector
+from streamer.track.shot_change import ShotChangeDetector
 from streamer.track.tracker import Tracker
 from streamer.values import (
     Detections,
@@ -33,9 +33,9 @@ class Observer:
         self._detector = detector
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
-        self._cuts: dict[str, CutDetector] = {}  # of the running epoch
+        self._cuts: dict[str, ShotChangeDetector] = {}  # of the running epoch
         self._last: dict[str, Observation] = {}  # of the running epoch, without its faces
-        self.chooser = Chooser(config, live)
+        self.selector = CropSelector(config, live)
 
     def observe(self, items: Sequence[Item]) -> list[Observation]:
         """The frames (at most one per camera) and ends of sources, in order; the detector sees all frames at once."""
@@ -54,9 +54,9 @@ class Observer:
             if last is not None and last.epoch != item.epoch:
                 observations += self._end(item.camera, EndReason.SOURCE_LOST)
             observations.append(self._observe_frame(item, next(found)))
-        chosen = self.chooser.choose(observations)
+        chosen = self.selector.choose(observations)
         for observation in observations:
-            self.chooser.forget(observation.ended)
+            self.selector.forget(observation.ended)
         return chosen
 
     def _observe_frame(self, frame: Frame, detections: Detections) -> Observation:
@@ -67,10 +67,10 @@ class Observer:
             tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
             self._trackers[camera] = tracker
         if frame.camera not in self._cuts:
-            self._cuts[frame.camera] = CutDetector(self._config.track.cut_change)
-        cut = self._cuts[frame.camera].is_cut(frame.media_time, frame.pixels)
+            self._cuts[frame.camera] = ShotChangeDetector(self._config.track.min_shot_change)
+        cut = self._cuts[frame.camera].is_shot_change(frame.media_time, frame.pixels)
         tracks, ended = tracker.update(frame.media_time, detections, frame.size, cut)
-        choices = self.chooser.look(frame, detections, tracks)
+        choices = self.selector.consider(frame, detections, tracks)
         metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
         _count(ended)
         empty = Observation(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-LEAST_COUNT = 10  # pairs of strangers that must reach a cosine before their share is believed
+MIN_COUNT = 10  # pairs of strangers that must reach a cosine before their share is believed
 CROP_SIZE = 112  # px, width and height of an aligned crop
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as seen in the image
 
@@ -68,7 +68,7 @@ class Reason(enum.Enum):
     BUDGET = "BUDGET"  # it could be analysed, but its turn has not come
 
 
-class Decision(enum.Enum):
+class SendDecision(enum.Enum):
     """What became of a followed face in one frame."""
 
     SENT = "SENT"  # its crop goes to a worker
@@ -223,9 +223,9 @@ class Choice:
 
     key: TrackKey
     media_time: float  # s, of the frame with the face; earlier than the observation's if its crop has waited
-    decision: Decision
+    decision: SendDecision
     quality: Quality  # without sharpness and brightness where the pixels were not looked at
-    worth: float  # what its analysis would change, see schedule.py: 1 is worth sending; 0 for an unusable face
+    expected_gain: float  # what its analysis would change, see schedule.py: 1 is worth sending; 0 for an unusable face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,7 +253,7 @@ class ImpostorScores:
 
     pairs: int  # that were compared
     people: int  # they were of
-    shares: NDArray[np.float64]  # (n,) ascending shares of the pairs, each above LEAST_COUNT / pairs
+    shares: NDArray[np.float64]  # (n,) ascending shares of the pairs, each above MIN_COUNT / pairs
     cosines: NDArray[np.float64]  # (n,) descending: no more than that share of the pairs reaches it
     source: str  # for messages: whose pictures these are
 
@@ -264,8 +264,8 @@ class ImpostorScores:
         fine = np.isfinite(self.shares).all() and np.isfinite(self.cosines).all()
         if not fine or (np.diff(self.shares) <= 0).any() or (np.diff(self.cosines) > 0).any():
             raise ValueError("shares must ascend and cosines must not: the more pairs reach it, the lower it is")
-        if not self.shares[0] * self.pairs * (1 + 1e-3) >= LEAST_COUNT or self.shares[-1] > 1:
-            raise ValueError(f"shares must be from {LEAST_COUNT} of the {self.pairs} pairs to all of them")
+        if not self.shares[0] * self.pairs * (1 + 1e-3) >= MIN_COUNT or self.shares[-1] > 1:
+            raise ValueError(f"shares must be from {MIN_COUNT} of the {self.pairs} pairs to all of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +341,7 @@ class ExpressionEstimate:
     evidence: Evidence
 
 
-class Sign(enum.Enum):
+class Presence(enum.Enum):
     """Whether a face has an attribute."""
 
     UNDECIDED = "UNDECIDED"  # there is not enough evidence for either
@@ -353,7 +353,7 @@ class Sign(enum.Enum):
 class AttributeEstimate:
     which: tuple[int, ...]  # places among the 40 of the proto's Attribute: those that the model tells
     scores: Floats  # (k,) sigmoid of the mean logit of "present", in the order of `which`, not calibrated
-    signs: tuple[Sign, ...]  # (k,)
+    presence: tuple[Presence, ...]  # (k,)
     evidence: Evidence
 
 

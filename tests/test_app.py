@@ -52,7 +52,7 @@ async def test_tracks_end_though_the_detector_does_not_come_back(
     monkeypatch.setattr(Detector, "detect", slow)
     caplog.set_level(logging.INFO)
     started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-    live = app.Live(config(tmp_path, clip), started.set_result)
+    live = app.LiveService(config(tmp_path, clip), started.set_result)
     running = asyncio.create_task(live.run())
     server = await started
     kinds: dict[str, list[int]] = {}
@@ -82,5 +82,5 @@ async def test_a_bug_in_a_stage_ends_the_streamer_with_that_bug(
     monkeypatch.setattr(Observer, "observe", broken)
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.timeout(30):
-            await app.Live(config(tmp_path, clip)).run()
+            await app.LiveService(config(tmp_path, clip)).run()
     assert caught.group_contains(ZeroDivisionError, match="a bug")

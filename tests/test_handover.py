@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 
-from streamer.handover import Newest, Waiting
+from streamer.handover import BoundedQueue, LatestPerCamera
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
@@ -19,7 +19,7 @@ def end(camera: str = "a") -> SourceEnd:
 
 def test_newest_replaces_a_waiting_frame_of_the_same_camera_and_tells() -> None:
     dropped: list[Frame] = []
-    newest = Newest(dropped.append)
+    newest = LatestPerCamera(dropped.append)
     first, second, other = frame(), frame(media_time=1), frame("b")
     for item in (first, other, second):
         assert newest.put(item)
@@ -30,7 +30,7 @@ def test_newest_replaces_a_waiting_frame_of_the_same_camera_and_tells() -> None:
 
 def test_newest_keeps_every_end_but_only_one_frame_however_often_a_camera_reconnects() -> None:
     dropped: list[Frame] = []
-    newest = Newest(dropped.append)
+    newest = LatestPerCamera(dropped.append)
     frames = [frame(media_time=i) for i in range(100)]
     for each in frames:
         newest.put(each)
@@ -40,7 +40,7 @@ def test_newest_keeps_every_end_but_only_one_frame_however_often_a_camera_reconn
 
 
 def test_newest_can_be_emptied_after_closing_and_then_says_so() -> None:
-    newest = Newest(lambda frame: None)
+    newest = LatestPerCamera(lambda frame: None)
     waiting = frame()
     newest.put(waiting)
     newest.close()
@@ -50,7 +50,7 @@ def test_newest_can_be_emptied_after_closing_and_then_says_so() -> None:
 
 
 def test_closing_wakes_who_takes() -> None:
-    for handover in (Newest(lambda frame: None), Waiting(1)):
+    for handover in (LatestPerCamera(lambda frame: None), BoundedQueue(1)):
         threading.Timer(0.05, handover.close).start()
         began = time.monotonic()
         assert handover.take(10) is None
@@ -58,7 +58,7 @@ def test_closing_wakes_who_takes() -> None:
 
 
 def test_waiting_hands_over_everything_in_order_and_never_holds_more_than_its_capacity() -> None:
-    waiting, sent = Waiting(2), [frame(media_time=i) for i in range(20)]
+    waiting, sent = BoundedQueue(2), [frame(media_time=i) for i in range(20)]
     ahead: list[int] = []
     taken: list[object] = []
 
@@ -79,7 +79,7 @@ def test_waiting_hands_over_everything_in_order_and_never_holds_more_than_its_ca
 
 
 def test_closing_wakes_who_waits_for_room() -> None:
-    waiting = Waiting(1)
+    waiting = BoundedQueue(1)
     waiting.put(frame())
     threading.Timer(0.05, waiting.close).start()
     assert not waiting.put(frame())
@@ -88,5 +88,5 @@ def test_closing_wakes_who_waits_for_room() -> None:
 
 
 def test_taking_from_an_empty_hand_over_returns_after_the_timeout() -> None:
-    for handover in (Newest(lambda frame: None), Waiting(1)):
+    for handover in (LatestPerCamera(lambda frame: None), BoundedQueue(1)):
         assert handover.take(0.01) == []

@@ -18,8 +18,8 @@ from streamer.values import (
     EndReason,
     IdentityReason,
     IdentityStatus,
+    Presence,
     Reason,
-    Sign,
     SourceErrorCode,
     SourceState,
     TrackState,
@@ -108,7 +108,7 @@ def test_each_call_has_a_request_and_a_response_of_its_own(files: list[FileDescr
         (Kind, tracks_pb2.EventType, "EVENT_TYPE_"),
         (IdentityStatus, tracks_pb2.IdentityStatus, "IDENTITY_STATUS_"),
         (IdentityReason, tracks_pb2.IdentityReason, "IDENTITY_REASON_"),
-        (Sign, tracks_pb2.Sign, "SIGN_"),
+        (Presence, tracks_pb2.Presence, "PRESENCE_"),
     ],
 )
 def test_the_enums_of_the_protocol_are_ours(ours: type[enum.Enum], theirs: Any, prefix: str) -> None:

@@ -1,6 +1,6 @@
 """Age as a posterior: how old a face appears, and between which ages it is with 80 % probability by this model.
 
-A reading is the person's age, plus what the network gets wrong about this person in every picture alike, plus an error
+A sample is the person's age, plus what the network gets wrong about this person in every picture alike, plus an error
 of its own. That error has heavy tails (Student's t with 4 degrees of freedom), so outliers lose their weight, is larger
 in poor crops, and resembles that of the crops shortly before (correlation exp(-dt / correlation_s)), so that many
 pictures of one moment do not pass for many. The common error never averages out: it is the floor of the interval.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamer.aggregate.samples import Doubles, Reading
+from streamer.aggregate.samples import Doubles, Sample
 from streamer.config import Aggregate
 
 FREEDOM = 4.0  # degrees of freedom of the errors
@@ -28,7 +28,7 @@ OLDEST = 120.0  # years
 
 @dataclass(frozen=True, slots=True)
 class AgeBase:
-    """The readings that are no longer kept, with the weights that they had."""
+    """The samples that are no longer kept, with the weights that they had."""
 
     weight: float = 0.0  # 1/years^2, sum
     weighted: float = 0.0  # 1/years, sum of weight times age
@@ -43,21 +43,21 @@ class Age(NamedTuple):
     high: float  # years, 90 % quantile
 
 
-def estimate_age(settings: Aggregate, base: AgeBase, readings: Sequence[Reading]) -> Age:
-    """The posterior of all readings that have an age; at least one has."""
-    whole = fold_age(settings, base, readings)
+def estimate_age(settings: Aggregate, base: AgeBase, samples: Sequence[Sample]) -> Age:
+    """The posterior of all samples that have an age; at least one has."""
+    whole = fold_age(settings, base, samples)
     mean = whole.weighted / whole.weight
     spread = math.sqrt(HEAVY_TAILS * whole.noise / whole.weight**2 + settings.age_bias_years**2)
     low, high = mean - HALF_OF_80 * spread, mean + HALF_OF_80 * spread
     return Age(*(min(max(years, 0.0), OLDEST) for years in (mean, low, high)))
 
 
-def fold_age(settings: Aggregate, base: AgeBase, readings: Sequence[Reading]) -> AgeBase:
-    """The base with these readings in it, in order of media time."""
-    times = [one.time for one in readings]
-    ages = np.array([one.age for one in readings], np.float64)
+def fold_age(settings: Aggregate, base: AgeBase, samples: Sequence[Sample]) -> AgeBase:
+    """The base with these samples in it, in order of media time."""
+    times = [one.time for one in samples]
+    ages = np.array([one.age for one in samples], np.float64)
     best, worst = settings.age_error_years, settings.age_error_poor_years
-    errors = best * (worst / best) ** (1 - np.array([one.quality for one in readings]))
+    errors = best * (worst / best) ** (1 - np.array([one.quality for one in samples]))
     weights = _weights(base, ages, errors)
     noise, tail = _noise(settings.age_correlation_s, base, times, (weights * errors).tolist())
     weight, weighted = base.weight + float(weights.sum()), base.weighted + float(weights @ ages)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from streamer.aggregate.estimates import Estimates
-from streamer.aggregate.samples import reading
+from streamer.aggregate.samples import sample_of
 from streamer.config import Aggregate
 from streamer.values import (
     AgeEstimate,
@@ -122,7 +122,7 @@ class Aggregator:
         if not self._same_model(record, crop, analysis.model):
             return []
         estimates = record.estimates or Estimates(self._config, analysis.model)
-        place = estimates.add(reading(crop, analysis))
+        place = estimates.add(sample_of(crop, analysis))
         if place is None:
             return []
         swapped = estimates.swapped_at(place)

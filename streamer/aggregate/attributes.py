@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from faceanalytics.v1 import faces_pb2
-from streamer.aggregate.samples import Doubles, Reading, shares_of_seconds
+from streamer.aggregate.samples import Doubles, Sample, shares_of_seconds
 from streamer.config import Aggregate
-from streamer.values import Floats, Sign
+from streamer.values import Floats, Presence
 
 # s, how long each attribute that may change within a track is remembered
 MEMORY_S = {
@@ -27,7 +27,7 @@ MEMORY_S = {
     faces_pb2.ATTRIBUTE_EYEGLASSES: 10.0,
     faces_pb2.ATTRIBUTE_WEARING_HAT: 10.0,
 }
-LEAST_SPREAD = 1.0  # logits: votes that agree by chance do not pass for certain
+MIN_SPREAD = 1.0  # logits: votes that agree by chance do not pass for certain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,35 +48,35 @@ class AttributeBase:
 
 class Attributes(NamedTuple):
     scores: Floats  # (k,) 0..1
-    signs: tuple[Sign, ...]
+    presence: tuple[Presence, ...]
 
 
 def estimate_attributes(
-    settings: Aggregate, which: Sequence[int], base: AttributeBase, readings: Sequence[Reading]
+    settings: Aggregate, which: Sequence[int], base: AttributeBase, samples: Sequence[Sample]
 ) -> Attributes:
-    """Of the attributes at these places of the proto's Attribute; there is at least one reading."""
-    whole = fold_attributes(which, base, readings)
+    """Of the attributes at these places of the proto's Attribute; there is at least one sample."""
+    whole = fold_attributes(which, base, samples)
     mean = whole.weighted / whole.weight
     seconds = whole.weight**2 / whole.seconds
-    spread = np.sqrt(np.maximum(whole.squared / whole.weight - mean**2, 0.0) + LEAST_SPREAD**2)
+    spread = np.sqrt(np.maximum(whole.squared / whole.weight - mean**2, 0.0) + MIN_SPREAD**2)
     margin = math.log((0.5 + settings.attribute_margin) / (0.5 - settings.attribute_margin))
     decided = (seconds >= settings.attribute_seconds) & (np.abs(mean) - spread / np.sqrt(seconds) >= margin)
-    signs = tuple(
-        (Sign.PRESENT if logit > 0 else Sign.ABSENT) if clear else Sign.UNDECIDED
+    presence = tuple(
+        (Presence.PRESENT if logit > 0 else Presence.ABSENT) if clear else Presence.UNDECIDED
         for logit, clear in zip(mean.tolist(), decided.tolist(), strict=True)
     )
-    return Attributes((1 / (1 + np.exp(-mean))).astype(np.float32), signs)
+    return Attributes((1 / (1 + np.exp(-mean))).astype(np.float32), presence)
 
 
-def fold_attributes(which: Sequence[int], base: AttributeBase, readings: Sequence[Reading]) -> AttributeBase:
-    """The base with these readings in it, as remembered at the last of them."""
+def fold_attributes(which: Sequence[int], base: AttributeBase, samples: Sequence[Sample]) -> AttributeBase:
+    """The base with these samples in it, as remembered at the last of them."""
     memory = np.array([MEMORY_S.get(faces_pb2.Attribute.ValueType(place + 1), math.inf) for place in which])
-    times = np.array([one.time for one in readings])
-    shares, begins = shares_of_seconds(readings)
-    best = np.maximum.reduceat(np.array([one.weight for one in readings]), begins)
+    times = np.array([one.time for one in samples])
+    shares, begins = shares_of_seconds(samples)
+    best = np.maximum.reduceat(np.array([one.weight for one in samples]), begins)
     votes = shares * np.repeat(best, np.diff(np.append(begins, len(times))))
     weights = votes[:, None] * np.exp((times - times[-1])[:, None] / memory)  # (n, k)
-    logits = np.stack([one.attributes for one in readings])
+    logits = np.stack([one.attributes for one in samples])
     kept = np.exp((base.time - times[-1]) / memory)
     return AttributeBase(
         weight=base.weight * kept + weights.sum(0),

@@ -1,7 +1,7 @@
 """What the answers of one model say about one face: age, expression, attributes, identity.
 
-The readings are kept in order of media time, so that the order in which they arrive makes no difference; what they add
-up to stands in age.py, expression.py with timeline.py, attributes.py and template.py. A long track's oldest readings
+The samples are kept in order of media time, so that the order in which they arrive makes no difference; what they add
+up to stands in age.py, expression.py with timeline.py, attributes.py and template.py. A long track's oldest samples
 become the base of each estimate; one that comes later than those is not used, but nothing so old is still under way.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from streamer.aggregate.age import AgeBase, estimate_age, fold_age
 from streamer.aggregate.attributes import AttributeBase, estimate_attributes, fold_attributes
 from streamer.aggregate.expression import Belief, Expressions
-from streamer.aggregate.samples import Reading, foldable, place_of
+from streamer.aggregate.samples import Sample, foldable, place_of
 from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
 from streamer.aggregate.timeline import TimelineBase, fold_timeline, segments, shares
 from streamer.config import Aggregate
@@ -20,7 +20,7 @@ from streamer.values import AgeEstimate, AttributeEstimate, Evidence, Expression
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Base:
-    """What the readings that are no longer kept have left."""
+    """What the samples that are no longer kept have left."""
 
     samples: int
     best_quality: float
@@ -33,9 +33,9 @@ class _Base:
 
 
 class Estimates:
-    """The readings of one model of one face, and what they add up to: None for what the model does not tell.
+    """The samples of one model of one face, and what they add up to: None for what the model does not tell.
 
-    The estimates want at least one reading, and the track's `revision` at which they are made.
+    The estimates want at least one sample, and the track's `revision` at which they are made.
     """
 
     def __init__(self, settings: Aggregate, model: Model, base: _Base | None = None) -> None:
@@ -43,54 +43,54 @@ class Estimates:
         self._settings = settings
         nothing = AttributeBase.empty(len(model.attributes))
         self._base = base or _Base(0, 0.0, -math.inf, AgeBase(), None, TimelineBase(), nothing, TemplateBase.empty())
-        self._readings: list[Reading] = []  # those that are kept, in order of media time
+        self._samples: list[Sample] = []  # those that are kept, in order of media time
         self._expressions = Expressions(settings, self._base.belief)
 
     @property
     def samples(self) -> int:
-        return self._base.samples + len(self._readings)
+        return self._base.samples + len(self._samples)
 
     @property
     def best_quality(self) -> float:
         """0..1, of the best crop."""
-        return max(self._base.best_quality, *(one.quality for one in self._readings))
+        return max(self._base.best_quality, *(one.quality for one in self._samples))
 
     @property
     def last_inferred(self) -> float:
-        """s, media time of the newest reading."""
-        return self._readings[-1].time
+        """s, media time of the newest sample."""
+        return self._samples[-1].time
 
-    def add(self, one: Reading) -> int | None:
+    def add(self, one: Sample) -> int | None:
         """Its place among those that are kept; None: it is too old to be used."""
         if one.time <= self._base.time:
             return None
-        place = place_of(self._readings, one.time)
-        self._readings.insert(place, one)
+        place = place_of(self._samples, one.time)
+        self._samples.insert(place, one)
         if one.expression is not None:
             self._expressions.insert(place, one.time, one.expression)
-        count = foldable(self._readings)
+        count = foldable(self._samples)
         if count:
             self._fold(count)
         return max(place - count, 0)
 
     def swapped_at(self, place: int) -> float | None:
-        """When another person took the place of this one, if the reading at `place` makes it plain: s, media time."""
+        """When another person took the place of this one, if the sample at `place` makes it plain: s, media time."""
         if not self.model.identity:
             return None
-        found = find_swap(self._settings, self._base.template, self._readings, place)
-        return None if found is None else self._readings[found].time
+        found = find_swap(self._settings, self._base.template, self._samples, place)
+        return None if found is None else self._samples[found].time
 
     def split(self, time: float) -> tuple["Estimates", "Estimates"]:
-        """Those of the readings before a media time (s), and those of the readings from then on."""
+        """Those of the samples before a media time (s), and those of the samples from then on."""
         before, after = Estimates(self._settings, self.model, self._base), Estimates(self._settings, self.model)
-        for one in self._readings:
+        for one in self._samples:
             (before if one.time < time else after).add(one)
         return before, after
 
     def age(self, revision: int) -> AgeEstimate | None:
         if not self.model.age:
             return None
-        return AgeEstimate(*estimate_age(self._settings, self._base.age, self._readings), self._evidence(revision))
+        return AgeEstimate(*estimate_age(self._settings, self._base.age, self._samples), self._evidence(revision))
 
     def expression(self, revision: int) -> ExpressionEstimate | None:
         if not self.model.expression:
@@ -109,14 +109,14 @@ class Estimates:
         which = self.model.attributes
         if not which:
             return None
-        found = estimate_attributes(self._settings, which, self._base.attributes, self._readings)
-        return AttributeEstimate(which, found.scores, found.signs, self._evidence(revision))
+        found = estimate_attributes(self._settings, which, self._base.attributes, self._samples)
+        return AttributeEstimate(which, found.scores, found.presence, self._evidence(revision))
 
     def identity(self, revision: int) -> IdentityEstimate | None:
         """None also if the embeddings cancel each other out, so that they point nowhere."""
         if not self.model.identity:
             return None
-        found = estimate_template(self._settings, self._base.template, self._readings)
+        found = estimate_template(self._settings, self._base.template, self._samples)
         if found is None:
             return None
         return IdentityEstimate(
@@ -128,12 +128,12 @@ class Estimates:
         return Evidence(count, self.best_quality, self.last_inferred, revision)
 
     def _times(self) -> list[float]:
-        return [one.time for one in self._readings]
+        return [one.time for one in self._samples]
 
     def _fold(self, count: int) -> None:
-        """The oldest `count` readings become the base."""
+        """The oldest `count` samples become the base."""
         settings, model, base = self._settings, self.model, self._base
-        old, times, beliefs = self._readings[:count], self._times()[:count], self._expressions.smoothed[:count]
+        old, times, beliefs = self._samples[:count], self._times()[:count], self._expressions.smoothed[:count]
         self._base = _Base(
             samples=base.samples + count,
             best_quality=max(base.best_quality, max(one.quality for one in old)),
@@ -144,4 +144,4 @@ class Estimates:
             attributes=fold_attributes(model.attributes, base.attributes, old) if model.attributes else base.attributes,
             template=fold_template(settings, base.template, old) if model.identity else base.template,
         )
-        del self._readings[:count]
+        del self._samples[:count]

@@ -15,14 +15,14 @@ from streamer.values import FaceAnalysis, FaceCrop, Floats
 
 Doubles = NDArray[np.float64]
 
-KEPT = 128  # readings that are kept one by one at most; then the oldest half becomes the base
-LEAST_QUALITY = 0.01  # a crop of quality 0 still counts a little, so that one analysis always gives an estimate
+KEPT = 128  # samples that are kept one by one at most; then the oldest half becomes the base
+MIN_QUALITY = 0.01  # a crop of quality 0 still counts a little, so that one analysis always gives an estimate
 LOGIT_LIMIT = 4.0  # no single crop speaks louder for or against an attribute (a softmax of 0.982)
 SECOND = 1.0  # s: crops of the same second are one look at the face, however many they are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Sample:
     """One analysis of one crop."""
 
     time: float  # s, media time
@@ -36,7 +36,7 @@ class Reading:
     @property
     def weight(self) -> float:
         """How much it counts: its quality, but never nothing."""
-        return max(self.quality, LEAST_QUALITY)
+        return max(self.quality, MIN_QUALITY)
 
     @property
     def second(self) -> int:
@@ -44,10 +44,10 @@ class Reading:
         return int(self.time // SECOND)
 
 
-def reading(crop: FaceCrop, analysis: FaceAnalysis) -> Reading:
-    """The reading that an analysis of this crop is."""
+def sample_of(crop: FaceCrop, analysis: FaceAnalysis) -> Sample:
+    """The sample that an analysis of this crop is."""
     scores = np.clip(analysis.attributes.astype(np.float64), 1e-6, 1 - 1e-6)
-    return Reading(
+    return Sample(
         time=crop.media_time,
         quality=crop.quality.value,
         age=analysis.age,
@@ -58,25 +58,25 @@ def reading(crop: FaceCrop, analysis: FaceAnalysis) -> Reading:
     )
 
 
-def place_of(readings: Sequence[Reading], time: float) -> int:
-    """Where a reading of this media time (s) belongs: after those of the same time."""
-    return bisect_right(readings, time, key=lambda one: one.time)
+def place_of(samples: Sequence[Sample], time: float) -> int:
+    """Where a sample of this media time (s) belongs: after those of the same time."""
+    return bisect_right(samples, time, key=lambda one: one.time)
 
 
-def foldable(readings: Sequence[Reading]) -> int:
+def foldable(samples: Sequence[Sample]) -> int:
     """How many of the oldest may become the base now: up to the half of KEPT, whole seconds only; 0: not yet."""
-    if len(readings) <= KEPT:
+    if len(samples) <= KEPT:
         return 0
     half = KEPT // 2
-    whole = [place for place in range(1, half + 1) if readings[place].second != readings[place - 1].second]
+    whole = [place for place in range(1, half + 1) if samples[place].second != samples[place - 1].second]
     return whole[-1] if whole else half
 
 
-def shares_of_seconds(readings: Sequence[Reading]) -> tuple[Doubles, NDArray[np.intp]]:
-    """How much of its second each reading is, (n,) summing to 1 in each second, by quality; and the place at which each
+def shares_of_seconds(samples: Sequence[Sample]) -> tuple[Doubles, NDArray[np.intp]]:
+    """How much of its second each sample is, (n,) summing to 1 in each second, by quality; and the place at which each
     second begins."""
-    weights = np.array([one.weight for one in readings])
-    seconds = np.array([one.second for one in readings])
+    weights = np.array([one.weight for one in samples])
+    seconds = np.array([one.second for one in samples])
     begins = np.flatnonzero(np.diff(seconds, prepend=seconds[0] - 1))
     counts = np.diff(np.append(begins, len(seconds)))
     return weights / np.repeat(np.add.reduceat(weights, begins), counts), begins

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.aggregate.samples import Doubles, Reading
+from streamer.aggregate.samples import Doubles, Sample
 from streamer.config import Aggregate
 from streamer.values import Floats
 
 ROUNDS = 5  # of leaving out, at most
-FEWEST = 3  # readings, before any is left out
+FEWEST = 3  # samples, before any is left out
 GOOD_ENOUGH = 0.5  # of the track's best quality: poorer crops do not tell persons apart
 
 
@@ -44,9 +44,9 @@ class Template(NamedTuple):
     outliers: int  # crops that were left out
 
 
-def estimate_template(settings: Aggregate, base: TemplateBase, readings: Sequence[Reading]) -> Template | None:
+def estimate_template(settings: Aggregate, base: TemplateBase, samples: Sequence[Sample]) -> Template | None:
     """None if the embeddings cancel each other out, so that they point nowhere."""
-    whole = fold_template(settings, base, readings)
+    whole = fold_template(settings, base, samples)
     length = float(np.linalg.norm(whole.total))
     if length == 0.0:
         return None
@@ -54,14 +54,14 @@ def estimate_template(settings: Aggregate, base: TemplateBase, readings: Sequenc
     return Template((whole.total / length).astype(np.float32), consistency, whole.samples, whole.outliers)
 
 
-def fold_template(settings: Aggregate, base: TemplateBase, readings: Sequence[Reading]) -> TemplateBase:
-    """The base with these readings in it, without those that do not resemble the rest."""
-    vectors, weights = _weighed(readings)
-    kept = np.ones(len(readings), bool)
+def fold_template(settings: Aggregate, base: TemplateBase, samples: Sequence[Sample]) -> TemplateBase:
+    """The base with these samples in it, without those that do not resemble the rest."""
+    vectors, weights = _weighed(samples)
+    kept = np.ones(len(samples), bool)
     cosines = _to_the_rest(base, vectors, weights, kept)
-    for _ in range(ROUNDS if base.samples + len(readings) >= FEWEST else 0):
-        alike = cosines >= settings.identity_least_cosine
-        if np.array_equal(alike, kept) or 2 * (base.samples + np.count_nonzero(alike)) <= base.samples + len(readings):
+    for _ in range(ROUNDS if base.samples + len(samples) >= FEWEST else 0):
+        alike = cosines >= settings.identity_min_cosine
+        if np.array_equal(alike, kept) or 2 * (base.samples + np.count_nonzero(alike)) <= base.samples + len(samples):
             break  # it stays like this; or there is no majority that the others could be strangers to
         kept = alike
         cosines = _to_the_rest(base, vectors, weights, kept)
@@ -74,14 +74,14 @@ def fold_template(settings: Aggregate, base: TemplateBase, readings: Sequence[Re
     )
 
 
-def find_swap(settings: Aggregate, base: TemplateBase, readings: Sequence[Reading], newest: int) -> int | None:
-    """The place of the first reading of another person, if the reading at `newest` makes that plain; else None."""
-    needed, least = settings.identity_swap_crops, settings.identity_least_cosine
-    best = max(one.quality for one in readings)
-    good = [place for place, one in enumerate(readings) if one.quality >= GOOD_ENOUGH * best]
+def find_swap(settings: Aggregate, base: TemplateBase, samples: Sequence[Sample], newest: int) -> int | None:
+    """The place of the first sample of another person, if the sample at `newest` makes that plain; else None."""
+    needed, least = settings.identity_swap_crops, settings.identity_min_cosine
+    best = max(one.quality for one in samples)
+    good = [place for place, one in enumerate(samples) if one.quality >= GOOD_ENOUGH * best]
     if newest not in good or base.samples + len(good) < 2 * needed:
         return None
-    vectors, weights = _weighed(readings)
+    vectors, weights = _weighed(samples)
     at = good.index(newest)
     for size in range(needed, 2 * needed + 1):
         for first in range(max(at - size + 1, 1), min(at, len(good) - size) + 1):
@@ -98,7 +98,7 @@ def find_swap(settings: Aggregate, base: TemplateBase, readings: Sequence[Readin
 
 
 def _begin(vectors: Doubles, start: int, before: Doubles, after: Doubles) -> int:
-    """The first of the readings up to `start` that are more like `after` than like `before`: poor ones are, too."""
+    """The first of the samples up to `start` that are more like `after` than like `before`: poor ones are, too."""
     while start > 1 and vectors[start - 1] @ after > vectors[start - 1] @ before:
         start -= 1
     return start
@@ -109,12 +109,12 @@ def _agreement(vectors: Doubles) -> float:
     return float((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)].mean()) if len(vectors) > 1 else 1.0
 
 
-def _weighed(readings: Sequence[Reading]) -> tuple[Doubles, Doubles]:
+def _weighed(samples: Sequence[Sample]) -> tuple[Doubles, Doubles]:
     """The embeddings (n, 512) and their weights (n,): quality times norm, shared among those of one second."""
-    vectors = np.stack([one.embedding for one in readings if one.embedding is not None]).astype(np.float64)
-    seconds: NDArray[np.intp] = np.array([one.second for one in readings], np.intp)
+    vectors = np.stack([one.embedding for one in samples if one.embedding is not None]).astype(np.float64)
+    seconds: NDArray[np.intp] = np.array([one.second for one in samples], np.intp)
     _, which, counts = np.unique(seconds, return_inverse=True, return_counts=True)
-    return vectors, np.array([one.weight * one.norm for one in readings]) / counts[which]
+    return vectors, np.array([one.weight * one.norm for one in samples]) / counts[which]
 
 
 def _to_the_rest(base: TemplateBase, vectors: Doubles, weights: Doubles, kept: NDArray[np.bool_]) -> Doubles:

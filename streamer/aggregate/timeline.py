@@ -107,11 +107,11 @@ def _runs(settings: Aggregate, base: TimelineBase, times: Sequence[float], belie
 def _tidy(settings: Aggregate, runs: Sequence[_Run]) -> list[_Run]:
     """Without what is too short, and joined where too little is between."""
     joined = _join([run for run in runs if run.which is not None], BRIDGED_S)
-    return _join([run for run in joined if _lasts(run, settings)], settings.expression_shortest_s)
+    return _join([run for run in joined if _lasts(run, settings)], settings.expression_min_s)
 
 
 def _lasts(run: _Run, settings: Aggregate) -> bool:
-    return run.which is not None and run.end - run.start >= settings.expression_shortest_s
+    return run.which is not None and run.end - run.start >= settings.expression_min_s
 
 
 def _join(runs: Sequence[_Run], gap_s: float) -> list[_Run]:

@@ -35,10 +35,10 @@ def model_to_proto(model: Model, workers: int) -> system_pb2.Model:
     """The message for a model that so many workers have."""
     return system_pb2.Model(
         model_id=model.id,
-        tells_age=model.age,
-        tells_expression=model.expression,
+        has_age=model.age,
+        has_expression=model.expression,
         attributes=[ATTRIBUTE_VALUES[place] for place in model.attributes],
-        tells_identity=model.identity,
+        has_identity=model.identity,
         licence=model.licence,
         workers=workers,
     )

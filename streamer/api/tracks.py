@@ -218,13 +218,15 @@ def _expression(estimate: ExpressionEstimate, evidence: tracks_pb2.Evidence) -> 
 
 
 def _attributes(estimate: AttributeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AttributeEstimate:
-    parts = zip(estimate.which, estimate.scores.tolist(), estimate.signs, strict=True)
+    parts = zip(estimate.which, estimate.scores.tolist(), estimate.presence, strict=True)
     return tracks_pb2.AttributeEstimate(
         scores=[
             tracks_pb2.AttributeScore(
-                attribute=ATTRIBUTE_VALUES[place], score=score, sign=tracks_pb2.Sign.Value(f"SIGN_{sign.value}")
+                attribute=ATTRIBUTE_VALUES[place],
+                score=score,
+                presence=tracks_pb2.Presence.Value(f"PRESENCE_{presence.value}"),
             )
-            for place, score, sign in parts
+            for place, score, presence in parts
         ],
         evidence=evidence,
     )

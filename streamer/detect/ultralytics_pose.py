@@ -126,11 +126,11 @@ def _set_threads(device: str) -> None:
         torch.set_num_threads(threads())  # ultralytics leaves one CPU out, even of two
 
 
-def _pad(frame: Bytes, least_side: int) -> Bytes:
+def _pad(frame: Bytes, min_side: int) -> Bytes:
     """A small frame (h, w, 3) with grey to its right or below it, so that it is not enlarged beyond the limit."""
     height, width = frame.shape[:2]
-    if max(height, width) >= least_side:
+    if max(height, width) >= min_side:
         return frame
-    below, beside = (least_side - height, 0) if height > width else (0, least_side - width)
+    below, beside = (min_side - height, 0) if height > width else (0, min_side - width)
     padded = cv2.copyMakeBorder(frame, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY))
     return np.asarray(padded, np.uint8)

@@ -29,8 +29,8 @@ class Request:
     pictures: Path | None  # folder that the names in the labels are relative to; None: see read_labels
     out: Path | None  # for the numbers as JSON
     sheets: Path | None  # folder for contact sheets
-    least_score: float  # from which detections count in the table
-    least_width: float  # px, narrower faces are ignored
+    min_score: float  # from which detections count in the table
+    min_width: float  # px, narrower faces are ignored
     precision: float  # at which the recall is looked for
 
 
@@ -41,14 +41,14 @@ def evaluate(request: Request, config: Detect) -> int:
     """
     pictures = read_labels(request.labels, request.pictures)
     detector = Detector(config.model_copy(update={"min_score": min(WEAKEST, config.min_score)}))
-    sheets = Sheets(request.sheets, request.least_score) if request.sheets else None
+    sheets = Sheets(request.sheets, request.min_score) if request.sheets else None
     sources = [list(group) for _, group in groupby(pictures, lambda picture: picture.source)]
     matches: list[Match] = []
     failures = 0
     for group in with_bar(sources, "pictures"):
         try:
             for picture, pixels in _read(group):
-                one = match(picture.truth, detector.detect([pixels])[0], request.least_width)
+                one = match(picture.truth, detector.detect([pixels])[0], request.min_width)
                 matches.append(one)
                 if sheets:
                     sheets.add(pixels, one)
@@ -57,7 +57,7 @@ def evaluate(request: Request, config: Detect) -> int:
             log.error("%s", error)
     if not matches:
         raise InputError(f"{request.labels}: none of its {len(sources)} pictures and videos could be read")
-    score = summarise(matches, request.least_score, request.precision)
+    score = summarise(matches, request.min_score, request.precision)
     print(table(detector.model_id, request, score))
     if request.out:
         write_json(request.out, report(detector.model_id, request, score))
@@ -90,10 +90,10 @@ def table(detector: str, request: Request, score: Score) -> str:
     """Everything for people."""
     lines = [
         f"{detector} on {request.labels}: {score.pictures} pictures, {score.at_score.faces} faces"
-        f" from {request.least_width:g} px on, {score.ignored} ignored",
+        f" from {request.min_width:g} px on, {score.ignored} ignored",
         f"found: an IoU of {SAME_FACE:g} at least, the strongest detection chooses first",
         "",
-        f"{'score >= ' + format(request.least_score, 'g'):<16}{'faces':>8}{'found':>8}{'false':>8}"
+        f"{'score >= ' + format(request.min_score, 'g'):<16}{'faces':>8}{'found':>8}{'false':>8}"
         f"{'recall':>10}{'precision':>11}",
         _row("all", score.at_score),
         *(_row(name, counts) for name, counts in score.by_size.items()),
@@ -119,9 +119,9 @@ def report(detector: str, request: Request, score: Score) -> dict[str, Any]:
     return {
         "detector": detector,
         "labels": str(request.labels),
-        "least_overlap": SAME_FACE,
-        "least_score": request.least_score,
-        "least_width_px": request.least_width,
+        "min_overlap": SAME_FACE,
+        "min_score": request.min_score,
+        "min_width_px": request.min_width,
         "pictures": score.pictures,
         "ignored": score.ignored,
         "all": _counts(score.at_score),

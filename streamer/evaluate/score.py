@@ -85,18 +85,18 @@ class Score:
     landmarks: LandmarkError | None  # of the hits from the asked score on; None without labelled landmarks
 
 
-def match(truth: Truth, found: Detections, least_width: float) -> Match:
+def match(truth: Truth, found: Detections, min_width: float) -> Match:
     """Say which detection is which face, greedily: the strongest chooses first, the face it overlaps most.
 
     From an IoU of 0.5 on it is that face, each face is taken once. What is left is ignored if half of it lies in an
-    ignored face (a labelled region may hold many) or it is itself narrower than `least_width` pixels, as are the
+    ignored face (a labelled region may hold many) or it is itself narrower than `min_width` pixels, as are the
     labelled faces narrower than that; else it is a false hit.
     """
-    counted = ~truth.ignored & (_widths(truth.boxes) >= least_width)
+    counted = ~truth.ignored & (_widths(truth.boxes) >= min_width)
     common, areas = _common(found.boxes, truth.boxes), _areas(found.boxes)
     overlaps = common / np.maximum(areas[:, None] + _areas(truth.boxes) - common, 1e-9)
     covered = (common[:, ~counted] >= COVERED * np.maximum(areas[:, None], 1e-9)).any(axis=1)
-    covered |= _widths(found.boxes) < least_width
+    covered |= _widths(found.boxes) < min_width
     faces = np.where(covered, IGNORED, FALSE_HIT).astype(np.int64)
     free = counted.copy()
     for row in np.argsort(-found.scores, kind="stable"):
@@ -129,8 +129,8 @@ def average_precision(precision: Floats, recall: Floats) -> float:
     return float(np.sum(np.diff(recall, prepend=0) * envelope))
 
 
-def summarise(matches: Sequence[Match], least_score: float, precision: float) -> Score:
-    """The detections of `least_score` at least are counted; the largest recall at this `precision` is looked for."""
+def summarise(matches: Sequence[Match], min_score: float, precision: float) -> Score:
+    """The detections of `min_score` at least are counted; the largest recall at this `precision` is looked for."""
     wanted = sum(int(one.counted.sum()) for one in matches)
     hits = _joined([one.faces >= 0 for one in matches], np.bool_)
     counts = _joined([one.faces != IGNORED for one in matches], np.bool_)
@@ -140,7 +140,7 @@ def summarise(matches: Sequence[Match], least_score: float, precision: float) ->
     best = enough[recalls[enough].argmax()] if len(enough) and wanted else None
     face_sizes = _joined([_widths(one.truth.boxes)[one.counted] for one in matches], np.float64)
     sizes = _joined([_sizes(one) for one in matches], np.float64)
-    strong = counts & (scores >= least_score)
+    strong = counts & (scores >= min_score)
     by_size = {}
     for lower, upper in zip(SIZES, (*SIZES[1:], np.inf), strict=True):
         inside = strong & (sizes >= lower) & (sizes < upper)
@@ -156,14 +156,14 @@ def summarise(matches: Sequence[Match], least_score: float, precision: float) ->
         average_precision=average_precision(precisions, recalls) if wanted else None,
         recall_at_precision=None if best is None else float(recalls[best]),
         score_at_precision=None if best is None else float(levels[best]),
-        landmarks=_landmarks(matches, least_score),
+        landmarks=_landmarks(matches, min_score),
     )
 
 
-def _landmarks(matches: Sequence[Match], least_score: float) -> LandmarkError | None:
+def _landmarks(matches: Sequence[Match], min_score: float) -> LandmarkError | None:
     errors = []
     for one in matches:
-        rows = np.flatnonzero((one.faces >= 0) & (one.found.scores >= least_score))
+        rows = np.flatnonzero((one.faces >= 0) & (one.found.scores >= min_score))
         errors.append(landmark_errors(one.truth.landmarks[one.faces[rows]], one.found.landmarks[rows]))
     known = np.concatenate(errors) if errors else np.zeros((0, 5))
     known = known[np.isfinite(known).all(axis=1)]

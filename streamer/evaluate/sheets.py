@@ -23,23 +23,23 @@ class Sheets:
     Labels are drawn green, detections orange. Each sheet shows 96 faces at most. Raises ConfigError if it cannot write.
     """
 
-    def __init__(self, folder: Path, least_score: float) -> None:
+    def __init__(self, folder: Path, min_score: float) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"--sheets {folder}: cannot make the folder: {error.strerror}") from error
-        self._folder, self._least_score = folder, least_score
+        self._folder, self._min_score = folder, min_score
         self._tiles: dict[str, list[tuple[float, int, Bytes]]] = {"hits": [], "missed": [], "false": []}
         self._count = 0
 
     def add(self, pixels: Bytes, match: Match) -> None:
         """Take the faces of a BGR picture (h, w, 3), as far as they are among the first of their sheet."""
-        for name, rank, box, label, caption in _faces(match, self._least_score):
+        for name, rank, box, label, caption in _faces(match, self._min_score):
             tiles = self._tiles[name]
             if len(tiles) == COLUMNS * ROWS and rank <= tiles[0][0]:
                 continue
             self._count += 1  # the earlier one first, where two rank alike
-            heapq.heappush(tiles, (rank, -self._count, _tile(pixels, box, match, self._least_score, label, caption)))
+            heapq.heappush(tiles, (rank, -self._count, _tile(pixels, box, match, self._min_score, label, caption)))
             if len(tiles) > COLUMNS * ROWS:
                 heapq.heappop(tiles)
 
@@ -51,9 +51,9 @@ class Sheets:
                 raise ConfigError(f"--sheets: cannot write {path}")
 
 
-def _faces(match: Match, least_score: float) -> Iterator[tuple[str, float, Floats, int | None, str]]:
+def _faces(match: Match, min_score: float) -> Iterator[tuple[str, float, Floats, int | None, str]]:
     """Sheet, rank in it, box, row of the label and caption of each face."""
-    strong = match.found.scores >= least_score
+    strong = match.found.scores >= min_score
     for row in np.flatnonzero(strong & (match.faces >= 0)):
         face = int(match.faces[row])
         error = landmark_errors(match.truth.landmarks[face][None], match.found.landmarks[row][None]).mean()
@@ -68,7 +68,7 @@ def _faces(match: Match, least_score: float) -> Iterator[tuple[str, float, Float
         yield "false", float(match.found.scores[row]), match.found.boxes[row], None, f"{match.found.scores[row]:.2f}"
 
 
-def _tile(pixels: Bytes, box: Floats, match: Match, least_score: float, label: int | None, caption: str) -> Bytes:
+def _tile(pixels: Bytes, box: Floats, match: Match, min_score: float, label: int | None, caption: str) -> Bytes:
     """A face with what is around it, and its caption below it: (TILE + LINE, TILE, 3)."""
     centre, side = (box[:2] + box[2:]) / 2, max(float((box[2:] - box[:2]).max()) * AROUND, 8.0)
     corner = centre - side / 2
@@ -77,7 +77,7 @@ def _tile(pixels: Bytes, box: Floats, match: Match, least_score: float, label: i
     shift = np.array([(scale, 0, left), (0, scale, top)])
     way = cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
     tile = np.asarray(cv2.warpAffine(pixels, shift, (TILE, TILE), flags=way, borderValue=(128, 128, 128)), np.uint8)
-    rows = match.found.scores >= least_score
+    rows = match.found.scores >= min_score
     faces = range(len(match.truth.boxes)) if label is None else [label]
     for colour, boxes, landmarks in (
         (LABEL, match.truth.boxes[faces], match.truth.landmarks[faces]),

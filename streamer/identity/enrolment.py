@@ -19,7 +19,7 @@ from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.errors import ConfigError, LostDependency
 from streamer.identity.gallery import Gallery, Picture, cohort_scores, unlike
-from streamer.identity.identification import Known
+from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.identity.references import Reference, read_people
 from streamer.values import FaceAnalysis, FaceCrop, Floats, ImpostorScores, Model, Quality, TrackKey
@@ -115,7 +115,7 @@ class Enrolment:
 
 def known(
     config: StreamerConfig, model: Model, people: Sequence[Picture], strangers: Sequence[Picture]
-) -> tuple[Known, ImpostorScores]:
+) -> tuple[EnrolledGallery, ImpostorScores]:
     """The gallery with the threshold that its size, the stated rate and the strangers give; logs who looks alike.
 
     `people` and `strangers` are as `read_gallery` gave them, embedded. Raises ConfigError.
@@ -138,10 +138,10 @@ def known(
         *(len(gallery), least, rate, impostors.pairs, impostors.people, impostors.source),
     )
     _audit(gallery, _by_person(people), least)
-    return Known(gallery, least), impostors
+    return EnrolledGallery(gallery, least), impostors
 
 
-def gallery_record(settings: Settings, found: Known, references: Sequence[Reference]) -> dict[str, Any]:
+def gallery_record(settings: Settings, found: EnrolledGallery, references: Sequence[Reference]) -> dict[str, Any]:
     """For the header of results: what decided who is named."""
     digest = hashlib.sha256()
     for reference in references:

@@ -21,7 +21,7 @@ GROWTH = 2  # a track is searched again when it has so many times the analyses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
+class EnrolledGallery:
     """The gallery as decisions need it."""
 
     gallery: Gallery
@@ -39,15 +39,15 @@ class _Track:
     searches_against: int = 0  # how many of them in a row
 
 
-class Decider:
+class Identifier:
     """Decisions for all tracks of all cameras."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._known: Known | None = None
+        self._known: EnrolledGallery | None = None
         self._tracks: dict[str, _Track] = {}
 
-    def use(self, known: Known | None) -> None:
+    def use(self, known: EnrolledGallery | None) -> None:
         """Decide by this gallery from now on; None: it is not ready."""
         self._known = known
         for track in self._tracks.values():
@@ -81,9 +81,9 @@ class Decider:
         identity, settings = summary.identity, self._settings
         if self._known is None or summary.model_id not in ("", self._known.gallery.model_id):
             return summary.samples + 1, IdentityReason.GALLERY_NOT_READY
-        if identity is None or identity.evidence.samples < settings.least_samples:
-            return settings.least_samples, IdentityReason.TOO_LITTLE_EVIDENCE
-        if identity.evidence.best_quality < settings.least_quality:
+        if identity is None or identity.evidence.samples < settings.min_samples:
+            return settings.min_samples, IdentityReason.TOO_LITTLE_EVIDENCE
+        if identity.evidence.best_quality < settings.min_quality:
             return summary.samples + 1, IdentityReason.TOO_LITTLE_EVIDENCE
         return GROWTH * summary.samples, None
 

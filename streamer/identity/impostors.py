@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.errors import ConfigError
-from streamer.values import LEAST_COUNT, ImpostorScores
+from streamer.values import MIN_COUNT, ImpostorScores
 
 Doubles = NDArray[np.float64]
 
@@ -24,13 +24,13 @@ def counted(scores: Doubles, pairs: int, people: int, source: str) -> ImpostorSc
 
     Raises ConfigError if there are too few to know anything.
     """
-    if pairs < LEAST_COUNT or len(scores) < pairs:
+    if pairs < MIN_COUNT or len(scores) < pairs:
         raise ConfigError(
             f"{source}: {pairs} pairs of {people} people are too few to say how similar strangers are; "
-            f"at least {people_for(LEAST_COUNT)} people are needed"
+            f"at least {people_for(MIN_COUNT)} people are needed"
         )
-    decades = math.log10(pairs / LEAST_COUNT)
-    shares = np.unique(np.logspace(math.log10(LEAST_COUNT / pairs), 0, round(decades * STEPS_PER_DECADE) + 2))
+    decades = math.log10(pairs / MIN_COUNT)
+    shares = np.unique(np.logspace(math.log10(MIN_COUNT / pairs), 0, round(decades * STEPS_PER_DECADE) + 2))
     ranked = np.sort(scores)[::-1]
     # one above the score that would be one too many, so that what reaches the threshold is no more than the share
     first_too_many = np.minimum((shares * len(ranked)).astype(np.int64), len(ranked) - 1)
@@ -45,16 +45,16 @@ def threshold(known: ImpostorScores, false_accept_rate: float, people: int, sett
     share = _share(false_accept_rate, people)
     row = int(np.searchsorted(known.shares, share * (1 + 1e-9), side="right")) - 1
     if row < 0:
-        pairs = math.ceil(LEAST_COUNT / share)
+        pairs = math.ceil(MIN_COUNT / share)
         raise ConfigError(
             f"{setting}: {false_accept_rate:g} with {people} people to choose from cannot be kept: it takes "
             f"{pairs} pairs of strangers (a cohort of {people_for(pairs)} people), and {known.source} has "
-            f"{known.pairs} of {known.people} people. Possible is {_rounded_up(least_rate(known, people))} or more"
+            f"{known.pairs} of {known.people} people. Possible is {_rounded_up(min_rate(known, people))} or more"
         )
     return float(known.cosines[row])
 
 
-def least_rate(known: ImpostorScores, people: int) -> float:
+def min_rate(known: ImpostorScores, people: int) -> float:
     """The lowest false-accept rate that these pairs can vouch for, with `people` to choose from."""
     return -math.expm1(people * math.log1p(-min(float(known.shares[0]), 1 - 1e-12)))
 

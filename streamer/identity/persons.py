@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from streamer import metrics
 from streamer.aggregate.aggregator import Aggregator
 from streamer.config import StreamerConfig
-from streamer.identity.identification import Decider, Known
+from streamer.identity.identification import EnrolledGallery, Identifier
 from streamer.identity.relink import HELD_REASONS, Held, Relinker
 from streamer.values import (
     EndReason,
@@ -47,15 +47,15 @@ class Persons:
     def __init__(self, config: StreamerConfig, new_key: Callable[[TrackKey], TrackKey]) -> None:
         """`new_key` makes the key of what is split off a track."""
         self._aggregator = Aggregator(config.aggregate, new_key)
-        self._decider = Decider(config.gallery) if config.gallery.folder else None
+        self._identifier = Identifier(config.gallery) if config.gallery.folder else None
         self._relinker = Relinker(config.relink) if config.relink.enabled else None
         self._persons: dict[str, _Person] = {}  # by id of the published track
         self._continues: dict[str, TrackKey] = {}  # id of a track -> the published track that it is part of now
 
-    def use_gallery(self, known: Known) -> None:
+    def use_gallery(self, known: EnrolledGallery) -> None:
         """Name people by this gallery from now on."""
-        if self._decider is not None:
-            self._decider.use(known)
+        if self._identifier is not None:
+            self._identifier.use(known)
 
     def use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
         """Join tracks of this model's templates from now on."""
@@ -181,9 +181,9 @@ class Persons:
         return told
 
     def _decide(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
-        if self._decider is None:
+        if self._identifier is None:
             return None
-        decision = self._decider.decide(summary)
+        decision = self._identifier.decide(summary)
         if decision.revision != person.decided:
             person.decided = decision.revision
             metrics.identity_decisions.labels(decision.status.value).inc()

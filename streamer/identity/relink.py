@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.config import Relink as Settings
-from streamer.identity.impostors import least_rate, threshold
+from streamer.identity.impostors import min_rate, threshold
 from streamer.values import (
     CROP_SIZE,
     EndReason,
@@ -68,7 +68,7 @@ class Relinker:
         if young is None:
             if summary.samples > 1 or summary.key.id in self._held:
                 return None
-            young = self._young[summary.key.id] = Young(summary, [], self._settings.least_samples)
+            young = self._young[summary.key.id] = Young(summary, [], self._settings.min_samples)
         young.summary = summary
         young.answers.append((replace(crop, pixels=NO_PIXELS), analysis))
         if summary.samples > YOUNG:
@@ -103,7 +103,7 @@ class Relinker:
         if self._impostors is None or not self._comparable(new):
             return None
         lost = [held for held in self._held.values() if self._may_continue(held, new)]
-        if not lost or least_rate(self._impostors, len(lost)) > self._settings.false_link_rate:
+        if not lost or min_rate(self._impostors, len(lost)) > self._settings.false_link_rate:
             return None
         least = threshold(self._impostors, self._settings.false_link_rate, len(lost), "relink.false_link_rate")
         cosines = [_cosine(new, held.summary) - _more_if_poor(new, held.summary) for held in lost]
@@ -142,7 +142,7 @@ class Relinker:
 
     def _comparable(self, summary: TrackSummary) -> bool:
         identity = summary.identity
-        enough = identity is not None and identity.evidence.samples >= self._settings.least_samples
+        enough = identity is not None and identity.evidence.samples >= self._settings.min_samples
         return enough and summary.model_id == self._model_id
 
     def _may_continue(self, held: Held, new: TrackSummary) -> bool:

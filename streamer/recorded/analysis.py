@@ -21,15 +21,15 @@ from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.errors import ConfigError, InputError
 from streamer.files import JsonLines, hash_file
-from streamer.handover import Waiting
+from streamer.handover import BoundedQueue
 from streamer.identity.enrolment import Enrolment, gallery_record, known, read_gallery
-from streamer.identity.identification import Known
+from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import SCHEMA_VERSION, model_record, write_summary, write_templates
-from streamer.recorded.writer import Recording, Result
+from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import (
@@ -63,10 +63,10 @@ class Analysis:
         self._explain = explain
         self._worker = worker
         self._stop = Event()
-        self._recording: Recording | None = None
+        self._recording: ResultWriter | None = None
         self._dispatcher: Dispatcher | None = None
         self._enrolment: Enrolment | None = None
-        self._gallery: tuple[Known, ImpostorScores, dict[str, Any]] | None = None  # the last: for the header
+        self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # the last: for the header
 
     def stop(self) -> None:
         """Finish the frames under way and return; the files hold what was analysed so far."""
@@ -76,14 +76,14 @@ class Analysis:
             asyncio.get_running_loop().call_later(patience, self._dispatcher.give_up)
 
     async def run(
-        self, videos: Sequence[tuple[Path, Path]], progress: Callable[[VideoInfo, Result], None]
-    ) -> list[Result]:
+        self, videos: Sequence[tuple[Path, Path]], progress: Callable[[VideoInfo, VideoResult], None]
+    ) -> list[VideoResult]:
         """For each (video, folder) the files in that folder. `progress` is told after each frame.
 
         A video that cannot be read has its `problem` set, the others go on. Raises ModelError,
         LostDependency, or an ExceptionGroup of what went wrong in a part.
         """
-        results = [Result(video, out) for video, out in videos]
+        results = [VideoResult(video, out) for video, out in videos]
         infos = [await asyncio.to_thread(_probe, result) for result in results]  # before anything that takes long
         readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
         if readable:
@@ -91,7 +91,7 @@ class Analysis:
         return results
 
     async def _analyse_all(
-        self, videos: Sequence[tuple[Result, VideoInfo]], progress: Callable[[VideoInfo, Result], None]
+        self, videos: Sequence[tuple[VideoResult, VideoInfo]], progress: Callable[[VideoInfo, VideoResult], None]
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
@@ -143,7 +143,7 @@ class Analysis:
 
     async def _analyse(
         self,
-        result: Result,
+        result: VideoResult,
         told: Callable[[], None],
         info: VideoInfo,
         detector: Detector,
@@ -188,10 +188,10 @@ class Analysis:
                 lines.write(header)
                 explanation = Explanation(lines)
             persons = self._persons(model, split_keys(recorded_keys(content_hash)))
-            recording = Recording(persons, tracks, observations, result, told, explanation)
+            recording = ResultWriter(persons, tracks, observations, result, told, explanation)
             self._recording = recording
             observer = Observer(self._config, detector, recorded_keys(content_hash))
-            observer.chooser.workers({model: 1})
+            observer.selector.workers({model: 1})
             await self._run_stages(video, observer, dispatcher, recording, result)
             recording.close()
         if self._embeddings:
@@ -210,16 +210,16 @@ class Analysis:
         return persons
 
     async def _run_stages(
-        self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: Recording, result: Result
+        self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: ResultWriter, result: VideoResult
     ) -> None:
-        frames = Waiting(AHEAD)
+        frames = BoundedQueue(AHEAD)
         deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher.offer, dispatcher.seal))
         async with asyncio.TaskGroup() as group:
             group.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
             group.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))
         await dispatcher.drain(None)
 
-    def _decode(self, video: Path, frames: Waiting, result: Result) -> None:
+    def _decode(self, video: Path, frames: BoundedQueue, result: VideoResult) -> None:
         """The decode thread: every frame, then the end."""
         reason = EndReason.END_OF_FILE
         try:
@@ -242,7 +242,7 @@ def _finished_in_order(end: TrackEnd) -> None:
     del end
 
 
-def _probe(result: Result) -> VideoInfo | None:
+def _probe(result: VideoResult) -> VideoInfo | None:
     """What the video is; None: it cannot be read, and the result says why."""
     try:
         return probe_file(result.video)

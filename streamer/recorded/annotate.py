@@ -12,7 +12,7 @@ from av.error import FFmpegError
 
 from streamer.errors import ConfigError, InputError
 from streamer.files import hash_file, never
-from streamer.recorded.reader import Face, Results
+from streamer.recorded.reader import Face, ResultReader
 from streamer.source.file import TruncatedVideo, read_file
 from streamer.values import Bytes, Frame
 
@@ -30,7 +30,7 @@ def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] =
     partial = out.parent / f"{out.name}.partial"
     if _same_file(video, out) or _same_file(video, partial):
         raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
-    results = Results(folder)
+    results = ResultReader(folder)
     if results.sha256 != hash_file(video, stopped):
         raise InputError(f"{folder}: the results are of {results.source}, which is another video than {video}")
     try:
@@ -51,7 +51,7 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def _write(video: Path, results: Results, out: Path, stopped: Callable[[], bool]) -> int:
+def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], bool]) -> int:
     """The frames written; all get the size of the first, made even."""
     count = 0
     with av.open(f"file:{out}", "w", format="mp4") as container:

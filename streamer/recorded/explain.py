@@ -7,7 +7,7 @@ from typing import Any
 
 from streamer.files import JsonLines
 from streamer.recorded.records import answer_record, box
-from streamer.values import Choice, Decision, FaceCrop, Observation, Quality, TrackKey, TrackState, TrackSummary
+from streamer.values import Choice, FaceCrop, Observation, Quality, SendDecision, TrackKey, TrackState, TrackSummary
 
 
 @dataclass(slots=True, eq=False)
@@ -37,9 +37,9 @@ class Explanation:
             self._write("choice", choice.key, _choice(choice))
             counts = self._open.setdefault(choice.key.id, _Counts())
             counts.decisions[choice.decision.value] += 1
-            if choice.decision is Decision.UNUSABLE:
+            if choice.decision is SendDecision.UNUSABLE:
                 counts.reasons.update(reason.value for reason in choice.quality.reasons)
-            if choice.decision is Decision.SENT and counts.first_sent is None:
+            if choice.decision is SendDecision.SENT and counts.first_sent is None:
                 counts.first_sent = self._now
         for track in observation.tracks:
             if track.state is not TrackState.CONFIRMED or track.detection is None:
@@ -71,7 +71,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     return {
         "crop_media_time_s": _time(choice.media_time),
         "decision": choice.decision.value,
-        "worth": round(choice.worth, 3),
+        "worth": round(choice.expected_gain, 3),
         "quality": _quality(choice.quality),
     }
 

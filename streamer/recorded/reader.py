@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamer.errors import InputError
-from streamer.values import Decision, TrackState
+from streamer.values import SendDecision, TrackState
 
 Record = dict[str, Any]
 
@@ -38,7 +38,7 @@ class _Known(NamedTuple):
         return " ".join([self.name, *shown, *self.reasons])
 
 
-class Results:
+class ResultReader:
     """What an analysis found; of the files with a line per face no more is held than one picture's.
 
     Raises InputError, also where faces are asked for, if the files are not what an analysis writes.
@@ -76,7 +76,7 @@ class Results:
 
     def _explain(self, record: Record) -> Face | None:
         if record["type"] == "choice" and record["crop_media_time_s"] == record["media_time_s"]:
-            decision = Decision(record["decision"]).value
+            decision = SendDecision(record["decision"]).value
             self._details[record["track_id"]] = f" q{record['quality']['value']:.2f} {_words(decision)}"
         elif record["type"] == "answer":
             self._known[record["track_id"]] = _known(record)

@@ -197,8 +197,8 @@ def _attributes(attributes: AttributeEstimate | None) -> dict[str, Any] | None:
     if attributes is None:
         return None
     names = [ATTRIBUTES[place] for place in attributes.which]
-    signs = {name: sign.value for name, sign in zip(names, attributes.signs, strict=True)}
-    return {"scores": scores(names, attributes.scores), "signs": signs, **_evidence(attributes.evidence)}
+    presence = {name: one.value for name, one in zip(names, attributes.presence, strict=True)}
+    return {"scores": scores(names, attributes.scores), "presence": presence, **_evidence(attributes.evidence)}
 
 
 def _decision(decision: IdentityDecision | None) -> dict[str, Any] | None:

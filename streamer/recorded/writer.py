@@ -16,7 +16,7 @@ SEAL_FRAMES = 500  # results wait for their batch no longer than this; counted i
 
 
 @dataclass(slots=True)
-class Result:
+class VideoResult:
     """What came of one video."""
 
     video: Path
@@ -51,7 +51,7 @@ class _Pending:
     analyses: dict[str, FaceAnalysis | None] = field(default_factory=dict)  # by track id
 
 
-class Recording:
+class ResultWriter:
     """One video's results: observations wait for the answers to their crops and are written in their order."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Recording:
         persons: Persons,
         tracks: JsonLines,
         observations: JsonLines,
-        result: Result,
+        result: VideoResult,
         told: Callable[[], None],
         explanation: Explanation | None = None,
     ) -> None:

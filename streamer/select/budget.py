@@ -8,9 +8,9 @@ answers come in time, and shrinks when they come late; the settings bound it.
 from math import inf
 
 BURST_S = 0.25  # a bucket holds what comes in so long
-LEAST_BURST = 2.0  # crops: one for a face that is new, one for another
+MIN_BURST = 2.0  # crops: one for a face that is new, one for another
 START = 10.0  # crops/s, live, before the first answer
-LEAST_RATE = 0.2  # crops/s, live: with less nothing would be heard of a worker that has become fast again
+MIN_RATE = 0.2  # crops/s, live: with less nothing would be heard of a worker that has become fast again
 GROW_FIRST = 0.5  # of a crop per answer and time allowed to answer, until the first late answer; then:
 GROW = 0.1
 
@@ -21,7 +21,7 @@ class Budget:
         self._limit = inf if limit is None else limit
         self._answer_s = answer_s
         self.rate = self._limit if answer_s is None else min(self._limit, START)  # crops/s
-        self._tokens = LEAST_BURST
+        self._tokens = MIN_BURST
         self._time: float | None = None
         self.out = 0  # live: crops that are not answered
         self._short = False  # the bucket was empty since the last change of the rate
@@ -33,7 +33,7 @@ class Budget:
         passed = 0.0 if self._time is None else max(0.0, now - self._time)
         self._time = now
         if self.rate < inf:
-            self._tokens = min(max(LEAST_BURST, self.rate * BURST_S), self._tokens + self.rate * passed)
+            self._tokens = min(max(MIN_BURST, self.rate * BURST_S), self._tokens + self.rate * passed)
 
     def take(self, keep: int = 0) -> bool:
         """Take one crop's token, if `keep` would still be left then."""
@@ -75,5 +75,5 @@ class Budget:
     def _slow_down(self, sent: float, now: float, factor: float) -> None:
         """Once for all crops that were under way at the old rate."""
         if sent >= self._slowed:
-            self.rate = max(min(LEAST_RATE, self._limit), self.rate * factor)
+            self.rate = max(min(MIN_RATE, self._limit), self.rate * factor)
             self._slowed = now

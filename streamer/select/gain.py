@@ -24,20 +24,22 @@ EXPRESSION_LASTS_S = 4.0  # time constant in which what was known of an expressi
 ALIKE_S = 0.25  # crops closer in time than this see nearly the same picture, with the same error
 
 
-class Told(NamedTuple):
-    """What the weights in use tell: nothing else is worth an analysis."""
+class ModelOutputs(NamedTuple):
+    """What the weights in use give: nothing else is worth an analysis."""
 
     age: bool = True
     expression: bool = True
     identity: bool = True
 
+    @classmethod
+    def union(cls, models: Iterable[Model]) -> "ModelOutputs":
+        """What any of the models gives.
 
-def told_by(models: Iterable[Model]) -> Told:
-    """What any of them tells. Attributes have no measure of their own: with weights that tell nothing else, faces are
-    analysed as if all were told."""
-    each = [Told(model.age, model.expression, model.identity) for model in models]
-    told = Told(*map(any, zip(*each, strict=True))) if each else Told()
-    return told if any(told) else Told()
+        The gain of attributes is not measured: models that give nothing else count as if they gave all three.
+        """
+        each = [cls(model.age, model.expression, model.identity) for model in models]
+        outputs = cls(*map(any, zip(*each, strict=True))) if each else cls()
+        return outputs if any(outputs) else cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +72,21 @@ def expression_noise(quality: float) -> float:
     return float((0.2 * 3.0 ** (1 - quality)) ** 2)
 
 
-def worth(belief: Belief, time: float, quality: float, config: Schedule, told: Told) -> float:
+def expected_gain(belief: Belief, time: float, quality: float, config: Schedule, outputs: ModelOutputs) -> float:
     """How far the published answer is expected to move with a crop of this quality at this media time (s).
 
-    The sum of the moves of age, identity and expression, as far as they are told, each in steps that matter
+    The sum of the moves of age, identity and expression, as far as the model gives them, each in steps that matter
     (`*_step`): 1 is worth an analysis.
     """
     novelty = _novelty(belief, time)
     if novelty <= 0:
         return 0.0
     gain = 0.0
-    if told.age:
+    if outputs.age:
         gain += _move(belief.age, age_noise(quality) / novelty) / config.age_step_years
-    if told.identity:
+    if outputs.identity:
         gain += _move(belief.identity, identity_noise(quality) / novelty) / config.identity_step
-    if told.expression:
+    if outputs.expression:
         gain += _move(_expression_at(belief, time), expression_noise(quality)) / config.expression_step
     return gain
 

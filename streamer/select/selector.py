@@ -8,18 +8,18 @@ from dataclasses import replace
 from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.select.align import align
-from streamer.select.gain import Told, told_by
+from streamer.select.gain import ModelOutputs
 from streamer.select.quality import finish, geometry
 from streamer.select.scheduler import Scheduler
 from streamer.values import (
     Choice,
-    Decision,
     Detections,
     FaceCrop,
     Frame,
     Model,
     Observation,
     Reason,
+    SendDecision,
     Track,
     TrackEnd,
     TrackKey,
@@ -27,7 +27,7 @@ from streamer.values import (
 )
 
 
-class Chooser:
+class CropSelector:
     """All cameras; called from the observe thread, but for `settled` and `workers`."""
 
     def __init__(self, config: StreamerConfig, live: bool) -> None:
@@ -35,7 +35,7 @@ class Chooser:
         self._live = live
         self._scheduler = Scheduler(config.schedule, live)
         self._alive = 0  # workers
-        self._told = Told()
+        self._outputs = ModelOutputs()
         self._settled: deque[tuple[str, bool, float]] = deque()  # track id, answered, when in s of the machine's clock
 
     def settled(self, track_id: str, answered: bool) -> None:
@@ -44,20 +44,20 @@ class Chooser:
 
     def workers(self, models: Mapping[Model, int]) -> None:
         """How many workers are there with which weights. Any thread may call this."""
-        self._alive, self._told = sum(models.values()), told_by(models)
+        self._alive, self._outputs = sum(models.values()), ModelOutputs.union(models)
 
-    def look(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
+    def consider(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
         """What is decided on each face of a confirmed track before the other cameras were looked at: a crop that waits
         from here on is BUDGET until `choose`."""
         return tuple(
-            self._look(frame, detections, track, track.detection)
+            self._consider(frame, detections, track, track.detection)
             for track in tracks
             if track.state is TrackState.CONFIRMED and track.detection is not None
         )
 
     def choose(self, observations: Sequence[Observation]) -> list[Observation]:
         """The observations with the crops that are sent now, and with their choices as they came out."""
-        self._scheduler.told = self._told
+        self._scheduler.outputs = self._outputs
         if self._live:
             self._scheduler.budget.workers(self._alive)
             metrics.face_budget.set(self._scheduler.budget.rate if self._alive else 0)
@@ -68,8 +68,8 @@ class Chooser:
             return []
         crops: list[list[tuple[FaceCrop, float]]] = [[] for _ in observations]
         now = self._now(observations[-1].media_time)
-        for crop, worth in self._scheduler.choose(now):
-            crops[_place(observations, crop.key)].append((crop, worth))
+        for crop, expected_gain in self._scheduler.choose(now):
+            crops[_place(observations, crop.key)].append((crop, expected_gain))
         return [self._complete(each, sent, now) for each, sent in zip(observations, crops, strict=True)]
 
     def forget(self, ended: Sequence[TrackEnd]) -> None:
@@ -80,40 +80,40 @@ class Chooser:
     def _now(self, media_time: float) -> float:
         return time.monotonic() if self._live else media_time
 
-    def _look(self, frame: Frame, detections: Detections, track: Track, row: int) -> Choice:
+    def _consider(self, frame: Frame, detections: Detections, track: Track, row: int) -> Choice:
         track_id, at, now = track.key.id, frame.media_time, self._now(frame.media_time)
         landmarks, score = detections.landmarks[row], float(detections.scores[row])
         quality = geometry(score, landmarks, frame.size, self._config)
         # the geometry bounds the quality from above, so that most faces never need their pixels
-        decision = self._scheduler.look(track_id, at, now, quality.value)
+        decision = self._scheduler.consider(track_id, at, now, quality.value)
         if decision is None and not quality.reasons:
             pixels = align(frame.pixels, landmarks)
             quality = finish(quality, pixels, self._config)
             if not quality.reasons:
                 crop = FaceCrop(track.key, at, frame.received, score, quality, pixels)
-                decision = self._scheduler.keep(crop, now) or Decision.BUDGET
+                decision = self._scheduler.keep(crop, now) or SendDecision.BUDGET
         if quality.reasons or decision is None:
-            return Choice(track.key, at, Decision.UNUSABLE, quality, 0.0)
-        return Choice(track.key, at, decision, quality, self._scheduler.worth(track_id, at, quality.value))
+            return Choice(track.key, at, SendDecision.UNUSABLE, quality, 0.0)
+        return Choice(track.key, at, decision, quality, self._scheduler.expected_gain(track_id, at, quality.value))
 
     def _complete(self, observation: Observation, crops: Sequence[tuple[FaceCrop, float]], now: float) -> Observation:
-        sent = {(crop.key.id, crop.media_time): (crop, worth) for crop, worth in crops}
+        sent = {(crop.key.id, crop.media_time): (crop, expected_gain) for crop, expected_gain in crops}
         choices, skipped = [], {}
         for choice in observation.choices:
             track_id, decision = choice.key.id, choice.decision
             if sent.pop((track_id, choice.media_time), None) is not None:
-                decision = Decision.SENT
-            elif decision is Decision.BUDGET:
+                decision = SendDecision.SENT
+            elif decision is SendDecision.BUDGET:
                 decision = self._scheduler.why_not(track_id, now)
             choices.append(replace(choice, decision=decision))
-            reasons = (Reason.BUDGET,) if decision is Decision.BUDGET else choice.quality.reasons
+            reasons = (Reason.BUDGET,) if decision is SendDecision.BUDGET else choice.quality.reasons
             if reasons:
                 skipped[track_id] = reasons
-            if decision is not Decision.SENT:
+            if decision is not SendDecision.SENT:
                 for name in [reason.value for reason in reasons] or [decision.value]:
                     metrics.face_inference_skipped.labels(observation.camera, name).inc()
-        for crop, worth in sent.values():  # those that have waited
-            choices.append(Choice(crop.key, crop.media_time, Decision.SENT, crop.quality, worth))
+        for crop, expected_gain in sent.values():  # those that have waited
+            choices.append(Choice(crop.key, crop.media_time, SendDecision.SENT, crop.quality, expected_gain))
         return replace(observation, crops=tuple(crop for crop, _ in crops), skipped=skipped, choices=tuple(choices))
 
 

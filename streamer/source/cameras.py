@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from streamer import metrics
 from streamer.config import Stream
-from streamer.handover import Newest
+from streamer.handover import LatestPerCamera
 from streamer.source.reader import Outlet, run_camera
 from streamer.values import EndReason, SourceState, SourceStatus
 
@@ -29,7 +29,7 @@ class _Camera:
 class Cameras:
     """Safe to call from any thread; nothing here waits for a camera but `stop_all`."""
 
-    def __init__(self, handover: Newest, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, handover: LatestPerCamera, failed: Callable[[BaseException], None]) -> None:
         """`failed` gets a bug in the thread of a camera, called from that thread."""
         self._handover = handover
         self._failed = failed

@@ -19,7 +19,7 @@ from av.error import ExitError, FFmpegError
 from streamer import metrics
 from streamer.config import Stream, redact
 from streamer.errors import ConfigError, InputError
-from streamer.handover import Newest
+from streamer.handover import LatestPerCamera
 from streamer.source.clock import CameraClock, Thinning
 from streamer.source.decoder import USUAL_STEP_S, Decoder, Picture, video_stream
 from streamer.source.file import NoSuchFile, TruncatedVideo, file_pictures
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class Outlet:
     """A camera's way into the hand-over; closing it ends the camera at once, even one that hangs in the network."""
 
-    def __init__(self, camera: str, handover: Newest) -> None:
+    def __init__(self, camera: str, handover: LatestPerCamera) -> None:
         self._camera = camera
         self._handover = handover
         self._lock = threading.Lock()

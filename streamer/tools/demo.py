@@ -20,12 +20,12 @@ from faceanalytics.v1 import (
     tracks_pb2_grpc,
 )
 from streamer.api.server import Server
-from streamer.app import Live
+from streamer.app import LiveService
 from streamer.config import StreamerConfig
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.errors import LostDependency
 from streamer.recorded.analysis import Analysis
-from streamer.recorded.writer import Result
+from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo
 from streamer.tools.demo_clip import make_clip
 from streamer.tools.watch import event_line, final_table, model_line
@@ -42,7 +42,7 @@ class Demo:
         self._config = config
         self._worker = WorkerOptions(weights, "cpu", config.dispatch.batch)
         self._out = out
-        self._running: Live | Analysis | None = None
+        self._running: LiveService | Analysis | None = None
         self._stopped = False
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ class Demo:
         with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
             dispatch = self._config.dispatch.model_copy(update={"bind": f"ipc://{folder}/workers"})
             started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-            live = Live(self._config.model_copy(update={"dispatch": dispatch}), started.set_result)
+            live = LiveService(self._config.model_copy(update={"dispatch": dispatch}), started.set_result)
             self._running = live
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(live.run())
@@ -151,6 +151,6 @@ async def _print_events(watch: AsyncIterable[tracks_pb2.WatchTracksResponse]) ->
     rich.print(final_table(ended, "What the subscriber was told"))
 
 
-def _quietly(info: VideoInfo, result: Result) -> None:
+def _quietly(info: VideoInfo, result: VideoResult) -> None:
     """The clip is short: no progress bar."""
     del info, result

@@ -129,10 +129,10 @@ def model_line(model: system_pb2.Model) -> str:
     """What the weights of some workers tell, as a line of text."""
     attributes = [_word(faces_pb2.Attribute.Name(one), "ATTRIBUTE_") for one in model.attributes]
     tells = (
-        ("age", model.tells_age),
-        ("expression", model.tells_expression),
+        ("age", model.has_age),
+        ("expression", model.has_expression),
         (attributes[0] if len(attributes) == 1 else f"{len(attributes)} attributes", bool(attributes)),
-        ("identity", model.tells_identity),
+        ("identity", model.has_identity),
     )
     told = ", ".join(name for name, there in tells if there)
     terms = f"; {model.licence}" if model.licence else ""

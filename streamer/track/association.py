@@ -81,8 +81,8 @@ def _numbered(values: Rows) -> tuple[Rows, Rows]:
     return there.nonzero()[0], (np.cumsum(there) - 1)[values]
 
 
-def by_overlap(first: Doubles, second: Doubles, worth: Doubles | float, most: float) -> Pairs:
-    """Pairs of boxes (4, n) and (4, m) whose 1 - IoU * worth is below `most`; worth is one of each (m,), or 1."""
+def by_overlap(first: Doubles, second: Doubles, weight: Doubles | float, most: float) -> Pairs:
+    """Pairs of boxes (4, n) and (4, m) whose 1 - IoU * weight is below `most`; weight is one of each (m,), or 1."""
     x1, y1, x2, y2 = first.astype(np.float32)[:, :, None]  # less exact and faster: it only tells who can overlap
     u1, v1, u2, v2 = second.astype(np.float32)
     touching = x1 <= u2
@@ -95,7 +95,7 @@ def by_overlap(first: Doubles, second: Doubles, worth: Doubles | float, most: fl
     common = sides[0] * sides[1]
     (aw, ah), (bw, bh) = a[2:] - a[:2], b[2:] - b[:2]
     overlap = common / (aw * ah + bw * bh - common)
-    costs = 1 - most - overlap * (worth if isinstance(worth, float) else worth[right])
+    costs = 1 - most - overlap * (weight if isinstance(weight, float) else weight[right])
     good = costs < 0
     return Pairs(left[good], right[good], costs[good])
 

@@ -26,9 +26,9 @@ def track_file(detections: Path, fps: float, out: Path, config: config.Track) ->
     """
     if not (fps > 0 and math.isfinite(fps)):
         raise ConfigError(f"the frame rate must be above 0 frames/s, not {fps:g}")
-    if 1 / fps > config.cut_s:
+    if 1 / fps > config.max_gap_s:
         raise ConfigError(
-            f"{fps:g} frames/s are {1 / fps:.2f} s apart, more than track.cut_s ({config.cut_s:g} s): "
+            f"{fps:g} frames/s are {1 / fps:.2f} s apart, more than track.cut_s ({config.max_gap_s:g} s): "
             "each frame would count as a cut; raise track.cut_s and track.lost_s"
         )
     lines = _track(read_detections(detections), fps, config)

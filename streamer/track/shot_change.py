@@ -15,21 +15,21 @@ from streamer.values import Bytes
 
 GRID = (32, 18)  # width and height of the small picture
 ROWS = 90  # the frame is thinned out to about so many rows before it is averaged
-LEAST_VARIANCE = 16.0  # grey levels squared: what counts as contrast; a black picture equals another one
+MIN_VARIANCE = 16.0  # grey levels squared: what counts as contrast; a black picture equals another one
 TIMES_USUAL = 2.0  # a cut changes the picture by so many times the median of the changes before it
 HISTORY_S = 1.0  # those of the last second
 
 
-class CutDetector:
+class ShotChangeDetector:
     """Looks at the frames of one camera in order."""
 
-    def __init__(self, least_change: float) -> None:
-        """`least_change`: 0 the same picture, 1 nothing in common (2 its negative); never a cut below it."""
-        self._least_change = least_change
+    def __init__(self, min_change: float) -> None:
+        """`min_change`: 0 the same picture, 1 nothing in common (2 its negative); never a cut below it."""
+        self._min_change = min_change
         self._last: NDArray[np.float32] | None = None
         self._changes: deque[tuple[float, float]] = deque()  # media time in s, change
 
-    def is_cut(self, time: float, pixels: Bytes) -> bool:
+    def is_shot_change(self, time: float, pixels: Bytes) -> bool:
         """Whether another shot begins with this frame (h, w, 3) at media time `time`, s; the first one is no cut."""
         picture, last = _small(pixels), self._last
         self._last = picture
@@ -40,7 +40,7 @@ class CutDetector:
             self._changes.popleft()
         usual = float(np.median([before for _, before in self._changes])) if self._changes else 0.0
         self._changes.append((time, change))
-        return change >= max(self._least_change, TIMES_USUAL * usual)
+        return change >= max(self._min_change, TIMES_USUAL * usual)
 
 
 def _small(pixels: Bytes) -> NDArray[np.float32]:
@@ -53,5 +53,5 @@ def _small(pixels: Bytes) -> NDArray[np.float32]:
 
 def _change(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """1 - (2 covariance + c) / (sum of the variances + c), 0..2."""
-    common = 2 * float((first * second).mean()) + LEAST_VARIANCE
-    return 1 - common / (float((first**2).mean() + (second**2).mean()) + LEAST_VARIANCE)
+    common = 2 * float((first * second).mean()) + MIN_VARIANCE
+    return 1 - common / (float((first**2).mean() + (second**2).mean()) + MIN_VARIANCE)

@@ -96,7 +96,7 @@ class Tracker:
         gap = 0.0 if self._time is None else time - self._time
         if self._time is not None and gap <= 0:
             raise ValueError(f"time {time} s does not come after {self._time} s")
-        if cut or gap > self._config.cut_s:
+        if cut or gap > self._config.max_gap_s:
             self._filter.stop()
             self._lives["parked"] = True
         if gap > 0:

@@ -5,43 +5,43 @@ import pytest
 
 from faceanalytics.v1 import faces_pb2
 from streamer.aggregate.attributes import AttributeBase, estimate_attributes, fold_attributes
-from streamer.aggregate.samples import Reading
+from streamer.aggregate.samples import Sample
 from streamer.config import Aggregate
-from streamer.values import Sign
+from streamer.values import Presence
 
 SETTINGS = Aggregate()
 MALE, SMILING = faces_pb2.ATTRIBUTE_MALE - 1, faces_pb2.ATTRIBUTE_SMILING - 1
 WHICH = (MALE, SMILING)
 
 
-def votes(*logits: float, every: float = 1.0, start: float = 0.0, quality: float = 0.8) -> list[Reading]:
+def votes(*logits: float, every: float = 1.0, start: float = 0.0, quality: float = 0.8) -> list[Sample]:
     """The same logit for both attributes."""
     return [
-        Reading(start + index * every, quality, None, None, np.full(2, logit), None, 0.0)
+        Sample(start + index * every, quality, None, None, np.full(2, logit), None, 0.0)
         for index, logit in enumerate(logits)
     ]
 
 
-def signs(readings: list[Reading]) -> tuple[Sign, ...]:
-    return estimate_attributes(SETTINGS, WHICH, AttributeBase.empty(2), readings).signs
+def presence(samples: list[Sample]) -> tuple[Presence, ...]:
+    return estimate_attributes(SETTINGS, WHICH, AttributeBase.empty(2), samples).presence
 
 
 def test_one_second_decides_nothing_however_clear_and_however_often() -> None:
-    assert signs(votes(4.0)) == (Sign.UNDECIDED, Sign.UNDECIDED)
-    assert signs(votes(*[4.0] * 9, every=0.1)) == (Sign.UNDECIDED, Sign.UNDECIDED)
+    assert presence(votes(4.0)) == (Presence.UNDECIDED, Presence.UNDECIDED)
+    assert presence(votes(*[4.0] * 9, every=0.1)) == (Presence.UNDECIDED, Presence.UNDECIDED)
 
 
 def test_clear_votes_of_several_seconds_decide() -> None:
-    assert signs(votes(*[2.5] * 5)) == (Sign.PRESENT, Sign.PRESENT)
-    assert signs(votes(*[-2.5] * 5)) == (Sign.ABSENT, Sign.ABSENT)
-    assert signs(votes(*[0.3] * 50)) == (Sign.UNDECIDED, Sign.UNDECIDED)
-    assert signs(votes(4.0, -4.0, 4.0, -4.0, 4.0, 4.0)) == (Sign.UNDECIDED, Sign.UNDECIDED)
+    assert presence(votes(*[2.5] * 5)) == (Presence.PRESENT, Presence.PRESENT)
+    assert presence(votes(*[-2.5] * 5)) == (Presence.ABSENT, Presence.ABSENT)
+    assert presence(votes(*[0.3] * 50)) == (Presence.UNDECIDED, Presence.UNDECIDED)
+    assert presence(votes(4.0, -4.0, 4.0, -4.0, 4.0, 4.0)) == (Presence.UNDECIDED, Presence.UNDECIDED)
 
 
 def test_what_may_change_is_forgotten_and_what_does_not_is_not() -> None:
-    male, smiling = signs([*votes(*[3.0] * 20), *votes(*[-3.0] * 10, start=20.0)])
-    assert male is Sign.PRESENT or male is Sign.UNDECIDED
-    assert smiling is Sign.ABSENT
+    male, smiling = presence([*votes(*[3.0] * 20), *votes(*[-3.0] * 10, start=20.0)])
+    assert male is Presence.PRESENT or male is Presence.UNDECIDED
+    assert smiling is Presence.ABSENT
     scores = estimate_attributes(
         SETTINGS, WHICH, AttributeBase.empty(2), [*votes(*[3.0] * 20), *votes(*[-3.0] * 10, start=20.0)]
     ).scores
@@ -61,4 +61,4 @@ def test_votes_that_are_no_longer_kept_still_count() -> None:
     base = fold_attributes(WHICH, AttributeBase.empty(2), some[:20])
     later = estimate_attributes(SETTINGS, WHICH, base, some[20:])
     assert later.scores == pytest.approx(whole.scores, abs=1e-6)
-    assert later.signs == whole.signs
+    assert later.presence == whole.presence

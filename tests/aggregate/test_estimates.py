@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.aggregate.estimates import Estimates
-from streamer.aggregate.samples import KEPT, reading
+from streamer.aggregate.samples import KEPT, sample_of
 from streamer.config import Aggregate
 from streamer.values import FaceAnalysis, FaceCrop, Floats, Quality, TrackKey
 from tests.support.builders import model
@@ -35,7 +35,7 @@ def analysis(
 def estimates(samples: Sequence[Sample]) -> Estimates:
     made = Estimates(Aggregate(), model())
     for one in samples:
-        made.add(reading(*one))
+        made.add(sample_of(*one))
     return made
 
 
@@ -56,7 +56,7 @@ def all_of(made: Estimates) -> tuple[object, ...]:
     assert attributes is not None
     assert identity is not None
     arrays: list[Floats] = [expression.distribution, attributes.scores, identity.template]
-    rest = expression.current, expression.current_since, expression.timeline, attributes.signs, identity.consistency
+    rest = expression.current, expression.current_since, expression.timeline, attributes.presence, identity.consistency
     return (age, *rest, identity.outliers, expression.evidence, *(array.tobytes() for array in arrays))
 
 
@@ -73,7 +73,7 @@ def test_neither_does_a_late_answer_in_a_track_so_long_that_its_beginning_is_not
     made = estimates(samples)
     assert made.samples == len(samples)
     assert all_of(estimates(late)) == all_of(made)
-    assert made.add(reading(*samples[3])) is None  # so old that nothing can be done with it
+    assert made.add(sample_of(*samples[3])) is None  # so old that nothing can be done with it
     assert made.samples == len(samples)
 
 
@@ -111,7 +111,7 @@ def test_estimates_are_split_by_time() -> None:
 def test_what_the_model_does_not_tell_is_absent() -> None:
     silent = model(age=False, expression=False, identity=False, attributes=(4, 9))
     made = Estimates(Aggregate(), silent)
-    one = reading(crop(), FaceAnalysis(silent, None, None, np.array([0.9, 0.2], np.float32), None, None))
+    one = sample_of(crop(), FaceAnalysis(silent, None, None, np.array([0.9, 0.2], np.float32), None, None))
     for _ in range(KEPT + 1):  # also in what is no longer kept
         made.add(one)
     assert (made.age(1), made.expression(1), made.identity(1)) == (None, None, None)

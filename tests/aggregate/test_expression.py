@@ -129,7 +129,7 @@ def test_whatever_comes_beliefs_are_beliefs_and_a_cut_of_the_samples_is_not_seen
         assert belief.sum() == pytest.approx(1)
         assert (belief >= 0).all()
     whole = segments(SETTINGS, TimelineBase(), times, made.smoothed)
-    assert all(one.end - one.start >= SETTINGS.expression_shortest_s for one in whole)
+    assert all(one.end - one.start >= SETTINGS.expression_min_s for one in whole)
     assert all(one.end <= after.start for one, after in pairwise(whole))
     cut = min(cut, len(times) - 1)
     if cut:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from streamer.aggregate.samples import Doubles, Reading
+from streamer.aggregate.samples import Doubles, Sample
 from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
 from streamer.config import Aggregate
 
-SETTINGS = Aggregate(identity_least_cosine=0.2, identity_swap_crops=3)
+SETTINGS = Aggregate(identity_min_cosine=0.2, identity_swap_crops=3)
 
 
 def direction(*along: float) -> Doubles:
@@ -18,11 +18,11 @@ def direction(*along: float) -> Doubles:
     return vector
 
 
-def crop(time: float, vector: Doubles, quality: float = 0.8, norm: float = 20.0) -> Reading:
-    return Reading(time, quality, None, None, np.zeros(0), vector.astype(np.float32), norm)
+def crop(time: float, vector: Doubles, quality: float = 0.8, norm: float = 20.0) -> Sample:
+    return Sample(time, quality, None, None, np.zeros(0), vector.astype(np.float32), norm)
 
 
-def of(axis: int, time: float, quality: float = 0.8, cosine: float = 0.7) -> Reading:
+def of(axis: int, time: float, quality: float = 0.8, cosine: float = 0.7) -> Sample:
     """A crop of the person of this axis: what else is in it is like no other crop."""
     vector = np.random.default_rng([axis, int(time)]).normal(size=512)
     vector[:10] = 0
@@ -77,10 +77,10 @@ def test_crops_that_are_no_longer_kept_stay_in_the_template() -> None:
     assert later.samples == whole.samples == 30
 
 
-def swap(readings: list[Reading]) -> int | None:
+def swap(samples: list[Sample]) -> int | None:
     """What is found as they come one after the other."""
-    for newest in range(len(readings)):
-        found = find_swap(SETTINGS, TemplateBase.empty(), readings[: newest + 1], newest)
+    for newest in range(len(samples)):
+        found = find_swap(SETTINGS, TemplateBase.empty(), samples[: newest + 1], newest)
         if found is not None:
             return found
     return None

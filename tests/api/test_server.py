@@ -39,9 +39,9 @@ from streamer.values import (
     EndReason,
     ExpressionEstimate,
     IdentityEstimate,
+    Presence,
     Reason,
     Segment,
-    Sign,
     SourceErrorCode,
     SourceState,
     SourceStatus,
@@ -357,7 +357,7 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     lasted = tuple(Segment(index % 7, float(index), index + 0.5, 0.75) for index in range(SEGMENTS + 3))
     shown = np.array([0, 0, 0, 0.75, 0, 0, 0.25], np.float32)
     expression = ExpressionEstimate(3, 1.25, shown, lasted, evidence)
-    signs = (Sign.PRESENT, Sign.ABSENT, *[Sign.UNDECIDED] * 38)
+    presence = (Presence.PRESENT, Presence.ABSENT, *[Presence.UNDECIDED] * 38)
     attributes = np.linspace(0, 1, 40, dtype=np.float32)
     track = to_proto(
         summary(
@@ -368,7 +368,7 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
             reasons=(Reason.EXTREME_POSE, Reason.LOW_SHARPNESS),
             age=AgeEstimate(31.5, 25.0, 38.0, evidence),
             expression=expression,
-            attributes=AttributeEstimate(tuple(range(40)), attributes, signs, evidence),
+            attributes=AttributeEstimate(tuple(range(40)), attributes, presence, evidence),
             samples=2,
             model_id="a",
             split_from="t0",
@@ -401,8 +401,8 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     assert shares[faces_pb2.EXPRESSION_NEUTRAL] == 0.25
     assert [score.attribute for score in track.attributes.scores] == list(range(1, 41))
     assert [score.score for score in track.attributes.scores] == attributes.tolist()
-    assert [score.sign for score in track.attributes.scores[:3]] == [
-        tracks_pb2.SIGN_PRESENT, tracks_pb2.SIGN_ABSENT, tracks_pb2.SIGN_UNDECIDED
+    assert [score.presence for score in track.attributes.scores[:3]] == [
+        tracks_pb2.PRESENCE_PRESENT, tracks_pb2.PRESENCE_ABSENT, tracks_pb2.PRESENCE_UNDECIDED
     ]  # fmt: skip
     assert [(one.start_s, one.end_s) for one in track.expression.timeline] == [
         (one.start, one.end) for one in lasted[3:]
@@ -413,7 +413,7 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
 
 
 def test_what_the_model_does_not_tell_is_absent_in_the_message() -> None:
-    male = AttributeEstimate((4,), np.array([0.75], np.float32), (Sign.UNDECIDED,), builders.evidence())
+    male = AttributeEstimate((4,), np.array([0.75], np.float32), (Presence.UNDECIDED,), builders.evidence())
     track = to_proto(summary(attributes=male, identity=None, samples=1, model_id="small"))
     assert [(one.attribute, one.score) for one in track.attributes.scores] == [(faces_pb2.ATTRIBUTE_MALE, 0.75)]
     assert [track.HasField(name) for name in ("age", "expression", "identity")] == [False] * 3
@@ -425,7 +425,7 @@ async def test_clients_see_which_models_there_are_and_what_they_tell() -> None:
         one = await service.system.ListModels(system_pb2.ListModelsRequest(page_size=1))
         rest = await service.system.ListModels(system_pb2.ListModelsRequest(page_token=one.next_page_token))
     assert (small.model_id, small.workers, small.licence) == ("small", 2, "research only")
-    assert (small.tells_age, small.tells_expression, small.tells_identity) == (True, True, True)
+    assert (small.has_age, small.has_expression, small.has_identity) == (True, True, True)
     assert list(small.attributes) == [faces_pb2.ATTRIBUTE_MALE]
     assert (full.model_id, full.workers, len(full.attributes)) == ("test", 1, 40)
     assert ([*one.models], [*rest.models], rest.next_page_token) == ([small], [full], "")

@@ -20,7 +20,7 @@ import numpy as np
 from streamer.aggregate.age import HALF_OF_80, AgeBase, estimate_age
 from streamer.aggregate.estimates import Estimates
 from streamer.aggregate.expression import COUNT, NEUTRAL, Expressions
-from streamer.aggregate.samples import Doubles, Reading
+from streamer.aggregate.samples import Doubles, Sample
 from streamer.aggregate.timeline import TimelineBase, segments
 from streamer.config import Aggregate
 from streamer.values import Model
@@ -61,8 +61,8 @@ def _ages() -> dict[str, dict[str, float]]:
     for count in SAMPLES:
         errors: dict[str, list[float]] = {name: [] for name in (*USUAL, "ours")}
         inside, naive = 0, 0
-        for readings in persons:
-            truth, kept = readings[0][0], [one for _, one in readings[:count]]
+        for samples in persons:
+            truth, kept = samples[0][0], [one for _, one in samples[:count]]
             ages = np.array([one.age for one in kept])
             for name, usual in USUAL.items():
                 errors[name].append(abs(usual(ages) - truth))
@@ -90,7 +90,7 @@ USUAL: dict[str, Callable[[Doubles], float]] = {
 }
 
 
-def _readings_of_age(rng: np.random.Generator, count: int) -> Iterator[tuple[float, Reading]]:
+def _readings_of_age(rng: np.random.Generator, count: int) -> Iterator[tuple[float, Sample]]:
     """The person's age, and a reading of it, five a second."""
     age = float(rng.uniform(15, 75))
     common, error = float(rng.normal(0, SETTINGS.age_bias_years)), 0.0
@@ -101,7 +101,7 @@ def _readings_of_age(rng: np.random.Generator, count: int) -> Iterator[tuple[flo
         spread = SETTINGS.age_error_years * (SETTINGS.age_error_poor_years / SETTINGS.age_error_years) ** (1 - quality)
         outlier = float(rng.normal(0, 25)) if rng.random() < 0.05 else 0.0
         read = age + common + spread * error + outlier
-        yield age, Reading(index / 5, quality, read, None, np.zeros(0), None, 0.0)
+        yield age, Sample(index / 5, quality, read, None, np.zeros(0), None, 0.0)
 
 
 def _expressions() -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -218,7 +218,7 @@ def _swaps() -> dict[str, float]:
             person = people[swap is not None and second >= swap]
             vectors.append(_seen(rng, person))
             place = estimates.add(
-                Reading(
+                Sample(
                     float(second),
                     float(rng.uniform(0.3, 0.9)),
                     None,

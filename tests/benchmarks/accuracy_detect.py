@@ -67,8 +67,8 @@ HELD_OUT = {  # name: file or folder, share of the frames that is left out at th
     "nobody": ("clips/people-detection.gif", 0.0, 6),
     "stage_end": ("clips/stage-cuts.mp4", 0.67, 7),
 }
-SIDE, MOST_ENLARGED = 640, 1.5
-GOAL_PX, LEAST_PX = 24, 12
+SIDE, MAX_UPSCALE = 640, 1.5
+GOAL_PX, MIN_PX = 24, 12
 PRECISION, HALF, LOWEST = 0.97, 0.5, 0.3
 ROUNDS = 25
 
@@ -129,7 +129,7 @@ def _as_served(weights: Path) -> Callable[[Bytes], Detections]:
 
 
 def _once(teacher: Teacher) -> Callable[[Bytes], Detections]:
-    return lambda pixels: find(teacher, pixels, [min(SIDE / max(pixels.shape[:2]), MOST_ENLARGED)])
+    return lambda pixels: find(teacher, pixels, [min(SIDE / max(pixels.shape[:2]), MAX_UPSCALE)])
 
 
 def _truth(picture: Picture, by: Sequence[str]) -> Truth:
@@ -147,7 +147,7 @@ def _row(pictures: Sequence[Picture], name: str, by: Sequence[str], sheets: Path
     truths = [_truth(picture, by) for picture in pictures]
     wide, all_widths = (
         [match(truth, picture.once[name], least) for truth, picture in zip(truths, pictures, strict=True)]
-        for least in (GOAL_PX, LEAST_PX)
+        for least in (GOAL_PX, MIN_PX)
     )
     score = summarise(wide, HALF, PRECISION)
     level = HALF if score.score_at_precision is None else score.score_at_precision
@@ -185,7 +185,7 @@ def _landmarks(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any
     """Faces found from a score of 0.3 on, of those labelled, and their landmark error."""
     labels = read_labels(data / "stills" / "dlib-68-landmarks" / "faces.xml", None)
     pictures = [np.asarray(cv2.imread(str(label.source)), np.uint8) for label in labels]
-    matches = [match(label.truth, look(pixels), LEAST_PX) for label, pixels in zip(labels, pictures, strict=True)]
+    matches = [match(label.truth, look(pixels), MIN_PX) for label, pixels in zip(labels, pictures, strict=True)]
     score = summarise(matches, LOWEST, PRECISION)
     return {**_counts(score.at_score), "error": asdict(score.landmarks) if score.landmarks else None}
 

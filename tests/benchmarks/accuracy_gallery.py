@@ -28,10 +28,10 @@ from streamer.identity.impostors import threshold
 from streamer.identity.references import read_people
 from streamer.values import ImpostorScores
 from tests.conftest import shared_folder
-from workers.research.data.options import Keep
+from workers.research.data.options import Split
 from workers.research.data.parquet import Columns, Parquet
 from workers.research.data.sets import open_set
-from workers.research.evaluate.look import embeddings
+from workers.research.evaluate.inference import embeddings
 from workers.runtime.engine import Engine
 from workers.swinface.labels import EMBEDDING
 from workers.weights.registry import FACE_MODEL, find
@@ -129,8 +129,8 @@ def lfw_people(folder: Path, engine: Engine) -> dict[str, list[Picture]]:
     """Those whom configs/train-small.yaml keeps out of the training."""
     columns = Columns(name="source_name", identity="person")
     path = folder / "train" / "lfw_grey_aligned.parquet"
-    held_out = Keep(part="validation", share=0.2)
-    faces = open_set("lfw", Parquet(format="parquet", path=path, columns=columns, keep=held_out))
+    held_out = Split(part="validation", share=0.2)
+    faces = open_set("lfw", Parquet(format="parquet", path=path, columns=columns, split=held_out))
     assert faces.labels.identity is not None
     names = [faces.identities[number] for number in faces.labels.identity]
     return embedded(names, [faces.pictures.read(row) for row in range(len(faces))], engine)

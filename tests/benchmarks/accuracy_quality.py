@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 from streamer.values import Bytes, Floats
 from tests.benchmarks.degraded import seen
-from tests.benchmarks.stories import BATCH, face_set, lite_detector
+from tests.benchmarks.synthetic_tracks import BATCH, face_set, lite_detector
 from workers.research.data.face_set import fitted
 from workers.runtime.engine import Engine
 from workers.weights.registry import find

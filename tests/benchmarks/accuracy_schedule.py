@@ -42,7 +42,7 @@ from streamer.values import (
     TrackState,
     TrackSummary,
 )
-from tests.benchmarks.stories import FRAMES, TRACKS, Look, Story, ages, clip_stories, expressions, identities
+from tests.benchmarks.synthetic_tracks import FRAMES, TRACKS, Look, Story, ages, clip_stories, expressions, identities
 from workers.runtime.engine import Engine
 from workers.weights.registry import find
 
@@ -185,7 +185,7 @@ def send_ours(stories: Sequence[Story], share: int | None) -> Sent:
         now = frame / fps
         for story in stories:
             look = story.looks[frame] if frame < len(story.looks) else None
-            if look is not None and scheduler.look(story.name, now, now, look.seen.quality.value) is None:
+            if look is not None and scheduler.consider(story.name, now, now, look.seen.quality.value) is None:
                 scheduler.keep(crop_of(story, frame, look), now)
         for crop, _ in scheduler.choose(now):
             taken = round(crop.media_time * fps)

@@ -3,7 +3,7 @@
 The tracks of identities of "Choice of crops" (40 people of LFW whom the network was not trained on, 20 s, three
 pictures each, made worse as cameras do), with the crops that the scheduler sends; in the tracks of two the second
 person takes over after 10 s. A person who is another picture every second is harder than what a camera sees.
-`identity_least_cosine` and `identity_swap_crops` are settings; the first row is the default.
+`identity_min_cosine` and `identity_swap_crops` are settings; the first row is the default.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from streamer.aggregate.aggregator import Aggregator
 from streamer.config import Aggregate
 from streamer.values import TrackKey
 from tests.benchmarks.accuracy_schedule import Sent, crop_of, observed, send_ours
-from tests.benchmarks.stories import FPS, FRAMES, Story, identities
+from tests.benchmarks.synthetic_tracks import FPS, FRAMES, Story, identities
 from workers.runtime.engine import Engine
 from workers.weights.registry import find
 
-SETTINGS = ((0.2, 4), (0.2, 3), (0.2, 5), (0.1, 4), (0.3, 4))  # identity_least_cosine, identity_swap_crops
+SETTINGS = ((0.2, 4), (0.2, 3), (0.2, 5), (0.1, 4), (0.3, 4))  # identity_min_cosine, identity_swap_crops
 
 
 def measure() -> dict[str, Any]:
@@ -29,7 +29,7 @@ def measure() -> dict[str, Any]:
     sent = {True: send_ours(two, None), False: send_ours(one, None)}
     rows = {}
     for least, crops in SETTINGS:
-        settings = Aggregate(identity_least_cosine=least, identity_swap_crops=crops)
+        settings = Aggregate(identity_min_cosine=least, identity_swap_crops=crops)
         swapped = [_split(settings, story, sent[True]) for story in two]
         single = [_split(settings, story, sent[False]) for story in one]
         noticed = [time - half / FPS for time in swapped if time is not None and time >= half / FPS]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.mot_data import DROPS, Sequence, sequences
-from tests.benchmarks.mot_metrics import judge
+from tests.benchmarks.mot_metrics import score
 from tests.benchmarks.trackers import TRACKERS
 from tests.conftest import shared_folder
 
@@ -58,7 +58,7 @@ def measure() -> dict[str, Any]:
 def _judge(sequence: Sequence) -> Row:
     answer = {}
     for name, follow in TRACKERS.items():
-        scores = judge(sequence.truth, sequence.without_optional(follow(sequence)))
+        scores = score(sequence.truth, sequence.without_optional(follow(sequence)))
         answer[name] = {measure: round(float(getattr(scores, measure)), 4) for measure in MEASURES}
     return answer
 

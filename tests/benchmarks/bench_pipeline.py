@@ -19,7 +19,7 @@ from streamer.detect.detector import Detector
 from streamer.dispatch.worker_process import WorkerOptions
 from streamer.observe import Observer
 from streamer.recorded.analysis import Analysis
-from streamer.recorded.writer import Result
+from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo, read_file
 from streamer.tools.demo_clip import FPS, make_clip
 from streamer.track.keys import recorded_keys
@@ -50,7 +50,7 @@ def _ours(config: StreamerConfig, clip: Path, folder: Path) -> float:
     """From the first frame's results to the last one's."""
     times: list[float] = []
 
-    def progress(info: VideoInfo, result: Result) -> None:
+    def progress(info: VideoInfo, result: VideoResult) -> None:
         del info, result
         times.append(time.perf_counter())
 

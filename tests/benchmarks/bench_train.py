@@ -34,8 +34,8 @@ from workers.research.train.process import Process
 from workers.research.train.sampling import Mix
 from workers.research.train.state import State, fresh
 from workers.research.train.step import Trainer, take_step
-from workers.research.train.stop import Asked, agree
-from workers.research.train.streams import Course
+from workers.research.train.stop import StopRequest, agree
+from workers.research.train.streams import TaskPlan
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
 
 PERSONS = {"paper": 10_572, "small": 405}
@@ -91,12 +91,12 @@ def _with_run(config: TrainConfig, kind: str) -> TrainConfig:
 def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
     """Images/s of the training that `config` describes, with faces and labels by chance."""
     process = Process(0, 1, torch.device(device))
-    course = _course(config, persons)
-    state = fresh(config, course, process)
-    trainer = Trainer(config, process, course, state.model, Teachers(config, course, process))
-    taught = tuple(slug for slug in course.outputs if slug != EMBEDDING)
-    (batch,) = _batches(course, taught, 1)
-    counts = agree(batch, taught, process, Asked()).known
+    plan = _plan(config, persons)
+    state = fresh(config, plan, process)
+    trainer = Trainer(config, process, plan, state.model, Teachers(config, plan, process))
+    taught = tuple(slug for slug in plan.outputs if slug != EMBEDDING)
+    (batch,) = _batches(plan, taught, 1)
+    counts = agree(batch, taught, process, StopRequest()).known
     flops = _forward_flops(state, batch.to(process.device))
     side = SIDE[process.device.type]
     kind = torch.float32 if process.device.type == "cpu" else torch.bfloat16
@@ -108,16 +108,16 @@ def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
     seconds = _medians(calls, ROUNDS[process.device.type], process.device)
     gflops = 2e-9 * side**3 / seconds["product"]
     return {
-        "batches": [stream.batch for stream in course.streams],
-        "outputs": len(course.outputs),
-        "persons": len(course.people),
+        "batches": [stream.batch for stream in plan.streams],
+        "outputs": len(plan.outputs),
+        "persons": len(plan.people),
         "sample_rate": config.recognition.sample_rate,
         "precision": config.run.precision,
-        "gflop_forward_per_image": 1e-9 * flops / course.faces,
+        "gflop_forward_per_image": 1e-9 * flops / plan.faces,
         "gflops": gflops,
         "ms": 1e3 * seconds["step"],
-        "images_per_s": course.faces / seconds["step"],
-        "floor_per_s": gflops / (3e-9 * flops / course.faces),
+        "images_per_s": plan.faces / seconds["step"],
+        "floor_per_s": gflops / (3e-9 * flops / plan.faces),
         "rounds": ROUNDS[process.device.type],
     }
 
@@ -137,20 +137,20 @@ def _forward_flops(state: State, batch: Batch) -> int:
 def _loaded(augment: Augmentation) -> float:
     """Images/s that one process prepares."""
     stream = Stream("faces", 32, (_face_set(0, 1),), Mix((FACES,), (1.0,), (0,)), augment, (0,))
-    course = Course((stream,), (EMBEDDING,), ("somebody",), 0.0)
-    _batches(course, (), 1)
+    plan = TaskPlan((stream,), (EMBEDDING,), ("somebody",), 0.0)
+    _batches(plan, (), 1)
     start = time.perf_counter()
-    loaded = len(_batches(course, (), LOADED))
+    loaded = len(_batches(plan, (), LOADED))
     return loaded * stream.batch / (time.perf_counter() - start)
 
 
-def _batches(course: Course, slugs: tuple[str, ...], count: int) -> list[Batch]:
-    places = {stream.name: 0 for stream in course.streams}
-    found = batches(course.streams, slugs, 0, range(count), places, 0, 1, 0, False)
+def _batches(plan: TaskPlan, slugs: tuple[str, ...], count: int) -> list[Batch]:
+    places = {stream.name: 0 for stream in plan.streams}
+    found = batches(plan.streams, slugs, 0, range(count), places, 0, 1, 0, False)
     return [batch for batch in found if isinstance(batch, Batch)]
 
 
-def _course(config: TrainConfig, persons: int) -> Course:
+def _plan(config: TrainConfig, persons: int) -> TaskPlan:
     """Streams as configured, of faces and labels by chance."""
     streams = []
     outputs: set[str] = set()
@@ -164,7 +164,7 @@ def _course(config: TrainConfig, persons: int) -> Course:
             attributes = {task.slug for task in ATTRIBUTES}
             outputs |= attributes if kind == "attributes" else {EMBEDDING if kind == "identity" else kind}
     people = tuple(map(str, range(persons))) if EMBEDDING in outputs else ()
-    return Course(tuple(streams), tuple(slug for slug in OUTPUTS if slug in outputs), people, 35.0)
+    return TaskPlan(tuple(streams), tuple(slug for slug in OUTPUTS if slug in outputs), people, 35.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,10 +14,10 @@ from streamer.detect.detector import Detector
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
 from streamer.source.file import read_file
-from streamer.track.shot_change import CutDetector
+from streamer.track.shot_change import ShotChangeDetector
 from streamer.track.tracker import Tracker
 from streamer.values import Detections, Frame, TrackKey, TrackState
-from tests.benchmarks.degraded import Seen
+from tests.benchmarks.degraded import NetworkOutputs
 from tests.conftest import shared_folder
 
 CLIPS = (
@@ -30,11 +30,11 @@ CLIPS = (
 )
 
 
-def clip_tracks(path: Path) -> tuple[float, dict[int, dict[int, Seen]]]:
+def clip_tracks(path: Path) -> tuple[float, dict[int, dict[int, NetworkOutputs]]]:
     """Frames/s of a clip, and the usable crops of each of its confirmed tracks by frame."""
     detector, crop, following = Detector(Detect()), Crop(), Follower(Following())
     times: list[float] = []
-    tracks: dict[int, dict[int, Seen]] = {}
+    tracks: dict[int, dict[int, NetworkOutputs]] = {}
     for place, frame in enumerate(read_file(path, "film", 0)):
         times.append(frame.media_time)
         (found,) = detector.detect([frame.pixels])
@@ -44,7 +44,7 @@ def clip_tracks(path: Path) -> tuple[float, dict[int, dict[int, Seen]]]:
             pixels = align(frame.pixels, landmarks)
             quality = finish(geometry(score, landmarks, (width, height), crop), pixels, crop)
             if not quality.reasons:
-                tracks.setdefault(number, {})[place] = Seen(place, score, quality, pixels)
+                tracks.setdefault(number, {})[place] = NetworkOutputs(place, score, quality, pixels)
     return 1 / float(np.median(np.diff(times))), tracks
 
 
@@ -53,12 +53,12 @@ class Follower:
 
     def __init__(self, settings: Following) -> None:
         self._tracker = Tracker(settings, lambda number: TrackKey(str(number), "film", number))
-        self._cuts = CutDetector(settings.cut_change)
+        self._cuts = ShotChangeDetector(settings.min_shot_change)
 
     def see(self, frame: Frame, found: Detections) -> list[tuple[int, int]]:
         """Number and detection of the confirmed tracks that are in view."""
         height, width = frame.pixels.shape[:2]
-        cut = self._cuts.is_cut(frame.media_time, frame.pixels)
+        cut = self._cuts.is_shot_change(frame.media_time, frame.pixels)
         tracks, _ = self._tracker.update(frame.media_time, found, (width, height), cut)
         there = [(track.key.number, track.detection) for track in tracks if track.state is TrackState.CONFIRMED]
         return [(number, row) for number, row in there if row is not None]

@@ -40,7 +40,7 @@ class Scores:
     purity: float  # of the boxes that are on true ones, those that are on the one that their track is on most
 
 
-def judge(truth: Sequence[Labelled], tracks: Sequence[Labelled]) -> Scores:
+def score(truth: Sequence[Labelled], tracks: Sequence[Labelled]) -> Scores:
     """Compare the same frames of one sequence. Raises ValueError if their numbers differ."""
     pairs = [_Frame(*both) for both in zip(_numbered(truth), _numbered(tracks), strict=True)]
     hota, association = _hota(pairs)

@@ -44,7 +44,7 @@ def write_labels(path: Path, *lines: dict[str, object]) -> Path:
 
 
 def request(labels: Path, folder: Path | None = None, **changes: Any) -> Request:
-    settings = {"out": None, "sheets": None, "least_score": 0.5, "least_width": 12.0, "precision": 0.97}
+    settings = {"out": None, "sheets": None, "min_score": 0.5, "min_width": 12.0, "precision": 0.97}
     return Request(labels=labels, pictures=folder, **{**settings, **changes})
 
 

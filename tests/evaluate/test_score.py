@@ -102,7 +102,7 @@ def two_pictures() -> list[Match]:
 
 
 def test_many_pictures_are_summed_up() -> None:
-    score = summarise(two_pictures(), least_score=0.5, precision=0.8)
+    score = summarise(two_pictures(), min_score=0.5, precision=0.8)
     assert (score.pictures, score.ignored) == (2, 1)
     assert (score.at_score.faces, score.at_score.hits, score.at_score.false_hits) == (5, 3, 1)
     assert (score.at_score.recall, score.at_score.precision) == (3 / 5, 3 / 4)

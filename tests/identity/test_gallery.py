@@ -13,7 +13,7 @@ import pytest
 from faceanalytics.internal.v1 import faces_pb2
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.api.server import Server
-from streamer.app import Live
+from streamer.app import LiveService
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
 from streamer.detect.detector import Detector
@@ -97,7 +97,7 @@ async def test_a_live_track_gets_its_name_as_soon_as_the_gallery_is_embedded(pla
     streams: Any = [{"id": "door", "uri": str(tmp_path / "long.mp4"), "loop": True}]
     settings = config(place, tmp_path, streams=streams)
     started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-    live = Live(settings, started.set_result)
+    live = LiveService(settings, started.set_result)
     request = tracks_pb2.WatchTracksRequest()
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
         running = group.create_task(live.run())

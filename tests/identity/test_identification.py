@@ -8,7 +8,7 @@ import pytest
 from streamer.config import Gallery as Settings
 from streamer.errors import ConfigError
 from streamer.identity.gallery import Gallery, Picture, cohort_scores, unlike
-from streamer.identity.identification import Decider, Known
+from streamer.identity.identification import EnrolledGallery, Identifier
 from streamer.identity.impostors import threshold
 from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
 from tests.support.builders import evidence, summary
@@ -34,13 +34,13 @@ def decided(
     faces: Sequence[tuple[Floats, int]], quality: float = 0.9, model_id: str = "m", known: bool = True
 ) -> list[str]:
     """Name or status, reason and revision after each (template, samples) of one track, which then ends."""
-    decider = Decider(Settings(least_samples=2, switch_searches=2))
-    decider.use(Known(gallery(), 0.5) if known else None)
+    identifier = Identifier(Settings(min_samples=2, switch_searches=2))
+    identifier.use(EnrolledGallery(gallery(), 0.5) if known else None)
     told = []
     for number, (face, samples) in enumerate(faces):
         identity = IdentityEstimate(face, None, 0, evidence(samples, quality))
         final = number == len(faces) - 1
-        found = decider.decide(summary(samples=samples, identity=identity, model_id=model_id, final=final))
+        found = identifier.decide(summary(samples=samples, identity=identity, model_id=model_id, final=final))
         reason = f" {found.reason.value}" if found.reason else ""
         told.append(f"{found.person or found.status.value}{reason} {found.revision}")
     return told
@@ -80,16 +80,16 @@ def test_nobody_is_named_by_poor_crops_without_a_gallery_or_by_that_of_another_m
 
 
 def test_a_track_is_decided_anew_by_a_new_gallery_and_after_a_change_of_model() -> None:
-    decider = Decider(Settings())
+    identifier = Identifier(Settings())
     seen = summary(samples=4, identity=IdentityEstimate(ADA, None, 0, evidence(4, 0.9)), model_id="m")
-    assert decider.decide(seen).status is IdentityStatus.UNDECIDED
-    decider.use(Known(gallery(), 0.5))
-    found = decider.decide(seen)
+    assert identifier.decide(seen).status is IdentityStatus.UNDECIDED
+    identifier.use(EnrolledGallery(gallery(), 0.5))
+    found = identifier.decide(seen)
     assert (found.person, found.samples, found.threshold, len(found.candidates)) == ("ada", 4, 0.5, 3)
     assert found.candidates[0].similarity == pytest.approx(0.98, abs=0.01)
     assert found.margin == pytest.approx(0.78, abs=0.01)
     other = summary(samples=1, identity=IdentityEstimate(BOB, None, 0, evidence(1, 0.9)), model_id="n")
-    again = decider.decide(other)
+    again = identifier.decide(other)
     assert (again.status, again.revision) == (IdentityStatus.UNDECIDED, found.revision + 1)
 
 

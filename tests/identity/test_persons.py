@@ -14,9 +14,9 @@ from streamer.config import Relink, StreamerConfig
 from streamer.files import JsonLines
 from streamer.hub import Hub, Kind
 from streamer.identity.gallery import Gallery, Picture
-from streamer.identity.identification import Known
+from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
-from streamer.recorded.writer import Recording, Result
+from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.values import (
     ClockSource,
     Detections,
@@ -241,7 +241,7 @@ def test_held_ends_come_with_a_new_epoch_with_other_reasons_and_when_no_frame_co
 def test_the_name_stays_with_the_person_and_is_counted_as_one_decision() -> None:
     stage = Stage(CONFIG.model_copy(update={"gallery": GallerySettings(folder="people")}))
     people = {"ada": [Picture("ada", "1", ADA, 0.9)], "bob": [Picture("bob", "1", BOB, 0.9)]}
-    stage.persons.use_gallery(Known(Gallery(people, "test"), 0.5))
+    stage.persons.use_gallery(EnrolledGallery(Gallery(people, "test"), 0.5))
     ada_goes_and_returns(stage)
     decisions = [(one.key.id, one.decision.person, one.decision.revision) for one in stage.told if one.decision]
     assert decisions[-1] == ("a", "ada", 2)
@@ -256,12 +256,12 @@ def test_a_recording_has_one_record_with_both_intervals_and_says_so_each_time(tm
 
     async def record(folder: Path) -> Iterator[bytes]:
         folder.mkdir()
-        result = Result(folder / "video", folder)
+        result = VideoResult(folder / "video", folder)
         names = ("tracks.jsonl", "observations.jsonl")
         with JsonLines(folder / names[0]) as tracks, JsonLines(folder / names[1]) as observations:
             persons = Persons(CONFIG, split_key)
             persons.use_impostors(STRANGERS, "test")
-            recording = Recording(persons, tracks, observations, result, lambda: None)
+            recording = ResultWriter(persons, tracks, observations, result, lambda: None)
             offered: list[FaceCrop] = []
 
             async def offer(one: FaceCrop) -> None:

@@ -15,7 +15,7 @@ from streamer.cli import main
 from streamer.errors import ConfigError, InputError
 from streamer.files import hash_file
 from streamer.recorded.annotate import annotate
-from streamer.recorded.reader import Results
+from streamer.recorded.reader import ResultReader
 from streamer.values import Bytes
 from tests.end_to_end.programs import Program, until
 from tests.support.patch_detector import write_lite_patch_detector
@@ -86,7 +86,7 @@ def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Pa
     ]
     lines = [header, *(json.dumps(common | line) for line in explained)]
     (folder / "explain.jsonl").write_text("\n".join(lines))
-    found = Results(folder)
+    found = ResultReader(folder)
     shown = [[(face.label, face.in_view) for face in found.faces(time)] for time in (0.0, 0.04, 0.08, 0.12)]
     assert shown == [
         [("#1 30 y (25-36) fear q0.72 sent", True)],
@@ -104,7 +104,7 @@ def test_a_face_is_labelled_with_what_it_appeared_to_show_at_the_time(tmp_path: 
     times = (0.5, 1.0, 2.0, 3.5)
     seen = [json.dumps({**FACE, "media_time_s": time}) for time in times]
     (folder / "observations.jsonl").write_text("\n".join([header, *seen]))
-    found = Results(folder)
+    found = ResultReader(folder)
     shown = [face.label for time in times for face in found.faces(time)]
     assert shown == ["#1 30 y (25-36)", "#1 30 y (25-36) fear", "#1 30 y (25-36)", "#1 30 y (25-36) anger"]
 

@@ -15,8 +15,8 @@ from streamer.values import (
     ExpressionEstimate,
     FaceAnalysis,
     IdentityEstimate,
+    Presence,
     Segment,
-    Sign,
 )
 from tests.support.builders import crop, evidence, model, summary
 
@@ -78,7 +78,7 @@ def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells(
     assert record["analysis"] == {
         "age_years": None, "expression": None, "attributes": {"male": 0.75}, "embedding_norm": None
     }  # fmt: skip
-    final = track_record(summary(attributes=AttributeEstimate((4,), one, (Sign.PRESENT,), evidence())))
+    final = track_record(summary(attributes=AttributeEstimate((4,), one, (Presence.PRESENT,), evidence())))
     assert (final["age"], final["expression"]) == (None, None)
     assert (final["attributes"]["scores"], final["attributes"]["signs"]) == ({"male": 0.75}, {"male": "PRESENT"})
 

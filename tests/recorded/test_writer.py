@@ -11,7 +11,7 @@ import pytest
 from streamer.config import StreamerConfig
 from streamer.files import JsonLines
 from streamer.identity.persons import Persons
-from streamer.recorded.writer import Recording, Result
+from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.values import (
     ClockSource,
     Detections,
@@ -59,11 +59,11 @@ def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
     """Ten frames of two tracks, answered in an order and at times that the seed decides."""
     folder.mkdir()
     random_order = random.Random(seed)
-    result = Result(folder / "video", folder)
+    result = VideoResult(folder / "video", folder)
 
     async def run() -> None:
         with JsonLines(folder / "tracks.jsonl") as tracks, JsonLines(folder / "observations.jsonl") as observations:
-            recording = Recording(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            recording = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
             desk = Desk()
             for index in range(10):
                 ended = {5: "a", 9: "b"}.get(index, "")
@@ -96,11 +96,11 @@ def test_the_order_of_answers_does_not_show_in_the_files(tmp_path: Path) -> None
 
 
 def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Path) -> None:
-    result = Result(tmp_path / "video", tmp_path)
+    result = VideoResult(tmp_path / "video", tmp_path)
 
     async def run() -> None:
         with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
-            recording = Recording(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            recording = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
             desk = Desk()
             await recording.accept(desk.offer, desk.seal, observation(0, "a"))
             recording.settled(desk.crops[0], None)

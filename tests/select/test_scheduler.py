@@ -8,9 +8,9 @@ import pytest
 
 from streamer.config import Schedule
 from streamer.select.budget import Budget
-from streamer.select.gain import UNKNOWN, Told, after, told_by, worth
+from streamer.select.gain import UNKNOWN, ModelOutputs, after, expected_gain
 from streamer.select.scheduler import Scheduler
-from streamer.values import Decision, FaceCrop, Model
+from streamer.values import FaceCrop, Model, SendDecision
 from tests.support.builders import crop
 
 FRAME_S = 0.04
@@ -46,7 +46,7 @@ def test_of_each_face_the_best_crop_of_the_last_moments_is_sent() -> None:
     assert len(scheduler.choose(0.0)) == 1
     for index, quality in enumerate([0.3, 0.8, 0.4, 0.7]):  # 0.1 s apart, in the time before it may be sent again
         decision = scheduler.keep(crop("a", 0.15 + index / 10, quality), 0.15 + index / 10)
-        assert decision is (Decision.BETTER_CROP if quality in (0.4, 0.7) else None)
+        assert decision is (SendDecision.BETTER_CROP if quality in (0.4, 0.7) else None)
         sent = scheduler.choose(0.15 + index / 10)
     ((best, gain),) = sent
     assert (best.quality.value, best.media_time) == (0.8, 0.25)
@@ -89,7 +89,7 @@ def test_those_who_gain_most_go_first() -> None:
     for name, quality in (("poor", 0.1), ("good", 0.9), ("fair", 0.5)):
         scheduler.keep(crop(name, 0.0, quality), 0.0)
     assert [sent.key.id for sent, _ in scheduler.choose(0.0)] == ["good", "fair"]
-    assert scheduler.why_not("poor", 0.0) is Decision.BUDGET
+    assert scheduler.why_not("poor", 0.0) is SendDecision.BUDGET
     assert [sent.key.id for sent, _ in scheduler.choose(0.6)] == ["poor"]
 
 
@@ -98,20 +98,24 @@ def test_an_analysis_is_worth_more_the_better_the_crop_and_the_older_and_fewer_t
     beliefs = [UNKNOWN]
     for index in range(5):
         beliefs.append(after(beliefs[-1], float(index), 0.5))
-    gains = [worth(belief, 10.0, 0.5, settings, Told()) for belief in beliefs]
+    gains = [expected_gain(belief, 10.0, 0.5, settings, ModelOutputs()) for belief in beliefs]
     assert gains == sorted(gains, reverse=True)
-    assert worth(beliefs[1], 10.0, 0.9, settings, Told()) > worth(beliefs[1], 10.0, 0.5, settings, Told())
-    assert worth(beliefs[1], 2.0, 0.5, settings, Told()) > worth(beliefs[1], 0.1, 0.5, settings, Told())
-    assert worth(beliefs[1], 0.0, 0.5, settings, Told()) == 0  # the very picture that was analysed
+    assert expected_gain(beliefs[1], 10.0, 0.9, settings, ModelOutputs()) > expected_gain(
+        beliefs[1], 10.0, 0.5, settings, ModelOutputs()
+    )
+    assert expected_gain(beliefs[1], 2.0, 0.5, settings, ModelOutputs()) > expected_gain(
+        beliefs[1], 0.1, 0.5, settings, ModelOutputs()
+    )
+    assert expected_gain(beliefs[1], 0.0, 0.5, settings, ModelOutputs()) == 0  # the very image that was analysed
 
 
 def test_what_no_worker_tells_is_worth_nothing() -> None:
-    settings, each = Schedule(), [Told(*(place == told for place in range(3))) for told in range(3)]
-    alone = [worth(UNKNOWN, 1.0, 0.5, settings, told) for told in each]
+    settings, each = Schedule(), [ModelOutputs(*(place == told for place in range(3))) for told in range(3)]
+    alone = [expected_gain(UNKNOWN, 1.0, 0.5, settings, told) for told in each]
     assert min(alone) > 1
-    assert sum(alone) == pytest.approx(worth(UNKNOWN, 1.0, 0.5, settings, Told()))
+    assert sum(alone) == pytest.approx(expected_gain(UNKNOWN, 1.0, 0.5, settings, ModelOutputs()))
     scheduler = Scheduler(settings)
-    scheduler.told = Told(age=True, expression=False, identity=False)
+    scheduler.outputs = ModelOutputs(age=True, expression=False, identity=False)
     ages = [now for now, _ in film(scheduler, {"a": (0, 60)}, 60)]
     assert 2 < len(ages) < len(list(film(Scheduler(settings), {"a": (0, 60)}, 60))) / 3
     assert ages[-1] < 30  # the age is known, and it does not change
@@ -119,8 +123,8 @@ def test_what_no_worker_tells_is_worth_nothing() -> None:
 
 def test_what_any_worker_tells_counts() -> None:
     age, identity = Model("a", True, False, (), False), Model("b", False, False, (3,), True)
-    assert told_by([age, identity]) == Told(age=True, expression=False, identity=True)
-    assert told_by([]) == told_by([Model("c", False, False, (3,), False)]) == Told()
+    assert ModelOutputs.union([age, identity]) == ModelOutputs(age=True, expression=False, identity=True)
+    assert ModelOutputs.union([]) == ModelOutputs.union([Model("c", False, False, (3,), False)]) == ModelOutputs()
 
 
 def test_the_same_film_is_decided_the_same() -> None:
@@ -141,9 +145,9 @@ def test_a_lost_crop_counts_as_not_sent_and_a_track_waits_for_the_answer_to_its_
     assert len(scheduler.choose(100.1)) == 1
     scheduler.keep(crop("a", 1.0, 0.9), 101.0)
     assert scheduler.choose(101.0) == []
-    assert scheduler.why_not("a", 101.0) is Decision.TOO_SOON
+    assert scheduler.why_not("a", 101.0) is SendDecision.TOO_SOON
     scheduler.lost("a", 101.1)
-    assert scheduler.worth("a", 1.0, 0.5) == worth(UNKNOWN, 1.0, 0.5, Schedule(), Told())
+    assert scheduler.expected_gain("a", 1.0, 0.5) == expected_gain(UNKNOWN, 1.0, 0.5, Schedule(), ModelOutputs())
     assert len(scheduler.choose(101.2)) == 1
     scheduler.forget("a")
     scheduler.answered("a", 101.3)  # an answer to a track that has ended

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from streamer import metrics
-from streamer.handover import Newest
+from streamer.handover import LatestPerCamera
 from streamer.source import reader as live
 from streamer.source.cameras import Cameras
 from streamer.values import EndReason, SourceState
@@ -154,7 +154,7 @@ def test_a_bug_in_a_camera_thread_is_reported(clip: Path, monkeypatch: pytest.Mo
         reported.set()
 
     monkeypatch.setattr(live._Reader, "_read", broken)
-    cameras = Cameras(Newest(lambda frame: None), failed)
+    cameras = Cameras(LatestPerCamera(lambda frame: None), failed)
     cameras.add(stream("a", str(clip)))
     assert reported.wait(PATIENCE_S)
     assert bugs == [bug]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from streamer.handover import Newest
+from streamer.handover import LatestPerCamera
 from streamer.source.reader import Outlet, local_path
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.conftest import ROOT
@@ -293,7 +293,7 @@ def frame(epoch: int) -> Frame:
 
 
 def test_an_outlet_says_the_end_of_each_epoch_once_and_nothing_after_closing() -> None:
-    handover = Newest(lambda frame: None)
+    handover = LatestPerCamera(lambda frame: None)
     outlet = Outlet("a", handover)
     outlet.end(EndReason.SOURCE_LOST)  # nothing has begun
     assert handover.take(0) == []
@@ -308,7 +308,7 @@ def test_an_outlet_says_the_end_of_each_epoch_once_and_nothing_after_closing() -
 
 
 def test_an_outlet_says_the_removal_even_after_the_end_of_the_epoch_or_before_the_first() -> None:
-    handover = Newest(lambda frame: None)
+    handover = LatestPerCamera(lambda frame: None)
     ended, silent, stopped = Outlet("ended", handover), Outlet("silent", handover), Outlet("stopped", handover)
     ended.put(frame(3))
     ended.end(EndReason.END_OF_FILE)
@@ -323,7 +323,7 @@ def test_an_outlet_says_the_removal_even_after_the_end_of_the_epoch_or_before_th
 
 
 def test_an_outlet_closes_with_its_hand_over() -> None:
-    handover = Newest(lambda frame: None)
+    handover = LatestPerCamera(lambda frame: None)
     outlet = Outlet("a", handover)
     handover.close()
     outlet.put(frame(1))

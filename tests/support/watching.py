@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streamer.config import Reconnect, Stream
-from streamer.handover import Newest
+from streamer.handover import LatestPerCamera
 from streamer.source.cameras import Cameras
 from streamer.values import EndReason, Frame, SourceEnd, SourceState, SourceStatus
 
@@ -26,7 +26,7 @@ class Watched:
         self.dropped: list[Frame] = []
         self.items: list[Frame | SourceEnd] = []
         self.bugs: list[BaseException] = []
-        self.handover = Newest(self.dropped.append)
+        self.handover = LatestPerCamera(self.dropped.append)
         self.cameras = Cameras(self.handover, self.bugs.append)
 
     def frames(self, camera: str) -> list[Frame]:

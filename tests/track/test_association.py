@@ -46,9 +46,9 @@ def test_overlapping_pairs_are_those_of_the_whole_table() -> None:
     random = np.random.default_rng(1)
     low = random.uniform(0, 300, (2, 60, 2))
     first, second = np.concatenate([low, low + random.uniform(10, 120, low.shape)], axis=2)
-    worth = random.uniform(0.3, 1, 60)
-    pairs = by_overlap(first.T, second.T, worth, 0.8)
-    table = 1 - iou(first, second) * worth
+    expected_gain = random.uniform(0.3, 1, 60)
+    pairs = by_overlap(first.T, second.T, expected_gain, 0.8)
+    table = 1 - iou(first, second) * expected_gain
     left, right = np.nonzero(table < 0.8)
     assert (pairs.tracks.tolist(), pairs.detections.tolist()) == (left.tolist(), right.tolist())
     np.testing.assert_allclose(pairs.costs, table[left, right] - 0.8)

@@ -112,7 +112,7 @@ def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fps", "message"), [(0, "above 0"), (float("nan"), "above 0"), (float("inf"), "above 0"), (0.5, "track.cut_s")]
+    ("fps", "message"), [(0, "above 0"), (float("nan"), "above 0"), (float("inf"), "above 0"), (0.5, "track.max_gap_s")]
 )
 def test_a_frame_rate_that_cannot_be_tracked_is_refused(tmp_path: Path, fps: float, message: str) -> None:
     (tmp_path / "det.txt").write_text(det_line(1, 100))

@@ -14,7 +14,7 @@ from streamer.detect.detector import Detector
 from streamer.observe import Observer
 from streamer.source.file import read_file
 from streamer.track.keys import recorded_keys
-from streamer.track.shot_change import CutDetector
+from streamer.track.shot_change import ShotChangeDetector
 from streamer.values import Bytes
 from tests.conftest import shared_folder
 from tests.support.patch_detector import paint, write_lite_patch_detector
@@ -37,9 +37,9 @@ def shot(seed: int, speed: int = 0, frames: int = SHOT) -> list[Bytes]:
 
 def cuts_in(path: Path, pictures: Iterable[Bytes], every: int = 1) -> list[int]:
     encode(path, pictures)
-    cuts = CutDetector(Track().cut_change)
+    cuts = ShotChangeDetector(Track().min_shot_change)
     frames = list(read_file(path, "cam", 0))[::every]
-    return [every * i for i, frame in enumerate(frames) if cuts.is_cut(frame.media_time, frame.pixels)]
+    return [every * i for i, frame in enumerate(frames) if cuts.is_shot_change(frame.media_time, frame.pixels)]
 
 
 def encode(path: Path, pictures: Iterable[Bytes]) -> None:
@@ -73,9 +73,9 @@ def test_dimmed_light_noise_and_a_turning_camera_are_no_cuts(tmp_path: Path) -> 
 
 @pytest.mark.shared
 def test_the_cuts_of_a_recording_from_a_stage_are_found_and_nothing_else() -> None:
-    cuts = CutDetector(Track().cut_change)
+    cuts = ShotChangeDetector(Track().min_shot_change)
     frames = read_file(shared_folder() / "data" / "clips" / "stage-cuts.mp4", "cam", 0)
-    assert [i for i, frame in enumerate(frames) if cuts.is_cut(frame.media_time, frame.pixels)] == [20, 82, 211]
+    assert [i for i, frame in enumerate(frames) if cuts.is_shot_change(frame.media_time, frame.pixels)] == [20, 82, 211]
 
 
 def test_a_face_where_another_one_was_before_the_cut_is_another_track(tmp_path: Path) -> None:
@@ -96,4 +96,4 @@ def test_a_face_where_another_one_was_before_the_cut_is_another_track(tmp_path: 
         paint(pixels, 100, 60)
     encode(tmp_path / "a.mp4", pictures)
     assert numbers() == [[1]] * SHOT + [[2]] * SHOT
-    assert numbers(cut_change=2) == [[1]] * (2 * SHOT)
+    assert numbers(min_shot_change=2) == [[1]] * (2 * SHOT)

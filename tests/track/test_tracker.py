@@ -174,7 +174,7 @@ def test_the_reason_of_an_end_tells_who_left(name: str, path: list[tuple[float, 
 
 
 def test_across_a_cut_boxes_are_not_matched() -> None:
-    tracker = a_tracker(cut_s=1.0, lost_s=2.0)
+    tracker = a_tracker(max_gap_s=1.0, lost_s=2.0)
     run(tracker, [STILL] * 5)
     tracks, ended = tracker.update(4 * DT + 1.2, STILL, SIZE)
     assert [(t.key.number, t.state) for t in tracks] == [(1, LOST), (2, TENTATIVE)]

@@ -15,10 +15,10 @@ import numpy as np
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet
+from workers.research.data.label_names import report_left_out
 from workers.research.data.options import SetOptions
 from workers.research.data.pictures import find_files
 from workers.research.data.rows import read_rows, split_lines
-from workers.research.data.words import report_left_out
 from workers.swinface.labels import AFFECTNET_TO_EXPRESSION
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from workers.align import detector_file
 from workers.errors import PARTIAL_RESULT, ConfigError, InputError
 from workers.research.data.align_log import ALIGNED, Log, only_one
 from workers.research.data.align_one import Recipe, crop_name, start
-from workers.research.data.face_set import Pictures, Some
+from workers.research.data.face_set import Pictures, Subset
 from workers.research.data.parallel import parallel
 from workers.research.data.pictures import SUFFIXES, Files, Names, find_files
 from workers.research.data.progress import counted
@@ -81,7 +81,7 @@ def align_all(source: str, pictures: Pictures, recipe: Recipe, processes: int) -
 
 def _check_apart(pictures: Pictures, out: Path) -> None:
     """Raises ConfigError if crops would be taken for pictures, or could replace them."""
-    while isinstance(pictures, Some):
+    while isinstance(pictures, Subset):
         pictures = pictures.pictures
     if not isinstance(pictures, Files):
         return

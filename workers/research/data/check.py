@@ -16,9 +16,9 @@ import numpy as np
 from workers.errors import ConfigError, InputError
 from workers.files import replacing
 from workers.research.data.face_set import FaceSet, Pictures, impossible
-from workers.research.data.facts import Facts, Sizes, count, describe, describe_sizes
 from workers.research.data.parallel import parallel
 from workers.research.data.progress import counted
+from workers.research.data.statistics import Sizes, Statistics, count, describe, describe_sizes
 
 if TYPE_CHECKING:
     from workers.research.data.sets import SetConfig
@@ -51,7 +51,7 @@ class Problem:
 class Report:
     """One set. Without facts if it could not be opened."""
 
-    facts: Facts | None
+    facts: Statistics | None
     sizes: Sizes | None
     problems: Sequence[Problem]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workers.errors import ModelError
 from workers.research.data.face_set import FACE_SIZE, Bytes, FaceSet, fitted
 from workers.research.data.progress import counted
-from workers.research.data.teacher import Lesson, write
+from workers.research.data.teacher import TeacherOutputs, write
 from workers.research.data.teachers import TeacherNetwork, open_teacher
 
 Floats = NDArray[np.float32]
@@ -49,7 +49,7 @@ def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: P
             named = names[int(np.flatnonzero(wrong)[0])]
             raise ModelError(f"there is no {kind} of {int(wrong.sum())} faces of {faces.name}, such as {named}")
     described = ", ".join(f"{path.name} {_digest(path)[:12]}" for path in (weights, expressions) if path is not None)
-    write(out, Lesson(names, described, **columns))
+    write(out, TeacherOutputs(names, described, **columns))
     log.info("%s of %d faces by %s in %s", " and ".join(columns), len(names), described, out)
 
 

@@ -99,7 +99,7 @@ class FaceSet:
     def at(self, rows: Integers) -> "FaceSet":
         """The set with these faces only; identities keep their numbers."""
         lines = None if self.lines is None else self.lines[rows]
-        return replace(self, pictures=Some(self.pictures, rows), labels=self.labels.at(rows), lines=lines)
+        return replace(self, pictures=Subset(self.pictures, rows), labels=self.labels.at(rows), lines=lines)
 
     def where(self, index: int) -> str:
         """Where a person finds what is said of a face: the line of the label file, and the picture."""
@@ -110,7 +110,7 @@ class FaceSet:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Some:
+class Subset:
     """A part of the pictures of a set."""
 
     pictures: Pictures

@@ -17,9 +17,9 @@ from pydantic import Field
 from workers.errors import InputError
 from workers.research.data.assemble import or_images
 from workers.research.data.face_set import Bytes, FaceSet, Integers, Labels
-from workers.research.data.options import Place, SetOptions
+from workers.research.data.label_names import EXPRESSION_WORDS, classes, report_left_out
+from workers.research.data.options import ResolvedPath, SetOptions
 from workers.research.data.rows import Row, read_table
-from workers.research.data.words import EXPRESSION_WORDS, classes, report_left_out
 
 SIDE = 48  # pixels
 FER2013 = classes("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -33,7 +33,7 @@ class Fer2013(SetOptions):
     format: Literal["fer2013"]
     usage: Annotated[tuple[Usage, ...], Field(min_length=1)] = ("Training",)
     """Parts of the challenge."""
-    ferplus: Place | None = None
+    ferplus: ResolvedPath | None = None
     """fer2013new.csv of FER+, whose votes then are the labels; none: FER2013's own labels."""
     ferplus_rule: Literal["most", "half"] = "most"
     """The class with the most votes, or one that has more than half of them. Ties, contempt, unknown and NF (no face)

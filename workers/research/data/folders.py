@@ -12,9 +12,9 @@ from pydantic import Field
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet, Labels
+from workers.research.data.label_names import EXPRESSION_WORDS
 from workers.research.data.options import SetOptions
 from workers.research.data.pictures import SUFFIXES, Files, Names, find_files
-from workers.research.data.words import EXPRESSION_WORDS
 
 MANY = 1_000_000  # pictures between two log lines
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from pydantic import Field
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet, Integers
+from workers.research.data.label_names import report_left_out
 from workers.research.data.options import Kind, SetOptions
-from workers.research.data.words import report_left_out
 
 UNIX_EPOCH = 719_529  # MATLAB's serial date of 1970-01-01, which counts from day 1 = 0000-01-01
 

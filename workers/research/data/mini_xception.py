@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 from workers.errors import ModelError
-from workers.research.data.words import classes
+from workers.research.data.label_names import classes
 
 SIDE = 64  # px
 CLASSES = classes("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")  # ours, by its number

@@ -11,10 +11,10 @@ from typing import Literal
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet
+from workers.research.data.label_names import GENDERS
 from workers.research.data.named import MORPH, face_of_person, open_named
 from workers.research.data.options import Kind, SetOptions
 from workers.research.data.rows import read_table, split_lines
-from workers.research.data.words import GENDERS
 
 COLUMNS = {
     "picture": ("photo", "filename", "file_name", "image", "image_name", "name", "path"),

@@ -8,9 +8,9 @@ from typing import Literal
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet
+from workers.research.data.label_names import GENDERS
 from workers.research.data.options import Kind, SetOptions
 from workers.research.data.pictures import find_files
-from workers.research.data.words import GENDERS
 
 FGNET = re.compile(r"(?P<person>\d{3})A(?P<age>\d{2})[a-z]?\.jpg", re.IGNORECASE)
 UTKFACE = re.compile(r"(?P<age>\d+)_(?P<gender>\d+)_\d+_\d+\.jpg(\.chip\.jpg)?", re.IGNORECASE)

@@ -7,12 +7,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workers.errors import ConfigError
 
-Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]  # ~ and relative ones resolved
+ResolvedPath = Annotated[
+    Path, AfterValidator(lambda path: path.expanduser().absolute())
+]  # ~ and relative ones resolved
 Kind = Literal["identity", "age", "age_spread", "gender", "attributes", "expression"]  # fields of face_set.Labels
 MODEL = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Keep(BaseModel):
+class Split(BaseModel):
     """One of two parts of a set that together are the whole, the same on every machine."""
 
     model_config = MODEL
@@ -33,20 +35,20 @@ class SetOptions(BaseModel):
 
     model_config = MODEL
 
-    path: Place
+    path: ResolvedPath
     """The set's folder or file, as its layout says."""
-    images: Place | None = None
+    images: ResolvedPath | None = None
     """Folder of the pictures in place of the set's own, such as that of its aligned faces; the same names below it."""
-    exclude: Place | None = None
+    exclude: ResolvedPath | None = None
     """Text file of names of pictures to leave out, one per line, # before a remark. All of them must be in the set."""
     labels: Annotated[tuple[Kind, ...], Field(min_length=1)] | None = None
     """Only these kinds of labels are used; none: all that the set has."""
-    keep: Keep | None = None
+    split: Split | None = None
     """Only this part of the set; none: everything."""
-    least_pictures: Annotated[int, Field(ge=2)] | None = None
+    min_images: Annotated[int, Field(ge=2)] | None = None
     """People of whom there are fewer pictures are left out, and counted in a log line; none: nobody is."""
 
-    teacher: Place | None = None
+    teacher: ResolvedPath | None = None
     """File of what teachers say of the pictures, as `swinface data embed` writes it, for streams that learn `embedding`
     or `expression_scores`. Each face of the set must be in it; what else is in it is not used."""
 

@@ -16,7 +16,7 @@ from workers.errors import ModelError
 
 MAGIC = "7767517"
 HALF = 0x01306B47  # tag of weights in fp16; 0: fp32
-LEAST_EPS = 1e-12  # torch takes no 0
+MIN_EPS = 1e-12  # torch takes no 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _folded(layers: list[_Layer], weights: dict[str, dict[str, Tensor]]) -> list
 
 
 def _eps(layer: _Layer) -> float:
-    return max(layer.numbers.get(1, 0.0), LEAST_EPS)
+    return max(layer.numbers.get(1, 0.0), MIN_EPS)
 
 
 def _key(layer: _Layer, name: str) -> str:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from workers.errors import ConfigError, InputError
 from workers.research.data.assemble import Face, labels_of, or_images
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Integers
+from workers.research.data.label_names import EXPRESSION_WORDS, GENDERS
 from workers.research.data.options import MODEL, Kind, SetOptions
 from workers.research.data.pictures import Names, decode, number
-from workers.research.data.words import EXPRESSION_WORDS, GENDERS
 
 Value = str | int | float | bool
 

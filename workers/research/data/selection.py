@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from workers.errors import ConfigError, InputError
 from workers.research.data.face_set import UNKNOWN, FaceSet
-from workers.research.data.options import Keep, SetOptions
-from workers.research.data.words import report_left_out
+from workers.research.data.label_names import report_left_out
+from workers.research.data.options import SetOptions, Split
 
 Mask = NDArray[np.bool_]  # (n,)
 
@@ -23,12 +23,12 @@ def select(faces: FaceSet, config: SetOptions) -> FaceSet:
     if config.labels is not None:
         _check_kinds(faces, config.labels)
     used = ~_excluded(faces, config)
-    if config.keep is not None:
-        used &= kept(faces, config.keep)
-    if config.least_pictures is not None:
-        used &= _of_enough(faces, used, config.least_pictures)
+    if config.split is not None:
+        used &= in_split(faces, config.split)
+    if config.min_images is not None:
+        used &= _of_enough(faces, used, config.min_images)
     if not used.any():
-        raise InputError(f"{faces.name}: no face is left after `exclude`, `keep` and `least_pictures`")
+        raise InputError(f"{faces.name}: no face is left after `exclude`, `split` and `min_images`")
     if not used.all():
         faces = _renumbered(faces.at(np.flatnonzero(used)))
     if config.labels is not None:
@@ -56,23 +56,23 @@ def _excluded(faces: FaceSet, config: SetOptions) -> Mask:
     return np.array([name in named for name in names], bool)
 
 
-def kept(faces: FaceSet, keep: Keep) -> Mask:
+def in_split(faces: FaceSet, split: Split) -> Mask:
     """Which faces belong to the part: decided by a hash of the person's name, or of the picture's.
 
     A face of nobody known goes by its picture. Raises ConfigError for people in a set that knows none.
     """
     identity = faces.labels.identity
-    if keep.by == "person" and identity is None:
-        raise ConfigError(f"{faces.name}: keep.by: this set does not know who is who; use `by: picture`")
+    if split.by == "person" and identity is None:
+        raise ConfigError(f"{faces.name}: split.by: this set does not know who is who; use `by: picture`")
     held_out = np.zeros(len(faces), bool)
     by_picture = np.ones(len(faces), bool)
-    if identity is not None and keep.by != "picture":
-        people = np.array([_is_held_out(name, keep) for name in faces.identities], bool)
+    if identity is not None and split.by != "picture":
+        people = np.array([_is_held_out(name, split) for name in faces.identities], bool)
         by_picture = identity == UNKNOWN
         held_out[~by_picture] = people[identity[~by_picture]]
     for index in np.flatnonzero(by_picture):
-        held_out[index] = _is_held_out(faces.pictures.name(int(index)), keep)
-    return held_out if keep.part == "validation" else ~held_out
+        held_out[index] = _is_held_out(faces.pictures.name(int(index)), split)
+    return held_out if split.part == "validation" else ~held_out
 
 
 def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
@@ -82,7 +82,7 @@ def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
     """
     identity = faces.labels.identity
     if identity is None:
-        raise ConfigError(f"{faces.name}: least_pictures: this set does not know who is who")
+        raise ConfigError(f"{faces.name}: min_images: this set does not know who is who")
     known = identity != UNKNOWN
     counts = np.bincount(identity[used & known], minlength=len(faces.identities))
     enough: Mask = known & (counts >= least)[identity]
@@ -92,9 +92,9 @@ def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
     return enough
 
 
-def _is_held_out(name: str, keep: Keep) -> bool:
-    digest = hashlib.sha256(f"{keep.seed}:{name}".encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") < keep.share * 2**64
+def _is_held_out(name: str, split: Split) -> bool:
+    digest = hashlib.sha256(f"{split.seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") < split.share * 2**64
 
 
 def _renumbered(faces: FaceSet) -> FaceSet:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from workers.errors import InputError
 from workers.files import replacing
 from workers.research.data.face_set import Bytes, FaceSet
-from workers.research.data.facts import GENDERS
+from workers.research.data.statistics import GENDERS
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 COLUMNS, ROWS = 8, 6

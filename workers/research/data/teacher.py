@@ -17,7 +17,7 @@ SHOWN = 5  # names in one error message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class TeacherOutputs:
     """What teachers say of n pictures; None: nothing of this kind."""
 
     names: Sequence[str]  # (n,) of the pictures in their set, all different
@@ -33,8 +33,8 @@ def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
     """
     if path is None:
         return faces
-    lesson = read(path)
-    place = {name: row for row, name in enumerate(lesson.names)}
+    outputs = read(path)
+    place = {name: row for row, name in enumerate(outputs.names)}
     names = [faces.pictures.name(index) for index in range(len(faces))]
     if missing := [name for name in names if name not in place]:
         shown = ", ".join(missing[:SHOWN])
@@ -45,17 +45,17 @@ def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
     rows = [place[name] for name in names]
     embedding, scores = (
         None if values is None else values[rows].astype(np.float16)
-        for values in (lesson.embedding, lesson.expression_scores)
+        for values in (outputs.embedding, outputs.expression_scores)
     )
     return replace(faces, labels=replace(faces.labels, embedding=embedding, expression_scores=scores))
 
 
-def read(path: Path) -> Lesson:
+def read(path: Path) -> TeacherOutputs:
     """Raises InputError if there is no such file, or if it holds anything else."""
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-            lesson = Lesson(
+            outputs = TeacherOutputs(
                 found["names"].tolist(),
                 str(found["teachers"]),
                 found.get("embedding"),
@@ -65,27 +65,27 @@ def read(path: Path) -> Lesson:
         raise InputError(f"{path}: there is no such file of a teacher's; `swinface data embed` writes it") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no file that `swinface data embed` wrote: {error}") from error
-    for kind, values in (("embedding", lesson.embedding), ("expression_scores", lesson.expression_scores)):
+    for kind, values in (("embedding", outputs.embedding), ("expression_scores", outputs.expression_scores)):
         if values is None:
             continue
-        if values.ndim != 2 or len(values) != len(lesson.names) or values.dtype.kind != "f":
-            raise InputError(f"{path}: {kind} is {values.shape} of {values.dtype} for {len(lesson.names)} names")
+        if values.ndim != 2 or len(values) != len(outputs.names) or values.dtype.kind != "f":
+            raise InputError(f"{path}: {kind} is {values.shape} of {values.dtype} for {len(outputs.names)} names")
         exact = values.astype(np.float32)
         total = np.linalg.norm(exact, axis=1) if kind == "embedding" else exact.sum(1)
         if not np.allclose(total, 1, atol=0.01):
             raise InputError(
                 f"{path}: not every row of {kind} has {'the length' if kind == 'embedding' else 'the sum'} 1"
             )
-    return lesson
+    return outputs
 
 
-def write(path: Path, lesson: Lesson) -> None:
+def write(path: Path, outputs: TeacherOutputs) -> None:
     """The file that `read` reads, with embeddings scaled to unit length. Raises ConfigError if it cannot be."""
-    found: dict[str, Any] = {"names": np.array(lesson.names), "teachers": np.array(lesson.teachers)}
-    if lesson.embedding is not None:
-        unit = lesson.embedding / np.linalg.norm(lesson.embedding, axis=1, keepdims=True)
+    found: dict[str, Any] = {"names": np.array(outputs.names), "teachers": np.array(outputs.teachers)}
+    if outputs.embedding is not None:
+        unit = outputs.embedding / np.linalg.norm(outputs.embedding, axis=1, keepdims=True)
         found["embedding"] = unit.astype(np.float16)
-    if lesson.expression_scores is not None:
-        found["expression_scores"] = lesson.expression_scores.astype(np.float16)
+    if outputs.expression_scores is not None:
+        found["expression_scores"] = outputs.expression_scores.astype(np.float16)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **found)

@@ -22,7 +22,7 @@ from workers.research.detector.geometry import (
     visible,
 )
 from workers.research.detector.labels import Labelled
-from workers.research.detector.library import Library, Shelves, without_faces
+from workers.research.detector.library import Library, SourcePools, without_faces
 from workers.research.detector.paste import (
     LARGEST_ENLARGEMENT,
     Spot,
@@ -36,7 +36,7 @@ from workers.research.detector.paste import (
 
 CROWD_PX = 40.0  # largest width of the farthest faces
 MOST_PEOPLE = 40
-LEAST_VISIBLE = 0.4  # of a face: less of one is neither a face nor background, and is blotted
+MIN_VISIBLE = 0.4  # of a face: less of one is neither a face nor background, and is blotted
 
 
 def compose(library: Library, options: Scenes, draw: Generator) -> Scene:
@@ -50,7 +50,7 @@ def compose(library: Library, options: Scenes, draw: Generator) -> Scene:
         scene = _pasted(library, options, draw)
     if draw.random() < 0.5:
         scene = mirrored(scene)
-    return clipped(replace(scene, picture=as_cameras_do(scene.picture, draw)), options.least_px)
+    return clipped(replace(scene, picture=as_cameras_do(scene.picture, draw)), options.min_px)
 
 
 def _empty(library: Library, options: Scenes, draw: Generator) -> Scene:
@@ -68,14 +68,14 @@ def _pasted(library: Library, options: Scenes, draw: Generator) -> Scene:
 
 
 def _with_a_face(
-    scene: Scene, library: Library, shelves: Shelves, options: Scenes, draw: Generator, spot: Spot | None = None
+    scene: Scene, library: Library, pools: SourcePools, options: Scenes, draw: Generator, spot: Spot | None = None
 ) -> Scene:
     """One more face: a donor's on a turned head, or one of the shelves, at times with a donor's inner part."""
     if library.poses and library.donors and draw.random() < options.turned:
         pose = library.poses[int(draw.integers(len(library.poses)))]
         given = library.donors[int(draw.integers(len(library.donors)))]
         return add_head(scene, pose, given, options, draw, spot)
-    source, item = shelves.drawn(draw)
+    source, item = pools.drawn(draw)
     donor = None
     if not source.tight and library.donors and draw.random() < options.swapped:
         donor = library.donors[int(draw.integers(len(library.donors)))]
@@ -141,9 +141,9 @@ def _cut_to(scene: Scene, width: int, height: int, draw: Generator) -> Scene:
 def _without_cut(scene: Scene, draw: Generator) -> Scene:
     height, width = scene.picture.shape[:2]
     shares = visible(scene.boxes, width, height)
-    for box in scene.boxes[(shares > 0) & (shares < LEAST_VISIBLE)]:
+    for box in scene.boxes[(shares > 0) & (shares < MIN_VISIBLE)]:
         blot(scene.picture, box, draw)
-    keep = shares >= LEAST_VISIBLE
+    keep = shares >= MIN_VISIBLE
     boxes = scene.boxes.clip(0, np.array([width, height, width, height], np.float32))
     return Scene(scene.picture, boxes[keep], scene.landmarks[keep])
 

@@ -80,7 +80,7 @@ class Scenes(_Section):
     """Of the composed scenes, crowds: rows of small faces with hair and shoulders, the nearer before the farther."""
     face_px: tuple[Rate, Rate] = (6.0, 300.0)
     """Least and largest width of a face, drawn from the logarithm."""
-    least_px: Rate = 5.0
+    min_px: Rate = 5.0
     """Smaller faces are not labelled."""
     turned: Share = 0.25
     """Of the pasted faces, those laid on a three-dimensional head and turned (needs `heads`)."""

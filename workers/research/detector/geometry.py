@@ -53,12 +53,12 @@ def mirrored(scene: Scene) -> Scene:
     return Scene(np.asarray(cv2.flip(scene.picture, 1), np.uint8), boxes, landmarks)
 
 
-def clipped(scene: Scene, least_px: float) -> Scene:
+def clipped(scene: Scene, min_px: float) -> Scene:
     """The faces that are large enough and not mostly outside, their boxes cut at the border; landmarks stay."""
     height, width = scene.picture.shape[:2]
     boxes = scene.boxes.clip(0, np.array([width, height, width, height], np.float32))
     keep = visible(scene.boxes, width, height) > 0
-    keep &= (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= least_px
+    keep &= (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= min_px
     return replace(scene, boxes=boxes[keep], landmarks=scene.landmarks[keep])
 
 

@@ -63,9 +63,9 @@ def labelled(config: DetectorConfig, name: str, source: Source) -> list[Labelled
 
 def _place(config: DetectorConfig, name: str, source: Source) -> Path:
     """The file of a source's labels; another one if what was asked of it is another thing."""
-    asked = [source.path, sorted(source.where.items()), source.part, source.every, source.tight, source.tile]
-    asked += [SURE, *(path.stem for path in config.teachers)]
-    return config.out / "labels" / f"{name}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:10]}.parquet"
+    recipe = [source.path, sorted(source.where.items()), source.part, source.every, source.tight, source.tile]
+    recipe += [SURE, *(path.stem for path in config.teachers)]
+    return config.out / "labels" / f"{name}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]}.parquet"
 
 
 def encoded_pictures(source: Source) -> Iterator[bytes]:

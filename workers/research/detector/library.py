@@ -20,7 +20,7 @@ POSES = 120  # of heads that faces are laid on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
+class SourcePool:
     """The pictures of one source that have what it is for."""
 
     source: Source
@@ -28,28 +28,28 @@ class Shelf:
     shares: Floats  # (n,) rising to 1: how often each is drawn, those with turned faces more
 
 
-class Shelves:
+class SourcePools:
     """Several sources, each drawn from as often as its weight says."""
 
-    def __init__(self, shelves: Sequence[Shelf], weights: Sequence[float]) -> None:
+    def __init__(self, pools: Sequence[SourcePool], weights: Sequence[float]) -> None:
         numbers = np.array(weights, np.float64)
-        self._shelves, self._ends = shelves, np.cumsum(numbers / max(numbers.sum(), 1e-9))
+        self._shelves, self._ends = pools, np.cumsum(numbers / max(numbers.sum(), 1e-9))
 
     def __len__(self) -> int:
         return len(self._shelves)
 
     def drawn(self, draw: Generator) -> tuple[Source, Labelled]:
-        shelf = self._shelves[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
-        return shelf.source, shelf.pictures[int(np.searchsorted(shelf.shares, draw.random() * 0.999999))]
+        pool = self._shelves[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
+        return pool.source, pool.pictures[int(np.searchsorted(pool.shares, draw.random() * 0.999999))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """Everything that scenes are made of."""
 
-    pasted: Shelves  # each picture has a face
-    in_surroundings: Shelves  # those of them with hair and shoulders, for crowds
-    shown: Shelves
+    pasted: SourcePools  # each picture has a face
+    in_surroundings: SourcePools  # those of them with hair and shoulders, for crowds
+    shown: SourcePools
     donors: Sequence[Labelled]  # aligned faces in colour or grey, to be set into others
     backgrounds: Sequence[Bytes]  # BGR, without faces
     poses: Sequence[Pose]  # heads that the donors' faces are laid on
@@ -66,19 +66,19 @@ def open_library(config: DetectorConfig) -> Library:
     for name, pictures in found.items():
         source, faces = config.sources[name], [item for item in pictures if len(item.boxes)]
         if source.paste and faces:
-            pasted.append(_shelf(source, faces))
+            pasted.append(_pool(source, faces))
         if source.show and pictures:
-            shown.append(_shelf(source, pictures))
+            shown.append(_pool(source, pictures))
     if not pasted:
         raise ConfigError("the teachers agree on no face in the sources that are pasted; are they faces?")
-    loose = [shelf for shelf in pasted if not shelf.source.tight]
+    loose = [pool for pool in pasted if not pool.source.tight]
     if config.scenes.crowded and not loose:
         raise ConfigError("scenes.crowded: crowds need a source that is pasted and not tight, and has a face")
     return Library(
-        Shelves(pasted, [shelf.source.paste for shelf in pasted]),
-        Shelves(loose, [shelf.source.paste for shelf in loose]),
-        Shelves(shown, [shelf.source.show for shelf in shown]),
-        [item for shelf in pasted if shelf.source.give for item in shelf.pictures],
+        SourcePools(pasted, [pool.source.paste for pool in pasted]),
+        SourcePools(loose, [pool.source.paste for pool in loose]),
+        SourcePools(shown, [pool.source.show for pool in shown]),
+        [item for pool in pasted if pool.source.give for item in pool.pictures],
         _backgrounds([*config.backgrounds, *map(_packaged, config.packaged_backgrounds)]),
         open_heads(config.heads, POSES, config.seed) if config.heads else [],
     )
@@ -117,10 +117,10 @@ def turned(landmarks: Floats) -> float:
     return float(aside / 0.4 + max(0.0, abs(nod - 0.55) - 0.05) / 0.25)
 
 
-def _shelf(source: Source, pictures: Sequence[Labelled]) -> Shelf:
+def _pool(source: Source, pictures: Sequence[Labelled]) -> SourcePool:
     poses = [max((turned(landmarks) for landmarks in item.landmarks), default=0.0) for item in pictures]
     weights = 0.1 + np.square(np.minimum(poses, 1.5))
-    return Shelf(source, pictures, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
+    return SourcePool(source, pictures, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
 
 
 def _packaged(name: str) -> Path:

@@ -16,11 +16,11 @@ from workers.errors import ConfigError, ModelError
 from workers.files import replacing
 from workers.research.detector.config import DetectorConfig
 from workers.research.detector.export import save_pose, write_onnx
-from workers.research.detector.judge import judge
 from workers.research.detector.labels import Labelled, label_all, labelled
 from workers.research.detector.loader import Batch, batches
 from workers.research.detector.network import LandmarkLoss, build, parameters
-from workers.research.train.stop import Asked, asking
+from workers.research.detector.score import score
+from workers.research.train.stop import StopRequest, asking
 from workers.research.train.writing import save_tensors, writing
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ def train_detector(config: DetectorConfig, resume: bool) -> int:
     torch.manual_seed(config.seed)
     trainer = Trainer(config, device, saved)
     log.info("%d parameters, step %d of %d", parameters(trainer.model), step, config.steps)
-    with asking() as asked:
-        return _run(trainer, scenes, held_out, asked)
+    with asking() as stop_request:
+        return _run(trainer, scenes, held_out, stop_request)
 
 
 def _device(config: DetectorConfig) -> torch.device:
@@ -60,7 +60,7 @@ def _device(config: DetectorConfig) -> torch.device:
     return torch.device("cuda", 0) if config.run.device == "cuda" else torch.device("cpu")
 
 
-def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], asked: Asked) -> int:
+def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], stop_request: StopRequest) -> int:
     config = trainer.config
     config.out.mkdir(parents=True, exist_ok=True)
     begun, first = time.monotonic(), trainer.step
@@ -70,7 +70,7 @@ def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], a
             scalars.write(json.dumps({"step": trainer.step, **values}) + "\n")
             scalars.flush()
 
-        while trainer.step < config.steps and not asked.signal:
+        while trainer.step < config.steps and not stop_request.signal:
             losses = trainer.take(next(scenes))
             if trainer.step % config.run.log_steps == 0:
                 speed = (trainer.step - first) * config.batch / (time.monotonic() - begun)
@@ -78,18 +78,22 @@ def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], a
                 log.info("step %d of %d, %.1f pictures/s, %s", trainer.step, config.steps, speed, losses)
             done = trainer.step == config.steps
             if held_out and (done or trainer.step % config.run.validate_steps == 0):
-                judged, by_source = judge(trainer.average, held_out, trainer.device)
-                report(**{name: getattr(judged, name) for name in judged.__slots__}, worth=judged.worth, **by_source)
-                log.info("step %d: %s %s", trainer.step, judged, by_source)
-                if judged.worth >= trainer.best:
-                    trainer.best = judged.worth
+                scored, by_source = score(trainer.average, held_out, trainer.device)
+                report(
+                    **{name: getattr(scored, name) for name in scored.__slots__},
+                    selection_score=scored.selection_score,
+                    **by_source,
+                )
+                log.info("step %d: %s %s", trainer.step, scored, by_source)
+                if scored.selection_score >= trainer.best:
+                    trainer.best = scored.selection_score
                     save_pose(trainer.average, config.out / BEST)
             if done or trainer.step % config.run.checkpoint_steps == 0:
                 trainer.save(config.out / LAST)
-    if asked.signal:
+    if stop_request.signal:
         trainer.save(config.out / LAST)
         log.info("saved at step %d; --resume last goes on", trainer.step)
-        return asked.exit_code
+        return stop_request.exit_code
     if not held_out:
         save_pose(trainer.average, config.out / BEST)
     write_onnx(config.out / BEST, config.out / "yolo-face-nano.onnx")

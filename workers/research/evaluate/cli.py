@@ -68,7 +68,7 @@ def add_evaluate(commands: Commands) -> None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure, and return the exit code. Raises UserError."""
     _check(arguments)
-    from workers.research.evaluate.look import Looking
+    from workers.research.evaluate.inference import InferenceOptions
     from workers.research.evaluate.report import check_out
     from workers.research.evaluate.run import Request, run_bin, run_faces, run_ijb, run_impostors, run_pairs
     from workers.weights.registry import find
@@ -80,7 +80,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         precision=arguments.precision,
         threads=arguments.threads,
-        looking=Looking(batch=arguments.batch, skip_unreadable=arguments.skip_unreadable),
+        options=InferenceOptions(batch=arguments.batch, skip_unreadable=arguments.skip_unreadable),
         out=arguments.out,
         part=getattr(arguments, "part", None),
         degraded=getattr(arguments, "degraded", None),

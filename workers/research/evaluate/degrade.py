@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from workers.research.data.face_set import FACE_SIZE, Bytes
-from workers.research.evaluate.look import Floats, Network
+from workers.research.evaluate.inference import Floats, Network
 
 
 def _small(face: Bytes, side: int) -> Bytes:

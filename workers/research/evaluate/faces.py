@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from workers.errors import InputError, ModelError
 from workers.research.data.face_set import UNKNOWN, FaceSet, Labels, impossible
 from workers.research.evaluate.groups import by_group
-from workers.research.evaluate.judge import (
-    Judged,
-    Outputs,
-    heads_of,
-    judge_age,
-    judge_attributes,
-    judge_expression,
-    judge_gender,
-    judge_identity,
-)
-from workers.research.evaluate.look import Looking, Network, Seen, look
+from workers.research.evaluate.inference import InferenceOptions, Network, NetworkOutputs, infer
 from workers.research.evaluate.result import Result
+from workers.research.evaluate.score import (
+    Outputs,
+    Scores,
+    heads_of,
+    score_age,
+    score_attributes,
+    score_expression,
+    score_gender,
+    score_identity,
+)
 from workers.swinface.labels import OUTPUTS
 
 SHOWN = 20  # lines of an error
@@ -47,7 +47,7 @@ class Plan:
     absent: tuple[str, ...]  # what is not measured, and why
 
 
-def plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS) -> Plan:
+def make_plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS) -> Plan:
     """What `protocol` measures on the faces with these outputs.
 
     Raises InputError for labels that cannot be true or a set without any that are wanted, ModelError without a head.
@@ -81,7 +81,7 @@ def plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS) -> P
 def evaluate_faces(
     planned: Plan,
     network: Network,
-    looking: Looking | None = None,
+    options: InferenceOptions | None = None,
     leave_one_out: bool = False,
     groups: bool = False,
 ) -> Result:
@@ -89,16 +89,16 @@ def evaluate_faces(
     faces = planned.faces
     if leave_one_out:
         _check_persons(faces.name, faces.labels)
-    seen = look(faces.pictures, network, looking)
+    seen = infer(faces.pictures, network, options)
     labels = faces.labels.at(seen.rows)
     if leave_one_out:
         _check_persons(faces.name, labels)
-    judges: dict[str, Callable[[Labels, Outputs], Judged]] = {
-        "age": partial(judge_age, leave_one_out=leave_one_out),
-        "gender": judge_gender,
-        "attributes": judge_attributes,
-        "expression": judge_expression,
-        "identity": judge_identity,
+    judges: dict[str, Callable[[Labels, Outputs], Scores]] = {
+        "age": partial(score_age, leave_one_out=leave_one_out),
+        "gender": score_gender,
+        "attributes": score_attributes,
+        "expression": score_expression,
+        "identity": score_identity,
     }
     left = [kind for kind in planned.kinds if _is_known(labels, kind).any()]
     judged = [judges[kind](labels, seen.outputs) for kind in left]
@@ -128,7 +128,7 @@ def _is_known(labels: Labels, kind: str) -> NDArray[np.bool_]:
     return np.asarray(known if known.ndim == 1 else known.any(1))
 
 
-def _digest(seen: Seen, labels: Labels, kinds: Sequence[str]) -> str:
+def _digest(seen: NetworkOutputs, labels: Labels, kinds: Sequence[str]) -> str:
     used = {*kinds, *(name for kind in kinds for name in USED_BESIDE.get(kind, ()))}
     found = hashlib.sha256(seen.digest.encode())
     for name, column in labels.columns():

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.research.data.face_set import FaceSet, Integers, Labels
-from workers.research.evaluate.judge import Judged, Outputs
-from workers.research.evaluate.look import Floats
+from workers.research.evaluate.inference import Floats
+from workers.research.evaluate.score import Outputs, Scores
 
 AGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)  # years; each group from one up to the next
 GENDERS = ("female", "male")
@@ -17,7 +17,7 @@ LUMA = np.array([0.299, 0.587, 0.114])  # of R, G, B (ITU-R BT.601)
 JUDGED = ("age", "gender", "expression")  # kinds whose numbers are means over faces
 FEWEST = 10  # faces, of which a number still says something
 
-Judge = Callable[[Labels, Outputs], Judged]
+Judge = Callable[[Labels, Outputs], Scores]
 
 
 def by_group(

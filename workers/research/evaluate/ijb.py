@@ -22,7 +22,7 @@ from workers.research.evaluate.ijb_files import (
     read_template_pairs,
 )
 from workers.research.evaluate.ijb_pictures import IjbPictures
-from workers.research.evaluate.look import READERS, Looking, Network, Reading, batches, embeddings
+from workers.research.evaluate.inference import READERS, InferenceOptions, Network, ReadReport, batches, embeddings
 from workers.research.evaluate.result import Result, percent
 from workers.research.evaluate.verification import FARS, tar_at_far
 from workers.swinface.labels import EMBEDDING
@@ -56,19 +56,19 @@ class _Measuring:
 
 
 def evaluate_ijb(
-    folder: IjbFolder, network: Network, tasks: Sequence[str] = TASKS, looking: Looking | None = None
+    folder: IjbFolder, network: Network, tasks: Sequence[str] = TASKS, options: InferenceOptions | None = None
 ) -> Result:
     """TAR@FAR of 1:1, and rank-1, rank-5 and TPIR@FPIR of 1:N as the mean of the two galleries. Raises InputError.
 
     Templates none of whose pictures can be read are left out, if that is allowed, and counted.
     """
-    looking = replace(looking or Looking(), readers=READERS)
+    options = replace(options or InferenceOptions(), readers=READERS)
     folder.check(tasks)
     lists = _read(folder, tasks)  # all of them before the first picture: what is wrong must not be found hours later
-    reading = Reading()
-    templates, features = _features(IjbPictures(folder, lists.faces), network, looking, reading)
+    read_report = ReadReport()
+    templates, features = _features(IjbPictures(folder, lists.faces), network, options, read_report)
     lost = np.setdiff1d(lists.faces.template, templates)
-    counts = {"faces": len(lists.faces.names) - len(reading.unreadable), "templates": len(templates)}
+    counts = {"faces": len(lists.faces.names) - len(read_report.unreadable), "templates": len(templates)}
     measuring = _Measuring(templates, features, lost, counts | _left_out("templates", len(lost)))
     if lists.pairs is not None:
         _one_to_one(folder, lists.pairs, measuring)
@@ -77,10 +77,10 @@ def evaluate_ijb(
     return Result(
         metrics=measuring.metrics,
         counts=measuring.counts,
-        data=_digest(folder.lists(tasks), reading),
+        data=_digest(folder.lists(tasks), read_report),
         hashed="the files of meta/ that the tasks need; names and pixels of the aligned faces",
         absent=tuple(f"task {task}: not asked for" for task in TASKS if task not in tasks),
-        unreadable=tuple(reading.unreadable),
+        unreadable=tuple(read_report.unreadable),
         details=measuring.details,
     )
 
@@ -103,15 +103,17 @@ def _read(folder: IjbFolder, tasks: Sequence[str]) -> _Lists:
     return _Lists(faces, pairs, tuple(galleries), probes)
 
 
-def _features(pictures: IjbPictures, network: Network, looking: Looking, reading: Reading) -> tuple[Integers, Floats]:
+def _features(
+    pictures: IjbPictures, network: Network, options: InferenceOptions, read_report: ReadReport
+) -> tuple[Integers, Floats]:
     """The templates, ascending, and their features of unit length."""
     faces = pictures.faces
     sums: Templates | None = None
-    for rows, crops in batches(pictures, looking, reading):
+    for rows, crops in batches(pictures, options, read_report):
         found = embeddings(network, crops) * faces.score[rows, None]
         sums = sums or Templates(faces.template, faces.medium, found.shape[1])
         sums.add(rows, found)
-    reading.close(looking, len(pictures))
+    read_report.close(options, len(pictures))
     if sums is None:
         raise InputError(f"{pictures.folder.path}: there are no pictures to look at")
     return sums.features()
@@ -165,8 +167,8 @@ def _left_out(what: str, count: int) -> dict[str, int]:
     return {f"{what}_left_out": count} if count else {}
 
 
-def _digest(files: Sequence[Path], reading: Reading) -> str:
-    found = hashlib.sha256(reading.hash.hexdigest().encode())
+def _digest(files: Sequence[Path], read_report: ReadReport) -> str:
+    found = hashlib.sha256(read_report.hash.hexdigest().encode())
     for path in files:
         with path.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())

@@ -17,7 +17,7 @@ from streamer.values import ImpostorScores
 from workers.errors import ConfigError, InputError
 from workers.files import replacing
 from workers.research.data.face_set import UNKNOWN, FaceSet
-from workers.research.evaluate.look import Looking, Network, look
+from workers.research.evaluate.inference import InferenceOptions, Network, infer
 from workers.research.evaluate.result import Result
 from workers.swinface.checkpoint import IMPOSTOR_SCORES, card_path
 from workers.swinface.labels import EMBEDDING
@@ -28,7 +28,7 @@ FEWEST = 5  # people, who make the ten pairs without which nothing is known
 SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # shares of the report
 
 
-def measure_impostors(faces: FaceSet, network: Network, source: str, looking: Looking | None = None) -> Result:
+def measure_impostors(faces: FaceSet, network: Network, source: str, options: InferenceOptions | None = None) -> Result:
     """The table of cosines of everybody with everybody else; `source` says whose pictures these are.
 
     Raises InputError for a set that does not say who is who, or of too few people.
@@ -37,7 +37,7 @@ def measure_impostors(faces: FaceSet, network: Network, source: str, looking: Lo
     if identity is None:
         raise InputError(f"{faces.name} has no label of identity, which impostors needs")
     chosen = faces.at(_chosen(identity))
-    seen = look(chosen.pictures, network, looking)
+    seen = infer(chosen.pictures, network, options)
     of = chosen.labels.at(seen.rows).identity
     assert of is not None
     people: dict[str, list[Picture]] = {}

@@ -13,8 +13,8 @@ from workers.errors import ConfigError, ModelError
 from workers.research.data.sets import load_sets, open_set
 from workers.research.evaluate.bin_file import read_bin
 from workers.research.evaluate.degrade import degraded
-from workers.research.evaluate.faces import evaluate_faces, plan
-from workers.research.evaluate.look import READERS, Looking, Network
+from workers.research.evaluate.faces import evaluate_faces, make_plan
+from workers.research.evaluate.inference import READERS, InferenceOptions, Network
 from workers.research.evaluate.pair_list import read_pairs
 from workers.research.evaluate.paper import published
 from workers.research.evaluate.report import Measured, table, write
@@ -39,7 +39,7 @@ class Request:
     device: str = "cpu"
     precision: "Precision" = "fp32"
     threads: int | None = None  # of a CPU; None: one per core
-    looking: Looking = field(default_factory=Looking)
+    options: InferenceOptions = field(default_factory=InferenceOptions)
     out: Path | None = None  # .json
     part: str | None = None  # of the protocol, for the paper's numbers: val or test
     degraded: str | None = None  # how the faces are made worse, by evaluate.degrade
@@ -52,7 +52,7 @@ def run_bin(request: Request, path: Path) -> Result:
     digest = sha256(path)
 
     def measure(network: Network) -> Result:
-        result = verify(pictures, pairs, network, replace(request.looking, readers=READERS))
+        result = verify(pictures, pairs, network, replace(request.options, readers=READERS))
         return replace(result, data=digest, hashed="the .bin file")
 
     return _run(request, HEADS, measure)
@@ -61,8 +61,8 @@ def run_bin(request: Request, path: Path) -> Result:
 def run_pairs(request: Request, path: Path, folder: Path) -> Result:
     """Verification of a list of pairs. Raises InputError, ModelError, ConfigError."""
     pictures, pairs = read_pairs(path, folder)
-    looking = replace(request.looking, readers=READERS)
-    return _run(request, HEADS, lambda network: verify(pictures, pairs, network, looking))
+    options = replace(request.options, readers=READERS)
+    return _run(request, HEADS, lambda network: verify(pictures, pairs, network, options))
 
 
 def run_ijb(request: Request, path: Path, tasks: Sequence[str]) -> Result:
@@ -72,7 +72,7 @@ def run_ijb(request: Request, path: Path, tasks: Sequence[str]) -> Result:
 
     folder = IjbFolder(path, request.protocol)
     folder.check(tasks)
-    return _run(request, HEADS, lambda network: evaluate_ijb(folder, network, tasks, request.looking))
+    return _run(request, HEADS, lambda network: evaluate_ijb(folder, network, tasks, request.options))
 
 
 def run_faces(request: Request, config: Path, name: str, leave_one_out: bool = False) -> Result:
@@ -80,11 +80,11 @@ def run_faces(request: Request, config: Path, name: str, leave_one_out: bool = F
     sets = load_sets(config)
     if name not in sets:
         raise ConfigError(f"--set {name}: {config} has no such set. It has {', '.join(sets)}")
-    planned = plan(open_set(name, sets[name]), request.protocol, heads_in(request.weights))
+    planned = make_plan(open_set(name, sets[name]), request.protocol, heads_in(request.weights))
     return _run(
         request,
         planned.heads,
-        lambda network: evaluate_faces(planned, network, request.looking, leave_one_out, request.groups),
+        lambda network: evaluate_faces(planned, network, request.options, leave_one_out, request.groups),
     )
 
 
@@ -104,7 +104,7 @@ def run_impostors(request: Request, config: Path, name: str, source: str | None,
     if EMBEDDING not in heads_in(request.weights):
         raise ModelError(f"{request.weights} was not trained for identity")
     faces = open_set(name, sets[name])
-    result = _run(request, HEADS, lambda found: measure_impostors(faces, found, source or name, request.looking))
+    result = _run(request, HEADS, lambda found: measure_impostors(faces, found, source or name, request.options))
     if card:
         write_card(weights, result.details[IMPOSTOR_SCORES])
     return result
@@ -127,12 +127,12 @@ def _run(request: Request, heads: Sequence[str], measure: Measure) -> Result:
     """Load the weights, measure, print the table and write the file."""
     from workers.runtime.engine import Engine, InferenceError
 
-    engine = Engine(request.weights, request.device, request.precision, request.threads, heads, request.looking.batch)
+    engine = Engine(request.weights, request.device, request.precision, request.threads, heads, request.options.batch)
     started = time.monotonic()
     try:
         result = measure(engine.outputs if request.degraded is None else degraded(engine.outputs, request.degraded))
     except InferenceError as error:
-        raise ModelError(f"{error}: choose a smaller --batch than {request.looking.batch}") from error
+        raise ModelError(f"{error}: choose a smaller --batch than {request.options.batch}") from error
     log.info("%s took %.1f s", request.protocol, time.monotonic() - started)
     digest = None if request.weights == UNTRAINED else sha256(Path(request.weights))
     measured = Measured(

@@ -7,20 +7,20 @@ import numpy as np
 from workers.errors import InputError
 from workers.research.data.face_set import Pictures
 from workers.research.evaluate.draw_pairs import Pairs
-from workers.research.evaluate.judge import verification_metrics
-from workers.research.evaluate.look import Looking, Network, Seen, look
+from workers.research.evaluate.inference import InferenceOptions, Network, NetworkOutputs, infer
 from workers.research.evaluate.result import Result
+from workers.research.evaluate.score import verification_metrics
 from workers.swinface.labels import EMBEDDING
 
 HEADS = (EMBEDDING,)
 
 
-def verify(pictures: Pictures, pairs: Pairs, network: Network, looking: Looking | None = None) -> Result:
+def verify(pictures: Pictures, pairs: Pairs, network: Network, options: InferenceOptions | None = None) -> Result:
     """Ten-fold accuracy and VAL@FAR=1e-3 of pairs of rows of the pictures. Raises InputError.
 
     Pairs with an unreadable picture are left out, if that is allowed; the others stay in their folds.
     """
-    seen = look(pictures, network, looking)
+    seen = infer(pictures, network, options)
     usable = np.isin(pairs.first, seen.rows) & np.isin(pairs.second, seen.rows)
     judged = pairs.at(usable)
     if len(judged) == 0 or len(np.unique(judged.fold)) < 2:
@@ -39,7 +39,7 @@ def verify(pictures: Pictures, pairs: Pairs, network: Network, looking: Looking 
     )
 
 
-def _digest(seen: Seen, pairs: Pairs) -> str:
+def _digest(seen: NetworkOutputs, pairs: Pairs) -> str:
     found = hashlib.sha256(seen.digest.encode())
     for column in (pairs.first, pairs.second, pairs.same, pairs.fold):
         found.update(np.ascontiguousarray(column).astype("<i8").tobytes())

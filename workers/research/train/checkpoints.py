@@ -16,7 +16,7 @@ from workers.research.train.config import TrainConfig
 from workers.research.train.partial_fc import joined
 from workers.research.train.process import Process
 from workers.research.train.state import State, average_statistics
-from workers.research.train.streams import Course
+from workers.research.train.streams import TaskPlan
 from workers.research.train.writing import all_write, save_tensors, take_place
 from workers.swinface.checkpoint import load_own, save_own
 
@@ -29,7 +29,7 @@ PLACES = ("path", "images", "exclude", "teacher")  # of a set: other machines ha
 log = logging.getLogger(__name__)
 
 
-def save(state: State, config: TrainConfig, course: Course, process: Process) -> Path:
+def save(state: State, config: TrainConfig, plan: TaskPlan, process: Process) -> Path:
     """Write a checkpoint of all processes, complete or not there; older ones beyond `keep` go. Gives its folder.
 
     Raises ConfigError in all processes if one cannot write.
@@ -45,10 +45,10 @@ def save(state: State, config: TrainConfig, course: Course, process: Process) ->
 
     def fill() -> None:
         if process.leads:
-            save_own(state.model, partial / WEIGHTS, card(config, course, state))
+            save_own(state.model, partial / WEIGHTS, card(config, plan, state))
             if state.averaged is not None:
-                save_own(state.averaged, partial / AVERAGED, card(config, course, state))
-            save_tensors(_shared_state(state, config, course), partial / "state.pt")
+                save_own(state.averaged, partial / AVERAGED, card(config, plan, state))
+            save_tensors(_shared_state(state, config, plan), partial / "state.pt")
         if state.centres is not None:
             save_tensors(state.centres.state_dict(), partial / f"persons-{process.rank}.pt")
 
@@ -63,7 +63,7 @@ def save(state: State, config: TrainConfig, course: Course, process: Process) ->
     return folder
 
 
-def save_best(state: State, config: TrainConfig, course: Course, process: Process) -> None:
+def save_best(state: State, config: TrainConfig, plan: TaskPlan, process: Process) -> None:
     """Write the weights as the best ones so far: a folder that takes the place of the last best, complete.
 
     Raises ConfigError in all processes if the first one cannot write.
@@ -74,19 +74,19 @@ def save_best(state: State, config: TrainConfig, course: Course, process: Proces
         if process.leads:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            save_own(state.averaged or state.model, partial / WEIGHTS, card(config, course, state))
+            save_own(state.averaged or state.model, partial / WEIGHTS, card(config, plan, state))
             take_place(partial, folder)
 
     all_write(process, folder, write)
 
 
-def resume(state: State, folder: Path, config: TrainConfig, course: Course, allow_changes: bool) -> None:
+def resume(state: State, folder: Path, config: TrainConfig, plan: TaskPlan, allow_changes: bool) -> None:
     """Go on from a checkpoint, with as many processes as there are now. Raises ConfigError, InputError."""
     model, _ = load_own(folder / WEIGHTS)
     shared = _read(folder / "state.pt")
     if shared.get("schema") != SCHEMA:
         raise InputError(f"{folder} was written by another version: schema {shared.get('schema')}, expected {SCHEMA}")
-    before, now = json.loads(shared["config"]), {**essential(config), "found": _found(course)}
+    before, now = json.loads(shared["config"]), {**essential(config), "found": _found(plan)}
     if changed := changes(before, now):
         message = f"{folder} was trained with another configuration:" + "".join(f"\n  {line}" for line in changed)
         if not allow_changes:
@@ -102,7 +102,7 @@ def resume(state: State, folder: Path, config: TrainConfig, course: Course, allo
         state.optimiser.load_state_dict(_with_bases(shared["optimiser"], state.optimiser))
         if state.centres is not None:
             shards = [_read(path) for path in sorted(folder.glob("persons-*.pt"))]
-            rows = _same_people(shared["people"], course.people)
+            rows = _same_people(shared["people"], plan.people)
             state.centres.load_state_dict(joined(shards, state.centres, rows))
     except (ValueError, RuntimeError, KeyError) as error:
         raise ConfigError(f"{folder} does not fit this configuration: {error}") from error
@@ -113,13 +113,13 @@ def resume(state: State, folder: Path, config: TrainConfig, course: Course, allo
     state.unreported = shared["unreported"]
 
 
-def card(config: TrainConfig, course: Course, state: State) -> dict[str, Any]:
+def card(config: TrainConfig, plan: TaskPlan, state: State) -> dict[str, Any]:
     """What the weights' card says of this training."""
     source = {
         "name": f"trained by faceanalytics, {state.step} of {config.steps} steps",
         "seed": config.seed,
-        "sets": course.sets,
-        "persons": len(course.people),
+        "sets": plan.sets,
+        "persons": len(plan.people),
         "config": essential(config),
     }
     return {"source": source, "licence": config.licence, "metrics": state.metrics}
@@ -156,7 +156,7 @@ def chosen(out: Path, resume: str | None) -> Path | None:
     return folder
 
 
-def _shared_state(state: State, config: TrainConfig, course: Course) -> dict[str, Any]:
+def _shared_state(state: State, config: TrainConfig, plan: TaskPlan) -> dict[str, Any]:
     """What is the same in all processes, besides the weights; read again without running code."""
     return {
         "schema": SCHEMA,
@@ -165,10 +165,10 @@ def _shared_state(state: State, config: TrainConfig, course: Course) -> dict[str
         "metrics": json.dumps(state.metrics),
         "places": state.places,
         "unreported": dict(state.unreported),
-        "people": list(course.people),
+        "people": list(plan.people),
         "optimiser": state.optimiser.state_dict(),
         "scaler": state.scaler.state_dict(),
-        "config": json.dumps({**essential(config), "found": _found(course)}),
+        "config": json.dumps({**essential(config), "found": _found(plan)}),
     }
 
 
@@ -196,18 +196,18 @@ def essential(config: TrainConfig) -> dict[str, Any]:
     kept = {key: value for key, value in found.items() if key not in FREE}
     sets = {name: {k: v for k, v in one.items() if k not in PLACES} for name, one in kept["sets"].items()}
     begin = None if config.start_from is None else Path(config.start_from).name
-    asked = {kind: None if path is None else path.name for kind, path in config.teachers}
-    return {**kept, "sets": sets, "start_from": begin, "teachers": asked, "precision": config.run.precision}
+    teachers = {kind: None if path is None else path.name for kind, path in config.teachers}
+    return {**kept, "sets": sets, "start_from": begin, "teachers": teachers, "precision": config.run.precision}
 
 
-def _found(course: Course) -> dict[str, Any]:
+def _found(plan: TaskPlan) -> dict[str, Any]:
     """What is learnt from what: other faces would come in another order, other people have other centres."""
-    digest = hashlib.sha256("\n".join(course.people).encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashlib.sha256("\n".join(plan.people).encode("utf-8", "surrogateescape")).hexdigest()
     return {
-        "streams": [stream.name for stream in course.streams],  # their order, which draws depend on
-        "outputs": list(course.outputs),
-        "faces": course.sets,
-        "people": f"{len(course.people)} ({digest[:8]})",
+        "streams": [stream.name for stream in plan.streams],  # their order, which draws depend on
+        "outputs": list(plan.outputs),
+        "faces": plan.sets,
+        "people": f"{len(plan.people)} ({digest[:8]})",
     }
 
 

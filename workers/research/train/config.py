@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from workers.errors import ConfigError
-from workers.research.data.options import Place
+from workers.research.data.options import ResolvedPath
 from workers.research.data.published import Published
 from workers.research.data.sets import SetConfig, load_sets
 from workers.settings import expand_environment, explain, read_yaml
@@ -114,9 +114,9 @@ class Recognition(_Section):
 class Teachers(_Section):
     """Networks that are asked about the mixed faces of each step, which no file can know of."""
 
-    recogniser: Place | None = None
+    recogniser: ResolvedPath | None = None
     """SwinFace's own .safetensors or .pt, or a .param of ncnn; its embeddings are learnt."""
-    expressions: Place | None = None
+    expressions: ResolvedPath | None = None
     """SwinFace's own, or the .hdf5 of mini-XCEPTION; learnt in the streams that learn expression_scores."""
 
 
@@ -169,7 +169,7 @@ class Run(_Section):
 
 
 class TrainConfig(_Section):
-    out: Place
+    out: ResolvedPath
     """Folder of the run: checkpoints, best weights, scalars."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 2048
     steps: Positive = 80_000
@@ -251,13 +251,13 @@ def load_train_config(path: Path, overrides: Mapping[str, Any]) -> TrainConfig:
 
 def _overlap(trained: SetConfig, held: SetConfig) -> bool:
     """Whether two sets are the same files, and not the two parts of one division."""
-    unlike = {"keep", "labels", "images", "exclude", "teacher"}
+    unlike = {"split", "labels", "images", "exclude", "teacher"}
     if trained.model_dump(exclude=unlike) != held.model_dump(exclude=unlike):
         return False
-    if trained.keep is None or held.keep is None:
+    if trained.split is None or held.split is None:
         return True
-    divided = trained.keep.model_dump(exclude={"part"}) == held.keep.model_dump(exclude={"part"})
-    return not divided or trained.keep.part == held.keep.part
+    divided = trained.split.model_dump(exclude={"part"}) == held.split.model_dump(exclude={"part"})
+    return not divided or trained.split.part == held.split.part
 
 
 def is_test(config: SetConfig) -> bool:

@@ -29,7 +29,7 @@ from workers.research.train.losses import (
     task_losses,
 )
 from workers.research.train.process import Process
-from workers.research.train.streams import Course, check_width
+from workers.research.train.streams import TaskPlan, check_width
 from workers.swinface.labels import EMBEDDING
 
 MASK_CELLS = 4  # a side: the coarse noise that masks are made of
@@ -96,15 +96,15 @@ def _labels(batch: Batch, rows: Tensor, unknown: Tensor) -> dict[str, Tensor]:
 class Teachers:
     """Those that the configuration names, on the device of this process."""
 
-    def __init__(self, config: TrainConfig, course: Course, process: Process) -> None:
+    def __init__(self, config: TrainConfig, plan: TaskPlan, process: Process) -> None:
         """Raises ModelError, ConfigError; also if what they teach is not among the outputs."""
         self._networks: dict[str, TeacherNetwork] = {}
         named = config.teachers
         if named.recogniser is not None:
-            if EMBEDDING not in course.outputs:
+            if EMBEDDING not in plan.outputs:
                 raise ConfigError("teachers.recogniser: no stream learns embedding or identity")
             network = open_teacher("recogniser", named.recogniser).to(process.device)
-            width, stored = _width(network, process.device), teacher_width(course.streams)
+            width, stored = _width(network, process.device), teacher_width(plan.streams)
             if stored not in {0, width}:
                 raise ConfigError(
                     f"teachers.recogniser gives {width} numbers, the sets' `teacher` {stored}: it must be the same"
@@ -112,7 +112,7 @@ class Teachers:
             check_width("teachers.recogniser", width)
             self._networks[DISTILLATION] = network
         if named.expressions is not None:
-            if EXPRESSION_DISTILLATION not in course.distilled:
+            if EXPRESSION_DISTILLATION not in plan.distilled:
                 raise ConfigError("teachers.expressions: no stream learns expression_scores")
             self._networks[EXPRESSION_DISTILLATION] = open_teacher("expressions", named.expressions).to(process.device)
 
@@ -131,7 +131,7 @@ class Teachers:
 
 
 def mixed_losses(
-    outputs: dict[str, Tensor], mixture: Mixture, lessons: dict[str, Tensor], progress: float, ages: AgeLoss
+    outputs: dict[str, Tensor], mixture: Mixture, teacher_outputs: dict[str, Tensor], progress: float, ages: AgeLoss
 ) -> dict[str, Tensor]:
     """By slug the mean over the mixtures of this process whose label is known.
 
@@ -141,13 +141,12 @@ def mixed_losses(
     for share, targets in ((mixture.share, mixture.first), (1 - mixture.share, mixture.other)):
         for slug, loss in task_losses(outputs, targets, progress, ages).items():
             found[slug] = found.get(slug, 0) + share * loss / is_known(targets[slug]).sum().clamp(min=1)
-    if DISTILLATION in lessons:
-        found[DISTILLATION] = distillation(outputs[EMBEDDING].float(), lessons[DISTILLATION]).mean()
-    if EXPRESSION_DISTILLATION in lessons:
+    if DISTILLATION in teacher_outputs:
+        found[DISTILLATION] = distillation(outputs[EMBEDDING].float(), teacher_outputs[DISTILLATION]).mean()
+    if EXPRESSION_DISTILLATION in teacher_outputs:
         logits = outputs["expression"].float()[mixture.expressions]
-        found[EXPRESSION_DISTILLATION] = soft_cross_entropy(logits, lessons[EXPRESSION_DISTILLATION]).sum() / max(
-            len(logits), 1
-        )
+        total = soft_cross_entropy(logits, teacher_outputs[EXPRESSION_DISTILLATION]).sum()
+        found[EXPRESSION_DISTILLATION] = total / max(len(logits), 1)
     return found
 
 

@@ -13,7 +13,7 @@ from workers.research.train.config import TrainConfig
 from workers.research.train.partial_fc import PartialFC
 from workers.research.train.process import Process
 from workers.research.train.schedule import WORLD_OF_THE_PAPER, Schedule, groups
-from workers.research.train.streams import Course
+from workers.research.train.streams import TaskPlan
 from workers.swinface.checkpoint import UNTRAINED, load
 from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 from workers.weights.registry import find
@@ -42,23 +42,23 @@ class State:
     unreported: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # see Monitor.unreported
 
 
-def fresh(config: TrainConfig, course: Course, process: Process, begin: bool = True) -> State:
+def fresh(config: TrainConfig, plan: TaskPlan, process: Process, begin: bool = True) -> State:
     """The state before the first step. Raises ConfigError, ModelError if `start_from` does not fit.
 
     `begin`: with the weights of `start_from`, which are not needed where a checkpoint takes their place.
     """
     torch.manual_seed(config.seed)
     numbers = SwinFaceConfig(**config.model.model_dump())
-    model = SwinFace(numbers, course.outputs)
+    model = SwinFace(numbers, plan.outputs)
     began = start_from(model, config.start_from) if begin and config.start_from is not None else set()
-    if "age" in course.outputs and "age" not in began:
+    if "age" in plan.outputs and "age" not in began:
         with torch.no_grad():
-            model.get_parameter("heads.age.bias").fill_(course.mean_age)
+            model.get_parameter("heads.age.bias").fill_(plan.mean_age)
     if not model.recognises:  # only the embedding uses them
         model.backbone.norm.requires_grad_(False)
         model.backbone.feature.requires_grad_(False)
     model.to(process.device)
-    scale = course.faces * process.world / WORLD_OF_THE_PAPER
+    scale = plan.faces * process.world / WORLD_OF_THE_PAPER
     options = config.optimiser
     rate = options.learning_rate * scale
     schedule = Schedule(
@@ -73,9 +73,9 @@ def fresh(config: TrainConfig, course: Course, process: Process, begin: bool = T
     scaler = torch.amp.GradScaler(
         process.device.type, enabled=config.run.precision == "fp16", growth_interval=SCALE_GROWTH_STEPS
     )
-    places = {stream.name: 0 for stream in course.streams}
+    places = {stream.name: 0 for stream in plan.streams}
     averaged = None if options.average is None else deepcopy(model).requires_grad_(False)
-    centres = _centres(config, course, process)
+    centres = _centres(config, plan, process)
     return State(model, centres, optimiser, scaler, schedule, rate, places, averaged=averaged)
 
 
@@ -132,13 +132,13 @@ def _other_sizes(there: SwinFaceConfig, here: SwinFaceConfig) -> str:
     return ", ".join(f"{key} {old} there, {new[key]} here" for key, old in differing.items())
 
 
-def _centres(config: TrainConfig, course: Course, process: Process) -> PartialFC | None:
-    if not course.people:
+def _centres(config: TrainConfig, plan: TaskPlan, process: Process) -> PartialFC | None:
+    if not plan.people:
         return None
     options = config.recognition
     try:
         centres = PartialFC(
-            len(course.people), SwinFaceConfig().embedding, options.margin, options.scale, options.sample_rate,
+            len(plan.people), SwinFaceConfig().embedding, options.margin, options.scale, options.sample_rate,
             config.seed,
         )  # fmt: skip
     except ValueError as error:

@@ -13,12 +13,12 @@ from workers.research.train.mixup import Teachers, mixed, mixed_losses
 from workers.research.train.process import Process
 from workers.research.train.schedule import set_rates
 from workers.research.train.state import State, follow
-from workers.research.train.streams import Course
+from workers.research.train.streams import TaskPlan
 from workers.research.train.writing import save_tensors, writing
 from workers.swinface.labels import EMBEDDING
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-LEAST_SCALE = 1e-4  # of fp16's losses, as fairseq's --min-loss-scale; gradients that then still overflow are none
+MIN_SCALE = 1e-4  # of fp16's losses, as fairseq's --min-loss-scale; gradients that then still overflow are none
 
 
 class Diverged(UserError):
@@ -33,20 +33,20 @@ class Trainer:
 
     config: TrainConfig
     process: Process
-    course: Course
+    plan: TaskPlan
     network: nn.Module  # the model, or DistributedDataParallel around it
     teachers: Teachers  # of mixed faces
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
+class StepResult:
     """What a step says of itself."""
 
     losses: dict[str, float]  # by slug; their mean over the processes is that over all faces with the label
     rates: dict[str, float]  # learning rates by group
 
 
-def take_step(trainer: Trainer, state: State, batch: Batch, counts: dict[str, float]) -> Taken:
+def take_step(trainer: Trainer, state: State, batch: Batch, counts: dict[str, float]) -> StepResult:
     """Learn from a batch. Raises Diverged in all processes, having saved the batch and learnt nothing of it.
 
     `counts`: by slug, how many faces of all processes have the label.
@@ -57,16 +57,18 @@ def take_step(trainer: Trainer, state: State, batch: Batch, counts: dict[str, fl
     there = batch.to(process.device)
     precision = config.run.precision
     draw = _mixed(config.seed, state.step, process.rank)
-    mixture = mixed(there, trainer.course.streams, config.mixup, bool(trainer.teachers.slugs), draw)
+    mixture = mixed(there, trainer.plan.streams, config.mixup, bool(trainer.teachers.slugs), draw)
     faces = there.faces if mixture is None else torch.cat([there.faces.float(), mixture.faces])
     with torch.autocast(process.device.type, HALF.get(precision, torch.bfloat16), enabled=precision != "fp32"):
         outputs = trainer.network(faces)
-        lessons = None if mixture is None else trainer.teachers.teach(mixture)
+        teacher_outputs = None if mixture is None else trainer.teachers.teach(mixture)
     count = len(there.faces)
     losses = _losses(trainer, state, there, {slug: output[:count] for slug, output in outputs.items()}, counts)
-    if mixture is not None and lessons is not None:
+    if mixture is not None and teacher_outputs is not None:
         others = {slug: output[count:] for slug, output in outputs.items()}
-        for slug, loss in mixed_losses(others, mixture, lessons, _progress(trainer, state), config.age_loss).items():
+        for slug, loss in mixed_losses(
+            others, mixture, teacher_outputs, _progress(trainer, state), config.age_loss
+        ).items():
             losses[slug] = (losses[slug] + loss) / 2 if slug in losses else loss
     total = torch.stack([loss * config.weight(slug) for slug, loss in losses.items()]).sum()
     values = dict(zip((*losses, "total"), torch.stack([*losses.values(), total]).detach().tolist(), strict=True))
@@ -79,9 +81,9 @@ def take_step(trainer: Trainer, state: State, batch: Batch, counts: dict[str, fl
     state.step += 1
     if state.averaged is not None and config.optimiser.average is not None:
         follow(state.averaged, state.model, config.optimiser.average, state.step)
-    for stream in trainer.course.streams:
+    for stream in trainer.plan.streams:
         state.places[stream.name] += stream.batch * process.world
-    return Taken({slug: values[slug] for slug in losses}, rates)
+    return StepResult({slug: values[slug] for slug in losses}, rates)
 
 
 def _losses(
@@ -92,7 +94,7 @@ def _losses(
     sums = task_losses(outputs, batch.targets, _progress(trainer, state), trainer.config.age_loss)
     losses = {slug: total * world / max(counts[slug], 1) for slug, total in sums.items()}
     if state.centres is not None:
-        rows = _recognition_rows(trainer.course)
+        rows = _recognition_rows(trainer.plan)
         generator = torch.Generator(trainer.process.device)
         generator.manual_seed(_mixed(trainer.config.seed, state.step, trainer.process.rank) + 1)
         losses[EMBEDDING] = state.centres(outputs[EMBEDDING][rows], batch.persons[rows], generator)
@@ -114,7 +116,7 @@ def _update(trainer: Trainer, state: State) -> list[str]:
     # those are alike in all processes, the persons are others in each
     bad = [f"gradient of {name}" for name, norm in zip(parts, norms, strict=True) if not norm < float("inf")]
     persons = [] if state.centres is None or state.centres.has_finite_gradient() else ["gradient of the persons"]
-    if trainer.process.sums([float(len(persons))])[0] or (bad and not (scaler.is_enabled() and scale > LEAST_SCALE)):
+    if trainer.process.sums([float(len(persons))])[0] or (bad and not (scaler.is_enabled() and scale > MIN_SCALE)):
         return bad + persons
     if not bad:
         scaler.step(state.optimiser)
@@ -154,10 +156,10 @@ def _progress(trainer: Trainer, state: State) -> float:
     return state.step / trainer.config.steps
 
 
-def _recognition_rows(course: Course) -> slice:
+def _recognition_rows(plan: TaskPlan) -> slice:
     """Where the faces of the recognition stream lie in a batch."""
     first = 0
-    for stream in course.streams:
+    for stream in plan.streams:
         if stream.recognition:
             return slice(first, first + stream.batch)
         first += stream.batch

@@ -14,7 +14,7 @@ from workers.research.train.process import Process
 
 
 @dataclass(slots=True)
-class Asked:
+class StopRequest:
     """A signal that asks the training to save and stop."""
 
     signal: int = 0
@@ -34,11 +34,11 @@ class Agreement:
     unreadable: bool = False
 
 
-def agree(batch: Batch | InputError, slugs: tuple[str, ...], process: Process, asked: Asked) -> Agreement:
+def agree(batch: Batch | InputError, slugs: tuple[str, ...], process: Process, stop_request: StopRequest) -> Agreement:
     """Stop all, or go on with the number of labels of all."""
     unreadable = isinstance(batch, InputError)
     counts = dict.fromkeys(slugs, 0) if isinstance(batch, InputError) else known(batch.targets)
-    told = process.sums([float(asked.signal != 0), float(unreadable), *(float(counts[slug]) for slug in slugs)])
+    told = process.sums([float(stop_request.signal != 0), float(unreadable), *(float(counts[slug]) for slug in slugs)])
     return Agreement(dict(zip(slugs, told[2:], strict=True)), bool(told[0] or told[1]), bool(told[1]))
 
 
@@ -51,19 +51,19 @@ def unreadable(batch: Batch | InputError) -> InputError:
 
 
 @contextmanager
-def asking() -> Iterator[Asked]:
+def asking() -> Iterator[StopRequest]:
     """The first SIGTERM or SIGINT asks the training to save and stop, the second one ends it at once."""
-    asked = Asked()
+    stop_request = StopRequest()
 
     def ask(number: int, _: FrameType | None) -> None:
-        if asked.signal:
+        if stop_request.signal:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        asked.signal = number
+        stop_request.signal = number
 
     before: dict[int, Any] = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked
+        yield stop_request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

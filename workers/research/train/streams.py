@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Course:
+class TaskPlan:
     """All that a training learns, and from what."""
 
     streams: tuple[Stream, ...]
@@ -51,7 +51,7 @@ class Course:
         return {faces.name: len(faces) for stream in self.streams for faces in stream.sets}
 
 
-def open_course(config: TrainConfig) -> Course:
+def open_plan(config: TrainConfig) -> TaskPlan:
     """Open the sets that are there. Raises InputError and ConfigError; says loudly what is left out."""
     opened: list[Stream] = []
     persons = 0
@@ -86,7 +86,7 @@ def open_course(config: TrainConfig) -> Course:
     scores = any(faces.labels.expression_scores is not None for stream in streams for faces in stream.sets)
     distilled[EXPRESSION_DISTILLATION] = "expression" in outputs and scores
     found = tuple(slug for slug, is_taught in distilled.items() if is_taught)
-    return Course(streams, outputs, people, _mean_age(streams), found)
+    return TaskPlan(streams, outputs, people, _mean_age(streams), found)
 
 
 def check_width(where: str, width: int) -> None:

@@ -14,8 +14,8 @@ from workers.research.train.monitor import Monitor
 from workers.research.train.process import Process, join, leave
 from workers.research.train.state import State, average_statistics, fresh
 from workers.research.train.step import Trainer, take_step
-from workers.research.train.stop import Asked, agree, asking, unreadable
-from workers.research.train.streams import Course, open_course
+from workers.research.train.stop import StopRequest, agree, asking, unreadable
+from workers.research.train.streams import TaskPlan, open_plan
 from workers.research.train.validate import Validation
 
 log = logging.getLogger(__name__)
@@ -31,42 +31,48 @@ def train(config: TrainConfig, resume: str | None = None, allow_changes: bool = 
     if not process.leads:  # all would say the same
         logging.getLogger("workers").setLevel(logging.ERROR)
     try:
-        with asking() as asked:
-            return train_in(process, config, asked, resume, allow_changes)
+        with asking() as stop_request:
+            return train_in(process, config, stop_request, resume, allow_changes)
     finally:
         leave()
 
 
 def train_in(
-    process: Process, config: TrainConfig, asked: Asked, resume: str | None = None, allow_changes: bool = False
+    process: Process,
+    config: TrainConfig,
+    stop_request: StopRequest,
+    resume: str | None = None,
+    allow_changes: bool = False,
 ) -> int:
     """The part of one process; otherwise as `train`."""
     folder = checkpoints.chosen(config.out, resume)
-    course = open_course(config)
-    validation = Validation(config, process, course, asked)
-    state = fresh(config, course, process, begin=folder is None)
+    plan = open_plan(config)
+    validation = Validation(config, process, plan, stop_request)
+    state = fresh(config, plan, process, begin=folder is None)
     if folder is not None:
-        checkpoints.resume(state, folder, config, course, allow_changes)
+        checkpoints.resume(state, folder, config, plan, allow_changes)
         log.info("going on from %s, step %d of %d", folder, state.step, config.steps)
-    _say_what_is_trained(state, course, process)
-    teachers = Teachers(config, course, process)
-    trainer = Trainer(config, process, course, distributed(state.model, process), teachers)
-    slugs = tuple(dict.fromkeys((*course.losses, *teachers.slugs)))
+    _say_what_is_trained(state, plan, process)
+    teachers = Teachers(config, plan, process)
+    trainer = Trainer(config, process, plan, distributed(state.model, process), teachers)
+    slugs = tuple(dict.fromkeys((*plan.losses, *teachers.slugs)))
     monitor = Monitor(config.out, process, slugs, config.steps, state.step, state.unreported)
     try:
-        return _run(trainer, state, validation, monitor, asked, saved=folder is not None)
+        return _run(trainer, state, validation, monitor, stop_request, saved=folder is not None)
     finally:
         monitor.close()
 
 
-def _run(trainer: Trainer, state: State, validation: Validation, monitor: Monitor, asked: Asked, saved: bool) -> int:
+def _run(
+    trainer: Trainer, state: State, validation: Validation, monitor: Monitor, stop_request: StopRequest, saved: bool
+) -> int:
     """All steps that are left. `saved`: a checkpoint holds the state as it is."""
     config, process, run = trainer.config, trainer.process, trainer.config.run
-    taught = trainer.course.tasks
+    taught = trainer.plan.tasks
     steps = range(state.step, config.steps)
     pinned = process.device.type == "cuda"
     ready = batches(
-        trainer.course.streams, taught, config.seed, steps, dict(state.places), process.rank, process.world,
+        trainer.plan.streams, taught, config.seed, steps, dict(state.places), process.rank, process.world,
         run.loaders, pinned,
     )  # fmt: skip
     with closing(ready) as faces:
@@ -81,16 +87,16 @@ def _run(trainer: Trainer, state: State, validation: Validation, monitor: Monito
                 return 0
             if last:
                 log.info("stopped in the last validation; --resume last makes up for it")
-                return asked.exit_code
+                return stop_request.exit_code
             batch = next(faces)
-            agreed = agree(batch, taught, process, asked)
+            agreed = agree(batch, taught, process, stop_request)
             if agreed.stopped:
                 if not saved:
                     _save(trainer, state, monitor)
                 log.info("stopped after step %d; --resume last goes on from there", state.step)
                 if agreed.unreadable:
                     raise unreadable(batch)
-                return asked.exit_code
+                return stop_request.exit_code
             if isinstance(batch, InputError):
                 raise batch
             taken = take_step(trainer, state, batch, agreed.known)
@@ -122,14 +128,14 @@ def _validate(trainer: Trainer, state: State, validation: Validation, monitor: M
     log.info("validation after step %d: skill %.4f; %s", state.step, skill, shown)
     if state.best is None or skill > state.best:
         state.best = skill
-        checkpoints.save_best(state, trainer.config, trainer.course, trainer.process)
+        checkpoints.save_best(state, trainer.config, trainer.plan, trainer.process)
     monitor.restart_clock(state.step)
     return True
 
 
 def _save(trainer: Trainer, state: State, monitor: Monitor) -> None:
     state.unreported = monitor.unreported()
-    checkpoints.save(state, trainer.config, trainer.course, trainer.process)
+    checkpoints.save(state, trainer.config, trainer.plan, trainer.process)
     monitor.restart_clock(state.step)
 
 
@@ -145,13 +151,13 @@ def distributed(model: nn.Module, process: Process) -> nn.Module:
 
 def _faces(trainer: Trainer) -> int:
     """Of one step, in all processes."""
-    return trainer.course.faces * trainer.process.world
+    return trainer.plan.faces * trainer.process.world
 
 
-def _say_what_is_trained(state: State, course: Course, process: Process) -> None:
+def _say_what_is_trained(state: State, plan: TaskPlan, process: Process) -> None:
     trained = sum(parameter.numel() for parameter in state.model.parameters() if parameter.requires_grad)
     log.info(
         "%d process%s on %s, %d faces a step; %s parameters; %d persons; learning %s",
-        process.world, "es" * (process.world > 1), process.device.type, course.faces * process.world, f"{trained:,}",
-        len(course.people), ", ".join(course.outputs),
+        process.world, "es" * (process.world > 1), process.device.type, plan.faces * process.world, f"{trained:,}",
+        len(plan.people), ", ".join(plan.outputs),
     )  # fmt: skip

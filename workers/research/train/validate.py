@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 from workers.errors import InputError
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
 from workers.research.evaluate.draw_pairs import draw_pairs
-from workers.research.evaluate.faces import Plan, plan
-from workers.research.evaluate.judge import (
-    Judged,
+from workers.research.evaluate.faces import Plan, make_plan
+from workers.research.evaluate.inference import Floats, InferenceOptions, infer
+from workers.research.evaluate.score import (
     Outputs,
-    judge_age,
-    judge_attributes,
-    judge_expression,
-    judge_gender,
-    judge_identity,
+    Scores,
+    score_age,
+    score_attributes,
+    score_expression,
+    score_gender,
+    score_identity,
 )
-from workers.research.evaluate.look import Floats, Looking, look
 from workers.research.train.config import TrainConfig
 from workers.research.train.process import Process
 from workers.research.train.step import HALF
-from workers.research.train.stop import Asked
-from workers.research.train.streams import Course, checked
+from workers.research.train.stop import StopRequest
+from workers.research.train.streams import TaskPlan, checked
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.swinface.model import SwinFace
 
-JUDGES = {
-    "age": judge_age,
-    "gender": judge_gender,
-    "attributes": judge_attributes,
-    "expression": judge_expression,
-    "identity": judge_identity,
+SCORERS = {
+    "age": score_age,
+    "gender": score_gender,
+    "attributes": score_attributes,
+    "expression": score_expression,
+    "identity": score_identity,
 }
 HEADLINE = {  # the number of each kind that its skill is made of
     "age": "mae_years",
@@ -52,14 +52,14 @@ class _Stopped(Exception):
 class Validation:
     """The sets to validate with."""
 
-    def __init__(self, config: TrainConfig, process: Process, course: Course, asked: Asked) -> None:
+    def __init__(self, config: TrainConfig, process: Process, plan: TaskPlan, stop_request: StopRequest) -> None:
         """Raises InputError for sets that tell nothing or that are trained on, ModelError if no output is trained."""
-        self._config, self._process, self._asked = config, process, asked
+        self._config, self._process, self._stop_request = config, process, stop_request
         self.plans: list[Plan] = []
         for name in config.validate_by.sets:
             faces = checked(name, config)
-            check_held_out(faces, course, config)
-            planned = plan(_drawn(faces, config), "faces", course.outputs)
+            check_held_out(faces, plan, config)
+            planned = make_plan(_drawn(faces, config), "faces", plan.outputs)
             _check(planned)
             self.plans.append(planned)
 
@@ -79,7 +79,7 @@ class Validation:
                 continue
             labels = planned.faces.labels
             for kind in planned.kinds:
-                judged: Judged = JUDGES[kind](labels, outputs)
+                judged: Scores = SCORERS[kind](labels, outputs)
                 metrics |= {f"{planned.faces.name}/{name}": value for name, value in judged.metrics.items()}
                 skills.append(skill(kind, judged.metrics[HEADLINE[kind]], labels, planned.heads))
         return metrics, self._process.told(float(np.mean(skills)) if skills else 0.0)
@@ -92,9 +92,9 @@ class Validation:
         stopped = False
         if len(mine):
             faces = planned.faces.at(mine)
-            looking = Looking(batch=self._config.validate_by.batch, what=f"validating with {faces.name}")
+            options = InferenceOptions(batch=self._config.validate_by.batch, what=f"validating with {faces.name}")
             try:
-                found = look(faces.pictures, lambda crops: self._compute(model, crops), looking).outputs
+                found = infer(faces.pictures, lambda crops: self._compute(model, crops), options).outputs
             except _Stopped:
                 stopped = True
         if process.sums([float(stopped)])[0]:
@@ -106,7 +106,7 @@ class Validation:
         return {slug: np.concatenate([part[slug] for _, part in parts])[order] for slug in parts[0][1]}
 
     def _compute(self, model: SwinFace, crops: Bytes) -> dict[str, Floats]:
-        if self._asked.signal:
+        if self._stop_request.signal:
             raise _Stopped
         device, precision = self._process.device, self._config.run.precision
         model.eval()
@@ -117,10 +117,10 @@ class Validation:
         return {slug: output.float().cpu().numpy() for slug, output in outputs.items()}
 
 
-def check_held_out(held: FaceSet, course: Course, config: TrainConfig) -> None:
+def check_held_out(held: FaceSet, plan: TaskPlan, config: TrainConfig) -> None:
     """Raise InputError if a face to validate with is trained on, by the names of pictures in the same place."""
     names: set[str] | None = None
-    for trained in {faces.name: faces for stream in course.streams for faces in stream.sets}.values():
+    for trained in {faces.name: faces for stream in plan.streams for faces in stream.sets}.values():
         if config.sets[trained.name].path.resolve() != config.sets[held.name].path.resolve():
             continue
         if names is None:

@@ -17,10 +17,10 @@ from workers.research.data import progress
 from workers.research.data.check import Problem, Request, check_set, write_excluded
 from workers.research.data.cli import add_data, data
 from workers.research.data.face_set import UNKNOWN, FaceSet, Labels
-from workers.research.data.facts import People, count, describe
 from workers.research.data.pictures import Files
 from workers.research.data.progress import counted
 from workers.research.data.sheet import COLUMNS, FACE, GAP, HEAD, MARGIN, PAPER, ROWS, caption, choose, draw
+from workers.research.data.statistics import People, count, describe
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 NAMES = [task.score for task in ATTRIBUTES]

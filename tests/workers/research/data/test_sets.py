@@ -32,15 +32,15 @@ def test_sets_are_read_and_other_sections_are_not_looked_at(tmp_path: Path, monk
         "steps: {anything: [1, 2]}",
         "sets:",
         "  people: {format: folders, path: below/here, images: ~/aligned}",
-        "  ages: {format: utkface, path: '${FACES}/utk', keep: {part: train}}",
+        "  ages: {format: utkface, path: '${FACES}/utk', split: {part: train}}",
     )
     sets = load_sets(path)
     assert list(sets) == ["people", "ages"]
     assert sets["people"].path == tmp_path / "below" / "here"
     assert sets["people"].images == tmp_path / "home" / "aligned"
     assert sets["ages"].path == Path("/data/faces/utk")
-    assert sets["ages"].keep is not None
-    assert sets["ages"].keep.share == 0.1
+    assert sets["ages"].split is not None
+    assert sets["ages"].split.share == 0.1
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_sets_are_read_and_other_sections_are_not_looked_at(tmp_path: Path, monk
         ("sets: {a: {format: folders}}", "sets.a.path: Field required"),
         ("sets: {folders: {format: folders}}", "sets.folders.path: Field required"),
         ("sets: {a: {format: celeba, path: x, parts: [all]}}", r"sets.a.parts.0: Input should be 'train'"),
-        ("sets: {a: {format: utkface, path: x, keep: {part: train, share: 1}}}", "sets.a.keep.share: "),
+        ("sets: {a: {format: utkface, path: x, split: {part: train, share: 1}}}", "sets.a.split.share: "),
         ("sets: {a: {format: jpeg, path: x}}", "sets.a: Input tag 'jpeg' found using 'format' does not match"),
         ("sets: {a: {path: x}}", "sets.a: Unable to extract tag using discriminator 'format'"),
         ("sets: {a: 5}", "sets.a: "),
@@ -204,12 +204,12 @@ def test_a_repeated_key_of_a_worker_is_refused(tmp_path: Path) -> None:
         load_config(write(tmp_path / "worker.yaml", "device: cpu", "device: cuda:0"), {})
 
 
-# --- least_pictures ---
+# --- min_images ---
 
 
 def test_people_with_few_pictures_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = people(people(tmp_path, count=5, pictures=2), count=2, pictures=4)
-    faces = opened(format="folders", path=root, least_pictures=3)
+    faces = opened(format="folders", path=root, min_images=3)
     assert list(faces.identities) == ["p00", "p01"]
     assert faces.labels.identity is not None
     assert faces.labels.identity.tolist() == [0] * 4 + [1] * 4
@@ -219,11 +219,11 @@ def test_people_with_few_pictures_are_left_out_and_counted(tmp_path: Path, caplo
 def test_excluded_pictures_do_not_count(tmp_path: Path) -> None:
     root = people(tmp_path / "people", count=2, pictures=3)
     exclude = write(tmp_path / "exclude.txt", "p01/0.jpg")
-    faces = opened(format="folders", path=root, exclude=exclude, least_pictures=3)
+    faces = opened(format="folders", path=root, exclude=exclude, min_images=3)
     assert list(faces.identities) == ["p00"]
 
 
 def test_a_set_that_knows_nobody_has_no_people_to_leave_out(tmp_path: Path) -> None:
     (tmp_path / "10_0_0_1.jpg").touch()
-    with pytest.raises(ConfigError, match="least_pictures: this set does not know who is who"):
-        opened(format="utkface", path=tmp_path, least_pictures=2)
+    with pytest.raises(ConfigError, match="min_images: this set does not know who is who"):
+        opened(format="utkface", path=tmp_path, min_images=2)

@@ -17,13 +17,13 @@ from workers.errors import ConfigError
 from workers.research.detector.compose import compose
 from workers.research.detector.config import DetectorConfig, Scenes, Source, load_detector_config
 from workers.research.detector.geometry import Scene, mirrored, moved, moved_boxes, similarity
-from workers.research.detector.judge import match
 from workers.research.detector.labels import Labelled, label_all, labelled
 from workers.research.detector.labels import _place as place_of_labels
 from workers.research.detector.labels import _write as write_labels
-from workers.research.detector.library import Library, Shelves, _shelf, open_library, turned
+from workers.research.detector.library import Library, SourcePools, _pool, open_library, turned
 from workers.research.detector.loader import batches
 from workers.research.detector.paste import add_face, swapped
+from workers.research.detector.score import match
 from workers.research.detector.train import train_detector
 
 FIVE = np.array([[40, 50], [80, 50], [60, 72], [45, 95], [75, 95]], np.float32)
@@ -76,8 +76,8 @@ def test_labels_of_pasted_faces_lie_where_the_pixels_are() -> None:
 def test_small_faces_are_where_their_labels_are(kind: str) -> None:
     shown = kind == "many side by side"
     options = Scenes(empty=0, shown=float(shown), crowded=1, turned=0, swapped=0, face_px=(16, 40))
-    shelves = Shelves([_shelf(Source(path=Path("unused"), paste=1, show=1), [painted()])], [1])
-    library = Library(shelves, shelves, shelves, [], [], [])
+    pools = SourcePools([_pool(Source(path=Path("unused"), paste=1, show=1), [painted()])], [1])
+    library = Library(pools, pools, pools, [], [], [])
     faces, dark, marks = [], 0, 0
     for number in range(40):
         scene = compose(library, options, np.random.default_rng(number))

@@ -10,8 +10,8 @@ from workers.research.data.face_set import Bytes
 from workers.research.data.parquet import Columns, Parquet, open_parquet
 from workers.research.evaluate.cli import DEGRADED
 from workers.research.evaluate.degrade import DEGRADATIONS, degraded
-from workers.research.evaluate.faces import evaluate_faces, plan
-from workers.research.evaluate.look import Floats
+from workers.research.evaluate.faces import evaluate_faces, make_plan
+from workers.research.evaluate.inference import Floats
 
 
 def answers(crops: Bytes) -> dict[str, Floats]:
@@ -25,7 +25,7 @@ def test_groups_have_the_numbers_of_their_faces_and_small_ones_are_left_out(tmp_
     path = draw_table(tmp_path / "faces.parquet", 30, age=ages, gender=genders)
     columns = Columns(age="age", gender="gender")
     faces = open_parquet("faces", Parquet(format="parquet", path=path, columns=columns))
-    found = evaluate_faces(plan(faces, "faces", ("age", "gender")), answers, groups=True).details["groups"]
+    found = evaluate_faces(make_plan(faces, "faces", ("age", "gender")), answers, groups=True).details["groups"]
     assert {group: numbers["faces"] for group, numbers in found["age"].items()} == {"20-29": 12, "50-59": 12}
     assert found["age"]["50-59"]["mae_years"] == 30
     assert found["gender"]["female"]["gender_accuracy_percent"] == 0

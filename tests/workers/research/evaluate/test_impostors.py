@@ -14,7 +14,7 @@ from workers.errors import InputError
 from workers.research.data.face_set import Bytes
 from workers.research.data.parquet import Columns, Parquet, open_parquet
 from workers.research.evaluate.impostors import measure_impostors, write_card
-from workers.research.evaluate.look import Floats
+from workers.research.evaluate.inference import Floats
 from workers.serve.messages import ready
 from workers.swinface.checkpoint import CheckpointError, impostor_scores
 

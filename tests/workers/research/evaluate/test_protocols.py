@@ -13,11 +13,11 @@ from streamer.select.align import TEMPLATE
 from workers.errors import InputError, ModelError
 from workers.research.data.face_set import Bytes, FaceSet, Labels
 from workers.research.evaluate.draw_pairs import Pairs
-from workers.research.evaluate.faces import evaluate_faces, plan
+from workers.research.evaluate.faces import evaluate_faces, make_plan
 from workers.research.evaluate.ijb import evaluate_ijb
 from workers.research.evaluate.ijb_files import IjbFolder, read_faces
 from workers.research.evaluate.ijb_pictures import IjbPictures
-from workers.research.evaluate.look import Looking, look, mirrored
+from workers.research.evaluate.inference import InferenceOptions, infer, mirrored
 from workers.research.evaluate.paper import PAPER, published
 from workers.research.evaluate.verify import verify
 from workers.swinface.labels import ATTRIBUTES
@@ -73,7 +73,7 @@ def test_pictures_are_shown_whole_whatever_their_size() -> None:
         seen.append(crops)
         return {"age": np.zeros((len(crops), 1), np.float32)}
 
-    look(Wide([(0, 0, 0)]), network)
+    infer(Wide([(0, 0, 0)]), network)
     assert seen[0].shape == (1, 112, 112, 3)
     assert (seen[0][0, :, :52] == 0).all()
     assert (seen[0][0, :, 60:] == 200).all()
@@ -93,11 +93,11 @@ def test_every_picture_is_looked_at_once_in_order_whatever_the_batch(readers: in
         sizes.append(len(crops))
         return {"age": colour(crops)["age"]}
 
-    seen = look(drawn, network, Looking(batch=8, readers=readers))
+    seen = infer(drawn, network, InferenceOptions(batch=8, readers=readers))
     assert seen.outputs["age"][:, 0].tolist() == list(range(50))
     assert sizes == [8] * 6 + [2]
-    assert seen.digest == look(drawn, colour).digest
-    assert seen.digest != look(Drawn(drawn.colours[::-1]), colour).digest
+    assert seen.digest == infer(drawn, colour).digest
+    assert seen.digest != infer(Drawn(drawn.colours[::-1]), colour).digest
 
 
 def test_the_embedding_is_of_the_picture_and_its_mirror_image() -> None:
@@ -109,7 +109,7 @@ def test_the_embedding_is_of_the_picture_and_its_mirror_image() -> None:
         def read(self, index: int) -> Bytes:
             return np.asarray(picture[0])
 
-    seen = look(Half([(0, 0, 0)]), colour)
+    seen = infer(Half([(0, 0, 0)]), colour)
     assert (left, right) == (100, -100)
     assert seen.outputs["recognition"].tolist() == [[0] * 6]
 
@@ -123,22 +123,22 @@ def test_unreadable_pictures_are_all_named_and_the_network_stops() -> None:
         return colour(crops)
 
     with pytest.raises(InputError, match=r"2 of 43 pictures .*--skip-unreadable.*\n  1\.png: not.*\n  42\.png: not"):
-        look(drawn, network, Looking(batch=4))
+        infer(drawn, network, InferenceOptions(batch=4))
     assert sum(seen) <= 2  # the one before, and its mirror image
 
 
 def test_unreadable_pictures_are_left_out_if_that_is_asked_for() -> None:
-    seen = look(Drawn([(1, 1, 1), None, (3, 3, 3)]), colour, Looking(skip_unreadable=True))
+    seen = infer(Drawn([(1, 1, 1), None, (3, 3, 3)]), colour, InferenceOptions(skip_unreadable=True))
     assert seen.rows.tolist() == [0, 2]
     assert seen.outputs["age"][:, 0].tolist() == [1, 3]
     assert seen.unreadable == ("1.png: not a picture",)
     with pytest.raises(InputError, match="2 of 2 pictures"):
-        look(Drawn([None, None]), colour, Looking(skip_unreadable=True))
+        infer(Drawn([None, None]), colour, InferenceOptions(skip_unreadable=True))
 
 
 def test_numbers_that_are_not_finite_are_not_judged() -> None:
     with pytest.raises(ModelError, match="for age that are not finite"):
-        look(Drawn([(1, 1, 1)]), lambda crops: {"age": np.full((len(crops), 1), np.nan, np.float32)})
+        infer(Drawn([(1, 1, 1)]), lambda crops: {"age": np.full((len(crops), 1), np.nan, np.float32)})
 
 
 def pairs_of_colours(count: int) -> tuple[list[tuple[int, int, int] | None], Pairs]:
@@ -160,13 +160,13 @@ def test_pairs_are_verified_by_their_distances() -> None:
     assert result.metrics["val_at_far_1e-03_percent"] == 100
     assert result.counts == {"faces": 100, "pairs": 100, "pairs_of_one_person": 50}
     assert len(result.details["fold_accuracies_percent"]) == 10
-    assert result.data == verify(Drawn(colours), pairs, colour, Looking(batch=7, readers=4)).data
+    assert result.data == verify(Drawn(colours), pairs, colour, InferenceOptions(batch=7, readers=4)).data
 
 
 def test_pairs_with_an_unreadable_picture_are_left_out_and_counted() -> None:
     colours, pairs = pairs_of_colours(50)
     colours[3] = None
-    result = verify(Drawn(colours), pairs, colour, Looking(skip_unreadable=True))
+    result = verify(Drawn(colours), pairs, colour, InferenceOptions(skip_unreadable=True))
     missing = int(((pairs.first == 3) | (pairs.second == 3)).sum())
     assert (result.counts["pairs"], result.counts["pairs_left_out"]) == (100 - missing, missing)
     assert result.unreadable == ("3.png: not a picture",)
@@ -183,7 +183,7 @@ def test_every_label_of_a_set_is_judged_by_its_output() -> None:
         attributes=attributes,
         expression=np.array([2, 3, 4, 4]),
     )
-    planned = plan(faces([(20, 10, 0), (30, 0, 5), (40, 60, 0), (42, 0, 9)], labels), "faces")
+    planned = make_plan(faces([(20, 10, 0), (30, 0, 5), (40, 60, 0), (42, 0, 9)], labels), "faces")
     result = evaluate_faces(planned, colour)
     assert planned.absent == ("identity: the set has no such labels",)
     assert "recognition" not in planned.heads
@@ -207,7 +207,7 @@ def test_every_label_of_a_set_is_judged_by_its_output() -> None:
 
 def test_protocols_look_only_at_faces_and_heads_that_they_need() -> None:
     labels = Labels(age=np.array([1, 2, 3], np.float32), expression=np.array([0, -1, 1]))
-    planned = plan(faces([(0, 0, 0), (9, 9, 9), (10, 0, 0)], labels), "raf-db")
+    planned = make_plan(faces([(0, 0, 0), (9, 9, 9), (10, 0, 0)], labels), "raf-db")
     assert (planned.heads, len(planned.faces), planned.kinds) == (("expression",), 2, ("expression",))
     result = evaluate_faces(planned, colour)
     assert result.metrics["expression_accuracy_percent"] == 100
@@ -217,23 +217,23 @@ def test_protocols_look_only_at_faces_and_heads_that_they_need() -> None:
 def test_what_the_weights_have_no_head_for_is_said_and_not_computed() -> None:
     labels = Labels(age=np.array([10, 20], np.float32), gender=np.array([0, 1]), attributes=np.zeros((2, 40), np.int8))
     drawn = faces([(10, 0, 0), (20, 0, 0)], labels)
-    planned = plan(drawn, "faces", ("age", "attractive"))
+    planned = make_plan(drawn, "faces", ("age", "attractive"))
     assert planned.heads == ("age", "attractive")
     result = evaluate_faces(planned, colour)
     assert "gender: the weights have no head gender" in result.absent
     assert any(line.startswith("attributes: the weights have no head blurry, chubby") for line in result.absent)
     with pytest.raises(ModelError, match=r"clap2015 cannot be measured .* no head age"):
-        plan(drawn, "clap2015", ("gender",))
+        make_plan(drawn, "clap2015", ("gender",))
 
 
 def test_a_set_without_the_labels_of_a_protocol_is_an_error() -> None:
     with pytest.raises(InputError, match="drawn has no label of expression, which raf-db needs"):
-        plan(faces([(0, 0, 0)], Labels(age=np.array([1], np.float32))), "raf-db")
+        make_plan(faces([(0, 0, 0)], Labels(age=np.array([1], np.float32))), "raf-db")
 
 
 def test_labels_that_cannot_be_true_are_an_error() -> None:
     with pytest.raises(InputError, match=r"1 labels of drawn cannot be true:\n  drawn: 1\.png: age 130\.0"):
-        plan(faces([(0, 0, 0)] * 2, Labels(age=np.array([1, 130], np.float32))), "faces")
+        make_plan(faces([(0, 0, 0)] * 2, Labels(age=np.array([1, 130], np.float32))), "faces")
 
 
 def test_persons_are_verified_and_searched_for() -> None:
@@ -241,7 +241,7 @@ def test_persons_are_verified_and_searched_for() -> None:
     shades = random.integers(0, 256, (30, 3))
     colours = [(int(r), int(g), int(b)) for r, g, b in np.repeat(shades, 3, 0)]
     labels = Labels(identity=np.repeat(np.arange(30), 3))
-    result = evaluate_faces(plan(faces(colours, labels, 30), "faces"), colour)
+    result = evaluate_faces(make_plan(faces(colours, labels, 30), "faces"), colour)
     assert result.metrics["rank1_percent"] > 85  # some colours point the same way
     assert result.metrics["verification_accuracy_percent"] > 85
     assert (result.counts["persons"], result.counts["probes"]) == (30, 60)
@@ -250,7 +250,7 @@ def test_persons_are_verified_and_searched_for() -> None:
 
 def test_too_few_persons_are_said_to_be_too_few() -> None:
     labels = Labels(identity=np.array([0, 0, 1]))
-    result = evaluate_faces(plan(faces([(9, 0, 0), (9, 0, 0), (0, 9, 0)], labels, 2), "faces"), colour)
+    result = evaluate_faces(make_plan(faces([(9, 0, 0), (9, 0, 0), (0, 9, 0)], labels, 2), "faces"), colour)
     assert any(line.startswith("verification: 10 folds need") for line in result.absent)
     assert "rank1_percent" in result.metrics
 
@@ -259,25 +259,25 @@ def test_fg_net_is_judged_over_persons_and_with_a_line_from_the_others() -> None
     age = np.array([10, 20, 30, 40, 50, 60], np.float32)
     labels = Labels(age=age, identity=np.array([0, 0, 0, 0, 1, 1]))
     drawn = faces([(int(2 * years + 5), 0, 0) for years in age], labels, 2)
-    result = evaluate_faces(plan(drawn, "fg-net"), colour, leave_one_out=True)
+    result = evaluate_faces(make_plan(drawn, "fg-net"), colour, leave_one_out=True)
     errors = age + 5
     assert result.metrics["mae_years"] == pytest.approx(errors.mean())
     assert result.metrics["mae_over_persons_years"] == pytest.approx((errors[:4].mean() + errors[4:].mean()) / 2)
     assert result.metrics["left_out_mae_years"] == pytest.approx(0, abs=1e-4)
     assert result.metrics["left_out_cs5_percent"] == 100
-    assert "left_out_mae_years" not in evaluate_faces(plan(drawn, "fg-net"), colour).metrics
+    assert "left_out_mae_years" not in evaluate_faces(make_plan(drawn, "fg-net"), colour).metrics
 
 
 def test_leaving_persons_out_needs_persons() -> None:
     drawn = faces([(1, 0, 0)], Labels(age=np.array([1], np.float32)))
     with pytest.raises(InputError, match="does not say of at least two persons"):
-        evaluate_faces(plan(drawn, "fg-net"), colour, leave_one_out=True)
+        evaluate_faces(make_plan(drawn, "fg-net"), colour, leave_one_out=True)
 
 
 def test_the_data_hash_changes_with_labels_that_are_used_and_with_no_others() -> None:
     def digest(age: float, gender: int) -> str:
         labels = Labels(age=np.array([age], np.float32), gender=np.array([gender]))
-        return evaluate_faces(plan(faces([(1, 0, 0)], labels), "clap2015"), colour).data
+        return evaluate_faces(make_plan(faces([(1, 0, 0)], labels), "clap2015"), colour).data
 
     assert digest(3, 0) == digest(3, 1)
     assert digest(3, 0) != digest(4, 0)
@@ -324,7 +324,7 @@ def ijb_folder(root: Path) -> IjbFolder:
 
 
 def test_ijb_compares_and_searches_templates(tmp_path: Path) -> None:
-    result = evaluate_ijb(ijb_folder(tmp_path), colour, looking=Looking(batch=5))
+    result = evaluate_ijb(ijb_folder(tmp_path), colour, options=InferenceOptions(batch=5))
     assert {value for name, value in result.metrics.items() if name.startswith("tar_at_far")} == {100}
     names = ("rank1_percent", "rank5_percent", "tpir_at_fpir_0.01_percent", "tpir_at_fpir_0.1_percent")
     assert [result.metrics[name] for name in names] == [100] * 4
@@ -364,7 +364,7 @@ def test_a_template_of_unreadable_pictures_is_left_out_and_counted(tmp_path: Pat
         (folder.pictures / f"{number}.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="4 of 24 pictures could not be read"):
         evaluate_ijb(folder, colour)
-    result = evaluate_ijb(folder, colour, looking=Looking(skip_unreadable=True))
+    result = evaluate_ijb(folder, colour, options=InferenceOptions(skip_unreadable=True))
     assert len(result.unreadable) == 4
     counts = {name: result.counts[name] for name in ("templates_left_out", "pairs_left_out", "pairs", "probes")}
     assert counts == {"templates_left_out": 1, "pairs_left_out": 4, "pairs": 12, "probes": 3}
@@ -398,6 +398,6 @@ def test_the_papers_numbers_bear_the_names_of_what_is_measured(tmp_path: Path) -
         attributes=np.zeros((2, 40), np.int8),
     )  # fmt: skip
     for protocol, name in (("raf-db", "raf-db"), ("clap2015", "clap2015 test"), ("celeba", "celeba")):
-        measured[name] = set(evaluate_faces(plan(faces([(1, 2, 3)] * 2, labels), protocol), colour).metrics)
+        measured[name] = set(evaluate_faces(make_plan(faces([(1, 2, 3)] * 2, labels), protocol), colour).metrics)
     for name, metrics in measured.items():
         assert set(PAPER[name]) <= metrics

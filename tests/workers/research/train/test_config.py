@@ -12,8 +12,8 @@ from workers.errors import ConfigError, InputError
 from workers.research.data.face_set import TAUGHT
 from workers.research.train.config import TrainConfig, load_train_config
 from workers.research.train.process import Process
-from workers.research.train.stop import Asked
-from workers.research.train.streams import open_course
+from workers.research.train.stop import StopRequest
+from workers.research.train.streams import open_plan
 from workers.research.train.validate import Validation
 
 
@@ -97,9 +97,9 @@ def test_parts_that_are_no_test_sets_are_taken(tmp_path: Path) -> None:
     ("trained", "held"),
     [
         ({}, {}),
-        ({}, {"keep": {"part": "validation"}}),
-        ({"keep": {"part": "train", "seed": 1}}, {"keep": {"part": "validation", "seed": 2}}),
-        ({"keep": {"part": "train"}}, {"keep": {"part": "train"}}),
+        ({}, {"split": {"part": "validation"}}),
+        ({"split": {"part": "train", "seed": 1}}, {"split": {"part": "validation", "seed": 2}}),
+        ({"split": {"part": "train"}}, {"split": {"part": "train"}}),
     ],
 )
 def test_faces_that_are_trained_on_cannot_be_validated_with(
@@ -139,29 +139,29 @@ def test_labels_that_cannot_be_true_are_not_learnt(tmp_path: Path) -> None:
     draw_table(tmp_path / "data" / "labelled.parquet", 3, age=[20, 130, 40], gender=[0, 1, 1], expression=[0, 1, 2])
     config = loaded(tmp_path, streams={"one": stream("age", "ages")})
     with pytest.raises(InputError, match=r"1 labels of the set ages cannot be true:\n.*age 130.0 is not within"):
-        open_course(config)
+        open_plan(config)
 
 
 def test_a_stream_needs_labels_of_what_it_is_to_teach(tmp_path: Path) -> None:
     config = loaded(tmp_path, streams={"one": stream("expression", "people")})
     with pytest.raises(ConfigError, match=r"streams.one: the set people has no labels of expression"):
-        open_course(config)
+        open_plan(config)
 
 
 def test_outputs_that_are_left_out_take_their_stream_with_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    course = open_course(loaded(tmp_path, leave_out=["expression", "attributes"]))
-    assert course.outputs == ("age", "recognition")  # the gender is one of the attributes
-    assert [one.name for one in course.streams] == ["recognition", "age_gender"]
+    plan = open_plan(loaded(tmp_path, leave_out=["expression", "attributes"]))
+    assert plan.outputs == ("age", "recognition")  # the gender is one of the attributes
+    assert [one.name for one in plan.streams] == ["recognition", "age_gender"]
     assert "stream attributes is LEFT OUT: of what it teaches nothing is to be learnt" in caplog.text
     with pytest.raises(ConfigError, match="nothing is left to learn"):
-        open_course(loaded(tmp_path, streams={"one": stream("age", "ages")}, leave_out=["age"]))
+        open_plan(loaded(tmp_path, streams={"one": stream("age", "ages")}, leave_out=["age"]))
 
 
 def test_one_face_a_step_is_too_few(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two faces at least"):
-        open_course(loaded(tmp_path, streams={"one": stream("age", "ages", batch=1)}))
+        open_plan(loaded(tmp_path, streams={"one": stream("age", "ages", batch=1)}))
 
 
 @pytest.mark.shared
@@ -176,11 +176,11 @@ def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: 
         for name, one in config.streams.items()
     }
     config = config.model_copy(update={"sets": sets, "streams": streams})  # their files are not among what is shared
-    course = open_course(config)
-    assert course.outputs == ("age", "gender", "expression", "recognition")
-    assert course.faces == sum(one.batch for one in config.streams.values())
-    assert len(course.people) > 100
-    plans = Validation(config, Process(0, 1, torch.device("cpu")), course, Asked()).plans
+    plan = open_plan(config)
+    assert plan.outputs == ("age", "gender", "expression", "recognition")
+    assert plan.faces == sum(one.batch for one in config.streams.values())
+    assert len(plan.people) > 100
+    plans = Validation(config, Process(0, 1, torch.device("cpu")), plan, StopRequest()).plans
     assert {planned.faces.name: planned.kinds for planned in plans} == {
         "utkface_val": ("age", "gender"), "fer_val": ("expression",), "lfw_val": ("identity",),
     }  # fmt: skip
@@ -192,4 +192,4 @@ def test_the_small_configuration_is_sound(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LESSONS", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     with pytest.raises(InputError, match=r"there is nothing at /nowhere"):
-        open_course(config)
+        open_plan(config)

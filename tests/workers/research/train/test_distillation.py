@@ -13,10 +13,10 @@ from tests.support.training import configured, draw_people, losses, settings, st
 from workers.cli import main
 from workers.errors import ConfigError, InputError
 from workers.research.data.sets import load_sets, open_set
-from workers.research.data.teacher import Lesson, read, write
+from workers.research.data.teacher import TeacherOutputs, read, write
 from workers.research.train.config import load_train_config
 from workers.research.train.losses import distillation, embedding_map, soft_cross_entropy
-from workers.research.train.streams import open_course
+from workers.research.train.streams import open_plan
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import EMBEDDING
 
@@ -30,7 +30,7 @@ def taught(folder: Path, **changes: Any) -> dict[str, Any]:
     names = [f"labelled/{row:06d}" for row in range(24)]
     random = np.random.default_rng(3)
     scores = random.dirichlet(np.ones(7), 24).astype(np.float32)
-    write(folder / "ages.npz", Lesson(names, "noise", random.standard_normal((24, WIDTH), np.float32), scores))
+    write(folder / "ages.npz", TeacherOutputs(names, "noise", random.standard_normal((24, WIDTH), np.float32), scores))
     ages = {**base["sets"]["ages"], "teacher": str(folder / "ages.npz")}
     one = {**stream("age", "ages", augment="camera"), "learns": ["age", "embedding", "expression_scores"]}
     return {"sets": {**base["sets"], "ages": ages}, "streams": {"one": one}, **changes}
@@ -79,13 +79,13 @@ def test_a_training_learns_from_teachers_and_goes_on_exactly_with_its_average(tm
 
 def test_a_teacher_must_know_every_face_that_is_used(tmp_path: Path) -> None:
     base = taught(tmp_path)
-    lesson = read(tmp_path / "ages.npz")
-    write(tmp_path / "ages.npz", Lesson(lesson.names[:-2], "noise", lesson.embedding[:-2]))  # type: ignore[index]
+    outputs = read(tmp_path / "ages.npz")
+    write(tmp_path / "ages.npz", TeacherOutputs(outputs.names[:-2], "noise", outputs.embedding[:-2]))  # type: ignore[index]
     with pytest.raises(ConfigError, match=r"says nothing of 2 of 24 pictures, such as labelled/000022.*data embed"):
-        open_course(load_train_config(configured(tmp_path, **base), {}))
+        open_plan(load_train_config(configured(tmp_path, **base), {}))
     (tmp_path / "ages.npz").unlink()
     with pytest.raises(InputError, match=r"no such file of a teacher's; `swinface data embed` writes it"):
-        open_course(load_train_config(configured(tmp_path, **base), {}))
+        open_plan(load_train_config(configured(tmp_path, **base), {}))
 
 
 def test_faces_that_are_held_out_cannot_be_learnt_through_a_teacher(tmp_path: Path) -> None:
@@ -103,18 +103,18 @@ def test_embeddings_are_those_of_the_network_for_the_kept_people_only(tmp_path: 
     )
     assert train(run) == 0
     weights_file = tmp_path / "run" / "checkpoints" / "step-000000001" / "weights.safetensors"
-    kept = {"format": "folders", "path": str(tmp_path / "people"), "keep": {"part": "train", "share": 0.5}}
+    kept = {"format": "folders", "path": str(tmp_path / "people"), "split": {"part": "train", "share": 0.5}}
     sets = configured(tmp_path, "sets.yaml", sets={"some": kept})
     faces = open_set("some", load_sets(sets)["some"])
     assert 0 < len(faces) < 16
     out = tmp_path / "some.npz"
     options = ["--recogniser", str(weights_file), "--expressions", str(weights_file)]
     assert main(["data", "embed", str(sets), "--set", "some", *options, str(out)]) == 0
-    lesson = read(out)
-    assert lesson.names == [faces.pictures.name(row) for row in range(len(faces))]
-    assert lesson.embedding is not None
-    assert lesson.embedding.shape == (len(faces), 512)
-    assert lesson.expression_scores is not None
-    np.testing.assert_allclose(lesson.expression_scores.astype(np.float32).sum(1), 1, atol=0.01)
+    outputs = read(out)
+    assert outputs.names == [faces.pictures.name(row) for row in range(len(faces))]
+    assert outputs.embedding is not None
+    assert outputs.embedding.shape == (len(faces), 512)
+    assert outputs.expression_scores is not None
+    np.testing.assert_allclose(outputs.expression_scores.astype(np.float32).sum(1), 1, atol=0.01)
     assert main(["data", "embed", str(sets), "--set", "some", str(out)]) == 2
     assert main(["data", "embed", str(sets), "--set", "some", "--recogniser", "none.onnx", str(out)]) == 4

@@ -13,28 +13,28 @@ from workers.errors import InputError
 from workers.research.data.face_set import UNKNOWN
 from workers.research.train.config import load_train_config
 from workers.research.train.loader import Batch, batches
-from workers.research.train.streams import Course, open_course
+from workers.research.train.streams import TaskPlan, open_plan
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 
 SLUGS = [task.slug for task in ATTRIBUTES]
 
 
-def opened(folder: Path, **changes: Any) -> Course:
-    return open_course(load_train_config(configured(folder, **changes), {}))
+def opened(folder: Path, **changes: Any) -> TaskPlan:
+    return open_plan(load_train_config(configured(folder, **changes), {}))
 
 
 def prepared(
-    course: Course, steps: int = 1, rank: int = 0, world: int = 1, loaders: int = 0, first: int = 0, seed: int = 5
+    plan: TaskPlan, steps: int = 1, rank: int = 0, world: int = 1, loaders: int = 0, first: int = 0, seed: int = 5
 ) -> list[Batch]:
-    slugs = tuple(slug for slug in course.outputs if slug != EMBEDDING)
-    places = {one.name: first * world * one.batch for one in course.streams}
-    found = batches(course.streams, slugs, seed, range(first, first + steps), places, rank, world, loaders, False)
+    slugs = tuple(slug for slug in plan.outputs if slug != EMBEDDING)
+    places = {one.name: first * world * one.batch for one in plan.streams}
+    found = batches(plan.streams, slugs, seed, range(first, first + steps), places, rank, world, loaders, False)
     return [batch for batch in found if isinstance(batch, Batch)]
 
 
 def test_labels_of_each_kind_reach_their_task(tmp_path: Path) -> None:
-    course = opened(tmp_path)
-    (batch,) = prepared(course)
+    plan = opened(tmp_path)
+    (batch,) = prepared(plan)
     assert batch.faces.shape == (16, 112, 112, 3)
     assert batch.targets.keys() == {*SLUGS, "age", "expression"}
     known = {
@@ -53,12 +53,12 @@ def test_a_face_keeps_its_labels(tmp_path: Path) -> None:
     draw_table(tmp_path / "data" / "labelled.parquet", 4, age=ages, gender=genders, expression=expressions)
     table = {"format": "parquet", "path": str(tmp_path / "data" / "labelled.parquet")}
     columns = {"age": "age", "gender": "gender", "expression": "expression"}
-    course = opened(
+    plan = opened(
         tmp_path, sets={"all": {**table, "columns": columns}},
         streams={"one": {**stream("age", "all", augment="none"), "learns": ["age", "gender", "expression"]}},
     )  # fmt: skip
-    (batch,) = prepared(course)
-    pictures = [torch.from_numpy(course.streams[0].sets[0].pictures.read(row)).float().mean() for row in range(4)]
+    (batch,) = prepared(plan)
+    pictures = [torch.from_numpy(plan.streams[0].sets[0].pictures.read(row)).float().mean() for row in range(4)]
     means = batch.faces.float().mean((1, 2, 3))
     order = [int((means - mean).abs().argmin()) for mean in pictures]
     assert sorted(order) == [0, 1, 2, 3]
@@ -72,9 +72,9 @@ def test_people_of_several_sets_are_different_people(tmp_path: Path) -> None:
     draw(tmp_path / "data" / "one", ["anna/1.png", "ben/1.png"])  # shades 10 and 20
     draw(tmp_path / "data" / "two", ["anna/1.png", "carl/1.png", "dora/1.png", "dora/2.png"])
     both = {name: {"format": "folders", "path": str(tmp_path / "data" / name)} for name in ("one", "two")}
-    course = opened(tmp_path, sets=both, streams={"r": stream("identity", "one", "two", batch=6, augment="none")})
-    assert course.people == ("one/anna", "one/ben", "two/anna", "two/carl", "two/dora")
-    (batch,) = prepared(course)
+    plan = opened(tmp_path, sets=both, streams={"r": stream("identity", "one", "two", batch=6, augment="none")})
+    assert plan.people == ("one/anna", "one/ben", "two/anna", "two/carl", "two/dora")
+    (batch,) = prepared(plan)
     shades = batch.faces[:, 0, 0, 0].tolist()
     found = sorted(zip(shades, batch.persons.tolist(), strict=True))
     assert found == [(10, 0), (10, 2), (20, 1), (20, 3), (30, 4), (40, 4)]
@@ -82,8 +82,8 @@ def test_people_of_several_sets_are_different_people(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loaders", [1, 3])
 def test_a_batch_is_the_same_whoever_prepares_it(tmp_path: Path, loaders: int) -> None:
-    course = opened(tmp_path)
-    for alone, helped in zip(prepared(course, 4), prepared(course, 4, loaders=loaders), strict=True):
+    plan = opened(tmp_path)
+    for alone, helped in zip(prepared(plan, 4), prepared(plan, 4, loaders=loaders), strict=True):
         assert torch.equal(alone.faces, helped.faces)
         assert torch.equal(alone.persons, helped.persons)
         assert all(torch.equal(target.nan_to_num(), helped.targets[slug].nan_to_num()) for slug, target in
@@ -91,10 +91,10 @@ def test_a_batch_is_the_same_whoever_prepares_it(tmp_path: Path, loaders: int) -
 
 
 def test_a_batch_does_not_depend_on_those_before_it(tmp_path: Path) -> None:
-    course = opened(tmp_path)
-    whole, later = prepared(course, 6), prepared(course, 2, first=4)
+    plan = opened(tmp_path)
+    whole, later = prepared(plan, 6), prepared(plan, 2, first=4)
     assert [torch.equal(one.faces, other.faces) for one, other in zip(whole[4:], later, strict=True)] == [True, True]
-    assert not torch.equal(whole[0].faces, prepared(course, seed=6)[0].faces)
+    assert not torch.equal(whole[0].faces, prepared(plan, seed=6)[0].faces)
 
 
 def test_two_processes_prepare_what_one_would(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_two_processes_prepare_what_one_would(tmp_path: Path) -> None:
 def test_each_face_comes_once_in_an_epoch_and_is_changed_otherwise_in_the_next(tmp_path: Path) -> None:
     draw_table(tmp_path / "data" / "labelled.parquet", 8, age=list(range(10, 18)))
     table = {"format": "parquet", "path": str(tmp_path / "data" / "labelled.parquet"), "columns": {"age": "age"}}
-    course = opened(tmp_path, sets={"all": table}, streams={"one": stream("age", "all")})
-    found = prepared(course, 4)
+    plan = opened(tmp_path, sets={"all": table}, streams={"one": stream("age", "all")})
+    found = prepared(plan, 4)
     ages = [batch.targets["age"].tolist() for batch in found]
     assert sorted(ages[0] + ages[1]) == sorted(ages[2] + ages[3]) == list(range(10, 18))
     faces = torch.cat([batch.faces for batch in found])
@@ -131,9 +131,9 @@ def test_a_picture_that_cannot_be_read_is_named_in_place_of_its_batch(tmp_path: 
     people = draw_people(tmp_path / "people", 4, 2)
     (people / "person-002" / "1.png").write_bytes(b"\x89PNG broken")
     known = {**settings(tmp_path)["sets"], "people": {"format": "folders", "path": str(people)}}
-    course = opened(tmp_path, sets=known, streams={"r": stream("identity", "people")})
+    plan = opened(tmp_path, sets=known, streams={"r": stream("identity", "people")})
     places = {"r": 0}
-    found = list(batches(course.streams, (), 5, range(4), places, 0, 1, loaders, False))
+    found = list(batches(plan.streams, (), 5, range(4), places, 0, 1, loaders, False))
     wrong = [str(one) for one in found if isinstance(one, InputError)]
     assert len(found) == 4  # two epochs of two batches
     assert len(wrong) == 2
@@ -145,8 +145,8 @@ def test_shares_of_a_mix_hold_over_an_epoch(tmp_path: Path) -> None:
     draw(tmp_path / "data" / "two", [f"carl/{number}.png" for number in range(12)])
     both = {name: {"format": "folders", "path": str(tmp_path / "data" / name)} for name in ("one", "two")}
     mix = [{"sets": ["one"], "share": 0.5}, {"sets": ["two"], "share": 0.5}]
-    course = opened(
+    plan = opened(
         tmp_path, sets=both, streams={"r": {**stream("identity", "one", batch=6, augment="none"), "mix": mix}}
     )
-    persons = np.concatenate([batch.persons.numpy() for batch in prepared(course, 4)])
+    persons = np.concatenate([batch.persons.numpy() for batch in prepared(plan, 4)])
     assert np.bincount(persons).tolist() == [12, 12]

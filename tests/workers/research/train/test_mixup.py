@@ -136,11 +136,11 @@ def test_a_training_asks_its_teachers_about_mixtures(tmp_path: Path) -> None:
     changes["streams"]["one"]["learns"] = ["age", "expression_scores"]
     changes["streams"]["two"] = stream("identity", "people")
     changes["streams"]["three"] = stream("expression", "moods")
-    asked = {"recogniser": teacher, "expressions": teacher}
-    assert train(configured(tmp_path, **{**changes, "teachers": asked})) == 0
+    teachers = {"recogniser": teacher, "expressions": teacher}
+    assert train(configured(tmp_path, **{**changes, "teachers": teachers})) == 0
     learnt = {"age", "expression", "recognition", "distillation", "expression_distillation"}
     assert learnt == set(losses(tmp_path / "second"))
-    nothing = {**changes, "mixup": 0.0, "teachers": asked}
+    nothing = {**changes, "mixup": 0.0, "teachers": teachers}
     with pytest.raises(ConfigError, match="say `mixup` too"):
         load_train_config(configured(tmp_path, **nothing), {})
     del changes["streams"]["two"]

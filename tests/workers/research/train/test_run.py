@@ -132,9 +132,9 @@ def test_sigint_saves_too(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    with asking() as asked:
+    with asking() as stop_request:
         signal.raise_signal(signal.SIGINT)
-        assert asked.exit_code == 130
+        assert stop_request.exit_code == 130
         child = os.fork()
         if not child:
             signal.raise_signal(signal.SIGTERM)

@@ -17,7 +17,7 @@ from workers.research.train.config import load_train_config
 from workers.research.train.partial_fc import PartialFC, joined
 from workers.research.train.process import Process
 from workers.research.train.state import State, fresh, start_from
-from workers.research.train.streams import open_course
+from workers.research.train.streams import open_plan
 from workers.swinface.checkpoint import save_own
 from workers.swinface.labels import EMBEDDING, OUTPUTS
 from workers.swinface.model import SwinFace, SwinFaceConfig
@@ -45,13 +45,13 @@ def written(model: SwinFace, folder: Path) -> str:
 
 def begun(folder: Path, **changes: Any) -> State:
     config = load_train_config(configured(folder, **changes), {})
-    return fresh(config, open_course(config), ALONE)
+    return fresh(config, open_plan(config), ALONE)
 
 
 def test_an_untrained_head_for_age_begins_with_the_mean_age(tmp_path: Path) -> None:
     state = begun(tmp_path)
     config = load_train_config(configured(tmp_path), {})
-    mean = open_course(config).mean_age
+    mean = open_plan(config).mean_age
     assert 20 < mean < 70
     assert state.model.get_parameter("heads.age.bias").item() == pytest.approx(mean)
 

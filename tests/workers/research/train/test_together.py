@@ -36,8 +36,8 @@ from workers.research.train.mixup import Teachers
 from workers.research.train.process import Process, join, leave
 from workers.research.train.state import fresh
 from workers.research.train.step import Diverged, Trainer, take_step
-from workers.research.train.stop import Asked, agree, asking
-from workers.research.train.streams import open_course
+from workers.research.train.stop import StopRequest, agree, asking
+from workers.research.train.streams import open_plan
 from workers.research.train.train import distributed, train_in
 from workers.research.train.validate import Validation
 from workers.swinface.checkpoint import load_own
@@ -45,7 +45,7 @@ from workers.swinface.labels import EMBEDDING
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 3
-NOBODY = Asked()
+NOBODY = StopRequest()
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +121,8 @@ def together(folder: str) -> None:
     endless = load_train_config(root / "run.yaml", {"out": root / "stopped", "steps": 100_000})
     if not process.leads:
         threading.Thread(target=ask, args=(root / "stopped",), daemon=True).start()
-    with asking() as asked:
-        told["stopped"] = train_in(process, endless, asked)
+    with asking() as stop_request:
+        told["stopped"] = train_in(process, endless, stop_request)
     try:
         train_in(process, load_train_config(root / "broken.yaml", {}), NOBODY)
     except UserError as error:
@@ -139,11 +139,11 @@ def ask(out: Path) -> None:
 def few_steps(path: Path, process: Process) -> dict[str, Any]:
     """Losses and weights of some steps with the batch norms' statistics fixed: those of a batch are its process's."""
     config = load_train_config(path, {})
-    course = open_course(config)
-    state = fresh(config, course, process)
+    plan = open_plan(config)
+    state = fresh(config, plan, process)
     state.model.eval()
-    trainer = Trainer(config, process, course, distributed(state.model, process), Teachers(config, course, process))
-    taught = tuple(slug for slug in course.outputs if slug != EMBEDDING)
+    trainer = Trainer(config, process, plan, distributed(state.model, process), Teachers(config, plan, process))
+    taught = tuple(slug for slug in plan.outputs if slug != EMBEDDING)
     found: dict[str, Any] = {"losses": [], "known": []}
     for batch in ready(trainer, taught):
         agreed = agree(batch, taught, process, NOBODY)
@@ -157,12 +157,12 @@ def poisoned(path: Path, process: Process) -> dict[str, Any]:
     """What happens if the second process gets faces that are no numbers; identity, which all share, is not learnt."""
     config = load_train_config(path, {"leave_out": [EMBEDDING], "out": path.parent / "poisoned"})
     config.out.mkdir(exist_ok=True)
-    course = open_course(config)
-    state = fresh(config, course, process)
+    plan = open_plan(config)
+    state = fresh(config, plan, process)
     before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    trainer = Trainer(config, process, course, distributed(state.model, process), Teachers(config, course, process))
-    batch = next(iter(ready(trainer, course.outputs)))
-    agreed = agree(batch, course.outputs, process, NOBODY)
+    trainer = Trainer(config, process, plan, distributed(state.model, process), Teachers(config, plan, process))
+    batch = next(iter(ready(trainer, plan.outputs)))
+    agreed = agree(batch, plan.outputs, process, NOBODY)
     faces = batch.faces.float() * (float("nan") if process.rank == 1 else 1.0)
     try:
         take_step(trainer, state, replace(batch, faces=faces), agreed.known)
@@ -174,7 +174,7 @@ def poisoned(path: Path, process: Process) -> dict[str, Any]:
 
 
 def ready(trainer: Trainer, slugs: tuple[str, ...]) -> list[Batch]:
-    streams, process = trainer.course.streams, trainer.process
+    streams, process = trainer.plan.streams, trainer.process
     places = {one.name: 0 for one in streams}
     found = batches(streams, slugs, trainer.config.seed, range(STEPS), places, process.rank, process.world, 0, False)
     return [batch for batch in found if isinstance(batch, Batch)]
@@ -225,7 +225,7 @@ def test_two_processes_write_one_checkpoint_and_one_log(folder: Path) -> None:
 
 def test_two_processes_measure_what_one_does(folder: Path) -> None:
     config = load_train_config(folder / "run.yaml", {})
-    measuring = Validation(config, Process(0, 1, torch.device("cpu")), open_course(config), NOBODY)
+    measuring = Validation(config, Process(0, 1, torch.device("cpu")), open_plan(config), NOBODY)
     model, card = load_own(folder / "run" / "checkpoints" / "step-000000006" / "weights.safetensors")
     measured = measuring.measure(model)
     assert measured is not None

@@ -14,8 +14,8 @@ from workers.errors import InputError, ModelError
 from workers.research.data.face_set import Labels
 from workers.research.train.config import load_train_config
 from workers.research.train.process import Process
-from workers.research.train.stop import Asked
-from workers.research.train.streams import open_course
+from workers.research.train.stop import StopRequest
+from workers.research.train.streams import open_plan
 from workers.research.train.validate import Validation, skill
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES
@@ -93,9 +93,9 @@ def held_out(folder: Path, **changes: Any) -> dict[str, Any]:
     return {"sets": {**known, **held}, "validate": {"sets": list(held), "every_steps": 2, **changes}}
 
 
-def validation(folder: Path, asked: Asked | None = None, **changes: Any) -> Validation:
+def validation(folder: Path, stop_request: StopRequest | None = None, **changes: Any) -> Validation:
     config = load_train_config(configured(folder, **changes), {})
-    return Validation(config, Process(0, 1, torch.device("cpu")), open_course(config), asked or Asked())
+    return Validation(config, Process(0, 1, torch.device("cpu")), open_plan(config), stop_request or StopRequest())
 
 
 def test_the_best_weights_are_those_of_the_highest_skill(tmp_path: Path) -> None:
@@ -152,12 +152,12 @@ def test_a_part_of_each_set_can_be_looked_at_always_the_same(tmp_path: Path) -> 
 
 
 def test_a_signal_does_not_wait_for_the_end_of_a_validation(tmp_path: Path) -> None:
-    asked = Asked()
-    measuring = validation(tmp_path, asked, **held_out(tmp_path))
+    stop_request = StopRequest()
+    measuring = validation(tmp_path, stop_request, **held_out(tmp_path))
     config = load_train_config(configured(tmp_path, **held_out(tmp_path), steps=1), {})
     assert train(configured(tmp_path, **held_out(tmp_path), steps=1)) == 0
     model, _ = load_own(config.out / "best" / "weights.safetensors")
-    asked.signal = 15
+    stop_request.signal = 15
     assert measuring.measure(model) is None
 
 

@@ -32,7 +32,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Scores:
     """Numbers of one kind of label. The units are those of Result."""
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def heads_of(kind: str) -> tuple[str, ...]:
     return (EMBEDDING,) if kind == "identity" else (kind,)
 
 
-def judge_age(labels: Labels, outputs: Outputs, leave_one_out: bool = False) -> Judged:
+def score_age(labels: Labels, outputs: Outputs, leave_one_out: bool = False) -> Scores:
     """MAE and CS@5, with persons also over them, with several people's guesses the epsilon-error.
 
     `leave_one_out`: also after a line fitted on the faces of all other persons; the network itself stays as it is.
@@ -56,7 +56,7 @@ def judge_age(labels: Labels, outputs: Outputs, leave_one_out: bool = False) -> 
     age = _column(labels.age)
     known = np.flatnonzero(~np.isnan(age))
     truth, answer = age[known], outputs["age"][known, 0].astype(np.float64)
-    judged = Judged(_ages(truth, answer, ""), {"faces_with_age": len(known)})
+    judged = Scores(_ages(truth, answer, ""), {"faces_with_age": len(known)})
     if labels.age_spread is not None:
         guessed = np.flatnonzero(~np.isnan(labels.age_spread[known]))
         if len(guessed):
@@ -77,7 +77,7 @@ def judge_age(labels: Labels, outputs: Outputs, leave_one_out: bool = False) -> 
     return judged
 
 
-def judge_gender(labels: Labels, outputs: Outputs) -> Judged:
+def score_gender(labels: Labels, outputs: Outputs) -> Scores:
     """Accuracy, and the mean over women and men."""
     truth, rows = _known(labels.gender)
     answer = outputs["gender"][rows].argmax(1)
@@ -86,10 +86,10 @@ def judge_gender(labels: Labels, outputs: Outputs) -> Judged:
         "gender_mean_class_percent": percent(mean_class_accuracy(truth, answer, 2)),
     }
     matrix = confusion_matrix(truth, answer, 2).tolist()
-    return Judged(metrics, {"faces_with_gender": len(rows)}, {"gender_confusion": matrix})
+    return Scores(metrics, {"faces_with_gender": len(rows)}, {"gender_confusion": matrix})
 
 
-def judge_expression(labels: Labels, outputs: Outputs) -> Judged:
+def score_expression(labels: Labels, outputs: Outputs) -> Scores:
     """Overall accuracy, and the mean over the classes that have faces."""
     truth, rows = _known(labels.expression)
     answer = outputs["expression"][rows].argmax(1)
@@ -107,10 +107,10 @@ def judge_expression(labels: Labels, outputs: Outputs) -> Judged:
     }
     empty = [name for name, share in zip(EXPRESSIONS, by_class, strict=True) if np.isnan(share)]
     absent = (f"expression {', '.join(empty)}: no face of the set shows it",) if empty else ()
-    return Judged(metrics, {"faces_with_expression": len(rows)}, details, absent)
+    return Scores(metrics, {"faces_with_expression": len(rows)}, details, absent)
 
 
-def judge_attributes(labels: Labels, outputs: Outputs) -> Judged:
+def score_attributes(labels: Labels, outputs: Outputs) -> Scores:
     """Accuracy of every attribute that has an output and a label, and their mean."""
     if labels.attributes is None:
         raise ValueError("the set has no such labels")
@@ -124,10 +124,10 @@ def judge_attributes(labels: Labels, outputs: Outputs) -> Judged:
     metrics |= {f"attribute_{slug}_percent": percent(share) for slug, share in said.items()}
     absent = (f"attributes {', '.join(unknown)}: the set says of no face whether it has them",) if unknown else ()
     faces = int((truth != UNKNOWN).any(1).sum())
-    return Judged(metrics, {"faces_with_attributes": faces, "attributes": len(said)}, {}, absent)
+    return Scores(metrics, {"faces_with_attributes": faces, "attributes": len(said)}, {}, absent)
 
 
-def judge_identity(labels: Labels, outputs: Outputs, seed: int = 0) -> Judged:
+def score_identity(labels: Labels, outputs: Outputs, seed: int = 0) -> Scores:
     """Ten-fold accuracy of drawn pairs, and rank-1 of all faces against the first one of each person."""
     identity = _column(labels.identity)
     embeddings = outputs[EMBEDDING]
@@ -151,7 +151,7 @@ def judge_identity(labels: Labels, outputs: Outputs, seed: int = 0) -> Judged:
     else:
         metrics["rank1_percent"] = percent(rank1)
         counts |= {"references": counts["persons"], "probes": probes}
-    return Judged(metrics, counts, details, tuple(absent))
+    return Scores(metrics, counts, details, tuple(absent))
 
 
 def verification_metrics(

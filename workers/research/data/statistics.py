@@ -28,7 +28,7 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Statistics:
     """What the labels of a set say, counted; None: the set says nothing of this kind. Impossible ones are no count."""
 
     faces: int
@@ -61,10 +61,10 @@ class Sizes:
         )
 
 
-def count(faces: FaceSet) -> Facts:
+def count(faces: FaceSet) -> Statistics:
     """The facts of a set."""
     labels = faces.labels
-    return Facts(
+    return Statistics(
         len(faces),
         labels.count(),
         None if labels.identity is None else _people(labels.identity, len(faces.identities)),
@@ -75,7 +75,7 @@ def count(faces: FaceSet) -> Facts:
     )
 
 
-def describe(facts: Facts) -> Iterator[str]:
+def describe(facts: Statistics) -> Iterator[str]:
     """The facts in lines of text."""
     known = ", ".join(f"{name} {number}" for name, number in facts.known.items())
     yield f"known        {known or 'nothing'}"

@@ -13,14 +13,14 @@ from workers.research.detector.labels import Labelled
 from workers.research.detector.teachers import GREY, overlap
 
 SIDE = 640  # of the square that a picture is scaled into, as the streamer does
-MOST_ENLARGED = 1.5
-LEAST_SCORE, MOST_OVERLAP, SAME_FACE = 0.05, 0.5, 0.5
+MAX_UPSCALE = 1.5
+MIN_SCORE, MAX_OVERLAP, SAME_FACE = 0.05, 0.5, 0.5
 PRECISION = 0.97  # at which recall is stated
 JUDGED_PX = 24.0  # width of the faces that count, in the picture's pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Scores:
     """Results over all pictures; faces that are small or unsure are neither wanted nor wrong."""
 
     faces: int
@@ -33,14 +33,14 @@ class Judged:
     )
 
     @property
-    def worth(self) -> float:
+    def selection_score(self) -> float:
         """What the best weights have most of."""
         return self.recall - 0.5 * min(self.landmark_error, 1.0)
 
 
-def judge(
+def score(
     model: Any, pictures: Mapping[str, Sequence[Labelled]], device: torch.device
-) -> tuple[Judged, dict[str, str]]:
+) -> tuple[Scores, dict[str, str]]:
     """The result over all sources, and for each `found/wanted +false` at the score 0.5."""
     scores, right, errors, wanted, by_source = [], [], [], 0, {}
     for name, items in pictures.items():
@@ -85,16 +85,16 @@ def match(faces: Detections, item: Labelled) -> tuple[Any, list[float], int]:
 def detect(model: Any, picture: Bytes, device: torch.device) -> Detections:
     """The faces of a BGR picture, strongest first, by a PoseModel in evaluation."""
     height, width = picture.shape[:2]
-    scale = min(SIDE / max(height, width), MOST_ENLARGED)
+    scale = min(SIDE / max(height, width), MAX_UPSCALE)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     square = np.full((-(-size[1] // 32) * 32, -(-size[0] // 32) * 32, 3), GREY, np.uint8)
     square[: size[1], : size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
     blob = torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1)[None].to(device).float() / 255
     with torch.inference_mode():
         rows = model(blob)[0][0].float().cpu().numpy().T  # (anchors, 4 + 1 + 15): centre, size, score, landmarks
-    rows = rows[rows[:, 4] >= LEAST_SCORE]
+    rows = rows[rows[:, 4] >= MIN_SCORE]
     corners = np.concatenate([rows[:, :2] - rows[:, 2:4] / 2, rows[:, 2:4]], axis=1)
-    kept = list(cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 4].tolist(), LEAST_SCORE, MOST_OVERLAP))
+    kept = list(cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 4].tolist(), MIN_SCORE, MAX_OVERLAP))
     boxes = np.concatenate([corners[kept, :2], corners[kept, :2] + corners[kept, 2:]], axis=1) / scale
     landmarks = rows[kept, 5:].reshape(-1, 5, 3)[:, :, :2] / scale
     limits = np.array([width, height, width, height], np.float32)
@@ -103,14 +103,14 @@ def detect(model: Any, picture: Bytes, device: torch.device) -> Detections:
     )
 
 
-def _summed(scores: Floats, right: Any, errors: Floats, wanted: int) -> Judged:
+def _summed(scores: Floats, right: Any, errors: Floats, wanted: int) -> Scores:
     order = np.argsort(-scores, kind="stable")
     scores, right = scores[order], right[order]
     hits = np.cumsum(right)
     precise = np.flatnonzero(hits >= PRECISION * np.arange(1, len(hits) + 1))
     last = int(precise[-1]) if len(precise) else -1
     strong = scores >= 0.5
-    return Judged(
+    return Scores(
         faces=wanted,
         recall=float(hits[last] / max(wanted, 1)) if last >= 0 else 0.0,
         threshold=float(scores[last]) if last >= 0 else 1.0,

@@ -23,7 +23,7 @@ READERS = 4  # threads, for pictures that may be read several at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class InferenceOptions:
     """How the pictures of a protocol go through the network."""
 
     batch: int = BATCH
@@ -33,7 +33,7 @@ class Looking:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class NetworkOutputs:
     """What the network says of the pictures that could be read."""
 
     rows: Integers  # (n,) ascending
@@ -43,18 +43,18 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Reading:
+class ReadReport:
     """Grows while the pictures of a set are read."""
 
     hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     unreadable: list[str] = field(default_factory=list)
 
-    def close(self, looking: Looking, total: int) -> None:
+    def close(self, options: InferenceOptions, total: int) -> None:
         """Raise InputError that lists the unreadable ones, unless they are to be skipped and are not all."""
-        if not self.unreadable or (looking.skip_unreadable and len(self.unreadable) < total):
+        if not self.unreadable or (options.skip_unreadable and len(self.unreadable) < total):
             return
         lines = "".join(f"\n  {line}" for line in self.unreadable)
-        advice = "" if looking.skip_unreadable else "; --skip-unreadable measures on the others"
+        advice = "" if options.skip_unreadable else "; --skip-unreadable measures on the others"
         raise InputError(f"{len(self.unreadable)} of {total} pictures could not be read{advice}:{lines}")
 
 
@@ -63,17 +63,17 @@ def mirrored(crops: Bytes) -> Bytes:
     return np.ascontiguousarray(crops[:, :, ::-1])
 
 
-def batches(pictures: Pictures, looking: Looking, reading: Reading) -> Iterator[tuple[Integers, Bytes]]:
+def batches(pictures: Pictures, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[Integers, Bytes]]:
     """Rows and crops of the readable pictures, in order, while the next ones are read.
 
     After an unreadable picture that must not be skipped, the others are still read, so that `reading` knows all.
     """
     rows: list[int] = []
     crops: list[Bytes] = []
-    for row, crop in _crops(pictures, looking, reading):
+    for row, crop in _crops(pictures, options, read_report):
         rows.append(row)
         crops.append(crop)
-        if len(rows) == looking.batch:
+        if len(rows) == options.batch:
             yield np.array(rows, np.int64), np.stack(crops)
             rows, crops = [], []
     if rows:
@@ -85,28 +85,28 @@ def embeddings(network: Network, crops: Bytes) -> Floats:
     return _finite(EMBEDDING, network(crops)[EMBEDDING] + network(mirrored(crops))[EMBEDDING])
 
 
-def look(pictures: Pictures, network: Network, looking: Looking | None = None) -> Seen:
+def infer(pictures: Pictures, network: Network, options: InferenceOptions | None = None) -> NetworkOutputs:
     """What the network says of each picture; the embedding is f(x) + f(mirrored x), the others are of the picture.
 
     Raises InputError with every picture that cannot be read, unless they are to be skipped, and ModelError for
     outputs that are not finite.
     """
-    looking = looking or Looking()
-    reading = Reading()
+    options = options or InferenceOptions()
+    read_report = ReadReport()
     rows: list[Integers] = []
     columns: dict[str, list[Floats]] = {}
-    for part, crops in batches(pictures, looking, reading):
+    for part, crops in batches(pictures, options, read_report):
         outputs = network(crops)
         if EMBEDDING in outputs:
             outputs = {**outputs, EMBEDDING: outputs[EMBEDDING] + network(mirrored(crops))[EMBEDDING]}
         rows.append(part)
         for slug, output in outputs.items():
             columns.setdefault(slug, []).append(_finite(slug, output))
-    reading.close(looking, len(pictures))
+    read_report.close(options, len(pictures))
     if not rows:
         raise InputError("there are no pictures to look at")
     found = {slug: np.concatenate(parts) for slug, parts in columns.items()}
-    return Seen(np.concatenate(rows), found, reading.hash.hexdigest(), tuple(reading.unreadable))
+    return NetworkOutputs(np.concatenate(rows), found, read_report.hash.hexdigest(), tuple(read_report.unreadable))
 
 
 def _finite(slug: str, output: Floats) -> Floats:
@@ -115,24 +115,24 @@ def _finite(slug: str, output: Floats) -> Floats:
     return output
 
 
-def _crops(pictures: Pictures, looking: Looking, reading: Reading) -> Iterator[tuple[int, Bytes]]:
-    ahead = counted(_read_ahead(pictures, looking), len(pictures), looking.what)
+def _crops(pictures: Pictures, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[int, Bytes]]:
+    ahead = counted(_read_ahead(pictures, options), len(pictures), options.what)
     for row, (digest, crop) in enumerate(ahead):
-        reading.hash.update(pictures.name(row).encode("utf-8", "surrogateescape") + b"\0" + digest)
+        read_report.hash.update(pictures.name(row).encode("utf-8", "surrogateescape") + b"\0" + digest)
         if isinstance(crop, str):
-            reading.unreadable.append(crop)
-        elif looking.skip_unreadable or not reading.unreadable:
+            read_report.unreadable.append(crop)
+        elif options.skip_unreadable or not read_report.unreadable:
             yield row, crop
 
 
-def _read_ahead(pictures: Pictures, looking: Looking) -> Iterator[tuple[bytes, Bytes | str]]:
+def _read_ahead(pictures: Pictures, options: InferenceOptions) -> Iterator[tuple[bytes, Bytes | str]]:
     """Digest and crop of each picture, or what is wrong with it, two batches ahead of the one who asks."""
     waiting: deque[Future[tuple[bytes, Bytes | str]]] = deque()
-    with ThreadPoolExecutor(looking.readers, thread_name_prefix="evaluate") as pool:
+    with ThreadPoolExecutor(options.readers, thread_name_prefix="evaluate") as pool:
         try:
             for row in range(len(pictures)):
                 waiting.append(pool.submit(_read, pictures, row))
-                if len(waiting) > 2 * looking.batch:
+                if len(waiting) > 2 * options.batch:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
