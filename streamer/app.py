@@ -116,8 +116,8 @@ class LiveService:
     async def _enrol(self, people: list[Reference], strangers: list[Reference]) -> None:
         """Embed the gallery by the weights of the workers, and again when these change."""
         while (found := await self._enrolment.embed([*people, *strangers])) is not None:
-            model, pictures = found
-            gallery, impostors = known(self._config, model, pictures[: len(people)], pictures[len(people) :])
+            model, images = found
+            gallery, impostors = known(self._config, model, images[: len(people)], images[len(people) :])
             self._persons.use_gallery(gallery)
             self._persons.use_impostors(impostors, model.id)
             self._gallery_model = model.id

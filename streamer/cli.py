@@ -103,12 +103,12 @@ def _health(commands: Commands) -> None:
 
 
 def _detect(commands: Commands) -> None:
-    parser = commands.add_parser("detect", help="detect faces in pictures or videos, one JSON line per picture")
+    parser = commands.add_parser("detect", help="detect faces in images or videos, one JSON line per image")
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE|DIR", help="of a folder, all pictures and videos in and below it"
+        "files", nargs="+", type=Path, metavar="FILE|DIR", help="of a folder, all images and videos in and below it"
     )
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="default: standard output")
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="also write pictures with boxes and landmarks")
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="also write images with boxes and landmarks")
     _config_option(parser)
     _detector_option(parser)
 
@@ -116,14 +116,14 @@ def _detect(commands: Commands) -> None:
 def _evaluate_detector(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate-detector",
-        help="recall, precision and landmark error of a detector on labelled pictures",
+        help="recall, precision and landmark error of a detector on labelled images",
         description="A face counts as found from an IoU of 0.5 on; the strongest detection chooses first.",
     )
     parser.add_argument(
         "labels", type=Path, metavar="LABELS", help="JSON lines as `streamer detect` writes them, or dlib's faces.xml"
     )
     parser.add_argument(
-        "--pictures",
+        "--images",
         type=Path,
         metavar="DIR",
         help="what the names in the labels are relative to (default: the working directory for JSON lines, the "
@@ -196,7 +196,7 @@ def _gallery_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gallery",
         metavar="DIR",
-        help="name people: a folder with a sub-folder of pictures for each (default: gallery.folder)",
+        help="name people: a folder with a sub-folder of images for each (default: gallery.folder)",
     )
     parser.add_argument(
         "--cohort",

@@ -239,7 +239,7 @@ def _evaluate_detector(arguments: argparse.Namespace) -> int:
         raise ConfigError("--precision must be above 0 and at most 1")
     request = Request(
         labels=arguments.labels,
-        pictures=arguments.pictures,
+        images=arguments.images,
         out=arguments.out,
         sheets=arguments.sheets,
         min_score=score,

@@ -94,15 +94,15 @@ class Stream(Section):
     uri_file: str | None = None
     """File that holds the uri, for addresses with a password."""
     transport: Literal["tcp", "udp"] = "tcp"
-    """RTSP transport. UDP loses pictures when the network drops packets."""
+    """RTSP transport. UDP loses frames when the network drops packets."""
     tls_ca_file: str | None = None
     """rtsps only: PEM file of the certificates that the camera's must be signed by; none: any certificate will do."""
     connect_timeout_s: Seconds = 5.0
     """Longest wait for a connection."""
     first_frame_timeout_s: Seconds = 10.0
-    """Longest wait from the connection to the first picture."""
+    """Longest wait from the connection to the first frame."""
     stall_timeout_s: Seconds = 5.0
-    """Without a picture for so long the camera counts as lost and is connected anew."""
+    """Without a frame for so long the camera counts as lost and is connected anew."""
     reconnect: Reconnect = Reconnect()
     max_fps: Annotated[float, Field(gt=0)] | None = None
     """Analyse at most so many frames per second; none: all that the machine manages."""
@@ -151,7 +151,7 @@ class Detect(Section):
     max_faces: Annotated[int, Field(ge=1)] = 300
     """At most so many faces per frame, the strongest."""
     max_upscale: Annotated[float, Field(ge=1)] = 1.5
-    """Small pictures are enlarged at most so much: faces beyond what the detector was trained on are missed."""
+    """Small images are enlarged at most so much: faces beyond what the detector was trained on are missed."""
 
 
 class Track(Section):
@@ -171,7 +171,7 @@ class Track(Section):
     """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
     must stay below it."""
     min_shot_change: Annotated[float, Field(gt=0, le=2)] = 0.6
-    """The same for a camera cut: the picture has changed by so much (0 not at all, 1 nothing in common, see cut.py) and
+    """The same for a camera cut: the image has changed by so much (0 not at all, 1 nothing in common, see cut.py) and
     by twice as much as it usually does. 2: never."""
 
 
@@ -235,7 +235,7 @@ class Aggregate(Section):
     age_error_poor_years: Positive = 8.0
     """The same for a crop of quality 0; in between it grows geometrically."""
     age_bias_years: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 7.5
-    """What the network gets wrong about a person in all pictures alike: more of them do not make an age surer."""
+    """What the network gets wrong about a person in all images alike: more of them do not make an age surer."""
     age_correlation_s: Seconds = 0.8
     """Crops closer in time than this have mostly the same error."""
     expression_dwell_s: Seconds = 4.0
@@ -262,7 +262,7 @@ class Aggregate(Section):
 
 class Gallery(Section):
     folder: str | None = None
-    """Folder with a sub-folder of pictures for each person, named like the person; none: nobody is named."""
+    """Folder with a sub-folder of images for each person, named like the person; none: nobody is named."""
     cohort: str | None = None
     """Folder like it, of people who are in no gallery: what similarity strangers reach is measured on them. None: the
     weights' own table (impostor_scores in their card) says it."""

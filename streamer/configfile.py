@@ -94,7 +94,7 @@ def config_hash(config: StreamerConfig) -> str:
     """What of the configuration decides the results of a recorded analysis, as 12 hex digits."""
     deciding = config.model_dump(mode="json", include=DECIDING)
     deciding["detect"].pop("weights")  # the weights' own hash stands for them, whatever their path
-    del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # so does that of the pictures
+    del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # so does that of the images
     deciding["batch"] = config.dispatch.batch
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 

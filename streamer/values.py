@@ -255,7 +255,7 @@ class ImpostorScores:
     people: int  # they were of
     shares: NDArray[np.float64]  # (n,) ascending shares of the pairs, each above MIN_COUNT / pairs
     cosines: NDArray[np.float64]  # (n,) descending: no more than that share of the pairs reaches it
-    source: str  # for messages: whose pictures these are
+    source: str  # for messages: whose images these are
 
     def __post_init__(self) -> None:
         n = len(self.shares)
@@ -378,7 +378,7 @@ class IdentityReason(enum.Enum):
     BELOW_THRESHOLD = "BELOW_THRESHOLD"
     AMBIGUOUS = "AMBIGUOUS"  # two people of the gallery are about as similar
     NOT_CONFIRMED = "NOT_CONFIRMED"  # the newest search names somebody for the first time, against those before it
-    GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its pictures are not (or not yet) embedded by the weights of this track
+    GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its images are not (or not yet) embedded by the weights of this track
 
 
 @dataclass(frozen=True, slots=True)

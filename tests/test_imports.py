@@ -158,7 +158,7 @@ def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:
     assert loaded("import streamer.tools.watch", ("torch", "scipy", "ultralytics")) == []
 
 
-def test_pictures_without_alignment_do_not_need_the_streamer() -> None:
+def test_images_without_alignment_do_not_need_the_streamer() -> None:
     assert loaded("import workers.infer", ("streamer", "torch")) == []
 
 

@@ -39,7 +39,7 @@ def config(weights: Path | None = None, /, **schedule: object) -> StreamerConfig
     return parse_config({"detect": detect, "track": {"confirm_hits": 2}, "schedule": schedule}, "test")
 
 
-def picture(*places: tuple[int, int]) -> Bytes:
+def image(*places: tuple[int, int]) -> Bytes:
     pixels = np.full((480, 640, 3), 90, np.uint8)
     for left, top in places:
         paint(pixels, left, top)
@@ -47,7 +47,7 @@ def picture(*places: tuple[int, int]) -> Bytes:
 
 
 def frame(time: float, *places: tuple[int, int], camera: str = "cam", epoch: int = 1) -> Frame:
-    return Frame(camera, epoch, time, None, ClockSource.FILE_PTS, 0.0, picture(*places))
+    return Frame(camera, epoch, time, None, ClockSource.FILE_PTS, 0.0, image(*places))
 
 
 def observer(detector: Detector, **schedule: object) -> Observer:

@@ -1,4 +1,4 @@
-"""Faces in a picture, found and aligned by the streamer's own stages: for `swinface infer --align` and nothing else."""
+"""Faces in an image, found and aligned by the streamer's own stages: for `swinface infer --align` and nothing else."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +26,16 @@ class DetectorOptions:
 
     weights: str | None = None  # path
     device: str | None = None  # cpu or cuda:N
-    input_size: int | None = None  # px, side of the square that a picture is scaled into
+    input_size: int | None = None  # px, side of the square that an image is scaled into
     min_score: float | None = None  # 0..1, weaker faces are not taken; None: what the streamer analyses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Where a face is in its picture."""
+    """Where a face is in its image."""
 
-    box: Floats  # (4,) x1 y1 x2 y2, pixels of the picture
-    landmarks: Floats  # (5, 2) x y, pixels of the picture, in the order of LANDMARK_NAMES
+    box: Floats  # (4,) x1 y1 x2 y2, pixels of the image
+    landmarks: Floats  # (5, 2) x y, pixels of the image, in the order of LANDMARK_NAMES
     score: float  # 0..1, detector
 
     def points(self) -> dict[str, tuple[float, float]]:
@@ -53,14 +53,14 @@ class FaceFinder:
         except streamer.errors.ModelError as error:
             raise ModelError(_translated(str(error))) from error
 
-    def find(self, picture: Bytes) -> list[tuple[Found, Bytes | None]]:
-        """The faces of a BGR picture (h, w, 3), strongest first, and each aligned as RGB (112, 112, 3).
+    def find(self, image: Bytes) -> list[tuple[Found, Bytes | None]]:
+        """The faces of a BGR image (h, w, 3), strongest first, and each aligned as RGB (112, 112, 3).
 
         Without a crop are those that cannot be aligned, because their landmarks are all at one place.
         """
-        faces = self._detector.detect([picture])[0]
+        faces = self._detector.detect([image])[0]
         return [
-            (Found(box, landmarks, float(score)), _crop(picture, landmarks))
+            (Found(box, landmarks, float(score)), _crop(image, landmarks))
             for box, landmarks, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True)
         ]
 
@@ -82,9 +82,9 @@ def _settings(options: DetectorOptions) -> Detect:
         raise ConfigError("\n".join(lines)) from error
 
 
-def _crop(picture: Bytes, landmarks: Floats) -> Bytes | None:
+def _crop(image: Bytes, landmarks: Floats) -> Bytes | None:
     try:
-        return align(picture, landmarks)
+        return align(image, landmarks)
     except ValueError:
         return None
 

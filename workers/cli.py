@@ -31,17 +31,17 @@ WORKER_EXAMPLES = """examples:
   swinface worker --config configs/worker.yaml
   swinface worker --connect tcp://10.0.0.7:5570 --weights checkpoint_step_79999_gpu_0.pt --device cuda:0
   swinface worker --connect ipc:///tmp/a.ipc --connect ipc:///tmp/b.ipc --weights untrained"""
-INFER = """Analyse pictures of faces. Without --align each picture is one face, resized to 112x112 pixels as it is, as
-the published inference does. With --align the faces of each picture are found and aligned as the streamer does it, and
+INFER = """Analyse images of faces. Without --align each image is one face, resized to 112x112 pixels as it is, as
+the published inference does. With --align the faces of each image are found and aligned as the streamer does it, and
 each is one row, the strongest first."""
 INFER_EXAMPLES = """examples:
   swinface infer --weights checkpoint_step_79999_gpu_0.pt face.jpg
   swinface infer --weights weights.safetensors --out faces.csv --heads age,expression photos/
   swinface infer --weights weights.safetensors --out raw.npz --align --detector face.onnx photos/
 
-.npz holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face` (place in its picture),
+.npz holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face` (place in its image),
 `box` (x1 y1 x2 y2), `landmarks` and `detector_score`. .jsonl, .csv and standard output hold scores by name.
-Pictures that cannot be read or show no face are listed at the end; then the exit code is 5."""
+Images that cannot be read or show no face are listed at the end; then the exit code is 5."""
 CONVERT = """Write the published checkpoint as .safetensors with a JSON card beside it. Such a file cannot hold code,
 and its card says where the weights are from and under which terms. Weights of that form are copied with their card,
 under what the options say anew; --half makes the file half as large."""
@@ -141,8 +141,8 @@ def _add_worker(commands: Commands) -> None:
 
 
 def _add_infer(commands: Commands) -> None:
-    parser = _command(commands, "infer", "analyse pictures of faces", INFER, INFER_EXAMPLES)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR", help="folders are searched for pictures")
+    parser = _command(commands, "infer", "analyse images of faces", INFER, INFER_EXAMPLES)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR", help="folders are searched for images")
     _weights_option(parser, default="default")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N, without fallback (default: %(default)s)")
     parser.add_argument(
@@ -158,8 +158,8 @@ def _add_infer(commands: Commands) -> None:
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("faces in pictures")
-    group.add_argument("--align", action="store_true", help="find the faces of each picture and align them")
+    group = parser.add_argument_group("faces in images")
+    group.add_argument("--align", action="store_true", help="find the faces of each image and align them")
     group.add_argument(
         "--detector",
         metavar="FILE",
@@ -167,7 +167,7 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--detector-device", metavar="DEVICE", help="cpu or cuda:N, without fallback (default: cpu)")
     group.add_argument(
-        "--detector-size", type=_positive, metavar="PX", help="side of the square it sees pictures in (default: 640)"
+        "--detector-size", type=_positive, metavar="PX", help="side of the square it sees images in (default: 640)"
     )
     group.add_argument(
         "--min-score",

@@ -14,7 +14,7 @@ class ConfigError(UserError):
 
 
 class InputError(UserError):
-    """No picture could be read."""
+    """No image could be read."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""Pictures of faces to a file of results: `swinface infer`."""
+"""Images of faces to a file of results: `swinface infer`."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIZE = (112, 112)  # px
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 FORMATS = (".npz", ".jsonl", ".csv")
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to analyse the pictures with, and where the results go."""
+    """What to analyse the images with, and where the results go."""
 
     weights: str
     out: Path | None = None  # None: JSON lines on standard output
@@ -45,7 +45,7 @@ class Request:
     threads: int | None = None  # of a CPU; None: one per core
     heads: Sequence[str] | None = None  # slugs; None: all that the weights were trained for
     batch: int = 8  # faces
-    align: "DetectorOptions | None" = None  # None: each picture is a face as it is
+    align: "DetectorOptions | None" = None  # None: each image is a face as it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ class Face:
 
     path: Path
     crop: Bytes  # (112, 112, 3) RGB
-    number: int = 0  # in its picture, the strongest first
+    number: int = 0  # in its image, the strongest first
     found: "Found | None" = None  # with alignment only
 
 
@@ -85,20 +85,18 @@ def check_out(out: Path | None) -> None:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and the pictures anywhere in the folders, by name. Raises InputError if there are none."""
+    """The files themselves, and the images anywhere in the folders, by name. Raises InputError if there are none."""
     found: list[Path] = []
     for path in paths:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES) if path.is_dir() else [path]
-        )
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
         found += inside
     if not found:
-        raise InputError(f"no pictures in {', '.join(str(path) for path in paths)} ({' '.join(sorted(PICTURES))})")
+        raise InputError(f"no images in {', '.join(str(path) for path in paths)} ({' '.join(sorted(IMAGES))})")
     return found
 
 
-def read_picture(path: Path) -> Bytes:
-    """A picture as BGR (h, w, 3). Raises InputError."""
+def read_image(path: Path) -> Bytes:
+    """An image as BGR (h, w, 3). Raises InputError."""
     try:
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except OSError as error:
@@ -106,18 +104,18 @@ def read_picture(path: Path) -> Bytes:
     except cv2.error as error:
         raise InputError(f"{path}: {error.err}") from error
     if image is None:
-        raise InputError(f"{path}: not a picture, or of an unknown or damaged format")
+        raise InputError(f"{path}: not an image, or of an unknown or damaged format")
     return np.asarray(image, np.uint8)
 
 
 def read_face(path: Path) -> Bytes:
-    """A picture as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
-    resized = cv2.resize(read_picture(path), SIZE, interpolation=cv2.INTER_LINEAR)
+    """An image as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+    resized = cv2.resize(read_image(path), SIZE, interpolation=cv2.INTER_LINEAR)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 def infer(paths: Sequence[Path], request: Request) -> Missing:
-    """Analyse the pictures and write the results; what is missing in them. Raises InputError if that is all."""
+    """Analyse the images and write the results; what is missing in them. Raises InputError if that is all."""
     from workers.runtime.engine import Engine, InferenceError
 
     missing = Missing()
@@ -132,14 +130,14 @@ def infer(paths: Sequence[Path], request: Request) -> Missing:
         raise ModelError(f"{error}: choose a smaller --batch than {request.batch}") from error
     _report(missing, len(paths))
     if not count:
-        raise InputError("no picture could be read" if request.align is None else "no face was found")
+        raise InputError("no image could be read" if request.align is None else "no face was found")
     read, taken = len(paths) - len(missing.unreadable), time.monotonic() - started
-    log.info("%d faces of %d pictures in %.1f s, %.1f pictures per second", count, read, taken, read / taken)
+    log.info("%d faces of %d images in %.1f s, %.1f images per second", count, read, taken, read / taken)
     return missing
 
 
 def _taker(align: "DetectorOptions | None", missing: Missing) -> Take:
-    """What makes faces of a picture."""
+    """What makes faces of an image."""
     if align is None:
         return lambda path: [Face(path, read_face(path))]
     from workers.align import FaceFinder
@@ -149,7 +147,7 @@ def _taker(align: "DetectorOptions | None", missing: Missing) -> Take:
 
 
 def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
-    found = finder.find(read_picture(path))
+    found = finder.find(read_image(path))
     if not found:
         missing.faceless.append(str(path))
     faces = []
@@ -181,7 +179,7 @@ def _batches(faces: Iterable[Face], size: int) -> Iterator[list[Face]]:
 
 
 def _analysed(engine: "Engine", batches: Iterable[list[Face]]) -> Analysed:
-    """The outputs of each batch; the next pictures are read, and the last results written, while one is computed."""
+    """The outputs of each batch; the next images are read, and the last results written, while one is computed."""
     under_way: tuple[list[Face], Pending] | None = None
     for batch in batches:
         done, under_way = under_way, (batch, engine.submit(np.stack([face.crop for face in batch])))
@@ -319,8 +317,8 @@ def _pixels(value: float | np.floating[Any]) -> float:
 def _report(missing: Missing, total: int) -> None:
     """Say what is missing, each thing by name."""
     for lines, what in (
-        (missing.unreadable, f"of {total} pictures could not be read"),
-        (missing.faceless, f"of {total} pictures show no face that the detector finds"),
+        (missing.unreadable, f"of {total} images could not be read"),
+        (missing.faceless, f"of {total} images show no face that the detector finds"),
         (missing.unaligned, "faces could not be aligned, their landmarks are all at one place"),
     ):
         if lines:
@@ -334,14 +332,14 @@ def _has_terminal(out: Path | None) -> bool:
 
 def _bar(shown: bool) -> Progress:
     """On standard error; it is not drawn unless `shown`."""
-    rate = TextColumn("{task.fields[rate]:.1f} pictures/s")
+    rate = TextColumn("{task.fields[rate]:.1f} images/s")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not shown, redirect_stdout=False)
 
 
 def _counted(paths: Sequence[Path], bar: Progress) -> Iterator[Path]:
     """The paths; each is done when the next one is asked for."""
-    task = bar.add_task("pictures", total=len(paths), rate=0.0)
+    task = bar.add_task("images", total=len(paths), rate=0.0)
     started = time.monotonic()
     for done, path in enumerate(paths, start=1):
         yield path

@@ -1,9 +1,9 @@
 """Age as a posterior: how old a face appears, and between which ages it is with 80 % probability by this model.
 
-A sample is the person's age, plus what the network gets wrong about this person in every picture alike, plus an error
+A sample is the person's age, plus what the network gets wrong about this person in every image alike, plus an error
 of its own. That error has heavy tails (Student's t with 4 degrees of freedom), so outliers lose their weight, is larger
 in poor crops, and resembles that of the crops shortly before (correlation exp(-dt / correlation_s)), so that many
-pictures of one moment do not pass for many. The common error never averages out: it is the floor of the interval.
+images of one moment do not pass for many. The common error never averages out: it is the floor of the interval.
 
 The mean is found by iteratively reweighted least squares (Lange, Little and Taylor 1989, "Robust statistical modelling
 using the t distribution"); its variance is that of a weighted mean of correlated errors.

@@ -1,8 +1,8 @@
 """Attributes over time: averaged logits, and whether they are evidence enough to say yes or no.
 
-Each second of pictures is one vote, weighted by its best quality. What does not change while a person is there is the
+Each second of images is one vote, weighted by its best quality. What does not change while a person is there is the
 mean of all votes; what may change (glasses, a hat, a smile) forgets old votes, with a memory that fits how long it
-lasts. A vote is a logit of at most +-4, so that no single picture decides, and a decision needs two things: so many
+lasts. A vote is a logit of at most +-4, so that no single image decides, and a decision needs two things: so many
 seconds of evidence, and a mean that lies clear of even by its own standard error. Anything else is UNDECIDED.
 """
 

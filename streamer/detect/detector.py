@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WEIGHTS_VARIABLE = "FACEANALYTICS_DETECTOR"
 WHAT_WEIGHTS = f"""\
 A YOLO face model with five keypoints ({", ".join(LANDMARK_NAMES)}) is needed: an ultralytics
-pose model with one class and kpt_shape [5, 3], trained on pictures of faces, or a published YOLOv8-lite face model
+pose model with one class and kpt_shape [5, 3], trained on images of faces, or a published YOLOv8-lite face model
 (.onnx). Name the file in detect.weights, or in the environment variable {WEIGHTS_VARIABLE}; {DEFAULT!r}, or
 neither, is the model that comes with the project. Nothing is downloaded."""
 
@@ -105,7 +105,7 @@ def _check_size(path: Path, session: "InferenceSession", config: Detect) -> None
     if isinstance(height, int) and (height, width) != (config.input_size, config.input_size):
         advice = f"set detect.input_size to {width}" if height == width else "export it for a square"
         raise ModelError(
-            f"{path} takes pictures of {width}x{height} only, detect.input_size is {config.input_size}: {advice}"
+            f"{path} takes images of {width}x{height} only, detect.input_size is {config.input_size}: {advice}"
         )
 
 

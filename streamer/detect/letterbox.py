@@ -6,7 +6,7 @@ import numpy as np
 from streamer.config import Detect
 from streamer.values import Bytes, Floats
 
-GREY = 114  # what YOLO models are trained with around a picture
+GREY = 114  # what YOLO models are trained with around an image
 
 
 def letterboxed(frame: Bytes, config: Detect) -> tuple[Bytes, Floats, Floats]:
@@ -15,11 +15,11 @@ def letterboxed(frame: Bytes, config: Detect) -> tuple[Bytes, Floats, Floats]:
     scale = min(size / max(width, height), config.max_upscale)
     inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (size - inner_width) // 2, (size - inner_height) // 2
-    picture = np.full((size, size, 3), GREY, np.uint8)
+    image = np.full((size, size, 3), GREY, np.uint8)
     inner = cv2.resize(frame, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
-    picture[top : top + inner_height, left : left + inner_width] = inner
+    image[top : top + inner_height, left : left + inner_width] = inner
     exact = np.array([inner_width / width, inner_height / height], np.float32)
-    return picture, exact, np.array([left, top], np.float32)
+    return image, exact, np.array([left, top], np.float32)
 
 
 def suppressed(boxes: Floats, scores: Floats, config: Detect) -> list[int]:

@@ -27,7 +27,7 @@ class LiteModel:
 
     @classmethod
     def understands(cls, session: "InferenceSession") -> bool:
-        """Whether a model has this layout: one square picture in, three raw grids of 80 channels out."""
+        """Whether a model has this layout: one square image in, three raw grids of 80 channels out."""
         inputs = [entry.shape for entry in session.get_inputs()]
         outputs = [entry.shape[1:] for entry in session.get_outputs()]
         if len(inputs) != 1 or len(inputs[0]) != 4 or not isinstance(inputs[0][3], int):
@@ -39,8 +39,8 @@ class LiteModel:
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: Bytes) -> Detections:
-        picture, scale, offset = letterboxed(frame, self._config)
-        blob = cv2.dnn.blobFromImage(picture, 1 / 255, swapRB=True)
+        image, scale, offset = letterboxed(frame, self._config)
+        blob = cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True)
         outputs = self._session.run(None, {self._input: blob})
         levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
         boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
@@ -51,7 +51,7 @@ class LiteModel:
         return Detections(boxes, scores[rows], (landmarks[rows] - offset) / scale)
 
     def _decode(self, output: Floats, stride: int) -> tuple[Floats, Floats, Floats]:
-        """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in picture pixels of the strong cells of (80, h, w)."""
+        """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in image pixels of the strong cells of (80, h, w)."""
         columns = output.shape[2]
         output = output.reshape(self.CHANNELS, -1)
         scores = np.exp(-np.logaddexp(0, -output[4 * self.BINS]))  # the sigmoid, without overflow at any logit

@@ -1,4 +1,4 @@
-"""Ultralytics pose models exported to ONNX for one picture of a fixed size, run by onnxruntime alone.
+"""Ultralytics pose models exported to ONNX for one image of a fixed size, run by onnxruntime alone.
 
 Ultralytics would run them too, but takes about as long around the network as the network itself does.
 """
@@ -29,7 +29,7 @@ class PoseOnnxModel:
 
     @classmethod
     def understands(cls, session: "InferenceSession") -> bool:
-        """Whether a model takes one square picture and has one raw row for each cell: not yet suppressed."""
+        """Whether a model takes one square image and has one raw row for each cell: not yet suppressed."""
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             return False
@@ -44,8 +44,8 @@ class PoseOnnxModel:
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: Bytes) -> Detections:
-        picture, scale, offset = letterboxed(frame, self._config)
-        blob = cv2.dnn.blobFromImage(picture, 1 / 255, swapRB=True)
+        image, scale, offset = letterboxed(frame, self._config)
+        blob = cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True)
         values = self._session.run(None, {self._input: blob})[0][0]
         values = values[:, values[4] >= self._config.min_score].T
         values = values[np.isfinite(values).all(axis=1)]  # a box that is none would suppress all others

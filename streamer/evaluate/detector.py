@@ -1,4 +1,4 @@
-"""A detector against labelled pictures: recall, precision and landmark error as a table, as JSON and as pictures."""
+"""A detector against labelled images: recall, precision and landmark error as a table, as JSON and as images."""
 
 import logging
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from typing import Any
 from streamer.config import Detect
 from streamer.detect.detector import Detector
 from streamer.errors import PARTIAL_RESULT, InputError
-from streamer.evaluate.labels import LabelledPicture, read_labels
+from streamer.evaluate.labels import LabelledImage, read_labels
 from streamer.evaluate.score import SAME_FACE, Counts, Match, Score, match, summarise
 from streamer.evaluate.sheets import Sheets
 from streamer.files import write_json
 from streamer.progress import with_bar
-from streamer.source.pictures import read_pictures
+from streamer.source.images import read_images
 from streamer.values import Bytes
 
 WEAKEST = 0.01  # score down to which the detector is asked, so that the curve is whole
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Request:
     labels: Path  # .jsonl or .xml
-    pictures: Path | None  # folder that the names in the labels are relative to; None: see read_labels
+    images: Path | None  # folder that the names in the labels are relative to; None: see read_labels
     out: Path | None  # for the numbers as JSON
     sheets: Path | None  # folder for contact sheets
     min_score: float  # from which detections count in the table
@@ -35,20 +35,20 @@ class Request:
 
 
 def evaluate(request: Request, config: Detect) -> int:
-    """Print the table and write what else is asked for; the exit code: 0, 5 if some pictures could not be read.
+    """Print the table and write what else is asked for; the exit code: 0, 5 if some images could not be read.
 
-    Raises InputError for labels that are none, or if no picture can be read; ModelError, ConfigError.
+    Raises InputError for labels that are none, or if no image can be read; ModelError, ConfigError.
     """
-    pictures = read_labels(request.labels, request.pictures)
+    images = read_labels(request.labels, request.images)
     detector = Detector(config.model_copy(update={"min_score": min(WEAKEST, config.min_score)}))
     sheets = Sheets(request.sheets, request.min_score) if request.sheets else None
-    sources = [list(group) for _, group in groupby(pictures, lambda picture: picture.source)]
+    sources = [list(group) for _, group in groupby(images, lambda image: image.source)]
     matches: list[Match] = []
     failures = 0
-    for group in with_bar(sources, "pictures"):
+    for group in with_bar(sources, "images"):
         try:
-            for picture, pixels in _read(group):
-                one = match(picture.truth, detector.detect([pixels])[0], request.min_width)
+            for image, pixels in _read(group):
+                one = match(image.truth, detector.detect([pixels])[0], request.min_width)
                 matches.append(one)
                 if sheets:
                     sheets.add(pixels, one)
@@ -56,7 +56,7 @@ def evaluate(request: Request, config: Detect) -> int:
             failures += 1
             log.error("%s", error)
     if not matches:
-        raise InputError(f"{request.labels}: none of its {len(sources)} pictures and videos could be read")
+        raise InputError(f"{request.labels}: none of its {len(sources)} images and videos could be read")
     score = summarise(matches, request.min_score, request.precision)
     print(table(detector.model_id, request, score))
     if request.out:
@@ -68,19 +68,19 @@ def evaluate(request: Request, config: Detect) -> int:
     return PARTIAL_RESULT if failures else 0
 
 
-def _read(group: list[LabelledPicture]) -> Iterator[tuple[LabelledPicture, Bytes]]:
-    """The labelled pictures of one file with their pixels. Raises InputError, also if one is not there."""
+def _read(group: list[LabelledImage]) -> Iterator[tuple[LabelledImage, Bytes]]:
+    """The labelled images of one file with their pixels. Raises InputError, also if one is not there."""
     source = group[0].source
-    wanted = {picture.media_time: picture for picture in group}
-    for time, pixels in read_pictures(source):
-        picture = wanted.pop(None if time is None else round(time, 6), None)
-        if picture is None:
+    wanted = {image.media_time: image for image in group}
+    for time, pixels in read_images(source):
+        image = wanted.pop(None if time is None else round(time, 6), None)
+        if image is None:
             continue
         size = pixels.shape[1], pixels.shape[0]
-        if picture.size is not None and picture.size != size:
-            wrong = "x".join(map(str, picture.size))
+        if image.size is not None and image.size != size:
+            wrong = "x".join(map(str, image.size))
             raise InputError(f"{source}: has {size[0]}x{size[1]} pixels, its labels are for {wrong}")
-        yield picture, pixels
+        yield image, pixels
     if wanted:
         times = ", ".join("none" if time is None else f"{time:g} s" for time in list(wanted)[:3])
         raise InputError(f"{source}: {len(wanted)} labels are of frames that are not there: media time {times}")
@@ -89,7 +89,7 @@ def _read(group: list[LabelledPicture]) -> Iterator[tuple[LabelledPicture, Bytes
 def table(detector: str, request: Request, score: Score) -> str:
     """Everything for people."""
     lines = [
-        f"{detector} on {request.labels}: {score.pictures} pictures, {score.at_score.faces} faces"
+        f"{detector} on {request.labels}: {score.images} images, {score.at_score.faces} faces"
         f" from {request.min_width:g} px on, {score.ignored} ignored",
         f"found: an IoU of {SAME_FACE:g} at least, the strongest detection chooses first",
         "",
@@ -122,7 +122,7 @@ def report(detector: str, request: Request, score: Score) -> dict[str, Any]:
         "min_overlap": SAME_FACE,
         "min_score": request.min_score,
         "min_width_px": request.min_width,
-        "pictures": score.pictures,
+        "images": score.images,
         "ignored": score.ignored,
         "all": _counts(score.at_score),
         "by_width": {name: _counts(counts) for name, counts in score.by_size.items()},

@@ -21,9 +21,9 @@ Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledPicture:
-    source: Path  # a picture or a video
-    media_time: float | None  # s, of a frame of a video, rounded to 6 digits; None: a picture
+class LabelledImage:
+    source: Path  # an image or a video
+    media_time: float | None  # s, of a frame of a video, rounded to 6 digits; None: an image
     size: tuple[int, int] | None  # width, height in pixels, if the labels say
     truth: Truth
 
@@ -65,31 +65,31 @@ class _Line(_Strict):
     faces: list[_Face]
 
 
-def read_labels(path: Path, pictures: Path | None) -> list[LabelledPicture]:
-    """The labelled pictures of a file (.jsonl or .xml), in its order.
+def read_labels(path: Path, images: Path | None) -> list[LabelledImage]:
+    """The labelled images of a file (.jsonl or .xml), in its order.
 
-    Names of pictures are relative to the folder `pictures`; None: of JSON lines to the working directory, as they were
+    Names of images are relative to the folder `images`; None: of JSON lines to the working directory, as they were
     written, of XML to the folder of the file. Raises InputError with file and line, ConfigError for another kind.
     """
     readers = {".jsonl": _read_lines, ".xml": _read_dlib}
     if path.suffix.lower() not in readers:
         raise ConfigError(f"{path}: labels are JSON lines (.jsonl) or dlib's .xml, told apart by the name's ending")
     try:
-        found = readers[path.suffix.lower()](path, pictures)
+        found = readers[path.suffix.lower()](path, images)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the labels cannot be read: {error}") from error
     if not found:
-        raise InputError(f"{path}: no labelled pictures in it")
+        raise InputError(f"{path}: no labelled images in it")
     seen = set()
-    for picture in found:
-        if (key := (picture.source, picture.media_time)) in seen:
-            when = "" if picture.media_time is None else f" at {picture.media_time:g} s"
-            raise InputError(f"{path}: {picture.source}{when} is labelled twice")
+    for image in found:
+        if (key := (image.source, image.media_time)) in seen:
+            when = "" if image.media_time is None else f" at {image.media_time:g} s"
+            raise InputError(f"{path}: {image.source}{when} is labelled twice")
         seen.add(key)
     return found
 
 
-def _read_lines(path: Path, pictures: Path | None) -> list[LabelledPicture]:
+def _read_lines(path: Path, images: Path | None) -> list[LabelledImage]:
     found = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not text.strip():
@@ -106,7 +106,7 @@ def _read_lines(path: Path, pictures: Path | None) -> list[LabelledPicture]:
         boxes = [(face.x, face.y, face.width, face.height) for face in line.faces]
         points = [NO_LANDMARKS if face.landmarks is None else _array(face.landmarks) for face in line.faces]
         truth = _truth(boxes, [face.ignore for face in line.faces], points, f"{path}:{number}")
-        found.append(LabelledPicture((pictures or Path()) / line.source, time, size, truth))
+        found.append(LabelledImage((images or Path()) / line.source, time, size, truth))
     return found
 
 
@@ -115,25 +115,25 @@ def _array(landmarks: _Landmarks) -> Floats:
     return np.array([(point.x, point.y) for point in points], np.float32)
 
 
-def _read_dlib(path: Path, pictures: Path | None) -> list[LabelledPicture]:
+def _read_dlib(path: Path, images: Path | None) -> list[LabelledImage]:
     """As dlib's imglab writes it: left, top, width, height of boxes; no landmarks, or 68 in the order of iBUG 300-W."""
     try:
-        images = list(ElementTree.parse(path).iter("image"))  # noqa: S314 - a file that the user wrote or chose
+        elements = list(ElementTree.parse(path).iter("image"))  # noqa: S314 - a file that the user wrote or chose
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: not XML: {error}") from error
     found = []
-    for image in images:
-        name = image.get("file")
+    for element in elements:
+        name = element.get("file")
         if name is None:
             raise InputError(f"{path}: an image without the name of its file")
-        faces = list(image.iter("box"))
+        faces = list(element.iter("box"))
         try:
             boxes = [tuple(float(face.attrib[key]) for key in ("left", "top", "width", "height")) for face in faces]
             points = [_from_68(face.iter("part")) for face in faces]
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: {name}: a box or part is not usable: {error}") from error
         truth = _truth(boxes, [face.get("ignore") == "1" for face in faces], points, f"{path}: {name}")
-        found.append(LabelledPicture((pictures or path.parent) / name, None, None, truth))
+        found.append(LabelledImage((images or path.parent) / name, None, None, truth))
     return found
 
 

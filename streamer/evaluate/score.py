@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """The labelled faces of one picture."""
+    """The labelled faces of one image."""
 
     boxes: Floats  # (n, 4) x1 y1 x2 y2, pixels
     ignored: Bools  # (n,) neither missed if it is not found, nor false if it is
@@ -34,7 +34,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """One picture: which detection is which face."""
+    """One image: which detection is which face."""
 
     truth: Truth
     found: Detections
@@ -72,9 +72,9 @@ class LandmarkError:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a detector does on many pictures."""
+    """What a detector does on many images."""
 
-    pictures: int
+    images: int
     ignored: int  # labelled faces that are ignored
     at_score: Counts  # of the detections from the asked score on
     by_size: dict[str, Counts]  # the same, by width: of the face, of a false hit its own
@@ -148,7 +148,7 @@ def summarise(matches: Sequence[Match], min_score: float, precision: float) -> S
         if faces or inside.any():
             by_size[_name(lower, upper)] = _count(faces, hits[inside])
     return Score(
-        pictures=len(matches),
+        images=len(matches),
         ignored=sum(int((~one.counted).sum()) for one in matches),
         at_score=_count(wanted, hits[strong]),
         by_size=by_size,

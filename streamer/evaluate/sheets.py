@@ -12,7 +12,7 @@ from streamer.evaluate.score import FALSE_HIT, Match, landmark_errors
 from streamer.values import Bytes, Floats
 
 COLUMNS, ROWS = 12, 8
-TILE, GAP, LINE = 128, 6, 16  # px: side of a picture of a face, between two, height of its caption
+TILE, GAP, LINE = 128, 6, 16  # px: side of an image of a face, between two, height of its caption
 AROUND = 2.0  # side of what is shown, in longer sides of the box
 LABEL, FOUND, PAPER, INK = (80, 220, 80), (60, 140, 255), (248, 250, 250), (40, 40, 40)  # BGR
 
@@ -33,7 +33,7 @@ class Sheets:
         self._count = 0
 
     def add(self, pixels: Bytes, match: Match) -> None:
-        """Take the faces of a BGR picture (h, w, 3), as far as they are among the first of their sheet."""
+        """Take the faces of a BGR image (h, w, 3), as far as they are among the first of their sheet."""
         for name, rank, box, label, caption in _faces(match, self._min_score):
             tiles = self._tiles[name]
             if len(tiles) == COLUMNS * ROWS and rank <= tiles[0][0]:

@@ -1,4 +1,4 @@
-"""The pictures of a gallery through the workers, and what follows: the people, and the cosine that names one.
+"""The images of a gallery through the workers, and what follows: the people, and the cosine that names one.
 
 They take the way of every crop, so that they are embedded by the weights that embed the faces of the videos. Each one
 is shown twice, as it is and mirrored, and the two embeddings are added.
@@ -18,7 +18,7 @@ from streamer.config import Gallery as Settings
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.errors import ConfigError, LostDependency
-from streamer.identity.gallery import Gallery, Picture, cohort_scores, unlike
+from streamer.identity.gallery import Gallery, Image, cohort_scores, unlike
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.identity.references import Reference, read_people
@@ -26,7 +26,7 @@ from streamer.values import FaceAnalysis, FaceCrop, Floats, ImpostorScores, Mode
 
 CAMERA = "(gallery)"  # no stream can be called so
 AGAIN_S = 1.0  # before crops that were lost, or were answered by other weights, go out again
-TRIES = 20  # then a picture that is lost each time is the trouble, and not the worker
+TRIES = 20  # then an image that is lost each time is the trouble, and not the worker
 SHOWN = 20  # lines of a warning
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def read_gallery(
     config: StreamerConfig, detector: Detector, stopped: Callable[[], bool]
 ) -> tuple[list[Reference], list[Reference]]:
-    """The pictures of gallery.folder and of gallery.cohort (empty without one). Raises ConfigError, InputError."""
+    """The images of gallery.folder and of gallery.cohort (empty without one). Raises ConfigError, InputError."""
     gallery, cohort = config.gallery.folder, config.gallery.cohort
     people = read_people(Path(gallery), "gallery.folder", detector, config.crop, stopped) if gallery else []
     strangers = read_people(Path(cohort), "gallery.cohort", detector, config.crop, stopped) if cohort else []
@@ -46,7 +46,7 @@ def read_gallery(
 
 
 class Enrolment:
-    """Pictures on their way through the workers. On the loop only."""
+    """Images on their way through the workers. On the loop only."""
 
     def __init__(
         self,
@@ -65,18 +65,18 @@ class Enrolment:
         self._waiting: dict[str, asyncio.Future[FaceAnalysis | None]] = {}  # by track id
 
     def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> bool:
-        """True if the crop was one of these pictures; then it is dealt with."""
+        """True if the crop was one of these images; then it is dealt with."""
         waiting = self._waiting.pop(crop.key.id, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(analysis)
         return crop.key.camera == CAMERA
 
-    async def embed(self, references: Sequence[Reference]) -> tuple[Model, list[Picture]] | None:
+    async def embed(self, references: Sequence[Reference]) -> tuple[Model, list[Image]] | None:
         """All by the same weights, whoever has them; None: stopped before.
 
-        Raises ConfigError for weights that know no identity, LostDependency if a picture is never answered.
+        Raises ConfigError for weights that know no identity, LostDependency if an image is never answered.
         """
-        found: dict[int, tuple[Model, Picture]] = {}
+        found: dict[int, tuple[Model, Image]] = {}
         tries = 0
         while True:
             model = await self._wait_for_worker()
@@ -89,7 +89,7 @@ class Enrolment:
                 return model, [found[row][1] for row in range(len(references))]
             if tries == TRIES:
                 names = ", ".join(references[row].name for row in open_rows[:SHOWN])
-                raise LostDependency(f"gallery: {len(open_rows)} pictures are never answered by {model.id}: {names}")
+                raise LostDependency(f"gallery: {len(open_rows)} images are never answered by {model.id}: {names}")
             if tries:
                 await asyncio.sleep(AGAIN_S)
             tries += 1
@@ -99,7 +99,7 @@ class Enrolment:
                 answers = await self._ask([references[row] for row in rows])
                 found.update({row: answer for row, answer in zip(rows, answers, strict=True) if answer is not None})
 
-    async def _ask(self, references: Sequence[Reference]) -> list[tuple[Model, Picture] | None]:
+    async def _ask(self, references: Sequence[Reference]) -> list[tuple[Model, Image] | None]:
         crops = [crop for number, one in enumerate(references) for crop in _crops(one, number)]
         waiting: list[asyncio.Future[FaceAnalysis | None]] = [asyncio.get_running_loop().create_future() for _ in crops]
         self._waiting = {crop.key.id: future for crop, future in zip(crops, waiting, strict=True)}
@@ -110,11 +110,11 @@ class Enrolment:
         self._waiting = {}
         answers = [future.result() if future.done() else None for future in waiting]
         pairs = zip(references, answers[::2], answers[1::2], strict=True)
-        return [_picture(reference, plain, mirrored) for reference, plain, mirrored in pairs]
+        return [_image(reference, plain, mirrored) for reference, plain, mirrored in pairs]
 
 
 def known(
-    config: StreamerConfig, model: Model, people: Sequence[Picture], strangers: Sequence[Picture]
+    config: StreamerConfig, model: Model, people: Sequence[Image], strangers: Sequence[Image]
 ) -> tuple[EnrolledGallery, ImpostorScores]:
     """The gallery with the threshold that its size, the stated rate and the strangers give; logs who looks alike.
 
@@ -148,13 +148,13 @@ def gallery_record(settings: Settings, found: EnrolledGallery, references: Seque
         digest.update(f"{reference.name}\0".encode("utf-8", "surrogateescape") + reference.pixels.tobytes())
     return {
         "people": len(found.gallery),
-        "pictures_sha256": digest.hexdigest(),
+        "images_sha256": digest.hexdigest(),
         "false_accept_rate": settings.false_accept_rate,
         "threshold": round(found.threshold, 6),
     }
 
 
-def _audit(gallery: Gallery, people: dict[str, list[Picture]], least: float) -> None:
+def _audit(gallery: Gallery, people: dict[str, list[Image]], least: float) -> None:
     """Log what makes answers AMBIGUOUS, or wrong."""
     for one, other, similarity in gallery.alike(least)[:SHOWN]:
         log.warning(
@@ -162,15 +162,15 @@ def _audit(gallery: Gallery, people: dict[str, list[Picture]], least: float) -> 
             "often be AMBIGUOUS",
             *(one, other, similarity),
         )
-    strays = [stray for pictures in people.values() for stray in unlike(pictures, least)]
+    strays = [stray for images in people.values() for stray in unlike(images, least)]
     for name, similarity in strays[:SHOWN]:
-        log.warning("gallery: %s does not look like the other pictures of the person (cosine %.3f)", name, similarity)
+        log.warning("gallery: %s does not look like the other images of the person (cosine %.3f)", name, similarity)
 
 
-def _by_person(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
-    people: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        people.setdefault(picture.person, []).append(picture)
+def _by_person(images: Sequence[Image]) -> dict[str, list[Image]]:
+    people: dict[str, list[Image]] = {}
+    for image in images:
+        people.setdefault(image.person, []).append(image)
     return people
 
 
@@ -185,14 +185,14 @@ def _crops(reference: Reference, number: int) -> Iterator[FaceCrop]:
         yield FaceCrop(key, 0.0, time.monotonic(), 1.0, Quality(reference.quality), pixels)
 
 
-def _picture(
+def _image(
     reference: Reference, plain: FaceAnalysis | None, mirrored: FaceAnalysis | None
-) -> tuple[Model, Picture] | None:
+) -> tuple[Model, Image] | None:
     """None: not answered, or not by one model."""
     if plain is None or mirrored is None or plain.model != mirrored.model or not plain.model.identity:
         return None
     embedding = _whole(plain) + _whole(mirrored)
-    return plain.model, Picture(reference.person, reference.name, embedding, reference.quality)
+    return plain.model, Image(reference.person, reference.name, embedding, reference.quality)
 
 
 def _whole(analysis: FaceAnalysis) -> Floats:

@@ -1,6 +1,6 @@
-"""People and their pictures, and who of them a face is most similar to: exact cosines, no index.
+"""People and their images, and who of them a face is most similar to: exact cosines, no index.
 
-A person's score is the higher of the cosine to the mean of the pictures and of the cosines to a few of them that differ
+A person's score is the higher of the cosine to the mean of the images and of the cosines to a few of them that differ
 most (less a little, as the highest of several is high by chance).
 """
 
@@ -15,15 +15,15 @@ from streamer.values import Candidate, Floats, ImpostorScores
 
 Doubles = NDArray[np.float64]
 
-EXEMPLARS = 5  # pictures that are kept one by one, those that differ most
+EXEMPLARS = 5  # images that are kept one by one, those that differ most
 EXEMPLAR_PENALTY = 0.02  # cosine
-TYPICAL = 3  # pictures of a person: whoever has as many is as similar to strangers as one with more
-FEWEST = 5  # people of a cohort with so many pictures, for the others to be left out on their side
+TYPICAL = 3  # images of a person: whoever has as many is as similar to strangers as one with more
+FEWEST = 5  # people of a cohort with so many images, for the others to be left out on their side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """One picture of a person, embedded."""
+class Image:
+    """One image of a person, embedded."""
 
     person: str
     name: str  # for messages
@@ -34,14 +34,14 @@ class Picture:
 class Gallery:
     """People, their mean templates and exemplars, of one model. Not changed after it was made."""
 
-    def __init__(self, people: Mapping[str, Sequence[Picture]], model_id: str) -> None:
-        """Each person has at least one picture. Raises ValueError for an embedding without direction."""
+    def __init__(self, people: Mapping[str, Sequence[Image]], model_id: str) -> None:
+        """Each person has at least one image. Raises ValueError for an embedding without direction."""
         self.model_id = model_id
         self.names = tuple(sorted(people))
-        pictures = [people[name] for name in self.names]
-        self.templates = np.stack([template(one) for one in pictures]) if pictures else np.zeros((0, 512))
-        self.pictures = np.array([len(one) for one in pictures], np.int64)  # (people,)
-        exemplars = [exemplars_of(one) for one in pictures]
+        images = [people[name] for name in self.names]
+        self.templates = np.stack([template(one) for one in images]) if images else np.zeros((0, 512))
+        self.images = np.array([len(one) for one in images], np.int64)  # (people,)
+        exemplars = [exemplars_of(one) for one in images]
         self._exemplars = np.concatenate(exemplars) if exemplars else np.zeros((0, 512))
         self._starts = np.cumsum([0, *map(len, exemplars)])[:-1]
 
@@ -71,45 +71,45 @@ class Gallery:
         return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def template(pictures: Sequence[Picture]) -> Doubles:
+def template(images: Sequence[Image]) -> Doubles:
     """(512,) unit length: the sum of the embeddings, in which clear faces weigh more because they are longer."""
-    return _unit(np.stack([picture.embedding for picture in pictures]).sum(axis=0, dtype=np.float64))
+    return _unit(np.stack([image.embedding for image in images]).sum(axis=0, dtype=np.float64))
 
 
-def exemplars_of(pictures: Sequence[Picture]) -> Doubles:
-    """(n, 512) unit length: the best picture, then always the one that is least similar to those taken."""
-    units = np.stack([_unit(picture.embedding) for picture in pictures])
-    taken = [max(range(len(pictures)), key=lambda row: (pictures[row].quality, -row))]
+def exemplars_of(images: Sequence[Image]) -> Doubles:
+    """(n, 512) unit length: the best image, then always the one that is least similar to those taken."""
+    units = np.stack([_unit(image.embedding) for image in images])
+    taken = [max(range(len(images)), key=lambda row: (images[row].quality, -row))]
     nearest = units @ units[taken[0]]
-    while len(taken) < min(EXEMPLARS, len(pictures)):
+    while len(taken) < min(EXEMPLARS, len(images)):
         nearest[taken] = np.inf
         taken.append(int(np.argmin(nearest)))
         nearest = np.maximum(nearest, units @ units[taken[-1]])
     return np.asarray(units[taken], np.float64)
 
 
-def unlike(pictures: Sequence[Picture], threshold: float) -> list[tuple[str, float]]:
-    """Pictures that do not look like the same person's others: name, and cosine to their mean."""
+def unlike(images: Sequence[Image], threshold: float) -> list[tuple[str, float]]:
+    """Images that do not look like the same person's others: name, and cosine to their mean."""
     found = []
-    for row, picture in enumerate(pictures):
-        others = [*pictures[:row], *pictures[row + 1 :]]
+    for row, image in enumerate(images):
+        others = [*images[:row], *images[row + 1 :]]
         if len(others) < 2:
             continue
-        similarity = float(_unit(picture.embedding) @ template(others))
+        similarity = float(_unit(image.embedding) @ template(others))
         if similarity < threshold:
-            found.append((picture.name, similarity))
+            found.append((image.name, similarity))
     return found
 
 
 def cohort_scores(cohort: Gallery, gallery: Gallery, source: str) -> ImpostorScores:
     """How similar strangers are: everybody of the cohort against the others, and against the gallery.
 
-    The more pictures a person has, the more similar strangers are to the best of them and to their mean. So those of
+    The more images a person has, the more similar strangers are to the best of them and to their mean. So those of
     the cohort who have fewer than people of the gallery usually have only are compared, and not compared to, if there
     are others. Raises ConfigError if there are too few.
     """
-    usual = min(TYPICAL, int(np.median(gallery.pictures))) if len(gallery) else TYPICAL
-    to = np.flatnonzero(cohort.pictures >= usual)
+    usual = min(TYPICAL, int(np.median(gallery.images))) if len(gallery) else TYPICAL
+    to = np.flatnonzero(cohort.images >= usual)
     if len(to) < FEWEST:
         to = np.arange(len(cohort))
     among = cohort.scores(cohort.templates)[:, to][np.arange(len(cohort))[:, None] != to]

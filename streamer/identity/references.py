@@ -1,7 +1,7 @@
-"""Folders with pictures of people: who is in them, and the one face of each picture, aligned as faces of a video are.
+"""Folders with images of people: who is in them, and the one face of each image, aligned as faces of a video are.
 
-Nothing is guessed: a picture without a face, with several of about the same size, or with one that a camera's face
-would not be analysed with either, is left out with the reason; a person of whom no picture is left is an error.
+Nothing is guessed: an image without a face, with several of about the same size, or with one that a camera's face
+would not be analysed with either, is left out with the reason; a person of whom no image is left is an error.
 """
 
 import logging
@@ -19,15 +19,15 @@ from streamer.select.align import align
 from streamer.select.quality import finish, geometry
 from streamer.values import Bytes, Detections
 
-DOMINATES = 2.0  # a face is the picture's subject if its width times its score is so many times that of the next one
-MARGIN = 0.5  # of the picture's size, put around one in which no face is found: it may end at the chin and the hair
+DOMINATES = 2.0  # a face is the image's subject if its width times its score is so many times that of the next one
+MARGIN = 0.5  # of the image's size, put around one in which no face is found: it may end at the chin and the hair
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """One picture of a person, its face aligned."""
+    """One image of a person, its face aligned."""
 
     person: str
     name: str  # of the file, below the folder
@@ -36,7 +36,7 @@ class Reference:
 
 
 class _Unusable(Exception):
-    """Why a picture is left out."""
+    """Why an image is left out."""
 
 
 def read_people(
@@ -44,7 +44,7 @@ def read_people(
 ) -> list[Reference]:
     """The faces of everybody in `folder`, sorted by person and file; `setting` is how messages call it.
 
-    Pictures that are left out are logged. Raises ConfigError if there is nobody, or somebody without a usable picture,
+    Images that are left out are logged. Raises ConfigError if there is nobody, or somebody without a usable image,
     InputError if a folder cannot be read. Soon after `stopped` becomes true it returns with what it has.
     """
     references: list[Reference] = []
@@ -67,10 +67,10 @@ def read_people(
             without.append(person.name)
     if without:
         raise ConfigError(
-            f"{setting}: there is no usable picture of {', '.join(without)}. Give each one with a single, sharp face "
+            f"{setting}: there is no usable image of {', '.join(without)}. Give each one with a single, sharp face "
             "that looks at the camera, or remove the folder; the reasons stand above"
         )
-    log.info("%s: %d people, %d pictures, %d left out", setting, len(people), len(references), left_out)
+    log.info("%s: %d people, %d images, %d left out", setting, len(people), len(references), left_out)
     return references
 
 
@@ -80,7 +80,7 @@ def _folders(folder: Path, setting: str) -> list[Path]:
     except OSError as error:
         raise ConfigError(f"{setting}: cannot read the folder {folder}: {error.strerror}") from error
     if not found:
-        raise ConfigError(f"{setting}: {folder} has no sub-folders; it takes one for each person, with pictures in it")
+        raise ConfigError(f"{setting}: {folder} has no sub-folders; it takes one for each person, with images in it")
     return found
 
 
@@ -93,12 +93,12 @@ def _files(person: Path) -> Iterator[Path]:
 
 
 def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
-    """Quality and aligned pixels of the picture's one face. Raises _Unusable."""
-    picture = _read(path)
-    faces = _strong(detector, picture, config)
+    """Quality and aligned pixels of the image's one face. Raises _Unusable."""
+    image = _read(path)
+    faces = _strong(detector, image, config)
     if not len(faces):
-        picture = _with_margin(picture)
-        faces = _strong(detector, picture, config)
+        image = _with_margin(image)
+        faces = _strong(detector, image, config)
     if not len(faces):
         raise _Unusable("no face is found in it")
     weights = (faces.boxes[:, 2] - faces.boxes[:, 0]) * faces.scores
@@ -106,9 +106,9 @@ def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
     if others and weights[row] < DOMINATES * weights[others[0]]:
         raise _Unusable(f"{len(faces)} faces, and none is much larger than the others: cut it down to one")
     points = faces.landmarks[row]
-    rough = geometry(float(faces.scores[row]), points, (picture.shape[1], picture.shape[0]), config)
+    rough = geometry(float(faces.scores[row]), points, (image.shape[1], image.shape[0]), config)
     if not rough.reasons:
-        pixels = align(picture, points)
+        pixels = align(image, points)
         quality = finish(rough, pixels, config)
         if not quality.reasons:
             return quality.value, pixels
@@ -120,24 +120,24 @@ def _read(path: Path) -> Bytes:
     """BGR (h, w, 3), turned upright as the file says. Raises _Unusable."""
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
     except OSError as error:
         raise _Unusable(f"it cannot be read: {error.strerror}") from error
     except cv2.error as error:  # larger than OpenCV takes
         raise _Unusable(f"it cannot be decoded: {error.err}") from error
-    if picture is None:
-        raise _Unusable("it is no picture of a known kind")
-    return np.asarray(picture, np.uint8)
+    if image is None:
+        raise _Unusable("it is no image of a known kind")
+    return np.asarray(image, np.uint8)
 
 
-def _strong(detector: Detector, picture: Bytes, config: Crop) -> Detections:
-    (faces,) = detector.detect([picture])
+def _strong(detector: Detector, image: Bytes, config: Crop) -> Detections:
+    (faces,) = detector.detect([image])
     strong = faces.scores >= config.min_score
     return Detections(faces.boxes[strong], faces.scores[strong], faces.landmarks[strong])
 
 
-def _with_margin(picture: Bytes) -> Bytes:
-    height, width = (round(MARGIN * side) for side in picture.shape[:2])
+def _with_margin(image: Bytes) -> Bytes:
+    height, width = (round(MARGIN * side) for side in image.shape[:2])
     grey = (127, 127, 127)
-    bordered = cv2.copyMakeBorder(picture, height, height, width, width, cv2.BORDER_CONSTANT, value=grey)
+    bordered = cv2.copyMakeBorder(image, height, height, width, width, cv2.BORDER_CONSTANT, value=grey)
     return np.asarray(bordered, np.uint8)

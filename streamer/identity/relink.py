@@ -159,7 +159,7 @@ def _cosine(new: TrackSummary, lost: TrackSummary) -> float:
 
 
 def _more_if_poor(new: TrackSummary, lost: TrackSummary) -> float:
-    """How much of their cosine they owe to being poor pictures."""
+    """How much of their cosine they owe to being poor images."""
     assert new.identity is not None
     assert lost.identity is not None
     best = max(new.identity.evidence.best_quality, lost.identity.evidence.best_quality)

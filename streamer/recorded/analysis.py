@@ -131,8 +131,8 @@ class Analysis:
         found = await self._enrolment.embed([*people, *strangers])
         if found is None:
             return
-        model, pictures = found
-        gallery, impostors = known(config, model, pictures[: len(people)], pictures[len(people) :])
+        model, images = found
+        gallery, impostors = known(config, model, images[: len(people)], images[len(people) :])
         self._gallery = gallery, impostors, gallery_record(config.gallery, gallery, [*people, *strangers])
 
     def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:

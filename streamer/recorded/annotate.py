@@ -69,10 +69,10 @@ def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], 
                 stream.height, stream.width = pixels.shape[:2]
             elif pixels.shape[:2] != (stream.height, stream.width):
                 pixels = np.asarray(cv2.resize(pixels, (stream.width, stream.height)), np.uint8)
-            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
-            picture.pts = round(frame.media_time / TIME_BASE)
-            picture.time_base = TIME_BASE
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            image.pts = round(frame.media_time / TIME_BASE)
+            image.time_base = TIME_BASE
+            container.mux(stream.encode(image))
             count += 1
         container.mux(stream.encode(None))
     return count

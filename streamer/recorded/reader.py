@@ -1,4 +1,4 @@
-"""The files of a recorded analysis, read along with its video: what to draw into each picture."""
+"""The files of a recorded analysis, read along with its video: what to draw into each image."""
 
 import colorsys
 import contextlib
@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 
 class Face(NamedTuple):
-    """One face in one picture, in pixels."""
+    """One face in one image, in pixels."""
 
     label: str
     colour: tuple[int, int, int]  # BGR
@@ -39,7 +39,7 @@ class _Known(NamedTuple):
 
 
 class ResultReader:
-    """What an analysis found; of the files with a line per face no more is held than one picture's.
+    """What an analysis found; of the files with a line per face no more is held than one image's.
 
     Raises InputError, also where faces are asked for, if the files are not what an analysis writes.
     """
@@ -51,16 +51,16 @@ class ResultReader:
             self.source: str = header["source"]["name"]  # of the video
             self.sha256: str = header["source"]["sha256"]
             untrained = header["model_id"] == "untrained"
-        self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every picture
+        self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every image
         self._observations = _Moments(folder / "observations.jsonl", self._observation)
         self._explanation: _Moments | None = None
-        self._details: dict[str, str] = {}  # by track id, of one picture
-        if (folder / "explain.jsonl").exists():  # then each picture shows what was known at its time
+        self._details: dict[str, str] = {}  # by track id, of one image
+        if (folder / "explain.jsonl").exists():  # then each image shows what was known at its time
             self._known.clear()
             self._explanation = _Moments(folder / "explain.jsonl", self._explain)
 
     def faces(self, time: float) -> list[Face]:
-        """Those of the picture at a media time (s); to be asked for in the order of time."""
+        """Those of the image at a media time (s); to be asked for in the order of time."""
         self._details.clear()
         hidden = self._explanation.faces(time) if self._explanation is not None else []
         return hidden + self._observations.faces(time)
@@ -87,7 +87,7 @@ class ResultReader:
 
 
 class _Moments:
-    """Lines in the order of `media_time_s`, a picture's at a time."""
+    """Lines in the order of `media_time_s`, an image's at a time."""
 
     def __init__(self, path: Path, read: Callable[[Record], Face | None]) -> None:
         self._path = path
@@ -98,7 +98,7 @@ class _Moments:
             self._next = next(self._records, None)
 
     def faces(self, time: float) -> list[Face]:
-        """What `read` makes of the lines of this time (s), and of those that no picture asked for before."""
+        """What `read` makes of the lines of this time (s), and of those that no image asked for before."""
         faces = []
         with _complaining(self._path, self._records):
             while self._next is not None and self._next["media_time_s"] <= round(time, 6):

@@ -21,7 +21,7 @@ AGE_PRIOR = 20.0**2  # years^2, the variance of ages of people
 IDENTITY_PRIOR = 1.0  # of a direction that is not known at all, in units of the template's length
 EXPRESSION_PRIOR = 0.3**2  # of the score of an expression that nothing is known of
 EXPRESSION_LASTS_S = 4.0  # time constant in which what was known of an expression is worth nothing
-ALIKE_S = 0.25  # crops closer in time than this see nearly the same picture, with the same error
+ALIKE_S = 0.25  # crops closer in time than this see nearly the same image, with the same error
 
 
 class ModelOutputs(NamedTuple):

@@ -62,7 +62,7 @@ def sharpness(grey: Bytes, eye_distance: float) -> float:
     """Variance of the Laplacian over that of the grey values (112, 112), at the size the face had in the frame.
 
     Measured after undoing the crop's enlargement, because a small face is not a blurred one; `eye_distance` in
-    frame px. A constant under the fraction keeps the noise of flat pictures from counting as sharpness.
+    frame px. A constant under the fraction keeps the noise of flat images from counting as sharpness.
     """
     side = min(CROP_SIZE, max(_SHARPNESS_SIDE, round(CROP_SIZE * eye_distance / TEMPLATE_EYE_DISTANCE)))
     if side < CROP_SIZE:
@@ -110,6 +110,6 @@ def _cross(a: list[float], b: list[float]) -> tuple[float, float, float]:
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
-def _variance(picture: cv2.typing.MatLike) -> float:
+def _variance(image: cv2.typing.MatLike) -> float:
     """Variance of one channel (numpy takes five times as long)."""
-    return float(cv2.meanStdDev(picture)[1][0, 0]) ** 2
+    return float(cv2.meanStdDev(image)[1][0, 0]) ** 2

@@ -1,4 +1,4 @@
-"""The clocks of one source, pure: media time from its timestamps, its wall clock, and which pictures are too many."""
+"""The clocks of one source, pure: media time from its timestamps, its wall clock, and which frames are too many."""
 
 from fractions import Fraction
 
@@ -11,11 +11,11 @@ YEAR_2020 = 1_577_836_800.0  # s, Unix time
 
 
 class MediaClock:
-    """Timestamps of one video stream -> media time: seconds since its first picture, strictly increasing."""
+    """Timestamps of one video stream -> media time: seconds since its first frame, strictly increasing."""
 
     def __init__(self, time_base: Fraction, step: float) -> None:
-        """`time_base`: seconds per unit of a timestamp; `step`: s, usual distance of two pictures."""
-        self.estimated = 0  # pictures without timestamp, placed one step after the one before
+        """`time_base`: seconds per unit of a timestamp; `step`: s, usual distance of two frames."""
+        self.estimated = 0  # frames without timestamp, placed one step after the one before
         self.restarts = 0  # times the timestamps began anew
         self._time_base = time_base
         self._step = step
@@ -23,7 +23,7 @@ class MediaClock:
         self._last: float | None = None
 
     def time_of(self, pts: int | None) -> float | None:
-        """Media time of the next picture in s; None: not after the one before, so the picture must be dropped."""
+        """Media time of the next frame in s; None: not after the one before, so the frame must be dropped."""
         if pts is None:
             self.estimated += 1
             time = self._next()
@@ -77,14 +77,14 @@ class CameraClock:
 
 
 class Thinning:
-    """Chooses pictures evenly so that there are at most `max_fps` per second of media time."""
+    """Chooses frames evenly so that there are at most `max_fps` per second of media time."""
 
     def __init__(self, max_fps: float | None) -> None:
         self._period = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
 
     def takes(self, media_time: float) -> bool:
-        """True: this picture is used. Call once per picture, in order."""
+        """True: this frame is used. Call once per frame, in order."""
         early = self._period / 4  # timestamps jitter
         if media_time < self._due - early:
             return False

@@ -1,4 +1,4 @@
-"""Video files to frames, and what files and cameras have in common: encoded packets to timed pictures."""
+"""Video files to frames, and what files and cameras have in common: encoded packets to timed frames."""
 
 import math
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from streamer.values import Bytes
 if TYPE_CHECKING:
     from av.packet import Packet
 
-USUAL_STEP_S = 0.04  # distance of two pictures where the stream does not say
+USUAL_STEP_S = 0.04  # distance of two frames where the stream does not say
 
 
-class Picture:
-    """A decoded picture that is not converted yet."""
+class DecodedFrame:
+    """A decoded frame that is not converted to BGR yet."""
 
     __slots__ = ("_decoder", "frame", "media_time")
 
@@ -59,21 +59,21 @@ class Picture:
 
 
 class Decoder:
-    """One video stream's packets to pictures; damaged and untimed ones are dropped and counted."""
+    """One video stream's packets to frames; damaged and untimed ones are dropped and counted."""
 
     def __init__(self, stream: av.VideoStream, camera: str, presentation_times: bool = True) -> None:
         """`presentation_times` False: the container stores decoding times only."""
         self.decoded = 0
         self.damaged = 0
-        self.unconverted = 0  # of the damaged ones, those that were given out as pictures
+        self.unconverted = 0  # of the damaged ones, those that were given out as frames
         self.untimed = 0
-        self.reformatter = VideoReformatter()  # one for all pictures: it keeps the conversion tables
+        self.reformatter = VideoReformatter()  # one for all frames: it keeps the conversion tables
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
         self._camera = camera
         self._presentation_times = presentation_times
 
-    def decode(self, packet: "Packet[av.VideoStream]") -> Iterator[Picture]:
-        """The pictures that become complete with this packet (an empty one: the last ones)."""
+    def decode(self, packet: "Packet[av.VideoStream]") -> Iterator[DecodedFrame]:
+        """The frames that become complete with this packet (an empty one: the last ones)."""
         try:
             frames = packet.decode()
         except FFmpegError:  # each codec has its own word for damage: no permission, not implemented, ...
@@ -91,10 +91,10 @@ class Decoder:
                 self.untimed += 1
                 self._drop("time")
                 continue
-            yield Picture(frame, media_time, self)
+            yield DecodedFrame(frame, media_time, self)
 
     def drop_damaged(self) -> None:
-        """Count a picture that is left out because it is damaged."""
+        """Count a frame that is left out because it is damaged."""
         self.damaged += 1
         self._drop("corrupt")
 
@@ -104,7 +104,7 @@ class Decoder:
 
 
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
-    """The first video stream that is not a cover picture. Raises InputError if there is none that can be decoded."""
+    """The first video stream that is not cover art. Raises InputError if there is none that can be decoded."""
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not moving:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
@@ -115,6 +115,6 @@ def video_stream(container: InputContainer, name: str) -> av.VideoStream:
 
 
 def frame_rate(stream: av.VideoStream) -> float | None:
-    """Pictures per second as far as the header tells; None if it says nothing credible."""
+    """Frames per second as far as the header tells; None if it says nothing credible."""
     rates = (float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate)
     return next((rate for rate in rates if math.isfinite(rate) and 0.1 <= rate <= 240), None)

@@ -13,12 +13,12 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 
 from streamer.errors import InputError
-from streamer.source.decoder import USUAL_STEP_S, Decoder, Picture, frame_rate, video_stream
+from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, frame_rate, video_stream
 from streamer.values import ClockSource, Frame
 
 log = logging.getLogger(__name__)
 
-NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg paints text files as pictures, or follows lists
+NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg renders text files as video, or follows lists
 
 MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends earlier than it says by more than both was cut off
 
@@ -48,12 +48,12 @@ class VideoInfo:
 
 
 def probe_file(path: Path) -> VideoInfo:
-    """Look into a video and decode its first picture. Raises InputError."""
+    """Look into a video and decode its first frame. Raises InputError."""
     with open_file(path) as container:
         stream = video_stream(container, str(path))
-        first = next(iter(_pictures(container, stream, path, "", False)), None)
+        first = next(iter(_decode(container, stream, path, "", False)), None)
         if first is None:
-            raise InputError(f"{path}: no picture in it can be decoded")
+            raise InputError(f"{path}: no frame in it can be decoded")
         width, height = first.size
         duration = _declared_duration(stream) or (container.duration or 0) / av.time_base
         fps = frame_rate(stream) or 1 / USUAL_STEP_S
@@ -62,20 +62,20 @@ def probe_file(path: Path) -> VideoInfo:
 
 
 def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
-    """Every picture of a video, in order, with the time since the first one.
+    """Every frame of a video, in order, with the time since the first one.
 
     Raises InputError if nothing can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
-    for picture in file_pictures(path, camera):
-        pixels = picture.pixels()
+    for decoded in decode_file(path, camera):
+        pixels = decoded.pixels()
         if pixels is not None:
-            yield Frame(camera, epoch, picture.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
+            yield Frame(camera, epoch, decoded.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
 
 
-def file_pictures(path: Path, camera: str, warn: bool = True) -> Iterator[Picture]:
-    """Every picture of a video file; raises like `read_file`. `warn`: log the trouble that was worked around."""
+def decode_file(path: Path, camera: str, warn: bool = True) -> Iterator[DecodedFrame]:
+    """Every frame of a video file; raises like `read_file`. `warn`: log the trouble that was worked around."""
     with open_file(path) as container:
-        yield from _pictures(container, video_stream(container, str(path)), path, camera, warn)
+        yield from _decode(container, video_stream(container, str(path)), path, camera, warn)
 
 
 def open_file(path: Path) -> InputContainer:
@@ -111,11 +111,11 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: the file is empty")
 
 
-def _pictures(
+def _decode(
     container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool
-) -> Iterator[Picture]:
+) -> Iterator[DecodedFrame]:
     decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi")
-    packets, pictures, last_damaged, last, problem = 0, 0, False, None, ""
+    packets, frames, last_damaged, last, problem = 0, 0, False, None, ""
     demuxer = container.demux(stream)
     while True:
         try:
@@ -127,27 +127,27 @@ def _pictures(
             break
         if packet.size:
             packets, last_damaged = packets + 1, packet.is_corrupt
-        for picture in decoder.decode(packet):
-            pictures, last = pictures + 1, picture
-            yield picture
-    pictures -= decoder.unconverted
-    if last is None or not pictures:
-        raise InputError(f"{path}: no picture in it can be decoded")
+        for decoded in decoder.decode(packet):
+            frames, last = frames + 1, decoded
+            yield decoded
+    frames -= decoder.unconverted
+    if last is None or not frames:
+        raise InputError(f"{path}: no frame in it can be decoded")
     if warn:
         _report(path, decoder)
     problem = problem or _what_is_missing(stream, _indexed_frames(container, stream) - packets, last_damaged, last)
     if problem:
-        raise TruncatedVideo(f"{path}: the video is cut off after {last.media_time:.2f} s: {problem}", pictures)
+        raise TruncatedVideo(f"{path}: the video is cut off after {last.media_time:.2f} s: {problem}", frames)
 
 
-def _what_is_missing(stream: av.VideoStream, packets_missing: int, last_damaged: bool, last: Picture) -> str:
+def _what_is_missing(stream: av.VideoStream, packets_missing: int, last_damaged: bool, last: DecodedFrame) -> str:
     """Why the file is not whole; empty if it is."""
     if last_damaged:
-        return "its last picture is incomplete"
+        return "its last frame is incomplete"
     if packets_missing > 0:
-        return f"{packets_missing} pictures of its index are not there"
+        return f"{packets_missing} frames of its index are not there"
     declared = _declared_duration(stream)
-    end = max(last.media_time, last.stream_time or 0.0)  # some containers count from 0, others from the first picture
+    end = max(last.media_time, last.stream_time or 0.0)  # some containers count from 0, others from the first frame
     if declared - end > max(MISSING_S, MISSING_SHARE * declared):
         return f"it says it lasts {declared:.2f} s"
     return ""
@@ -156,17 +156,17 @@ def _what_is_missing(stream: av.VideoStream, packets_missing: int, last_damaged:
 def _report(path: Path, decoder: Decoder) -> None:
     """One line for each kind of trouble that was worked around."""
     if decoder.damaged:
-        log.warning("%s: %d damaged pictures left out", path, decoder.damaged)
+        log.warning("%s: %d damaged frames left out", path, decoder.damaged)
     if decoder.untimed:
-        log.warning("%s: %d pictures left out, their timestamps do not come after those before", path, decoder.untimed)
+        log.warning("%s: %d frames left out, their timestamps do not come after those before", path, decoder.untimed)
     if decoder.clock.estimated:
-        log.warning("%s: %d pictures have no timestamp, it was estimated", path, decoder.clock.estimated)
+        log.warning("%s: %d frames have no timestamp, it was estimated", path, decoder.clock.estimated)
     if decoder.clock.restarts:
         log.warning("%s: the timestamps begin anew %d times", path, decoder.clock.restarts)
 
 
 def _indexed_frames(container: InputContainer, stream: av.VideoStream) -> int:
-    """Number of pictures by an MP4's index, which is exact; 0 for other containers."""
+    """Number of frames by an MP4's index, which is exact; 0 for other containers."""
     return stream.frames if "mp4" in container.format.name.split(",") else 0
 
 

@@ -21,8 +21,8 @@ from streamer.config import Stream, redact
 from streamer.errors import ConfigError, InputError
 from streamer.handover import LatestPerCamera
 from streamer.source.clock import CameraClock, Thinning
-from streamer.source.decoder import USUAL_STEP_S, Decoder, Picture, video_stream
-from streamer.source.file import NoSuchFile, TruncatedVideo, file_pictures
+from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, video_stream
+from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
 from streamer.source.rtsp import SourceLost, connect, explain
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 
@@ -99,8 +99,8 @@ class _Reader:
         self._report = report
         self._next_epoch = next_epoch
         self._status = SourceStatus(SourceState.CONNECTING)
-        self._running = False  # a picture came since the connection
-        self._picture_at = 0.0  # s, monotonic: the last picture, or the connection
+        self._running = False  # a frame came since the connection
+        self._frame_at = 0.0  # s, monotonic: the last frame, or the connection
         self._running_since = 0.0  # s, monotonic
 
     def run(self) -> None:
@@ -147,22 +147,22 @@ class _Reader:
         except InputError as error:
             raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, str(error)) from error
         decoder, thinning, clock = Decoder(video, self._stream.id), Thinning(self._stream.max_fps), CameraClock()
-        self._picture_at = time.monotonic()
+        self._frame_at = time.monotonic()
         for packet in self._packets(container, video, address):
             received, host_utc = time.monotonic(), time.time()
             _tell(clock, packet, host_utc)
-            for picture in decoder.decode(packet):
-                self._picture_at = received
-                self._arrived(picture)
-                if thinning.takes(picture.media_time):
-                    self._put(picture, received, *self._captured(clock, picture, host_utc))
+            for decoded in decoder.decode(packet):
+                self._frame_at = received
+                self._arrived(decoded)
+                if thinning.takes(decoded.media_time):
+                    self._put(decoded, received, *self._captured(clock, decoded, host_utc))
                 else:
                     self._drop()
 
     def _packets(
         self, container: InputContainer, video: av.VideoStream, address: str
     ) -> Iterator["Packet[av.VideoStream]"]:
-        """Until the outlet is closed. Raises SourceLost if no picture comes in time, or the connection ends."""
+        """Until the outlet is closed. Raises SourceLost if no frame comes in time, or the connection ends."""
         lost: SourceLost | None = None
         while lost is None:
             try:
@@ -184,9 +184,9 @@ class _Reader:
 
     def _check_stall(self, address: str) -> None:
         longest = self._stream.stall_timeout_s if self._running else self._stream.first_frame_timeout_s
-        if time.monotonic() - self._picture_at >= longest and not self._outlet.closed:
+        if time.monotonic() - self._frame_at >= longest and not self._outlet.closed:
             metrics.stream_stalls.labels(self._stream.id).inc()
-            raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no picture for {longest:g} s")
+            raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no frame for {longest:g} s")
 
     def _play(self, path: Path) -> None:
         """A file at the pace of its timestamps."""
@@ -206,29 +206,29 @@ class _Reader:
         thinning, start, end = Thinning(self._stream.max_fps), time.monotonic(), 0.0
         self._running = False
         try:
-            for picture in file_pictures(path, self._stream.id, warn=first):
+            for decoded in decode_file(path, self._stream.id, warn=first):
                 if not self._running:
                     start = time.monotonic()
-                end = picture.media_time
+                end = decoded.media_time
                 if self._outlet.wait(start + end - time.monotonic()):
                     return
-                self._arrived(picture)
+                self._arrived(decoded)
                 if thinning.takes(end):
-                    self._put(picture, time.monotonic(), None, ClockSource.FILE_PTS)
+                    self._put(decoded, time.monotonic(), None, ClockSource.FILE_PTS)
                 else:
                     self._drop()
         except TruncatedVideo as error:
             if first:
                 log.warning("camera %s: %s", self._stream.id, error)
-        self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last picture is shown for a moment too
+        self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last frame is shown for a moment too
         self._outlet.end(EndReason.END_OF_FILE)
 
-    def _arrived(self, picture: Picture) -> None:
-        """Count a picture; the first one since the connection begins an epoch."""
+    def _arrived(self, decoded: DecodedFrame) -> None:
+        """Count a frame; the first one since the connection begins an epoch."""
         if not self._running:
             self._running, self._running_since = True, time.monotonic()
             metrics.stream_connects.labels(self._stream.id).inc()
-            width, height = picture.size
+            width, height = decoded.size
             self._status = replace(
                 self._status, epoch=self._next_epoch(), connects=self._status.connects + 1, width=width, height=height
             )
@@ -237,17 +237,19 @@ class _Reader:
         if not self._outlet.closed:
             self._report(self._status)
 
-    def _put(self, picture: Picture, received: float, captured_at: datetime | None, clock_source: ClockSource) -> None:
-        pixels, epoch = picture.pixels(), self._status.epoch
+    def _put(
+        self, decoded: DecodedFrame, received: float, captured_at: datetime | None, clock_source: ClockSource
+    ) -> None:
+        pixels, epoch = decoded.pixels(), self._status.epoch
         if pixels is None:
             return
-        self._outlet.put(Frame(self._stream.id, epoch, picture.media_time, captured_at, clock_source, received, pixels))
+        self._outlet.put(Frame(self._stream.id, epoch, decoded.media_time, captured_at, clock_source, received, pixels))
 
     def _drop(self) -> None:
         metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()
 
-    def _captured(self, clock: CameraClock, picture: Picture, host_utc: float) -> tuple[datetime, ClockSource]:
-        utc = None if picture.stream_time is None else clock.utc(picture.stream_time)
+    def _captured(self, clock: CameraClock, decoded: DecodedFrame, host_utc: float) -> tuple[datetime, ClockSource]:
+        utc = None if decoded.stream_time is None else clock.utc(decoded.stream_time)
         if utc is None:
             return datetime.fromtimestamp(host_utc, UTC), ClockSource.ARRIVAL
         metrics.clock_offset_seconds.labels(self._stream.id).set(host_utc - utc)

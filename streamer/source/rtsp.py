@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from streamer.config import Stream, redact
 from streamer.values import SourceErrorCode
 
-ANALYSE_US = "100000"  # FFmpeg's default of seconds delays the opening and then delivers old pictures at once
+ANALYSE_US = "100000"  # FFmpeg's default of seconds delays the opening and then delivers old frames at once
 RTSPS_PORT = 322
 
 CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (

@@ -32,9 +32,9 @@ def make_clip(path: Path) -> None:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for index, pixels in enumerate(_frames()):
-            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
-            picture.pts, picture.time_base = index, Fraction(1, FPS)
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            image.pts, image.time_base = index, Fraction(1, FPS)
+            container.mux(stream.encode(image))
         container.mux(stream.encode(None))
     partial.replace(path)
 
@@ -50,12 +50,12 @@ def _frames() -> Iterator[Bytes]:
 
 def _photograph(package: str, name: str) -> Bytes:
     spec = find_spec(package)
-    picture = None
+    image = None
     if spec is not None and spec.submodule_search_locations:
-        picture = cv2.imread(str(Path(spec.submodule_search_locations[0]) / name))
-    if picture is None:
+        image = cv2.imread(str(Path(spec.submodule_search_locations[0]) / name))
+    if image is None:
         raise InputError(f"the demo needs {name} of the package {package}: install the project with its extra [demo]")
-    return np.asarray(picture, np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def _view(photograph: Bytes, view: tuple[float, ...]) -> Bytes:

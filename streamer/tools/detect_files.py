@@ -1,4 +1,4 @@
-"""Faces in pictures and videos, one JSON line per picture: to try a detector, or to see why a face is not analysed."""
+"""Faces in images and videos, one JSON line per image: to try a detector, or to see why a face is not analysed."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from streamer.progress import with_bar
 from streamer.recorded.records import box, landmarks
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
-from streamer.source.pictures import find_files, read_pictures
+from streamer.source.images import find_files, read_images
 from streamer.values import Bytes, Detections, Quality
 
 GOOD, POOR = (80, 220, 80), (60, 140, 255)  # BGR, colour of faces that would be analysed and of others
@@ -27,36 +27,36 @@ log = logging.getLogger(__name__)
 
 
 def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None, draw: Path | None) -> int:
-    """Write one JSON line per picture or video frame to `out` (None: standard output); with `draw`, pictures there too.
+    """Write one JSON line per image or video frame to `out` (None: standard output); with `draw`, images there too.
 
-    Of a folder, every picture and video in and below it. What cannot be read is logged and counted, and the rest is
+    Of a folder, every image and video in and below it. What cannot be read is logged and counted, and the rest is
     done. Returns the exit code: 0, 5 if some inputs failed, 3 if all. Raises ModelError, and ConfigError if the
     results cannot be written.
     """
     detector = Detector(config.detect)
     paths = find_files(files)
-    pictures = faces = failures = 0
+    images = faces = failures = 0
     with ExitStack() as stack:
         try:
             write = stack.enter_context(JsonLines(out)).write if out else _print
             drawings = _Drawings(draw) if draw else None
         except OSError as error:
             raise ConfigError(f"--draw: cannot write into {draw}: {error.strerror}") from error
-        for path in with_bar(paths, "pictures"):
+        for path in with_bar(paths, "images"):
             try:
-                for media_time, pixels in read_pictures(path):
+                for media_time, pixels in read_images(path):
                     faces += _detect(path, media_time, pixels, detector, config.crop, write, drawings)
-                    pictures += 1
+                    images += 1
             except InputError as error:
                 failures += 1
                 log.error("%s", error)
     if failures and len(paths) > 1:
         log.error("%d of %d files could not be read to their end", failures, len(paths))
     if out:
-        print(f"{out}: {pictures} pictures, {faces} faces")
+        print(f"{out}: {images} images, {faces} faces")
     if not failures:
         return 0
-    return PARTIAL_RESULT if pictures else InputError.exit_code
+    return PARTIAL_RESULT if images else InputError.exit_code
 
 
 def _print(record: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def _record(faces: Detections, row: int, quality: Quality) -> dict[str, Any]:
 
 
 class _Drawings:
-    """A folder of pictures with boxes and landmarks. OSError if it cannot be made."""
+    """A folder of images with boxes and landmarks. OSError if it cannot be made."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ class _Drawings:
     def write(
         self, path: Path, media_time: float | None, pixels: Bytes, faces: Detections, qualities: Sequence[Quality]
     ) -> None:
-        """Raises InputError if the picture cannot be written."""
+        """Raises InputError if the image cannot be written."""
         drawn = pixels.copy()
         for row, quality in enumerate(qualities):
             _draw(drawn, faces, row, quality)

@@ -13,7 +13,7 @@ from streamer.values import Detections, Track, TrackKey, TrackState
 
 COLUMNS = "frame,id,left,top,width,height,score"
 MAX_FRAME = 10**9  # beyond it the times of two frames might be equal
-UNKNOWN_SIZE = (0, 0)  # px, of the pictures: it only decides the reason of an end, which is not written
+UNKNOWN_SIZE = (0, 0)  # px, of the images: it only decides the reason of an end, which is not written
 _Row = tuple[float, ...]  # left, top, width, height, score
 
 

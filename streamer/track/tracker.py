@@ -23,7 +23,7 @@ MAX_MARGIN = 0.5  # face sizes
 DUPLICATE_IOU = 0.85  # detections of one frame that overlap more are one face
 REPLAY_S = 0.15  # absences from here on are gone through once more; shorter ones change no velocity
 EDGE = 1.0  # px, a box this close to the edge of the frame touches it
-MAX_COORDINATE = 1e6  # px, no picture is larger
+MAX_COORDINATE = 1e6  # px, no image is larger
 
 STATES = (TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST)
 TENTATIVE, CONFIRMED, LOST = range(len(STATES))

@@ -34,7 +34,7 @@ ARITHMETIC = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "a
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
-# pictures, tracks and models that are not part of the project
+# images, tracks and models that are not part of the project
 NEED_DATA = {"Face detectors", "Quality of crops", "Trackers", "Choice of crops", "Tracks of two persons"}
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,

@@ -1,13 +1,13 @@
-"""Face detectors on pictures that none of ours was trained on: faces found, landmark error, time.
+"""Face detectors on images that none of ours was trained on: faces found, landmark error, time.
 
-Nobody labelled most of these pictures by hand. Truth is what public detectors agree on that look closer than any of the
-judged may: at several scales, in tiles of the unscaled picture. A face is what two of them find (IoU 0.5, mean score
+Nobody labelled most of these images by hand. Truth is what public detectors agree on that look closer than any of the
+judged may: at several scales, in tiles of the unscaled image. A face is what two of them find (IoU 0.5, mean score
 0.5); what one alone finds is ignored, neither missed nor false. As nobody is fair to himself, each public detector is
 judged by the agreement of the other two, with the bundled one beside it; the bundled one also by two of all three.
-All three taught the bundled one (on other pictures), so their habits, also the bad ones, count in its favour.
+All three taught the bundled one (on other images), so their habits, also the bad ones, count in its favour.
 
-Each judged detector sees the whole picture once, scaled into 640x640, enlarged by 1.5 at most: in a frame of 1920
-pixels a face of 24 px is one of 8 px then. The pictures are those held out in configs/train-detector.yaml; the frames
+Each judged detector sees the whole image once, scaled into 640x640, enlarged by 1.5 at most: in a frame of 1920
+pixels a face of 24 px is one of 8 px then. The images are those held out in configs/train-detector.yaml; the frames
 of a clip resemble each other, so a hundred faces are not a hundred independent ones. Nor are all of them of strangers:
 one of the two in `two_turning` is seen in a clip that is trained on, and `stage_end` is the rest of a recording whose
 beginning is. The training keeps the weights that do best on some of these frames, which flatters them a little. Faces
@@ -17,7 +17,7 @@ The bundled detector and YOLOv8-lite run as `streamer detect` runs them; YuNet a
 0.3 here, so their recall may be told too low where a precision of 97 % holds down to there.
 
 Landmark errors are means over the faces of dlib-68-landmarks, whose file says that dlib's own model placed its points.
-Times are medians of one picture of 640x640 pixels on two threads, all detectors taking turns: the network alone, and
+Times are medians of one image of 640x640 pixels on two threads, all detectors taking turns: the network alone, and
 the whole of `detect` where it is one of ours.
 
 `python -m tests.benchmarks.accuracy_detect FILE.onnx` judges another file in place of the bundled one, and writes
@@ -47,7 +47,7 @@ from streamer.evaluate.labels import read_labels
 from streamer.evaluate.score import Counts, Match, Truth, match, summarise
 from streamer.evaluate.sheets import Sheets
 from streamer.files import hash_file
-from streamer.source.pictures import find_files, read_pictures
+from streamer.source.images import find_files, read_images
 from streamer.values import Bytes, Detections
 from tests.conftest import ROOT, shared_folder
 from workers.errors import ModelError as TeacherError
@@ -74,7 +74,7 @@ ROUNDS = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class Image:
     source: str  # name in the configuration
     pixels: Bytes  # (h, w, 3) BGR
     closely: dict[str, Detections]  # what each public detector finds at all scales
@@ -82,14 +82,14 @@ class Picture:
 
 
 def measure(weights: Path | None = None, sheets: Path | None = None, every: int = 1) -> dict[str, Any]:
-    """All numbers, from each `every`-th picture, of the bundled detector or of `weights`. Raises ModelError."""
+    """All numbers, from each `every`-th image, of the bundled detector or of `weights`. Raises ModelError."""
     ours = weights or bundled_detector()
     data = shared_folder() / "data"
     teachers = {name: open_teacher(data / "weights" / f"{stem}.onnx") for name, stem in PUBLIC.items()}
     judged = {ours.stem: _as_served(ours), LITE: _as_served(data / "weights" / f"{PUBLIC[LITE]}.onnx")}
     judged |= {name: _once(teacher) for name, teacher in teachers.items() if name != LITE}
-    pictures = [
-        Picture(
+    images = [
+        Image(
             source,
             pixels,
             {name: find(teacher, pixels, usual_scales(pixels)) for name, teacher in teachers.items()},
@@ -97,13 +97,13 @@ def measure(weights: Path | None = None, sheets: Path | None = None, every: int 
         )
         for source, pixels in list(held_out(data))[::every]
     ]
-    rows = [_row(pictures, ours.stem, list(PUBLIC), sheets)]
+    rows = [_row(images, ours.stem, list(PUBLIC), sheets)]
     for name in PUBLIC:
         others = [other for other in PUBLIC if other != name]
-        rows += [_row(pictures, name, others), _row(pictures, ours.stem, others)]
+        rows += [_row(images, name, others), _row(images, ours.stem, others)]
     return {
         "detector": f"{ours.name} {hash_file(ours)[:12]}",
-        "pictures": len(pictures),
+        "images": len(images),
         "rows": rows,
         "landmark_error": {name: _landmarks(data, look) for name, look in judged.items()},
         "milliseconds": _times(ours, data),
@@ -111,15 +111,15 @@ def measure(weights: Path | None = None, sheets: Path | None = None, every: int 
 
 
 def held_out(data: Path) -> Iterator[tuple[str, Bytes]]:
-    """Name of the source and pictures (h, w, 3) BGR. Raises ValueError if the training does not hold them out."""
+    """Name of the source and images (h, w, 3) BGR. Raises ValueError if the training does not hold them out."""
     training = yaml.safe_load((ROOT / "configs" / "train-detector.yaml").read_text())
     kept_out = {(source["path"], source.get("part", [0.0, 1.0])[0]) for source in training["held_out"].values()}
     for name, (path, begin, every) in HELD_OUT.items():
         if (f"${{DATA}}/{path}", begin) not in kept_out:
             raise ValueError(f"configs/train-detector.yaml does not hold out {path} from {begin:g} on")
         for file in find_files([data / path]):
-            pictures = [pixels for _, pixels in read_pictures(file)]
-            for pixels in pictures[round(begin * len(pictures)) :: every]:
+            images = [pixels for _, pixels in read_images(file)]
+            for pixels in images[round(begin * len(images)) :: every]:
                 yield name, pixels
 
 
@@ -132,8 +132,8 @@ def _once(teacher: Teacher) -> Callable[[Bytes], Detections]:
     return lambda pixels: find(teacher, pixels, [min(SIDE / max(pixels.shape[:2]), MAX_UPSCALE)])
 
 
-def _truth(picture: Picture, by: Sequence[str]) -> Truth:
-    agreed = agree([picture.closely[name] for name in by])
+def _truth(image: Image, by: Sequence[str]) -> Truth:
+    agreed = agree([image.closely[name] for name in by])
     none = np.full((len(agreed.unsure), 5, 2), np.nan, np.float32)
     return Truth(
         np.concatenate([agreed.faces.boxes, agreed.unsure]),
@@ -142,23 +142,23 @@ def _truth(picture: Picture, by: Sequence[str]) -> Truth:
     )
 
 
-def _row(pictures: Sequence[Picture], name: str, by: Sequence[str], sheets: Path | None = None) -> dict[str, Any]:
+def _row(images: Sequence[Image], name: str, by: Sequence[str], sheets: Path | None = None) -> dict[str, Any]:
     """The figures of one detector, where those of `by` say what is a face."""
-    truths = [_truth(picture, by) for picture in pictures]
+    truths = [_truth(image, by) for image in images]
     wide, all_widths = (
-        [match(truth, picture.once[name], least) for truth, picture in zip(truths, pictures, strict=True)]
+        [match(truth, image.once[name], least) for truth, image in zip(truths, images, strict=True)]
         for least in (GOAL_PX, MIN_PX)
     )
     score = summarise(wide, HALF, PRECISION)
     level = HALF if score.score_at_precision is None else score.score_at_precision
     if sheets:
         drawn = Sheets(sheets, level)
-        for picture, one in zip(pictures, wide, strict=True):
-            drawn.add(picture.pixels, one)
+        for image, one in zip(images, wide, strict=True):
+            drawn.add(image.pixels, one)
         drawn.write()
     by_source: dict[str, list[Match]] = {}
-    for picture, one in zip(pictures, wide, strict=True):
-        by_source.setdefault(picture.source, []).append(one)
+    for image, one in zip(images, wide, strict=True):
+        by_source.setdefault(image.source, []).append(one)
     return {
         "detector": name,
         "truth": list(by),
@@ -184,8 +184,8 @@ def _counts(counts: Counts) -> dict[str, Any]:
 def _landmarks(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any]:
     """Faces found from a score of 0.3 on, of those labelled, and their landmark error."""
     labels = read_labels(data / "stills" / "dlib-68-landmarks" / "faces.xml", None)
-    pictures = [np.asarray(cv2.imread(str(label.source)), np.uint8) for label in labels]
-    matches = [match(label.truth, look(pixels), MIN_PX) for label, pixels in zip(labels, pictures, strict=True)]
+    images = [np.asarray(cv2.imread(str(label.source)), np.uint8) for label in labels]
+    matches = [match(label.truth, look(pixels), MIN_PX) for label, pixels in zip(labels, images, strict=True)]
     score = summarise(matches, LOWEST, PRECISION)
     return {**_counts(score.at_score), "error": asdict(score.landmarks) if score.landmarks else None}
 
@@ -193,13 +193,13 @@ def _landmarks(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any
 def _times(ours: Path, data: Path) -> dict[str, dict[str, float | None]]:
     """Medians in ms; `whole` is None for what is not run by the streamer."""
     files = {ours.stem: ours, **{name: data / "weights" / f"{stem}.onnx" for name, stem in PUBLIC.items()}}
-    blob, picture = np.zeros((1, 3, SIDE, SIDE), np.float32), np.full((SIDE, SIDE, 3), 114, np.uint8)
+    blob, image = np.zeros((1, 3, SIDE, SIDE), np.float32), np.full((SIDE, SIDE, 3), 114, np.uint8)
     runs: dict[tuple[str, str], Callable[[], object]] = {}
     for name, path in files.items():
         session = open_session(path, "cpu")
         runs[name, "network"] = partial(session.run, None, {session.get_inputs()[0].name: blob})
         if name in (ours.stem, LITE):
-            runs[name, "whole"] = partial(Detector(Detect(weights=str(path))).detect, [picture])
+            runs[name, "whole"] = partial(Detector(Detect(weights=str(path))).detect, [image])
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     for turn in range(ROUNDS + 3):
         for key, run in runs.items():
@@ -214,7 +214,7 @@ def _times(ours: Path, data: Path) -> dict[str, dict[str, float | None]]:
 def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
     lines = [
-        f"{results['detector']}, {results['pictures']} pictures; faces from {GOAL_PX} px on",
+        f"{results['detector']}, {results['images']} images; faces from {GOAL_PX} px on",
         "",
         f"{'detector':<19}{'truth: agreement of':<34}{'faces':>6}{'recall at 97 % precision':>26}"
         f"{'at 0.5: recall':>16}{'precision':>11}{'AP':>9}",
@@ -229,7 +229,7 @@ def table(results: dict[str, Any]) -> str:
             f"{_share(row['at_half']['precision']):>11}{_share(row['average_precision']):>9}"
         )
     widths = list(dict.fromkeys(width for row in results["rows"] for width in row["by_width"]))
-    lines += ["", "found/faces +false from that score on, by width of the face in its picture", ""]
+    lines += ["", "found/faces +false from that score on, by width of the face in its image", ""]
     lines.append(f"{'detector':<19}{'truth: agreement of':<34}" + "".join(f"{width:>17}" for width in widths))
     for row in results["rows"]:
         by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
@@ -260,7 +260,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Judge a detector; writes no page.")
     parser.add_argument("weights", nargs="?", type=Path, metavar="FILE", help="default: the bundled one")
     parser.add_argument("--sheets", type=Path, metavar="DIR")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th picture: a quick look")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th image: a quick look")
     arguments = parser.parse_args()
     try:
         print(table(measure(arguments.weights, arguments.sheets, arguments.every)))

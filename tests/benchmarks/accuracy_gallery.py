@@ -1,10 +1,10 @@
 """Who it is: how many strangers are named against the stated false-accept rate, and how many people are recognised.
 
-Everything is done by the code that serves: references of at most five pictures, thresholds from a cohort by
+Everything is done by the code that serves: references of at most five images, thresholds from a cohort by
 `cohort_scores` and `threshold`, answers with the margin. LFW's people on whom the small model was not trained are
-parted at random into a cohort (half of them), people of the gallery and strangers; a person's last picture is the
+parted at random into a cohort (half of them), people of the gallery and strangers; a person's last image is the
 probe. ORL's forty people (from photographs of one studio) are searched with the threshold of all of LFW's people: how a
-table from one kind of pictures serves another. TPIR: share of probes of enrolled people that are named right.
+table from one kind of images serves another. TPIR: share of probes of enrolled people that are named right.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from streamer.config import Detect, StreamerConfig
 from streamer.config import Gallery as Settings
 from streamer.detect.detector import Detector
 from streamer.errors import ConfigError
-from streamer.identity.gallery import Gallery, Picture, cohort_scores
+from streamer.identity.gallery import Gallery, Image, cohort_scores
 from streamer.identity.impostors import threshold
 from streamer.identity.references import read_people
 from streamer.values import ImpostorScores
@@ -39,7 +39,7 @@ from workers.weights.registry import FACE_MODEL, find
 RATES = (0.01, 0.05, 0.1)
 SIZES = (10, 50, 200)
 ROUNDS = 10  # random partitions
-REFERENCES = 5  # pictures at most
+REFERENCES = 5  # images at most
 BATCH = 16
 
 
@@ -84,13 +84,13 @@ def show(name: str, rate: float, row: Row | None) -> None:
     print(f"{name:<12}{rate:>7.0%}{row.threshold:>8.3f}{shares}{row.strangers:>11}{row.probes:>8}", flush=True)
 
 
-def rounds(people: dict[str, list[Picture]], size: int, rate: float, table: ImpostorScores | None) -> Row | None:
+def rounds(people: dict[str, list[Image]], size: int, rate: float, table: ImpostorScores | None) -> Row | None:
     """Without a table half of the people are the cohort. None: it cannot vouch for the rate."""
     found = []
     for seed in range(ROUNDS):
         names = np.random.default_rng(seed).permutation(sorted(people)).tolist()
         cohort = names[: len(names) // 2] if table is None else []
-        rest = sorted(names[len(cohort) :], key=lambda name: len(people[name]) < 2)  # several pictures first: stable
+        rest = sorted(names[len(cohort) :], key=lambda name: len(people[name]) < 2)  # several images first: stable
         enrolled, strangers = rest[:size], rest[size:]
         references = {name: people[name][:-1][:REFERENCES] or people[name] for name in enrolled}
         known = table or scores({name: people[name] for name in cohort}, references)
@@ -108,13 +108,13 @@ def rounds(people: dict[str, list[Picture]], size: int, rate: float, table: Impo
     return Row(means[0], means[1], means[2], means[3], int(totals[4]), int(totals[5]))
 
 
-def scores(cohort: dict[str, list[Picture]], gallery: dict[str, list[Picture]]) -> ImpostorScores:
-    few = {name: pictures[:REFERENCES] for name, pictures in cohort.items()}
+def scores(cohort: dict[str, list[Image]], gallery: dict[str, list[Image]]) -> ImpostorScores:
+    few = {name: images[:REFERENCES] for name, images in cohort.items()}
     return cohort_scores(Gallery(few, ""), Gallery(gallery, ""), "cohort")
 
 
 def search(
-    gallery: Gallery, probes: Sequence[Picture], least: float
+    gallery: Gallery, probes: Sequence[Image], least: float
 ) -> tuple[NDArray[np.str_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Of each probe: who is most similar, whether the threshold is reached, and whether with the margin too."""
     units = np.stack([probe.embedding / np.linalg.norm(probe.embedding) for probe in probes])
@@ -125,7 +125,7 @@ def search(
     return who, reached, reached & (ranked[:, 0] - ranked[:, 1] >= Settings().margin)
 
 
-def lfw_people(folder: Path, engine: Engine) -> dict[str, list[Picture]]:
+def lfw_people(folder: Path, engine: Engine) -> dict[str, list[Image]]:
     """Those whom configs/train-small.yaml keeps out of the training."""
     columns = Columns(name="source_name", identity="person")
     path = folder / "train" / "lfw_grey_aligned.parquet"
@@ -133,10 +133,10 @@ def lfw_people(folder: Path, engine: Engine) -> dict[str, list[Picture]]:
     faces = open_set("lfw", Parquet(format="parquet", path=path, columns=columns, split=held_out))
     assert faces.labels.identity is not None
     names = [faces.identities[number] for number in faces.labels.identity]
-    return embedded(names, [faces.pictures.read(row) for row in range(len(faces))], engine)
+    return embedded(names, [faces.images.read(row) for row in range(len(faces))], engine)
 
 
-def orl_people(folder: Path, engine: Engine) -> dict[str, list[Picture]]:
+def orl_people(folder: Path, engine: Engine) -> dict[str, list[Image]]:
     """Detected and aligned as a gallery is."""
     rows = parquet.read_table(folder / "stills" / "orl-40x10.parquet").to_pylist()
     weights = folder / "weights" / "yolov8-lite-t-face.onnx"
@@ -150,12 +150,12 @@ def orl_people(folder: Path, engine: Engine) -> dict[str, list[Picture]]:
     return embedded([one.person for one in found], [one.pixels for one in found], engine)
 
 
-def embedded(names: Sequence[str], crops: Sequence[NDArray[np.uint8]], engine: Engine) -> dict[str, list[Picture]]:
-    people: dict[str, list[Picture]] = defaultdict(list)
+def embedded(names: Sequence[str], crops: Sequence[NDArray[np.uint8]], engine: Engine) -> dict[str, list[Image]]:
+    people: dict[str, list[Image]] = defaultdict(list)
     for start in range(0, len(names), BATCH):
         found = embeddings(engine.outputs, np.stack(crops[start : start + BATCH]))
         for name, embedding in zip(names[start:], found, strict=False):
-            people[name].append(Picture(name, "", embedding, 1.0))
+            people[name].append(Image(name, "", embedding, 1.0))
     return dict(people)
 
 

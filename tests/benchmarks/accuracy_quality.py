@@ -1,13 +1,13 @@
 """What a crop's quality says of the answer: the error of embeddings against the share of crops that is left out.
 
 Real faces that the network was not trained on are made worse as cameras do (`degraded.py`), found, cropped and judged
-by the functions of a streamer. The error is 1 - cosine between the embedding of that crop and that of the picture as it
+by the functions of a streamer. The error is 1 - cosine between the embedding of that crop and that of the image as it
 was. The rank correlation is that of all crops; for the mean errors those with a reason against them, which are never
 sent, are left out first. `quality` is the product that the
 streamer ranks by; beside it what one would take otherwise: the detector's score, the eye distance, the length of the
 embedding, which is known only after the analysis. Below: the mean cosine by quality, which a curve a * quality^b fitted
 on UTKFace's faces should foretell for LFW's; and the cosine that 1 % of the pairs of different people reach, of two
-such crops, and of one with a picture as it was: poor crops resemble each other, whoever they show, but no clear one.
+such crops, and of one with an image as it was: poor crops resemble each other, whoever they show, but no clear one.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def table(results: dict[str, Any]) -> str:
         for low, count, cosine, told, strangers, clear in row["bins"]:
             lines.append(
                 f"quality {low:.1f}-{low + STEP:.1f}: {count:>4} crops, cosine {cosine:.2f}, foretold {told:.2f}; "
-                f"1 % of strangers {strangers:.2f}, to clear pictures {clear:.2f}"
+                f"1 % of strangers {strangers:.2f}, to clear images {clear:.2f}"
             )
         lines.append("")
     lines.append(f"foretold: {a:.2f} * quality^{b:.2f}, fitted on utkface_val")
@@ -65,23 +65,23 @@ def _curve(quality: Any, /, a: float, b: float) -> Any:
 def _judged(engine: Engine, name: str) -> dict[str, Any]:
     faces = face_set(name)
     rows = np.random.default_rng(1).choice(len(faces), FACES, replace=False)
-    pictures = [fitted(faces.pictures.read(int(row))) for row in rows]
-    truth, _ = _embedded(engine, pictures)
+    images = [fitted(faces.images.read(int(row))) for row in rows]
+    truth, _ = _embedded(engine, images)
     detector = lite_detector()
-    found = [one for seed in (1, 2) for one in seen(pictures, detector, seed)]
+    found = [one for seed in (1, 2) for one in seen(images, detector, seed)]
     embeddings, norms = _embedded(engine, [one.crop for one in found])
     labels = faces.labels.identity
     people = (np.arange(len(faces)) if labels is None else labels)[rows]
     return {
         "clear": (people, truth),
-        "person": people[[one.picture for one in found]],
+        "person": people[[one.image for one in found]],
         "embedding": embeddings,
         "quality": np.array([one.quality.value for one in found], np.float32),
         "detector's score": np.array([one.score for one in found], np.float32),
         "eye distance": np.array([one.quality.eye_distance for one in found], np.float32),
         "embedding's length": norms,
         "usable": np.array([not one.quality.reasons for one in found], np.float32),
-        "cosine": (embeddings * truth[[one.picture for one in found]]).sum(axis=1),
+        "cosine": (embeddings * truth[[one.image for one in found]]).sum(axis=1),
     }
 
 

@@ -1,9 +1,9 @@
 """What the choice of crops costs in accuracy: age, identity and expression against the number of analyses per track.
 
 Tracks of 20 s at 25 frames/s are built from real faces of known persons that the network was not trained on, made
-worse as cameras do (`degraded.py`): a face looks the same for 0.1 to 1 s, then different. Ages: UTKFace's, one picture
-per track. Identities: people of LFW, three pictures in a track, compared with a template of their other pictures as
-they are. Expressions: FER2013's, another one every 3 to 8 s, shown by pictures of several persons. Every crop is
+worse as cameras do (`degraded.py`): a face looks the same for 0.1 to 1 s, then different. Ages: UTKFace's, one image
+per track. Identities: people of LFW, three images in a track, compared with a template of their other images as
+they are. Expressions: FER2013's, another one every 3 to 8 s, shown by images of several persons. Every crop is
 analysed once; then each policy is replayed on the answers, all through the same aggregation, and none may send
 unusable crops. The constants of aggregation and of worth were set on tracks that other dice made of the same sets.
 

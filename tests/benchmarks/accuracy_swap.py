@@ -1,8 +1,8 @@
 """Tracks of two persons: how many are noticed and split, how soon, and how many of one person are split by mistake.
 
 The tracks of identities of "Choice of crops" (40 people of LFW whom the network was not trained on, 20 s, three
-pictures each, made worse as cameras do), with the crops that the scheduler sends; in the tracks of two the second
-person takes over after 10 s. A person who is another picture every second is harder than what a camera sees.
+images each, made worse as cameras do), with the crops that the scheduler sends; in the tracks of two the second
+person takes over after 10 s. A person who is another image every second is harder than what a camera sees.
 `identity_min_cosine` and `identity_swap_crops` are settings; the first row is the default.
 """
 

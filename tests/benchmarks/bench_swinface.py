@@ -212,14 +212,14 @@ def real_faces() -> Bytes:
     """Aligned faces (n, 112, 112, 3) of photographs: of the data folder if there is one, else of scikit-image."""
     detector = Detector(StreamerConfig().detect)
     stills = shared_folder() / "data" / "stills"
-    pictures = [cv2.imread(str(path)) for path in sorted(stills.rglob("*.jpg"))]
-    if not pictures:
+    images = [cv2.imread(str(path)) for path in sorted(stills.rglob("*.jpg"))]
+    if not images:
         import skimage.data
 
-        pictures = [np.asarray(skimage.data.astronaut())[:, :, ::-1]]  # type: ignore[no-untyped-call]
+        images = [np.asarray(skimage.data.astronaut())[:, :, ::-1]]  # type: ignore[no-untyped-call]
     crops = []
-    for picture in pictures:
-        pixels = np.ascontiguousarray(picture, np.uint8)
+    for image in images:
+        pixels = np.ascontiguousarray(image, np.uint8)
         found = detector.detect([pixels])[0]
         crops += [
             align(pixels, points) for points, score in zip(found.landmarks, found.scores, strict=True) if score > 0.5

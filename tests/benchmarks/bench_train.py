@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import ROOT
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
-from workers.research.data.pictures import decode
+from workers.research.data.images import decode
 from workers.research.train.augment import Augmentation
 from workers.research.train.config import TrainConfig, load_train_config
 from workers.research.train.loader import Batch, Stream, batches
@@ -156,7 +156,7 @@ def _plan(config: TrainConfig, persons: int) -> TaskPlan:
     outputs: set[str] = set()
     for number, (name, stream) in enumerate(config.streams.items()):
         faces = _face_set(number, persons)
-        faces = FaceSet(name, faces.pictures, faces.labels.only(stream.learns), faces.identities)
+        faces = FaceSet(name, faces.images, faces.labels.only(stream.learns), faces.identities)
         first = 0 if "identity" in stream.learns else UNKNOWN
         mix = Mix((FACES,), (1.0,), (number,))
         streams.append(Stream(name, stream.batch, (faces,), mix, stream.augment, (first,)))
@@ -171,13 +171,13 @@ def _plan(config: TrainConfig, persons: int) -> TaskPlan:
 class _Encoded:
     """JPEG in memory."""
 
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def read(self, index: int) -> Bytes:
-        return decode(self.pictures[index], self.name(index))
+        return decode(self.images[index], self.name(index))
 
     def name(self, index: int) -> str:
         return str(index)
@@ -186,8 +186,8 @@ class _Encoded:
 def _face_set(seed: int, persons: int) -> FaceSet:
     random = np.random.default_rng(seed)
     small = random.integers(0, 256, (FACES, 14, 14, 3), np.uint8)
-    large = [cv2.resize(picture, (112, 112), interpolation=cv2.INTER_CUBIC) for picture in small]
-    pictures = _Encoded(tuple(cv2.imencode(".jpg", picture)[1].tobytes() for picture in large))
+    large = [cv2.resize(image, (112, 112), interpolation=cv2.INTER_CUBIC) for image in small]
+    images = _Encoded(tuple(cv2.imencode(".jpg", image)[1].tobytes() for image in large))
     labels = Labels(
         identity=random.integers(0, persons, FACES),
         age=random.uniform(1, 90, FACES).astype(np.float32),
@@ -195,7 +195,7 @@ def _face_set(seed: int, persons: int) -> FaceSet:
         attributes=random.integers(0, 2, (FACES, len(ATTRIBUTES))).astype(np.int8),
         expression=random.integers(0, 7, FACES),
     )
-    return FaceSet("faces", pictures, labels, tuple(map(str, range(persons))))
+    return FaceSet("faces", images, labels, tuple(map(str, range(persons))))
 
 
 def _medians(calls: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:

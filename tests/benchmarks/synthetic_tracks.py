@@ -1,4 +1,4 @@
-"""Tracks whose truth is known, every crop analysed: built from pictures of known persons, or found in real clips.
+"""Tracks whose truth is known, every crop analysed: built from images of known persons, or found in real clips.
 
 What the benchmarks of the choice of crops, of split tracks and of quality are made of; the first says how.
 """
@@ -65,8 +65,8 @@ def ages(engine: Engine) -> list[Story]:
     known = faces.labels.age
     assert known is not None
     rows = dice.choice(len(faces), TRACKS, replace=False)
-    pictures = [fitted(faces.pictures.read(int(row))) for row in rows for _ in range(VERSIONS)]
-    looks = _looked(engine, pictures, seed=1)
+    images = [fitted(faces.images.read(int(row))) for row in rows for _ in range(VERSIONS)]
+    looks = _looked(engine, images, seed=1)
     return [
         Story(f"age {place:02}", _walk(dice, looks[place * VERSIONS : (place + 1) * VERSIONS]), age=float(known[row]))
         for place, row in enumerate(rows)
@@ -79,13 +79,13 @@ def identities(engine: Engine) -> list[Story]:
     assert people is not None
     names, counts = np.unique(people, return_counts=True)
     chosen = dice.choice(names[counts >= 5], TRACKS, replace=False)
-    pictures, clean = [], []
+    images, clean = [], []
     for person in chosen:
         rows = dice.permutation(np.flatnonzero(people == person))[:8]
-        read = [fitted(faces.pictures.read(int(row))) for row in rows]
-        pictures += [read[index % 3] for index in range(VERSIONS)]
+        read = [fitted(faces.images.read(int(row))) for row in rows]
+        images += [read[index % 3] for index in range(VERSIONS)]
         clean.append(np.stack(read[3:]))
-    looks = _looked(engine, pictures, seed=2)
+    looks = _looked(engine, images, seed=2)
     stories = []
     for place, others in enumerate(clean):
         embeddings = engine.analyse(others).embeddings
@@ -102,7 +102,7 @@ def expressions(engine: Engine) -> list[Story]:
     assert labels is not None
     each = 64  # looks of each expression
     rows = np.concatenate([dice.choice(np.flatnonzero(labels == kind), each) for kind in range(7)])
-    looks = _looked(engine, [fitted(faces.pictures.read(int(row))) for row in rows], seed=3, aligned=False)
+    looks = _looked(engine, [fitted(faces.images.read(int(row))) for row in rows], seed=3, aligned=False)
     stories = []
     for place in range(TRACKS):
         walk: list[Look | None] = []
@@ -127,7 +127,7 @@ def _told(engine: Engine, name: str, fps: float, tracks: dict[int, dict[int, Net
     for number, crops in tracks.items():
         looks: list[Look | None] = [None] * (max(crops) + 1)
         for look in _analysed(engine, list(crops.values()), identity=True):
-            looks[look.seen.picture] = look
+            looks[look.seen.image] = look
         stories.append(Story(f"{name} {number}", looks, fps=fps))
     return stories
 
@@ -140,12 +140,12 @@ def _walk(dice: np.random.Generator, looks: Sequence[Look | None]) -> list[Look 
     return walk[:FRAMES]
 
 
-def _looked(engine: Engine, pictures: Sequence[Bytes], seed: int, aligned: bool = True) -> list[Look | None]:
-    """Each picture made worse and analysed; None: not found, or not usable."""
-    found = [one for one in seen(pictures, lite_detector(), seed, aligned=aligned) if not one.quality.reasons]
-    looks: list[Look | None] = [None] * len(pictures)  # without embeddings if several persons are one track here
+def _looked(engine: Engine, images: Sequence[Bytes], seed: int, aligned: bool = True) -> list[Look | None]:
+    """Each image made worse and analysed; None: not found, or not usable."""
+    found = [one for one in seen(images, lite_detector(), seed, aligned=aligned) if not one.quality.reasons]
+    looks: list[Look | None] = [None] * len(images)  # without embeddings if several persons are one track here
     for look in _analysed(engine, found, identity=aligned):
-        looks[look.seen.picture] = look
+        looks[look.seen.image] = look
     return looks
 
 

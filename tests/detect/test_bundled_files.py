@@ -43,11 +43,11 @@ def test_a_bundled_file_is_small_and_has_a_card_that_tells_all(name: str) -> Non
 def test_both_files_of_the_bundled_detector_load_in_ultralytics_alone(suffix: str) -> None:
     path = entry("yolo-face-nano").path.with_suffix(suffix)
     assert sha256(path) == card("yolo-face-nano")["sha256" if suffix == ".onnx" else "sha256_pt"]
-    picture = np.ascontiguousarray(np.asarray(data.astronaut())[:, :, ::-1])  # type: ignore[no-untyped-call]  # BGR
-    (result,) = import_ultralytics().YOLO(str(path), task="pose").predict(picture, conf=0.5, imgsz=640, verbose=False)
+    image = np.ascontiguousarray(np.asarray(data.astronaut())[:, :, ::-1])  # type: ignore[no-untyped-call]  # BGR
+    (result,) = import_ultralytics().YOLO(str(path), task="pose").predict(image, conf=0.5, imgsz=640, verbose=False)
     assert result.keypoints.xy.shape == (1, 5, 2)
     np.testing.assert_allclose(result.keypoints.xy[0, 2].numpy(), (223, 126), atol=15)  # her nose
-    (ours,) = Detector(Detect(weights=str(entry("yolo-face-nano").path), min_score=0.5)).detect([picture])
+    (ours,) = Detector(Detect(weights=str(entry("yolo-face-nano").path), min_score=0.5)).detect([image])
     np.testing.assert_allclose(ours.landmarks[0], result.keypoints.xy[0].numpy(), atol=3)
 
 

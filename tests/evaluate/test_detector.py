@@ -1,4 +1,4 @@
-"""`streamer evaluate-detector`: labels from files, pictures and videos, numbers, sheets, what is refused."""
+"""`streamer evaluate-detector`: labels from files, images and videos, numbers, sheets, what is refused."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Detect:
     return Detect(weights=str(write_lite_patch_detector(tmp_path_factory.mktemp("weights") / "patches.onnx")))
 
 
-def write_picture(path: Path, *places: tuple[int, int]) -> Path:
+def write_image(path: Path, *places: tuple[int, int]) -> Path:
     frame = np.full((360, 640, 3), 60, np.uint8)
     for left, top in places:
         paint(frame, left, top)
@@ -45,14 +45,14 @@ def write_labels(path: Path, *lines: dict[str, object]) -> Path:
 
 def request(labels: Path, folder: Path | None = None, **changes: Any) -> Request:
     settings = {"out": None, "sheets": None, "min_score": 0.5, "min_width": 12.0, "precision": 0.97}
-    return Request(labels=labels, pictures=folder, **{**settings, **changes})
+    return Request(labels=labels, images=folder, **{**settings, **changes})
 
 
-def test_labelled_pictures_give_numbers_a_table_and_sheets(
+def test_labelled_images_give_numbers_a_table_and_sheets(
     config: Detect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_picture(tmp_path / "a.png", (100, 120), (404, 120))  # places at which the detector is exact
-    write_picture(tmp_path / "b.png", (204, 200))
+    write_image(tmp_path / "a.png", (100, 120), (404, 120))  # places at which the detector is exact
+    write_image(tmp_path / "b.png", (204, 200))
     labels = write_labels(
         tmp_path / "labels.jsonl",
         {"source": "a.png", "frame_width": 640, "frame_height": 360, "faces": [face(100, 120, shift=0.5 * EYES)]},
@@ -64,7 +64,7 @@ def test_labelled_pictures_give_numbers_a_table_and_sheets(
     assert report["all"] == {
         "faces": 3, "hits": 2, "false_hits": 1, "recall": pytest.approx(2 / 3), "precision": pytest.approx(2 / 3),
     }  # fmt: skip
-    assert (report["pictures"], report["ignored"]) == (2, 1)
+    assert (report["images"], report["ignored"]) == (2, 1)
     assert report["by_width"]["48-96 px"]["hits"] == 2
     assert report["landmark_error"]["each"]["nose"] == pytest.approx(0.25, abs=0.02)  # one of two is half off
     assert report["landmark_error"]["each"]["left_eye"] < 0.05
@@ -81,7 +81,7 @@ def test_frames_of_a_video_are_found_by_their_time(config: Detect, tmp_path: Pat
     video = make_patch_video(tmp_path / "walk.mp4", seconds=0.12)
     labels = write_labels(tmp_path / "labels.jsonl", {"source": str(video), "media_time_s": 0.04, "faces": []})
     assert evaluate(request(labels, out=tmp_path / "report.json"), config) == 0
-    assert json.loads((tmp_path / "report.json").read_text())["pictures"] == 1
+    assert json.loads((tmp_path / "report.json").read_text())["images"] == 1
     write_labels(labels, {"source": str(video), "media_time_s": 0.05, "faces": []})
     with pytest.raises(InputError, match="none of its 1"):
         evaluate(request(labels), config)
@@ -90,14 +90,14 @@ def test_frames_of_a_video_are_found_by_their_time(config: Detect, tmp_path: Pat
 def test_what_cannot_be_read_is_named_and_the_rest_is_judged(
     config: Detect, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     labels = write_labels(
         tmp_path / "labels.jsonl",
         {"source": "a.png", "faces": []},
         {"source": "gone.png", "faces": []},
         {"source": "b.png", "frame_width": 360, "frame_height": 640, "faces": []},
     )
-    write_picture(tmp_path / "b.png")
+    write_image(tmp_path / "b.png")
     assert evaluate(request(labels, tmp_path), config) == 5
     assert "gone.png" in caplog.messages[0]
     assert "b.png: has 640x360 pixels, its labels are for 360x640" in caplog.messages[1]
@@ -154,5 +154,5 @@ def test_files_that_are_no_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not XML"):
         read_labels(tmp_path / "faces.xml", None)
     (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(InputError, match="no labelled pictures"):
+    with pytest.raises(InputError, match="no labelled images"):
         read_labels(tmp_path / "empty.jsonl", None)

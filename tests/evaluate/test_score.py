@@ -85,7 +85,7 @@ def test_landmark_errors_are_shares_of_the_labelled_eye_distance() -> None:
     np.testing.assert_allclose(landmark_errors(points, moved), [[0.1, 0, 0.2, 0.1, 0.02]], rtol=1e-5)
 
 
-def two_pictures() -> list[Match]:
+def two_images() -> list[Match]:
     """Five faces that count; at 0.5 three of them found, one false hit; a fourth at 0.2 beside another false hit."""
     points = np.array([[(10, 10), (30, 10), (20, 20), (12, 30), (28, 30)]], np.float32)
     first = truth((0, 0, 40), (100, 0, 100), (300, 0, 14), (400, 0, 8))
@@ -101,9 +101,9 @@ def two_pictures() -> list[Match]:
     ]
 
 
-def test_many_pictures_are_summed_up() -> None:
-    score = summarise(two_pictures(), min_score=0.5, precision=0.8)
-    assert (score.pictures, score.ignored) == (2, 1)
+def test_many_images_are_summed_up() -> None:
+    score = summarise(two_images(), min_score=0.5, precision=0.8)
+    assert (score.images, score.ignored) == (2, 1)
     assert (score.at_score.faces, score.at_score.hits, score.at_score.false_hits) == (5, 3, 1)
     assert (score.at_score.recall, score.at_score.precision) == (3 / 5, 3 / 4)
     assert {name: (counts.faces, counts.hits, counts.false_hits) for name, counts in score.by_size.items()} == {

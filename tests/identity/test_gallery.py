@@ -1,4 +1,4 @@
-"""A folder of people's pictures names the faces of videos: what is taken from it, and from the file to the answer."""
+"""A folder of people's images names the faces of videos: what is taken from it, and from the file to the answer."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from streamer.errors import ConfigError
 from streamer.identity.references import read_people
 from streamer.recorded.analysis import Analysis
 from streamer.tools.watch import event_line
-from tests.support.painted_people import painted_worker, person, write_picture, write_video
+from tests.support.painted_people import painted_worker, person, write_image, write_video
 from tests.support.patch_detector import write_lite_patch_detector
 
 ADA, BOB, STRANGER = person(1), person(2), person(7)
@@ -34,11 +34,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector, a gallery of two, a cohort, and a video: ada goes and returns, a stranger stays."""
     folder = tmp_path_factory.mktemp("gallery")
     write_lite_patch_detector(folder / "patches.onnx")
-    write_picture(folder / "people" / "ada" / "front.png", [ADA])
-    write_picture(folder / "people" / "ada" / "older" / "2.jpg", [ADA])
-    write_picture(folder / "people" / "bob" / "1.png", [BOB])
+    write_image(folder / "people" / "ada" / "front.png", [ADA])
+    write_image(folder / "people" / "ada" / "older" / "2.jpg", [ADA])
+    write_image(folder / "people" / "bob" / "1.png", [BOB])
     for number in range(COHORT):
-        write_picture(folder / "cohort" / f"stranger {number}" / "1.png", [person(100 + number)])
+        write_image(folder / "cohort" / f"stranger {number}" / "1.png", [person(100 + number)])
     write_video(folder / "clip.mp4", {ADA: [(0, 1.6), (4, 6)], STRANGER: [(0, 6)]}, 6)
     return folder
 
@@ -114,14 +114,14 @@ async def test_a_live_track_gets_its_name_as_soon_as_the_gallery_is_embedded(pla
     assert "  ada  " in (event_line(event) or "")
 
 
-def test_pictures_that_are_no_use_are_named_with_the_reason(
+def test_images_that_are_no_use_are_named_with_the_reason(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     detector, settings = Detector(config(place, tmp_path).detect), StreamerConfig().crop
-    write_picture(tmp_path / "people" / "ada" / "good.png", [ADA])
-    write_picture(tmp_path / "people" / "ada" / "nobody.png", [])
-    write_picture(tmp_path / "people" / "ada" / "two.png", [ADA, BOB])
-    (tmp_path / "people" / "ada" / "notes.txt").write_text("no picture")
+    write_image(tmp_path / "people" / "ada" / "good.png", [ADA])
+    write_image(tmp_path / "people" / "ada" / "nobody.png", [])
+    write_image(tmp_path / "people" / "ada" / "two.png", [ADA, BOB])
+    (tmp_path / "people" / "ada" / "notes.txt").write_text("no image")
     (tmp_path / "people" / "ada" / ".hidden").write_text("")
     caplog.set_level(logging.INFO)
     (only,) = read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
@@ -129,11 +129,11 @@ def test_pictures_that_are_no_use_are_named_with_the_reason(
     told = [record.getMessage() for record in caplog.records]
     assert told[:3] == [
         "gallery.folder: ada/nobody.png left out: no face is found in it",
-        "gallery.folder: ada/notes.txt left out: it is no picture of a known kind",
+        "gallery.folder: ada/notes.txt left out: it is no image of a known kind",
         "gallery.folder: ada/two.png left out: 2 faces, and none is much larger than the others: cut it down to one",
     ]
     blurred = settings.model_copy(update={"min_sharpness": 1.0})
-    with pytest.raises(ConfigError, match="no usable picture of ada"):
+    with pytest.raises(ConfigError, match="no usable image of ada"):
         read_people(tmp_path / "people", "gallery.folder", detector, blurred, lambda: False)
     assert "ada/good.png left out: its face is not good enough: LOW_SHARPNESS" in caplog.text
     for folder, message in (("none", "cannot read the folder"), ("people/ada", "has no sub-folders")):
@@ -141,10 +141,10 @@ def test_pictures_that_are_no_use_are_named_with_the_reason(
             read_people(tmp_path / folder, "gallery.folder", detector, settings, lambda: False)
 
 
-def test_a_picture_that_ends_at_the_face_is_taken_with_a_margin_around_it(place: Path, tmp_path: Path) -> None:
+def test_a_image_that_ends_at_the_face_is_taken_with_a_margin_around_it(place: Path, tmp_path: Path) -> None:
     import cv2
 
-    write_picture(tmp_path / "whole.png", [ADA])
+    write_image(tmp_path / "whole.png", [ADA])
     whole = cv2.imread(str(tmp_path / "whole.png"))
     assert whole is not None
     (tmp_path / "people" / "ada").mkdir(parents=True)

@@ -7,7 +7,7 @@ import pytest
 
 from streamer.config import Gallery as Settings
 from streamer.errors import ConfigError
-from streamer.identity.gallery import Gallery, Picture, cohort_scores, unlike
+from streamer.identity.gallery import Gallery, Image, cohort_scores, unlike
 from streamer.identity.identification import EnrolledGallery, Identifier
 from streamer.identity.impostors import threshold
 from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
@@ -25,9 +25,7 @@ def axis(*parts: float) -> Floats:
 
 def gallery(model_id: str = "m") -> Gallery:
     """Three people, each on an axis of their own."""
-    return Gallery(
-        {name: [Picture(name, name, axis(*np.eye(3)[row]), 0.9)] for row, name in enumerate(NAMES)}, model_id
-    )
+    return Gallery({name: [Image(name, name, axis(*np.eye(3)[row]), 0.9)] for row, name in enumerate(NAMES)}, model_id)
 
 
 def decided(
@@ -93,15 +91,15 @@ def test_a_track_is_decided_anew_by_a_new_gallery_and_after_a_change_of_model() 
     assert (again.status, again.revision) == (IdentityStatus.UNDECIDED, found.revision + 1)
 
 
-def people(count: int, pictures: int, seed: int) -> dict[str, list[Picture]]:
-    """People of random directions, their pictures around them."""
+def people(count: int, images: int, seed: int) -> dict[str, list[Image]]:
+    """People of random directions, their images around them."""
     random = np.random.default_rng(seed)
     found = {}
     for person in range(count):
         centre = random.normal(size=32)
-        faces = np.zeros((pictures, 512), np.float32)
-        faces[:, :32] = centre + 0.6 * random.normal(size=(pictures, 32))
-        found[f"person {seed} {person}"] = [Picture("", f"{row}.jpg", face, 0.8) for row, face in enumerate(faces)]
+        faces = np.zeros((images, 512), np.float32)
+        faces[:, :32] = centre + 0.6 * random.normal(size=(images, 32))
+        found[f"person {seed} {person}"] = [Image("", f"{row}.jpg", face, 0.8) for row, face in enumerate(faces)]
     return found
 
 
@@ -128,7 +126,7 @@ def test_a_cohort_that_is_too_small_says_what_is_possible() -> None:
     assert threshold(impostors, 0.056, 10, "") < 1
 
 
-def test_people_with_few_pictures_do_not_make_strangers_look_less_alike() -> None:
+def test_people_with_few_images_do_not_make_strangers_look_less_alike() -> None:
     many, one = people(30, 6, 4), people(60, 1, 5)
     mixed = cohort_scores(Gallery({**many, **one}, "m"), Gallery({}, "m"), "the cohort")
     assert (mixed.people, mixed.pairs) == (90, 30 * 29 // 2 + 30 * 60)
@@ -145,12 +143,12 @@ def test_a_table_that_is_no_distribution_is_refused() -> None:
             ImpostorScores(1000, 50, wrong, cosines, "card")
 
 
-def test_pictures_and_people_that_confuse_are_found() -> None:
-    twin = [Picture("", "1.jpg", axis(1, 0.1), 0.9), Picture("", "2.jpg", axis(1, 0, 0.1), 0.9)]
-    stray = Picture("", "3.jpg", axis(0, 0, 0, 1), 0.9)
-    enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [Picture("", "4.jpg", BOB, 0.5)]}, "m")
+def test_images_and_people_that_confuse_are_found() -> None:
+    twin = [Image("", "1.jpg", axis(1, 0.1), 0.9), Image("", "2.jpg", axis(1, 0, 0.1), 0.9)]
+    stray = Image("", "3.jpg", axis(0, 0, 0, 1), 0.9)
+    enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [Image("", "4.jpg", BOB, 0.5)]}, "m")
     assert [pair[:2] for pair in enrolled.alike(0.6)] == [("ada", "eve")]
     assert [name for name, _ in unlike([*twin, stray], 0.6)] == ["3.jpg"]
-    # the stray picture pulls the mean away, but the exemplars still say who it is
+    # the stray image pulls the mean away, but the exemplars still say who it is
     assert enrolled.search(axis(0, 0, 0, 1), 1)[0].person == "eve"
     assert enrolled.search(axis(0, 0, 0, 1), 1)[0].similarity == pytest.approx(0.98)

@@ -13,7 +13,7 @@ from streamer.config import Gallery as GallerySettings
 from streamer.config import Relink, StreamerConfig
 from streamer.files import JsonLines
 from streamer.hub import Hub, Kind
-from streamer.identity.gallery import Gallery, Picture
+from streamer.identity.gallery import Gallery, Image
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
 from streamer.recorded.writer import ResultWriter, VideoResult
@@ -240,7 +240,7 @@ def test_held_ends_come_with_a_new_epoch_with_other_reasons_and_when_no_frame_co
 
 def test_the_name_stays_with_the_person_and_is_counted_as_one_decision() -> None:
     stage = Stage(CONFIG.model_copy(update={"gallery": GallerySettings(folder="people")}))
-    people = {"ada": [Picture("ada", "1", ADA, 0.9)], "bob": [Picture("bob", "1", BOB, 0.9)]}
+    people = {"ada": [Image("ada", "1", ADA, 0.9)], "bob": [Image("bob", "1", BOB, 0.9)]}
     stage.persons.use_gallery(EnrolledGallery(Gallery(people, "test"), 0.5))
     ada_goes_and_returns(stage)
     decisions = [(one.key.id, one.decision.person, one.decision.revision) for one in stage.told if one.decision]

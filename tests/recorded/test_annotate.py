@@ -53,7 +53,7 @@ def results(folder: Path, video: Path, **different: Any) -> Path:
     return folder
 
 
-def pictures(path: Path) -> list[Bytes]:
+def images(path: Path) -> list[Bytes]:
     with av.open(str(path)) as container:
         return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]
 
@@ -62,15 +62,15 @@ def test_the_faces_are_drawn_where_they_were_found(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4", frames=3)
     out = tmp_path / "drawn.mp4"
     assert annotate(video, results(tmp_path / "out", video), out) == 3
-    before, after = pictures(video), pictures(out)
-    assert [read_number(picture) for picture in after] == [0, 1, 2]
+    before, after = images(video), images(out)
+    assert [read_number(image) for image in after] == [0, 1, 2]
     edge = slice(85, 135), 100  # left side of the box
     assert np.abs(after[0][edge].astype(int) - before[0][edge]).mean() > 30
     assert np.abs(after[1][edge].astype(int) - before[1][edge]).mean() < 10
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_with_reasons_each_picture_shows_what_was_known_at_its_time(tmp_path: Path) -> None:
+def test_with_reasons_each_image_shows_what_was_known_at_its_time(tmp_path: Path) -> None:
     folder = results(tmp_path / "out", make_video(tmp_path / "video.mp4", frames=3))
     common = {"track_id": "t1", "number": 1}
     quality = {"value": 0.721}
@@ -187,19 +187,19 @@ def test_odd_sides_are_made_even_by_a_pixel_more(tmp_path: Path, size: tuple[int
         container.mux(stream.encode(None))
     out = tmp_path / "drawn.mp4"
     assert annotate(video, results(tmp_path / "out", video), out) == 3
-    assert {picture.shape for picture in pictures(out)} == {(size[1] + size[1] % 2, size[0] + size[0] % 2, 3)}
+    assert {image.shape for image in images(out)} == {(size[1] + size[1] % 2, size[0] + size[0] % 2, 3)}
 
 
-def test_pictures_of_another_size_get_that_of_the_first(tmp_path: Path) -> None:
+def test_images_of_another_size_get_that_of_the_first(tmp_path: Path) -> None:
     """Two H.264 streams one after the other, as a camera that is switched over records them."""
     video = tmp_path / "switched.h264"
     parts = [make_video(tmp_path / f"{width}.h264", frames=5, size=(width, 240)) for width in (320, 480)]
     video.write_bytes(b"".join(part.read_bytes() for part in parts))
     out = tmp_path / "drawn.mp4"
     assert annotate(video, results(tmp_path / "out", video), out) == 10
-    drawn = pictures(out)
-    assert [picture.shape for picture in drawn] == [(240, 320, 3)] * 10
-    for wide, narrow in zip(pictures(parts[1]), drawn[5:], strict=True):
+    drawn = images(out)
+    assert [image.shape for image in drawn] == [(240, 320, 3)] * 10
+    for wide, narrow in zip(images(parts[1]), drawn[5:], strict=True):
         difference = np.abs(cv2.resize(wide, (320, 240)).astype(int) - narrow)
         assert difference[:200].mean() < 4  # the notice is below
 

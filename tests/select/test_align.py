@@ -43,7 +43,7 @@ def head(yaw: float, pitch: float, roll: float = 0.0, eye_distance: float = 40.0
 
 
 def plane(width: int, height: int) -> Bytes:
-    """A BGR picture whose blue grows with x, green with y; red is constant."""
+    """A BGR image whose blue grows with x, green with y; red is constant."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     return np.stack([x * 255 / width, y * 255 / height, np.full_like(x, 77.0)], axis=2).astype(np.uint8)
 
@@ -239,17 +239,17 @@ def test_a_head_that_turns_is_refused_at_the_extremes_only(shared: Path) -> None
 @pytest.mark.shared
 def test_blurring_a_real_face_makes_it_unfit(shared: Path) -> None:
     weights = shared / "data/weights/yolov8-lite-t-face.onnx"
-    picture = np.asarray(cv2.imread(str(shared / "data/stills/group-of-6.jpg")), np.uint8)
-    faces = Detector(Detect(weights=str(weights))).detect([picture])[0]
+    image = np.asarray(cv2.imread(str(shared / "data/stills/group-of-6.jpg")), np.uint8)
+    faces = Detector(Detect(weights=str(weights))).detect([image])[0]
 
     def judge(pixels: NDArray[np.uint8]) -> list[Quality]:
-        size = (picture.shape[1], picture.shape[0])
+        size = (image.shape[1], image.shape[0])
         rough = [
             geometry(float(score), points, size, CONFIG)
             for score, points in zip(faces.scores, faces.landmarks, strict=True)
         ]
         return [finish(q, align(pixels, points), CONFIG) for q, points in zip(rough, faces.landmarks, strict=True)]
 
-    assert not [quality for quality in judge(picture) if quality.reasons]
-    blurred = judge(np.asarray(cv2.GaussianBlur(picture, (0, 0), 4), np.uint8))
+    assert not [quality for quality in judge(image) if quality.reasons]
+    blurred = judge(np.asarray(cv2.GaussianBlur(image, (0, 0), 4), np.uint8))
     assert all(Reason.LOW_SHARPNESS in quality.reasons for quality in blurred)

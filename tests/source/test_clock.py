@@ -25,7 +25,7 @@ def media_times(*timestamps: int | None) -> list[float | None]:
         ([0, 40, 90_000], [0, 0.04, 90]),
     ],
 )
-def test_media_time_is_seconds_since_the_first_picture_and_grows(
+def test_media_time_is_seconds_since_the_first_image_and_grows(
     timestamps: list[int | None], expected: list[float | None]
 ) -> None:
     assert media_times(*timestamps) == pytest.approx(expected)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamer.errors import InputError
-from streamer.source.decoder import Decoder, Picture, video_stream
+from streamer.source.decoder import DecodedFrame, Decoder, video_stream
 from streamer.source.file import NoSuchFile, TruncatedVideo, open_file, probe_file, read_file
 from streamer.values import ClockSource, Frame
 from tests.support.videos import break_jpeg, cut_off, make_audio, make_video, read_number
@@ -23,11 +23,11 @@ def numbers(frames: list[Frame]) -> list[int]:
 
 
 def opencv(path: Path) -> list[np.ndarray]:
-    """The pictures as OpenCV decodes them."""
-    capture, pictures = cv2.VideoCapture(str(path)), []
+    """The images as OpenCV decodes them."""
+    capture, images = cv2.VideoCapture(str(path)), []
     while (got := capture.read())[0]:
-        pictures.append(got[1])
-    return pictures
+        images.append(got[1])
+    return images
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def opencv(path: Path) -> list[np.ndarray]:
         ("v.mov", "mpeg4", 0),
     ],
 )
-def test_every_picture_comes_once_in_order_at_its_time(tmp_path: Path, name: str, codec: str, b_frames: int) -> None:
+def test_every_image_comes_once_in_order_at_its_time(tmp_path: Path, name: str, codec: str, b_frames: int) -> None:
     frames = read(make_video(tmp_path / name, codec=codec, b_frames=b_frames, frames=40))
     assert numbers(frames) == list(range(40))
     assert [frame.media_time for frame in frames] == pytest.approx([i / 25 for i in range(40)], abs=1e-6)
@@ -71,9 +71,9 @@ def test_a_turned_video_is_shown_upright(tmp_path: Path, rotation: int) -> None:
     expected = opencv(path)
     info = probe_file(path)
     assert (info.width, info.height) == (expected[0].shape[1], expected[0].shape[0])
-    for frame, picture in zip(read(path), expected, strict=True):
-        assert frame.pixels.shape == picture.shape
-        assert np.abs(frame.pixels.astype(int) - picture).mean() < 2
+    for frame, image in zip(read(path), expected, strict=True):
+        assert frame.pixels.shape == image.shape
+        assert np.abs(frame.pixels.astype(int) - image).mean() < 2
 
 
 def test_times_of_a_video_with_a_variable_rate_are_exact(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_stream_without_timestamps_is_read_at_its_nominal_rate_and_that_is_sai
 ) -> None:
     frames = read(make_video(tmp_path / "raw.h264", frames=20, container_format="h264"))
     assert [frame.media_time for frame in frames] == pytest.approx([i / 25 for i in range(20)])
-    assert "20 pictures have no timestamp" in caplog.text
+    assert "20 images have no timestamp" in caplog.text
 
 
 def test_a_name_with_a_colon_or_a_percent_sign_is_a_name(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_video_that_was_cut_off_gives_its_frames_and_then_says_so(
     assert caught.value.frames == len(frames)
 
 
-def test_a_damaged_picture_in_the_middle_is_left_out_and_that_is_said(
+def test_a_damaged_image_in_the_middle_is_left_out_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = make_video(tmp_path / "a.mp4", frames=50, index_first=True)
@@ -172,23 +172,23 @@ def test_a_damaged_picture_in_the_middle_is_left_out_and_that_is_said(
     frames = read(path)
     assert 25 < len(frames) < 50
     assert frames[-1].media_time == pytest.approx(49 / 25)
-    assert "damaged pictures left out" in caplog.text
+    assert "damaged images left out" in caplog.text
 
 
-def test_damage_that_the_codec_calls_not_implemented_costs_one_picture(
+def test_damage_that_the_codec_calls_not_implemented_costs_one_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = read(break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4))
     assert numbers(frames) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert "1 damaged pictures left out" in caplog.text
+    assert "1 damaged images left out" in caplog.text
 
 
-def test_a_picture_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", frames=1)
     with open_file(path) as container:
         decoder = Decoder(video_stream(container, str(path)), "")
-        assert Picture(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder).pixels() is None
-        assert Picture(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder).pixels() is not None
+        assert DecodedFrame(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder).pixels() is None
+        assert DecodedFrame(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder).pixels() is not None
     assert (decoder.damaged, decoder.unconverted) == (1, 1)
 
 

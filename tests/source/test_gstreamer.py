@@ -46,7 +46,7 @@ BASIC = ("--user", "u", "--password", "p@:")
     [((), "tcp"), ((), "udp"), (BASIC, "udp"), ((*BASIC, "--digest"), "tcp")],
     ids=["tcp", "udp", "basic-udp", "digest-tcp"],
 )
-def test_pictures_come_in_order_and_carry_the_servers_clock(
+def test_images_come_in_order_and_carry_the_servers_clock(
     shared: Path, clip: Path, login: tuple[str, ...], transport: str
 ) -> None:
     with gstreamer(shared, clip, *login) as port:

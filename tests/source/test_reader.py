@@ -52,7 +52,7 @@ def server_process(clip: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("codec", ["h264", "h265-with-b-frames"])
-def test_a_camera_gives_its_pictures_in_order_at_their_times(
+def test_a_camera_gives_its_images_in_order_at_their_times(
     clip: Path, clip_with_b_frames: Path, codec: str, transport: str
 ) -> None:
     with (
@@ -164,7 +164,7 @@ def test_a_camera_that_falls_silent_is_lost_after_the_stall_timeout(clip: Path, 
             os.kill(process.pid, halt)
             lost = watched.until_state(name, SourceState.RECONNECTING)
             assert lost.error is SourceErrorCode.TIMEOUT
-            assert "no picture for 1 s" in lost.message
+            assert "no image for 1 s" in lost.message
             assert counter("stream_stalls", name) == 1
             os.kill(process.pid, go)
             assert until_epoch_after(watched, name, last.epoch).media_time < 1.0
@@ -256,7 +256,7 @@ def test_a_file_that_was_cut_off_plays_to_its_end(tmp_path: Path, caplog: pytest
     assert "cut off" in caplog.text
 
 
-def test_a_damaged_picture_does_not_end_the_camera(tmp_path: Path) -> None:
+def test_a_damaged_image_does_not_end_the_camera(tmp_path: Path) -> None:
     path = break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4)
     with watching(stream("damaged", str(path))) as watched:
         watched.until_state("damaged", SourceState.ENDED)

@@ -31,7 +31,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def pull(url: str, transport: str, count: int) -> tuple[list[int], list[int | None]]:
-    """Painted numbers and timestamps of the first pictures."""
+    """Painted numbers and timestamps of the first images."""
     options = {"rtsp_transport": transport, "analyzeduration": "100000"}
     numbers, timestamps = [], []
     with av.open(url, "r", options=options, timeout=(5, 5)) as container:
@@ -45,9 +45,7 @@ def pull(url: str, transport: str, count: int) -> tuple[list[int], list[int | No
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("mount", ["h264", "b-frames", "h265"])
-def test_every_picture_arrives_in_a_loop_with_even_timestamps(
-    clips: dict[str, Path], mount: str, transport: str
-) -> None:
+def test_every_image_arrives_in_a_loop_with_even_timestamps(clips: dict[str, Path], mount: str, transport: str) -> None:
     with RtspServer({mount: clips[mount]}) as server:
         numbers, timestamps = pull(server.url(mount), transport, 30)
     assert numbers == [*range(20), *range(10)]

@@ -12,17 +12,17 @@ from workers.research.data.sets import SET_CONFIG, open_set
 
 
 def shade(value: int, size: int = 8, suffix: str = ".png") -> bytes:
-    """An encoded picture of one grey value, so that it is known again when it is read."""
+    """An encoded image of one grey value, so that it is known again when it is read."""
     encoded = cv2.imencode(suffix, np.full((size, size, 3), value, np.uint8))[1]
     return encoded.tobytes()
 
 
 def draw(folder: Path, names: Iterable[str]) -> Path:
-    """Pictures of these names below a folder; the first is of shade 10, the next of 20, and so on."""
+    """Images of these names below a folder; the first is of shade 10, the next of 20, and so on."""
     for number, name in enumerate(names, 1):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(shade(10 * number % 256))  # PNG whatever the name says: pictures are told by their content
+        path.write_bytes(shade(10 * number % 256))  # PNG whatever the name says: images are told by their content
     return folder
 
 
@@ -38,12 +38,12 @@ def opened(**settings: Any) -> FaceSet:
 
 
 def names(faces: FaceSet) -> list[str]:
-    return [faces.pictures.name(index) for index in range(len(faces))]
+    return [faces.images.name(index) for index in range(len(faces))]
 
 
 def shades(faces: FaceSet) -> list[int]:
-    """The grey value of each picture."""
-    return [int(faces.pictures.read(index)[0, 0, 0]) for index in range(len(faces))]
+    """The grey value of each image."""
+    return [int(faces.images.read(index)[0, 0, 0]) for index in range(len(faces))]
 
 
 def values(column: Any) -> list[Any]:

@@ -48,7 +48,7 @@ Cell = tuple[int, int, int]  # stride, column, row
 
 
 def write_lite(path: Path, answers: Mapping[Cell, tuple[float, Sequence[float], Sequence[float]]]) -> Path:
-    """A YOLOv8-lite face model for pictures of 64 px that answers the same to each.
+    """A YOLOv8-lite face model for images of 64 px that answers the same to each.
 
     Per cell: score as a logit; distances to left, top, right, bottom in cells (0..15); ten raw landmark numbers.
     """
@@ -63,8 +63,8 @@ def write_lite(path: Path, answers: Mapping[Cell, tuple[float, Sequence[float], 
         name = f"grid{stride}"
         nodes.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(raw, name)))
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, raw.shape))
-    picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
-    graph = helper.make_graph(nodes, "lite", [picture], outputs)
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    graph = helper.make_graph(nodes, "lite", [image], outputs)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 

@@ -1,6 +1,6 @@
 """People that the patch detectors find and a worker of a few lines tells apart: by the colours of eyes, nose and mouth.
 
-Pictures and videos are real files, the worker speaks the real protocol over a real socket; only the network is not one.
+Images and videos are real files, the worker speaks the real protocol over a real socket; only the network is not one.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def paint_person(frame: NDArray[np.uint8], who: Person, left: int, top: int) -> 
         frame[top + y - 4 : top + y + 4, left + x - 4 : left + x + 4] = who[part]
 
 
-def write_picture(path: Path, faces: Sequence[Person]) -> None:
+def write_image(path: Path, faces: Sequence[Person]) -> None:
     """640x480, the faces side by side."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame = np.full((480, 640, 3), 90, np.uint8)
@@ -56,9 +56,9 @@ def write_video(path: Path, there: Mapping[Person, Sequence[tuple[float, float]]
             for row, (who, times) in enumerate(there.items()):
                 if any(begin <= index / 5 < end for begin, end in times):
                     paint_person(frame, who, 200 + index, 40 + row * 2 * FACE)
-            picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
-            picture.pts, picture.time_base = index, Fraction(1, 5)
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format="bgr24")
+            image.pts, image.time_base = index, Fraction(1, 5)
+            container.mux(stream.encode(image))
         container.mux(stream.encode(None))
 
 

@@ -129,8 +129,8 @@ def make_patch_video(path: Path, seconds: float = 4.0, fps: int = 25, faces: int
             shift = abs((60 * index / fps + 300) % 600 - 300)  # px, there and back
             for row in range(faces):
                 paint(pixels, 40 + row * 100 + round(shift), 30 + row * 140)
-            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
-            picture.pts, picture.time_base = index, Fraction(1, fps)
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            image.pts, image.time_base = index, Fraction(1, fps)
+            container.mux(stream.encode(image))
         container.mux(stream.encode(None))
     return path

@@ -16,11 +16,11 @@ PAYLOAD_BYTES = 1200
 
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
-    """One encoded picture."""
+    """One encoded image."""
 
     nals: tuple[bytes, ...]
-    shown: float  # s since the first picture
-    due: float  # s since the first picture, when it is sent; never before it is shown
+    shown: float  # s since the first image
+    due: float  # s since the first image, when it is sent; never before it is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Clip:
 
 
 def load_clip(path: Path) -> Clip:
-    """Every encoded picture of an H.264 or H.265 file, as Annex B NAL units."""
+    """Every encoded image of an H.264 or H.265 file, as Annex B NAL units."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         codec = stream.codec_context.name
@@ -70,7 +70,7 @@ def packetise(codec: str, nal: bytes) -> list[bytes]:
 
 
 def describe(clip: Clip) -> str:
-    """SDP with the parameter sets of the first picture."""
+    """SDP with the parameter sets of the first image."""
     kinds = {"h264": {7: "sprop-sps", 8: "sprop-pps"}, "hevc": {32: "sprop-vps", 33: "sprop-sps", 34: "sprop-pps"}}
     sets = {}
     for nal in clip.units[0].nals:

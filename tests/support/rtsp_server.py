@@ -30,11 +30,11 @@ Send = Callable[[bytes], None]
 
 
 class Session:
-    """One client that plays: a thread that sends pictures when they are due."""
+    """One client that plays: a thread that sends images when they are due."""
 
     def __init__(self, server: "RtspServer", clip: Clip, rtp: Send, rtcp: Send, ended: Callable[[], None]) -> None:
         self.id = secrets.token_hex(4)
-        self.began = 0.0  # s, Unix time at which the first picture was shown
+        self.began = 0.0  # s, Unix time at which the first image was shown
         self._server, self._clip, self._rtp, self._rtcp, self._ended = server, clip, rtp, rtcp, ended
         self._ssrc, self._sequence = secrets.randbits(32), secrets.randbits(16)
         self._first_tick = secrets.randbits(31)

@@ -21,28 +21,28 @@ SWINFACE = (sys.executable, "-c", "import sys; from workers.cli import main; sys
 TINY: dict[str, Any] = {
     "patch_size": 8, "channels": [32, 64], "depths": [1, 1], "fused_channels": [8, 16], "gate_reduction": 4,
 }  # fmt: skip
-SIDE = 12  # px of the drawn pictures
+SIDE = 12  # px of the drawn images
 STILL: dict[str, Any] = {"dropout": 0.0, "drop_path": 0.0}  # of a network that computes the same each time
 
 
-def picture(seed: int) -> bytes:
-    """An encoded picture of noise; the same for the same seed."""
+def image(seed: int) -> bytes:
+    """An encoded image of noise; the same for the same seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     return bytes(cv2.imencode(".png", pixels)[1])
 
 
 def draw_people(folder: Path, persons: int, each: int, seed: int = 0) -> Path:
-    """Folders of people with so many pictures each."""
+    """Folders of people with so many images each."""
     for person in range(persons):
         for number in range(each):
             path = folder / f"person-{person:03d}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture(seed + person * 1000 + number))
+            path.write_bytes(image(seed + person * 1000 + number))
     return folder
 
 
 def draw_table(path: Path, count: int, seed: int = 0, **columns: list[Any]) -> Path:
-    """A Parquet file of pictures with the columns given; by default with an age, a gender and an expression each."""
+    """A Parquet file of images with the columns given; by default with an age, a gender and an expression each."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -53,13 +53,13 @@ def draw_table(path: Path, count: int, seed: int = 0, **columns: list[Any]) -> P
         "expression": random.integers(0, 7, count).tolist(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"image": [picture(seed + number) for number in range(count)], **found})
+    table = pa.table({"image": [image(seed + number) for number in range(count)], **found})
     parquet.write_table(table, path)
     return path
 
 
 def draw_celeba(folder: Path, count: int, seed: int = 0, held_out: int = 0) -> Path:
-    """CelebA's official files with attributes by chance; the last `held_out` pictures are its validation part."""
+    """CelebA's official files with attributes by chance; the last `held_out` images are its validation part."""
     random = np.random.default_rng(seed)
     names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
     rows = [" ".join([name, *random.choice(["1", "-1"], len(CELEBA))]) for name in names]
@@ -69,7 +69,7 @@ def draw_celeba(folder: Path, count: int, seed: int = 0, held_out: int = 0) -> P
     for number, name in enumerate(names):
         path = folder / "img_align_celeba" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(picture(seed + number))
+        path.write_bytes(image(seed + number))
     return folder
 
 

@@ -16,7 +16,7 @@ BITS = 16
 TIME_BASE = Fraction(1, 90_000)
 
 
-def picture(number: int, size: tuple[int, int] = (320, 240)) -> Bytes:
+def image(number: int, size: tuple[int, int] = (320, 240)) -> Bytes:
     """(h, w, 3) BGR: `number` in the first row of cells (white is 1), below it a bright disc that moves along."""
     width, height = size
     pixels = np.full((height, width, 3), (90, 60, 40), np.uint8)
@@ -27,7 +27,7 @@ def picture(number: int, size: tuple[int, int] = (320, 240)) -> Bytes:
 
 
 def read_number(pixels: Bytes) -> int:
-    """The number that `picture` painted."""
+    """The number that `image` painted."""
     middles = pixels[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(axis=1)
     return sum(1 << bit for bit, grey in enumerate(middles) if grey > 127)
 
@@ -46,7 +46,7 @@ def make_video(
     index_first: bool = False,
     container_format: str | None = None,
 ) -> Path:
-    """Encode `frames` pictures at `fps`, or at `times` (s); `index_first` puts an MP4's index before its pictures."""
+    """Encode `frames` images at `fps`, or at `times` (s); `index_first` puts an MP4's index before its images."""
     muxer = {"movflags": "faststart"} if index_first else {}
     with av.open(str(path), "w", format=container_format, options=muxer) as container:
         stream = container.add_stream(
@@ -54,14 +54,14 @@ def make_video(
         )
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
-        stream.codec_context.thread_count = 1  # as cameras do: one slice per picture; and the same bytes everywhere
+        stream.codec_context.thread_count = 1  # as cameras do: one slice per image; and the same bytes everywhere
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if times is not None:
             stream.codec_context.time_base = TIME_BASE
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(frames if times is None else len(times)):
-            frame = av.VideoFrame.from_ndarray(picture(number, size), format="bgr24")
+            frame = av.VideoFrame.from_ndarray(image(number, size), format="bgr24")
             frame.time_base = TIME_BASE
             frame.pts = round((number / fps if times is None else times[number]) / TIME_BASE)
             container.mux(stream.encode(frame))
@@ -70,7 +70,7 @@ def make_video(
 
 
 def make_audio(path: Path) -> Path:
-    """A second of silence without any picture."""
+    """A second of silence without any image."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16_000, layout="mono")
         for start in range(0, 16_000, 1000):
@@ -82,7 +82,7 @@ def make_audio(path: Path) -> Path:
 
 
 def break_jpeg(video: Path, number: int) -> Path:
-    """A copy beside an MJPEG `video` whose picture `number` has colours sampled as no decoder implements it."""
+    """A copy beside an MJPEG `video` whose image `number` has colours sampled as no decoder implements it."""
     data = bytearray(video.read_bytes())
     headers = [match.start() for match in re.finditer(rb"\xff\xc0\x00\x11\x08", data)]
     data[headers[number] + 11] = 0x44
@@ -117,7 +117,7 @@ def to_h264(video: Path, path: Path, passes: int = 1) -> Path:
     times = [time for time, _ in frames if time is not None]
     step = (times[-1] - times[0]) / (len(times) - 1)
     with av.open(str(path), "w") as container:
-        # one slice per picture: GStreamer's payloader loses all but the last of several
+        # one slice per image: GStreamer's payloader loses all but the last of several
         options = {"preset": "ultrafast", "crf": "18", "g": "25", "bf": "0", "x264-params": "sliced-threads=0"}
         stream = container.add_stream("libx264", options=options)
         assert isinstance(stream, av.VideoStream)
@@ -127,9 +127,9 @@ def to_h264(video: Path, path: Path, passes: int = 1) -> Path:
         for turn in range(passes):
             began = turn * (times[-1] - times[0] + step)
             for index, time in enumerate(times):
-                picture = frames[-1 - index if turn % 2 else index][1]
+                image = frames[-1 - index if turn % 2 else index][1]
                 shown = began + (times[-1] - times[-1 - index] if turn % 2 else time - times[0])
-                picture.pts, picture.time_base = round(shown / TIME_BASE), TIME_BASE
-                container.mux(stream.encode(picture))
+                image.pts, image.time_base = round(shown / TIME_BASE), TIME_BASE
+                container.mux(stream.encode(image))
         container.mux(stream.encode(None))
     return path

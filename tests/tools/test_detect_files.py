@@ -1,4 +1,4 @@
-"""Faces in picture and video files."""
+"""Faces in image and video files."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def scene(*lefts: int) -> Bytes:
     return frame
 
 
-def write_picture(path: Path, *lefts: int) -> Path:
+def write_image(path: Path, *lefts: int) -> Path:
     path.parent.mkdir(exist_ok=True)
     assert cv2.imwrite(str(path), scene(*lefts))
     return path
@@ -45,8 +45,8 @@ def write_video(path: Path, frames: int = 4, codec: str = "libx264") -> Path:
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p" if codec == "libx264" else "rgb8"
         for number in range(frames):
-            picture = av.VideoFrame.from_ndarray(scene(100 + 40 * number), format="bgr24")
-            container.mux(stream.encode(picture.reformat(format=stream.pix_fmt)))
+            image = av.VideoFrame.from_ndarray(scene(100 + 40 * number), format="bgr24")
+            container.mux(stream.encode(image.reformat(format=stream.pix_fmt)))
         container.mux(stream.encode(None))
     return path
 
@@ -55,12 +55,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_picture_gives_one_line_with_its_faces(config: StreamerConfig, tmp_path: Path) -> None:
-    picture = write_picture(tmp_path / "two.png", 100, 400)
-    assert detect_files([picture], config, tmp_path / "out.jsonl", None) == 0
+def test_a_image_gives_one_line_with_its_faces(config: StreamerConfig, tmp_path: Path) -> None:
+    image = write_image(tmp_path / "two.png", 100, 400)
+    assert detect_files([image], config, tmp_path / "out.jsonl", None) == 0
     (line,) = lines(tmp_path / "out.jsonl")
     faces = sorted(line.pop("faces"), key=lambda face: face["x"])
-    assert line == {"source": str(picture), "media_time_s": None, "frame_width": 640, "frame_height": 360}
+    assert line == {"source": str(image), "media_time_s": None, "frame_width": 640, "frame_height": 360}
     assert [face["x"] for face in faces] == pytest.approx([100, 400], abs=3)
     assert set(faces[0]) == {"x", "y", "width", "height", "score", "landmarks", "quality", "reasons"}
     assert (faces[0]["width"], faces[0]["height"]) == pytest.approx((FACE, FACE), abs=3)
@@ -72,11 +72,11 @@ def test_a_picture_gives_one_line_with_its_faces(config: StreamerConfig, tmp_pat
 
 def test_a_face_that_would_not_be_analysed_says_why(config: StreamerConfig, tmp_path: Path) -> None:
     strict = config.model_copy(update={"crop": config.crop.model_copy(update={"min_eye_distance_px": 30.0})})
-    detect_files([write_picture(tmp_path / "one.png", 100)], strict, tmp_path / "out.jsonl", None)
+    detect_files([write_image(tmp_path / "one.png", 100)], strict, tmp_path / "out.jsonl", None)
     assert lines(tmp_path / "out.jsonl")[0]["faces"][0]["reasons"] == ["SMALL_BOUNDING_BOX"]
 
 
-def test_of_a_folder_every_picture_and_video_is_taken_in_the_order_of_names(
+def test_of_a_folder_every_image_and_video_is_taken_in_the_order_of_names(
     config: StreamerConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["a/2.png", "a/b/1.JPG", "c.gif", ".cache/0.png", "z.png"]
@@ -85,16 +85,16 @@ def test_of_a_folder_every_picture_and_video_is_taken_in_the_order_of_names(
         if name == "c.gif":
             write_video(tmp_path / name, frames=1, codec="gif")
         else:
-            write_picture(tmp_path / name, *([] if name == "z.png" else [100]))
-    (tmp_path / "a" / "labels.xml").write_text("no picture")
+            write_image(tmp_path / name, *([] if name == "z.png" else [100]))
+    (tmp_path / "a" / "labels.xml").write_text("no image")
     assert detect_files([tmp_path], config, tmp_path / "out.jsonl", None) == 0
     found = [Path(line["source"]).relative_to(tmp_path).as_posix() for line in lines(tmp_path / "out.jsonl")]
     assert found == ["a/2.png", "a/b/1.JPG", "c.gif", "z.png"]
-    assert capsys.readouterr().out == f"{tmp_path}/out.jsonl: 4 pictures, 3 faces\n"
+    assert capsys.readouterr().out == f"{tmp_path}/out.jsonl: 4 images, 3 faces\n"
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_picture_is_turned_as_its_camera_says(config: StreamerConfig, tmp_path: Path) -> None:
+def test_a_image_is_turned_as_its_camera_says(config: StreamerConfig, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # its rows run from top to bottom: turn it to the right
     lying = np.rot90(scene(100)[..., ::-1], 1)
@@ -117,13 +117,13 @@ def test_a_video_gives_one_line_per_frame(config: StreamerConfig, tmp_path: Path
 def test_lines_go_to_standard_output_without_a_file(
     config: StreamerConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert detect_files([write_picture(tmp_path / "none.png")], config, None, None) == 0
+    assert detect_files([write_image(tmp_path / "none.png")], config, None, None) == 0
     assert json.loads(capsys.readouterr().out)["faces"] == []
 
 
 def test_drawings_show_boxes_and_do_not_replace_each_other(config: StreamerConfig, tmp_path: Path) -> None:
-    pictures = [write_picture(tmp_path / folder / "door.png", left) for folder, left in (("a", 100), ("b", 400))]
-    files = [*pictures, write_video(tmp_path / "walk.mp4", frames=2)]
+    images = [write_image(tmp_path / folder / "door.png", left) for folder, left in (("a", 100), ("b", 400))]
+    files = [*images, write_video(tmp_path / "walk.mp4", frames=2)]
     assert detect_files(files, config, tmp_path / "out.jsonl", tmp_path / "new" / "drawn") == 0
     drawn = sorted((tmp_path / "new" / "drawn").iterdir())
     assert [path.name for path in drawn] == [
@@ -133,8 +133,8 @@ def test_drawings_show_boxes_and_do_not_replace_each_other(config: StreamerConfi
         "walk-000000.100s.jpg",
     ]
     for path, left in zip(drawn[:2], (400, 100), strict=True):
-        picture = np.asarray(cv2.imread(str(path)), int)
-        edge = picture[115:190, left - 3 : left + 4]  # the left side of the box, green
+        image = np.asarray(cv2.imread(str(path)), int)
+        edge = image[115:190, left - 3 : left + 4]  # the left side of the box, green
         assert (edge[..., 1] - edge[..., [0, 2]].max(axis=2)).max() > 80
 
 
@@ -142,10 +142,10 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
     config: StreamerConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "text.mp4").write_text("hello")
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture follows")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image follows")
     (tmp_path / "empty").mkdir()
     bad = [tmp_path / "text.mp4", tmp_path / "broken.jpg", tmp_path / "missing.png", tmp_path / "empty"]
-    good = write_picture(tmp_path / "good.png", 100)
+    good = write_image(tmp_path / "good.png", 100)
     with caplog.at_level(logging.ERROR):
         assert detect_files([*bad[:2], good, *bad[2:]], config, tmp_path / "out.jsonl", None) == 5
     assert [line["source"] for line in lines(tmp_path / "out.jsonl")] == [str(good)]
@@ -167,20 +167,20 @@ def test_a_video_that_was_cut_off_gives_the_frames_there_are(config: StreamerCon
 def test_without_a_detector_nothing_is_written(tmp_path: Path) -> None:
     nowhere = StreamerConfig(detect=Detect(weights=str(tmp_path / "nowhere.onnx")))
     with pytest.raises(ModelError, match=r"nowhere\.onnx"):
-        detect_files([write_picture(tmp_path / "a.png")], nowhere, tmp_path / "out.jsonl", tmp_path / "drawn")
+        detect_files([write_image(tmp_path / "a.png")], nowhere, tmp_path / "out.jsonl", tmp_path / "drawn")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 
 def test_a_place_that_cannot_be_written_is_an_error(config: StreamerConfig, tmp_path: Path) -> None:
-    picture = write_picture(tmp_path / "a.png")
+    image = write_image(tmp_path / "a.png")
     with pytest.raises(ConfigError, match="cannot write"):
-        detect_files([picture], config, tmp_path / "nowhere" / "out.jsonl", None)
+        detect_files([image], config, tmp_path / "nowhere" / "out.jsonl", None)
     with pytest.raises(ConfigError, match="cannot write"):
-        detect_files([picture], config, tmp_path / "out.jsonl", picture)
+        detect_files([image], config, tmp_path / "out.jsonl", image)
 
 
 @pytest.mark.shared
-def test_real_pictures_and_clips(shared: Path, tmp_path: Path) -> None:
+def test_real_images_and_clips(shared: Path, tmp_path: Path) -> None:
     detect = Detect(weights=str(shared / "data/weights/yolov8-lite-t-face.onnx"), min_score=0.5)
     files = [shared / "data/stills/group-of-6.jpg", shared / "data/clips/head-pose-face-detection-female.gif"]
     assert detect_files(files, StreamerConfig(detect=detect), tmp_path / "out.jsonl", tmp_path / "drawn") == 0

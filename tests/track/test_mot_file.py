@@ -100,9 +100,9 @@ def test_a_bad_line_is_named_with_its_number_and_what_is_wrong(tmp_path: Path, l
 def test_a_file_that_is_missing_or_no_text_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the detections"):
         track_file(tmp_path / "absent.txt", 25, tmp_path / "mot.txt", SETTINGS)
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe\x00")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot read the detections"):
-        track_file(tmp_path / "picture.png", 25, tmp_path / "mot.txt", SETTINGS)
+        track_file(tmp_path / "image.png", 25, tmp_path / "mot.txt", SETTINGS)
 
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:

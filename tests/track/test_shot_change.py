@@ -24,7 +24,7 @@ SHOT = 20  # frames
 
 
 def scene(seed: int) -> Bytes:
-    """Light and shade as in a room, in a picture twice as wide as a frame."""
+    """Light and shade as in a room, in an image twice as wide as a frame."""
     coarse = np.random.default_rng(seed).integers(20, 220, (6, 16), np.uint8)
     grey = cv2.resize(coarse, (2 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
@@ -35,26 +35,26 @@ def shot(seed: int, speed: int = 0, frames: int = SHOT) -> list[Bytes]:
     return [np.ascontiguousarray(scene(seed)[:, speed * i : speed * i + WIDTH]) for i in range(frames)]
 
 
-def cuts_in(path: Path, pictures: Iterable[Bytes], every: int = 1) -> list[int]:
-    encode(path, pictures)
+def cuts_in(path: Path, images: Iterable[Bytes], every: int = 1) -> list[int]:
+    encode(path, images)
     cuts = ShotChangeDetector(Track().min_shot_change)
     frames = list(read_file(path, "cam", 0))[::every]
     return [every * i for i, frame in enumerate(frames) if cuts.is_shot_change(frame.media_time, frame.pixels)]
 
 
-def encode(path: Path, pictures: Iterable[Bytes]) -> None:
+def encode(path: Path, images: Iterable[Bytes]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "28"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for pixels in pictures:
+        for pixels in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
         container.mux(stream.encode(None))
 
 
 def test_the_first_frames_of_other_shots_are_cuts_also_when_the_camera_turns(tmp_path: Path) -> None:
-    pictures = shot(1) + shot(2, speed=8) + shot(3)
-    assert cuts_in(tmp_path / "a.mp4", pictures) == [SHOT, 2 * SHOT]
-    assert cuts_in(tmp_path / "b.mp4", pictures, every=4) == [SHOT, 2 * SHOT]
+    images = shot(1) + shot(2, speed=8) + shot(3)
+    assert cuts_in(tmp_path / "a.mp4", images) == [SHOT, 2 * SHOT]
+    assert cuts_in(tmp_path / "b.mp4", images, every=4) == [SHOT, 2 * SHOT]
 
 
 def test_black_between_two_shots_is_another_shot(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_a_face_where_another_one_was_before_the_cut_is_another_track(tmp_path: 
             seen.append([track.key.number for track in observation.tracks if track.detection is not None])
         return seen
 
-    pictures = [pixels.copy() for pixels in shot(1) + shot(2)]
-    for pixels in pictures:
+    images = [pixels.copy() for pixels in shot(1) + shot(2)]
+    for pixels in images:
         paint(pixels, 100, 60)
-    encode(tmp_path / "a.mp4", pictures)
+    encode(tmp_path / "a.mp4", images)
     assert numbers() == [[1]] * SHOT + [[2]] * SHOT
     assert numbers(min_shot_change=2) == [[1]] * (2 * SHOT)

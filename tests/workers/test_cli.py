@@ -25,8 +25,8 @@ from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
 from workers.swinface.precisions import PRECISIONS
 
 
-def picture(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Path:
-    """A picture of noise, without loss."""
+def image(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Path:
+    """An image of noise, without loss."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     assert cv2.imwrite(str(path), noise)
     return path
@@ -34,14 +34,14 @@ def picture(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> P
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures, one of them deeper down, and two files that are none."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Three images, one of them deeper down, and two files that are none."""
+    root = tmp_path_factory.mktemp("images")
     (root / "more").mkdir()
-    picture(root / "b.png", 60, 90, 1)
-    picture(root / "a.png", seed=2)
-    picture(root / "more" / "c.bmp", 200, 112, 3)
-    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    (root / "notes.txt").write_text("no picture either, and not called one")
+    image(root / "b.png", 60, 90, 1)
+    image(root / "a.png", seed=2)
+    image(root / "more" / "c.bmp", 200, 112, 3)
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (root / "notes.txt").write_text("no image either, and not called one")
     return root
 
 
@@ -51,7 +51,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scene(path: Path, *lefts: int) -> Path:
-    """A picture with a painted face at each of these places; it scores more where the detector looks, at 4 n + 2."""
+    """An image with a painted face at each of these places; it scores more where the detector looks, at 4 n + 2."""
     frame = np.full((360, 640, 3), 60, np.uint8)
     for left in lefts:
         paint(frame, left, 120)
@@ -61,7 +61,7 @@ def scene(path: Path, *lefts: int) -> Path:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with two faces, with none, and with one."""
+    """Images with two faces, with none, and with one."""
     root = tmp_path_factory.mktemp("scenes")
     scene(root / "a.png", 100, 398)
     scene(root / "b.png")
@@ -85,7 +85,7 @@ def test_help_answers_within_a_second(arguments: list[str]) -> None:
     assert done.stdout.startswith("usage: ")
 
 
-def test_arrays_hold_the_raw_outputs_of_every_readable_picture(
+def test_arrays_hold_the_raw_outputs_of_every_readable_image(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "raw.npz"
@@ -95,7 +95,7 @@ def test_arrays_hold_the_raw_outputs_of_every_readable_picture(
     assert set(arrays.files) == {"path", "model_id", *OUTPUTS}
     assert {arrays[slug].shape[0] for slug in OUTPUTS} == {3}
     assert (arrays["expression"].shape, arrays["recognition"].shape) == ((3, 7), (3, 512))
-    assert f"1 of 4 pictures could not be read:\n  {folder / 'broken.jpg'}: not a picture" in capsys.readouterr().err
+    assert f"1 of 4 images could not be read:\n  {folder / 'broken.jpg'}: not an image" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -125,22 +125,22 @@ def test_a_table_holds_what_the_lines_hold(folder: Path, tmp_path: Path) -> None
     assert len(rows[0]) == 5 + 7 + 40
 
 
-def test_without_a_readable_picture_the_exit_code_is_3_and_an_older_result_stays(
+def test_without_a_readable_image_the_exit_code_is_3_and_an_older_result_stays(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "x.csv"
     out.write_text("older")
     assert infer(folder / "broken.jpg", tmp_path / "none.png", folder / "notes.txt", "--out", out) == 3
     errors = capsys.readouterr().err
-    assert "3 of 3 pictures could not be read" in errors
+    assert "3 of 3 images could not be read" in errors
     assert "none.png: No such file or directory" in errors
     assert out.read_text() == "older"
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_folder_without_pictures_is_unreadable_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_images_is_unreadable_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(tmp_path) == 3
-    assert f"no pictures in {tmp_path}" in capsys.readouterr().err
+    assert f"no images in {tmp_path}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_what_cannot_be_done_is_said_with_its_exit_code(
 
 
 def test_heads_asked_for_are_what_they_are_among_all(folder: Path, tmp_path: Path) -> None:
-    pictures = [folder / "a.png", folder / "more"]
-    assert infer(*pictures, "--out", tmp_path / "all.npz") == 0
-    assert infer(*pictures, "--out", tmp_path / "few.npz", "--heads", "recognition, age,gender") == 0
+    images = [folder / "a.png", folder / "more"]
+    assert infer(*images, "--out", tmp_path / "all.npz") == 0
+    assert infer(*images, "--out", tmp_path / "few.npz", "--heads", "recognition, age,gender") == 0
     every, few = np.load(tmp_path / "all.npz"), np.load(tmp_path / "few.npz")
     assert set(few.files) == {"path", "model_id", "age", "gender", "recognition"}
     for slug in ("age", "gender", "recognition"):
@@ -234,13 +234,13 @@ def test_lines_and_tables_say_where_the_face_is(
         assert float(row["age_years"]) == line["age_years"]
 
 
-def test_a_picture_without_a_face_is_named_and_the_result_is_partial(
+def test_a_image_without_a_face_is_named_and_the_result_is_partial(
     scenes: Path, detector: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert infer(scenes, "--align", "--detector", detector, "--heads", "age") == 5
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 3
-    assert f"1 of 3 pictures show no face that the detector finds:\n  {scenes / 'b.png'}\n" in output.err
+    assert f"1 of 3 images show no face that the detector finds:\n  {scenes / 'b.png'}\n" in output.err
 
 
 def test_without_any_face_the_exit_code_is_3(
@@ -249,8 +249,8 @@ def test_without_any_face_the_exit_code_is_3(
     out = tmp_path / "x.npz"
     assert infer(scenes / "b.png", tmp_path / "none.png", "--align", "--detector", detector, "--out", out) == 3
     errors = capsys.readouterr().err
-    assert "1 of 2 pictures could not be read" in errors
-    assert "1 of 2 pictures show no face" in errors
+    assert "1 of 2 images could not be read" in errors
+    assert "1 of 2 images show no face" in errors
     assert "no face was found" in errors
     assert list(tmp_path.iterdir()) == []
 
@@ -305,16 +305,16 @@ def test_settings_of_the_detector_without_sense_are_refused(
 def test_progress_is_drawn_on_terminals_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = [folder / "a.png", folder / "b.png"]
-    assert infer(*pictures) == 0
+    images = [folder / "a.png", folder / "b.png"]
+    assert infer(*images) == 0
     quiet = capsys.readouterr()
-    assert "pictures/s" not in quiet.err
+    assert "images/s" not in quiet.err
     assert "\x1b" not in quiet.err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    assert infer(*pictures) == 0
+    assert infer(*images) == 0
     drawn = capsys.readouterr()
-    assert "pictures/s" in drawn.err
+    assert "images/s" in drawn.err
     assert drawn.out == quiet.out
 
 
@@ -329,13 +329,13 @@ def test_a_batch_without_sense_is_a_usage_error(batch: str, folder: Path) -> Non
         infer(folder, "--batch", batch)
 
 
-def test_a_picture_is_resized_as_published_and_given_in_rgb(tmp_path: Path) -> None:
-    path = picture(tmp_path / "wide.png", 300, 50)
+def test_a_image_is_resized_as_published_and_given_in_rgb(tmp_path: Path) -> None:
+    path = image(tmp_path / "wide.png", 300, 50)
     expected = cv2.resize(cv2.imread(str(path)), (112, 112))[:, :, ::-1]  # type: ignore[arg-type]
     np.testing.assert_array_equal(read_face(path), expected)
 
 
-def test_grey_and_transparent_pictures_are_read(tmp_path: Path) -> None:
+def test_grey_and_transparent_images_are_read(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 20), 77, np.uint8))
     cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 20, 4), 77, np.uint8))
     for name in ("grey.png", "clear.png"):

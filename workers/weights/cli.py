@@ -10,7 +10,7 @@ may stand wherever --weights is asked for; for a detector give --detector "$(swi
 EXAMPLES = """examples:
   swinface weights list
   swinface weights pull yolov8n-face
-  streamer detect --detector "$(swinface weights path yolov8n-face)" picture.jpg
+  streamer detect --detector "$(swinface weights path yolov8n-face)" image.jpg
   swinface weights pull swinface-official --url https://files.example.com/checkpoint_step_79999_gpu_0.pt
   swinface infer --weights swinface-official face.jpg
 

@@ -1,7 +1,7 @@
 """Adience by its fold files.
 
 Layout: https://talhassner.github.io/home/projects/Adience/Adience-data.html (readme.txt): fold_0_data.txt to
-fold_4_data.txt, or fold_frontal_0_data.txt to fold_frontal_4_data.txt, tab separated with a header; pictures
+fold_4_data.txt, or fold_frontal_0_data.txt to fold_frontal_4_data.txt, tab separated with a header; images
 faces/USER/coarse_tilt_aligned_face.FACE.IMAGE and aligned/USER/landmark_aligned_face.FACE.IMAGE.
 """
 
@@ -31,8 +31,8 @@ class Adience(SetOptions):
     """Which of the five folds. People of one fold are in no other."""
     frontal: bool = False
     """Only nearly frontal faces: the files fold_frontal_*."""
-    pictures: Literal["faces", "aligned"] = "faces"
-    """The coarse crops, to align as served, or the pictures that come aligned."""
+    version: Literal["faces", "aligned"] = "faces"
+    """The coarse crops, to align as served, or the images that come aligned."""
 
 
 def open_adience(name: str, config: Adience) -> FaceSet:
@@ -42,16 +42,16 @@ def open_adience(name: str, config: Adience) -> FaceSet:
         for fold in dict.fromkeys(config.folds)
     ]
     faces = [
-        Face(_picture(row, config.pictures), row.line, age=_age(row), gender=row.one_of("gender", GENDERS))
+        Face(_image(row, config.version), row.line, age=_age(row), gender=row.one_of("gender", GENDERS))
         for file in files
         for row in read_table(file, COLUMNS, "\t")
     ]
     label_file = files[0] if len(files) == 1 else None
-    return assemble(name, config, config.path / config.pictures, faces, ["age", "gender"], label_file)
+    return assemble(name, config, config.path / config.version, faces, ["age", "gender"], label_file)
 
 
-def _picture(row: Row, pictures: str) -> str:
-    return f"{row.text('user_id')}/{PREFIXES[pictures]}.{row.text('face_id')}.{row.text('original_image')}"
+def _image(row: Row, version: str) -> str:
+    return f"{row.text('user_id')}/{PREFIXES[version]}.{row.text('face_id')}.{row.text('original_image')}"
 
 
 def _age(row: Row) -> float:

@@ -1,7 +1,7 @@
 """AffectNet, both layouts in which it was given out.
 
 The first, https://mohammadmahoor.com/pages/databases/affectnet/: training.csv and validation.csv of the manually
-annotated pictures, with the columns COLUMNS. The later one: train_set and val_set with images/NUMBER.jpg and
+annotated images, with the columns COLUMNS. The later one: train_set and val_set with images/NUMBER.jpg and
 annotations/NUMBER_exp.npy (also _val, _aro and _lnd, which are not read).
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet
+from workers.research.data.images import find_files
 from workers.research.data.label_names import report_left_out
 from workers.research.data.options import SetOptions
-from workers.research.data.pictures import find_files
 from workers.research.data.rows import read_rows, split_lines
 from workers.swinface.labels import AFFECTNET_TO_EXPRESSION
 
@@ -33,7 +33,7 @@ MANY = 50_000  # annotations between two log lines
 
 
 class AffectNet(SetOptions):
-    """AffectNet's manually annotated pictures, by training.csv and validation.csv."""
+    """AffectNet's manually annotated images, by training.csv and validation.csv."""
 
     format: Literal["affectnet"]
     part: Literal["train", "validation"] = "train"
@@ -41,7 +41,7 @@ class AffectNet(SetOptions):
 
 
 class AffectNetFolders(SetOptions):
-    """AffectNet's train_set and val_set, with one annotation file per picture."""
+    """AffectNet's train_set and val_set, with one annotation file per image."""
 
     format: Literal["affectnet_npy"]
     part: Literal["train", "validation"] = "train"
@@ -49,7 +49,7 @@ class AffectNetFolders(SetOptions):
 
 
 def open_affectnet(name: str, config: AffectNet) -> FaceSet:
-    """Pictures of classes that SwinFace does not have are left out, and counted in a log line."""
+    """Images of classes that SwinFace does not have are left out, and counted in a log line."""
     file = "training.csv" if config.part == "train" else "validation.csv"
     label_file = _first(config.path / file, config.path / "Manually_Annotated_file_lists" / file)
     left_out: Counter[str] = Counter()
@@ -70,16 +70,16 @@ def open_affectnet(name: str, config: AffectNet) -> FaceSet:
 
 
 def open_affectnet_folders(name: str, config: AffectNetFolders) -> FaceSet:
-    """As `open_affectnet`. Raises InputError for a picture without annotation or with one that is no number."""
+    """As `open_affectnet`. Raises InputError for an image without annotation or with one that is no number."""
     root = config.path / ("train_set" if config.part == "train" else "val_set")
     left_out: Counter[str] = Counter()
     faces = []
-    for count, picture in enumerate(find_files(root / "images"), 1):
-        raw = _read_annotation(root / "annotations" / f"{Path(picture).stem}_exp.npy")
+    for count, image in enumerate(find_files(root / "images"), 1):
+        raw = _read_annotation(root / "annotations" / f"{Path(image).stem}_exp.npy")
         if raw in WITHOUT_CLASS:
             left_out[WITHOUT_CLASS[raw]] += 1
         else:
-            faces.append(Face(picture, expression=_ours(raw)))
+            faces.append(Face(image, expression=_ours(raw)))
         if count % MANY == 0:
             log.info("%s: %d annotations read", name, count)
     report_left_out(name, left_out, len(faces) + left_out.total())

@@ -1,4 +1,4 @@
-"""Pictures of faces to aligned crops of 112x112 pixels: `swinface data align`."""
+"""Images of faces to aligned crops of 112x112 pixels: `swinface data align`."""
 
 import hashlib
 import logging
@@ -15,12 +15,12 @@ from workers.align import detector_file
 from workers.errors import PARTIAL_RESULT, ConfigError, InputError
 from workers.research.data.align_log import ALIGNED, Log, only_one
 from workers.research.data.align_one import Recipe, crop_name, start
-from workers.research.data.face_set import Pictures, Subset
+from workers.research.data.face_set import Images, Subset
+from workers.research.data.images import SUFFIXES, Files, Names, find_files
 from workers.research.data.parallel import parallel
-from workers.research.data.pictures import SUFFIXES, Files, Names, find_files
 from workers.research.data.progress import counted
 
-AT_ONCE = 4  # pictures that a process takes together, about 0.2 s: so long a signal waits
+AT_ONCE = 4  # images that a process takes together, about 0.2 s: so long a signal waits
 SHOWN = 20  # failures; all are in the log
 
 log = logging.getLogger(__name__)
@@ -49,45 +49,45 @@ class Stop:
         signal.signal(number, signal.SIG_DFL)
 
 
-def find_pictures(source: Path) -> Files:
-    """The pictures anywhere below a folder. Raises InputError if there are none."""
+def find_images(source: Path) -> Files:
+    """The images anywhere below a folder. Raises InputError if there are none."""
     names = Names(find_files(source))
     if not names:
-        raise InputError(f"no pictures in {source} ({' '.join(sorted(SUFFIXES))})")
+        raise InputError(f"no images in {source} ({' '.join(sorted(SUFFIXES))})")
     return Files(source, names)
 
 
-def align_all(source: str, pictures: Pictures, recipe: Recipe, processes: int) -> int:
-    """Align the pictures that are not done yet, whose origin `source` tells from others; the exit code.
+def align_all(source: str, images: Images, recipe: Recipe, processes: int) -> int:
+    """Align the images that are not done yet, whose origin `source` tells from others; the exit code.
 
-    Raises InputError if no picture of all has a face; ModelError, ConfigError.
+    Raises InputError if no image of all has a face; ModelError, ConfigError.
     """
-    _check_apart(pictures, recipe.out)
+    _check_apart(images, recipe.out)
     options = {"source": source, **_told(recipe)}
-    names = _names(pictures)
+    names = _names(images)
     _make(recipe.out)
     stop = Stop()
     with only_one(recipe.out):
         record = Log(recipe.out, options)
         to_do = [index for index, name in enumerate(names) if name not in record.done]
         if len(to_do) < len(names):
-            log.info("%d of %d pictures are done already", len(names) - len(to_do), len(names))
-        lines = parallel(partial(start, recipe, pictures), to_do, processes, AT_ONCE, stop)
+            log.info("%d of %d images are done already", len(names) - len(to_do), len(names))
+        lines = parallel(partial(start, recipe, images), to_do, processes, AT_ONCE, stop)
         with stop.on_signals(), closing(lines):
             for line in counted(lines, len(to_do), "aligning"):
                 record.add(line)
     return _report(record, names, stop)
 
 
-def _check_apart(pictures: Pictures, out: Path) -> None:
-    """Raises ConfigError if crops would be taken for pictures, or could replace them."""
-    while isinstance(pictures, Subset):
-        pictures = pictures.pictures
-    if not isinstance(pictures, Files):
+def _check_apart(images: Images, out: Path) -> None:
+    """Raises ConfigError if crops would be taken for images, or could replace them."""
+    while isinstance(images, Subset):
+        images = images.images
+    if not isinstance(images, Files):
         return
-    here, there = pictures.folder.resolve(), out.resolve()
+    here, there = images.folder.resolve(), out.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
-        raise ConfigError(f"{out} and the pictures in {pictures.folder} must not lie in each other: choose another OUT")
+        raise ConfigError(f"{out} and the images in {images.folder} must not lie in each other: choose another OUT")
 
 
 def _told(recipe: Recipe) -> dict[str, Any]:
@@ -103,13 +103,13 @@ def _told(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _names(pictures: Pictures) -> list[str]:
-    """Of all pictures. Raises ConfigError if one cannot be the name of a crop, or two crops would have one name."""
-    names = [pictures.name(index) for index in range(len(pictures))]
+def _names(images: Images) -> list[str]:
+    """Of all images. Raises ConfigError if one cannot be the name of a crop, or two crops would have one name."""
+    names = [images.name(index) for index in range(len(images))]
     crops = Counter(map(crop_name, names))
     if len(crops) < len(names):
         crop, times = crops.most_common(1)[0]
-        raise ConfigError(f"the crops of {times} pictures would all be called {crop}: rename the pictures")
+        raise ConfigError(f"the crops of {times} images would all be called {crop}: rename the images")
     return names
 
 
@@ -125,16 +125,16 @@ def _report(record: Log, names: Sequence[str], stop: Stop) -> int:
     outcomes = {name: record.done[name] for name in names if name in record.done}
     failed = sorted(name for name, outcome in outcomes.items() if outcome.result != ALIGNED)
     if failed:
-        sys.stderr.write(f"{len(failed)} of {len(names)} pictures are not aligned (all are in {record.path}):\n")
+        sys.stderr.write(f"{len(failed)} of {len(names)} images are not aligned (all are in {record.path}):\n")
         sys.stderr.write("".join(f"  {name}: {outcomes[name]}\n" for name in failed[:SHOWN]))
         sys.stderr.write(f"  and {len(failed) - SHOWN} more\n" if len(failed) > SHOWN else "")
     if stop():
         left = len(names) - len(outcomes)
-        log.warning("stopped by a signal, %d of %d pictures are left: the same command goes on", left, len(names))
+        log.warning("stopped by a signal, %d of %d images are left: the same command goes on", left, len(names))
         return stop.exit_code
     with_border = sum(outcome.result == ALIGNED and outcome.border > 0 for outcome in outcomes.values())
     aligned = len(outcomes) - len(failed)
-    log.info("%d of %d pictures are aligned, %d of them with a border", aligned, len(names), with_border)
+    log.info("%d of %d images are aligned, %d of them with a border", aligned, len(names), with_border)
     if not aligned:
-        raise InputError(f"no picture of {len(names)} shows a face that could be aligned")
+        raise InputError(f"no image of {len(names)} shows a face that could be aligned")
     return PARTIAL_RESULT if failed else 0

@@ -1,4 +1,4 @@
-"""The log of an alignment: which pictures are done, so that a second run goes on where the first one stopped."""
+"""The log of an alignment: which images are done, so that a second run goes on where the first one stopped."""
 
 import fcntl
 import json
@@ -15,12 +15,12 @@ from workers.files import replacing
 
 NAME = "aligned.jsonl"
 ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE = "aligned", "no face", "cannot be aligned", "unreadable"  # results
-Line: TypeAlias = dict[str, Any]  # name, result, and what else is known of one picture
+Line: TypeAlias = dict[str, Any]  # name, result, and what else is known of one image
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a picture, as far as it is counted."""
+    """What became of an image, as far as it is counted."""
 
     result: str
     why: str = ""
@@ -31,7 +31,7 @@ class Outcome:
 
 
 class Log:
-    """`aligned.jsonl` in the folder of the crops: a line of options, then one line per picture.
+    """`aligned.jsonl` in the folder of the crops: a line of options, then one line per image.
 
     Raises ConfigError if a former run had other options, InputError if the file is something else.
     """
@@ -39,12 +39,12 @@ class Log:
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         self.path = folder / NAME
         self._options = options
-        self.done: dict[str, Outcome] = {}  # by name of the picture
+        self.done: dict[str, Outcome] = {}  # by name of the image
         if self.path.exists():
             self._read()
 
     def add(self, line: Line) -> None:
-        """Note what became of a picture; it is in the file when this returns."""
+        """Note what became of an image; it is in the file when this returns."""
         header = b"" if self.path.exists() else _encoded({"options": self._options})
         with self.path.open("ab") as file:
             file.write(header + _encoded(line))
@@ -52,8 +52,8 @@ class Log:
 
     def _read(self) -> None:
         """Take over what is done. What holds no longer is taken out of the file: a last line that was cut off, those of
-        crops that are gone, and those of pictures that could not be read, which may have been mended."""
-        kept: dict[str, int] = {}  # picture -> number of its line
+        crops that are gone, and those of images that could not be read, which may have been mended."""
+        kept: dict[str, int] = {}  # image -> number of its line
         number = 0
         for number, text in self._lines():
             if not text.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""The face of one picture, found, aligned by the streamer's own crop code and written: what each process does."""
+"""The face of one image, found, aligned by the streamer's own crop code and written: what each process does."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ from workers.align import DetectorOptions, FaceFinder, Found
 from workers.errors import ConfigError, InputError
 from workers.files import replacing
 from workers.research.data.align_log import ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE, Line
-from workers.research.data.face_set import Bytes, Pictures
-from workers.research.data.pictures import SUFFIXES
+from workers.research.data.face_set import Bytes, Images
+from workers.research.data.images import SUFFIXES
 
 Choice = Literal["centre", "largest", "strongest"]
-BORDERS = (0.0, 0.5, 1.0)  # of the picture's size on each side, tried in turn: detectors miss faces that fill a picture
+BORDERS = (0.0, 0.5, 1.0)  # of the image's size on each side, tried in turn: detectors miss faces that fill an image
 QUALITY = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a picture becomes a crop."""
+    """How an image becomes a crop."""
 
     detector: DetectorOptions
     out: Path  # folder of the crops
@@ -33,29 +33,29 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Aligner:
-    """What a process needs to align any picture of a set."""
+    """What a process needs to align any image of a set."""
 
     recipe: Recipe
-    pictures: Pictures
+    images: Images
     finder: FaceFinder
 
     def __call__(self, index: int) -> Line:
-        """Write the crop of a picture; what became of it, for the log. Raises ConfigError if it cannot be written."""
-        name = self.pictures.name(index)
+        """Write the crop of an image; what became of it, for the log. Raises ConfigError if it cannot be written."""
+        name = self.images.name(index)
         try:
-            picture = cv2.cvtColor(self.pictures.read(index), cv2.COLOR_RGB2BGR).astype(np.uint8)
+            image = cv2.cvtColor(self.images.read(index), cv2.COLOR_RGB2BGR).astype(np.uint8)
         except InputError as error:
             return {"name": name, "result": UNREADABLE, "why": str(error)}
         for border in BORDERS:
-            if faces := find(self.finder, picture, border):
-                return {"name": name, **self._write(name, picture, faces), "border": border}
+            if faces := find(self.finder, image, border):
+                return {"name": name, **self._write(name, image, faces), "border": border}
         return {"name": name, "result": FACELESS}
 
-    def _write(self, name: str, picture: Bytes, faces: Sequence[tuple[Found, Bytes | None]]) -> Line:
+    def _write(self, name: str, image: Bytes, faces: Sequence[tuple[Found, Bytes | None]]) -> Line:
         usable = [(face, crop) for face, crop in faces if crop is not None]
         if not usable:
             return {"result": UNALIGNABLE, "why": "the landmarks are all at one place", "faces": len(faces)}
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         face, crop = usable[choose([face for face, _ in usable], (width, height), self.recipe.choose)]
         write_crop(self.recipe.out / crop_name(name), crop)
         return {
@@ -68,22 +68,22 @@ class Aligner:
         }
 
 
-def start(recipe: Recipe, pictures: Pictures) -> Callable[[int], Line]:
-    """What a process of many does with a picture's number. Raises ModelError and ConfigError of the detector."""
+def start(recipe: Recipe, images: Images) -> Callable[[int], Line]:
+    """What a process of many does with an image's number. Raises ModelError and ConfigError of the detector."""
     cv2.setNumThreads(1)
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})  # the detectors take a thread for each CPU that they see
     finder = FaceFinder(recipe.detector)
     os.sched_setaffinity(0, cpus)
-    return Aligner(recipe, pictures, finder)
+    return Aligner(recipe, images, finder)
 
 
-def find(finder: FaceFinder, picture: Bytes, border: float) -> list[tuple[Found, Bytes | None]]:
-    """The faces of a BGR picture (h, w, 3), strongest first, in its pixels, and their crops; `border`: see BORDERS."""
-    height, width = picture.shape[:2]
+def find(finder: FaceFinder, image: Bytes, border: float) -> list[tuple[Found, Bytes | None]]:
+    """The faces of a BGR image (h, w, 3), strongest first, in its pixels, and their crops; `border`: see BORDERS."""
+    height, width = image.shape[:2]
     above, beside = round(border * height), round(border * width)
-    # black, as what a crop shows beyond the picture is anyway
-    padded = cv2.copyMakeBorder(picture, above, above, beside, beside, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    # black, as what a crop shows beyond the image is anyway
+    padded = cv2.copyMakeBorder(image, above, above, beside, beside, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     shift = np.array([beside, above], np.float32)
     return [
         (Found(face.box - np.tile(shift, 2), face.landmarks - shift, face.score), crop)
@@ -92,7 +92,7 @@ def find(finder: FaceFinder, picture: Bytes, border: float) -> list[tuple[Found,
 
 
 def choose(faces: Sequence[Found], size: tuple[int, int], choice: Choice) -> int:
-    """Which of the faces of a picture, strongest first, of `size` (width, height) px is its subject."""
+    """Which of the faces of an image, strongest first, of `size` (width, height) px is its subject."""
     if choice == "strongest":
         return 0
     if choice == "largest":
@@ -101,9 +101,9 @@ def choose(faces: Sequence[Found], size: tuple[int, int], choice: Choice) -> int
 
 
 def crop_name(name: str) -> str:
-    """Of a picture's crop, below the folder of crops: the same, with .jpg added to names without a picture's suffix.
+    """Of an image's crop, below the folder of crops: the same, with .jpg added to names without an image's suffix.
 
-    pictures.Files looks for it there. Raises ConfigError if it would lie elsewhere.
+    images.Files looks for it there. Raises ConfigError if it would lie elsewhere.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
@@ -130,6 +130,6 @@ def _area(face: Found) -> float:
 
 
 def _off_centre(face: Found, size: tuple[int, int]) -> float:
-    """Distance of a face's middle from the picture's, in sides of the face."""
+    """Distance of a face's middle from the image's, in sides of the face."""
     left, top, right, bottom = face.box.tolist()
     return hypot((left + right - size[0]) / 2, (top + bottom - size[1]) / 2) / sqrt(_area(face))

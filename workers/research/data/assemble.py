@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from workers.errors import InputError
-from workers.research.data.face_set import UNKNOWN, FaceSet, Labels, Pictures, Signs
+from workers.research.data.face_set import UNKNOWN, FaceSet, Images, Labels, Signs
+from workers.research.data.images import Files, Names, number
 from workers.research.data.options import Kind, SetOptions
-from workers.research.data.pictures import Files, Names, number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """One picture and what is known of it."""
+    """One image and what is known of it."""
 
-    name: str  # below the folder of pictures, with forward slashes
+    name: str  # below the folder of images, with forward slashes
     line: int = 0  # of the label file, from 1
     identity: str | None = None
     age: float = math.nan  # years
@@ -36,14 +36,14 @@ def assemble(
     kinds: Sequence[Kind],
     label_file: Path | None = None,
 ) -> FaceSet:
-    """The set of these faces, whose pictures are below `folder` unless the configuration says otherwise.
+    """The set of these faces, whose images are below `folder` unless the configuration says otherwise.
 
     Identities are numbered in the order of their names. Raises InputError if there are none, if the folder is missing,
-    or if a picture stands twice.
+    or if an image stands twice.
     """
     folder = config.images or folder
     if not folder.is_dir():
-        raise InputError(f"{name}: there is no folder of pictures {folder}; set `images` if they lie elsewhere")
+        raise InputError(f"{name}: there is no folder of images {folder}; set `images` if they lie elsewhere")
     if not faces:
         raise InputError(f"{name}: no faces in {label_file or folder}")
     _refuse_repeated(name, faces, set(config.excluded()))
@@ -57,13 +57,13 @@ def assemble(
     )
 
 
-def or_images(name: str, config: SetOptions, pictures: Pictures) -> Pictures:
-    """The pictures of a set that holds them itself, or the files in `images` of the same names. Raises InputError."""
+def or_images(name: str, config: SetOptions, images: Images) -> Images:
+    """The images of a set that holds them itself, or the files in `images` of the same names. Raises InputError."""
     if config.images is None:
-        return pictures
+        return images
     if not config.images.is_dir():
-        raise InputError(f"{name}: there is no folder of pictures {config.images}")
-    return Files(config.images, Names(pictures.name(index) for index in range(len(pictures))))
+        raise InputError(f"{name}: there is no folder of images {config.images}")
+    return Files(config.images, Names(images.name(index) for index in range(len(images))))
 
 
 def labels_of(faces: Sequence[Face], kinds: Sequence[Kind]) -> Labels:
@@ -87,8 +87,7 @@ def _refuse_repeated(name: str, faces: Sequence[Face], excluded: set[str]) -> No
         if counts[face.name] > 1 and face.name not in excluded:
             lines.setdefault(face.name, []).append(face.line)
     if lines:
-        listed = "\n".join(f"  {picture}: lines {', '.join(map(str, at))}" for picture, at in lines.items())
+        listed = "\n".join(f"  {image}: lines {', '.join(map(str, at))}" for image, at in lines.items())
         raise InputError(
-            f"{name}: {len(lines)} pictures stand more than once; correct the labels, or list them in `exclude`"
-            f"\n{listed}"
+            f"{name}: {len(lines)} images stand more than once; correct the labels, or list them in `exclude`\n{listed}"
         )

@@ -30,7 +30,7 @@ COLUMNS = (
 IN_TASK_ORDER = tuple(COLUMNS[column] for column in CELEBA_COLUMNS)
 PARTS = {"train": 0, "validation": 1, "test": 2}
 FOLDERS = ("", "Anno", "Eval")  # below `path`, where the label files may lie
-PICTURES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
+IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
 Part = Literal["train", "validation", "test"]
 
 
@@ -47,7 +47,7 @@ class CelebA(SetOptions):
 def open_celeba(name: str, config: CelebA) -> FaceSet:
     """The columns are found by name and put in the order of the tasks. The gender is attribute `gender` only.
 
-    Raises InputError for a header that names others, and for pictures without a part or an identity.
+    Raises InputError for a header that names others, and for images without a part or an identity.
     """
     label_file = _find(config.path, "list_attr_celeba.txt", "list_attr_celeba.csv")
     parts = _read_parts(_find(config.path, "list_eval_partition.txt", "list_eval_partition.csv"))
@@ -55,19 +55,19 @@ def open_celeba(name: str, config: CelebA) -> FaceSet:
     wanted = {PARTS[part] for part in config.parts}
     faces = []
     for row in _read_attributes(label_file):
-        picture = row.text("image_id")
-        if picture not in parts:
-            raise row.fail(f"{picture} has no part in list_eval_partition")
-        if parts[picture] not in wanted:
+        image = row.text("image_id")
+        if image not in parts:
+            raise row.fail(f"{image} has no part in list_eval_partition")
+        if parts[image] not in wanted:
             continue
-        if people is not None and picture not in people:
-            raise row.fail(f"{picture} is not in identity_CelebA.txt")
-        person = None if people is None else people[picture]
-        faces.append(Face(picture, row.line, person, attributes=signs(row, IN_TASK_ORDER)))
-    folder = next((config.path / place for place in PICTURES if (config.path / place).is_dir()), config.path)
+        if people is not None and image not in people:
+            raise row.fail(f"{image} is not in identity_CelebA.txt")
+        person = None if people is None else people[image]
+        faces.append(Face(image, row.line, person, attributes=signs(row, IN_TASK_ORDER)))
+    folder = next((config.path / place for place in IMAGES if (config.path / place).is_dir()), config.path)
     if folder == config.path and config.images is None:
-        listed = ", ".join(PICTURES)
-        raise InputError(f"{name}: no folder of pictures in {config.path} ({listed}); set `images` to where they are")
+        listed = ", ".join(IMAGES)
+        raise InputError(f"{name}: no folder of images in {config.path} ({listed}); set `images` to where they are")
     kinds: Sequence[Literal["identity", "attributes"]] = (
         ["attributes"] if people is None else ["identity", "attributes"]
     )
@@ -106,7 +106,7 @@ def _read_attributes(path: Path) -> Iterator[Row]:
     lines = split_lines(path, None)
     _, count = next(lines, (1, []))
     if len(count) != 1 or not count[0].isdigit():
-        raise InputError(f"{path}:1: expected the number of pictures")
+        raise InputError(f"{path}:1: expected the number of images")
     line, header = next(lines, (2, []))
     check_columns(path, line, header)
     rows = 0
@@ -114,7 +114,7 @@ def _read_attributes(path: Path) -> Iterator[Row]:
         rows += 1
         yield row
     if rows != int(count[0]):
-        raise InputError(f"{path}:1: says {count[0]} pictures, but {rows} lines follow the header; is the file whole?")
+        raise InputError(f"{path}:1: says {count[0]} images, but {rows} lines follow the header; is the file whole?")
 
 
 def check_columns(path: Path, line: int, header: Sequence[str]) -> None:

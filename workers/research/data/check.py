@@ -15,7 +15,7 @@ import numpy as np
 
 from workers.errors import ConfigError, InputError
 from workers.files import replacing
-from workers.research.data.face_set import FaceSet, Pictures, impossible
+from workers.research.data.face_set import FaceSet, Images, impossible
 from workers.research.data.parallel import parallel
 from workers.research.data.progress import counted
 from workers.research.data.statistics import Sizes, Statistics, count, describe, describe_sizes
@@ -23,7 +23,7 @@ from workers.research.data.statistics import Sizes, Statistics, count, describe,
 if TYPE_CHECKING:
     from workers.research.data.sets import SetConfig
 
-AT_ONCE = 32  # pictures that a process reads together
+AT_ONCE = 32  # images that a process reads together
 Size: TypeAlias = tuple[int, int]  # width, height, px
 
 
@@ -31,7 +31,7 @@ Size: TypeAlias = tuple[int, int]  # width, height, px
 class Request:
     """How much to check, and where the results go."""
 
-    pictures: int | None = None  # how many are read, drawn at random; None: all
+    images: int | None = None  # how many are read, drawn at random; None: all
     processes: int = 1
     sheets: Path | None = None  # folder of the contact sheets
     out: Path | None = None  # JSON
@@ -42,8 +42,8 @@ class Request:
 class Problem:
     """Why a face, or a whole set, cannot be used."""
 
-    kind: Literal["impossible label", "unreadable picture", "repeated name", "unusable set"]
-    picture: str | None  # its name in the set
+    kind: Literal["impossible label", "unreadable image", "repeated name", "unusable set"]
+    image: str | None  # its name in the set
     says: str  # where it is and why
 
 
@@ -103,17 +103,17 @@ def check_request(request: Request, sets: int) -> None:
 def check_set(faces: FaceSet, request: Request) -> Report:
     """What is in a set, and what is wrong with it; draws its contact sheet."""
     wrong = impossible(faces)
-    problems = [Problem("impossible label", faces.pictures.name(index), says) for index, says in wrong]
+    problems = [Problem("impossible label", faces.images.name(index), says) for index, says in wrong]
     problems += _repeated(faces)
-    rows = _rows(len(faces), request.pictures)
+    rows = _rows(len(faces), request.images)
     sizes: Counter[Size] = Counter()
     unreadable: list[tuple[int, Problem]] = []
-    work = parallel(partial(_start, faces.pictures), rows, request.processes, AT_ONCE)
+    work = parallel(partial(_start, faces.images), rows, request.processes, AT_ONCE)
     with closing(work):
         for index, found in counted(work, len(rows), faces.name):
             if isinstance(found, str):
-                name = faces.pictures.name(index)
-                unreadable.append((index, Problem("unreadable picture", name, f"{faces.where(index)}: {found}")))
+                name = faces.images.name(index)
+                unreadable.append((index, Problem("unreadable image", name, f"{faces.where(index)}: {found}")))
             else:
                 sizes[found] += 1
     problems += [problem for _, problem in sorted(unreadable, key=lambda item: item[0])]
@@ -139,28 +139,26 @@ def finish(reports: Mapping[str, Report], request: Request) -> None:
         (report,) = bad.values()
         write_excluded(request.exclude_out, report.problems)
         raise InputError(
-            f"problems, all listed above: {listed}. The names of these pictures are in {request.exclude_out}: "
+            f"problems, all listed above: {listed}. The names of these images are in {request.exclude_out}: "
             f"with `exclude: {request.exclude_out}` the set leaves them out"
         )
     raise InputError(
-        f"problems, all listed above: {listed}. Mend them, or leave these pictures out: --set NAME --exclude-out FILE "
+        f"problems, all listed above: {listed}. Mend them, or leave these images out: --set NAME --exclude-out FILE "
         f"writes their names into a file for the set's option `exclude`"
     )
 
 
 def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
-    """Add the pictures' names to what is in the file, each with the reason. Raises ConfigError for names that such a
+    """Add the images' names to what is in the file, each with the reason. Raises ConfigError for names that such a
     file cannot hold."""
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     reasons: dict[str, str] = {}
     for problem in problems:
-        if problem.picture is not None:
-            reasons.setdefault(problem.picture, f"{problem.kind}: {' '.join(problem.says.split())}")
+        if problem.image is not None:
+            reasons.setdefault(problem.image, f"{problem.kind}: {' '.join(problem.says.split())}")
     for name in reasons:
         if name != name.strip() or name.startswith("#") or " #" in name or len(name.splitlines()) != 1:
-            raise ConfigError(
-                f"{path} cannot hold the name {name!r}, which it would read otherwise: rename that picture"
-            )
+            raise ConfigError(f"{path} cannot hold the name {name!r}, which it would read otherwise: rename that image")
     lines = dict.fromkeys([*old, *(f"{name} # {reason}" for name, reason in reasons.items())])
     with replacing(path) as partial_file:
         partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
@@ -182,7 +180,7 @@ def _rows(total: int, wanted: int | None) -> Sequence[int]:
 def _repeated(faces: FaceSet) -> list[Problem]:
     places: dict[str, list[int]] = {}
     for index in range(len(faces)):
-        places.setdefault(faces.pictures.name(index), []).append(index)
+        places.setdefault(faces.images.name(index), []).append(index)
     return [
         Problem("repeated name", name, f"{name} stands {len(rows)} times: {'; '.join(map(faces.where, rows))}")
         for name, rows in places.items()
@@ -190,15 +188,15 @@ def _repeated(faces: FaceSet) -> list[Problem]:
     ]
 
 
-def _start(pictures: Pictures) -> Callable[[int], tuple[int, Size | str]]:
-    """What a process does with each picture: its size, or why it cannot be read."""
+def _start(images: Images) -> Callable[[int], tuple[int, Size | str]]:
+    """What a process does with each image: its size, or why it cannot be read."""
     cv2.setNumThreads(1)
-    return partial(_size, pictures)
+    return partial(_size, images)
 
 
-def _size(pictures: Pictures, index: int) -> tuple[int, Size | str]:
+def _size(images: Images, index: int) -> tuple[int, Size | str]:
     try:
-        height, width = pictures.read(index).shape[:2]
+        height, width = images.read(index).shape[:2]
     except InputError as error:
         return index, str(error)
     return index, (width, height)

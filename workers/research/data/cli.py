@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 DATA = """Sets of faces with labels, on which SwinFace is trained and measured. A configuration names them under
 `sets`: where they lie, and in which layout."""
-CHECK = """Count the faces and labels of the sets of a configuration, read their pictures, and list every problem:
-labels that cannot be true, pictures that cannot be read, names that stand twice. If there is one the exit code is 3.
+CHECK = """Count the faces and labels of the sets of a configuration, read their images, and list every problem:
+labels that cannot be true, images that cannot be read, names that stand twice. If there is one the exit code is 3.
 The contact sheets show faces with their labels in words: look at them, a wrong order of labels is seen nowhere else."""
 CHECK_EXAMPLES = """examples:
   swinface data check configs/train-paper.yaml --sheets sheets/ --out report.json
-  swinface data check sets.yaml --set celeba --pictures 2000
+  swinface data check sets.yaml --set celeba --images 2000
   swinface data check sets.yaml --set celeba --exclude-out celeba-exclude.txt
 
 FILE of --exclude-out is what the set's option `exclude` takes: one name per line, # before the reason. What is in it
 already is kept."""
-ALIGN = """Find the face of each picture with the streamer's detector and write it as the streamer crops it, aligned,
+ALIGN = """Find the face of each image with the streamer's detector and write it as the streamer crops it, aligned,
 112x112 pixels, under the same name below OUT: a set with the option `images: OUT` and the same labels reads them.
 Crops are encoded as their name says, JPEG with quality 95; a name without a suffix, as of a record, gets .jpg.
-A picture without a face is tried again with a border around it, as detectors miss faces that fill a picture."""
+An image without a face is tried again with a border around it, as detectors miss faces that fill an image."""
 ALIGN_EXAMPLES = """examples:
   swinface data align --detector face.onnx RAF-DB/original/ RAF-DB/aligned-here/
   swinface data align --detector face.onnx --config sets.yaml --set morph morph-aligned/
 
-OUT/aligned.jsonl has one line per picture: its result, and box, landmarks (pixels of the picture; left eye, right eye,
+OUT/aligned.jsonl has one line per image: its result, and box, landmarks (pixels of the image; left eye, right eye,
 nose, mouth left, mouth right), score, number of faces, and the border that was needed. The same command goes on where
-a former one ended, however it ended. Exit code 5: some pictures have no crop, the log says which and why; `swinface
+a former one ended, however it ended. Exit code 5: some images have no crop, the log says which and why; `swinface
 data check --exclude-out` writes their names for the set's option `exclude`.
 
 On a GPU each process has a detector of its own there: a few, such as --workers 4, are enough."""
@@ -71,28 +71,28 @@ def _add_check(commands: Commands) -> None:
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="write a contact sheet of each set, DIR/NAME.png")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the same report as JSON")
     parser.add_argument(
-        "--pictures",
+        "--images",
         type=_how_many,
         metavar="all|N|none",
         help="read all, so many drawn at random, always the same ones, or none (default: all)",
     )
     parser.add_argument(
-        "--exclude-out", type=Path, metavar="FILE", help="write the names of pictures with problems (one set only)"
+        "--exclude-out", type=Path, metavar="FILE", help="write the names of images with problems (one set only)"
     )
     _workers_option(parser)
 
 
 def _add_align(commands: Commands) -> None:
-    parser = _command(commands, "align", "pictures of faces to aligned crops", ALIGN, ALIGN_EXAMPLES)
+    parser = _command(commands, "align", "images of faces to aligned crops", ALIGN, ALIGN_EXAMPLES)
     parser.usage = "%(prog)s [options] SOURCE OUT\n       %(prog)s [options] --config CONFIG --set NAME OUT"
     parser.add_argument(
         "folders",
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="SOURCE, which is searched for pictures at any depth, and OUT; OUT alone with --config",
+        help="SOURCE, which is searched for images at any depth, and OUT; OUT alone with --config",
     )
-    parser.add_argument("--config", type=Path, metavar="CONFIG", help="YAML with sets; its pictures are the source")
+    parser.add_argument("--config", type=Path, metavar="CONFIG", help="YAML with sets; its images are the source")
     parser.add_argument("--set", metavar="NAME", help="which set of it")
     parser.add_argument(
         "--choose",
@@ -115,7 +115,7 @@ def _add_embed(commands: Commands) -> None:
 
 
 def _add_detector(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("faces in pictures")
+    group = parser.add_argument_group("faces in images")
     group.add_argument(
         "--detector",
         metavar="FILE",
@@ -123,7 +123,7 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--detector-device", metavar="DEVICE", help="cpu or cuda:N, without fallback (default: cpu)")
     group.add_argument(
-        "--detector-size", type=_positive, metavar="PX", help="side of the square it sees pictures in (default: 640)"
+        "--detector-size", type=_positive, metavar="PX", help="side of the square it sees images in (default: 640)"
     )
     group.add_argument(
         "--min-score", type=float, metavar="SCORE", help="weaker detections are not taken (default: 0.5)"
@@ -170,7 +170,7 @@ def _check(arguments: argparse.Namespace) -> int:
     request = Request(
         sheets=arguments.sheets,
         out=arguments.out,
-        pictures=arguments.pictures,
+        images=arguments.images,
         exclude_out=arguments.exclude_out,
         processes=arguments.workers or cores(),
     )
@@ -185,7 +185,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _align(arguments: argparse.Namespace) -> int:
     source, out = _source_and_out(arguments)
     from workers.align import DetectorOptions
-    from workers.research.data.align import align_all, find_pictures
+    from workers.research.data.align import align_all, find_images
     from workers.research.data.align_one import Recipe
     from workers.research.data.parallel import cores
 
@@ -194,10 +194,10 @@ def _align(arguments: argparse.Namespace) -> int:
     recipe = Recipe(detector, out, arguments.choose)
     if source is None:
         origin = f"{arguments.set} of {arguments.config.resolve()}"
-        pictures = _open(arguments.config, arguments.set).pictures
+        images = _open(arguments.config, arguments.set).images
     else:
-        origin, pictures = str(source.resolve()), find_pictures(source)
-    return align_all(origin, pictures, recipe, arguments.workers or cores())
+        origin, images = str(source.resolve()), find_images(source)
+    return align_all(origin, images, recipe, arguments.workers or cores())
 
 
 def _embed(arguments: argparse.Namespace) -> int:
@@ -211,10 +211,10 @@ def _embed(arguments: argparse.Namespace) -> int:
 
 
 def _source_and_out(arguments: argparse.Namespace) -> tuple[Path | None, Path]:
-    """Without a source the pictures are those of --config and --set. Raises ConfigError."""
+    """Without a source the images are those of --config and --set. Raises ConfigError."""
     folders = arguments.folders
     if (arguments.config is None) != (arguments.set is None):
-        raise ConfigError("--config and --set go together: the pictures of that set are aligned")
+        raise ConfigError("--config and --set go together: the images of that set are aligned")
     needed = ["SOURCE", "OUT"] if arguments.config is None else ["OUT"]
     if len(folders) != len(needed):
         raise ConfigError(f"{len(folders)} folders are given, needed are {' and '.join(needed)}")

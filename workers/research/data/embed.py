@@ -36,12 +36,12 @@ def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: P
     found: dict[str, list[Floats]] = {kind: [] for kind in teachers}
     crops: list[Bytes] = []
     for row in counted(range(len(faces)), len(faces), faces.name):
-        crops.append(fitted(faces.pictures.read(row)))
+        crops.append(fitted(faces.images.read(row)))
         if len(crops) == BATCH or row == len(faces) - 1:
             for kind, teach in teachers.items():
                 found[kind].append(teach(np.stack(crops)))
             crops = []
-    names = [faces.pictures.name(row) for row in range(len(faces))]
+    names = [faces.images.name(row) for row in range(len(faces))]
     columns = {kind: np.concatenate(parts) for kind, parts in found.items()}
     for kind, values in columns.items():
         wrong = ~np.isfinite(values).all(1) | (np.abs(values).max(1) == 0)

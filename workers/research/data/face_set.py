@@ -1,4 +1,4 @@
-"""What every reader gives: pictures of faces, one each, and what is known of them."""
+"""What every reader gives: images of faces, one each, and what is known of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -24,18 +24,18 @@ TAUGHT = ("embedding", "expression_scores")  # by a teacher: no labels
 JUDGED = ("identity", "age", "age_spread", "gender", "attributes", "expression")
 
 
-class Pictures(Protocol):
-    """The pictures of a set, read one by one when they are needed. Must survive being sent to another process."""
+class Images(Protocol):
+    """The images of a set, read one by one when they are needed. Must survive being sent to another process."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Bytes:
-        """Picture (h, w, 3) uint8 RGB as it is stored, not resized. Raises InputError that names it."""
+        """Image (h, w, 3) uint8 RGB as it is stored, not resized. Raises InputError that names it."""
 
     def name(self, index: int) -> str:
-        """What a person would find the picture by, unique in the set and the same on every machine.
+        """What a person would find the image by, unique in the set and the same on every machine.
 
-        A path below the folder of pictures with forward slashes, or a record's key.
+        A path below the folder of images with forward slashes, or a record's key.
         """
 
 
@@ -74,10 +74,10 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceSet:
-    """Pictures of faces and their labels. The constructor raises ValueError if their numbers differ."""
+    """Images of faces and their labels. The constructor raises ValueError if their numbers differ."""
 
     name: str  # as the configuration calls it
-    pictures: Pictures
+    images: Images
     labels: Labels
     identities: Sequence[str] = ()  # name of each identity, if they are labelled
     label_file: Path | None = None  # where the labels were read from, if it is one file
@@ -85,7 +85,7 @@ class FaceSet:
 
     def __post_init__(self) -> None:
         for name, column in self.labels.columns():
-            shape: tuple[int, ...] = (len(self.pictures),)
+            shape: tuple[int, ...] = (len(self.images),)
             if name == "attributes":
                 shape = (*shape, len(ATTRIBUTES))
             elif name in TAUGHT:
@@ -94,16 +94,16 @@ class FaceSet:
                 raise ValueError(f"{self.name}: {name} is {column.shape}, expected {shape}")
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def at(self, rows: Integers) -> "FaceSet":
         """The set with these faces only; identities keep their numbers."""
         lines = None if self.lines is None else self.lines[rows]
-        return replace(self, pictures=Subset(self.pictures, rows), labels=self.labels.at(rows), lines=lines)
+        return replace(self, images=Subset(self.images, rows), labels=self.labels.at(rows), lines=lines)
 
     def where(self, index: int) -> str:
-        """Where a person finds what is said of a face: the line of the label file, and the picture."""
-        name = self.pictures.name(index)
+        """Where a person finds what is said of a face: the line of the label file, and the image."""
+        name = self.images.name(index)
         if self.label_file is None or self.lines is None:
             return f"{self.name}: {name}"
         return f"{self.label_file}:{self.lines[index]}: {name}"
@@ -111,29 +111,29 @@ class FaceSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subset:
-    """A part of the pictures of a set."""
+    """A part of the images of a set."""
 
-    pictures: Pictures
+    images: Images
     rows: Integers
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, index: int) -> Bytes:
-        return self.pictures.read(int(self.rows[index]))
+        return self.images.read(int(self.rows[index]))
 
     def name(self, index: int) -> str:
-        return self.pictures.name(int(self.rows[index]))
+        return self.images.name(int(self.rows[index]))
 
 
-def fitted(picture: Bytes) -> Bytes:
-    """A picture (h, w, 3) as the network takes it, (112, 112, 3): the whole of it, as the published evaluation scales.
+def fitted(image: Bytes) -> Bytes:
+    """An image (h, w, 3) as the network takes it, (112, 112, 3): the whole of it, as the published evaluation scales.
 
-    Training pictures are scaled in the same way; published, training kept only the middle of those that are not square.
+    Training images are scaled in the same way; published, training kept only the middle of those that are not square.
     """
-    if picture.shape[:2] == (FACE_SIZE, FACE_SIZE):
-        return picture
-    return np.array(Image.fromarray(picture).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR), np.uint8)
+    if image.shape[:2] == (FACE_SIZE, FACE_SIZE):
+        return image
+    return np.array(Image.fromarray(image).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR), np.uint8)
 
 
 def impossible(faces: FaceSet) -> list[tuple[int, str]]:

@@ -28,7 +28,7 @@ Usage = Literal["Training", "PublicTest", "PrivateTest"]
 
 
 class Fer2013(SetOptions):
-    """FER2013; `path` is fer2013.csv. With `images` the pictures are files such as fer0000000.png, by row from 0."""
+    """FER2013; `path` is fer2013.csv. With `images` the images are files such as fer0000000.png, by row from 0."""
 
     format: Literal["fer2013"]
     usage: Annotated[tuple[Usage, ...], Field(min_length=1)] = ("Training",)
@@ -42,7 +42,7 @@ class Fer2013(SetOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelRows:
-    """Pictures that are lines of a table, found by their offset."""
+    """Images that are lines of a table, found by their offset."""
 
     path: Path
     column: int  # of the pixels
@@ -95,9 +95,9 @@ def open_fer2013(name: str, config: Fer2013) -> FaceSet:
         raise InputError(f"{name}: no faces of usage {', '.join(config.usage)} in {config.path}")
     numbers = np.array([line.number for line in lines], np.int64)[rows]
     offsets = np.array([line.offset for line in lines], np.int64)[rows]
-    pictures = or_images(name, config, PixelRows(config.path, column, offsets, numbers, rows))
+    images = or_images(name, config, PixelRows(config.path, column, offsets, numbers, rows))
     labels = Labels(expression=np.array(list(expressions.values()), np.int64))
-    return FaceSet(name, pictures, labels, label_file=config.path, lines=numbers)
+    return FaceSet(name, images, labels, label_file=config.path, lines=numbers)
 
 
 def _cells(line: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""One folder per person, or per expression, with their pictures."""
+"""One folder per person, or per expression, with their images."""
 
 import logging
 import os
@@ -12,22 +12,22 @@ from pydantic import Field
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet, Labels
+from workers.research.data.images import SUFFIXES, Files, Names, find_files
 from workers.research.data.label_names import EXPRESSION_WORDS
 from workers.research.data.options import SetOptions
-from workers.research.data.pictures import SUFFIXES, Files, Names, find_files
 
-MANY = 1_000_000  # pictures between two log lines
+MANY = 1_000_000  # images between two log lines
 log = logging.getLogger(__name__)
 
 
 class PeopleFolders(SetOptions):
-    """Folders of people, as LFW, CASIA-WebFace, VGGFace2 and others unpack: `path/person/picture.jpg`."""
+    """Folders of people, as LFW, CASIA-WebFace, VGGFace2 and others unpack: `path/person/image.jpg`."""
 
     format: Literal["folders"]
 
 
 class ExpressionFolders(SetOptions):
-    """FER2013 as pictures: `path/train/happy/picture.jpg`; the folders are named by expression, in any common word.
+    """FER2013 as images: `path/train/happy/image.jpg`; the folders are named by expression, in any common word.
 
     Layout: https://www.kaggle.com/datasets/msambare/fer2013
     """
@@ -38,36 +38,36 @@ class ExpressionFolders(SetOptions):
 
 
 def open_people(name: str, config: PeopleFolders) -> FaceSet:
-    """The pictures below each person's folder; identities are numbered in the order of the folders' names.
+    """The images below each person's folder; identities are numbered in the order of the folders' names.
 
-    Raises InputError for pictures that are in no person's folder.
+    Raises InputError for images that are in no person's folder.
     """
     root = config.images or config.path
     people = folders_in(root)
     if stray := [file.name for file in root.iterdir() if file.suffix.lower() in SUFFIXES]:
         listed = "\n".join(f"  {file}" for file in sorted(stray))
-        raise InputError(f"{name}: {len(stray)} pictures in {root} are in no person's folder\n{listed}")
+        raise InputError(f"{name}: {len(stray)} images in {root} are in no person's folder\n{listed}")
     counts: list[int] = []
-    pictures = Names(_pictures(name, root, people, counts))
-    if not len(pictures):
-        raise InputError(f"{name}: no pictures in folders of {root}")
+    images = Names(_images(name, root, people, counts))
+    if not len(images):
+        raise InputError(f"{name}: no images in folders of {root}")
     if empty := [person for person, count in zip(people, counts, strict=True) if not count]:
         listed = ", ".join(empty[:20]) + (" ..." if len(empty) > 20 else "")
-        log.warning("%s: no pictures in %d of %d folders: %s", name, len(empty), len(people), listed)
+        log.warning("%s: no images in %d of %d folders: %s", name, len(empty), len(people), listed)
     owners = np.repeat(np.arange(len(people) - len(empty)), [count for count in counts if count])
     identities = tuple(person for person, count in zip(people, counts, strict=True) if count)
-    return FaceSet(name, Files(root, pictures), Labels(identity=owners), identities)
+    return FaceSet(name, Files(root, images), Labels(identity=owners), identities)
 
 
-def _pictures(name: str, root: Path, people: Sequence[str], counts: list[int]) -> Iterator[str]:
-    """Names of all pictures; how many each person has is added to `counts`."""
+def _images(name: str, root: Path, people: Sequence[str], counts: list[int]) -> Iterator[str]:
+    """Names of all images; how many each person has is added to `counts`."""
     total = 0
     for person in people:
         before = total
         for file in find_files(root / person):
             total += 1
             if total % MANY == 0:
-                log.info("%s: %d pictures found", name, total)
+                log.info("%s: %d images found", name, total)
             yield f"{person}/{file}"
         counts.append(total - before)
 

@@ -1,7 +1,7 @@
 """IMDB-WIKI by its MATLAB files.
 
 Layout: https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/: a struct `imdb` or `wiki` of arrays with one column per
-picture: dob (birth, MATLAB serial date), photo_taken (year), full_path, gender (0 female, 1 male, nan), face_score
+image: dob (birth, MATLAB serial date), photo_taken (year), full_path, gender (0 female, 1 male, nan), face_score
 (-inf without a face), second_face_score (nan without a second face), and in imdb celeb_id.
 """
 
@@ -22,19 +22,19 @@ UNIX_EPOCH = 719_529  # MATLAB's serial date of 1970-01-01, which counts from da
 
 
 class ImdbWiki(SetOptions):
-    """IMDB-WIKI; `path` is imdb.mat or wiki.mat, whose folder holds the pictures unless `images` says otherwise."""
+    """IMDB-WIKI; `path` is imdb.mat or wiki.mat, whose folder holds the images unless `images` says otherwise."""
 
     format: Literal["imdb_wiki"]
     min_face_score: float = 1.0
-    """Pictures whose face was detected with less are left out (-.inf: none; those without a face score -inf)."""
+    """Images whose face was detected with less are left out (-.inf: none; those without a face score -inf)."""
     single_face: bool = True
-    """Pictures on which a second face was detected are left out: whose age it is, is not sure."""
+    """Images on which a second face was detected are left out: whose age it is, is not sure."""
     ages: Annotated[tuple[float, float], Field()] | None = None
     """Youngest and oldest, years: others are left out. None: they stay, and `data check` lists the impossible ones."""
 
 
 def open_imdb_wiki(name: str, config: ImdbWiki) -> FaceSet:
-    """Ages by `age_at`; how many pictures each option left out is a log line. imdb also knows who is who."""
+    """Ages by `age_at`; how many images each option left out is a log line. imdb also knows who is who."""
     columns = _read(config.path)
     score, second = columns["face_score"], columns["second_face_score"]
     age = age_at(columns["dob"], columns["photo_taken"])

@@ -2,8 +2,8 @@
 
 Layout: https://github.com/deepinsight/insightface (recognition/_datasets_, recognition/arcface_torch/dataset.py,
 mxnet's recordio.IRHeader). A record is a header of flag (uint32), label (float32), id and id2 (uint64), then `flag`
-float32 labels if it is not 0, then the encoded picture. Record 0 with flag > 0 is no picture: its first label is the
-last key of a picture plus one, and the pictures are records 1 to that key.
+float32 labels if it is not 0, then the encoded image. Record 0 with flag > 0 is no image: its first label is the
+last key of an image plus one, and the images are records 1 to that key.
 """
 
 import logging
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from workers.errors import InputError
 from workers.research.data.assemble import or_images
 from workers.research.data.face_set import Bytes, FaceSet, Floats, Labels
+from workers.research.data.images import decode
 from workers.research.data.options import SetOptions
-from workers.research.data.pictures import decode
 from workers.research.data.recordio import LENGTH, MAGIC, MANY, WHOLE, Index, RecordFile, read_index, scan
 from workers.research.data.rows import reading
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class RecordSet(SetOptions):
     """insightface's RecordIO; `path` is the folder of train.rec, or a .rec file.
 
-    With `images` the pictures are files called like the records' keys, such as 12.jpg.
+    With `images` the images are files called like the records' keys, such as 12.jpg.
     """
 
     format: Literal["recordio"]
@@ -42,10 +42,10 @@ class RecordSet(SetOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """Pictures in a record file."""
+    """Images in a record file."""
 
     file: RecordFile
-    index: Index  # of the n pictures
+    index: Index  # of the n images
 
     def __len__(self) -> int:
         return len(self.index.keys)
@@ -70,20 +70,20 @@ def open_recordio(name: str, config: RecordSet) -> FaceSet:
     """
     path = config.path / "train.rec" if config.path.is_dir() else config.path
     file = RecordFile(path)
-    index = _pictures(file, path)
+    index = _images(file, path)
     list_file = path.with_suffix(".lst")
     labels = _listed_labels(file, index, list_file) if list_file.exists() else None
     if labels is None:
         labels = read_labels(file, index)
     _refuse_fractions(file, index, labels)
     identities, numbers = np.unique(labels.astype(np.int64), return_inverse=True)
-    pictures = or_images(name, config, Records(file, index))
+    images = or_images(name, config, Records(file, index))
     names = tuple(map(str, identities.tolist()))
-    return FaceSet(name, pictures, Labels(identity=numbers.astype(np.int64)), names)
+    return FaceSet(name, images, Labels(identity=numbers.astype(np.int64)), names)
 
 
-def _pictures(file: RecordFile, path: Path) -> Index:
-    """The records that are pictures. Raises InputError if one that record 0 speaks of is missing."""
+def _images(file: RecordFile, path: Path) -> Index:
+    """The records that are images. Raises InputError if one that record 0 speaks of is missing."""
     index_file = path.with_suffix(".idx")
     index = read_index(index_file) if index_file.exists() else scan(file)
     if not len(index.keys):
@@ -95,13 +95,13 @@ def _pictures(file: RecordFile, path: Path) -> Index:
     if len(record) < HEADER.size:
         raise file.fail(0, int(index.offsets[first[0]]), f"of {len(record)} bytes has no header")
     flag = HEADER.unpack_from(record)[0]
-    if flag == 0 or len(record) > HEADER.size + 4 * flag:  # a picture with labels of its own follows its header
+    if flag == 0 or len(record) > HEADER.size + 4 * flag:  # an image with labels of its own follows its header
         return index
     end = int(struct.unpack_from("<f", record, HEADER.size)[0])
     used = (index.keys >= 1) & (index.keys < end)
     # beyond 2^24 a float32 holds only every second number, and then only every fourth
     if abs(int(used.sum()) - (end - 1)) > (0 if end < 1 << 24 else np.spacing(np.float32(end))):
-        raise InputError(f"{path}: record 0 speaks of pictures 1 to {end - 1}, but {used.sum()} of them are there")
+        raise InputError(f"{path}: record 0 speaks of images 1 to {end - 1}, but {used.sum()} of them are there")
     return Index(index.keys[used], index.offsets[used])
 
 
@@ -154,9 +154,7 @@ def _listed_labels(file: RecordFile, index: Index, path: Path) -> Floats | None:
     """
     labels = _list(path)
     if len(labels) != len(index.keys):
-        log.warning(
-            "%s: %d lines for %d pictures: labels are read from the records", path, len(labels), len(index.keys)
-        )
+        log.warning("%s: %d lines for %d images: labels are read from the records", path, len(labels), len(index.keys))
         return None
     looked_at = np.unique(np.linspace(0, len(labels) - 1, CHECKED).astype(np.int64))
     found = _headers(file, file.words(), Index(index.keys[looked_at], index.offsets[looked_at]))

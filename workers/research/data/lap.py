@@ -2,7 +2,7 @@
 
 Layout: https://chalearnlap.cvc.uab.cat/dataset/18/description/: lines `name;mean;std` or `name,mean,std` without header
 (Reference.csv, Train.csv); https://chalearnlap.cvc.uab.cat/dataset/26/description/: gt_avg_train.csv with the header
-file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age and pictures NAME_face.jpg beside NAME.
+file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age and images NAME_face.jpg beside NAME.
 """
 
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ APPA_REAL = ("file_name", "apparent_age_avg", "apparent_age_std")
 
 
 class Lap(SetOptions):
-    """Apparent ages with the spread of the guesses; `path` is the table, whose folder holds the pictures."""
+    """Apparent ages with the spread of the guesses; `path` is the table, whose folder holds the images."""
 
     format: Literal["lap"]
     suffix: str = ""
-    """What the pictures' names have behind the name in the table: _face.jpg for the faces of APPA-REAL."""
+    """What the images' names have behind the name in the table: _face.jpg for the faces of APPA-REAL."""
 
 
 def open_lap(name: str, config: Lap) -> FaceSet:
     """The age is the mean of the guesses, age_spread their standard deviation, years."""
     faces = []
     for row in _rows(config.path):
-        picture, mean, std = APPA_REAL if "file_name" in row.cells else COLUMNS
-        file = row.text(picture) + config.suffix
+        image, mean, std = APPA_REAL if "file_name" in row.cells else COLUMNS
+        file = row.text(image) + config.suffix
         faces.append(Face(file, row.line, age=row.number(mean), age_spread=row.number(std)))
     return assemble(name, config, config.path.parent, faces, ["age", "age_spread"], config.path)
 

@@ -17,7 +17,7 @@ LUMA = (0.299, 0.587, 0.114)  # of R, G, B
 
 
 class MiniXception(nn.Module):
-    """Pictures (n, 3, h, w), RGB of 0..255, to probabilities (n, 7) in SwinFace's order."""
+    """Images (n, 3, h, w), RGB of 0..255, to probabilities (n, 7) in SwinFace's order."""
 
     def __init__(self, path: Path) -> None:
         """Raises ModelError. Only layers that this network has are known; any other Keras file is refused."""

@@ -1,7 +1,7 @@
-"""MORPH II by its table or by the names of its pictures.
+"""MORPH II by its table or by the names of its images.
 
 Layout: https://uncw.edu/myuncw/research/intellectual-property/technology-commercialization/datasets: a table with the
-columns id_num, photo, age, gender among others, and pictures such as 012345_00M32.JPG: person 012345, photo 00, male,
+columns id_num, photo, age, gender among others, and images such as 012345_00M32.JPG: person 012345, photo 00, male,
 32 years. Copies that go round rename the columns: COLUMNS.
 """
 
@@ -17,7 +17,7 @@ from workers.research.data.options import Kind, SetOptions
 from workers.research.data.rows import read_table, split_lines
 
 COLUMNS = {
-    "picture": ("photo", "filename", "file_name", "image", "image_name", "name", "path"),
+    "image": ("photo", "filename", "file_name", "image", "image_name", "name", "path"),
     "age": ("age",),
     "gender": ("gender", "sex"),
     "person": ("id_num", "id", "subject", "person"),
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 class Morph(SetOptions):
-    """MORPH II; `path` is its table (.csv), whose folder holds the pictures, or the folder of pictures alone."""
+    """MORPH II; `path` is its table (.csv), whose folder holds the images, or the folder of images alone."""
 
     format: Literal["morph"]
     genders: Mapping[str, Literal["female", "male", "unknown"]] = {}
@@ -38,21 +38,21 @@ def open_morph(name: str, config: Morph) -> FaceSet:
         return open_named(name, config, MORPH, "012345_00M32.JPG", face_of_person, ["identity", "age", "gender"])
     _, header = next(split_lines(config.path, ","), (1, []))
     columns = {field: _column(header, names) for field, names in COLUMNS.items()}
-    if missing := [field for field in ("picture", "age", "gender") if columns[field] is None]:
+    if missing := [field for field in ("image", "age", "gender") if columns[field] is None]:
         called = "; ".join(f"{field}: {', '.join(COLUMNS[field])}" for field in missing)
         raise InputError(f"{config.path}:1: no column of {called} among {', '.join(header)}")
-    picture, age, gender = (str(columns[field]) for field in ("picture", "age", "gender"))
+    image, age, gender = (str(columns[field]) for field in ("image", "age", "gender"))
     person = columns["person"]
     words = _words(config)
     faces = [
         Face(
-            row.text(picture).replace("\\", "/"),
+            row.text(image).replace("\\", "/"),
             row.line,
             identity=None if person is None else row.text(person),
             age=row.number(age),
             gender=row.one_of(gender, words),
         )
-        for row in read_table(config.path, [picture, age, gender])
+        for row in read_table(config.path, [image, age, gender])
     ]
     kinds: list[Kind] = ["age", "gender"] if person is None else ["identity", "age", "gender"]
     return assemble(name, config, config.path.parent, faces, kinds, config.path)

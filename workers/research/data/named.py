@@ -1,4 +1,4 @@
-"""Sets whose labels are the names of their pictures: FG-NET, UTKFace, AgeDB and MORPH without its table."""
+"""Sets whose labels are the names of their images: FG-NET, UTKFace, AgeDB and MORPH without its table."""
 
 import re
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Literal
 from workers.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet
+from workers.research.data.images import find_files
 from workers.research.data.label_names import GENDERS
 from workers.research.data.options import Kind, SetOptions
-from workers.research.data.pictures import find_files
 
 FGNET = re.compile(r"(?P<person>\d{3})A(?P<age>\d{2})[a-z]?\.jpg", re.IGNORECASE)
 UTKFACE = re.compile(r"(?P<age>\d+)_(?P<gender>\d+)_\d+_\d+\.jpg(\.chip\.jpg)?", re.IGNORECASE)
@@ -19,16 +19,16 @@ MORPH = re.compile(r"(?P<person>\d+)_\w+?(?P<gender>[MF])(?P<age>\d{2,3})\.jpg",
 
 
 class FgNet(SetOptions):
-    """FG-NET; `path` is the folder of pictures such as 001A02.JPG: person 001 at the age of 2.
+    """FG-NET; `path` is the folder of images such as 001A02.JPG: person 001 at the age of 2.
 
-    Layout: https://yanweifu.github.io/FG_NET_data/ (a letter after the age tells pictures of the same age apart)
+    Layout: https://yanweifu.github.io/FG_NET_data/ (a letter after the age tells images of the same age apart)
     """
 
     format: Literal["fgnet"]
 
 
 class UtkFace(SetOptions):
-    """UTKFace; `path` is a folder of pictures named age_gender_race_date.jpg, also .jpg.chip.jpg.
+    """UTKFace; `path` is a folder of images named age_gender_race_date.jpg, also .jpg.chip.jpg.
 
     Layout: https://susanqq.github.io/UTKFace/ (there 0 is male and 1 female, the reverse of ours)
     """
@@ -37,7 +37,7 @@ class UtkFace(SetOptions):
 
 
 class AgeDb(SetOptions):
-    """AgeDB; `path` is the folder of pictures such as 0_MariaCallas_35_f.jpg: number, person, age, gender.
+    """AgeDB; `path` is the folder of images such as 0_MariaCallas_35_f.jpg: number, person, age, gender.
 
     Layout: https://ibug.doc.ic.ac.uk/resources/agedb/
     """
@@ -46,18 +46,18 @@ class AgeDb(SetOptions):
 
 
 def open_fgnet(name: str, config: FgNet) -> FaceSet:
-    def face(picture: str, found: re.Match[str]) -> Face:
-        return Face(picture, identity=found["person"], age=float(found["age"]))
+    def face(image: str, found: re.Match[str]) -> Face:
+        return Face(image, identity=found["person"], age=float(found["age"]))
 
     return open_named(name, config, FGNET, "001A02.JPG", face, ["identity", "age"])
 
 
 def open_utkface(name: str, config: UtkFace) -> FaceSet:
-    """A few pictures of the official archive lack a field in their name: an error that names them."""
+    """A few images of the official archive lack a field in their name: an error that names them."""
 
-    def face(picture: str, found: re.Match[str]) -> Face:
+    def face(image: str, found: re.Match[str]) -> Face:
         number = int(found["gender"])
-        return Face(picture, age=float(found["age"]), gender={0: 1, 1: 0}.get(number, number))
+        return Face(image, age=float(found["age"]), gender={0: 1, 1: 0}.get(number, number))
 
     return open_named(name, config, UTKFACE, "age_gender_race_date.jpg", face, ["age", "gender"])
 
@@ -66,10 +66,10 @@ def open_agedb(name: str, config: AgeDb) -> FaceSet:
     return open_named(name, config, AGEDB, "0_MariaCallas_35_f.jpg", face_of_person, ["identity", "age", "gender"])
 
 
-def face_of_person(picture: str, found: re.Match[str]) -> Face:
+def face_of_person(image: str, found: re.Match[str]) -> Face:
     """A face whose name says person, age and gender by letter."""
     gender = GENDERS[found["gender"].lower()]
-    return Face(picture, identity=found["person"], age=float(found["age"]), gender=gender)
+    return Face(image, identity=found["person"], age=float(found["age"]), gender=gender)
 
 
 def open_named(
@@ -80,22 +80,22 @@ def open_named(
     face: Callable[[str, re.Match[str]], Face],
     kinds: list[Kind],
 ) -> FaceSet:
-    """The pictures below `path`, labelled by their names. Raises InputError with every name that says nothing."""
+    """The images below `path`, labelled by their names. Raises InputError with every name that says nothing."""
     folder = config.images or config.path
     excluded = config.excluded()
     faces, wrong = [], []
-    for picture in find_files(folder):
-        found = pattern.fullmatch(PurePosixPath(picture).name)
+    for image in find_files(folder):
+        found = pattern.fullmatch(PurePosixPath(image).name)
         if found:
-            faces.append(face(picture, found))
-        elif picture in excluded:
-            faces.append(Face(picture))  # left out where all excluded ones are
+            faces.append(face(image, found))
+        elif image in excluded:
+            faces.append(Face(image))  # left out where all excluded ones are
         else:
-            wrong.append(picture)
+            wrong.append(image)
     if wrong:
-        listed = "\n".join(f"  {picture}" for picture in wrong)
+        listed = "\n".join(f"  {image}" for image in wrong)
         raise InputError(
-            f"{name}: {len(wrong)} pictures in {folder} are not named like {example}: rename them, or list them in "
+            f"{name}: {len(wrong)} images in {folder} are not named like {example}: rename them, or list them in "
             f"`exclude`\n{listed}"
         )
     return assemble(name, config, folder, faces, kinds)

@@ -22,12 +22,12 @@ class Split(BaseModel):
     part: Literal["train", "validation"]
     """Which part: what is held out is `validation`, the rest is `train`."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share that is held out, of the people or of the pictures, about."""
+    """Share that is held out, of the people or of the images, about."""
     seed: int = 0
     """Another seed holds out others."""
-    by: Literal["person", "picture"] | None = None
-    """What is drawn: whole people, so that no one is in both parts, or single pictures.
-    None: people if the set knows who is who, else pictures."""
+    by: Literal["person", "image"] | None = None
+    """What is drawn: whole people, so that no one is in both parts, or single images.
+    None: people if the set knows who is who, else images."""
 
 
 class SetOptions(BaseModel):
@@ -38,18 +38,18 @@ class SetOptions(BaseModel):
     path: ResolvedPath
     """The set's folder or file, as its layout says."""
     images: ResolvedPath | None = None
-    """Folder of the pictures in place of the set's own, such as that of its aligned faces; the same names below it."""
+    """Folder of the images in place of the set's own, such as that of its aligned faces; the same names below it."""
     exclude: ResolvedPath | None = None
-    """Text file of names of pictures to leave out, one per line, # before a remark. All of them must be in the set."""
+    """Text file of names of images to leave out, one per line, # before a remark. All of them must be in the set."""
     labels: Annotated[tuple[Kind, ...], Field(min_length=1)] | None = None
     """Only these kinds of labels are used; none: all that the set has."""
     split: Split | None = None
     """Only this part of the set; none: everything."""
     min_images: Annotated[int, Field(ge=2)] | None = None
-    """People of whom there are fewer pictures are left out, and counted in a log line; none: nobody is."""
+    """People of whom there are fewer images are left out, and counted in a log line; none: nobody is."""
 
     teacher: ResolvedPath | None = None
-    """File of what teachers say of the pictures, as `swinface data embed` writes it, for streams that learn `embedding`
+    """File of what teachers say of the images, as `swinface data embed` writes it, for streams that learn `embedding`
     or `expression_scores`. Each face of the set must be in it; what else is in it is not used."""
 
     def excluded(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Networks in ncnn's format, a .param beside its .bin, run by torch on any device: the layers of recognisers of faces.
 
-ncnn itself computes on a CPU, one picture after the other. The format: ncnn's wiki, param-and-model-file-structure.
+ncnn itself computes on a CPU, one image after the other. The format: ncnn's wiki, param-and-model-file-structure.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ class _Layer:
 
 
 class ParamNetwork(nn.Module):
-    """Pictures (n, 3, h, w), RGB of 0..255, to (n, width): the network scales them itself."""
+    """Images (n, 3, h, w), RGB of 0..255, to (n, width): the network scales them itself."""
 
     def __init__(self, path: Path) -> None:
         """Raises ModelError for files that are not there, cut off, or of layers that are not known here."""

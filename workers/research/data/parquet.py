@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from workers.errors import ConfigError, InputError
 from workers.research.data.assemble import Face, labels_of, or_images
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Integers
+from workers.research.data.images import Names, decode, number
 from workers.research.data.label_names import EXPRESSION_WORDS, GENDERS
 from workers.research.data.options import MODEL, Kind, SetOptions
-from workers.research.data.pictures import Names, decode, number
 
 Value = str | int | float | bool
 
@@ -25,9 +25,9 @@ class Columns(BaseModel):
     model_config = MODEL
 
     image: str = "image"
-    """Encoded pictures: bytes, or a struct with the field `bytes` as Hugging Face writes it."""
+    """Encoded images: bytes, or a struct with the field `bytes` as Hugging Face writes it."""
     name: str | None = None
-    """Names of the pictures, unique; none: the file's name and the row, such as faces/000012."""
+    """Names of the images, unique; none: the file's name and the row, such as faces/000012."""
     identity: str | None = None
     """Who it is, text or number."""
     age: str | None = None
@@ -53,7 +53,7 @@ class Parquet(SetOptions):
 
 @dataclass(slots=True, eq=False)
 class Table:
-    """Pictures in the rows of files. A process reads the column of pictures of a file when it needs the first."""
+    """Images in the rows of files. A process reads the column of images of a file when it needs the first."""
 
     files: Sequence[Path]
     column: str
@@ -81,7 +81,7 @@ class Table:
         if isinstance(data, dict):
             data = data.get("bytes")
         if not isinstance(data, bytes):
-            raise InputError(f"{where}: {self.column} holds no picture but {type(data).__name__}")
+            raise InputError(f"{where}: {self.column} holds no image but {type(data).__name__}")
         return decode(data, where)
 
     def name(self, index: int) -> str:
@@ -116,9 +116,9 @@ def open_parquet(name: str, config: Parquet) -> FaceSet:
     kinds: list[Kind] = [kind for kind in ("identity", "age", "gender", "expression") if kind in wanted]
     names = Names(face.name for face in faces)
     file, row = (np.array(rows[kind], np.int64) for kind in ("file", "row"))
-    pictures = or_images(name, config, Table(files, config.columns.image, file, row, names, {}))
+    images = or_images(name, config, Table(files, config.columns.image, file, row, names, {}))
     identities = number([face.identity for face in faces])[1] if "identity" in kinds else ()
-    return FaceSet(name, pictures, labels_of(faces, kinds), identities)
+    return FaceSet(name, images, labels_of(faces, kinds), identities)
 
 
 def _faces(name: str, config: Parquet, rows: Mapping[str, list[Any]], stems: Sequence[str]) -> list[Face]:
@@ -129,19 +129,19 @@ def _faces(name: str, config: Parquet, rows: Mapping[str, list[Any]], stems: Seq
     ]
     if len(set(names)) != count or None in names:
         raise InputError(
-            f"{name}: the column {config.columns.name} does not name each picture: some stand twice or are empty"
+            f"{name}: the column {config.columns.name} does not name each image: some stand twice or are empty"
         )
     genders = _codes(name, "gender", rows.get("gender", nothing), GENDERS, config)
     expressions = _codes(name, "expression", rows.get("expression", nothing), EXPRESSION_WORDS, config)
     return [
         Face(
-            str(picture),
+            str(image),
             identity=None if identity is None else str(identity),
             age=_age(name, age),
             gender=gender,
             expression=expression,
         )
-        for picture, identity, age, gender, expression in zip(
+        for image, identity, age, gender, expression in zip(
             names, rows.get("identity", nothing), rows.get("age", nothing), genders, expressions, strict=True
         )
     ]

@@ -22,7 +22,7 @@ TASKS = tuple(task.slug for task in ATTRIBUTES)
 COLUMNS: dict[Holds, tuple[str, ...]] = {
     "age_gender": ("path", "age", "gender"),
     "celeba": ("name", *TASKS),
-    "raf": ("picture", "expression"),
+    "raf": ("image", "expression"),
     "affectnet": ("name", "unused", "expression"),
     "fgnet": ("name", "age"),
 }
@@ -39,7 +39,7 @@ GENDERS = {"1.0": 1, "1": 1, "0.0": 0, "0": 0, "nan": UNKNOWN}
 class Published(SetOptions):
     """One label file of the published code; `path` is the file.
 
-    Pictures lie in its folder, those of age_gender in `data` beside it, unless `images` says otherwise.
+    Images lie in its folder, those of age_gender in `data` beside it, unless `images` says otherwise.
     """
 
     format: Literal["swinface"]
@@ -48,7 +48,7 @@ class Published(SetOptions):
     order of the tasks under a header. raf: `train_00001.jpg 5`. affectnet: name, a column that is not used and the
     expression in SwinFace's order, under a header. fgnet: `name age` under a header."""
     part: Literal["train", "test"] | None = None
-    """Of raf only, where one file lists both: pictures of this part."""
+    """Of raf only, where one file lists both: images of this part."""
 
 
 def open_published(name: str, config: Published) -> FaceSet:
@@ -81,7 +81,7 @@ def _face(row: Row, holds: Holds) -> Face:
         case "celeba":
             return Face(row.text("name"), row.line, attributes=signs(row, TASKS))
         case "raf":
-            return Face(row.text("picture"), row.line, expression=raf_expression(row))
+            return Face(row.text("image"), row.line, expression=raf_expression(row))
         case "affectnet":
             return Face(row.text("name"), row.line, expression=row.whole("expression"))
         case "fgnet":

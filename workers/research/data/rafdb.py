@@ -1,7 +1,7 @@
 """RAF-DB, its basic part of seven expressions.
 
 Layout: http://www.whdeld.cn/RAF/model1.html (readme.txt of the archive): EmoLabel/list_patition_label.txt with lines
-`train_00001.jpg 5`, pictures Image/aligned/train_00001_aligned.jpg and Image/original/train_00001.jpg.
+`train_00001.jpg 5`, images Image/aligned/train_00001_aligned.jpg and Image/original/train_00001.jpg.
 """
 
 from pathlib import PurePosixPath
@@ -22,22 +22,22 @@ class RafDb(SetOptions):
     """RAF-DB basic; `path` is the folder that holds EmoLabel and Image."""
 
     format: Literal["rafdb"]
-    pictures: Literal["aligned", "original"] = "aligned"
-    """The pictures of 100x100 pixels that come aligned, or those from the web, to align as served."""
+    version: Literal["aligned", "original"] = "aligned"
+    """The images of 100x100 pixels that come aligned, or those from the web, to align as served."""
     parts: Annotated[tuple[Part, ...], Field(min_length=1)] = ("train",)
-    """Official parts, which the pictures' names say."""
+    """Official parts, which the images' names say."""
 
 
 def open_rafdb(name: str, config: RafDb) -> FaceSet:
     """Names are those of the files, with _aligned if those are taken."""
     label_file = config.path / LABELS
-    rows = list(read_rows(label_file, ["picture", "expression"]))
+    rows = list(read_rows(label_file, ["image", "expression"]))
     faces = [
-        Face(_file(row, config.pictures), row.line, expression=raf_expression(row))
+        Face(_file(row, config.version), row.line, expression=raf_expression(row))
         for row in rows
         if part_of(row) in config.parts
     ]
-    return assemble(name, config, config.path / "Image" / config.pictures, faces, ["expression"], label_file)
+    return assemble(name, config, config.path / "Image" / config.version, faces, ["expression"], label_file)
 
 
 def raf_expression(row: Row) -> int:
@@ -49,13 +49,13 @@ def raf_expression(row: Row) -> int:
 
 
 def part_of(row: Row) -> str:
-    """train or test, with which the name of the picture begins."""
-    part = PurePosixPath(row.text("picture")).name.partition("_")[0]
+    """train or test, with which the name of the image begins."""
+    part = PurePosixPath(row.text("image")).name.partition("_")[0]
     if part not in ("train", "test"):
-        raise row.fail(f"the picture {row.cells['picture']!r} begins neither with train_ nor with test_")
+        raise row.fail(f"the image {row.cells['image']!r} begins neither with train_ nor with test_")
     return part
 
 
-def _file(row: Row, pictures: str) -> str:
-    picture = PurePosixPath(row.text("picture"))
-    return str(picture) if pictures == "original" else f"{picture.stem}_aligned{picture.suffix}"
+def _file(row: Row, images: str) -> str:
+    image = PurePosixPath(row.text("image"))
+    return str(image) if images == "original" else f"{image.stem}_aligned{image.suffix}"

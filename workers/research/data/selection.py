@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]  # (n,)
 
 
 def select(faces: FaceSet, config: SetOptions) -> FaceSet:
-    """The set without the excluded pictures, the part to keep of it, with the kinds of labels to use.
+    """The set without the excluded images, the part to keep of it, with the kinds of labels to use.
 
     The identities that are left are numbered from 0 without gaps, in the order that they had. Raises ConfigError if
     the configuration names what is not there, InputError if nothing is left.
@@ -49,7 +49,7 @@ def _excluded(faces: FaceSet, config: SetOptions) -> Mask:
     named = config.excluded()
     if not named:
         return np.zeros(len(faces), bool)
-    names = [faces.pictures.name(index) for index in range(len(faces))]
+    names = [faces.images.name(index) for index in range(len(faces))]
     if unknown := sorted(named.keys() - set(names), key=lambda name: named[name]):
         listed = "\n".join(f"  {config.exclude}:{named[name]}: {name}" for name in unknown)
         raise ConfigError(f"{faces.name}: exclude: {len(unknown)} names are not in the set\n{listed}")
@@ -57,21 +57,21 @@ def _excluded(faces: FaceSet, config: SetOptions) -> Mask:
 
 
 def in_split(faces: FaceSet, split: Split) -> Mask:
-    """Which faces belong to the part: decided by a hash of the person's name, or of the picture's.
+    """Which faces belong to the part: decided by a hash of the person's name, or of the image's.
 
-    A face of nobody known goes by its picture. Raises ConfigError for people in a set that knows none.
+    A face of nobody known goes by its image. Raises ConfigError for people in a set that knows none.
     """
     identity = faces.labels.identity
     if split.by == "person" and identity is None:
-        raise ConfigError(f"{faces.name}: split.by: this set does not know who is who; use `by: picture`")
+        raise ConfigError(f"{faces.name}: split.by: this set does not know who is who; use `by: image`")
     held_out = np.zeros(len(faces), bool)
-    by_picture = np.ones(len(faces), bool)
-    if identity is not None and split.by != "picture":
+    by_image = np.ones(len(faces), bool)
+    if identity is not None and split.by != "image":
         people = np.array([_is_held_out(name, split) for name in faces.identities], bool)
-        by_picture = identity == UNKNOWN
-        held_out[~by_picture] = people[identity[~by_picture]]
-    for index in np.flatnonzero(by_picture):
-        held_out[index] = _is_held_out(faces.pictures.name(int(index)), split)
+        by_image = identity == UNKNOWN
+        held_out[~by_image] = people[identity[~by_image]]
+    for index in np.flatnonzero(by_image):
+        held_out[index] = _is_held_out(faces.images.name(int(index)), split)
     return held_out if split.part == "validation" else ~held_out
 
 
@@ -88,7 +88,7 @@ def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
     enough: Mask = known & (counts >= least)[identity]
     people = int(((counts > 0) & (counts < least)).sum())
     left = int((used & ~enough).sum())
-    report_left_out(faces.name, {f"faces of {people} people with fewer than {least} pictures": left}, int(used.sum()))
+    report_left_out(faces.name, {f"faces of {people} people with fewer than {least} images": left}, int(used.sum()))
     return enough
 
 

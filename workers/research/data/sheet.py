@@ -37,7 +37,7 @@ def choose(faces: FaceSet, number: int, refused: Collection[int] = ()) -> list[i
     """At most so many faces that show as many values of the labels as they can, always the same ones.
 
     One by one the face is taken whose values are the rarest among those taken. If all that is known is who it is,
-    several pictures of each person are taken, so that one sees whether they are of one person.
+    several images of each person are taken, so that one sees whether they are of one person.
     """
     random = np.random.default_rng(0)
     usable = np.ones(len(faces), np.bool_)
@@ -102,21 +102,21 @@ def _paste(
     left, top = corner
     pen.rectangle((left, top, left + FACE - 1, top + FACE - 1), BOX)
     try:
-        picture = _fitted(faces.pictures.read(row))
+        image = _fitted(faces.images.read(row))
     except InputError:
         pen.text((left + 8, top + 8), "cannot be read", PALE, font)
         return
-    height, width = picture.shape[:2]
-    sheet.paste(Image.fromarray(picture), (left + (FACE - width) // 2, top + (FACE - height) // 2))
+    height, width = image.shape[:2]
+    sheet.paste(Image.fromarray(image), (left + (FACE - width) // 2, top + (FACE - height) // 2))
 
 
-def _fitted(picture: Bytes) -> Bytes:
-    """The whole picture, its longer side FACE."""
-    height, width = picture.shape[:2]
+def _fitted(image: Bytes) -> Bytes:
+    """The whole image, its longer side FACE."""
+    height, width = image.shape[:2]
     scale = FACE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
 
 
 def _wrapped(parts: dict[str, str], font: Font) -> list[tuple[str, str]]:
@@ -184,11 +184,11 @@ def _take(has: Signs, people: NDArray[np.int64], number: int, random: np.random.
 
 
 def _families(identity: NDArray[np.int64], usable: Signs, number: int, random: np.random.Generator) -> list[int]:
-    """A row of the sheet for each person; people with several pictures first."""
+    """A row of the sheet for each person; people with several images first."""
     known = usable & (identity >= 0)
-    pictures = np.bincount(identity[known]) if known.any() else np.zeros(0, np.int64)
-    people = random.permutation(np.flatnonzero(pictures))
-    people = people[np.argsort(-np.minimum(pictures[people], COLUMNS), kind="stable")]
+    images = np.bincount(identity[known]) if known.any() else np.zeros(0, np.int64)
+    people = random.permutation(np.flatnonzero(images))
+    people = people[np.argsort(-np.minimum(images[people], COLUMNS), kind="stable")]
     rows: list[int] = []
     for person in people:
         if len(rows) >= number:

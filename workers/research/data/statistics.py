@@ -1,4 +1,4 @@
-"""How many of what there are in a set: counts of its labels and of the sizes of its pictures."""
+"""How many of what there are in a set: counts of its labels and of the sizes of its images."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,17 +12,17 @@ from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 SIDE = 112  # px, of the crops that SwinFace takes
 DECADE = 10  # years
-SHOWN = 6  # sizes of pictures, the most frequent; the report has all
+SHOWN = 6  # sizes of images, the most frequent; the report has all
 GENDERS = ("female", "male")
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """How many pictures there are of each person."""
+    """How many images there are of each person."""
 
-    people: int  # with a picture
-    without_pictures: int
-    fewest: int  # pictures of one person
+    people: int  # with an image
+    without_images: int
+    fewest: int  # images of one person
     median: float
     most: int
 
@@ -42,16 +42,16 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The pictures that were read."""
+    """The images that were read."""
 
-    pictures: int
-    sizes: dict[str, int]  # pictures by width x height in pixels, the most frequent first
+    images: int
+    sizes: dict[str, int]  # images by width x height in pixels, the most frequent first
     not_square: int
     not_112: int  # have another size than the crops that SwinFace takes
 
     @classmethod
     def of(cls, counts: Mapping[tuple[int, int], int]) -> "Sizes":
-        """From pictures by (width, height)."""
+        """From images by (width, height)."""
         ordered = Counter(counts).most_common()
         return cls(
             sum(counts.values()),
@@ -80,8 +80,8 @@ def describe(facts: Statistics) -> Iterator[str]:
     known = ", ".join(f"{name} {number}" for name, number in facts.known.items())
     yield f"known        {known or 'nothing'}"
     if people := facts.people:
-        empty = f", {people.without_pictures} more without a picture" if people.without_pictures else ""
-        each = f"{people.fewest} to {people.most} pictures each, median {people.median:g}"
+        empty = f", {people.without_images} more without an image" if people.without_images else ""
+        each = f"{people.fewest} to {people.most} images each, median {people.median:g}"
         yield f"people       {people.people}, {each}{empty}"
     for title, counts in (("ages", facts.ages), ("genders", facts.genders), ("expressions", facts.expressions)):
         if counts is not None:
@@ -112,8 +112,8 @@ def _columns(title: str, parts: list[str], wide: int = 4) -> Iterator[str]:
 
 def _people(identity: NDArray[np.int64], number: int) -> People:
     known = identity[(identity >= 0) & (identity < number)]
-    pictures = np.bincount(known, minlength=number)
-    seen = pictures[pictures > 0]
+    images = np.bincount(known, minlength=number)
+    seen = images[images > 0]
     if not len(seen):
         return People(0, number, 0, 0.0, 0)
     return People(len(seen), number - len(seen), int(seen.min()), float(np.median(seen)), int(seen.max()))

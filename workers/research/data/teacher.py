@@ -18,16 +18,16 @@ SHOWN = 5  # names in one error message
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TeacherOutputs:
-    """What teachers say of n pictures; None: nothing of this kind."""
+    """What teachers say of n images; None: nothing of this kind."""
 
-    names: Sequence[str]  # (n,) of the pictures in their set, all different
+    names: Sequence[str]  # (n,) of the images in their set, all different
     teachers: str  # their files and the beginnings of the sha256
     embedding: NDArray[np.floating] | None = None  # (n, width)
     expression_scores: NDArray[np.floating] | None = None  # (n, 7) probabilities
 
 
 def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
-    """The set with what a file has of its pictures; the same set without a file.
+    """The set with what a file has of its images; the same set without a file.
 
     Raises ConfigError if the file lacks some of them: a name that is not there may be another set's.
     """
@@ -35,11 +35,11 @@ def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
         return faces
     outputs = read(path)
     place = {name: row for row, name in enumerate(outputs.names)}
-    names = [faces.pictures.name(index) for index in range(len(faces))]
+    names = [faces.images.name(index) for index in range(len(faces))]
     if missing := [name for name in names if name not in place]:
         shown = ", ".join(missing[:SHOWN])
         raise ConfigError(
-            f"{faces.name}: teacher: {path} says nothing of {len(missing)} of {len(names)} pictures, such as {shown}: "
+            f"{faces.name}: teacher: {path} says nothing of {len(missing)} of {len(names)} images, such as {shown}: "
             "make it anew for this set as it is now, with `swinface data embed`"
         )
     rows = [place[name] for name in names]

@@ -1,4 +1,4 @@
-"""Scenes to train on: faces pasted into backgrounds, crops of labelled pictures as they are, pictures without any."""
+"""Scenes to train on: faces pasted into backgrounds, crops of labelled images as they are, images without any."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -50,7 +50,7 @@ def compose(library: Library, options: Scenes, draw: Generator) -> Scene:
         scene = _pasted(library, options, draw)
     if draw.random() < 0.5:
         scene = mirrored(scene)
-    return clipped(replace(scene, picture=as_cameras_do(scene.picture, draw)), options.min_px)
+    return clipped(replace(scene, image=as_cameras_do(scene.image, draw)), options.min_px)
 
 
 def _empty(library: Library, options: Scenes, draw: Generator) -> Scene:
@@ -113,7 +113,7 @@ def _decorated(scene: Scene, library: Library, draw: Generator, chance: float) -
 
 
 def _mosaic(library: Library, options: Scenes, draw: Generator) -> Scene:
-    """Four to 36 shown pictures side by side: faces get small in their own surroundings."""
+    """Four to 36 shown images side by side: faces get small in their own surroundings."""
     side = options.side
     count = int(draw.choice((2, 2, 3, 4, 6)))
     jitter = draw.uniform(-0.3, 0.3, (2, count - 1))
@@ -121,35 +121,35 @@ def _mosaic(library: Library, options: Scenes, draw: Generator) -> Scene:
         [0, *np.round((np.arange(1, count) + shift) * side / count).astype(int).tolist(), side] for shift in jitter
     )
     corners = [(left, top, right, bottom) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
-    picture = np.zeros((side, side, 3), np.uint8)
+    image = np.zeros((side, side, 3), np.uint8)
     boxes, landmarks = [np.zeros((0, 4), np.float32)], [np.zeros((0, 5, 2), np.float32)]
     for left, top, right, bottom in corners:
         square = max(right - left, bottom - top)
         part = _cut_to(_shown(library, options, square, draw), right - left, bottom - top, draw)
-        picture[top:bottom, left:right] = part.picture
+        image[top:bottom, left:right] = part.image
         boxes.append(part.boxes + np.tile(np.array([left, top], np.float32), 2))
         landmarks.append(part.landmarks + np.array([left, top], np.float32))
-    return Scene(picture, np.concatenate(boxes), np.concatenate(landmarks))
+    return Scene(image, np.concatenate(boxes), np.concatenate(landmarks))
 
 
 def _cut_to(scene: Scene, width: int, height: int, draw: Generator) -> Scene:
     """The upper left part, with faces that are cut too much blotted."""
-    part = Scene(np.ascontiguousarray(scene.picture[:height, :width]), scene.boxes, scene.landmarks)
+    part = Scene(np.ascontiguousarray(scene.image[:height, :width]), scene.boxes, scene.landmarks)
     return _without_cut(part, draw)
 
 
 def _without_cut(scene: Scene, draw: Generator) -> Scene:
-    height, width = scene.picture.shape[:2]
+    height, width = scene.image.shape[:2]
     shares = visible(scene.boxes, width, height)
     for box in scene.boxes[(shares > 0) & (shares < MIN_VISIBLE)]:
-        blot(scene.picture, box, draw)
+        blot(scene.image, box, draw)
     keep = shares >= MIN_VISIBLE
     boxes = scene.boxes.clip(0, np.array([width, height, width, height], np.float32))
-    return Scene(scene.picture, boxes[keep], scene.landmarks[keep])
+    return Scene(scene.image, boxes[keep], scene.landmarks[keep])
 
 
 def _shown(library: Library, options: Scenes, side: int, draw: Generator) -> Scene:
-    """A square out of a labelled picture, scaled and at times turned; what is not sure in it is blotted."""
+    """A square out of a labelled image, scaled and at times turned; what is not sure in it is blotted."""
     source, item = library.shown.drawn(draw)
     scene = Scene(item.decoded(), item.boxes, item.landmarks)
     for row in range(len(scene.boxes)):
@@ -160,26 +160,26 @@ def _shown(library: Library, options: Scenes, side: int, draw: Generator) -> Sce
     stretch = float(np.exp(draw.normal(0, 0.06)))
     target = np.array([side, side]) * draw.uniform(0.2, 0.8, 2)
     matrix = similarity(scale, float(degrees), centre, target, stretch)
-    picture, used = scene.picture, matrix
+    image, used = scene.image, matrix
     if scale < 0.6:
-        size = (max(2, round(picture.shape[1] * scale * 1.2)), max(2, round(picture.shape[0] * scale * 1.2)))
-        shrink = np.array([size[0] / picture.shape[1], size[1] / picture.shape[0]])
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        size = (max(2, round(image.shape[1] * scale * 1.2)), max(2, round(image.shape[0] * scale * 1.2)))
+        shrink = np.array([size[0] / image.shape[1], size[1] / image.shape[0]])
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         used = np.concatenate([matrix[:, :2] / shrink, matrix[:, 2:]], axis=1).astype(np.float32)
     fill = int(draw.integers(256)) if draw.random() < 0.4 else 114
     border = cv2.BORDER_REFLECT if draw.random() < 0.1 and not len(item.boxes) else cv2.BORDER_CONSTANT
     view = cv2.warpAffine(
-        picture, used, (side, side), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(fill, fill, fill)
+        image, used, (side, side), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(fill, fill, fill)
     )
     result = Scene(np.asarray(view, np.uint8), moved_boxes(scene.boxes, matrix), moved(scene.landmarks, matrix))
     for box in moved_boxes(item.unsure, matrix):
         if covered(result.boxes, grown(box)).max(initial=0) < 0.03:
-            blot(result.picture, box, draw)
+            blot(result.image, box, draw)
     return _without_cut(result, draw)
 
 
 def _view(largest: float | None, item: Labelled, side: int, options: Scenes, draw: Generator) -> tuple[float, Numbers]:
-    """How much a picture is scaled, and which of its points is looked at: mostly a face."""
+    """How much an image is scaled, and which of its points is looked at: mostly a face."""
     height, width = item.decoded().shape[:2]
     if len(item.boxes) and draw.random() < 0.85:
         box = item.boxes[int(draw.integers(len(item.boxes)))]
@@ -207,11 +207,11 @@ def _real_background(library: Library, side: int, draw: Generator) -> Bytes | No
         return without_faces(library.shown.drawn(draw)[1], side, draw)
     if not library.backgrounds:
         return None
-    picture = library.backgrounds[int(draw.integers(len(library.backgrounds)))]
-    height, width = picture.shape[:2]
+    image = library.backgrounds[int(draw.integers(len(library.backgrounds)))]
+    height, width = image.shape[:2]
     size = int(min(height, width) * draw.uniform(0.25, 1))
     left, top = int(draw.integers(width - size + 1)), int(draw.integers(height - size + 1))
-    piece = picture[top : top + size, left : left + size]
+    piece = image[top : top + size, left : left + size]
     if size > 2 * side:
         piece = np.asarray(cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     return np.rot90(piece, int(draw.integers(4))).copy()
@@ -222,15 +222,15 @@ def _drawn_background(side: int, draw: Generator) -> Bytes:
     cells = int(draw.integers(1, 9))
     few = draw.integers(0, 256, (cells + 1, cells + 1, 3)).astype(np.uint8)
     method = cv2.INTER_CUBIC if draw.random() < 0.7 else cv2.INTER_NEAREST
-    picture = np.asarray(cv2.resize(few, (side, side), interpolation=method), np.uint8)
+    image = np.asarray(cv2.resize(few, (side, side), interpolation=method), np.uint8)
     for _ in range(int(draw.integers(0, 12))):
         colour = tuple(int(value) for value in draw.integers(0, 256, 3))
         centre = tuple(int(value) for value in draw.integers(0, side, 2))
         size = float(np.exp(draw.uniform(np.log(4), np.log(side * 0.6))))
         if draw.random() < 0.5:
             axes = (size, size * draw.uniform(0.3, 1.5))
-            cv2.ellipse(picture, (centre, axes, float(draw.uniform(0, 180))), colour, -1, cv2.LINE_AA)
+            cv2.ellipse(image, (centre, axes, float(draw.uniform(0, 180))), colour, -1, cv2.LINE_AA)
         else:
             points = (np.array(centre) + draw.normal(0, size, (4, 2))).astype(np.int32)
-            cv2.fillConvexPoly(picture, cv2.convexHull(points), colour, cv2.LINE_AA)
-    return noisy(picture, draw) if draw.random() < 0.5 else picture
+            cv2.fillConvexPoly(image, cv2.convexHull(points), colour, cv2.LINE_AA)
+    return noisy(image, draw) if draw.random() < 0.5 else image

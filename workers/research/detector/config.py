@@ -21,10 +21,10 @@ class _Section(BaseModel):
 
 
 class Source(_Section):
-    """Pictures or a video, to be labelled by the teachers."""
+    """Images or a video, to be labelled by the teachers."""
 
     path: Path
-    """A picture, a folder of pictures, a video (or .gif), or Parquet with encoded pictures in the column `image`."""
+    """An image, a folder of images, a video (or .gif), or Parquet with encoded images in the column `image`."""
     where: Mapping[str, Value] = {}
     """Of Parquet, only rows with these values."""
     part: tuple[Share, Share] = (0.0, 1.0)
@@ -32,22 +32,22 @@ class Source(_Section):
     every: Positive = 1
     """Of those, only each so many-th."""
     tile: Annotated[int, Field(ge=16, le=304)] | None = None
-    """Small pictures: labelled many at once, side by side, each scaled to so many pixels."""
+    """Small images: labelled many at once, side by side, each scaled to so many pixels."""
     tight: bool = False
-    """Pictures cut out so closely that each is one face: such are pasted only, never shown as they are."""
+    """Images cut out so closely that each is one face: such are pasted only, never shown as they are."""
     paste: Weight = 0.0
     """How often its faces are pasted into scenes, relative to the other sources."""
     show: Weight = 0.0
-    """How often its pictures are shown as they are, in crops, relative to the other sources."""
+    """How often its images are shown as they are, in crops, relative to the other sources."""
     give: bool = False
-    """Whether its faces, upright and seen from the front, are set into those of other pictures (scenes.swapped)."""
+    """Whether its faces, upright and seen from the front, are set into those of other images (scenes.swapped)."""
     largest: Rate | None = None
-    """Pixels: its faces are not pasted larger than this, for pictures of few pixels."""
+    """Pixels: its faces are not pasted larger than this, for images of few pixels."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Source":
         if self.tight and (self.tile is None or self.show):
-            raise ValueError("tight pictures need `tile`, and cannot be shown: leave out `show`")
+            raise ValueError("tight images need `tile`, and cannot be shown: leave out `show`")
         if not self.part[0] < self.part[1]:
             raise ValueError("part must be an increasing pair of shares, such as [0, 0.5]")
         return self
@@ -66,14 +66,14 @@ class Network(_Section):
 
 
 class Scenes(_Section):
-    """The pictures that are trained on."""
+    """The images that are trained on."""
 
     side: Annotated[int, Field(ge=64, multiple_of=32)] = 320
     """Pixels."""
     empty: Share = 0.12
     """Of the scenes, without any face."""
     shown: Share = 0.35
-    """Of the scenes, crops of labelled pictures as they are; the others are composed."""
+    """Of the scenes, crops of labelled images as they are; the others are composed."""
     faces: tuple[Positive, Positive] = (1, 14)
     """Fewest and most faces pasted into a composed scene; few are more frequent."""
     crowded: Share = 0.0
@@ -85,7 +85,7 @@ class Scenes(_Section):
     turned: Share = 0.25
     """Of the pasted faces, those laid on a three-dimensional head and turned (needs `heads`)."""
     swapped: Share = 0.3
-    """Of the faces of untight pictures, those that get another face's inner part by the landmarks."""
+    """Of the faces of untight images, those that get another face's inner part by the landmarks."""
 
 
 class Optimiser(_Section):
@@ -128,7 +128,7 @@ class DetectorConfig(_Section):
     out: Path
     """Folder of the run: labels, checkpoints, best weights, scalars."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 2048
-    pictures: Positive
+    images: Positive
     """Scenes to train on, all together."""
     batch: Positive = 32
     start_from: Path | None = None
@@ -138,7 +138,7 @@ class DetectorConfig(_Section):
     heads: Path | None = None
     """ICT-FaceKit's head and its shapes (.npz), on which faces are turned."""
     backgrounds: tuple[Path, ...] = ()
-    """Pictures without faces, files or folders, beside the built-in textures and what lies beside the faces."""
+    """Images without faces, files or folders, beside the built-in textures and what lies beside the faces."""
     packaged_backgrounds: tuple[str, ...] = ()
     """The same out of installed Python packages, such as skimage/data/coffee.png."""
     sources: Annotated[dict[str, Source], Field(min_length=1)]
@@ -165,13 +165,13 @@ class DetectorConfig(_Section):
         return self
 
     @property
-    def pictures_of(self) -> dict[str, Source]:
+    def images_of(self) -> dict[str, Source]:
         """All that is to be labelled: the sources that are used, and what is held out."""
         return {name: source for name, source in self.sources.items() if source.paste or source.show} | self.held_out
 
     @property
     def steps(self) -> int:
-        return max(1, self.pictures // self.batch)
+        return max(1, self.images // self.batch)
 
 
 def load_detector_config(path: Path, overrides: Mapping[str, Any]) -> DetectorConfig:

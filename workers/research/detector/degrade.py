@@ -1,4 +1,4 @@
-"""What cameras and files do to pictures: light, colour, blur, noise, JPEG."""
+"""What cameras and files do to images: light, colour, blur, noise, JPEG."""
 
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.random import Generator
 from streamer.values import Bytes
 
 
-def lit(picture: Bytes, draw: Generator, strength: float = 1.0) -> Bytes:
+def lit(image: Bytes, draw: Generator, strength: float = 1.0) -> Bytes:
     """Brightness, contrast, gamma and a colour cast, of any pixels (..., 3)."""
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = np.exp(draw.normal(0, 0.25 * strength))
@@ -20,18 +20,18 @@ def lit(picture: Bytes, draw: Generator, strength: float = 1.0) -> Bytes:
     curve = np.power(levels, gamma) * gain + shift
     cast = np.exp(draw.normal(0, 0.08 * strength, 3)) if draw.random() < 0.5 else np.ones(3)
     table = (curve[:, None] * cast * 255).clip(0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
+    return np.asarray(cv2.LUT(image, table.reshape(1, 256, 3)), np.uint8)
 
 
-def grey(picture: Bytes) -> Bytes:
-    return np.asarray(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
+def grey(image: Bytes) -> Bytes:
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
-def blurred(picture: Bytes, draw: Generator, most: float = 2.0) -> Bytes:
+def blurred(image: Bytes, draw: Generator, most: float = 2.0) -> Bytes:
     """Out of focus, moved, or enlarged from fewer pixels."""
     kind = draw.random()
     if kind < 0.45:
-        return np.asarray(cv2.GaussianBlur(picture, (0, 0), draw.uniform(0.4, most)), np.uint8)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), draw.uniform(0.4, most)), np.uint8)
     if kind < 0.7:
         size = int(draw.integers(3, 4 + int(most * 2)))
         angle = draw.uniform(0, np.pi)
@@ -40,12 +40,10 @@ def blurred(picture: Bytes, draw: Generator, most: float = 2.0) -> Bytes:
         along = np.array([np.cos(angle), np.sin(angle)]) * middle
         ends = [tuple(round(float(value)) for value in middle + sign * along) for sign in (-1, 1)]
         cv2.line(kernel, ends[0], ends[1], 1.0)
-        return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.uint8)
-    height, width = picture.shape[:2]
+        return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
+    height, width = image.shape[:2]
     factor = draw.uniform(1.2, 1 + most)
-    small = cv2.resize(
-        picture, (max(2, int(width / factor)), max(2, int(height / factor))), interpolation=cv2.INTER_AREA
-    )
+    small = cv2.resize(image, (max(2, int(width / factor)), max(2, int(height / factor))), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -55,30 +53,30 @@ def _field() -> Any:
     return (np.random.default_rng(0).standard_normal((1024, 1024, 3), np.float32) * 64).astype(np.int16)
 
 
-def noisy(picture: Bytes, draw: Generator) -> Bytes:
-    """Noise of a sensor, of a picture of at most 1024 pixels a side."""
-    field, (height, width) = _field(), picture.shape[:2]
+def noisy(image: Bytes, draw: Generator) -> Bytes:
+    """Noise of a sensor, of an image of at most 1024 pixels a side."""
+    field, (height, width) = _field(), image.shape[:2]
     top, left = int(draw.integers(1025 - height)), int(draw.integers(1025 - width))
     noise = field[top : top + height, left : left + width] * np.int16(draw.integers(2, 15)) >> 6
-    return np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
 
 
-def compressed(picture: Bytes, draw: Generator) -> Bytes:
+def compressed(image: Bytes, draw: Generator) -> Bytes:
     """JPEG of a quality from 15 to 90."""
-    coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(draw.integers(15, 91))])[1]
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(draw.integers(15, 91))])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def as_cameras_do(picture: Bytes, draw: Generator) -> Bytes:
-    """A whole picture, each trouble now and then."""
+def as_cameras_do(image: Bytes, draw: Generator) -> Bytes:
+    """A whole image, each trouble now and then."""
     if draw.random() < 0.7:
-        picture = lit(picture, draw)
+        image = lit(image, draw)
     if draw.random() < 0.12:
-        picture = grey(picture)
+        image = grey(image)
     if draw.random() < 0.15:
-        picture = blurred(picture, draw)
+        image = blurred(image, draw)
     if draw.random() < 0.15:
-        picture = noisy(picture, draw)
+        image = noisy(image, draw)
     if draw.random() < 0.25:
-        picture = compressed(picture, draw)
-    return picture
+        image = compressed(image, draw)
+    return image

@@ -34,7 +34,7 @@ def save_pose(model: Any, path: Path) -> None:
 
 
 def write_onnx(checkpoint: Path, path: Path) -> None:
-    """Export an ultralytics checkpoint as ONNX for one picture of 640x640. Raises ConfigError."""
+    """Export an ultralytics checkpoint as ONNX for one image of 640x640. Raises ConfigError."""
     ultralytics = import_ultralytics()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "detector.pt"

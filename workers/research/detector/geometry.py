@@ -1,4 +1,4 @@
-"""Where boxes and landmarks go when a picture is turned, scaled, mirrored and cut."""
+"""Where boxes and landmarks go when an image is turned, scaled, mirrored and cut."""
 
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -16,9 +16,9 @@ MIRRORED = [1, 0, 2, 4, 3]  # landmarks after mirroring: the left eye is the rig
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture and the faces in it."""
+    """An image and the faces in it."""
 
-    picture: Bytes  # (h, w, 3) BGR
+    image: Bytes  # (h, w, 3) BGR
     boxes: Floats  # (n, 4) x1 y1 x2 y2, pixels
     landmarks: Floats  # (n, 5, 2) x y, pixels
 
@@ -45,17 +45,17 @@ def moved_boxes(boxes: Floats, matrix: Floats) -> Floats:
 
 
 def mirrored(scene: Scene) -> Scene:
-    """The same from left to right; landmarks change their places, so that left stays left as seen in the picture."""
-    width = scene.picture.shape[1]
+    """The same from left to right; landmarks change their places, so that left stays left as seen in the image."""
+    width = scene.image.shape[1]
     boxes, landmarks = scene.boxes.copy(), scene.landmarks[:, MIRRORED].copy()
     boxes[:, [0, 2]] = width - scene.boxes[:, [2, 0]]
     landmarks[..., 0] = width - landmarks[..., 0]
-    return Scene(np.asarray(cv2.flip(scene.picture, 1), np.uint8), boxes, landmarks)
+    return Scene(np.asarray(cv2.flip(scene.image, 1), np.uint8), boxes, landmarks)
 
 
 def clipped(scene: Scene, min_px: float) -> Scene:
     """The faces that are large enough and not mostly outside, their boxes cut at the border; landmarks stay."""
-    height, width = scene.picture.shape[:2]
+    height, width = scene.image.shape[:2]
     boxes = scene.boxes.clip(0, np.array([width, height, width, height], np.float32))
     keep = visible(scene.boxes, width, height) > 0
     keep &= (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= min_px
@@ -63,7 +63,7 @@ def clipped(scene: Scene, min_px: float) -> Scene:
 
 
 def visible(boxes: Floats, width: int, height: int) -> Any:
-    """Share of each box (n,) that is inside a picture."""
+    """Share of each box (n,) that is inside an image."""
     inside = boxes.clip(0, np.array([width, height, width, height], np.float32))
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return (inside[:, 2:] - inside[:, :2]).prod(axis=1) / np.maximum(area, 1e-6)

@@ -1,6 +1,6 @@
-"""Real faces turned to the side, up and down: the picture of a face laid on a three-dimensional head.
+"""Real faces turned to the side, up and down: the image of a face laid on a three-dimensional head.
 
-Pictures of faces are mostly seen from the front; those are laid on ICT-FaceKit's head by their landmarks, as seen from
+Images of faces are mostly seen from the front; those are laid on ICT-FaceKit's head by their landmarks, as seen from
 the front, and the head is turned. What the front does not show is filled with a colour, as hair would be.
 """
 
@@ -27,7 +27,7 @@ FACE = 9409  # vertices of the face come first
 WIDE, HIGH, LOW = 6.6, 9.8, -8.0  # centimetres: which part of the face a detector's box is drawn around
 FINE = 5  # points along each side of a quad
 SHOWN = 0.2  # of a normal towards the front: what leans away more is not seen there
-NECK, HAIRLINE = -10.5, 8.0  # centimetres: nothing is drawn below, and nothing of the picture above
+NECK, HAIRLINE = -10.5, 8.0  # centimetres: nothing is drawn below, and nothing of the image above
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +74,8 @@ def head(pose: Pose, donor: Labelled, draw: Generator) -> tuple[Scene, Bytes]:
     strands = cv2.resize(draw.normal(0, 14, (32, 20, 1)).astype(np.float32), (SIDE, SIDE))[..., None]
     inside = (across >= 0) & (across < given.shape[1]) & (down >= 0) & (down < given.shape[0])
     share = cv2.blur(pose.textured * inside, (5, 5))[..., None]
-    picture = (skin * share + (colour + strands) * (1 - share)).clip(0, 255).astype(np.uint8)
-    return Scene(picture, pose.box[None], pose.landmarks[None]), pose.mask
+    image = (skin * share + (colour + strands) * (1 - share)).clip(0, 255).astype(np.uint8)
+    return Scene(image, pose.box[None], pose.landmarks[None]), pose.mask
 
 
 def _hair(draw: Generator) -> Floats:

@@ -1,4 +1,4 @@
-"""The teachers' labels of all pictures of a training, made once and kept as Parquet in the run's folder."""
+"""The teachers' labels of all images of a training, made once and kept as Parquet in the run's folder."""
 
 import hashlib
 import logging
@@ -18,23 +18,23 @@ from workers.research.detector.teachers import GREY, SIDE, Agreement, Teacher, a
 
 log = logging.getLogger(__name__)
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-LARGEST = 1280  # pixels: larger pictures are kept so large
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+LARGEST = 1280  # pixels: larger images are kept so large
 SURE = 0.65  # mean score from which an agreement is a face: weaker ones are often dots, wheels and folds
-MARGIN = 8  # pixels of grey around each of many pictures in one square
+MARGIN = 8  # pixels of grey around each of many images in one square
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """A picture with its faces, in its pixels."""
+    """An image with its faces, in its pixels."""
 
-    image: bytes | Bytes  # JPEG or PNG, or the picture itself, BGR (h, w, 3)
+    image: bytes | Bytes  # JPEG or PNG, or the image itself, BGR (h, w, 3)
     boxes: Floats  # (n, 4) x1 y1 x2 y2
     landmarks: Floats  # (n, 5, 2) x y
     unsure: Floats  # (m, 4) boxes that are neither faces nor background
 
     def decoded(self) -> Bytes:
-        """The picture, BGR (h, w, 3), not to be written to."""
+        """The image, BGR (h, w, 3), not to be written to."""
         return _decoded(self.image) if isinstance(self.image, bytes) else self.image
 
 
@@ -43,21 +43,21 @@ def label_all(config: DetectorConfig) -> None:
 
     Raises InputError, ConfigError, ModelError.
     """
-    missing = {name: source for name, source in config.pictures_of.items() if not _place(config, name, source).exists()}
+    missing = {name: source for name, source in config.images_of.items() if not _place(config, name, source).exists()}
     if not missing:
         return
     teachers = [open_teacher(path) for path in config.teachers]
     for name, source in missing.items():
         if not source.path.exists():
             raise ConfigError(f"{name}: {source.path} does not exist")
-        pictures = encoded_pictures(source)
-        found = list(_label_tiles(pictures, teachers, source) if source.tile else _label(pictures, teachers))
+        images = encoded_images(source)
+        found = list(_label_tiles(images, teachers, source) if source.tile else _label(images, teachers))
         _write(found, _place(config, name, source))
-        log.info("%s: %d pictures, %d faces", name, len(found), sum(len(item.boxes) for item in found))
+        log.info("%s: %d images, %d faces", name, len(found), sum(len(item.boxes) for item in found))
 
 
 def labelled(config: DetectorConfig, name: str, source: Source) -> list[Labelled]:
-    """The labelled pictures of a source, after label_all."""
+    """The labelled images of a source, after label_all."""
     return _read(_place(config, name, source))
 
 
@@ -68,13 +68,13 @@ def _place(config: DetectorConfig, name: str, source: Source) -> Path:
     return config.out / "labels" / f"{name}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]}.parquet"
 
 
-def encoded_pictures(source: Source) -> Iterator[bytes]:
-    """The chosen pictures of a source, encoded. Raises InputError."""
+def encoded_images(source: Source) -> Iterator[bytes]:
+    """The chosen images of a source, encoded. Raises InputError."""
     path = source.path
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
         yield from (file.read_bytes() for file in _chosen(files, source))
-    elif path.suffix.lower() in PICTURES:
+    elif path.suffix.lower() in IMAGES:
         yield path.read_bytes()
     elif path.suffix == ".parquet":
         yield from _rows(source)
@@ -96,8 +96,8 @@ def _rows(source: Source) -> Iterator[bytes]:
         for row in range(table.num_rows)
         if all(table.column(column)[row].as_py() == value for column, value in source.where.items())
     ]
-    images = table.column("image")
-    yield from (bytes(images[row].as_py()) for row in _chosen(wanted, source))
+    encoded_images = table.column("image")
+    yield from (bytes(encoded_images[row].as_py()) for row in _chosen(wanted, source))
 
 
 def _frames(source: Source) -> Iterator[bytes]:
@@ -111,7 +111,7 @@ def _frames(source: Source) -> Iterator[bytes]:
 def _read_video(path: Path) -> Iterator[Bytes]:
     video = cv2.VideoCapture(str(path))
     if not video.isOpened():
-        raise InputError(f"{path} is neither a picture nor a video that can be read")
+        raise InputError(f"{path} is neither an image nor a video that can be read")
     while True:
         there, frame = video.read()
         if not there:
@@ -120,51 +120,53 @@ def _read_video(path: Path) -> Iterator[Bytes]:
     video.release()
 
 
-def _label(pictures: Iterator[bytes], teachers: Sequence[Teacher]) -> Iterator[Labelled]:
-    for image in pictures:
-        picture = _decoded(image)
-        scale = LARGEST / max(picture.shape[:2])
-        agreed = agreement(teachers, picture)
+def _label(images: Iterator[bytes], teachers: Sequence[Teacher]) -> Iterator[Labelled]:
+    for encoded in images:
+        image = _decoded(encoded)
+        scale = LARGEST / max(image.shape[:2])
+        agreed = agreement(teachers, image)
         if scale < 1:
-            size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-            image = _encoded(np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8))
+            size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+            encoded = _encoded(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8))
         factor = np.float32(min(scale, 1.0))
         faces = agreed.faces
-        yield Labelled(image, faces.boxes * factor, faces.landmarks * factor, agreed.unsure * factor)
+        yield Labelled(encoded, faces.boxes * factor, faces.landmarks * factor, agreed.unsure * factor)
 
 
-def agreement(teachers: Sequence[Teacher], picture: Bytes) -> Agreement:
-    """What the teachers agree on in a BGR picture, looked at in all usual scales."""
-    scales = usual_scales(picture)
-    return agree([find(teacher, picture, scales) for teacher in teachers], SURE)
+def agreement(teachers: Sequence[Teacher], image: Bytes) -> Agreement:
+    """What the teachers agree on in a BGR image, looked at in all usual scales."""
+    scales = usual_scales(image)
+    return agree([find(teacher, image, scales) for teacher in teachers], SURE)
 
 
-def _label_tiles(pictures: Iterator[bytes], teachers: Sequence[Teacher], source: Source) -> Iterator[Labelled]:
-    """Small pictures, many in one square."""
+def _label_tiles(images: Iterator[bytes], teachers: Sequence[Teacher], source: Source) -> Iterator[Labelled]:
+    """Small images, many in one square."""
     pitch = (source.tile or SIDE) + 2 * MARGIN
     pending: list[bytes] = []
-    for image in pictures:
-        pending.append(image)
+    for encoded in images:
+        pending.append(encoded)
         if len(pending) == (SIDE // pitch) ** 2:
             yield from _label_square(pending, teachers, pitch, source.tight)
             pending = []
     yield from _label_square(pending, teachers, pitch, source.tight)
 
 
-def _label_square(images: Sequence[bytes], teachers: Sequence[Teacher], pitch: int, tight: bool) -> Iterator[Labelled]:
-    """Pictures side by side, `pitch` pixels apart. `tight`: those are left out where not one face is agreed on."""
+def _label_square(
+    encoded_images: Sequence[bytes], teachers: Sequence[Teacher], pitch: int, tight: bool
+) -> Iterator[Labelled]:
+    """Images side by side, `pitch` pixels apart. `tight`: those are left out where not one face is agreed on."""
     square, tile, row = np.full((SIDE, SIDE, 3), GREY, np.uint8), pitch - 2 * MARGIN, SIDE // pitch
-    corners = [(place % row * pitch + MARGIN, place // row * pitch + MARGIN) for place in range(len(images))]
+    corners = [(place % row * pitch + MARGIN, place // row * pitch + MARGIN) for place in range(len(encoded_images))]
     scales = []
-    for image, (left, top) in zip(images, corners, strict=True):
-        picture = _decoded(image)
-        scale = tile / max(picture.shape[:2])
-        width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-        square[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
+    for encoded, (left, top) in zip(encoded_images, corners, strict=True):
+        image = _decoded(encoded)
+        scale = tile / max(image.shape[:2])
+        width, height = round(image.shape[1] * scale), round(image.shape[0] * scale)
+        square[top : top + height, left : left + width] = cv2.resize(image, (width, height))
         scales.append(scale)
     agreed = agree([find(teacher, square, (1.0,)) for teacher in teachers], SURE)
     faces = agreed.faces
-    for image, corner, scale in zip(images, corners, scales, strict=True):
+    for encoded, corner, scale in zip(encoded_images, corners, scales, strict=True):
         rows = _within(faces.boxes, corner, tile)
         if tight and (len(rows) != 1 or np.prod(faces.boxes[rows[0], 2:] - faces.boxes[rows[0], :2]) < tile**2 / 4):
             continue
@@ -173,7 +175,7 @@ def _label_square(images: Sequence[bytes], teachers: Sequence[Teacher], pitch: i
             ((found - np.tile(start, 2)) / scale).astype(np.float32)
             for found in (faces.boxes[rows], agreed.unsure[_within(agreed.unsure, corner, tile)])
         )
-        yield Labelled(image, boxes, ((faces.landmarks[rows] - start) / scale).astype(np.float32), unsure)
+        yield Labelled(encoded, boxes, ((faces.landmarks[rows] - start) / scale).astype(np.float32), unsure)
 
 
 def _within(boxes: Floats, corner: tuple[int, int], tile: int) -> Any:
@@ -182,16 +184,16 @@ def _within(boxes: Floats, corner: tuple[int, int], tile: int) -> Any:
     return np.flatnonzero((centres >= 0).all(axis=1) & (centres < tile).all(axis=1))
 
 
-def _decoded(image: bytes) -> Bytes:
+def _decoded(encoded: bytes) -> Bytes:
     """BGR (h, w, 3). Raises InputError."""
-    picture = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError("a picture among the sources cannot be decoded")
-    return np.asarray(picture, np.uint8)
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError("an image among the sources cannot be decoded")
+    return np.asarray(image, np.uint8)
 
 
-def _encoded(picture: Bytes) -> bytes:
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+def _encoded(image: Bytes) -> bytes:
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
 
 
 def _write(found: Sequence[Labelled], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The labelled pictures that scenes are made of, in memory, and how often each is drawn."""
+"""The labelled images that scenes are made of, in memory, and how often each is drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ from workers.errors import ConfigError
 from workers.research.detector.config import DetectorConfig, Source
 from workers.research.detector.geometry import covered
 from workers.research.detector.heads import Pose, open_heads
-from workers.research.detector.labels import PICTURES, Labelled, labelled
+from workers.research.detector.labels import IMAGES, Labelled, labelled
 
 POSES = 120  # of heads that faces are laid on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourcePool:
-    """The pictures of one source that have what it is for."""
+    """The images of one source that have what it is for."""
 
     source: Source
-    pictures: Sequence[Labelled]
+    images: Sequence[Labelled]
     shares: Floats  # (n,) rising to 1: how often each is drawn, those with turned faces more
 
 
@@ -40,14 +40,14 @@ class SourcePools:
 
     def drawn(self, draw: Generator) -> tuple[Source, Labelled]:
         pool = self._shelves[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
-        return pool.source, pool.pictures[int(np.searchsorted(pool.shares, draw.random() * 0.999999))]
+        return pool.source, pool.images[int(np.searchsorted(pool.shares, draw.random() * 0.999999))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """Everything that scenes are made of."""
 
-    pasted: SourcePools  # each picture has a face
+    pasted: SourcePools  # each image has a face
     in_surroundings: SourcePools  # those of them with hair and shoulders, for crowds
     shown: SourcePools
     donors: Sequence[Labelled]  # aligned faces in colour or grey, to be set into others
@@ -56,19 +56,19 @@ class Library:
 
 
 def open_library(config: DetectorConfig) -> Library:
-    """Read all labelled pictures of the run. Raises ConfigError, InputError."""
+    """Read all labelled images of the run. Raises ConfigError, InputError."""
     found = {
         name: _ready(labelled(config, name, source), source)
         for name, source in config.sources.items()
         if source.paste or source.show
     }
     pasted, shown = [], []
-    for name, pictures in found.items():
-        source, faces = config.sources[name], [item for item in pictures if len(item.boxes)]
+    for name, images in found.items():
+        source, faces = config.sources[name], [item for item in images if len(item.boxes)]
         if source.paste and faces:
             pasted.append(_pool(source, faces))
-        if source.show and pictures:
-            shown.append(_pool(source, pictures))
+        if source.show and images:
+            shown.append(_pool(source, images))
     if not pasted:
         raise ConfigError("the teachers agree on no face in the sources that are pasted; are they faces?")
     loose = [pool for pool in pasted if not pool.source.tight]
@@ -78,28 +78,28 @@ def open_library(config: DetectorConfig) -> Library:
         SourcePools(pasted, [pool.source.paste for pool in pasted]),
         SourcePools(loose, [pool.source.paste for pool in loose]),
         SourcePools(shown, [pool.source.show for pool in shown]),
-        [item for pool in pasted if pool.source.give for item in pool.pictures],
+        [item for pool in pasted if pool.source.give for item in pool.images],
         _backgrounds([*config.backgrounds, *map(_packaged, config.packaged_backgrounds)]),
         open_heads(config.heads, POSES, config.seed) if config.heads else [],
     )
 
 
 def _ready(items: Sequence[Labelled], source: Source) -> Sequence[Labelled]:
-    """Decoded, but for tight pictures: they are many, and small enough to be decoded each time."""
+    """Decoded, but for tight images: they are many, and small enough to be decoded each time."""
     return items if source.tight else [replace(item, image=item.decoded()) for item in items]
 
 
 def without_faces(item: Labelled, side: int, draw: Generator) -> Bytes | None:
-    """A square of at most `side` pixels of a picture where neither a face nor an unsure one is; None: not found."""
-    picture = item.decoded()
-    height, width = picture.shape[:2]
+    """A square of at most `side` pixels of an image where neither a face nor an unsure one is; None: not found."""
+    image = item.decoded()
+    height, width = image.shape[:2]
     taken = np.concatenate([item.boxes, item.unsure])
     for _ in range(6):
         size = int(min(height, width, side * draw.uniform(0.3, 1.5)))
         left, top = int(draw.integers(width - size + 1)), int(draw.integers(height - size + 1))
         box = np.array([left, top, left + size, top + size], np.float32)
         if size >= 24 and covered(taken, box).max(initial=0) < 0.02:
-            return picture[top : top + size, left : left + size]
+            return image[top : top + size, left : left + size]
     return None
 
 
@@ -117,10 +117,10 @@ def turned(landmarks: Floats) -> float:
     return float(aside / 0.4 + max(0.0, abs(nod - 0.55) - 0.05) / 0.25)
 
 
-def _pool(source: Source, pictures: Sequence[Labelled]) -> SourcePool:
-    poses = [max((turned(landmarks) for landmarks in item.landmarks), default=0.0) for item in pictures]
+def _pool(source: Source, images: Sequence[Labelled]) -> SourcePool:
+    poses = [max((turned(landmarks) for landmarks in item.landmarks), default=0.0) for item in images]
     weights = 0.1 + np.square(np.minimum(poses, 1.5))
-    return SourcePool(source, pictures, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
+    return SourcePool(source, images, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
 
 
 def _packaged(name: str) -> Path:
@@ -139,12 +139,12 @@ def _backgrounds(paths: Sequence[Path]) -> list[Bytes]:
     for path in paths:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
-            if file.suffix.lower() not in PICTURES:
+            if file.suffix.lower() not in IMAGES:
                 continue
-            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise ConfigError(f"backgrounds: {file} cannot be read as a picture")
-            found.append(np.asarray(picture, np.uint8))
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if image is None:
+                raise ConfigError(f"backgrounds: {file} cannot be read as an image")
+            found.append(np.asarray(image, np.uint8))
     if paths and not found:
-        raise ConfigError(f"backgrounds: there is no picture in {', '.join(map(str, paths))}")
+        raise ConfigError(f"backgrounds: there is no image in {', '.join(map(str, paths))}")
     return found

@@ -19,14 +19,14 @@ from workers.research.detector.library import Library, open_library
 class Batch:
     """Scenes and their faces, as ultralytics' losses take them."""
 
-    pictures: torch.Tensor  # (b, 3, side, side) uint8, RGB, channels last in memory
-    owners: torch.Tensor  # (n,) float, which picture a face is in
+    images: torch.Tensor  # (b, 3, side, side) uint8, RGB, channels last in memory
+    owners: torch.Tensor  # (n,) float, which image a face is in
     boxes: torch.Tensor  # (n, 4) centre x y, width, height; shares of the side
-    landmarks: torch.Tensor  # (n, 5, 3) x y, shares of the side, and 2 inside the picture, else 0
+    landmarks: torch.Tensor  # (n, 5, 3) x y, shares of the side, and 2 inside the image, else 0
 
 
 class Scenes(Dataset[Scene]):
-    """All scenes of a training. The labelled pictures are read by the process that asks for the first scene."""
+    """All scenes of a training. The labelled images are read by the process that asks for the first scene."""
 
     def __init__(self, config: DetectorConfig) -> None:
         self._library: Library | None = None
@@ -43,7 +43,7 @@ class Scenes(Dataset[Scene]):
 
 
 def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
-    """The batches of the steps from `first_step` on, of pictures that are labelled already."""
+    """The batches of the steps from `first_step` on, of images that are labelled already."""
     numbers = range(first_step * config.batch, config.steps * config.batch)
     loaders = config.run.loaders
     if loaders:  # numpy would take all cores in each of them, and they would stand in each other's way
@@ -65,8 +65,8 @@ def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
 
 
 def collate(scenes: Sequence[Scene]) -> Batch:
-    side = scenes[0].picture.shape[0]
-    pictures = torch.from_numpy(np.stack([scene.picture[:, :, ::-1] for scene in scenes])).permute(0, 3, 1, 2)
+    side = scenes[0].image.shape[0]
+    images = torch.from_numpy(np.stack([scene.image[:, :, ::-1] for scene in scenes])).permute(0, 3, 1, 2)
     owners = np.repeat(np.arange(len(scenes), dtype=np.float32), [len(scene.boxes) for scene in scenes])
     corners = np.concatenate([scene.boxes for scene in scenes]) / side
     points = np.concatenate([scene.landmarks for scene in scenes]) / side
@@ -74,7 +74,7 @@ def collate(scenes: Sequence[Scene]) -> Batch:
     inside = ((points > 0) & (points < 1)).all(axis=-1, keepdims=True) * np.float32(2)
     landmarks = np.concatenate([points, inside], axis=-1)
     return Batch(
-        pictures,
+        images,
         torch.from_numpy(owners),
         torch.from_numpy(boxes.astype(np.float32)),
         torch.from_numpy(landmarks.astype(np.float32)),

@@ -1,4 +1,4 @@
-"""One labelled face set into a scene: cut out softly or as a whole picture, turned, scaled, relit, partly covered."""
+"""One labelled face set into a scene: cut out softly or as a whole image, turned, scaled, relit, partly covered."""
 
 from dataclasses import dataclass, replace
 
@@ -72,11 +72,11 @@ def add_head(
     if width < native * 0.8:
         side = max(4, round(mask.shape[0] * width / native * 1.2))
         shrink = np.float32(side / mask.shape[0])
-        picture, mask = (
+        image, mask = (
             np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-            for part in (face.picture, mask)
+            for part in (face.image, mask)
         )
-        face = Scene(picture, face.boxes * shrink, face.landmarks * shrink)
+        face = Scene(image, face.boxes * shrink, face.landmarks * shrink)
     return _added(scene, Cutting(face, mask), width, draw, spot)
 
 
@@ -92,43 +92,43 @@ def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, spot: 
         cutting = _mirrored(cutting)
     box = cutting.face.boxes[0]
     for _ in range(1 if spot else 5):
-        matrix = _place(box, width / float(box[2] - box[0]), scene.picture.shape, draw, spot)
+        matrix = _place(box, width / float(box[2] - box[0]), scene.image.shape, draw, spot)
         new = moved_boxes(box[None], matrix)
-        height, wide = scene.picture.shape[:2]
+        height, wide = scene.image.shape[:2]
         extent = _extent(cutting.mask, matrix)
         if visible(new, wide, height)[0] < 0.6 or covered(scene.boxes, extent).max(initial=0) > MOST_COVERED:
             continue
-        picture = _laid(scene.picture, cutting, matrix, draw)
+        image = _laid(scene.image, cutting, matrix, draw)
         landmarks = moved(cutting.face.landmarks, matrix)
         if draw.random() < 0.14:
-            picture = _covered(picture, new[0], landmarks[0], draw)
-        return Scene(picture, np.concatenate([scene.boxes, new]), np.concatenate([scene.landmarks, landmarks]))
+            image = _covered(image, new[0], landmarks[0], draw)
+        return Scene(image, np.concatenate([scene.boxes, new]), np.concatenate([scene.landmarks, landmarks]))
     return scene
 
 
 def add_patch(scene: Scene, patch: Bytes, draw: Generator) -> Scene:
     """A piece without a face, laid into the scene as faces are, where none is: its border alone must mean nothing."""
     height, width = patch.shape[:2]
-    size = float(np.exp(draw.uniform(np.log(10), np.log(scene.picture.shape[1] * 0.6))))
+    size = float(np.exp(draw.uniform(np.log(10), np.log(scene.image.shape[1] * 0.6))))
     if size < width * 0.5:
         patch = np.asarray(cv2.resize(patch, (max(8, int(size * 1.5)),) * 2, interpolation=cv2.INTER_AREA), np.uint8)
         height, width = patch.shape[:2]
     mask = _ellipse((height, width), np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95]), draw)
     box = np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95], np.float32)
-    matrix = _place(box, size / float(box[2] - box[0]), scene.picture.shape, draw)
+    matrix = _place(box, size / float(box[2] - box[0]), scene.image.shape, draw)
     whole = moved_boxes(np.array([[0, 0, width, height]], np.float32), matrix)[0]
     if covered(scene.boxes, whole).max(initial=0) > 0.1:
         return scene
     nothing = Scene(patch, np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32))
-    return replace(scene, picture=_laid(scene.picture, Cutting(nothing, mask), matrix, draw))
+    return replace(scene, image=_laid(scene.image, Cutting(nothing, mask), matrix, draw))
 
 
 def swapped(face: Scene, row: int, donor: Labelled) -> Scene:
-    """The picture with the inner part of another face in the face `row`, whose landmarks are the new ones.
+    """The image with the inner part of another face in the face `row`, whose landmarks are the new ones.
 
     The donor is moved by the affine map that brings its landmarks nearest, and takes over the mean colour.
     """
-    given, height, width = donor.decoded(), *face.picture.shape[:2]
+    given, height, width = donor.decoded(), *face.image.shape[:2]
     ones = np.concatenate([donor.landmarks[0], np.ones((5, 1), np.float32)], axis=1)
     matrix = np.linalg.lstsq(ones, face.landmarks[row], rcond=None)[0].T.astype(np.float32)
     alike = (
@@ -153,14 +153,14 @@ def swapped(face: Scene, row: int, donor: Labelled) -> Scene:
     size = (int(right - left), int(bottom - top))
     warped = cv2.warpAffine(given, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR).astype(np.float32)[..., None] / 255
-    region = face.picture[top:bottom, left:right]
+    region = face.image[top:bottom, left:right]
     total = max(1.0, float(share.sum()))
     shift = ((region - warped.astype(np.float32)) * share).sum(axis=(0, 1)) / total
     blend = (warped + shift * 0.8) * share + region * (1 - share)
-    picture, landmarks = face.picture.copy(), face.landmarks.copy()
-    picture[top:bottom, left:right] = blend.clip(0, 255)
+    image, landmarks = face.image.copy(), face.landmarks.copy()
+    image[top:bottom, left:right] = blend.clip(0, 255)
     landmarks[row] = moved(donor.landmarks[0], matrix)
-    return Scene(picture, face.boxes, landmarks)
+    return Scene(image, face.boxes, landmarks)
 
 
 def _spread(landmarks: Floats) -> float:
@@ -180,14 +180,14 @@ def _cut(
     face = Scene(item.decoded(), item.boxes, item.landmarks)
     if donor is not None:
         face = swapped(face, row, donor)
-    box, (height, width) = item.boxes[row], face.picture.shape[:2]
+    box, (height, width) = item.boxes[row], face.image.shape[:2]
     sides = box[2:] - box[:2]
     low, high = np.zeros(2, int), np.array([width, height])
     if not source.tight:
         wide = draw.uniform(*around)
         low = np.floor(box[:2] - sides * (wide, wide * draw.uniform(0.4, 1.0))).clip(0).astype(int)
         high = np.ceil(box[2:] + sides * (wide, wide * draw.uniform(0.4, 1.5))).clip(0, (width, height)).astype(int)
-    piece = face.picture[low[1] : high[1], low[0] : high[0]]
+    piece = face.image[low[1] : high[1], low[0] : high[0]]
     start = low.astype(np.float32)
     others = np.delete(np.concatenate([item.boxes, item.unsure]), row, axis=0)
     piece = _blotted(piece, others - np.tile(start, 2), box - np.tile(start, 2), draw)
@@ -232,18 +232,18 @@ def grown(box: Floats) -> Floats:
     return np.concatenate([box[:2] - more, box[2:] + more])
 
 
-def blot(picture: Bytes, box: Floats, draw: Generator) -> None:
-    """Fill a box of a picture, in place, with a blur of what is there and noise: no detector finds a face in it."""
-    height, width = picture.shape[:2]
+def blot(image: Bytes, box: Floats, draw: Generator) -> None:
+    """Fill a box of an image, in place, with a blur of what is there and noise: no detector finds a face in it."""
+    height, width = image.shape[:2]
     large = grown(box)
     left, top = large[:2].clip(0).astype(int)
     right, bottom = np.ceil(large[2:]).clip(0, (width, height)).astype(int)
     if right - left < 1 or bottom - top < 1:
         return
-    region = picture[top:bottom, left:right]
+    region = image[top:bottom, left:right]
     few = cv2.resize(region, (2, 2), interpolation=cv2.INTER_AREA).astype(np.int16)
     few = np.roll(few, int(draw.integers(4)), axis=0) + draw.integers(-12, 13, few.shape)
-    picture[top:bottom, left:right] = cv2.resize(
+    image[top:bottom, left:right] = cv2.resize(
         few.clip(0, 255).astype(np.uint8), (int(right - left), int(bottom - top)), interpolation=cv2.INTER_LINEAR
     )
 
@@ -269,7 +269,7 @@ def _mirrored(cutting: Cutting) -> Cutting:
 
 
 def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, spot: Spot | None = None) -> Floats:
-    """At a spot, or somewhere in a picture, now and then over its border; turned as heads are."""
+    """At a spot, or somewhere in an image, now and then over its border; turned as heads are."""
     kind = draw.random()
     degrees = draw.normal(0, 10) if kind < 0.6 else draw.uniform(-45, 45) if kind < 0.94 else draw.uniform(-100, 100)
     target = spot.middle if spot else _anywhere((box[2:] - box[:2]) * scale, shape, draw)
@@ -284,20 +284,20 @@ def _anywhere(sides: Floats, shape: tuple[int, ...], draw: Generator) -> Numbers
 
 
 def _extent(mask: Bytes, matrix: Floats) -> Floats:
-    """The box (4,) around a picture's corners under a matrix."""
+    """The box (4,) around an image's corners under a matrix."""
     height, width = mask.shape
     corners = moved(np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32), matrix)
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
-def _laid(picture: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> Bytes:
-    """The picture with the cutting on it, relit and at times blurred or grey."""
-    patch, mask = cutting.face.picture, cutting.mask
+def _laid(image: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> Bytes:
+    """The image with the cutting on it, relit and at times blurred or grey."""
+    patch, mask = cutting.face.image, cutting.mask
     extent = _extent(mask, matrix)
     left, top = np.floor(extent[:2]).clip(0).astype(int)
-    right, bottom = np.ceil(extent[2:]).clip(0, picture.shape[1::-1]).astype(int)
+    right, bottom = np.ceil(extent[2:]).clip(0, image.shape[1::-1]).astype(int)
     if right - left < 1 or bottom - top < 1:
-        return picture
+        return image
     local = matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
     size = (int(right - left), int(bottom - top))
     warped = np.asarray(
@@ -310,12 +310,12 @@ def _laid(picture: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> 
         warped = grey(warped)
     if draw.random() < 0.15 and min(size) > 8:
         warped = blurred(warped, draw, max(0.6, min(2.0, min(size) / 40)))
-    region = picture[top:bottom, left:right]
-    picture[top:bottom, left:right] = warped * share + region * (1 - share)
-    return picture
+    region = image[top:bottom, left:right]
+    image[top:bottom, left:right] = warped * share + region * (1 - share)
+    return image
 
 
-def _covered(picture: Bytes, box: Floats, landmarks: Floats, draw: Generator) -> Bytes:
+def _covered(image: Bytes, box: Floats, landmarks: Floats, draw: Generator) -> Bytes:
     """Something before the face: dark glasses, a hat, a mask, a hand or a post."""
     kind, side = draw.random(), float(box[2] - box[0])
     colour = tuple(int(value) for value in draw.integers(0, 256, 3))
@@ -326,9 +326,9 @@ def _covered(picture: Bytes, box: Floats, landmarks: Floats, draw: Generator) ->
         dark = tuple(int(value) for value in draw.integers(0, 70, 3))
         radius = max(1, int(side * draw.uniform(0.13, 0.2)))
         for eye in eyes:
-            cv2.circle(picture, tuple(int(value) for value in eye), radius, dark, -1, cv2.LINE_AA)
+            cv2.circle(image, tuple(int(value) for value in eye), radius, dark, -1, cv2.LINE_AA)
         cv2.line(
-            picture,
+            image,
             (int(eyes[0, 0]), int(eyes[0, 1])),
             (int(eyes[1, 0]), int(eyes[1, 1])),
             dark,
@@ -338,15 +338,15 @@ def _covered(picture: Bytes, box: Floats, landmarks: Floats, draw: Generator) ->
     elif kind < 0.5:
         brim = eyes.mean(axis=0) - down * draw.uniform(0.3, 0.5)
         hat = np.array([brim - apart * 1.3, brim + apart * 1.3, brim + apart - down * 1.4, brim - apart - down * 1.4])
-        cv2.fillConvexPoly(picture, hat.astype(np.int32), colour, cv2.LINE_AA)
+        cv2.fillConvexPoly(image, hat.astype(np.int32), colour, cv2.LINE_AA)
     elif kind < 0.65:
         start = landmarks[2] + down * 0.05
         cover = np.array([start - apart * 0.9, start + apart * 0.9, mouth.mean(axis=0) + down * 0.6 + apart * 0.6,
                           mouth.mean(axis=0) + down * 0.6 - apart * 0.6])  # fmt: skip
-        cv2.fillConvexPoly(picture, cover.astype(np.int32), colour, cv2.LINE_AA)
+        cv2.fillConvexPoly(image, cover.astype(np.int32), colour, cv2.LINE_AA)
     else:
         along = draw.uniform(0, 2 * np.pi)
         centre = (box[:2] + box[2:]) / 2 + side * 0.55 * np.array([np.cos(along), np.sin(along)])
         axes = (max(1.0, side * draw.uniform(0.2, 0.8)), max(1.0, side * draw.uniform(0.5, 1.6)))
-        cv2.ellipse(picture, (tuple(map(float, centre)), axes, float(np.rad2deg(along))), colour, -1, cv2.LINE_AA)
-    return picture
+        cv2.ellipse(image, (tuple(map(float, centre)), axes, float(np.rad2deg(along))), colour, -1, cv2.LINE_AA)
+    return image

@@ -1,4 +1,4 @@
-"""How well a network finds the faces of held-out pictures: what the best weights are chosen by."""
+"""How well a network finds the faces of held-out images: what the best weights are chosen by."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from streamer.values import Bytes, Detections, Floats
 from workers.research.detector.labels import Labelled
 from workers.research.detector.teachers import GREY, overlap
 
-SIDE = 640  # of the square that a picture is scaled into, as the streamer does
+SIDE = 640  # of the square that an image is scaled into, as the streamer does
 MAX_UPSCALE = 1.5
 MIN_SCORE, MAX_OVERLAP, SAME_FACE = 0.05, 0.5, 0.5
 PRECISION = 0.97  # at which recall is stated
-JUDGED_PX = 24.0  # width of the faces that count, in the picture's pixels
+JUDGED_PX = 24.0  # width of the faces that count, in the image's pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Results over all pictures; faces that are small or unsure are neither wanted nor wrong."""
+    """Results over all images; faces that are small or unsure are neither wanted nor wrong."""
 
     faces: int
     recall: float  # at the precision 0.97
@@ -38,12 +38,10 @@ class Scores:
         return self.recall - 0.5 * min(self.landmark_error, 1.0)
 
 
-def score(
-    model: Any, pictures: Mapping[str, Sequence[Labelled]], device: torch.device
-) -> tuple[Scores, dict[str, str]]:
+def score(model: Any, images: Mapping[str, Sequence[Labelled]], device: torch.device) -> tuple[Scores, dict[str, str]]:
     """The result over all sources, and for each `found/wanted +false` at the score 0.5."""
     scores, right, errors, wanted, by_source = [], [], [], 0, {}
-    for name, items in pictures.items():
+    for name, items in images.items():
         found_here = wanted_here = wrong_here = 0
         for item in items:
             faces = detect(model, item.decoded(), device)
@@ -82,13 +80,13 @@ def match(faces: Detections, item: Labelled) -> tuple[Any, list[float], int]:
     return hits, errors, int(wide.sum())
 
 
-def detect(model: Any, picture: Bytes, device: torch.device) -> Detections:
-    """The faces of a BGR picture, strongest first, by a PoseModel in evaluation."""
-    height, width = picture.shape[:2]
+def detect(model: Any, image: Bytes, device: torch.device) -> Detections:
+    """The faces of a BGR image, strongest first, by a PoseModel in evaluation."""
+    height, width = image.shape[:2]
     scale = min(SIDE / max(height, width), MAX_UPSCALE)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     square = np.full((-(-size[1] // 32) * 32, -(-size[0] // 32) * 32, 3), GREY, np.uint8)
-    square[: size[1], : size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    square[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     blob = torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1)[None].to(device).float() / 255
     with torch.inference_mode():
         rows = model(blob)[0][0].float().cpu().numpy().T  # (anchors, 4 + 1 + 15): centre, size, score, landmarks

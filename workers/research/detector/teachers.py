@@ -1,4 +1,4 @@
-"""Public face detectors as teachers: what each finds in a picture, and what they agree on.
+"""Public face detectors as teachers: what each finds in an image, and what they agree on.
 
 Understood, told apart by the outputs of the ONNX file: YOLOv8-lite face (three grids of 80 channels), YuNet
 (cls, obj, bbox, kps of strides 8, 16, 32) and SCRFD with keypoints (nine outputs, two anchors a cell).
@@ -24,7 +24,7 @@ STRIDES = (8, 16, 32)
 WEAKEST = 0.3  # score from which a teacher's face counts at all
 SAME_FACE = 0.5  # IoU from which two boxes are one face
 SAME_TEACHERS_FACE = 0.4  # the same, among the boxes of one teacher
-STEP = 448  # pixels between the squares of a picture that is larger than one: every face up to 192 px is whole in one
+STEP = 448  # pixels between the squares of an image that is larger than one: every face up to 192 px is whole in one
 GREY = 114
 
 
@@ -38,7 +38,7 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What several teachers say about a picture together."""
+    """What several teachers say about an image together."""
 
     faces: Detections  # found by two of them at least: means weighted by the scores; score: their mean
     unsure: Floats  # (n, 4) boxes x1 y1 x2 y2 that one alone found, or all only weakly: neither face nor background
@@ -65,17 +65,17 @@ def open_teacher(path: Path) -> Teacher:
         return Teacher(path.stem, lambda square: _look_as_scrfd(session, square))
     raise ModelError(
         f"{path} is not a teacher of a known layout: {len(outputs)} outputs, the first of shape {outputs[0].shape}. "
-        f"Known are YOLOv8-lite face, YuNet and SCRFD with keypoints, for pictures of {SIDE}x{SIDE}"
+        f"Known are YOLOv8-lite face, YuNet and SCRFD with keypoints, for images of {SIDE}x{SIDE}"
     )
 
 
-def find(teacher: Teacher, picture: Bytes, scales: Sequence[float]) -> Detections:
-    """The faces that a teacher finds in a BGR picture (h, w, 3), in its pixels, strongest first.
+def find(teacher: Teacher, image: Bytes, scales: Sequence[float]) -> Detections:
+    """The faces that a teacher finds in a BGR image (h, w, 3), in its pixels, strongest first.
 
-    At each scale the picture is resized and looked at in squares that overlap; a face cut by a side of a square that
-    is not one of the picture is left to the next square.
+    At each scale the image is resized and looked at in squares that overlap; a face cut by a side of a square that
+    is not one of the image is left to the next square.
     """
-    found = [_at_scale(teacher, picture, scale) for scale in scales]
+    found = [_at_scale(teacher, image, scale) for scale in scales]
     faces = Detections(
         np.concatenate([faces.boxes for faces in found]),
         np.concatenate([faces.scores for faces in found]),
@@ -85,17 +85,17 @@ def find(teacher: Teacher, picture: Bytes, scales: Sequence[float]) -> Detection
     return Detections(faces.boxes[rows], faces.scores[rows], faces.landmarks[rows])
 
 
-def usual_scales(picture: Bytes) -> tuple[float, ...]:
-    """Scales at which faces of all sizes are found: the whole picture in one square, smaller, closer, and unscaled.
+def usual_scales(image: Bytes) -> tuple[float, ...]:
+    """Scales at which faces of all sizes are found: the whole image in one square, smaller, closer, and unscaled.
 
     Nothing is enlarged more than twice.
     """
-    fitting = min(SIDE / max(picture.shape[:2]), 2.0)
+    fitting = min(SIDE / max(image.shape[:2]), 2.0)
     return tuple(sorted({fitting / 2, fitting, min(fitting * 2, 2.0), max(fitting, 1.0)}))
 
 
 def agree(found: Sequence[Detections], sure: float = 0.5) -> Agreement:
-    """What the teachers whose faces these are agree on, in one picture.
+    """What the teachers whose faces these are agree on, in one image.
 
     Greedy: the strongest face left takes from each other teacher the one it overlaps most, from an IoU of 0.5 on. Two
     teachers make a face if the mean of their scores is `sure` at least.
@@ -143,17 +143,17 @@ def overlap(one: Floats, other: Floats) -> Floats:
 
 
 def _check_square(path: Path, session: Any) -> None:
-    """Raises ModelError if the file takes pictures of another size only."""
+    """Raises ModelError if the file takes images of another size only."""
     shape = session.get_inputs()[0].shape[2:]
     if any(isinstance(side, int) and side != SIDE for side in shape):
-        raise ModelError(f"{path} takes pictures of {shape[1]}x{shape[0]} only; teachers are shown {SIDE}x{SIDE}")
+        raise ModelError(f"{path} takes images of {shape[1]}x{shape[0]} only; teachers are shown {SIDE}x{SIDE}")
 
 
-def _at_scale(teacher: Teacher, picture: Bytes, scale: float) -> Detections:
-    height, width = picture.shape[:2]
+def _at_scale(teacher: Teacher, image: Bytes, scale: float) -> Detections:
+    height, width = image.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)
+    scaled = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
     parts = []
     for top in _starts(size[1]):
         for left in _starts(size[0]):

@@ -74,8 +74,8 @@ def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], s
             losses = trainer.take(next(scenes))
             if trainer.step % config.run.log_steps == 0:
                 speed = (trainer.step - first) * config.batch / (time.monotonic() - begun)
-                report(rate=trainer.rate, pictures_per_second=round(speed, 1), **losses)
-                log.info("step %d of %d, %.1f pictures/s, %s", trainer.step, config.steps, speed, losses)
+                report(rate=trainer.rate, images_per_second=round(speed, 1), **losses)
+                log.info("step %d of %d, %.1f images/s, %s", trainer.step, config.steps, speed, losses)
             done = trainer.step == config.steps
             if held_out and (done or trainer.step % config.run.validate_steps == 0):
                 scored, by_source = score(trainer.average, held_out, trainer.device)
@@ -134,9 +134,9 @@ class Trainer:
         self.rate = _rate(self.config, self.step)
         for group in self._optimiser.param_groups:
             group["lr"] = self.rate
-        pictures = batch.pictures.to(self.device, non_blocking=True).float().div_(255)
+        images = batch.images.to(self.device, non_blocking=True).float().div_(255)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bf16"):
-            found = self.model(pictures.contiguous(memory_format=torch.channels_last))
+            found = self.model(images.contiguous(memory_format=torch.channels_last))
         found = {name: value if name == "feats" else value.float() for name, value in found.items()}
         wanted = {
             "batch_idx": batch.owners,
@@ -146,7 +146,7 @@ class Trainer:
         }
         total, parts = self._criterion(found, {name: value.to(self.device) for name, value in wanted.items()})
         self._optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(total.sum() / len(pictures))
+        torch.autograd.backward(total.sum() / len(images))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip_norm)
         self._optimiser.step()
         self.step += 1

@@ -1,4 +1,4 @@
-"""The `.bin` files of insightface: encoded pictures two by two, and which pairs show one person.
+"""The `.bin` files of insightface: encoded images two by two, and which pairs show one person.
 
 Such a file is a pickle, and a pickle can run code. Here it may hold lists, tuples, bytes and what numpy needs for
 arrays of numbers; everything else is refused before it is made.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workers.errors import InputError
 from workers.research.data.face_set import Bytes
-from workers.research.data.pictures import decode
+from workers.research.data.images import decode
 from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.verification import FOLDS, folds_in_order
 
@@ -35,8 +35,8 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BinPictures:
-    """The pictures of a .bin file, the pairs one after the other."""
+class BinImages:
+    """The images of a .bin file, the pairs one after the other."""
 
     file: str
     encoded: Sequence[bytes]
@@ -45,14 +45,14 @@ class BinPictures:
         return len(self.encoded)
 
     def read(self, index: int) -> Bytes:
-        return decode(self.encoded[index], f"{self.file}: picture {index} (of pair {index // 2})")
+        return decode(self.encoded[index], f"{self.file}: image {index} (of pair {index // 2})")
 
     def name(self, index: int) -> str:
         return str(index)
 
 
-def read_bin(path: Path) -> tuple[BinPictures, Pairs]:
-    """The pictures, 2i and 2i+1 of pair i, and the pairs in ten folds in order. Raises InputError."""
+def read_bin(path: Path) -> tuple[BinImages, Pairs]:
+    """The images, 2i and 2i+1 of pair i, and the pairs in ten folds in order. Raises InputError."""
     try:
         with path.open("rb") as file:
             content = _Restricted(file, path).load()
@@ -66,12 +66,12 @@ def read_bin(path: Path) -> tuple[BinPictures, Pairs]:
     if bins is None or same is None:
         raise InputError(f"{path}: expected two lists, found {_kind(content[0])} and {_kind(content[1])}")
     if len(bins) != 2 * len(same) or not same:
-        raise InputError(f"{path}: {len(bins)} pictures for {len(same)} pairs, expected two for each")
+        raise InputError(f"{path}: {len(bins)} images for {len(same)} pairs, expected two for each")
     if len(same) < FOLDS:
         raise InputError(f"{path}: {len(same)} pairs cannot be parted into {FOLDS} folds")
-    pictures = BinPictures(str(path), [_encoded(item, path, place) for place, item in enumerate(bins)])
+    images = BinImages(str(path), [_encoded(item, path, place) for place, item in enumerate(bins)])
     first = np.arange(len(same)) * 2
-    return pictures, Pairs(first, first + 1, _truths(same, path), folds_in_order(len(same)))
+    return images, Pairs(first, first + 1, _truths(same, path), folds_in_order(len(same)))
 
 
 def _encoded(item: object, path: Path, place: int) -> bytes:
@@ -79,7 +79,7 @@ def _encoded(item: object, path: Path, place: int) -> bytes:
         return bytes(item)
     if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.ndim == 1:
         return item.tobytes()
-    raise InputError(f"{path}: picture {place} is {_kind(item)}, expected bytes or a flat array of uint8")
+    raise InputError(f"{path}: image {place} is {_kind(item)}, expected bytes or a flat array of uint8")
 
 
 def _truths(same: list[Any], path: Path) -> NDArray[np.bool_]:
@@ -94,7 +94,7 @@ def _kind(item: object) -> str:
 
 
 class _Restricted(pickle.Unpickler):
-    """Text of Python 2 stays bytes, as its pictures are."""
+    """Text of Python 2 stays bytes, as its images are."""
 
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file, encoding="bytes")

@@ -16,16 +16,16 @@ EVALUATE_EXAMPLES = """examples:
   swinface evaluate faces --weights weights.safetensors --config sets.yaml --set utkface
 
 Exit codes: 0 done, 2 usage or configuration, 3 data unreadable, 4 weights or device not usable, 5 measured without
-the pictures that could not be read (--skip-unreadable). `swinface evaluate PROTOCOL --help` says what each needs."""
+the images that could not be read (--skip-unreadable). `swinface evaluate PROTOCOL --help` says what each needs."""
 VERIFICATION = """{title}: ten-fold accuracy (best threshold of nine folds judged on the tenth) and
-VAL@FAR=1e-3, embeddings f(x) + f(mirrored x). A .bin file of insightface has pictures and pairs; otherwise a list
-names pairs of pictures in a folder: LFW's pairs.txt (name/name_0001.jpg), or lines `path path 0|1 [fold]`, with tabs
+VAL@FAR=1e-3, embeddings f(x) + f(mirrored x). A .bin file of insightface has images and pairs; otherwise a list
+names pairs of images in a folder: LFW's pairs.txt (name/name_0001.jpg), or lines `path path 0|1 [fold]`, with tabs
 if there are blanks in paths. Without folds in it the list is parted into ten, in order.
-Pictures of 112x112 pixels are taken as they are, others are resized whole: align them before."""
+Images of 112x112 pixels are taken as they are, others are resized whole: align them before."""
 IJB = """{title}: 1:1 TAR@FAR; 1:N rank-1, rank-5 and TPIR@FPIR, the mean of the two galleries. DIR has
 loose_crop/ and meta/ as insightface distributes them: {name}_face_tid_mid.txt, {name}_name_5pts_score.txt;
 1:1 {name}_template_pair_label.txt; 1:N {name}_1N_gallery_{first}.csv, {name}_1N_gallery_{second}.csv and
-{name}_1N_probe_mixed.csv. Faces are aligned by the five points; features of one picture: f(x) + f(mirrored x), times
+{name}_1N_probe_mixed.csv. Faces are aligned by the five points; features of one image: f(x) + f(mirrored x), times
 the detector's score; of a template: mean in each medium, sum over media."""
 FACES = {
     "raf-db": "RAF-DB: accuracy of the expression over all faces (the paper's), and the mean over the seven classes.",
@@ -42,8 +42,8 @@ person; embeddings f(x) + f(mirrored x). What cannot be measured is said.""",
 IMPOSTORS = """How similar strangers are: the cosines of everybody of a set with everybody else, compared as a gallery
 compares them. The streamer's thresholds for a stated false-accept rate follow from this table, if the weights' card
 has it (--card); so take people whom the weights were not trained on, and many: a rate R for a gallery of N people takes
-10 N / R pairs, that is sqrt(20 N / R) people. At most 3000 people and 5 pictures of each are taken."""
-SETS = "\nThe set and its pictures are what --config says under `sets`; choose its test part there."
+10 N / R pairs, that is sqrt(20 N / R) people. At most 3000 people and 5 images of each are taken."""
+SETS = "\nThe set and its images are what --config says under `sets`; choose its test part there."
 TITLES = {"lfw": "LFW", "cfp_fp": "CFP-FP", "agedb_30": "AgeDB-30", "calfw": "CALFW", "cplfw": "CPLFW"}
 IJBS = {"ijbb": ("IJB-B", "S1", "S2"), "ijbc": ("IJB-C", "G1", "G2")}
 TASKS = {"1:1": ("1:1",), "1:N": ("1:N",), "both": ("1:1", "1:N")}
@@ -105,7 +105,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.protocol not in TITLES:
         return
     if (arguments.pairs is None) != (arguments.images is None):
-        raise ConfigError("--pairs and --images go together: the list, and the folder of its pictures")
+        raise ConfigError("--pairs and --images go together: the list, and the folder of its images")
     if (arguments.bin is None) == (arguments.pairs is None):
         raise ConfigError("give either --bin FILE, or --pairs FILE --images DIR")
 
@@ -156,7 +156,7 @@ def _add_impostors(protocols: Commands) -> None:
     parser = _command(protocols, "impostors", "how similar strangers are, for the card", IMPOSTORS + SETS, "")
     parser.add_argument("--config", type=Path, required=True, metavar="CONFIG", help="YAML with sets")
     parser.add_argument("--set", required=True, metavar="NAME", help="which set of it")
-    parser.add_argument("--source", metavar="TEXT", help="whose pictures they are, for messages (default: NAME)")
+    parser.add_argument("--source", metavar="TEXT", help="whose images they are, for messages (default: NAME)")
     parser.add_argument("--card", action="store_true", help="also write the table into the card beside the weights")
     _common_options(parser)
 
@@ -179,7 +179,7 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unreadable",
         action="store_true",
-        help="measure without pictures that cannot be read; they are listed, and the exit code is 5",
+        help="measure without images that cannot be read; they are listed, and the exit code is 5",
     )
 
 

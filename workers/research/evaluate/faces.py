@@ -89,7 +89,7 @@ def evaluate_faces(
     faces = planned.faces
     if leave_one_out:
         _check_persons(faces.name, faces.labels)
-    seen = infer(faces.pictures, network, options)
+    seen = infer(faces.images, network, options)
     labels = faces.labels.at(seen.rows)
     if leave_one_out:
         _check_persons(faces.name, labels)
@@ -102,7 +102,7 @@ def evaluate_faces(
     }
     left = [kind for kind in planned.kinds if _is_known(labels, kind).any()]
     judged = [judges[kind](labels, seen.outputs) for kind in left]
-    lost = tuple(f"{kind}: no picture that has it can be read" for kind in planned.kinds if kind not in left)
+    lost = tuple(f"{kind}: no image that has it can be read" for kind in planned.kinds if kind not in left)
     return Result(
         metrics={name: value for part in judged for name, value in part.metrics.items()},
         counts={"faces": len(seen.rows)} | {name: value for part in judged for name, value in part.counts.items()},

@@ -25,7 +25,7 @@ def by_group(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Numbers by grouping and group; `outputs` are those of these rows of the set.
 
-    Groups with fewer than 10 faces are not there. Lightness is that of the pictures, of skin and of light together.
+    Groups with fewer than 10 faces are not there. Lightness is that of the images, of skin and of light together.
     """
     labels = faces.labels.at(rows)
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -60,5 +60,5 @@ def _where(mask: NDArray[np.bool_]) -> Integers:
 
 
 def _luma(faces: FaceSet, rows: Integers) -> Floats:
-    """(n,) mean of each picture."""
-    return np.array([faces.pictures.read(int(row)).mean((0, 1)) @ LUMA for row in rows], np.float32)
+    """(n,) mean of each image."""
+    return np.array([faces.images.read(int(row)).mean((0, 1)) @ LUMA for row in rows], np.float32)

@@ -1,4 +1,4 @@
-"""Who is it: templates of several pictures (IJB), and the search for a person among many."""
+"""Who is it: templates of several images (IJB), and the search for a person among many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ NOBODY = -1  # subject of a probe that is not in the gallery
 
 
 class Templates:
-    """Features of templates, summed while the pictures come; no more than one row per medium is held.
+    """Features of templates, summed while the images come; no more than one row per medium is held.
 
-    A template's feature: the mean of its pictures' features within each medium (a video's frames), their sum over the
-    media, at length 1. A picture's feature is f(x) + f(mirrored x), times the detector's score (insightface, N1D1F2).
+    A template's feature: the mean of its images' features within each medium (a video's frames), their sum over the
+    media, at length 1. An image's feature is f(x) + f(mirrored x), times the detector's score (insightface, N1D1F2).
     """
 
     def __init__(self, template: Integers, medium: Integers, width: int) -> None:
-        """`template` and `medium` (n,): of each picture."""
+        """`template` and `medium` (n,): of each image."""
         groups, self._group = np.unique(np.stack([template, medium], 1), axis=0, return_inverse=True)
         self.template = groups[:, 0]  # of each group, ascending
         self._sums = np.zeros((len(groups), width), np.float32)
         self._counts = np.zeros(len(groups), np.int64)
 
     def add(self, rows: Integers, features: NDArray[np.floating]) -> None:
-        """The features (k, width) of the pictures at these rows, already times their scores."""
+        """The features (k, width) of the images at these rows, already times their scores."""
         np.add.at(self._sums, self._group[rows], features.astype(np.float32))
         np.add.at(self._counts, self._group[rows], 1)
 
     def features(self) -> tuple[Integers, NDArray[np.float32]]:
-        """The templates that have pictures, ascending, and their features (templates, width) at length 1."""
+        """The templates that have images, ascending, and their features (templates, width) at length 1."""
         seen = self._counts > 0
         means = np.divide(self._sums[seen], self._counts[seen, None], dtype=np.float32)
         templates, starts = np.unique(self.template[seen], return_index=True)

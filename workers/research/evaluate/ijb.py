@@ -1,4 +1,4 @@
-"""IJB-B and IJB-C: templates of several pictures, compared one to one and searched for among many."""
+"""IJB-B and IJB-C: templates of several images, compared one to one and searched for among many."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from workers.research.evaluate.ijb_files import (
     read_subjects,
     read_template_pairs,
 )
-from workers.research.evaluate.ijb_pictures import IjbPictures
+from workers.research.evaluate.ijb_images import IjbImages
 from workers.research.evaluate.inference import READERS, InferenceOptions, Network, ReadReport, batches, embeddings
 from workers.research.evaluate.result import Result, percent
 from workers.research.evaluate.verification import FARS, tar_at_far
@@ -45,7 +45,7 @@ class _Lists:
 
 @dataclass(slots=True, eq=False)
 class _Measuring:
-    """Templates that have a feature, those that have none because of unreadable pictures, and what is found."""
+    """Templates that have a feature, those that have none because of unreadable images, and what is found."""
 
     templates: Integers  # ascending
     features: Floats  # (templates, width) of unit length
@@ -60,13 +60,13 @@ def evaluate_ijb(
 ) -> Result:
     """TAR@FAR of 1:1, and rank-1, rank-5 and TPIR@FPIR of 1:N as the mean of the two galleries. Raises InputError.
 
-    Templates none of whose pictures can be read are left out, if that is allowed, and counted.
+    Templates none of whose images can be read are left out, if that is allowed, and counted.
     """
     options = replace(options or InferenceOptions(), readers=READERS)
     folder.check(tasks)
-    lists = _read(folder, tasks)  # all of them before the first picture: what is wrong must not be found hours later
+    lists = _read(folder, tasks)  # all of them before the first image: what is wrong must not be found hours later
     read_report = ReadReport()
-    templates, features = _features(IjbPictures(folder, lists.faces), network, options, read_report)
+    templates, features = _features(IjbImages(folder, lists.faces), network, options, read_report)
     lost = np.setdiff1d(lists.faces.template, templates)
     counts = {"faces": len(lists.faces.names) - len(read_report.unreadable), "templates": len(templates)}
     measuring = _Measuring(templates, features, lost, counts | _left_out("templates", len(lost)))
@@ -104,18 +104,18 @@ def _read(folder: IjbFolder, tasks: Sequence[str]) -> _Lists:
 
 
 def _features(
-    pictures: IjbPictures, network: Network, options: InferenceOptions, read_report: ReadReport
+    images: IjbImages, network: Network, options: InferenceOptions, read_report: ReadReport
 ) -> tuple[Integers, Floats]:
     """The templates, ascending, and their features of unit length."""
-    faces = pictures.faces
+    faces = images.faces
     sums: Templates | None = None
-    for rows, crops in batches(pictures, options, read_report):
+    for rows, crops in batches(images, options, read_report):
         found = embeddings(network, crops) * faces.score[rows, None]
         sums = sums or Templates(faces.template, faces.medium, found.shape[1])
         sums.add(rows, found)
-    read_report.close(options, len(pictures))
+    read_report.close(options, len(images))
     if sums is None:
-        raise InputError(f"{pictures.folder.path}: there are no pictures to look at")
+        raise InputError(f"{images.folder.path}: there are no images to look at")
     return sums.features()
 
 

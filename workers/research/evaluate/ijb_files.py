@@ -1,4 +1,4 @@
-"""What lies in a folder of IJB-B or IJB-C as insightface distributes it: meta/ says what the pictures are."""
+"""What lies in a folder of IJB-B or IJB-C as insightface distributes it: meta/ says what the images are."""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +18,12 @@ HEADING = ("TEMPLATE_ID", "SUBJECT_ID")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """The pictures, one face each."""
+    """The images, one face each."""
 
     names: tuple[str, ...]  # (n,) below loose_crop
     template: Integers  # (n,)
     medium: Integers  # (n,) a still, or the video that a frame is from
-    landmarks: Floats  # (n, 5, 2) x y, pixels of the picture
+    landmarks: Floats  # (n, 5, 2) x y, pixels of the image
     score: Floats  # (n,) of the detector, 0..1
 
 
@@ -52,7 +52,7 @@ class IjbFolder:
     name: str
 
     @property
-    def pictures(self) -> Path:
+    def images(self) -> Path:
         return self.path / "loose_crop"
 
     @property
@@ -85,7 +85,7 @@ class IjbFolder:
     def check(self, tasks: Sequence[str]) -> None:
         """Raise InputError with everything that the tasks need and that is not there."""
         missing = [str(path) for path in self.lists(tasks) if not path.is_file()]
-        missing += [] if self.pictures.is_dir() else [f"{self.pictures}/"]
+        missing += [] if self.images.is_dir() else [f"{self.images}/"]
         if missing:
             raise InputError(f"{self.path} is no complete folder of {self.name}; missing:\n  " + "\n  ".join(missing))
 
@@ -94,11 +94,11 @@ class IjbFolder:
 
 
 def read_faces(folder: IjbFolder) -> Faces:
-    """The two lists of pictures, which must name the same ones in the same order. Raises InputError with the line."""
+    """The two lists of images, which must name the same ones in the same order. Raises InputError with the line."""
     media = list(_words(folder.media, 3))
     points = list(_words(folder.faces, 12))
     if len(media) != len(points):
-        raise InputError(f"{folder.media} has {len(media)} pictures, {folder.faces} has {len(points)}")
+        raise InputError(f"{folder.media} has {len(media)} images, {folder.faces} has {len(points)}")
     for (line, (name, *_)), (_, (other, *_)) in zip(media, points, strict=True):
         if name != other:
             raise InputError(f"{folder.media}:{line}: {name}, but {folder.faces} has {other} in this place")
@@ -130,7 +130,7 @@ def read_template_pairs(path: Path) -> TemplatePairs:
 
 
 def read_subjects(path: Path) -> Subjects:
-    """The templates of a gallery or of the probes: a table with a heading, one line per picture.
+    """The templates of a gallery or of the probes: a table with a heading, one line per image.
 
     Raises InputError with the line, also for a template of two subjects.
     """
@@ -157,11 +157,11 @@ def read_subjects(path: Path) -> Subjects:
 
 
 def places(path: Path, known: Integers, wanted: Integers) -> Integers:
-    """Where in the ascending `known` templates the wanted ones are. Raises InputError for one without pictures."""
+    """Where in the ascending `known` templates the wanted ones are. Raises InputError for one without images."""
     found = np.searchsorted(known, wanted).clip(max=max(len(known) - 1, 0))
     missing = np.unique(wanted[known[found] != wanted]) if len(known) else wanted
     if len(missing):
-        raise InputError(f"{path}: {len(missing)} templates have no picture, such as {missing[0]}")
+        raise InputError(f"{path}: {len(missing)} templates have no image, such as {missing[0]}")
     return found
 
 

@@ -1,6 +1,6 @@
 """How similar strangers are for some weights: the table behind every threshold, for the weights' card.
 
-Comparisons are those of a gallery, by the streamer's own code: the template of a person's pictures against the mean and
+Comparisons are those of a gallery, by the streamer's own code: the template of a person's images against the mean and
 the exemplars of another's.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.identity.gallery import Gallery, Picture, cohort_scores
+from streamer.identity.gallery import Gallery, Image, cohort_scores
 from streamer.values import ImpostorScores
 from workers.errors import ConfigError, InputError
 from workers.files import replacing
@@ -22,14 +22,14 @@ from workers.research.evaluate.result import Result
 from workers.swinface.checkpoint import IMPOSTOR_SCORES, card_path
 from workers.swinface.labels import EMBEDDING
 
-PICTURES = 5  # of a person, those that come first in the set: galleries have few, and tracks few good crops
+IMAGES = 5  # of a person, those that come first in the set: galleries have few, and tracks few good crops
 PEOPLE = 3000  # evenly taken from those that there are: all pairs of more take gigabytes
 FEWEST = 5  # people, who make the ten pairs without which nothing is known
 SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # shares of the report
 
 
 def measure_impostors(faces: FaceSet, network: Network, source: str, options: InferenceOptions | None = None) -> Result:
-    """The table of cosines of everybody with everybody else; `source` says whose pictures these are.
+    """The table of cosines of everybody with everybody else; `source` says whose images these are.
 
     Raises InputError for a set that does not say who is who, or of too few people.
     """
@@ -37,15 +37,15 @@ def measure_impostors(faces: FaceSet, network: Network, source: str, options: In
     if identity is None:
         raise InputError(f"{faces.name} has no label of identity, which impostors needs")
     chosen = faces.at(_chosen(identity))
-    seen = infer(chosen.pictures, network, options)
+    seen = infer(chosen.images, network, options)
     of = chosen.labels.at(seen.rows).identity
     assert of is not None
-    people: dict[str, list[Picture]] = {}
+    people: dict[str, list[Image]] = {}
     for person, embedding in zip(of.tolist(), seen.outputs[EMBEDDING], strict=True):
         name = str(person)
-        people.setdefault(name, []).append(Picture(name, "", embedding, 1.0))
+        people.setdefault(name, []).append(Image(name, "", embedding, 1.0))
     if len(people) < FEWEST:
-        raise InputError(f"{faces.name} has pictures of {len(people)} people, and at least {FEWEST} are needed")
+        raise InputError(f"{faces.name} has images of {len(people)} people, and at least {FEWEST} are needed")
     table = cohort_scores(Gallery(people, ""), Gallery({}, ""), source)
     digest = hashlib.sha256(seen.digest.encode() + np.ascontiguousarray(of).astype("<i8").tobytes())
     return Result(
@@ -81,13 +81,13 @@ def write_card(weights: Path, table: dict[str, Any]) -> None:
 
 
 def _chosen(identity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the first pictures of evenly taken people, ascending."""
+    """Rows of the first images of evenly taken people, ascending."""
     known = np.unique(identity[identity != UNKNOWN])
     people = set(known[np.linspace(0, len(known) - 1, min(PEOPLE, len(known))).astype(np.int64)].tolist())
     taken: dict[int, int] = {}
     rows = []
     for row, person in enumerate(identity.tolist()):
-        if person in people and taken.get(person, 0) < PICTURES:
+        if person in people and taken.get(person, 0) < IMAGES:
             taken[person] = taken.get(person, 0) + 1
             rows.append(row)
     return np.array(rows, np.int64)

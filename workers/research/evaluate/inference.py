@@ -1,4 +1,4 @@
-"""Every picture of a set through a network: read ahead in threads, shown whole, mirrored too where that is asked."""
+"""Every image of a set through a network: read ahead in threads, shown whole, mirrored too where that is asked."""
 
 import hashlib
 from collections import deque
@@ -11,40 +11,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.errors import InputError, ModelError
-from workers.research.data.face_set import Bytes, Pictures, fitted
+from workers.research.data.face_set import Bytes, Images, fitted
 from workers.research.data.progress import counted
 from workers.swinface.labels import EMBEDDING
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Network: TypeAlias = Callable[[Bytes], dict[str, Floats]]  # uint8 (n, 112, 112, 3) RGB -> (n, width) by slug
-BATCH = 32  # pictures
-READERS = 4  # threads, for pictures that may be read several at a time
+BATCH = 32  # images
+READERS = 4  # threads, for images that may be read several at a time
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """How the pictures of a protocol go through the network."""
+    """How the images of a protocol go through the network."""
 
     batch: int = BATCH
     skip_unreadable: bool = False  # go on without them; otherwise they are an error that lists them all
-    readers: int = 1  # threads; more than one only for pictures that may be read several at a time
+    readers: int = 1  # threads; more than one only for images that may be read several at a time
     what: str = "faces"  # word of the progress bar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkOutputs:
-    """What the network says of the pictures that could be read."""
+    """What the network says of the images that could be read."""
 
     rows: Integers  # (n,) ascending
     outputs: dict[str, Floats]  # (n, width) by slug
-    digest: str  # sha256 over name, size and pixels of every picture, or what was wrong with it
+    digest: str  # sha256 over name, size and pixels of every image, or what was wrong with it
     unreadable: tuple[str, ...] = ()  # one line each
 
 
 @dataclass(slots=True)
 class ReadReport:
-    """Grows while the pictures of a set are read."""
+    """Grows while the images of a set are read."""
 
     hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     unreadable: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class ReadReport:
             return
         lines = "".join(f"\n  {line}" for line in self.unreadable)
         advice = "" if options.skip_unreadable else "; --skip-unreadable measures on the others"
-        raise InputError(f"{len(self.unreadable)} of {total} pictures could not be read{advice}:{lines}")
+        raise InputError(f"{len(self.unreadable)} of {total} images could not be read{advice}:{lines}")
 
 
 def mirrored(crops: Bytes) -> Bytes:
@@ -63,14 +63,14 @@ def mirrored(crops: Bytes) -> Bytes:
     return np.ascontiguousarray(crops[:, :, ::-1])
 
 
-def batches(pictures: Pictures, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[Integers, Bytes]]:
-    """Rows and crops of the readable pictures, in order, while the next ones are read.
+def batches(images: Images, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[Integers, Bytes]]:
+    """Rows and crops of the readable images, in order, while the next ones are read.
 
-    After an unreadable picture that must not be skipped, the others are still read, so that `reading` knows all.
+    After an unreadable image that must not be skipped, the others are still read, so that `reading` knows all.
     """
     rows: list[int] = []
     crops: list[Bytes] = []
-    for row, crop in _crops(pictures, options, read_report):
+    for row, crop in _crops(images, options, read_report):
         rows.append(row)
         crops.append(crop)
         if len(rows) == options.batch:
@@ -85,26 +85,26 @@ def embeddings(network: Network, crops: Bytes) -> Floats:
     return _finite(EMBEDDING, network(crops)[EMBEDDING] + network(mirrored(crops))[EMBEDDING])
 
 
-def infer(pictures: Pictures, network: Network, options: InferenceOptions | None = None) -> NetworkOutputs:
-    """What the network says of each picture; the embedding is f(x) + f(mirrored x), the others are of the picture.
+def infer(images: Images, network: Network, options: InferenceOptions | None = None) -> NetworkOutputs:
+    """What the network says of each image; the embedding is f(x) + f(mirrored x), the others are of the image.
 
-    Raises InputError with every picture that cannot be read, unless they are to be skipped, and ModelError for
+    Raises InputError with every image that cannot be read, unless they are to be skipped, and ModelError for
     outputs that are not finite.
     """
     options = options or InferenceOptions()
     read_report = ReadReport()
     rows: list[Integers] = []
     columns: dict[str, list[Floats]] = {}
-    for part, crops in batches(pictures, options, read_report):
+    for part, crops in batches(images, options, read_report):
         outputs = network(crops)
         if EMBEDDING in outputs:
             outputs = {**outputs, EMBEDDING: outputs[EMBEDDING] + network(mirrored(crops))[EMBEDDING]}
         rows.append(part)
         for slug, output in outputs.items():
             columns.setdefault(slug, []).append(_finite(slug, output))
-    read_report.close(options, len(pictures))
+    read_report.close(options, len(images))
     if not rows:
-        raise InputError("there are no pictures to look at")
+        raise InputError("there are no images to look at")
     found = {slug: np.concatenate(parts) for slug, parts in columns.items()}
     return NetworkOutputs(np.concatenate(rows), found, read_report.hash.hexdigest(), tuple(read_report.unreadable))
 
@@ -115,23 +115,23 @@ def _finite(slug: str, output: Floats) -> Floats:
     return output
 
 
-def _crops(pictures: Pictures, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[int, Bytes]]:
-    ahead = counted(_read_ahead(pictures, options), len(pictures), options.what)
+def _crops(images: Images, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[int, Bytes]]:
+    ahead = counted(_read_ahead(images, options), len(images), options.what)
     for row, (digest, crop) in enumerate(ahead):
-        read_report.hash.update(pictures.name(row).encode("utf-8", "surrogateescape") + b"\0" + digest)
+        read_report.hash.update(images.name(row).encode("utf-8", "surrogateescape") + b"\0" + digest)
         if isinstance(crop, str):
             read_report.unreadable.append(crop)
         elif options.skip_unreadable or not read_report.unreadable:
             yield row, crop
 
 
-def _read_ahead(pictures: Pictures, options: InferenceOptions) -> Iterator[tuple[bytes, Bytes | str]]:
-    """Digest and crop of each picture, or what is wrong with it, two batches ahead of the one who asks."""
+def _read_ahead(images: Images, options: InferenceOptions) -> Iterator[tuple[bytes, Bytes | str]]:
+    """Digest and crop of each image, or what is wrong with it, two batches ahead of the one who asks."""
     waiting: deque[Future[tuple[bytes, Bytes | str]]] = deque()
     with ThreadPoolExecutor(options.readers, thread_name_prefix="evaluate") as pool:
         try:
-            for row in range(len(pictures)):
-                waiting.append(pool.submit(_read, pictures, row))
+            for row in range(len(images)):
+                waiting.append(pool.submit(_read, images, row))
                 if len(waiting) > 2 * options.batch:
                     yield waiting.popleft().result()
             while waiting:
@@ -140,12 +140,12 @@ def _read_ahead(pictures: Pictures, options: InferenceOptions) -> Iterator[tuple
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(pictures: Pictures, row: int) -> tuple[bytes, Bytes | str]:
+def _read(images: Images, row: int) -> tuple[bytes, Bytes | str]:
     try:
-        picture = pictures.read(row)
+        image = images.read(row)
     except InputError as error:
         return b"unreadable", str(error)
-    pixels = np.ascontiguousarray(picture)
+    pixels = np.ascontiguousarray(image)
     digest = hashlib.sha256(str(pixels.shape).encode() + b"\0")
     digest.update(pixels.data)
-    return digest.digest(), fitted(picture)
+    return digest.digest(), fitted(image)

@@ -1,4 +1,4 @@
-"""Lists of pairs of pictures in a folder: LFW's own pairs.txt, and `path path 0|1 [fold]` for every other set."""
+"""Lists of pairs of images in a folder: LFW's own pairs.txt, and `path path 0|1 [fold]` for every other set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from workers.errors import InputError
-from workers.research.data.pictures import Files
+from workers.research.data.images import Files
 from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.verification import FOLDS, folds_in_order
 
-SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")  # tried in this order for LFW's pictures
+SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")  # tried in this order for LFW's images
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class _Pair:
 
 
 def read_pairs(path: Path, folder: Path) -> tuple[Files, Pairs]:
-    """The pictures that a list names, each once, and its pairs; files that are not there are found when read.
+    """The images that a list names, each once, and its pairs; files that are not there are found when read.
 
-    LFW's list begins with `folds pairs`, or the pairs of one fold, and its pictures lie in the folder as
+    LFW's list begins with `folds pairs`, or the pairs of one fold, and its images lie in the folder as
     name/name_0001.jpg. A general list has two paths below the folder and 0 or 1, and may have the fold as a fourth
     column on every line; without it the folds are ten equal parts in order. Raises InputError with the line.
     """
@@ -34,7 +34,7 @@ def read_pairs(path: Path, folder: Path) -> tuple[Files, Pairs]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from error
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder of pictures")
+        raise InputError(f"{folder}: there is no such folder of images")
     rows = [(number, line.split("\t" if "\t" in line else None)) for number, line in enumerate(lines, 1)]
     rows = [(number, words) for number, words in rows if words and any(words)]
     if not rows:
@@ -59,9 +59,9 @@ def _lfw(path: Path, rows: list[tuple[int, list[str]]], folder: Path) -> list[_P
             found = f"{len(words)} columns: {' '.join(words)}"
             raise InputError(f"{path}:{number}: expected `name n n` or `name n name n`, found {found}")
         one, two = (words[0], words[1]), (words[-2] if len(words) == 4 else words[0], words[-1])
-        for _, picture in (one, two):
-            if not picture.isdecimal():
-                raise InputError(f"{path}:{number}: {picture!r} is no number of a picture")
+        for _, image in (one, two):
+            if not image.isdecimal():
+                raise InputError(f"{path}:{number}: {image!r} is no number of an image")
         fold = place // (2 * each) if folds > 1 else None
         pairs.append(_Pair(_lfw_name(*one, suffix), _lfw_name(*two, suffix), len(words) == 3, fold))
     return pairs

@@ -11,10 +11,10 @@ class Result:
 
     metrics: Mapping[str, float]  # *_percent, *_years, *_error (0..1); nan: it cannot be said
     counts: Mapping[str, int]  # faces, pairs, persons and so on
-    data: str  # sha256 of the pictures and of what is said of them
+    data: str  # sha256 of the images and of what is said of them
     hashed: str  # what went into it
     absent: tuple[str, ...] = ()  # what was not measured, and why
-    unreadable: tuple[str, ...] = ()  # pictures that were left out, one line each
+    unreadable: tuple[str, ...] = ()  # images that were left out, one line each
     details: Mapping[str, Any] = field(default_factory=dict)  # tables too long for a line
 
 

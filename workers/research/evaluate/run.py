@@ -48,11 +48,11 @@ class Request:
 
 def run_bin(request: Request, path: Path) -> Result:
     """Verification of a .bin file of insightface. Raises InputError, ModelError, ConfigError."""
-    pictures, pairs = read_bin(path)
+    images, pairs = read_bin(path)
     digest = sha256(path)
 
     def measure(network: Network) -> Result:
-        result = verify(pictures, pairs, network, replace(request.options, readers=READERS))
+        result = verify(images, pairs, network, replace(request.options, readers=READERS))
         return replace(result, data=digest, hashed="the .bin file")
 
     return _run(request, HEADS, measure)
@@ -60,9 +60,9 @@ def run_bin(request: Request, path: Path) -> Result:
 
 def run_pairs(request: Request, path: Path, folder: Path) -> Result:
     """Verification of a list of pairs. Raises InputError, ModelError, ConfigError."""
-    pictures, pairs = read_pairs(path, folder)
+    images, pairs = read_pairs(path, folder)
     options = replace(request.options, readers=READERS)
-    return _run(request, HEADS, lambda network: verify(pictures, pairs, network, options))
+    return _run(request, HEADS, lambda network: verify(images, pairs, network, options))
 
 
 def run_ijb(request: Request, path: Path, tasks: Sequence[str]) -> Result:
@@ -148,7 +148,7 @@ def _run(request: Request, heads: Sequence[str], measure: Measure) -> Result:
     sys.stdout.write(table(measured))
     if result.unreadable:
         lines = "".join(f"  {line}\n" for line in result.unreadable)
-        sys.stderr.write(f"{len(result.unreadable)} pictures could not be read and were left out:\n{lines}")
+        sys.stderr.write(f"{len(result.unreadable)} images could not be read and were left out:\n{lines}")
     if request.out is not None:
         write(measured, request.out)
     return result

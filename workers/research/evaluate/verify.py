@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from workers.errors import InputError
-from workers.research.data.face_set import Pictures
+from workers.research.data.face_set import Images
 from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.inference import InferenceOptions, Network, NetworkOutputs, infer
 from workers.research.evaluate.result import Result
@@ -15,12 +15,12 @@ from workers.swinface.labels import EMBEDDING
 HEADS = (EMBEDDING,)
 
 
-def verify(pictures: Pictures, pairs: Pairs, network: Network, options: InferenceOptions | None = None) -> Result:
-    """Ten-fold accuracy and VAL@FAR=1e-3 of pairs of rows of the pictures. Raises InputError.
+def verify(images: Images, pairs: Pairs, network: Network, options: InferenceOptions | None = None) -> Result:
+    """Ten-fold accuracy and VAL@FAR=1e-3 of pairs of rows of the images. Raises InputError.
 
-    Pairs with an unreadable picture are left out, if that is allowed; the others stay in their folds.
+    Pairs with an unreadable image are left out, if that is allowed; the others stay in their folds.
     """
-    seen = infer(pictures, network, options)
+    seen = infer(images, network, options)
     usable = np.isin(pairs.first, seen.rows) & np.isin(pairs.second, seen.rows)
     judged = pairs.at(usable)
     if len(judged) == 0 or len(np.unique(judged.fold)) < 2:
@@ -33,7 +33,7 @@ def verify(pictures: Pictures, pairs: Pairs, network: Network, options: Inferenc
         metrics=metrics,
         counts=counts,
         data=_digest(seen, pairs),
-        hashed="names and decoded pixels of the pictures, pairs and folds",
+        hashed="names and decoded pixels of the images, pairs and folds",
         unreadable=seen.unreadable,
         details=details,
     )

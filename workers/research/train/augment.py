@@ -1,4 +1,4 @@
-"""How training pictures are changed, so that the network learns faces and not files."""
+"""How training images are changed, so that the network learns faces and not files."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +15,8 @@ from workers.research.train.camera import camera
 
 Augmentation: TypeAlias = Literal["published", "camera", "flip", "none"]
 # timm's arguments as published. What they come to: mirrored or not; two of fifteen RandAugment operations, each done
-# half of the time; a rectangle of noise in a quarter of the pictures. Colour jitter was asked for there too, but timm
-# leaves it out beside RandAugment. The published crop did nothing to square pictures, and is not needed for ours.
+# half of the time; a rectangle of noise in a quarter of the images. Colour jitter was asked for there too, but timm
+# leaves it out beside RandAugment. The published crop did nothing to square images, and is not needed for ours.
 PUBLISHED: dict[str, Any] = {
     "input_size": 112,
     "is_training": True,
@@ -32,13 +32,13 @@ PUBLISHED: dict[str, Any] = {
     "re_count": 1,
 }
 RAND_AUGMENT = 2  # its place among timm's transforms
-Key: TypeAlias = Sequence[int]  # all random numbers of a picture come from it
+Key: TypeAlias = Sequence[int]  # all random numbers of an image come from it
 # any size, RGB, to (112, 112, 3) in pixel values, uint8 or float32
 Augment: TypeAlias = Callable[[Bytes, Key], Tensor]
 
 
 def augmentation(kind: Augmentation) -> Augment:
-    """What is done to each picture of a stream."""
+    """What is done to each image of a stream."""
     if kind == "published":
         return _Published()
     if kind == "camera":
@@ -55,28 +55,28 @@ class _Published:
             if operation.name == "PosterizeIncreasing":
                 operation.level_fn = _bits_kept
 
-    def __call__(self, picture: Bytes, key: Key) -> Tensor:
+    def __call__(self, image: Bytes, key: Key) -> Tensor:
         with drawing_from(key):
-            changed: Tensor = self._transform(Image.fromarray(fitted(picture)))  # (3, 112, 112), -1..1 and noise beyond
+            changed: Tensor = self._transform(Image.fromarray(fitted(image)))  # (3, 112, 112), -1..1 and noise beyond
         return changed.permute(1, 2, 0).mul(127.5).add(127.5)  # the noise is not cut to 0..255, as published
 
 
 def _bits_kept(level: float, _: Any) -> tuple[int]:
-    """4 less 4 * level / 10 as timm has it, but at least 1: it came to 0, a black picture, which Pillow refuses."""
+    """4 less 4 * level / 10 as timm has it, but at least 1: it came to 0, a black image, which Pillow refuses."""
     return (max(1, 4 - int(level / 10 * 4)),)
 
 
-def _flipped(picture: Bytes, key: Key) -> Tensor:
-    face = fitted(picture)
+def _flipped(image: Bytes, key: Key) -> Tensor:
+    face = fitted(image)
     return torch.from_numpy(face[:, ::-1].copy() if np.random.default_rng(key).random() < 0.5 else face)
 
 
-def _by_a_camera(picture: Bytes, key: Key) -> Tensor:
-    return torch.from_numpy(camera(fitted(picture), np.random.default_rng(key)))
+def _by_a_camera(image: Bytes, key: Key) -> Tensor:
+    return torch.from_numpy(camera(fitted(image), np.random.default_rng(key)))
 
 
-def _as_it_is(picture: Bytes, _: Key) -> Tensor:
-    return torch.from_numpy(fitted(picture))
+def _as_it_is(image: Bytes, _: Key) -> Tensor:
+    return torch.from_numpy(fitted(image))
 
 
 @contextmanager

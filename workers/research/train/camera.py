@@ -1,8 +1,8 @@
-"""What cameras do to a face between the world and an aligned crop, as one random change of training pictures.
+"""What cameras do to a face between the world and an aligned crop, as one random change of training images.
 
 In the order in which it happens: where the face lies in the crop, something in front of it, optics, movement, the
 sensor's resolution, light and noise, colours, compression. Each part has a chance of its own, and some faces are
-left as they are: a network that never sees a clean picture is worse on those.
+left as they are: a network that never sees a clean image is worse on those.
 """
 
 import math
@@ -48,7 +48,7 @@ def camera(face: Bytes, random: Generator) -> Bytes:
     if random.random() < MOVED:
         face = _moved(face, random)
     small = random.random() < SMALL
-    if small:  # noise and compression are those of the small picture, too
+    if small:  # noise and compression are those of the small image, too
         side = round(math.exp(random.uniform(math.log(SMALLEST), math.log(FACE_SIZE))))
         face = np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     if random.random() < LIT:

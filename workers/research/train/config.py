@@ -161,7 +161,7 @@ class Run(_Section):
     threads: Positive | None = None
     """Of each process on a CPU; none: the cores shared among the processes of this machine."""
     loaders: Annotated[int, Field(ge=0)] = 8
-    """Processes that prepare pictures, for each training process; 0: it does that itself."""
+    """Processes that prepare images, for each training process; 0: it does that itself."""
     log_steps: Positive = 10
     checkpoint_steps: Positive = 4000
     keep: Positive = 3

@@ -1,4 +1,4 @@
-"""How a training went, as a picture: the losses, and what the validation sets said."""
+"""How a training went, as an image: the losses, and what the validation sets said."""
 
 import json
 from collections import defaultdict

@@ -72,7 +72,7 @@ def batches(
     processes: int,
     pinned: bool,
 ) -> Generator[Batch | InputError]:
-    """The batch of each step for this process, or what is wrong with a picture of it.
+    """The batch of each step for this process, or what is wrong with an image of it.
 
     `slugs`: the losses with targets. `places`: by stream, how many of its faces came before the first of `steps`.
     """
@@ -131,8 +131,8 @@ class _Joint(Dataset[RawBatch]):
         for position, row in enumerate(stream.mix.rows(first, stream.batch).tolist(), start=first):
             which = int(np.searchsorted(starts, row, "right")) - 1
             faces_of, index = stream.sets[which], row - int(starts[which])
-            picture = faces_of.pictures.read(index)
-            faces.append(self._augment[number](picture, [self._seed, number, position]))
+            image = faces_of.images.read(index)
+            faces.append(self._augment[number](image, [self._seed, number, position]))
             labels.append(_targets(faces_of.labels, index, stream.persons[which], self._width))
         columns = {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in labels[0]}
         return {**columns, "faces": torch.stack(faces)}

@@ -1,4 +1,4 @@
-"""When a training stops before its end: a signal, or a picture that cannot be read, in any of its processes."""
+"""When a training stops before its end: a signal, or an image that cannot be read, in any of its processes."""
 
 import signal
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ def agree(batch: Batch | InputError, slugs: tuple[str, ...], process: Process, s
 
 
 def unreadable(batch: Batch | InputError) -> InputError:
-    reason = str(batch) if isinstance(batch, InputError) else "another process met a picture that it cannot read"
+    reason = str(batch) if isinstance(batch, InputError) else "another process met an image that it cannot read"
     return InputError(
-        f"{reason}\nThe training was saved and has stopped. `swinface data check` lists all such pictures and writes a "
+        f"{reason}\nThe training was saved and has stopped. `swinface data check` lists all such images and writes a "
         "file for the set's option `exclude`; go on with --resume last --allow-changes"
     )
 

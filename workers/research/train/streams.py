@@ -144,7 +144,7 @@ def _only(faces: FaceSet, stream: StreamConfig, name: str) -> FaceSet:
         raise ConfigError(f"streams.{name}: the set {faces.name} has no labels of {', '.join(stream.learns)}")
     if labels.identity is not None and (labels.identity == UNKNOWN).any():
         raise ConfigError(f"streams.{name}: some faces of the set {faces.name} have no identity; leave them out")
-    return FaceSet(faces.name, faces.pictures, labels, faces.identities, faces.label_file, faces.lines)
+    return FaceSet(faces.name, faces.images, labels, faces.identities, faces.label_file, faces.lines)
 
 
 def _is_there(name: str, config: TrainConfig) -> bool:

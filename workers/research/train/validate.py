@@ -66,7 +66,7 @@ class Validation:
     def measure(self, model: SwinFace) -> tuple[dict[str, float], float] | None:
         """The numbers of every set as `set/number`, {} but in the first process, and the mean skill, in all of them.
 
-        All processes take part, each with its share of the pictures. None, in all, if a signal to any came before the
+        All processes take part, each with its share of the images. None, in all, if a signal to any came before the
         end: what asks a training to stop does not wait for long.
         """
         metrics: dict[str, float] = {}
@@ -94,7 +94,7 @@ class Validation:
             faces = planned.faces.at(mine)
             options = InferenceOptions(batch=self._config.validate_by.batch, what=f"validating with {faces.name}")
             try:
-                found = infer(faces.pictures, lambda crops: self._compute(model, crops), options).outputs
+                found = infer(faces.images, lambda crops: self._compute(model, crops), options).outputs
             except _Stopped:
                 stopped = True
         if process.sums([float(stopped)])[0]:
@@ -118,14 +118,14 @@ class Validation:
 
 
 def check_held_out(held: FaceSet, plan: TaskPlan, config: TrainConfig) -> None:
-    """Raise InputError if a face to validate with is trained on, by the names of pictures in the same place."""
+    """Raise InputError if a face to validate with is trained on, by the names of images in the same place."""
     names: set[str] | None = None
     for trained in {faces.name: faces for stream in plan.streams for faces in stream.sets}.values():
         if config.sets[trained.name].path.resolve() != config.sets[held.name].path.resolve():
             continue
         if names is None:
-            names = {held.pictures.name(index) for index in range(len(held))}
-        both = [name for name in map(trained.pictures.name, range(len(trained))) if name in names]
+            names = {held.images.name(index) for index in range(len(held))}
+        both = [name for name in map(trained.images.name, range(len(trained))) if name in names]
         if both:
             raise InputError(
                 f"{held.name} validates with {len(both)} faces that {trained.name} trains on, such as {both[0]}: give "
@@ -155,7 +155,7 @@ def _drawn(faces: FaceSet, config: TrainConfig) -> FaceSet:
 
 
 def skill(kind: str, value: float, labels: Labels, heads: Sequence[str] = OUTPUTS) -> float:
-    """1: always right; 0: no better than the best guess that does not look at the picture; below: worse.
+    """1: always right; 0: no better than the best guess that does not look at the image; below: worse.
 
     `value`: the headline number of the kind. The guess is the median age, the most frequent class, half of the pairs;
     of attributes those among `heads`. 0 where that guess is always right.

@@ -39,11 +39,11 @@ def test_adience_gives_the_middle_of_a_group(tmp_path: Path) -> None:
     assert faces.where(1).startswith(f"{tmp_path}/fold_0_data.txt:3: ")
 
 
-def test_adience_reads_the_folds_and_pictures_asked_for(tmp_path: Path) -> None:
+def test_adience_reads_the_folds_and_images_asked_for(tmp_path: Path) -> None:
     for fold in (1, 3):
         write(tmp_path / f"fold_frontal_{fold}_data.txt", ADIENCE, adience_row(f"{fold}.jpg", f"{fold}", "f"))
     draw(tmp_path / "aligned", [f"30601258@N03/landmark_aligned_face.1.{fold}.jpg" for fold in (1, 3)])
-    faces = opened(format="adience", path=tmp_path, folds=[3, 1], frontal=True, pictures="aligned")
+    faces = opened(format="adience", path=tmp_path, folds=[3, 1], frontal=True, version="aligned")
     assert (values(faces.labels.age), shades(faces)) == ([3, 1], [20, 10])
     with pytest.raises(InputError, match=r"fold_frontal_0_data\.txt: No such file"):
         opened(format="adience", path=tmp_path, frontal=True)
@@ -70,7 +70,7 @@ def test_adience_says_what_is_wrong_with_a_line(row: str, message: str, tmp_path
 def test_morphs_table_is_read_by_the_names_of_its_columns(tmp_path: Path) -> None:
     path = write(
         tmp_path / "morph.csv",
-        "id_num,picture_num,dob,doa,race,gender,age,photo",
+        "id_num,image_num,dob,doa,race,gender,age,photo",
         "012345,0,01/01/1960,01/01/1992,B,M,32,Album2\\012345_00M32.JPG",
         "3,0,01/01/1960,01/01/1992,W,F,29,Album2\\000003_00F29.JPG",
     )

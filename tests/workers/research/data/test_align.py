@@ -23,8 +23,8 @@ from workers.errors import ConfigError, InputError, UserError
 from workers.research.data.align_log import Log, only_one
 from workers.research.data.align_one import choose, crop_name, find
 from workers.research.data.cli import add_data, data
+from workers.research.data.images import decode, read
 from workers.research.data.parallel import parallel
-from workers.research.data.pictures import decode, read
 
 PROGRAM = (
     "import sys; from tests.workers.research.data.test_align import align_data; sys.exit(align_data(*sys.argv[1:]))"
@@ -43,7 +43,7 @@ def align_data(*arguments: str | Path) -> int:
 
 
 def scene(path: Path, *lefts: int, top: int = 120) -> Path:
-    """A picture with a painted face at each of these places; the detector sees it as large as it is."""
+    """An image with a painted face at each of these places; the detector sees it as large as it is."""
     frame = np.random.default_rng(len(path.name)).integers(0, 60, (360, 640, 3), np.uint8)
     for left in lefts:
         paint(frame, left, top)
@@ -59,18 +59,18 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with one face, with two, with none, and one that is damaged; some deeper down."""
-    root = tmp_path_factory.mktemp("scenes") / "pictures"
+    """Images with one face, with two, with none, and one that is damaged; some deeper down."""
+    root = tmp_path_factory.mktemp("scenes") / "images"
     scene(root / "one.png", 200)
     scene(root / "people" / "two.bmp", 40, 304)
     scene(root / "people" / "none.png")
-    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    (root / "notes.txt").write_text("no picture")
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (root / "notes.txt").write_text("no image")
     return root
 
 
 def many(folder: Path, count: int) -> Path:
-    """So many pictures with a face, each at another place, and one without."""
+    """So many images with a face, each at another place, and one without."""
     for number in range(count):
         scene(folder / f"{number:03d}.png", 8 * number)
     scene(folder / "empty.png")
@@ -78,7 +78,7 @@ def many(folder: Path, count: int) -> Path:
 
 
 def lines_of(out: Path) -> dict[str, dict[str, Any]]:
-    """The log's lines by name of the picture; each is there once."""
+    """The log's lines by name of the image; each is there once."""
     lines = [json.loads(text) for text in (out / "aligned.jsonl").read_text().splitlines()]
     assert "options" in lines[0]
     assert len({line["name"] for line in lines[1:]}) == len(lines) - 1
@@ -104,7 +104,7 @@ def wait_for_lines(out: Path, count: int) -> None:
         time.sleep(0.01)
 
 
-def test_every_crop_is_the_streamers_and_has_the_name_of_its_picture(
+def test_every_crop_is_the_streamers_and_has_the_name_of_its_image(
     scenes: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "aligned"
@@ -114,13 +114,13 @@ def test_every_crop_is_the_streamers_and_has_the_name_of_its_picture(
     assert (lines["one.png"]["faces"], lines["one.png"]["border"], lines["one.png"]["crop"]) == (1, 0, "one.png")
     np.testing.assert_allclose(lines["one.png"]["landmarks"], POINTS + np.array([200, 120]), atol=4)
     for name in contents(out):
-        picture = np.asarray(cv2.imread(str(scenes / name)), np.uint8)
-        expected = align(picture, np.array(lines[name]["landmarks"], np.float32))[:, :, ::-1]
+        image = np.asarray(cv2.imread(str(scenes / name)), np.uint8)
+        expected = align(image, np.array(lines[name]["landmarks"], np.float32))[:, :, ::-1]
         crop = np.asarray(cv2.imread(str(out / name)), np.int64)
         assert crop.shape == (112, 112, 3)
         assert np.abs(crop - expected).mean() < 0.5  # the log's landmarks are rounded
     errors = capsys.readouterr().err
-    assert "2 of 4 pictures are not aligned" in errors
+    assert "2 of 4 images are not aligned" in errors
     assert "  broken.jpg: unreadable: " in errors
     assert "  people/none.png: no face\n" in errors
     assert lines["broken.jpg"]["result"] == "unreadable"
@@ -149,13 +149,13 @@ def test_distance_from_the_middle_counts_in_sizes_of_the_face() -> None:
 
 def test_a_border_does_not_move_the_face_nor_change_its_crop(detector: Path) -> None:
     finder = FaceFinder(DetectorOptions(weights=str(detector)))
-    picture = np.full((180, 320, 3), 60, np.uint8)
-    paint(picture, 248, 8)  # near the corner, so that the crop goes beyond the picture
-    (face, crop), *others = find(finder, picture, 0.5)
+    image = np.full((180, 320, 3), 60, np.uint8)
+    paint(image, 248, 8)  # near the corner, so that the crop goes beyond the image
+    (face, crop), *others = find(finder, image, 0.5)
     assert not others
     np.testing.assert_allclose(face.box, [248, 8, 248 + FACE, 8 + FACE], atol=4)
     np.testing.assert_allclose(face.landmarks, POINTS + np.array([248, 8]), atol=4)
-    difference = np.abs(np.asarray(crop, np.int64) - align(picture, face.landmarks))
+    difference = np.abs(np.asarray(crop, np.int64) - align(image, face.landmarks))
     assert difference.max() <= 1  # of rounding
 
 
@@ -272,7 +272,7 @@ def test_two_runs_do_not_write_to_one_folder(
 
 
 @pytest.mark.parametrize("inside", [".", "aligned", ".."])
-def test_crops_are_not_written_among_the_pictures(
+def test_crops_are_not_written_among_the_images(
     inside: str, scenes: Path, detector: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert align_data(scenes, scenes / inside, "--detector", detector) == 2
@@ -290,7 +290,7 @@ def test_a_configured_set_is_read_again_from_its_crops(detector: Path, tmp_path:
     from workers.research.data.sets import load_sets, open_set
 
     faces = open_set("people", load_sets(config)["people"].model_copy(update={"images": out}))
-    assert faces.pictures.read(0).shape == (112, 112, 3)
+    assert faces.images.read(0).shape == (112, 112, 3)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_a_configured_set_is_read_again_from_its_crops(detector: Path, tmp_path:
         (["in", "out", "--detector", "none.onnx"], 4, "none.onnx does not exist"),
         (["in", "out", "--detector", "{detector}", "--min-score", "7"], 2, "--min-score: Input should be less"),
         (["nowhere", "out", "--detector", "{detector}"], 3, "nowhere: No such file"),
-        (["empty", "out", "--detector", "{detector}"], 3, "no pictures in empty"),
+        (["empty", "out", "--detector", "{detector}"], 3, "no images in empty"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_its_exit_code(
@@ -323,8 +323,8 @@ def test_what_cannot_be_done_is_said_with_its_exit_code(
 
 
 def test_trouble_of_a_process_is_raised_where_it_was_started() -> None:
-    fails: Any = partial(read, Path("no/such/picture"))
-    with pytest.raises(InputError, match="no/such/picture: No such file"):
+    fails: Any = partial(read, Path("no/such/image"))
+    with pytest.raises(InputError, match="no/such/image: No such file"):
         list(parallel(fails, range(3), 2, 1))
 
 
@@ -335,17 +335,17 @@ def test_a_process_that_dies_is_not_waited_for() -> None:
 
 
 @pytest.mark.shared
-def test_faces_that_fill_their_picture_are_found_with_a_border(shared: Path, tmp_path: Path) -> None:
+def test_faces_that_fill_their_image_are_found_with_a_border(shared: Path, tmp_path: Path) -> None:
     from pyarrow.parquet import ParquetFile
 
     table = ParquetFile(shared / "data/train/loose_faces_200px.parquet").read(columns=["image"]).column(0)
     for row in range(8):
         data_of_row = table[row].as_py()
         encoded = data_of_row["bytes"] if isinstance(data_of_row, dict) else data_of_row
-        picture = decode(encoded, str(row))[30:-30, 30:-30, ::-1]
+        image = decode(encoded, str(row))[30:-30, 30:-30, ::-1]
         path = tmp_path / "in" / f"{row}.png"
         path.parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(path), cv2.resize(picture, (800, 800), interpolation=cv2.INTER_CUBIC))
+        cv2.imwrite(str(path), cv2.resize(image, (800, 800), interpolation=cv2.INTER_CUBIC))
     weights = shared / "data/weights/yolov8-lite-t-face.onnx"
     align_data(tmp_path / "in", tmp_path / "out", "--detector", weights)
     lines = lines_of(tmp_path / "out").values()

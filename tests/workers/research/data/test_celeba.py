@@ -79,8 +79,8 @@ def test_celeba_of_kaggle_is_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "old", "new", "message"),
     [
-        (1, "3", "x", ":1: expected the number of pictures"),
-        (1, "3", "4", ":1: says 4 pictures, but 3 lines follow the header"),
+        (1, "3", "x", ":1: expected the number of images"),
+        (1, "3", "4", ":1: says 4 images, but 3 lines follow the header"),
         (2, "Male", "Female", ":2: not the 40 attributes of CelebA; unknown or missing: Female, Male"),
         (4, " -1", "", ":4: 40 columns, expected 41"),
         (4, " -1", " -1 -1", ":4: 42 columns, expected 41"),
@@ -107,7 +107,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         opened(format="celeba", path=tmp_path)
     write(tmp_path / "list_attr_celeba.txt", "1", " ".join(CELEBA), celeba_row("a.jpg"))
     write(tmp_path / "list_eval_partition.txt", "a.jpg 0")
-    with pytest.raises(InputError, match=r"no folder of pictures in .* set `images`"):
+    with pytest.raises(InputError, match=r"no folder of images in .* set `images`"):
         opened(format="celeba", path=tmp_path)
     write(tmp_path / "list_eval_partition.txt", "a.jpg 3")
     with pytest.raises(InputError, match=r"list_eval_partition\.txt:1: partition '3' is none of"):

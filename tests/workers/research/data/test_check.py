@@ -17,7 +17,7 @@ from workers.research.data import progress
 from workers.research.data.check import Problem, Request, check_set, write_excluded
 from workers.research.data.cli import add_data, data
 from workers.research.data.face_set import UNKNOWN, FaceSet, Labels
-from workers.research.data.pictures import Files
+from workers.research.data.images import Files
 from workers.research.data.progress import counted
 from workers.research.data.sheet import COLUMNS, FACE, GAP, HEAD, MARGIN, PAPER, ROWS, caption, choose, draw
 from workers.research.data.statistics import People, count, describe
@@ -43,7 +43,7 @@ def colour(number: int) -> tuple[int, int, int]:
 
 
 def paint(folder: Path, name: str, number: int = 0, size: tuple[int, int] = (112, 112)) -> str:
-    """A picture of one colour, of (width, height); its name."""
+    """An image of one colour, of (width, height); its name."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.full((size[1], size[0], 3), colour(number)[::-1], np.uint8))
@@ -51,7 +51,7 @@ def paint(folder: Path, name: str, number: int = 0, size: tuple[int, int] = (112
 
 
 def set_of(folder: Path, names: list[str], identities: tuple[str, ...] = (), **labels: Any) -> FaceSet:
-    """A set of these pictures with these columns of labels."""
+    """A set of these images with these columns of labels."""
     types: dict[str, Any] = {"age": np.float32, "age_spread": np.float32, "attributes": np.int8}
     columns = {name: np.array(column, types.get(name, np.int64)) for name, column in labels.items()}
     return FaceSet("mine", Files(folder, names), Labels(**columns), identities)
@@ -63,11 +63,11 @@ def attributes(*present: str) -> list[int]:
 
 @pytest.fixture
 def utkface(tmp_path: Path) -> Path:
-    """A configuration with a set of six faces, of whom one is 200 years old, and one is a damaged picture."""
+    """A configuration with a set of six faces, of whom one is 200 years old, and one is a damaged image."""
     folder = tmp_path / "faces"
     for number, age in enumerate((3, 31, 34, 39, 200)):
         paint(folder, f"{age}_{number % 2}_0_2017.jpg", number, (112, 112 + number))
-    (folder / "50_1_0_2017.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (folder / "50_1_0_2017.jpg").write_bytes(b"\xff\xd8\xff no image")
     config = tmp_path / "sets.yaml"
     config.write_text(f"sets:\n  utk: {{format: utkface, path: {folder}}}\n")
     return config
@@ -95,7 +95,7 @@ def test_labels_are_counted(tmp_path: Path) -> None:
     assert facts.attributes is not None
     assert (facts.attributes["bald"], facts.attributes["male"], facts.attributes["young"]) == (0.5, 0.5, 0)
     text = "\n".join(describe(facts))
-    assert "people       2, 1 to 3 pictures each, median 2, 1 more without a picture" in text
+    assert "people       2, 1 to 3 images each, median 2, 1 more without an image" in text
     assert "30-39 1 (33.3%)" in text
     assert "happiness 2 (50.0%)" in text
 
@@ -111,12 +111,12 @@ def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
     names = [paint(tmp_path, "a.png"), paint(tmp_path, "b.png", size=(60, 80)), "gone.png", "a.png"]
     faces = set_of(tmp_path, names, age=[-3, 4, 5, 6], gender=[0, 1, 7, 0])
     report = check_set(faces, Request())
-    found = [(problem.kind, problem.picture) for problem in report.problems]
+    found = [(problem.kind, problem.image) for problem in report.problems]
     assert found == [
         ("impossible label", "a.png"),
         ("impossible label", "gone.png"),
         ("repeated name", "a.png"),
-        ("unreadable picture", "gone.png"),
+        ("unreadable image", "gone.png"),
     ]
     says = [problem.says for problem in report.problems]
     assert says[0] == "mine: a.png: age -3.0 is not within 0..120 years"
@@ -124,7 +124,7 @@ def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
     assert f"{tmp_path / 'gone.png'}: No such file" in says[3]
     assert report.sizes is not None
     assert report.sizes.sizes == {"112x112": 2, "60x80": 1}
-    assert (report.sizes.pictures, report.sizes.not_square, report.sizes.not_112) == (3, 1, 1)
+    assert (report.sizes.images, report.sizes.not_square, report.sizes.not_112) == (3, 1, 1)
 
 
 def test_a_set_with_problems_is_refused_until_they_are_left_out(
@@ -135,11 +135,11 @@ def test_a_set_with_problems_is_refused_until_they_are_left_out(
     assert check_data(utkface, "--exclude-out", excluded, "--out", report) == 3
     said = capsys.readouterr()
     assert "utk: 6 faces" in said.out
-    assert "problems     impossible label 1, unreadable picture 1" in said.out
+    assert "problems     impossible label 1, unreadable image 1" in said.out
     assert "200_0_0_2017.jpg: age 200.0 is not within 0..120 years" in said.out
     assert f"with `exclude: {excluded}` the set leaves them out" in said.err
     problems = json.loads(report.read_text())["sets"]["utk"]["problems"]
-    assert [problem["picture"] for problem in problems] == ["200_0_0_2017.jpg", "50_1_0_2017.jpg"]
+    assert [problem["image"] for problem in problems] == ["200_0_0_2017.jpg", "50_1_0_2017.jpg"]
     lines = excluded.read_text().splitlines()
     assert lines[0] == "# what I know of"
     assert [line.split(" # ")[0] for line in lines[1:]] == ["200_0_0_2017.jpg", "50_1_0_2017.jpg"]
@@ -157,7 +157,7 @@ def test_without_being_asked_no_file_is_written_and_the_way_out_is_said(
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert check_data(utkface) == 3
-    assert "utk has 2. Mend them, or leave these pictures out: --set NAME --exclude-out FILE" in capsys.readouterr().err
+    assert "utk has 2. Mend them, or leave these images out: --set NAME --exclude-out FILE" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -175,16 +175,16 @@ def test_a_set_that_cannot_be_used_does_not_hide_the_others(
     assert "one set at a time" in capsys.readouterr().err
 
 
-def test_pictures_are_read_as_many_as_asked_for(tmp_path: Path) -> None:
+def test_images_are_read_as_many_as_asked_for(tmp_path: Path) -> None:
     names = [paint(tmp_path, f"{number}.png", size=(10 + number, 10)) for number in range(12)]
     faces = set_of(tmp_path, names)
-    some = [check_set(faces, Request(pictures=5)).sizes for _ in range(2)]
+    some = [check_set(faces, Request(images=5)).sizes for _ in range(2)]
     assert some[0] is not None
-    assert some[0].pictures == 5
+    assert some[0].images == 5
     assert some[0] == some[1]
-    nothing = check_set(faces, Request(pictures=0)).sizes
+    nothing = check_set(faces, Request(images=0)).sizes
     assert nothing is not None
-    assert nothing.pictures == 0
+    assert nothing.images == 0
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 
 @pytest.mark.parametrize("name", ["#1.png", "a #1.png", " a.png", "a\nb.png"])
 def test_a_name_that_the_file_would_read_otherwise_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="rename that picture"):
-        write_excluded(tmp_path / "x.txt", [Problem("unreadable picture", name, "why")])
+    with pytest.raises(ConfigError, match="rename that image"):
+        write_excluded(tmp_path / "x.txt", [Problem("unreadable image", name, "why")])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -257,7 +257,7 @@ def test_where_only_people_are_known_a_row_is_one_person(tmp_path: Path) -> None
     assert len(set(people[:, 0])) == ROWS
 
 
-def test_the_sheet_is_a_picture_of_the_faces_over_their_captions(tmp_path: Path) -> None:
+def test_the_sheet_is_a_image_of_the_faces_over_their_captions(tmp_path: Path) -> None:
     folder, sheets = tmp_path / "faces", tmp_path / "sheets"
     names = [paint(folder, f"{number}.png", number) for number in range(10)]
     paint(folder, "3.png", 3, (50, 100))
@@ -274,11 +274,11 @@ def test_the_sheet_is_a_picture_of_the_faces_over_their_captions(tmp_path: Path)
         assert (below != PAPER).any(axis=2).sum() > 50  # letters
         right = sheet[HEAD + FACE + 4 : HEAD + FACE + 34, left + FACE + 1 : left + FACE + GAP - 1]
         assert (right == PAPER).all()
-    assert tuple(sheet[HEAD + FACE // 2, MARGIN + 3 * (FACE + GAP) + 4]) != colour(3)  # a narrow picture stays narrow
+    assert tuple(sheet[HEAD + FACE // 2, MARGIN + 3 * (FACE + GAP) + 4]) != colour(3)  # a narrow image stays narrow
     assert sheet.shape[0] > HEAD + 2 * FACE + 300  # forty attributes take their room
 
 
-def test_a_picture_that_cannot_be_read_leaves_its_place_grey(tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_leaves_its_place_grey(tmp_path: Path) -> None:
     faces = set_of(tmp_path, ["gone.png"], ("a" * 100,), identity=[0])
     sheet = np.asarray(draw(faces, [0]))
     assert tuple(sheet[HEAD + FACE - 10, MARGIN + FACE // 2]) == (228, 228, 226)
@@ -291,11 +291,11 @@ def test_progress_is_a_bar_on_terminals_and_a_line_in_the_log_elsewhere(
     monkeypatch.setattr(progress, "LOG_EVERY_S", -1.0)
     caplog.set_level(logging.INFO)
     assert list(counted(iter("ab"), 4, "reading")) == ["a", "b"]
-    assert "reading: 1 of 4 pictures" in caplog.text
+    assert "reading: 1 of 4 images" in caplog.text
     assert "\x1b" not in capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     caplog.clear()
     assert list(counted(iter("ab"), 2, "reading")) == ["a", "b"]
-    assert "pictures/s" in capsys.readouterr().err
+    assert "images/s" in capsys.readouterr().err
     assert caplog.text == ""

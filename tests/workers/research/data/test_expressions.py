@@ -29,7 +29,7 @@ def test_rafdb_counts_from_1_in_our_order(tmp_path: Path) -> None:
     assert values(faces.labels.expression) == [4, 0]  # sadness, surprise
     assert names(faces) == ["train_00001_aligned.jpg", "train_00002_aligned.jpg"]
     assert shades(faces) == [10, 20]
-    faces = opened(format="rafdb", path=tmp_path, pictures="original", parts=["test"])
+    faces = opened(format="rafdb", path=tmp_path, version="original", parts=["test"])
     assert (values(faces.labels.expression), names(faces), shades(faces)) == ([6], ["test_0001.jpg"], [10])
     assert faces.where(0).endswith("list_patition_label.txt:3: test_0001.jpg")
 
@@ -40,7 +40,7 @@ def test_rafdb_counts_from_1_in_our_order(tmp_path: Path) -> None:
         ("train_00002.jpg", ":2: 1 columns, expected 2"),
         ("train_00002.jpg happy", ":2: expression 'happy' is not a whole number"),
         ("train_00002.jpg 0", ":2: expression 0 is not within 1..7"),
-        ("00002.jpg 3", ":2: the picture '00002.jpg' begins neither with train_ nor with test_"),
+        ("00002.jpg 3", ":2: the image '00002.jpg' begins neither with train_ nor with test_"),
         ("train_00001.jpg 3", "lines 1, 2"),
     ],
 )
@@ -57,12 +57,12 @@ def test_rafdb_keeps_a_class_that_does_not_exist_to_be_listed(tmp_path: Path) ->
     assert [text.partition(": ")[0].rpartition(":")[2] for _, text in found] == ["1"]
 
 
-def test_a_picture_that_is_not_there_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_a_image_that_is_not_there_is_named_when_it_is_read(tmp_path: Path) -> None:
     faces = opened(format="rafdb", path=rafdb(tmp_path))
     (tmp_path / "Image" / "aligned" / "train_00002_aligned.jpg").unlink()
-    assert faces.pictures.read(0).shape == (8, 8, 3)
+    assert faces.images.read(0).shape == (8, 8, 3)
     with pytest.raises(InputError, match=r"Image/aligned/train_00002_aligned\.jpg: No such file"):
-        faces.pictures.read(1)
+        faces.images.read(1)
 
 
 # --- AffectNet ---

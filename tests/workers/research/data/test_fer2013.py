@@ -31,7 +31,7 @@ def test_classes_are_put_in_our_order(tmp_path: Path) -> None:
     faces = opened(format="fer2013", path=every_class(tmp_path / "fer2013.csv"))
     assert values(faces.labels.expression) == [5, 2, 1, 3, 4, 0, 6]
     assert shades(faces) == [0, 10, 20, 30, 40, 50, 60]
-    assert faces.pictures.read(2).shape == (48, 48, 3)
+    assert faces.images.read(2).shape == (48, 48, 3)
     assert names(faces)[3] == "fer0000003.png"
     assert faces.where(3) == f"{tmp_path}/fer2013.csv:5: fer0000003.png"
 
@@ -78,7 +78,7 @@ def test_a_wrong_pixel_is_named_when_it_is_read(value: str, tmp_path: Path) -> N
     path = write(tmp_path / "fer2013.csv", "emotion,pixels,Usage", f"3,{value}{pixels(1)[1:]},Training")
     faces = opened(format="fer2013", path=path)
     with pytest.raises(InputError, match=r"fer2013\.csv:2: pixels are not 2304 numbers"):
-        faces.pictures.read(0)
+        faces.images.read(0)
 
 
 def test_a_class_that_does_not_exist_is_listed(tmp_path: Path) -> None:

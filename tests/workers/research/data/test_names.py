@@ -12,25 +12,25 @@ from workers.research.data.face_set import impossible
 
 def test_folders_are_people(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     draw(tmp_path, ["zoe/1.png", "adam/b.jpg", "adam/a.jpg", "adam/more/c.jpg"])
-    write(tmp_path / "adam" / "notes.txt", "no picture")
+    write(tmp_path / "adam" / "notes.txt", "no image")
     (tmp_path / "nobody").mkdir()
     with caplog.at_level(logging.WARNING):
         faces = opened(format="folders", path=tmp_path)
     assert names(faces) == ["adam/a.jpg", "adam/b.jpg", "adam/more/c.jpg", "zoe/1.png"]
     assert (values(faces.labels.identity), faces.identities) == ([0, 0, 0, 1], ("adam", "zoe"))
     assert shades(faces) == [30, 20, 40, 10]
-    assert "no pictures in 1 of 3 folders: nobody" in caplog.text
+    assert "no images in 1 of 3 folders: nobody" in caplog.text
 
 
-def test_pictures_of_nobody_are_an_error(tmp_path: Path) -> None:
+def test_images_of_nobody_are_an_error(tmp_path: Path) -> None:
     draw(tmp_path, ["adam/a.jpg", "stray.jpg"])
-    with pytest.raises(InputError, match=r"1 pictures in .* are in no person's folder\n  stray\.jpg"):
+    with pytest.raises(InputError, match=r"1 images in .* are in no person's folder\n  stray\.jpg"):
         opened(format="folders", path=tmp_path)
 
 
 @pytest.mark.parametrize("format_", ["folders", "fgnet", "utkface", "agedb"])
 def test_an_empty_or_missing_folder_is_an_error(format_: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no pictures|no faces"):
+    with pytest.raises(InputError, match=r"no images|no faces"):
         opened(format=format_, path=tmp_path)
     with pytest.raises(InputError, match="none: No such file"):
         opened(format=format_, path=tmp_path / "none")
@@ -57,7 +57,7 @@ def test_utkface_names_without_a_field_are_all_named_and_may_be_excluded(tmp_pat
     draw(tmp_path, ["26_0_2_20170116.jpg", *wrong])
     with pytest.raises(InputError) as caught:
         opened(format="utkface", path=tmp_path)
-    assert "2 pictures" in str(caught.value)
+    assert "2 images" in str(caught.value)
     assert str(caught.value).endswith("list them in `exclude`\n" + "\n".join(f"  {name}" for name in wrong))
     exclude = write(tmp_path / "exclude.txt", "# without a race", *wrong)
     faces = opened(format="utkface", path=tmp_path, exclude=exclude)

@@ -40,7 +40,7 @@ def test_columns_are_those_that_the_configuration_names(tmp_path: Path) -> None:
     assert faces.labels.count() == {"identity": 3, "age": 3, "gender": 3, "expression": 3}
 
 
-def test_without_names_a_picture_is_a_row_of_a_file(tmp_path: Path) -> None:
+def test_without_names_a_image_is_a_row_of_a_file(tmp_path: Path) -> None:
     faces = opened(format="parquet", path=parquet(tmp_path / "faces.parquet"), where={"split": ["val", "test"]})
     assert (names(faces), shades(faces)) == (["faces/000001", "faces/000003"], [20, 40])
     assert list(faces.labels.columns()) == []
@@ -62,12 +62,12 @@ def test_a_value_asked_for_need_not_be_in_every_file(tmp_path: Path) -> None:
     assert names(faces) == ["b/000001", "b/000003"]
 
 
-def test_pictures_of_hugging_face_are_in_a_struct(tmp_path: Path) -> None:
+def test_images_of_hugging_face_are_in_a_struct(tmp_path: Path) -> None:
     images = [{"bytes": shade(value), "path": "x.jpg"} for value in (1, 2, 3, 4)]
     assert shades(opened(format="parquet", path=parquet(tmp_path / "faces.parquet", image=images))) == [1, 2, 3, 4]
 
 
-def test_a_set_goes_to_another_process_without_its_pictures(tmp_path: Path) -> None:
+def test_a_set_goes_to_another_process_without_its_images(tmp_path: Path) -> None:
     images = [shade(value) + bytes(50_000) for value in (1, 2, 3, 4)]
     faces = opened(format="parquet", path=parquet(tmp_path / "faces.parquet", image=images))
     assert shades(faces) == [1, 2, 3, 4]
@@ -133,20 +133,20 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         opened(format="parquet", path=tmp_path / "text.parquet")
 
 
-def test_names_must_tell_pictures_apart(tmp_path: Path) -> None:
+def test_names_must_tell_images_apart(tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet", file=["a", "b", "a", "c"])
-    with pytest.raises(InputError, match="the column file does not name each picture"):
+    with pytest.raises(InputError, match="the column file does not name each image"):
         opened(format="parquet", path=path, columns={"name": "file"})
 
 
-@pytest.mark.parametrize("image", [b"no picture", b"", None])
-def test_a_row_without_a_picture_is_named(image: bytes | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", [b"no image", b"", None])
+def test_a_row_without_a_image_is_named(image: bytes | None, tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet", image=[shade(1), image, shade(2), shade(3)])
     with pytest.raises(InputError, match=r"faces\.parquet: row 1"):
-        opened(format="parquet", path=path).pictures.read(1)
+        opened(format="parquet", path=path).images.read(1)
 
 
-def test_aligned_pictures_are_found_by_name(tmp_path: Path) -> None:
+def test_aligned_images_are_found_by_name(tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet")
     draw(tmp_path / "aligned", [f"faces/00000{row}.jpg" for row in range(4)])
     faces = opened(format="parquet", path=path, images=tmp_path / "aligned", where={"split": "train"})
@@ -195,4 +195,4 @@ def test_the_sets_of_the_data_folder_are_read(
     assert (len(faces), len(faces.identities)) == (count, people)
     assert faces.labels.count() == labels
     assert impossible(faces) == []
-    assert faces.pictures.read(count - 1).shape[2] == 3
+    assert faces.images.read(count - 1).shape[2] == 3

@@ -40,8 +40,8 @@ def test_celebas_own_file_is_not_taken_for_a_converted_one(lines: list[str], tmp
 
 def test_raf_may_be_split_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "list.txt", "train_00001.jpg 5", "test_0001.jpg 7")
-    draw(tmp_path / "pictures", ["train_00001.jpg", "test_0001.jpg"])
-    folder = tmp_path / "pictures"
+    draw(tmp_path / "images", ["train_00001.jpg", "test_0001.jpg"])
+    folder = tmp_path / "images"
     faces = opened(format="swinface", holds="raf", path=path, images=folder)
     assert (values(faces.labels.expression), shades(faces)) == ([4, 6], [10, 20])
     assert names(opened(format="swinface", holds="raf", path=path, images=folder, part="test")) == ["test_0001.jpg"]

@@ -38,11 +38,11 @@ def record(data: bytes) -> bytes:
     return b"".join(part(flag, piece) for flag, piece in zip(flags, pieces, strict=True))
 
 
-def face(label: float | Sequence[float], picture: bytes, key: int = 0) -> bytes:
-    """Header of flag, label, id, id2, then the labels if there are several, then the picture."""
+def face(label: float | Sequence[float], image: bytes, key: int = 0) -> bytes:
+    """Header of flag, label, id, id2, then the labels if there are several, then the image."""
     if isinstance(label, int | float):
-        return struct.pack("<IfQQ", 0, label, key, 0) + picture
-    return struct.pack("<IfQQ", len(label), 0, key, 0) + np.array(label, "<f4").tobytes() + picture
+        return struct.pack("<IfQQ", 0, label, key, 0) + image
+    return struct.pack("<IfQQ", len(label), 0, key, 0) + np.array(label, "<f4").tobytes() + image
 
 
 def write_records(folder: Path, records: Sequence[bytes], index: bool = True) -> Path:
@@ -58,17 +58,17 @@ def write_records(folder: Path, records: Sequence[bytes], index: bool = True) ->
 
 
 def faces_of(folder: Path, labels: Sequence[float | Sequence[float]], **options: Any) -> Path:
-    """As insightface packs a set: record 0 says where the pictures end, what follows them is about people."""
+    """As insightface packs a set: record 0 says where the images end, what follows them is about people."""
     head = face([len(labels) + 1, len(labels) + 3], b"")
-    pictures = [face(label, shade(10 * key), key) for key, label in enumerate(labels, 1)]
-    return write_records(folder, [head, *pictures, face([1, 3], b""), face([3, 5], b"")], **options)
+    images = [face(label, shade(10 * key), key) for key, label in enumerate(labels, 1)]
+    return write_records(folder, [head, *images, face([1, 3], b""), face([3, 5], b"")], **options)
 
 
 def opened_in(folder: Path) -> FaceSet:
     return opened(format="recordio", path=folder)
 
 
-def test_pictures_and_identities_are_those_that_record_0_speaks_of(tmp_path: Path) -> None:
+def test_images_and_identities_are_those_that_record_0_speaks_of(tmp_path: Path) -> None:
     faces = opened_in(faces_of(tmp_path, [0, 0, 1, [2, 7.5]]))
     assert names(faces) == ["1", "2", "3", "4"]
     assert values(faces.labels.identity) == [0, 0, 1, 2]
@@ -76,14 +76,14 @@ def test_pictures_and_identities_are_those_that_record_0_speaks_of(tmp_path: Pat
     assert shades(faces) == [10, 20, 30, 40]
 
 
-def test_without_such_a_record_all_records_are_pictures(tmp_path: Path) -> None:
+def test_without_such_a_record_all_records_are_images(tmp_path: Path) -> None:
     folder = write_records(tmp_path, [face(label, shade(10 * label + 10)) for label in (0, 1, 1)])
     faces = opened_in(folder)
     assert names(faces) == ["0", "1", "2"]
     assert (values(faces.labels.identity), shades(faces)) == ([0, 1, 1], [10, 20, 20])
 
 
-def test_a_first_picture_with_several_labels_is_a_picture(tmp_path: Path) -> None:
+def test_a_first_image_with_several_labels_is_a_image(tmp_path: Path) -> None:
     faces = opened_in(write_records(tmp_path, [face([0, 3], shade(5)), face([1, 3], shade(6))]))
     assert (values(faces.labels.identity), shades(faces)) == ([0, 1], [5, 6])
 
@@ -104,15 +104,15 @@ def test_the_index_is_built_if_there_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("index", [True, False])
 def test_a_record_whose_data_hold_the_magic_number_is_put_together_again(index: bool, tmp_path: Path) -> None:
-    picture = shade(200)
-    padding = -(24 + len(picture)) % 4
+    image = shade(200)
+    padding = -(24 + len(image)) % 4
     tail = b"\0" * padding + MAGIC + b"abc!" + MAGIC + MAGIC + b"z"  # bytes behind a PNG are not looked at
-    packed = [face(0, picture + tail), face(1, shade(100)), face(struct.unpack("<f", MAGIC)[0], b"")]
+    packed = [face(0, image + tail), face(1, shade(100)), face(struct.unpack("<f", MAGIC)[0], b"")]
     assert record(packed[0]).count(MAGIC) == 4  # in four parts
     folder = write_records(tmp_path, packed[:2], index)
     faces = opened_in(folder)
     assert (values(faces.labels.identity), shades(faces)) == ([0, 1], [200, 100])
-    records: Any = faces.pictures
+    records: Any = faces.images
     assert records.file.record(0, 0) == packed[0]
 
 
@@ -142,7 +142,7 @@ def test_labels_are_taken_from_the_list(form: str, tmp_path: Path, caplog: pytes
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize(("lines", "message"), [(2, "2 lines for 3 pictures"), (3, "says otherwise than the records")])
+@pytest.mark.parametrize(("lines", "message"), [(2, "2 lines for 3 images"), (3, "says otherwise than the records")])
 def test_a_list_of_other_records_is_not_believed(
     lines: int, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,12 +221,12 @@ def test_an_offset_beyond_the_file_is_named(tmp_path: Path) -> None:
         opened_in(folder)
 
 
-def test_a_record_without_a_picture_is_named_when_it_is_read(tmp_path: Path) -> None:
-    folder = write_records(tmp_path, [face(0, shade(1)), face(1, b"no picture")])
+def test_a_record_without_a_image_is_named_when_it_is_read(tmp_path: Path) -> None:
+    folder = write_records(tmp_path, [face(0, shade(1)), face(1, b"no image")])
     faces = opened_in(folder)
-    expected = f"{folder / 'train.rec'}: record 1 at byte {offset_of(folder, 1)}: not a picture"
+    expected = f"{folder / 'train.rec'}: record 1 at byte {offset_of(folder, 1)}: not an image"
     with pytest.raises(InputError, match=re.escape(expected)):
-        faces.pictures.read(1)
+        faces.images.read(1)
 
 
 def test_a_record_too_short_for_its_header_is_named(tmp_path: Path) -> None:
@@ -246,11 +246,11 @@ def test_parts_in_a_wrong_order_are_named(tmp_path: Path) -> None:
         opened_in(tmp_path)
 
 
-def test_missing_pictures_are_counted(tmp_path: Path) -> None:
+def test_missing_images_are_counted(tmp_path: Path) -> None:
     folder = faces_of(tmp_path, [0, 1, 1])
     lines = (folder / "train.idx").read_text().splitlines(keepends=True)
     (folder / "train.idx").write_text("".join(lines[:2] + lines[3:]))
-    with pytest.raises(InputError, match="record 0 speaks of pictures 1 to 3, but 2 of them are there"):
+    with pytest.raises(InputError, match="record 0 speaks of images 1 to 3, but 2 of them are there"):
         opened_in(folder)
 
 
@@ -286,7 +286,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
         opened_in(tmp_path)
 
 
-def test_aligned_pictures_are_found_by_the_keys(tmp_path: Path) -> None:
+def test_aligned_images_are_found_by_the_keys(tmp_path: Path) -> None:
     (tmp_path / "aligned").mkdir()
     folder = faces_of(tmp_path, [0, 1])
     for key in (1, 2):

@@ -10,11 +10,11 @@ from workers.errors import ConfigError, InputError
 from workers.research.data.sets import load_sets, open_set
 
 
-def people(root: Path, count: int = 40, pictures: int = 3) -> Path:
-    """Folders p00, p01, ... of empty pictures: they are not read."""
+def people(root: Path, count: int = 40, images: int = 3) -> Path:
+    """Folders p00, p01, ... of empty images: they are not read."""
     for person in range(count):
-        for picture in range(pictures):
-            path = root / f"p{person:02d}" / f"{picture}.jpg"
+        for image in range(images):
+            path = root / f"p{person:02d}" / f"{image}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     return root
@@ -119,14 +119,14 @@ def test_people_who_are_left_are_numbered_without_gaps(tmp_path: Path) -> None:
     )
 
 
-def test_pictures_may_be_held_out_instead_of_people(tmp_path: Path) -> None:
+def test_images_may_be_held_out_instead_of_people(tmp_path: Path) -> None:
     root = people(tmp_path)
-    train, validation = part(root, "train", by="picture"), part(root, "validation", by="picture")
+    train, validation = part(root, "train", by="image"), part(root, "validation", by="image")
     assert sorted(names(train) + names(validation)) == names(opened(format="folders", path=root))
     assert set(train.identities) & set(validation.identities)
 
 
-def test_pictures_are_held_out_where_nobody_is_known(tmp_path: Path) -> None:
+def test_images_are_held_out_where_nobody_is_known(tmp_path: Path) -> None:
     draw(tmp_path, [f"{age}_0_0_1.jpg" for age in range(1, 25)])
     kept = {"part": "validation", "share": 0.5}
     held_out = names(opened(format="utkface", path=tmp_path, keep=kept))
@@ -147,7 +147,7 @@ def test_the_split_does_not_depend_on_the_labels_used(tmp_path: Path) -> None:
 # --- exclude, labels, images ---
 
 
-def test_excluded_pictures_are_left_out(tmp_path: Path) -> None:
+def test_excluded_images_are_left_out(tmp_path: Path) -> None:
     root = people(tmp_path / "faces", 3, 1)
     exclude = write(tmp_path / "exclude.txt", "# not a face", "", "p01/0.jpg  # a dog")
     faces = opened(format="folders", path=root, exclude=exclude)
@@ -179,21 +179,21 @@ def test_only_labels_that_the_set_has_can_be_asked_for(tmp_path: Path) -> None:
         opened(format="utkface", path=tmp_path, labels=["gender", "expression"])
 
 
-def test_a_picture_that_stands_twice_is_an_error_until_it_is_excluded(tmp_path: Path) -> None:
+def test_a_image_that_stands_twice_is_an_error_until_it_is_excluded(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "a.jpg;20;3", "b.jpg;30;3", "a.jpg;40;3")
     draw(tmp_path, ["a.jpg", "b.jpg"])
-    with pytest.raises(InputError, match=r"1 pictures stand more than once.*\n  a\.jpg: lines 1, 3"):
+    with pytest.raises(InputError, match=r"1 images stand more than once.*\n  a\.jpg: lines 1, 3"):
         opened(format="lap", path=table)
     faces = opened(format="lap", path=table, exclude=write(tmp_path / "exclude.txt", "a.jpg"))
     assert (names(faces), values(faces.lines)) == (["b.jpg"], [2])
 
 
-def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "sub/a.jpg;20;3")
     draw(tmp_path / "aligned", ["sub/a.jpg"])
     faces = opened(format="lap", path=table, images=tmp_path / "aligned")
-    assert faces.pictures.read(0)[0, 0].tolist() == [10, 10, 10]
-    with pytest.raises(InputError, match="no folder of pictures"):
+    assert faces.images.read(0)[0, 0].tolist() == [10, 10, 10]
+    with pytest.raises(InputError, match="no folder of images"):
         opened(format="lap", path=table, images=tmp_path / "none")
 
 
@@ -207,17 +207,17 @@ def test_a_repeated_key_of_a_worker_is_refused(tmp_path: Path) -> None:
 # --- min_images ---
 
 
-def test_people_with_few_pictures_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    root = people(people(tmp_path, count=5, pictures=2), count=2, pictures=4)
+def test_people_with_few_images_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = people(people(tmp_path, count=5, images=2), count=2, images=4)
     faces = opened(format="folders", path=root, min_images=3)
     assert list(faces.identities) == ["p00", "p01"]
     assert faces.labels.identity is not None
     assert faces.labels.identity.tolist() == [0] * 4 + [1] * 4
-    assert "6 of 14 faces are left out: 6 faces of 3 people with fewer than 3 pictures" in caplog.text
+    assert "6 of 14 faces are left out: 6 faces of 3 people with fewer than 3 images" in caplog.text
 
 
-def test_excluded_pictures_do_not_count(tmp_path: Path) -> None:
-    root = people(tmp_path / "people", count=2, pictures=3)
+def test_excluded_images_do_not_count(tmp_path: Path) -> None:
+    root = people(tmp_path / "people", count=2, images=3)
     exclude = write(tmp_path / "exclude.txt", "p01/0.jpg")
     faces = opened(format="folders", path=root, exclude=exclude, min_images=3)
     assert list(faces.identities) == ["p00"]

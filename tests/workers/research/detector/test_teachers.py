@@ -38,25 +38,25 @@ def test_neighbours_are_not_one_face_and_weak_agreement_is_unsure() -> None:
     assert sorted(found.unsure[:, 0]) == [0, 30, 200]
 
 
-def test_a_large_picture_is_looked_at_in_squares_without_losing_or_doubling_a_face() -> None:
-    picture = np.zeros((900, 1500, 3), np.uint8)
+def test_a_large_image_is_looked_at_in_squares_without_losing_or_doubling_a_face() -> None:
+    image = np.zeros((900, 1500, 3), np.uint8)
     wanted = [(30, 40), (600, 420), (900, 500), (1380, 790)]
     for left, top in wanted:
-        picture[top : top + 60, left : left + 60] = 255
+        image[top : top + 60, left : left + 60] = 255
 
     def look(square: Bytes) -> Detections:
         """Every white spot of the square."""
         _, _, stats, _ = cv2.connectedComponentsWithStats((square[:, :, 0] > 200).astype(np.uint8))
         return faces(*(((left, top, left + width, top + height), 0.9) for left, top, width, height, _ in stats[1:]))
 
-    found = find(Teacher("spots", look), picture, (SIDE / 1500, 1.0))
+    found = find(Teacher("spots", look), image, (SIDE / 1500, 1.0))
     assert len(found) == len(wanted)
     for left, top in wanted:
         near = np.abs(found.boxes - (left, top, left + 60, top + 60)).max(axis=1)
         assert near.min() <= 3
 
 
-def test_scales_show_a_picture_whole_and_close() -> None:
+def test_scales_show_a_image_whole_and_close() -> None:
     assert usual_scales(np.zeros((100, 200, 3), np.uint8)) == (1.0, 2.0)
     assert usual_scales(np.zeros((1080, 1920, 3), np.uint8)) == pytest.approx((1 / 6, 1 / 3, 2 / 3, 1.0))
 

@@ -31,19 +31,19 @@ FIVE = np.array([[40, 50], [80, 50], [60, 72], [45, 95], [75, 95]], np.float32)
 
 def painted(offset: int = 0) -> Labelled:
     """A light head with a dark dot at each landmark, on grey."""
-    picture = np.full((140, 120, 3), 128, np.uint8)
-    cv2.ellipse(picture, (60, 70), (45, 60), 0, 0, 360, (225, 225, 225), -1)
+    image = np.full((140, 120, 3), 128, np.uint8)
+    cv2.ellipse(image, (60, 70), (45, 60), 0, 0, 360, (225, 225, 225), -1)
     points = FIVE + np.array([0, offset], np.float32)
     for x, y in points:
-        cv2.circle(picture, (int(x), int(y)), 5, (10, 10, 10), -1)
+        cv2.circle(image, (int(x), int(y)), 5, (10, 10, 10), -1)
     box = np.array([[15, 10, 105, 130]], np.float32)
-    return Labelled(picture, box, points[None], np.zeros((0, 4), np.float32))
+    return Labelled(image, box, points[None], np.zeros((0, 4), np.float32))
 
 
-def darkness(picture: Bytes, point: Floats, reach: int) -> float:
-    """How much darker a picture is at a point than around it."""
+def darkness(image: Bytes, point: Floats, reach: int) -> float:
+    """How much darker an image is at a point than around it."""
     x, y = np.round(point).astype(int)
-    grey = picture.mean(axis=2)
+    grey = image.mean(axis=2)
     around = grey[max(0, y - 3 * reach) : y + 3 * reach + 1, max(0, x - 3 * reach) : x + 3 * reach + 1]
     return float(around.mean() - grey[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].mean())
 
@@ -62,7 +62,7 @@ def test_labels_of_pasted_faces_lie_where_the_pixels_are() -> None:
         points, box = scene.landmarks[0], scene.boxes[0]
         side = float(box[2] - box[0])
         inside = [point for point in points if (point > 12).all() and (point < 308).all()]
-        dark = [darkness(scene.picture, point, max(3, round(side * 0.08))) > 4 for point in inside]
+        dark = [darkness(scene.image, point, max(3, round(side * 0.08))) > 4 for point in inside]
         seen += len(dark)
         assert sum(dark) >= len(dark) - 2, number  # one or two may be behind a hat, a mask or a hand
         across, down = points[1] - points[0], points[3:].mean(axis=0) - points[:2].mean(axis=0)
@@ -87,7 +87,7 @@ def test_small_faces_are_where_their_labels_are(kind: str) -> None:
             whole = ((points > 6) & (points < options.side - 6)).all()
             if whole and box[2] - box[0] > 20:
                 marks += 5
-                dark += sum(darkness(scene.picture, point, 2) > 0 for point in points)
+                dark += sum(darkness(scene.image, point, 2) > 0 for point in points)
     assert max(faces) >= (4 if shown else 12)
     assert marks > 300
     assert dark > 0.85 * marks
@@ -97,9 +97,9 @@ def test_crowds_need_faces_in_their_surroundings(tmp_path: Path) -> None:
     source = Source(path=tmp_path / "faces.parquet", paste=1, tile=112, tight=True)
     teachers = (Path("one.onnx"), Path("two.onnx"))
     scenes = Scenes(crowded=0.5)
-    config = DetectorConfig(out=tmp_path, pictures=1, teachers=teachers, sources={"faces": source}, scenes=scenes)
-    picture = bytes(cv2.imencode(".png", painted().decoded())[1])
-    write_labels([replace(painted(), image=picture)], place_of_labels(config, "faces", source))
+    config = DetectorConfig(out=tmp_path, images=1, teachers=teachers, sources={"faces": source}, scenes=scenes)
+    image = bytes(cv2.imencode(".png", painted().decoded())[1])
+    write_labels([replace(painted(), image=image)], place_of_labels(config, "faces", source))
     with pytest.raises(ConfigError, match="crowds need a source that is pasted and not tight"):
         open_library(config)
 
@@ -108,9 +108,9 @@ def test_a_face_that_is_set_into_another_brings_its_landmarks() -> None:
     target, donor = painted(), painted(offset=6)
     scene = swapped(Scene(target.decoded(), target.boxes, target.landmarks), 0, donor)
     np.testing.assert_allclose(scene.landmarks[0], target.landmarks[0], atol=0.5)  # by the affine map, onto the old
-    assert all(darkness(scene.picture, point, 6) > 20 for point in scene.landmarks[0])
+    assert all(darkness(scene.image, point, 6) > 20 for point in scene.landmarks[0])
     assert target.decoded()[0, 0, 0] == 128
-    assert scene.picture is not target.decoded()
+    assert scene.image is not target.decoded()
 
 
 def test_boxes_of_turned_heads_hold_the_ellipse_in_them() -> None:
@@ -142,7 +142,7 @@ def config(tmp_path: Path) -> DetectorConfig:
     """A training on painted faces, labelled by hand."""
     values: dict[str, Any] = {
         "out": str(tmp_path / "run"),
-        "pictures": 8,
+        "images": 8,
         "batch": 4,
         "teachers": ["one.onnx", "two.onnx"],  # not opened: the labels are there
         "sources": {"painted": {"path": str(tmp_path), "paste": 1, "show": 1}},
@@ -153,7 +153,7 @@ def config(tmp_path: Path) -> DetectorConfig:
     }
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(values))
     config = load_detector_config(tmp_path / "train.yaml", {})
-    for name, source in config.pictures_of.items():
+    for name, source in config.images_of.items():
         write_labels([item_as_png(painted(offset)) for offset in (0, 3)], place_of_labels(config, name, source))
     return config
 
@@ -165,7 +165,7 @@ def item_as_png(item: Labelled) -> Labelled:
 def test_a_training_saves_goes_on_and_exports_what_the_streamer_loads(config: DetectorConfig) -> None:
     assert train_detector(config, resume=False) == 0
     first = torch.load(config.out / "last.pt", weights_only=True)
-    longer = config.model_copy(update={"pictures": 12})
+    longer = config.model_copy(update={"images": 12})
     assert train_detector(longer, resume=True) == 0
     second = torch.load(config.out / "last.pt", weights_only=True)
     assert (first["step"], second["step"]) == (2, 3)
@@ -182,14 +182,14 @@ def test_scenes_depend_on_their_number_alone(config: DetectorConfig) -> None:
     assert len(labelled(config, "painted", config.sources["painted"])) == 2
     assert len(open_library(config).pasted) == 1
     later, both = next(batches(config, 1)), list(batches(config, 0))
-    assert torch.equal(later.pictures, both[1].pictures)
+    assert torch.equal(later.images, both[1].images)
     assert torch.equal(later.boxes, both[1].boxes)
-    assert both[0].pictures.shape == (4, 3, 128, 128)
-    assert both[0].pictures.dtype == torch.uint8
+    assert both[0].images.shape == (4, 3, 128, 128)
+    assert both[0].images.dtype == torch.uint8
 
 
 def test_what_is_held_out_cannot_be_trained_on(tmp_path: Path) -> None:
-    values = {"out": "o", "pictures": 1, "teachers": ["a", "b"], "sources": {"clip": {"path": "c.mp4", "paste": 1}}}
+    values = {"out": "o", "images": 1, "teachers": ["a", "b"], "sources": {"clip": {"path": "c.mp4", "paste": 1}}}
     (tmp_path / "c.yaml").write_text(
         yaml.safe_dump(values | {"held_out": {"end": {"path": "c.mp4", "part": [0.5, 1]}}})
     )

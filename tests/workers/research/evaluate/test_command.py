@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def encoded(seed: int) -> bytes:
-    """A picture with a pattern of its own, about 112x112."""
+    """An image with a pattern of its own, about 112x112."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (7, 7, 3), np.uint8)
     return bytes(cv2.imencode(".png", cv2.resize(coarse, (112, 112 + seed % 3)))[1])
@@ -41,7 +41,7 @@ def encoded(seed: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def lfw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 pairs; those of one person are twice the same picture."""
+    """20 pairs; those of one person are twice the same image."""
     bins = [encoded(seed) for pair in range(20) for seed in (pair, pair if pair % 2 else 100 + pair)]
     path = tmp_path_factory.mktemp("bin") / "lfw.bin"
     path.write_bytes(pickle.dumps((bins, [bool(pair % 2) for pair in range(20)])))
@@ -86,7 +86,7 @@ def test_a_bin_file_is_measured_and_the_file_says_with_what(
     assert said["data"] == {"sha256": sha256(lfw), "hashed": "the .bin file"}
     assert (said["schema"], said["protocol"], said["protocol_version"]) == (1, "lfw", 1)
     assert (said["device"], said["precision"]) == ("cpu", "fp32")
-    assert said["metrics"]["val_at_far_1e-03_percent"] == 100  # a picture is at no distance from itself
+    assert said["metrics"]["val_at_far_1e-03_percent"] == 100  # an image is at no distance from itself
     assert said["metrics"]["accuracy_percent"] > 75
     assert said["paper"] == {"accuracy_percent": 99.87}
     assert said["counts"] == {"faces": 40, "pairs": 20, "pairs_of_one_person": 10, "unreadable": 0}
@@ -112,11 +112,11 @@ def test_a_list_of_pairs_gives_what_the_bin_file_gives(weights: Path, lfw: Path,
     assert listed["data"]["hashed"] != binned["data"]["hashed"]
 
 
-def test_unreadable_pictures_are_an_error_or_a_partial_result(
+def test_unreadable_images_are_an_error_or_a_partial_result(
     weights: Path, lfw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bins, same = pickle.loads(lfw.read_bytes())
-    bins[5] = b"no picture"
+    bins[5] = b"no image"
     (tmp_path / "lfw.bin").write_bytes(pickle.dumps((bins, same)))
     arguments: list[str | Path] = [
         "lfw",
@@ -127,13 +127,13 @@ def test_unreadable_pictures_are_an_error_or_a_partial_result(
         "--out",
         tmp_path / "a.json",
     ]
-    with pytest.raises(InputError, match=r"1 of 40 pictures .*\n  \S*lfw\.bin: picture 5 \(of pair 2\)"):
+    with pytest.raises(InputError, match=r"1 of 40 images .*\n  \S*lfw\.bin: image 5 \(of pair 2\)"):
         run(*arguments)
     assert not (tmp_path / "a.json").exists()
     assert run(*arguments, "--skip-unreadable") == 5
     said = json.loads((tmp_path / "a.json").read_text())
     assert (said["counts"]["unreadable"], said["counts"]["pairs_left_out"]) == (1, 1)
-    assert "picture 5 (of pair 2)" in capsys.readouterr().err
+    assert "image 5 (of pair 2)" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

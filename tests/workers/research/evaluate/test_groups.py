@@ -46,5 +46,5 @@ def test_each_degradation_takes_something_away_and_keeps_the_form() -> None:
         degraded(network, how)(crops)
         assert seen[0].shape == crops.shape
         assert seen[0].dtype == np.uint8
-        strength = [cv2.Laplacian(picture.astype(np.float32), -1).std() for picture in (crops[0], seen[0][0])]
+        strength = [cv2.Laplacian(image.astype(np.float32), -1).std() for image in (crops[0], seen[0][0])]
         assert strength[1] < strength[0] / 3

@@ -18,7 +18,7 @@ def features_of(
     return templates.tolist(), found
 
 
-def test_pictures_of_one_medium_are_averaged_and_media_are_summed() -> None:
+def test_images_of_one_medium_are_averaged_and_media_are_summed() -> None:
     features = np.array([[4.0, 0], [0, 2], [0, 6], [1, 1]])
     templates, found = features_of([7, 7, 7, 3], [1, 2, 2, 1], features)
     assert templates == [3, 7]
@@ -43,7 +43,7 @@ def test_templates_follow_the_published_loop() -> None:
         assert row == pytest.approx(total / np.linalg.norm(total), abs=1e-6)
 
 
-def test_a_template_without_pictures_has_no_feature() -> None:
+def test_a_template_without_images_has_no_feature() -> None:
     sums = Templates(np.array([1, 2, 2]), np.array([1, 1, 2]), 2)
     sums.add(np.array([1]), np.array([[0.0, 3]]))
     templates, found = sums.features()

@@ -22,7 +22,7 @@ DIRECTIONS = np.random.default_rng(0).normal(size=(3 * 4 * 4, 512)).astype(np.fl
 
 
 def network(crops: Bytes) -> dict[str, Floats]:
-    """The embedding is the picture itself, coarsely, in random directions."""
+    """The embedding is the image itself, coarsely, in random directions."""
     coarse = crops.reshape(len(crops), 4, 28, 4, 28, 3).mean((2, 4)).reshape(len(crops), -1).astype(np.float32)
     return {"recognition": (coarse - coarse.mean(1, keepdims=True)) @ DIRECTIONS}
 

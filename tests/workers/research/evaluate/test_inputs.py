@@ -38,12 +38,12 @@ def test_bin_files_of_every_protocol_hold_the_same(
     same = [True, False] * 5
     bins = [encoded(seed) for seed in range(19)] + [b""]
     path = write_bin(tmp_path / "a.bin", [stored(data) for data in bins], truths(same), protocol)
-    pictures, pairs = read_bin(path)
-    assert list(pictures.encoded) == bins
+    images, pairs = read_bin(path)
+    assert list(images.encoded) == bins
     assert pairs.same.tolist() == same
     assert (pairs.first.tolist(), pairs.second.tolist()) == (list(range(0, 20, 2)), list(range(1, 20, 2)))
     assert pairs.fold.tolist() == list(range(10))
-    assert pictures.read(3).shape == (112, 112, 3)
+    assert images.read(3).shape == (112, 112, 3)
 
 
 def python2_text(data: bytes) -> bytes:
@@ -63,8 +63,8 @@ def test_a_bin_file_of_python_2_is_read(tmp_path: Path, stored: Callable[[bytes]
     path = tmp_path / "lfw.bin"
     path.write_bytes(b"\x80\x02](" + b"".join(map(stored, bins)) + b"e](" + b"\x88\x89" * 5 + b"e\x86.")
     assert any("BINSTRING" in opcode.name for opcode, _, _ in pickletools.genops(path.read_bytes()))
-    pictures, pairs = read_bin(path)
-    assert list(pictures.encoded) == bins
+    images, pairs = read_bin(path)
+    assert list(images.encoded) == bins
     assert pairs.same.tolist() == [True, False] * 5
 
 
@@ -111,9 +111,9 @@ def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bins", "same", "reason"),
     [
-        ([b"x"] * 19, [True] * 10, "19 pictures for 10 pairs, expected two for each"),
+        ([b"x"] * 19, [True] * 10, "19 images for 10 pairs, expected two for each"),
         ([b"x"] * 18, [True] * 9, "9 pairs cannot be parted into 10 folds"),
-        ([b"x"] * 19 + ["text"], [True] * 10, "picture 19 is str, expected bytes"),
+        ([b"x"] * 19 + ["text"], [True] * 10, "image 19 is str, expected bytes"),
         ([b"x"] * 20, [True] * 9 + [2], "issame of pair 9 is int, expected True or False"),
         ({"x": 1}, [True] * 10, "expected two lists, found dict and list of 10"),
     ],
@@ -130,10 +130,10 @@ def test_a_damaged_bin_file_is_an_error_that_names_it(tmp_path: Path, data: byte
         read_bin(tmp_path / "a.bin")
 
 
-def test_a_picture_of_a_bin_file_that_is_none_is_named_by_its_pair(tmp_path: Path) -> None:
-    pictures, _ = read_bin(write_bin(tmp_path / "a.bin", [b"no picture"] * 20, [True] * 10))
-    with pytest.raises(InputError, match=r"a\.bin: picture 7 \(of pair 3\): not a picture"):
-        pictures.read(7)
+def test_a_image_of_a_bin_file_that_is_none_is_named_by_its_pair(tmp_path: Path) -> None:
+    images, _ = read_bin(write_bin(tmp_path / "a.bin", [b"no image"] * 20, [True] * 10))
+    with pytest.raises(InputError, match=r"a\.bin: image 7 \(of pair 3\): not an image"):
+        images.read(7)
 
 
 def write_list(tmp_path: Path, *lines: str) -> Path:
@@ -155,7 +155,7 @@ def test_the_list_of_lfw_has_folds_and_two_kinds_of_lines(tmp_path: Path) -> Non
     ]
     assert pairs.same.tolist() == [True, False, True, False]
     assert pairs.fold.tolist() == [0, 0, 1, 1]
-    assert len(files) == 4  # each picture once
+    assert len(files) == 4  # each image once
 
 
 def test_a_general_list_is_parted_in_order_or_names_its_folds(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_paths_with_blanks_stand_between_tabs(tmp_path: Path) -> None:
         (["a b 1"] * 9, "9 pairs cannot be parted into 10 folds"),
         (["2 1", "A 1 2", "A 1 B 2", "B 1 2"], "3 pairs, but its first line promises 2 times 1 of each kind"),
         (["2 1", "A 1 2", "A 1 B 2 3", "B 1 2", "A 1 B 1"], r"list\.txt:3: .* found 5 columns"),
-        (["2 1", "A 1 2", "A 1 B two", "B 1 2", "A 1 B 1"], r"list\.txt:3: 'two' is no number of a picture"),
+        (["2 1", "A 1 2", "A 1 B two", "B 1 2", "A 1 B 1"], r"list\.txt:3: 'two' is no number of an image"),
         ([], "the list is empty"),
     ],
 )
@@ -226,7 +226,7 @@ def test_the_lists_of_ijb_say_template_medium_landmarks_and_score(tmp_path: Path
         (["1.jpg 5 x"], [f"1.jpg {POINTS}"], r"face_tid_mid\.txt:1: .*'x'"),
         (["1.jpg 5 690"], ["1.jpg 1 2 3"], r"5pts_score\.txt:1: expected 12 columns, found 4"),
         (["1.jpg 5 690"], [f"1.jpg {POINTS.replace('99.875', 'nan')}"], r"5pts_score\.txt:1: a number is not finite"),
-        (["1.jpg 5 690"], [f"1.jpg {POINTS}"] * 2, "has 1 pictures, .* has 2"),
+        (["1.jpg 5 690"], [f"1.jpg {POINTS}"] * 2, "has 1 images, .* has 2"),
         (["1.jpg 5 690", "3.jpg 5 1"], [f"{n}.jpg {POINTS}" for n in (1, 2)], r"mid\.txt:2: 3\.jpg, but .* has 2\.jpg"),
         ([], [], "the list is empty"),
     ],

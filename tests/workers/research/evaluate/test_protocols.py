@@ -1,4 +1,4 @@
-"""Protocols from pictures and a network to numbers; the network of these tests answers with the colour it sees."""
+"""Protocols from images and a network to numbers; the network of these tests answers with the colour it sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.faces import evaluate_faces, make_plan
 from workers.research.evaluate.ijb import evaluate_ijb
 from workers.research.evaluate.ijb_files import IjbFolder, read_faces
-from workers.research.evaluate.ijb_pictures import IjbPictures
+from workers.research.evaluate.ijb_images import IjbImages
 from workers.research.evaluate.inference import InferenceOptions, infer, mirrored
 from workers.research.evaluate.paper import PAPER, published
 from workers.research.evaluate.verify import verify
@@ -41,7 +41,7 @@ def colour(crops: Bytes) -> dict[str, Floats]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Pictures of one colour each; None: one that cannot be read."""
+    """Images of one colour each; None: one that cannot be read."""
 
     colours: Sequence[tuple[int, int, int] | None]
 
@@ -51,7 +51,7 @@ class Drawn:
     def read(self, index: int) -> Bytes:
         found = self.colours[index]
         if found is None:
-            raise InputError(f"{index}.png: not a picture")
+            raise InputError(f"{index}.png: not an image")
         return np.full((112, 112, 3), found, np.uint8)
 
     def name(self, index: int) -> str:
@@ -62,7 +62,7 @@ def faces(colours: Sequence[tuple[int, int, int] | None], labels: Labels, person
     return FaceSet("drawn", Drawn(colours), labels, [str(person) for person in range(persons)])
 
 
-def test_pictures_are_shown_whole_whatever_their_size() -> None:
+def test_images_are_shown_whole_whatever_their_size() -> None:
     seen: list[Bytes] = []
 
     class Wide(Drawn):
@@ -85,7 +85,7 @@ def test_mirroring_exchanges_columns() -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 4])
-def test_every_picture_is_looked_at_once_in_order_whatever_the_batch(readers: int) -> None:
+def test_every_image_is_looked_at_once_in_order_whatever_the_batch(readers: int) -> None:
     drawn = Drawn([(number, 0, 0) for number in range(50)])
     sizes: list[int] = []
 
@@ -100,21 +100,21 @@ def test_every_picture_is_looked_at_once_in_order_whatever_the_batch(readers: in
     assert seen.digest != infer(Drawn(drawn.colours[::-1]), colour).digest
 
 
-def test_the_embedding_is_of_the_picture_and_its_mirror_image() -> None:
-    picture: Bytes = np.zeros((1, 112, 112, 3), np.uint8)
-    picture[:, :, :56] = 200
-    left, right = colour(picture)["recognition"][0, 0], colour(picture)["recognition"][0, 3]
+def test_the_embedding_is_of_the_image_and_its_mirror_image() -> None:
+    image: Bytes = np.zeros((1, 112, 112, 3), np.uint8)
+    image[:, :, :56] = 200
+    left, right = colour(image)["recognition"][0, 0], colour(image)["recognition"][0, 3]
 
     class Half(Drawn):
         def read(self, index: int) -> Bytes:
-            return np.asarray(picture[0])
+            return np.asarray(image[0])
 
     seen = infer(Half([(0, 0, 0)]), colour)
     assert (left, right) == (100, -100)
     assert seen.outputs["recognition"].tolist() == [[0] * 6]
 
 
-def test_unreadable_pictures_are_all_named_and_the_network_stops() -> None:
+def test_unreadable_images_are_all_named_and_the_network_stops() -> None:
     drawn = Drawn([(1, 1, 1), None, *[(2, 2, 2)] * 40, None])
     seen: list[int] = []
 
@@ -122,17 +122,17 @@ def test_unreadable_pictures_are_all_named_and_the_network_stops() -> None:
         seen.append(len(crops))
         return colour(crops)
 
-    with pytest.raises(InputError, match=r"2 of 43 pictures .*--skip-unreadable.*\n  1\.png: not.*\n  42\.png: not"):
+    with pytest.raises(InputError, match=r"2 of 43 images .*--skip-unreadable.*\n  1\.png: not.*\n  42\.png: not"):
         infer(drawn, network, InferenceOptions(batch=4))
     assert sum(seen) <= 2  # the one before, and its mirror image
 
 
-def test_unreadable_pictures_are_left_out_if_that_is_asked_for() -> None:
+def test_unreadable_images_are_left_out_if_that_is_asked_for() -> None:
     seen = infer(Drawn([(1, 1, 1), None, (3, 3, 3)]), colour, InferenceOptions(skip_unreadable=True))
     assert seen.rows.tolist() == [0, 2]
     assert seen.outputs["age"][:, 0].tolist() == [1, 3]
-    assert seen.unreadable == ("1.png: not a picture",)
-    with pytest.raises(InputError, match="2 of 2 pictures"):
+    assert seen.unreadable == ("1.png: not an image",)
+    with pytest.raises(InputError, match="2 of 2 images"):
         infer(Drawn([None, None]), colour, InferenceOptions(skip_unreadable=True))
 
 
@@ -163,13 +163,13 @@ def test_pairs_are_verified_by_their_distances() -> None:
     assert result.data == verify(Drawn(colours), pairs, colour, InferenceOptions(batch=7, readers=4)).data
 
 
-def test_pairs_with_an_unreadable_picture_are_left_out_and_counted() -> None:
+def test_pairs_with_an_unreadable_image_are_left_out_and_counted() -> None:
     colours, pairs = pairs_of_colours(50)
     colours[3] = None
     result = verify(Drawn(colours), pairs, colour, InferenceOptions(skip_unreadable=True))
     missing = int(((pairs.first == 3) | (pairs.second == 3)).sum())
     assert (result.counts["pairs"], result.counts["pairs_left_out"]) == (100 - missing, missing)
-    assert result.unreadable == ("3.png: not a picture",)
+    assert result.unreadable == ("3.png: not an image",)
 
 
 def test_every_label_of_a_set_is_judged_by_its_output() -> None:
@@ -287,18 +287,18 @@ SHADES = {1: (220, 40, 40), 2: (40, 220, 40), 3: (40, 40, 220), 4: (220, 220, 40
 
 
 def paint(path: Path, shade: tuple[int, int, int], seed: int) -> str:
-    """A picture of a face of that colour somewhere in it; what the list says of it."""
+    """An image of a face of that colour somewhere in it; what the list says of it."""
     random = np.random.default_rng(seed)
     points = TEMPLATE * 1.5 + random.uniform(20, 40, 2)
-    picture = np.zeros((260, 260, 3), np.uint8)
+    image = np.zeros((260, 260, 3), np.uint8)
     (left, top), (right, bottom) = points.min(0).astype(int) - 60, points.max(0).astype(int) + 60
-    cv2.rectangle(picture, (left, top), (right, bottom), shade[::-1], -1)
-    assert cv2.imwrite(str(path), picture)
+    cv2.rectangle(image, (left, top), (right, bottom), shade[::-1], -1)
+    assert cv2.imwrite(str(path), image)
     return " ".join([path.name, *(f"{value:.3f}" for value in points.ravel()), f"{random.uniform(0.5, 1):.3f}"])
 
 
 def ijb_folder(root: Path) -> IjbFolder:
-    """Each of four subjects has a gallery template (number 10 s) and a probe (10 s + 1) of three pictures each."""
+    """Each of four subjects has a gallery template (number 10 s) and a probe (10 s + 1) of three images each."""
     (root / "loose_crop").mkdir(parents=True)
     (root / "meta").mkdir()
     media, points, number = [], [], 0
@@ -336,7 +336,7 @@ def test_ijb_compares_and_searches_templates(tmp_path: Path) -> None:
 
 def test_ijb_faces_are_aligned_as_rgb(tmp_path: Path) -> None:
     folder = ijb_folder(tmp_path)
-    crop = IjbPictures(folder, read_faces(folder)).read(0)
+    crop = IjbImages(folder, read_faces(folder)).read(0)
     assert crop.shape == (112, 112, 3)
     assert crop[56, 56].tolist() == list(SHADES[1])
 
@@ -351,18 +351,18 @@ def test_a_task_that_was_not_asked_for_needs_no_files(tmp_path: Path) -> None:
         evaluate_ijb(folder, colour)
 
 
-def test_ijb_lists_are_checked_before_the_first_picture(tmp_path: Path) -> None:
+def test_ijb_lists_are_checked_before_the_first_image(tmp_path: Path) -> None:
     folder = ijb_folder(tmp_path)
     folder.pairs.write_text("10 11 1\n10 999 0\n")
-    with pytest.raises(InputError, match=r"ijbc_template_pair_label\.txt: 1 templates have no picture, such as 999"):
+    with pytest.raises(InputError, match=r"ijbc_template_pair_label\.txt: 1 templates have no image, such as 999"):
         evaluate_ijb(folder, lambda crops: pytest.fail("the network was asked"))
 
 
-def test_a_template_of_unreadable_pictures_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_template_of_unreadable_images_is_left_out_and_counted(tmp_path: Path) -> None:
     folder = ijb_folder(tmp_path)
     for number in (22, 23, 24, 1):  # all of template 41, and one of template 10
-        (folder.pictures / f"{number}.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="4 of 24 pictures could not be read"):
+        (folder.images / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="4 of 24 images could not be read"):
         evaluate_ijb(folder, colour)
     result = evaluate_ijb(folder, colour, options=InferenceOptions(skip_unreadable=True))
     assert len(result.unreadable) == 4

@@ -1,4 +1,4 @@
-"""How training pictures are changed."""
+"""How training images are changed."""
 
 import random
 from collections.abc import Sequence
@@ -41,16 +41,16 @@ def test_the_published_augmentation_is_that_of_timm() -> None:
     posterize.prob = 0.0
     changed = 0
     for number in range(60):
-        picture = face(number)
-        found = ours(picture, [number])
+        image = face(number)
+        found = ours(image, [number])
         with drawing_from([number]):
-            expected = theirs(Image.fromarray(picture))
+            expected = theirs(Image.fromarray(image))
         torch.testing.assert_close(found / 127.5 - 1, expected.permute(1, 2, 0), rtol=0, atol=1e-6)
-        changed += bool((found - torch.from_numpy(picture)).abs().max() > 2)
+        changed += bool((found - torch.from_numpy(image)).abs().max() > 2)
     assert changed > 50
 
 
-def test_a_picture_is_posterized_to_one_bit_at_least() -> None:
+def test_a_image_is_posterized_to_one_bit_at_least() -> None:
     (ours,) = (
         one
         for one in augmentation("published")._transform.transforms[RAND_AUGMENT].ops  # type: ignore[attr-defined]
@@ -71,31 +71,31 @@ def test_colour_jitter_was_never_done() -> None:
 
 
 def test_a_flip_mirrors_about_half() -> None:
-    flip, picture = augmentation("flip"), face()
+    flip, image = augmentation("flip"), face()
     mirrored = 0
     for number in range(200):
-        found = flip(picture, [number]).numpy()
-        if np.array_equal(found, picture[:, ::-1]):
+        found = flip(image, [number]).numpy()
+        if np.array_equal(found, image[:, ::-1]):
             mirrored += 1
         else:
-            assert np.array_equal(found, picture)
+            assert np.array_equal(found, image)
     assert 70 < mirrored < 130
 
 
 @pytest.mark.parametrize("kind", ["published", "flip", "none"])
-def test_every_picture_comes_as_the_network_takes_it(kind: Any) -> None:
+def test_every_image_comes_as_the_network_takes_it(kind: Any) -> None:
     found = augmentation(kind)(face(side=48), [1])
     assert found.shape == (112, 112, 3)
     assert found.dtype == (torch.float32 if kind == "published" else torch.uint8)
     assert 60 < float(found.float().mean()) < 195
 
 
-def test_without_augmentation_a_picture_stays_as_it_is() -> None:
-    picture = face()
-    assert np.array_equal(augmentation("none")(picture, [1]).numpy(), picture)
+def test_without_augmentation_a_image_stays_as_it_is() -> None:
+    image = face()
+    assert np.array_equal(augmentation("none")(image, [1]).numpy(), image)
 
 
-def test_what_is_drawn_for_a_picture_leaves_the_other_generators_alone() -> None:
+def test_what_is_drawn_for_a_image_leaves_the_other_generators_alone() -> None:
     def drawn() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 
@@ -116,12 +116,12 @@ def test_what_is_drawn_for_a_picture_leaves_the_other_generators_alone() -> None
 
 
 def test_a_camera_gives_faces_that_depend_on_the_seed_alone() -> None:
-    picture, by_camera = face(1, side=48), augmentation("camera")
-    found = [[by_camera(picture, [seed, number]) for number in range(40)] for seed in (1, 2, 1)]
+    image, by_camera = face(1, side=48), augmentation("camera")
+    found = [[by_camera(image, [seed, number]) for number in range(40)] for seed in (1, 2, 1)]
     assert all(torch.equal(one, other) for one, other in zip(found[0], found[2], strict=True))
     assert any(not torch.equal(one, other) for one, other in zip(found[0], found[1], strict=True))
     assert {(one.shape, one.dtype) for one in found[0]} == {(torch.Size((112, 112, 3)), torch.uint8)}
-    plain = torch.from_numpy(fitted(picture)).float()
+    plain = torch.from_numpy(fitted(image)).float()
     changed = [min((one.float() - way).abs().mean().item() for way in (plain, plain.flip(1))) for one in found[0]]
     assert min(changed) == 0  # some are left as they are, but for the mirror
     assert np.median(changed) > 3

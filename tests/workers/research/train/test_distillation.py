@@ -81,7 +81,7 @@ def test_a_teacher_must_know_every_face_that_is_used(tmp_path: Path) -> None:
     base = taught(tmp_path)
     outputs = read(tmp_path / "ages.npz")
     write(tmp_path / "ages.npz", TeacherOutputs(outputs.names[:-2], "noise", outputs.embedding[:-2]))  # type: ignore[index]
-    with pytest.raises(ConfigError, match=r"says nothing of 2 of 24 pictures, such as labelled/000022.*data embed"):
+    with pytest.raises(ConfigError, match=r"says nothing of 2 of 24 images, such as labelled/000022.*data embed"):
         open_plan(load_train_config(configured(tmp_path, **base), {}))
     (tmp_path / "ages.npz").unlink()
     with pytest.raises(InputError, match=r"no such file of a teacher's; `swinface data embed` writes it"):
@@ -111,7 +111,7 @@ def test_embeddings_are_those_of_the_network_for_the_kept_people_only(tmp_path: 
     options = ["--recogniser", str(weights_file), "--expressions", str(weights_file)]
     assert main(["data", "embed", str(sets), "--set", "some", *options, str(out)]) == 0
     outputs = read(out)
-    assert outputs.names == [faces.pictures.name(row) for row in range(len(faces))]
+    assert outputs.names == [faces.images.name(row) for row in range(len(faces))]
     assert outputs.embedding is not None
     assert outputs.embedding.shape == (len(faces), 512)
     assert outputs.expression_scores is not None

@@ -58,9 +58,9 @@ def test_a_face_keeps_its_labels(tmp_path: Path) -> None:
         streams={"one": {**stream("age", "all", augment="none"), "learns": ["age", "gender", "expression"]}},
     )  # fmt: skip
     (batch,) = prepared(plan)
-    pictures = [torch.from_numpy(plan.streams[0].sets[0].pictures.read(row)).float().mean() for row in range(4)]
+    images = [torch.from_numpy(plan.streams[0].sets[0].images.read(row)).float().mean() for row in range(4)]
     means = batch.faces.float().mean((1, 2, 3))
-    order = [int((means - mean).abs().argmin()) for mean in pictures]
+    order = [int((means - mean).abs().argmin()) for mean in images]
     assert sorted(order) == [0, 1, 2, 3]
     assert batch.targets["age"][order].nan_to_num(-1).tolist() == [3, 40, -1, 88]
     assert batch.targets["gender"][order].tolist() == [0, 1, 1, UNKNOWN]
@@ -127,7 +127,7 @@ def test_streams_without_changes_of_colour_stay_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("loaders", [0, 2])
-def test_a_picture_that_cannot_be_read_is_named_in_place_of_its_batch(tmp_path: Path, loaders: int) -> None:
+def test_a_image_that_cannot_be_read_is_named_in_place_of_its_batch(tmp_path: Path, loaders: int) -> None:
     people = draw_people(tmp_path / "people", 4, 2)
     (people / "person-002" / "1.png").write_bytes(b"\x89PNG broken")
     known = {**settings(tmp_path)["sets"], "people": {"format": "folders", "path": str(people)}}
@@ -137,7 +137,7 @@ def test_a_picture_that_cannot_be_read_is_named_in_place_of_its_batch(tmp_path: 
     wrong = [str(one) for one in found if isinstance(one, InputError)]
     assert len(found) == 4  # two epochs of two batches
     assert len(wrong) == 2
-    assert all("person-002/1.png: not a picture" in message for message in wrong)
+    assert all("person-002/1.png: not an image" in message for message in wrong)
 
 
 def test_shares_of_a_mix_hold_over_an_epoch(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ from tests.support.training import (
     weights,
 )
 from tests.support.training import (
-    picture as drawn,
+    image as drawn,
 )
 from workers.cli import main
-from workers.research.data.pictures import read
+from workers.research.data.images import read
 from workers.research.train.stop import asking
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES
@@ -238,27 +238,27 @@ def test_sets_that_are_missing_can_be_left_out_with_what_only_they_teach(
     model, card = load_own(path)
     assert card["outputs"] == ["age", "gender", "expression"] == list(output_slugs(model))
     assert card["source"]["sets"] == {"ages": 24, "moods": 24}
-    picture = tmp_path / "face.png"
-    picture.write_bytes(drawn(1))
+    image = tmp_path / "face.png"
+    image.write_bytes(drawn(1))
     capsys.readouterr()
-    assert main(["infer", "--weights", str(path), str(picture)]) == 0
+    assert main(["infer", "--weights", str(path), str(image)]) == 0
     (row,) = capsys.readouterr().out.splitlines()
     found = json.loads(row)
     assert found.keys() == {"path", "model_id", "age_years", "expression", "appears", "attributes"}
     assert found["attributes"].keys() == {"male"}
 
 
-def test_a_picture_that_cannot_be_read_stops_after_saving_and_can_be_excluded(
+def test_a_image_that_cannot_be_read_stops_after_saving_and_can_be_excluded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = configured(tmp_path)
     broken = tmp_path / "data" / "people" / "person-003" / "1.png"
     for other in ("0.png", "2.png"):
         broken.with_name(other).unlink()
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     assert train(config) == 3
     message = capsys.readouterr().err
-    assert f"{broken}: not a picture" in message
+    assert f"{broken}: not an image" in message
     assert "--resume last --allow-changes" in message
     (step,) = steps_saved(tmp_path / "run")
     before = weights(tmp_path / "run", step)
@@ -272,7 +272,7 @@ def test_a_picture_that_cannot_be_read_stops_after_saving_and_can_be_excluded(
     assert train(config, "--resume", "last", "--allow-changes", "--steps", str(step + 1)) == 0
     assert "found.people: 8" in caplog.text
     after = weights(tmp_path / "run", step + 1)
-    assert len(after["persons.centres"]) == 7  # that person had no other picture; the others keep their centres
+    assert len(after["persons.centres"]) == 7  # that person had no other image; the others keep their centres
     rows = [row for row in range(8) if row != 3]
     kept = [torch.equal(after["persons.centres"][new], before["persons.centres"][old]) for new, old in enumerate(rows)]
     assert sum(kept) >= 3  # those that the step did not sample
@@ -302,10 +302,10 @@ def test_tensorboard_and_the_curves_show_what_was_logged(tmp_path: Path, capsys:
     capsys.readouterr()
     assert main(["curves", str(tmp_path / "run"), str(out)]) == 0
     assert capsys.readouterr().out.strip() == str(out)
-    picture = read(out)
-    assert picture.shape[0] > 200
-    assert picture.shape[1] > 600
-    assert 0.005 < (picture < 128).mean() < 0.5
+    image = read(out)
+    assert image.shape[0] > 200
+    assert image.shape[1] > 600
+    assert 0.005 < (image < 128).mean() < 0.5
     assert main(["curves", str(tmp_path), str(out)]) == 3
     assert main(["curves", str(tmp_path / "run"), str(tmp_path / "curves.jpg")]) == 2
 

@@ -97,9 +97,9 @@ RUN: dict[str, Any] = {
 
 
 def broken(folder: Path) -> Path:
-    """A training one of whose pictures cannot be read: in each step one of the processes meets it."""
+    """A training one of whose images cannot be read: in each step one of the processes meets it."""
     people = draw_people(folder / "broken", persons=2, each=2)
-    (people / "person-001" / "1.png").write_bytes(b"no picture")
+    (people / "person-001" / "1.png").write_bytes(b"no image")
     sets = {"people": {"format": "folders", "path": str(people)}}
     streams = {"recognition": stream("identity", "people", batch=2, augment="flip")}
     return configured(folder, "broken.yaml", sets=sets, streams=streams, out=str(folder / "unreadable"))
@@ -264,10 +264,10 @@ def test_a_signal_to_one_process_stops_both_with_one_checkpoint(folder: Path) ->
     assert list(losses(folder / "stopped")["age"]) == list(range(1, step + 1))
 
 
-def test_a_picture_that_one_process_cannot_read_stops_both(folder: Path) -> None:
+def test_a_image_that_one_process_cannot_read_stops_both(folder: Path) -> None:
     messages = [one["unreadable"] for one in told(folder, "told")]
-    assert sorted("another process met a picture" in message for message in messages) == [False, True]
-    assert any("person-001/1.png: not a picture" in message for message in messages)
+    assert sorted("another process met an image" in message for message in messages) == [False, True]
+    assert any("person-001/1.png: not an image" in message for message in messages)
     assert len(steps_saved(folder / "unreadable")) == 1
 
 

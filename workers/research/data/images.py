@@ -1,4 +1,4 @@
-"""Pictures from files: decoded alike whatever set they belong to."""
+"""Images from files: decoded alike whatever set they belong to."""
 
 import os
 from array import array
@@ -19,33 +19,33 @@ START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 
 
 def decode(data: bytes, where: str) -> Bytes:
-    """An encoded picture as (h, w, 3) uint8 RGB; grey becomes RGB, transparency and bits beyond eight are dropped.
+    """An encoded image as (h, w, 3) uint8 RGB; grey becomes RGB, transparency and bits beyond eight are dropped.
 
     The orientation of EXIF is honoured: faces stand as a person sees them. Raises InputError that begins with `where`
-    if it is no picture or one that was cut off. Damage inside the compressed data of a JPEG or WebP, or in the pixels
-    of a BMP or TIFF, cannot be told from a picture and decodes to wrong pixels; PNG has checksums.
+    if it is no image or one that was cut off. Damage inside the compressed data of a JPEG or WebP, or in the pixels
+    of a BMP or TIFF, cannot be told from an image and decodes to wrong pixels; PNG has checksums.
     """
     if not data:
-        raise InputError(f"{where}: the picture is empty (0 bytes)")
+        raise InputError(f"{where}: the image is empty (0 bytes)")
     if data.startswith(b"\xff\xd8") and _cut_off(data):
         raise InputError(f"{where}: the JPEG is cut off: its end marker is missing after {len(data)} bytes")
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise InputError(f"{where}: cannot be decoded: {error.err}") from error
-    if picture is None:
-        raise InputError(f"{where}: not a picture, or of an unknown or damaged format ({len(data)} bytes)")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    if image is None:
+        raise InputError(f"{where}: not an image, or of an unknown or damaged format ({len(data)} bytes)")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _cut_off(jpeg: bytes) -> bool:
     """Some versions of OpenCV fill what is missing with grey. Neither marker can occur in compressed data, and the
-    end marker of a thumbnail comes before the scans of the picture."""
+    end marker of a thumbnail comes before the scans of the image."""
     return jpeg.rfind(END_OF_JPEG) < max(jpeg.rfind(START_OF_SCAN), 0)
 
 
 def read(path: Path) -> Bytes:
-    """The picture in a file as (h, w, 3) uint8 RGB. Raises InputError that names it."""
+    """The image in a file as (h, w, 3) uint8 RGB. Raises InputError that names it."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -82,8 +82,8 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """Pictures that are files below one folder. A name without a picture's suffix is that of a .jpg file, as
-    `swinface data align` writes the crops of a set whose pictures are no files."""
+    """Images that are files below one folder. A name without an image's suffix is that of a .jpg file, as
+    `swinface data align` writes the crops of a set whose images are no files."""
 
     folder: Path
     names: Sequence[str]  # (n,) below the folder, with forward slashes
@@ -100,7 +100,7 @@ class Files:
 
 
 def find_files(folder: Path) -> Iterator[str]:
-    """Names of the pictures anywhere below a folder, with forward slashes, folder by folder in the order of names.
+    """Names of the images anywhere below a folder, with forward slashes, folder by folder in the order of names.
 
     Raises InputError if the folder cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Pictures of all sets: what is decoded, and what is refused."""
+"""Images of all sets: what is decoded, and what is refused."""
 
 import struct
 from pathlib import Path
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from workers.errors import InputError
 from workers.research.data.face_set import Bytes
-from workers.research.data.pictures import Files, Names, decode, find_files, read
+from workers.research.data.images import Files, Names, decode, find_files, read
 
 
 def noise(height: int = 40, width: int = 60) -> Bytes:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def encoded(suffix: str, picture: NDArray[Any]) -> bytes:
-    return cv2.imencode(suffix, picture)[1].tobytes()
+def encoded(suffix: str, image: NDArray[Any]) -> bytes:
+    return cv2.imencode(suffix, image)[1].tobytes()
 
 
 def with_thumbnail_and_orientation(jpeg: bytes, orientation: int) -> bytes:
@@ -30,24 +30,24 @@ def with_thumbnail_and_orientation(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
 
 
-def test_pictures_are_rgb() -> None:
-    picture = noise()
-    np.testing.assert_array_equal(decode(encoded(".png", picture), "x"), picture[:, :, ::-1])
+def test_images_are_rgb() -> None:
+    image = noise()
+    np.testing.assert_array_equal(decode(encoded(".png", image), "x"), image[:, :, ::-1])
 
 
-def test_grey_transparent_and_deep_pictures_become_three_channels_of_eight_bits() -> None:
-    for picture in (
+def test_grey_transparent_and_deep_images_become_three_channels_of_eight_bits() -> None:
+    for image in (
         np.full((5, 7), 77, np.uint8),
         np.full((5, 7, 4), 77, np.uint8),
         np.full((5, 7), 77 * 257, np.uint16),
     ):
-        np.testing.assert_array_equal(decode(encoded(".png", picture), "x"), np.full((5, 7, 3), 77))
+        np.testing.assert_array_equal(decode(encoded(".png", image), "x"), np.full((5, 7, 3), 77))
 
 
-def test_a_picture_is_turned_as_its_exif_says() -> None:
-    picture = np.zeros((16, 32, 3), np.uint8)
-    picture[:, :16] = 200  # left, which orientation 6 brings to the top
-    turned = decode(with_thumbnail_and_orientation(encoded(".jpg", picture), 6), "x")
+def test_a_image_is_turned_as_its_exif_says() -> None:
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, :16] = 200  # left, which orientation 6 brings to the top
+    turned = decode(with_thumbnail_and_orientation(encoded(".jpg", image), 6), "x")
     assert turned.shape == (32, 16, 3)
     assert turned[:12].min() > 150
     assert turned[20:].max() < 50
@@ -55,7 +55,7 @@ def test_a_picture_is_turned_as_its_exif_says() -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tiff"])
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.95])
-def test_a_picture_that_was_cut_off_is_refused(suffix: str, part: float) -> None:
+def test_a_image_that_was_cut_off_is_refused(suffix: str, part: float) -> None:
     data = encoded(suffix, noise())
     with pytest.raises(InputError, match=r"^a\.rec: record 7"):
         decode(data[: int(part * len(data))], "a.rec: record 7")
@@ -81,15 +81,15 @@ def test_a_png_whose_bytes_were_changed_is_refused() -> None:
         decode(bytes(data), "x.png")
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"no picture", "not a picture")])
-def test_what_is_no_picture_is_refused(data: bytes, reason: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"no image", "not an image")])
+def test_what_is_no_image_is_refused(data: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     with pytest.raises(InputError, match=f"a.jpg: .*{reason}"):
         read(path)
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none/a\.jpg: No such file"):
         Files(tmp_path, ["none/a.jpg"]).read(0)
 
@@ -110,7 +110,7 @@ def test_names_are_a_sequence_of_any_letters() -> None:
         packed[4]
 
 
-def test_pictures_are_found_in_the_order_of_folders_and_names(tmp_path: Path) -> None:
+def test_images_are_found_in_the_order_of_folders_and_names(tmp_path: Path) -> None:
     for name in ("b/2.png", "b/10.JPG", "a.jpeg", "c.txt", "b/notes.txt"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

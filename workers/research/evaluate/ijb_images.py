@@ -1,4 +1,4 @@
-"""The pictures of IJB, aligned by the streamer's own crop from the landmarks that come with them."""
+"""The images of IJB, aligned by the streamer's own crop from the landmarks that come with them."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import numpy as np
 from streamer.select.align import align
 from workers.errors import InputError
 from workers.research.data.face_set import Bytes
-from workers.research.data.pictures import read
+from workers.research.data.images import read
 from workers.research.evaluate.ijb_files import Faces, IjbFolder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IjbPictures:
-    """Aligned faces (112, 112, 3) RGB, black where a picture ends."""
+class IjbImages:
+    """Aligned faces (112, 112, 3) RGB, black where an image ends."""
 
     folder: IjbFolder
     faces: Faces
@@ -22,10 +22,10 @@ class IjbPictures:
         return len(self.faces.names)
 
     def read(self, index: int) -> Bytes:
-        path = self.folder.pictures / self.faces.names[index]
-        picture = np.ascontiguousarray(read(path)[:, :, ::-1])
+        path = self.folder.images / self.faces.names[index]
+        image = np.ascontiguousarray(read(path)[:, :, ::-1])
         try:
-            return align(picture, self.faces.landmarks[index])
+            return align(image, self.faces.landmarks[index])
         except ValueError as error:
             raise InputError(f"{self.folder.faces}:{index + 1}: {path.name}: {error}") from error
 
