@@ -171,7 +171,7 @@ class Track(Section):
     """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
     must stay below it."""
     min_shot_change: Annotated[float, Field(gt=0, le=2)] = 0.6
-    """The same for a camera cut: the image has changed by so much (0 not at all, 1 nothing in common, see cut.py) and
+    """The same for a camera cut: the image has changed by so much (0 not at all, 1 nothing in common, see track/shot_change.py) and
     by twice as much as it usually does. 2: never."""
 
 

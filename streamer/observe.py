@@ -33,7 +33,7 @@ class Observer:
         self._detector = detector
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
-        self._cuts: dict[str, ShotChangeDetector] = {}  # of the running epoch
+        self._shots: dict[str, ShotChangeDetector] = {}  # of the running epoch
         self._last: dict[str, Observation] = {}  # of the running epoch, without its faces
         self.selector = CropSelector(config, live)
 
@@ -66,10 +66,10 @@ class Observer:
             camera = frame.camera
             tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
             self._trackers[camera] = tracker
-        if frame.camera not in self._cuts:
-            self._cuts[frame.camera] = ShotChangeDetector(self._config.track.min_shot_change)
-        cut = self._cuts[frame.camera].is_shot_change(frame.media_time, frame.pixels)
-        tracks, ended = tracker.update(frame.media_time, detections, frame.size, cut)
+        if frame.camera not in self._shots:
+            self._shots[frame.camera] = ShotChangeDetector(self._config.track.min_shot_change)
+        new_shot = self._shots[frame.camera].is_shot_change(frame.media_time, frame.pixels)
+        tracks, ended = tracker.update(frame.media_time, detections, frame.size, new_shot)
         choices = self.selector.consider(frame, detections, tracks)
         metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
         _count(ended)
@@ -89,7 +89,7 @@ class Observer:
 
     def _end(self, camera: str, reason: EndReason) -> list[Observation]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
-        self._cuts.pop(camera, None)
+        self._shots.pop(camera, None)
         if reason is EndReason.SOURCE_REMOVED:
             self._trackers.pop(camera, None)
         if last is None or tracker is None:

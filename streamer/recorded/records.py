@@ -27,7 +27,7 @@ from streamer.values import (
     TrackSummary,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def write_summary(path: Path, counts: dict[str, Any]) -> None:

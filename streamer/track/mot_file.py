@@ -28,8 +28,8 @@ def track_file(detections: Path, fps: float, out: Path, config: config.Track) ->
         raise ConfigError(f"the frame rate must be above 0 frames/s, not {fps:g}")
     if 1 / fps > config.max_gap_s:
         raise ConfigError(
-            f"{fps:g} frames/s are {1 / fps:.2f} s apart, more than track.cut_s ({config.max_gap_s:g} s): "
-            "each frame would count as a cut; raise track.cut_s and track.lost_s"
+            f"{fps:g} frames/s are {1 / fps:.2f} s apart, more than track.max_gap_s ({config.max_gap_s:g} s): "
+            "each frame would count as a new shot; raise track.max_gap_s and track.lost_s"
         )
     lines = _track(read_detections(detections), fps, config)
     _write(out, lines)

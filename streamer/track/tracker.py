@@ -64,15 +64,15 @@ class Tracker:
         self._lives: NDArray[np.void] = np.zeros(0, LIFE)  # the same rows
 
     def update(
-        self, time: float, detections: Detections, frame_size: tuple[int, int], cut: bool = False
+        self, time: float, detections: Detections, frame_size: tuple[int, int], new_shot: bool = False
     ) -> tuple[list[Track], list[TrackEnd]]:
         """Take one frame, also one without detections; give the tracks that live, oldest first, and those that ended.
 
-        `time` is media time in s, `frame_size` width and height in px; `cut`: another shot begins with this frame, so
+        `time` is media time in s, `frame_size` width and height in px; `new_shot`: another shot begins with this frame, so
         no track from before it goes on by motion. Detections that are not finite or have no area are ignored. Raises
         ValueError if time is not finite or does not grow.
         """
-        gap = self._move_to(time, cut)
+        gap = self._move_to(time, new_shot)
         rows, boxes, scores = _usable(detections)
         found = measure(boxes)
         pairing = self._associate(time, gap, found, scores)
@@ -89,14 +89,14 @@ class Tracker:
         self._time = None
         return ended
 
-    def _move_to(self, time: float, cut: bool) -> float:
+    def _move_to(self, time: float, new_shot: bool) -> float:
         """Predict every box for this time; gives the seconds since the last frame. After a cut no box moves on."""
         if not math.isfinite(time):
             raise ValueError(f"time {time} s is not finite")
         gap = 0.0 if self._time is None else time - self._time
         if self._time is not None and gap <= 0:
             raise ValueError(f"time {time} s does not come after {self._time} s")
-        if cut or gap > self._config.max_gap_s:
+        if new_shot or gap > self._config.max_gap_s:
             self._filter.stop()
             self._lives["parked"] = True
         if gap > 0:

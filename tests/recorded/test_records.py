@@ -80,7 +80,7 @@ def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells(
     }  # fmt: skip
     final = track_record(summary(attributes=AttributeEstimate((4,), one, (Presence.PRESENT,), evidence())))
     assert (final["age"], final["expression"]) == (None, None)
-    assert (final["attributes"]["scores"], final["attributes"]["signs"]) == ({"male": 0.75}, {"male": "PRESENT"})
+    assert (final["attributes"]["scores"], final["attributes"]["presence"]) == ({"male": 0.75}, {"male": "PRESENT"})
 
 
 def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() -> None:

@@ -93,7 +93,7 @@ def test_a_stream_without_timestamps_is_read_at_its_nominal_rate_and_that_is_sai
 ) -> None:
     frames = read(make_video(tmp_path / "raw.h264", frames=20, container_format="h264"))
     assert [frame.media_time for frame in frames] == pytest.approx([i / 25 for i in range(20)])
-    assert "20 images have no timestamp" in caplog.text
+    assert "20 frames have no timestamp" in caplog.text
 
 
 def test_a_name_with_a_colon_or_a_percent_sign_is_a_name(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_damaged_image_in_the_middle_is_left_out_and_that_is_said(
     frames = read(path)
     assert 25 < len(frames) < 50
     assert frames[-1].media_time == pytest.approx(49 / 25)
-    assert "damaged images left out" in caplog.text
+    assert "damaged frames left out" in caplog.text
 
 
 def test_damage_that_the_codec_calls_not_implemented_costs_one_image(
@@ -180,7 +180,7 @@ def test_damage_that_the_codec_calls_not_implemented_costs_one_image(
 ) -> None:
     frames = read(break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4))
     assert numbers(frames) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert "1 damaged images left out" in caplog.text
+    assert "1 damaged frames left out" in caplog.text
 
 
 def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_camera_that_falls_silent_is_lost_after_the_stall_timeout(clip: Path, 
             os.kill(process.pid, halt)
             lost = watched.until_state(name, SourceState.RECONNECTING)
             assert lost.error is SourceErrorCode.TIMEOUT
-            assert "no image for 1 s" in lost.message
+            assert "no frame for 1 s" in lost.message
             assert counter("stream_stalls", name) == 1
             os.kill(process.pid, go)
             assert until_epoch_after(watched, name, last.epoch).media_time < 1.0

@@ -193,7 +193,7 @@ def test_a_new_face_that_jumps_further_than_its_box_is_confirmed() -> None:
 def test_across_a_cut_without_a_gap_boxes_are_not_matched_either() -> None:
     tracker = a_tracker(lost_s=0.5)
     run(tracker, [STILL] * 5)
-    tracks, _ = tracker.update(5 * DT, STILL, SIZE, cut=True)
+    tracks, _ = tracker.update(5 * DT, STILL, SIZE, new_shot=True)
     assert [(t.key.number, t.state) for t in tracks] == [(1, LOST), (2, TENTATIVE)]
     later = run(tracker, [STILL] * 25, start=6 * DT)
     assert numbers(later[-1]) == [2]

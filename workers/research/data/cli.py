@@ -42,7 +42,7 @@ EMBED_EXAMPLES = """examples:
   swinface data embed configs/train-small.yaml --set lfw_train --recogniser recogniser.onnx lfw.npz
   swinface data embed sets.yaml --set casia --recogniser swinface.pt --expressions swinface.pt casia.npz
 
-Only the faces that the set's options leave are computed, so what `keep` and `where` hold out is not in FILE either. A
+Only the faces that the set's options leave are computed, so what `split` and `where` hold out is not in FILE either. A
 recogniser is SwinFace (.safetensors, .pt), an ONNX file that takes (n, 3, 112, 112) RGB in -1..1 as insightface's do,
 or a .param of ncnn beside its .bin that takes 112x112 RGB in 0..255. A teacher of expressions is
 SwinFace, or the Keras file of the public mini-XCEPTION for FER2013 (.hdf5; pip install h5py)."""

@@ -83,11 +83,11 @@ def test_a_loaded_set_is_opened(tmp_path: Path) -> None:
     assert (faces.name, values(faces.labels.age)) == ("old", [2])
 
 
-# --- keep ---
+# --- split ---
 
 
 def part(root: Path, part: str, **options: Any) -> Any:
-    return opened(format="folders", path=root, keep={"part": part, "share": 0.25, **options})
+    return opened(format="folders", path=root, split={"part": part, "share": 0.25, **options})
 
 
 def test_the_two_parts_are_the_whole_and_no_one_is_in_both(tmp_path: Path) -> None:
@@ -129,17 +129,17 @@ def test_images_may_be_held_out_instead_of_people(tmp_path: Path) -> None:
 def test_images_are_held_out_where_nobody_is_known(tmp_path: Path) -> None:
     draw(tmp_path, [f"{age}_0_0_1.jpg" for age in range(1, 25)])
     kept = {"part": "validation", "share": 0.5}
-    held_out = names(opened(format="utkface", path=tmp_path, keep=kept))
+    held_out = names(opened(format="utkface", path=tmp_path, split=kept))
     assert 5 <= len(held_out) <= 19
-    with pytest.raises(ConfigError, match=r"keep\.by: this set does not know who is who"):
-        opened(format="utkface", path=tmp_path, keep=kept | {"by": "person"})
+    with pytest.raises(ConfigError, match=r"split\.by: this set does not know who is who"):
+        opened(format="utkface", path=tmp_path, split=kept | {"by": "person"})
 
 
 def test_the_split_does_not_depend_on_the_labels_used(tmp_path: Path) -> None:
     draw(tmp_path, [f"{person:03d}A{age:02d}.JPG" for person in range(20) for age in (1, 2)])
-    keep = {"part": "train", "share": 0.5}
-    with_people = opened(format="fgnet", path=tmp_path, keep=keep)
-    without = opened(format="fgnet", path=tmp_path, keep=keep, labels=["age"])
+    split = {"part": "train", "share": 0.5}
+    with_people = opened(format="fgnet", path=tmp_path, split=split)
+    without = opened(format="fgnet", path=tmp_path, split=split, labels=["age"])
     assert names(without) == names(with_people)
     assert (without.labels.identity, without.identities) == (None, ())
 

@@ -66,7 +66,7 @@ def test_nothing_heavy_is_imported_for_the_arguments() -> None:
 
 
 def test_formulas_need_neither_torch_nor_files() -> None:
-    names = ("metrics", "verification", "identification", "draw_pairs", "judge")
+    names = ("metrics", "verification", "identification", "draw_pairs", "score")
     imported = ", ".join(f"workers.research.evaluate.{name}" for name in names)
     probe = f"import sys, {imported}; print(*[name for name in ('torch', 'cv2', 'rich') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
