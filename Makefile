@@ -34,7 +34,7 @@ protos: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist demo-output bench-output *.egg-info
-	find protos \( -name '*_pb2*.py' -o -name '*_pb2*.pyi' \) -delete
+	find faceanalytics \( -name '*_pb2*.py' -o -name '*_pb2*.pyi' \) -delete
 
 # uv installs everything in about half a minute; constraints.txt holds the versions that were tested together
 $(READY): pyproject.toml constraints.txt protos/build.py $(wildcard protos/faceanalytics/v1/*.proto protos/faceanalytics/internal/v1/*.proto)

@@ -16,7 +16,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 
 def generate(folder: Path) -> None:
-    """Write *_pb2.py, *_pb2_grpc.py and their type stubs beside the .proto files of `folder`."""
+    """Write *_pb2.py, *_pb2_grpc.py and their type stubs into the package `faceanalytics` beside `folder`."""
     import grpc_tools
     from grpc_tools import protoc
 
@@ -24,7 +24,7 @@ def generate(folder: Path) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     sources = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
-    outputs = ["--python_out=.", "--grpc_python_out=.", "--mypy_out=quiet:.", "--mypy_grpc_out=quiet:."]
+    outputs = ["--python_out=..", "--grpc_python_out=..", "--mypy_out=quiet:..", "--mypy_grpc_out=quiet:.."]
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
-from streamer.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 
 if TYPE_CHECKING:
     from streamer.recorded.writer import VideoResult
@@ -129,8 +129,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
+    from faceanalytics.progress import Progress
     from streamer.dispatch.worker_process import WorkerOptions
-    from streamer.progress import Progress
     from streamer.recorded.analysis import Analysis
     from streamer.recorded.writer import VideoResult
 
@@ -147,9 +147,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
         analysis.stop()
 
     async def analyze() -> tuple[list[VideoResult], int]:
-        with Progress() as progress:
+        with Progress("frames") as progress:
             results = await analysis.run(
-                videos, lambda info, result: progress.update(result.video, result.frames, info.frames)
+                videos, lambda info, result: progress.update(str(result.video), result.frames, info.frames)
             )
         failure = 0
         for result in results:

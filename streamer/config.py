@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from streamer.errors import ConfigError
+from faceanalytics.errors import ConfigError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -171,8 +171,8 @@ class Track(Section):
     """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
     must stay below it."""
     min_shot_change: Annotated[float, Field(gt=0, le=2)] = 0.6
-    """The same for a camera cut: the image has changed by so much (0 not at all, 1 nothing in common, see track/shot_change.py) and
-    by twice as much as it usually does. 2: never."""
+    """A shot change has the same effect: the image has changed by this much (0 not at all, 1 nothing in common) and by
+    twice as much as it usually does. 2 turns it off."""
 
 
 class Crop(Section):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
 
+from faceanalytics.errors import ConfigError
 from streamer.config import split_address
-from streamer.errors import ConfigError
 
 PREFIX = "faceanalytics_"
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from faceanalytics.errors import ConfigError
 from streamer.config import Stream, StreamerConfig, redact
 from streamer.configfile import config_hash, load_config, parse_config, show_config
-from streamer.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -40,7 +40,7 @@ def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.Mon
         ("detect: {device: gpu}", "detect.device"),
         ("streams: [{id: a, uri: 'ftp://x'}]", "ftp:// is not understood"),
         ("track: {lost_s: 1}\ntrack: {lost_s: 2}", "'track' stands twice"),
-        ("- a\n- b", "expected sections"),
+        ("- a\n- b", "expected names with values"),
         ("a: [", "not YAML"),
     ],
 )

@@ -10,10 +10,10 @@ import pytest
 
 from tests.conftest import ROOT
 
+# What streamer and workers share: it imports nothing else of ours.
+SHARED = {"errors", "files", "progress", "settings"}
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
-SPINE = {
-    "config", "configfile", "errors", "files", "handover", "labels", "lifecycle", "metrics", "progress", "values",
-}  # fmt: skip
+SPINE = {"config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
 WIRING = {"__main__", "app", "cli", "commands"}  # modules at the root, and one room, that may import every room
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
@@ -38,11 +38,11 @@ PROTOS = {
 }
 # package of the workers -> the packages of the workers it may import; modules of `workers` itself may import all
 WORKERS: dict[str, set[str]] = {
-    "swinface": {"errors", "files"},
-    "runtime": {"swinface", "errors"},
-    "weights": {"errors", "files", "settings"},
-    "serve": {"runtime", "swinface", "cli", "errors", "settings"},
-    "research": {"runtime", "swinface", "weights", "align", "errors", "files", "settings"},
+    "swinface": set(),
+    "runtime": {"swinface"},
+    "weights": set(),
+    "serve": {"runtime", "swinface", "cli"},
+    "research": {"runtime", "swinface", "weights", "align"},
 }
 RESEARCH: dict[str, set[str]] = {
     "data": set(),
@@ -50,7 +50,7 @@ RESEARCH: dict[str, set[str]] = {
     "train": {"data", "evaluate"},
     "detector": {"train"},
 }
-TO_STREAMER = {"values", "config", "errors", "detect", "select", "identity", "evaluate"}  # of research, infer and align
+TO_STREAMER = {"values", "config", "source", "detect", "select", "identity", "evaluate"}  # research, infer, align
 HEAVY = (
     "torch",
     "ultralytics",
@@ -83,7 +83,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted(path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name)
 
 
 def name_of(path: Path) -> str:
@@ -122,7 +122,17 @@ def test_workers_import_in_the_direction_of_the_house(path: Path) -> None:
     streamers = parts(path, "streamer")
     allowed = TO_STREAMER if package in {"research", "align", "infer"} else set()
     assert streamers <= allowed, f"{name_of(path)} must not import {sorted(streamers - allowed)} of the streamer"
-    assert package == "serve" or not parts(path, "faceanalytics", 0)
+    assert parts(path, "faceanalytics") <= SHARED | ({"internal"} if package == "serve" else set())
+
+
+@pytest.mark.parametrize("path", modules("faceanalytics"), ids=name_of)
+def test_what_is_shared_imports_nothing_else_of_ours(path: Path) -> None:
+    name = name_of(path).split(".")[1]
+    if name in SHARED:
+        assert not parts(path, "streamer", 0) | parts(path, "workers", 0)
+        assert parts(path, "faceanalytics") <= SHARED
+    else:
+        assert name == "__init__", f"{path.name}: what streamer and workers share is named here"
 
 
 def test_each_room_says_what_it_is_for_and_nothing_else() -> None:

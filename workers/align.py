@@ -5,12 +5,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-import streamer.errors
+import faceanalytics.errors
+from faceanalytics.errors import ConfigError, ModelError
 from streamer.config import Crop, Detect
 from streamer.detect.detector import Detector, find_weights
 from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES, Bytes, Floats
-from workers.errors import ConfigError, ModelError
 
 OPTIONS = {  # field of the streamer's section `detect` -> what it is called here
     "weights": "--detector",
@@ -50,7 +50,7 @@ class FaceFinder:
         config = _settings(options)
         try:
             self._detector = Detector(config)
-        except streamer.errors.ModelError as error:
+        except faceanalytics.errors.ModelError as error:
             raise ModelError(_translated(str(error))) from error
 
     def find(self, image: Bytes) -> list[tuple[Found, Bytes | None]]:
@@ -69,7 +69,7 @@ def detector_file(options: DetectorOptions) -> Path:
     """The weights that are loaded for these options. Raises ModelError."""
     try:
         return find_weights(_settings(options).weights)
-    except streamer.errors.ModelError as error:
+    except faceanalytics.errors.ModelError as error:
         raise ModelError(_translated(str(error))) from error
 
 

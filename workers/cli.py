@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from workers.errors import PARTIAL_RESULT, ConfigError, UserError
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
 from workers.research.data.cli import add_data, data
 from workers.research.detector.cli import add_train_detector, train_detector
 from workers.research.evaluate.cli import add_evaluate, evaluate

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from workers.errors import ConfigError, InputError, ModelError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, InputError, ModelError
+from faceanalytics.files import replacing
+from faceanalytics.progress import counted
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
 if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes seconds
@@ -123,9 +122,9 @@ def infer(paths: Sequence[Path], request: Request) -> Missing:
     engine = Engine(request.weights, request.device, request.precision, request.threads, request.heads, request.batch)
     started = time.monotonic()
     try:
-        with _bar(shown=_has_terminal(request.out)) as bar:
-            faces = _faces(_counted(paths, bar), take, missing)
-            count = _write(request.out, engine, _analysed(engine, _batches(faces, request.batch)))
+        counted_paths = counted(paths, len(paths), "images", shown=_has_terminal(request.out))
+        faces = _faces(counted_paths, take, missing)
+        count = _write(request.out, engine, _analysed(engine, _batches(faces, request.batch)))
     except InferenceError as error:
         raise ModelError(f"{error}: choose a smaller --batch than {request.batch}") from error
     _report(missing, len(paths))
@@ -328,20 +327,3 @@ def _report(missing: Missing, total: int) -> None:
 def _has_terminal(out: Path | None) -> bool:
     """Whether a bar can be drawn that is not written into the results."""
     return sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-
-
-def _bar(shown: bool) -> Progress:
-    """On standard error; it is not drawn unless `shown`."""
-    rate = TextColumn("{task.fields[rate]:.1f} images/s")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown, redirect_stdout=False)
-
-
-def _counted(paths: Sequence[Path], bar: Progress) -> Iterator[Path]:
-    """The paths; each is done when the next one is asked for."""
-    task = bar.add_task("images", total=len(paths), rate=0.0)
-    started = time.monotonic()
-    for done, path in enumerate(paths, start=1):
-        yield path
-        rate = done / max(time.monotonic() - started, 1e-3)
-        bar.update(task, completed=done, rate=rate)

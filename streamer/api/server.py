@@ -6,13 +6,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from faceanalytics.errors import ConfigError
 from faceanalytics.v1 import streams_pb2_grpc, system_pb2_grpc, tracks_pb2_grpc
 from streamer.api.health import SERVICES, Health, Status
 from streamer.api.streams import Cameras, StreamService
 from streamer.api.system import Models, SystemService
 from streamer.api.tracks import TrackService
 from streamer.config import Publish, split_address
-from streamer.errors import ConfigError
 from streamer.hub import Hub
 
 OPTIONS = (

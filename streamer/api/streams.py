@@ -8,12 +8,12 @@ import grpc
 from grpc import aio
 from pydantic import ValidationError
 
+from faceanalytics.errors import ConfigError
+from faceanalytics.settings import explain
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration, seconds
 from streamer.api.paging import page
 from streamer.config import Stream, redact
-from streamer.configfile import explain
-from streamer.errors import ConfigError
 from streamer.values import (
     SourceStatus,
 )

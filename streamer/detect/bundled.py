@@ -5,7 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-from streamer.errors import ModelError
+from faceanalytics.errors import ModelError
 
 DEFAULT = "default"  # in place of a path
 FOLDER = Path(__file__).parent / "weights"

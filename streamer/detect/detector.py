@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from faceanalytics.errors import ModelError
 from streamer.config import Detect
 from streamer.detect.bundled import DEFAULT, bundled_detector
 from streamer.detect.onnx_lite import LiteModel
 from streamer.detect.onnx_pose import PoseOnnxModel
 from streamer.detect.session import open_session
 from streamer.detect.ultralytics_pose import PoseModel, check_pose
-from streamer.errors import ModelError
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faceanalytics.errors import ModelError
 from streamer.detect.offline import import_onnxruntime
 from streamer.detect.ultralytics_pose import threads
-from streamer.errors import ModelError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

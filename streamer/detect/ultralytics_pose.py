@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceanalytics.errors import ModelError
 from streamer.config import Detect
 from streamer.detect.letterbox import GREY
 from streamer.detect.offline import import_ultralytics
-from streamer.errors import ModelError
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
 
 MAX_THREADS = 8  # networks of this size gain nothing from more

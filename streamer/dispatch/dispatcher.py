@@ -14,12 +14,12 @@ import zmq
 import zmq.asyncio
 from google.protobuf.message import DecodeError
 
+from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
 from streamer import metrics
 from streamer.config import Dispatch
 from streamer.dispatch.ledger import Ledger, Worker
 from streamer.dispatch.wire import PROTOCOL, to_analysis, to_model
-from streamer.errors import ConfigError
 from streamer.values import FaceAnalysis, FaceCrop, Model, TrackEnd
 
 TICK_S = 0.2  # how often deadlines are looked at

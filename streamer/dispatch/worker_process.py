@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from streamer.errors import LostDependency, ModelError
+from faceanalytics.errors import LostDependency, ModelError
 
 RESTARTS = 3  # a worker that dies more often than this has a reason that starting again does not mend
 STEADY_S = 60.0  # after so long a worker counts as having worked, and the count begins anew

@@ -7,14 +7,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from faceanalytics.errors import PARTIAL_RESULT, InputError
+from faceanalytics.files import write_json
+from faceanalytics.progress import counted
 from streamer.config import Detect
 from streamer.detect.detector import Detector
-from streamer.errors import PARTIAL_RESULT, InputError
 from streamer.evaluate.labels import LabelledImage, read_labels
 from streamer.evaluate.score import SAME_FACE, Counts, Match, Score, match, summarise
 from streamer.evaluate.sheets import Sheets
-from streamer.files import write_json
-from streamer.progress import with_bar
 from streamer.source.images import read_images
 from streamer.values import Bytes
 
@@ -45,7 +45,7 @@ def evaluate(request: Request, config: Detect) -> int:
     sources = [list(group) for _, group in groupby(images, lambda image: image.source)]
     matches: list[Match] = []
     failures = 0
-    for group in with_bar(sources, "images"):
+    for group in counted(sources, len(sources), "images"):
         try:
             for image, pixels in _read(group):
                 one = match(image.truth, detector.detect([pixels])[0], request.min_width)

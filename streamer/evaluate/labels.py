@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streamer.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 from streamer.evaluate.score import Truth
 from streamer.values import LANDMARK_NAMES, Floats
 

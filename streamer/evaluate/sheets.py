@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamer.errors import ConfigError
+from faceanalytics.errors import ConfigError
 from streamer.evaluate.score import FALSE_HIT, Match, landmark_errors
 from streamer.values import Bytes, Floats
 

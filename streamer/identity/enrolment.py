@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from faceanalytics.errors import ConfigError, LostDependency
 from streamer.config import Gallery as Settings
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
-from streamer.errors import ConfigError, LostDependency
 from streamer.identity.gallery import Gallery, Image, cohort_scores, unlike
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.errors import ConfigError
+from faceanalytics.errors import ConfigError
 from streamer.values import MIN_COUNT, ImpostorScores
 
 Doubles = NDArray[np.float64]

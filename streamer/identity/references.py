@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceanalytics.errors import ConfigError, InputError
 from streamer.config import Crop
 from streamer.detect.detector import Detector
-from streamer.errors import ConfigError, InputError
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
 from streamer.values import Bytes, Detections

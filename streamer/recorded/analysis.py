@@ -14,13 +14,13 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import JsonLines, hash_file
 from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
 from streamer.detect.detector import Detector
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
-from streamer.errors import ConfigError, InputError
-from streamer.files import JsonLines, hash_file
 from streamer.handover import BoundedQueue
 from streamer.identity.enrolment import Enrolment, gallery_record, known, read_gallery
 from streamer.identity.identification import EnrolledGallery

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 
-from streamer.errors import ConfigError, InputError
-from streamer.files import hash_file, never
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import hash_file, never, replacing
 from streamer.recorded.reader import Face, ResultReader
 from streamer.source.file import TruncatedVideo, read_file
 from streamer.values import Bytes, Frame
@@ -27,21 +27,16 @@ def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] =
     Raises InputError if the results are those of another video, and soon after `stopped` becomes true;
     ConfigError if `out` cannot be written or is the video itself. `out` is there when it is whole.
     """
-    partial = out.parent / f"{out.name}.partial"
-    if _same_file(video, out) or _same_file(video, partial):
+    if _same_file(video, out) or _same_file(video, out.parent / f"{out.name}.partial"):
         raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
     results = ResultReader(folder)
     if results.sha256 != hash_file(video, stopped):
         raise InputError(f"{folder}: the results are of {results.source}, which is another video than {video}")
-    try:
-        count = _write(video, results, partial, stopped)
-        partial.replace(out)
-    except (OSError, FFmpegError) as error:
-        raise ConfigError(f"--out: cannot write {out}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # usually because it has got its name
-            partial.unlink()
-    return count
+    with replacing(out) as partial:
+        try:
+            return _write(video, results, partial, stopped)
+        except FFmpegError as error:
+            raise ConfigError(f"cannot write {out}: {error.strerror}") from error
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.files import JsonLines
+from faceanalytics.files import JsonLines
 from streamer.recorded.records import answer_record, box
 from streamer.values import Choice, FaceCrop, Observation, Quality, SendDecision, TrackKey, TrackState, TrackSummary
 

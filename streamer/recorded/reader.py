@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamer.errors import InputError
+from faceanalytics.errors import InputError
 from streamer.values import SendDecision, TrackState
 
 Record = dict[str, Any]

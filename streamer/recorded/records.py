@@ -1,13 +1,12 @@
 """What a recorded analysis writes: JSON lines with units in the names, in files that get their name when whole."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamer.files import writing
+from faceanalytics.files import replacing, write_json
 from streamer.labels import ATTRIBUTES, EXPRESSIONS
 from streamer.values import (
     LANDMARK_NAMES,
@@ -32,16 +31,15 @@ SCHEMA_VERSION = 3
 
 def write_summary(path: Path, counts: dict[str, Any]) -> None:
     """Whether the analysis is complete, in a file of its own that is written last."""
-    with writing(path):
-        path.write_text(json.dumps(counts, indent=1) + "\n")
+    write_json(path, counts)
 
 
 def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
     """Identity templates, `embedding` (n, 512) float32 of unit length, with `track_id` and `samples` (n,)."""
     templates = [summary.identity for summary in summaries if summary.identity is not None]
-    with writing(path):
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(
-            path,
+            file,
             track_id=np.array([one.key.id for one in summaries if one.identity is not None], np.str_),
             embedding=np.stack([one.template for one in templates]) if templates else np.zeros((0, 512), np.float32),
             samples=np.array([one.evidence.samples for one in templates], np.int64),

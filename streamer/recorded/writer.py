@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamer.files import JsonLines
+from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record

@@ -12,8 +12,8 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
+from faceanalytics.errors import InputError
 from streamer import metrics
-from streamer.errors import InputError
 from streamer.source.clock import MediaClock
 from streamer.values import Bytes
 

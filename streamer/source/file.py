@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 
-from streamer.errors import InputError
+from faceanalytics.errors import InputError
 from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, frame_rate, video_stream
 from streamer.values import ClockSource, Frame
 

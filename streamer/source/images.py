@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamer.errors import InputError
+from faceanalytics.errors import InputError
 from streamer.source.file import read_file
 from streamer.values import Bytes
 

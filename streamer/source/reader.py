@@ -16,9 +16,9 @@ import av
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
+from faceanalytics.errors import ConfigError, InputError
 from streamer import metrics
 from streamer.config import Stream, redact
-from streamer.errors import ConfigError, InputError
 from streamer.handover import LatestPerCamera
 from streamer.source.clock import CameraClock, Thinning
 from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, video_stream

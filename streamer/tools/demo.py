@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import rich
 
+from faceanalytics.errors import LostDependency
 from faceanalytics.v1 import (
     faces_pb2,
     streams_pb2,
@@ -23,7 +24,6 @@ from streamer.api.server import Server
 from streamer.app import LiveService
 from streamer.config import StreamerConfig
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
-from streamer.errors import LostDependency
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo

@@ -9,7 +9,8 @@ import av
 import cv2
 import numpy as np
 
-from streamer.errors import InputError
+from faceanalytics.errors import InputError
+from faceanalytics.files import replacing
 from streamer.values import Bytes
 
 WIDTH, HEIGHT, FPS = 1280, 720, 25
@@ -27,8 +28,7 @@ SCENES: tuple[tuple[str, str, View, View], ...] = (
 
 def make_clip(path: Path) -> None:
     """Write the clip (H.264, 1280x720, 25 frames per second, 12 s). Raises InputError if a package is missing."""
-    partial = path.with_name(path.name + ".partial")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for index, pixels in enumerate(_frames()):
@@ -36,7 +36,6 @@ def make_clip(path: Path) -> None:
             image.pts, image.time_base = index, Fraction(1, FPS)
             container.mux(stream.encode(image))
         container.mux(stream.encode(None))
-    partial.replace(path)
 
 
 def _frames() -> Iterator[Bytes]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import cv2
 
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
+from faceanalytics.files import JsonLines
+from faceanalytics.progress import counted
 from streamer.config import Crop, StreamerConfig
 from streamer.detect.detector import Detector
-from streamer.errors import PARTIAL_RESULT, ConfigError, InputError
-from streamer.files import JsonLines
-from streamer.progress import with_bar
 from streamer.recorded.records import box, landmarks
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
@@ -42,7 +42,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
             drawings = _Drawings(draw) if draw else None
         except OSError as error:
             raise ConfigError(f"--draw: cannot write into {draw}: {error.strerror}") from error
-        for path in with_bar(paths, "images"):
+        for path in counted(paths, len(paths), "images"):
             try:
                 for media_time, pixels in read_images(path):
                     faces += _detect(path, media_time, pixels, detector, config.crop, write, drawings)

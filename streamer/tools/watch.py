@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2, tracks_pb2_grpc
 from streamer.config import split_address
-from streamer.errors import ConfigError, LostDependency
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two tries to connect
 ENDED_ROWS = 8  # tracks that have ended and are still shown

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 from streamer import config
-from streamer.errors import ConfigError, InputError
 from streamer.track.tracker import Tracker
 from streamer.values import Detections, Track, TrackKey, TrackState
 
@@ -119,9 +120,5 @@ def _line(frame: int, track: Track) -> str:
 
 
 def _write(out: Path, lines: list[str]) -> None:
-    partial = out.with_name(out.name + ".partial")
-    try:
+    with replacing(out) as partial:
         partial.write_text("".join(f"{line}\n" for line in lines))
-        partial.replace(out)
-    except OSError as error:
-        raise ConfigError(f"cannot write the tracks to {out}: {error}") from error

@@ -68,9 +68,9 @@ class Tracker:
     ) -> tuple[list[Track], list[TrackEnd]]:
         """Take one frame, also one without detections; give the tracks that live, oldest first, and those that ended.
 
-        `time` is media time in s, `frame_size` width and height in px; `new_shot`: another shot begins with this frame, so
-        no track from before it goes on by motion. Detections that are not finite or have no area are ignored. Raises
-        ValueError if time is not finite or does not grow.
+        `time` is media time in s, `frame_size` width and height in px; `new_shot`: another shot begins with this
+        frame, so no track from before it goes on by motion. Detections that are not finite or have no area are ignored.
+        Raises ValueError if time is not finite or does not grow.
         """
         gap = self._move_to(time, new_shot)
         rows, boxes, scores = _usable(detections)

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
 
+from faceanalytics.errors import ConfigError
 from faceanalytics.v1 import (
     faces_pb2,
     streams_pb2,
@@ -30,7 +31,6 @@ from faceanalytics.v1 import (
 from streamer.api.server import Server, start_server
 from streamer.api.tracks import SEGMENTS, to_proto
 from streamer.config import Publish, Stream
-from streamer.errors import ConfigError
 from streamer.hub import Hub
 from streamer.values import (
     AgeEstimate,

@@ -38,19 +38,19 @@ import cv2
 import numpy as np
 import yaml
 
+from faceanalytics.errors import ModelError
+from faceanalytics.errors import ModelError as TeacherError
+from faceanalytics.files import hash_file
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import Detector
 from streamer.detect.session import open_session
-from streamer.errors import ModelError
 from streamer.evaluate.labels import read_labels
 from streamer.evaluate.score import Counts, Match, Truth, match, summarise
 from streamer.evaluate.sheets import Sheets
-from streamer.files import hash_file
 from streamer.source.images import find_files, read_images
 from streamer.values import Bytes, Detections
 from tests.conftest import ROOT, shared_folder
-from workers.errors import ModelError as TeacherError
 from workers.research.detector.teachers import Teacher, agree, find, open_teacher, usual_scales
 
 PUBLIC = {"YOLOv8-lite-t": "yolov8-lite-t-face", "YuNet": "yunet_n_640", "SCRFD-500m": "scrfd_500m_kps"}

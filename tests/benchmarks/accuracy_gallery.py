@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from faceanalytics.errors import ConfigError
 from streamer.config import Detect, StreamerConfig
 from streamer.config import Gallery as Settings
 from streamer.detect.detector import Detector
-from streamer.errors import ConfigError
 from streamer.identity.gallery import Gallery, Image, cohort_scores
 from streamer.identity.impostors import threshold
 from streamer.identity.references import read_people

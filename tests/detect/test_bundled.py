@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from faceanalytics.errors import ModelError
 from streamer.config import Detect
 from streamer.detect import bundled
 from streamer.detect.detector import WEIGHTS_VARIABLE, Detector, find_weights
-from streamer.errors import ModelError
 from tests.support.patch_detector import write_lite_patch_detector
 
 

@@ -16,13 +16,13 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from faceanalytics.errors import ModelError
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import WHAT_WEIGHTS, Detector
 from streamer.detect.onnx_pose import PoseOnnxModel
 from streamer.detect.session import open_session
 from streamer.detect.ultralytics_pose import PoseModel
-from streamer.errors import ModelError
 from streamer.source.file import read_file
 from streamer.values import Bytes, Detections
 from tests.support.models import SIDE, export_yolo, write_lite, write_yolo

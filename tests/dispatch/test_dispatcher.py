@@ -11,10 +11,10 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
 from streamer.dispatch.dispatcher import Dispatcher
-from streamer.errors import ConfigError
 from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
 from tests.support.builders import crop, end, model
 

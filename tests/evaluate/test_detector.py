@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from faceanalytics.errors import ConfigError, InputError
 from streamer.config import Detect
-from streamer.errors import ConfigError, InputError
 from streamer.evaluate.detector import Request, evaluate
 from streamer.evaluate.labels import read_labels
 from streamer.values import LANDMARK_NAMES

@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
+from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.api.server import Server
@@ -17,7 +18,6 @@ from streamer.app import LiveService
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
 from streamer.detect.detector import Detector
-from streamer.errors import ConfigError
 from streamer.identity.references import read_people
 from streamer.recorded.analysis import Analysis
 from streamer.tools.watch import event_line

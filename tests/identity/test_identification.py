@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from faceanalytics.errors import ConfigError
 from streamer.config import Gallery as Settings
-from streamer.errors import ConfigError
 from streamer.identity.gallery import Gallery, Image, cohort_scores, unlike
 from streamer.identity.identification import EnrolledGallery, Identifier
 from streamer.identity.impostors import threshold

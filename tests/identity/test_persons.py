@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanalytics.files import JsonLines
 from streamer.config import Gallery as GallerySettings
 from streamer.config import Relink, StreamerConfig
-from streamer.files import JsonLines
 from streamer.hub import Hub, Kind
 from streamer.identity.gallery import Gallery, Image
 from streamer.identity.identification import EnrolledGallery

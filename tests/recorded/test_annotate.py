@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import hash_file
 from streamer.cli import main
-from streamer.errors import ConfigError, InputError
-from streamer.files import hash_file
 from streamer.recorded.annotate import annotate
 from streamer.recorded.reader import ResultReader
 from streamer.values import Bytes
@@ -128,7 +128,7 @@ def test_where_nothing_can_be_written_is_said(tmp_path: Path, out: str, capsys: 
     folder = results(tmp_path / "out", video)
     (tmp_path / "full.mp4.partial").symlink_to("/dev/full")
     assert main(["annotate", str(video), "--results", str(folder), "--out", str(tmp_path / out)]) == 2
-    assert f"--out: cannot write {tmp_path / out}: " in capsys.readouterr().err
+    assert f"cannot write {tmp_path / out}: " in capsys.readouterr().err
     assert not list(tmp_path.glob("*.partial")) or out != "full.mp4"
     assert not (tmp_path / "full.mp4").exists()
 

@@ -1,4 +1,4 @@
-"""Files of results on disks that are full or closed to us."""
+"""What a recorded analysis writes of tracks, models and analyses."""
 
 import hashlib
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.errors import ConfigError, InputError
-from streamer.files import JsonLines, hash_file
-from streamer.recorded.records import analysis_record, model_record, track_record, write_summary, write_templates
+from faceanalytics.errors import InputError
+from faceanalytics.files import hash_file
+from streamer.recorded.records import analysis_record, model_record, track_record
 from streamer.values import (
     AgeEstimate,
     AttributeEstimate,
@@ -19,53 +19,6 @@ from streamer.values import (
     Segment,
 )
 from tests.support.builders import crop, evidence, model, summary
-
-
-def full(path: Path) -> Path:
-    """The place of a file whose disk is full."""
-    path.symlink_to("/dev/full")
-    return path
-
-
-def test_lines_get_their_name_when_they_are_whole(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    with JsonLines(path) as lines:
-        lines.write({"a": 1})
-        assert not path.exists()
-    assert path.read_text() == '{"a":1}\n'
-    assert not (tmp_path / "lines.jsonl.partial").exists()
-
-
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    full(tmp_path / "lines.jsonl.partial")
-    with pytest.raises(ConfigError, match=f"--out: cannot write {path}: No space left"), JsonLines(path) as lines:
-        lines.write({"a": 1})
-    assert not path.exists()
-
-
-def test_trouble_while_closing_does_not_hide_the_first_error(tmp_path: Path) -> None:
-    full(tmp_path / "lines.jsonl.partial")
-    lines = JsonLines(tmp_path / "lines.jsonl")
-    with pytest.raises(ConfigError):
-        lines.write({"a": 1})
-    with pytest.raises(KeyError, match="first"), lines:
-        raise KeyError("first")
-
-
-@pytest.mark.parametrize("name", ["missing/lines.jsonl", "folder", "."])
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    (tmp_path / "folder").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=f"--out: cannot write {name}: "), JsonLines(Path(name)) as lines:
-        lines.write({"a": 1})
-
-
-def test_a_summary_and_templates_on_a_full_disk_are_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot write .*summary\.json: No space left"):
-        write_summary(full(tmp_path / "summary.json"), {"frames": 1})
-    with pytest.raises(ConfigError, match=r"cannot write .*embeddings\.npz: No space left"):
-        write_templates(full(tmp_path / "embeddings.npz"), [])
 
 
 def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanalytics.files import JsonLines
 from streamer.config import StreamerConfig
-from streamer.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.values import (

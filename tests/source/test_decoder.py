@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.errors import InputError
+from faceanalytics.errors import InputError
 from streamer.source.decoder import DecodedFrame, Decoder, video_stream
 from streamer.source.file import NoSuchFile, TruncatedVideo, open_file, probe_file, read_file
 from streamer.values import ClockSource, Frame

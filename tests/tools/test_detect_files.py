@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from faceanalytics.errors import ConfigError, ModelError
 from streamer.config import Detect, StreamerConfig
-from streamer.errors import ConfigError, ModelError
 from streamer.tools.detect_files import detect_files
 from streamer.values import LANDMARK_NAMES, Bytes
 from tests.support.patch_detector import FACE, paint, write_patch_detector

@@ -20,10 +20,10 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from rich.console import Console
 
+from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.api.server import Server, start_server
 from streamer.config import Publish
-from streamer.errors import ConfigError, LostDependency
 from streamer.hub import Hub
 from streamer.tools.watch import (
     COLUMNS,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.errors import ModelError
+from faceanalytics.errors import ModelError
 from workers.swinface.checkpoint import chosen_heads, impostor_scores, licence, load
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 from workers.swinface.model import SwinFace, reduced

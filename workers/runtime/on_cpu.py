@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import ModelError
+from faceanalytics.errors import ModelError
 from workers.runtime import winograd
 from workers.runtime.offline import openvino, ops
 from workers.swinface.model import PatchMerging, Stage, SwinBlock, SwinFace, window_order

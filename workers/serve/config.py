@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workers.errors import ConfigError
-from workers.settings import explain, read_yaml
+from faceanalytics.errors import ConfigError
+from faceanalytics.settings import explain, read_yaml
 from workers.swinface.precisions import Precision
 
 Endpoint = Annotated[str, Field(pattern=r"^(ipc://.+|tcp://.+:\d+)$")]

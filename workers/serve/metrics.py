@@ -5,7 +5,7 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, start_http_server
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 
 REGISTRY = CollectorRegistry()
 _PREFIX = "faceanalytics_"

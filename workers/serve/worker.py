@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import zmq
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 from workers.runtime.engine import Engine, InferenceError
 from workers.serve import messages, metrics
 from workers.serve.batching import Queue, Waiting, together

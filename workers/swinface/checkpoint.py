@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from workers.errors import ConfigError, ModelError
+from faceanalytics.errors import ConfigError, ModelError
 from workers.swinface.labels import OUTPUTS, SUBNETS, TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from workers.errors import ConfigError, ModelError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.files import replacing
 from workers.swinface.checkpoint import card_path, chosen_heads, load
 from workers.swinface.labels import OUTPUTS
 from workers.swinface.model import SwinFace, reduced

@@ -3,7 +3,7 @@
 import argparse
 from typing import TypeAlias
 
-from workers.errors import ModelError
+from faceanalytics.errors import ModelError
 
 WEIGHTS = """Weights that have a name: those that come with the project, and known public ones. The name of a face model
 may stand wherever --weights is asked for; for a detector give --detector "$(swinface weights path NAME)"."""

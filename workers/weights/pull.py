@@ -3,18 +3,15 @@
 import hashlib
 import http.client
 import re
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-from workers.errors import ConfigError, ModelError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.files import replacing
+from faceanalytics.progress import download_bar
 from workers.weights.registry import Entry, entry, expected_sum, how_to_get, record_sum, verify
 
 TIMEOUT_S = 30.0  # without a byte for so long the download has failed
@@ -57,7 +54,7 @@ def pull(name: str, url: str | None = None) -> str:
 def _fetch(address: str, partial: Path) -> str:
     """Write what is at the address to the file `partial`; its sha256. Raises ModelError."""
     digest = hashlib.sha256()
-    with _open(address) as answer, partial.open("wb") as file, _bar() as bar:
+    with _open(address) as answer, partial.open("wb") as file, download_bar() as bar:
         size = answer.length  # None: the server does not say
         task = bar.add_task(partial.name.removesuffix(".partial"), total=size)
         while piece := _read(answer, address):
@@ -100,9 +97,3 @@ def _advice(chosen: Entry) -> str:
     if chosen.sha256:
         return "Nothing was kept"
     return f"Nothing was kept. If its makers have replaced it and you trust them, delete {chosen.record} and pull again"
-
-
-def _bar() -> Progress:
-    """On standard error, if that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

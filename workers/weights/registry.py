@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from workers.errors import ConfigError, ModelError
-from workers.settings import explain, read_yaml
+from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.settings import explain, read_yaml
 
 DEFAULT = "default"  # in place of a name or a path
 FACE_MODEL = "swinface-small"  # what that is

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
+from faceanalytics.errors import ConfigError, ModelError
 from tests.support.published_form import PublishedForm, normalised
 from tests.support.swinface_files import Checkpoint, save
-from workers.errors import ConfigError, ModelError
 from workers.runtime.engine import Bytes, Engine, Floats, softmax
 from workers.runtime.offline import openvino
 from workers.runtime.on_cpu import computes_in

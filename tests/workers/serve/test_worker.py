@@ -17,10 +17,10 @@ import pytest
 import torch
 import zmq
 
+from faceanalytics.errors import ConfigError, ModelError
 from faceanalytics.internal.v1 import faces_pb2
 from tests.conftest import ROOT
 from tests.support.swinface_files import save_small
-from workers.errors import ConfigError, ModelError
 from workers.runtime.engine import Analyses, Bytes, Engine, InferenceError, usable_device
 from workers.serve import messages
 from workers.serve.config import WorkerConfig, load_config

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from faceanalytics.errors import ModelError
 from workers.cli import main
-from workers.errors import ModelError
 from workers.swinface.checkpoint import card_path, load, save_own
 from workers.swinface.model import SwinFace, SwinFaceConfig
 from workers.weights import registry

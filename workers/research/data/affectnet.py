@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet
 from workers.research.data.images import find_files

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
+from faceanalytics.progress import counted
 from workers.align import detector_file
-from workers.errors import PARTIAL_RESULT, ConfigError, InputError
 from workers.research.data.align_log import ALIGNED, Log, only_one
 from workers.research.data.align_one import Recipe, crop_name, start
 from workers.research.data.face_set import Images, Subset
 from workers.research.data.images import SUFFIXES, Files, Names, find_files
 from workers.research.data.parallel import parallel
-from workers.research.data.progress import counted
 
 AT_ONCE = 4  # images that a process takes together, about 0.2 s: so long a signal waits
 SHOWN = 20  # failures; all are in the log

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 
 NAME = "aligned.jsonl"
 ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE = "aligned", "no face", "cannot be aligned", "unreadable"  # results

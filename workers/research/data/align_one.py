@@ -10,9 +10,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 from workers.align import DetectorOptions, FaceFinder, Found
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
 from workers.research.data.align_log import ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE, Line
 from workers.research.data.face_set import Bytes, Images
 from workers.research.data.images import SUFFIXES

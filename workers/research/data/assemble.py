@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import UNKNOWN, FaceSet, Images, Labels, Signs
 from workers.research.data.images import Files, Names, number
 from workers.research.data.options import Kind, SetOptions

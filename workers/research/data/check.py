@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
+from faceanalytics.progress import counted
 from workers.research.data.face_set import FaceSet, Images, impossible
 from workers.research.data.parallel import parallel
-from workers.research.data.progress import counted
 from workers.research.data.statistics import Sizes, Statistics, count, describe, describe_sizes
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 
 if TYPE_CHECKING:
     from workers.research.data.face_set import FaceSet

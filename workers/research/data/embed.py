@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.errors import ModelError
+from faceanalytics.errors import ModelError
+from faceanalytics.progress import counted
 from workers.research.data.face_set import FACE_SIZE, Bytes, FaceSet, fitted
-from workers.research.data.progress import counted
 from workers.research.data.teacher import TeacherOutputs, write
 from workers.research.data.teachers import TeacherNetwork, open_teacher
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import or_images
 from workers.research.data.face_set import Bytes, FaceSet, Integers, Labels
 from workers.research.data.label_names import EXPRESSION_WORDS, classes, report_left_out

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet, Labels
 from workers.research.data.images import SUFFIXES, Files, Names, find_files

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet, Integers
 from workers.research.data.label_names import report_left_out

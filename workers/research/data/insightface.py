@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import or_images
 from workers.research.data.face_set import Bytes, FaceSet, Floats, Labels
 from workers.research.data.images import decode

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from faceanalytics.errors import ModelError
 from workers.research.data.label_names import classes
 
 SIDE = 64  # px

@@ -8,7 +8,7 @@ columns id_num, photo, age, gender among others, and images such as 012345_00M32
 from collections.abc import Mapping
 from typing import Literal
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import UNKNOWN, FaceSet
 from workers.research.data.label_names import GENDERS

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 
 ResolvedPath = Annotated[
     Path, AfterValidator(lambda path: path.expanduser().absolute())

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
-from workers.errors import UserError
+from faceanalytics.errors import UserError
 
 Result = TypeVar("Result")
 SIGNALS = {signal.SIGINT, signal.SIGTERM}

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from faceanalytics.errors import ModelError
 
 MAGIC = "7767517"
 HALF = 0x01306B47  # tag of weights in fp16; 0: fp32

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from workers.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 from workers.research.data.assemble import Face, labels_of, or_images
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Integers
 from workers.research.data.images import Names, decode, number

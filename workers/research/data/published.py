@@ -7,7 +7,7 @@ those of format `lap`.
 import math
 from typing import Literal
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.celeba import COLUMNS as CELEBA
 from workers.research.data.celeba import signs

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import Integers
 
 MAGIC = 0xCED7230A

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import UNKNOWN
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 from workers.research.data.face_set import UNKNOWN, FaceSet
 from workers.research.data.label_names import report_left_out
 from workers.research.data.options import SetOptions, Split

@@ -6,7 +6,8 @@ from typing import Annotated, assert_never
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
+from faceanalytics.settings import expand_environment, explain, read_yaml
 from workers.research.data.adience import Adience, open_adience
 from workers.research.data.affectnet import AffectNet, AffectNetFolders, open_affectnet, open_affectnet_folders
 from workers.research.data.celeba import CelebA, open_celeba
@@ -23,7 +24,6 @@ from workers.research.data.published import Published, open_published
 from workers.research.data.rafdb import RafDb, open_rafdb
 from workers.research.data.selection import select
 from workers.research.data.teacher import with_teacher
-from workers.settings import expand_environment, explain, read_yaml
 
 SetConfig = Annotated[
     Adience

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from workers.errors import InputError
-from workers.files import replacing
+from faceanalytics.errors import InputError
+from faceanalytics.files import replacing
 from workers.research.data.face_set import Bytes, FaceSet
 from workers.research.data.statistics import GENDERS
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 from workers.research.data.face_set import FaceSet
 
 SHOWN = 5  # names in one error message

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from workers.errors import ConfigError, ModelError
+from faceanalytics.errors import ConfigError, ModelError
 from workers.research.data.param_file import ParamNetwork
 from workers.swinface.checkpoint import chosen_heads, load
 from workers.swinface.labels import EMBEDDING

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from workers.errors import ConfigError
-from workers.settings import expand_environment, explain, read_yaml
+from faceanalytics.errors import ConfigError
+from faceanalytics.settings import expand_environment, explain, read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]

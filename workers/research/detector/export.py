@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from faceanalytics.files import replacing
 from streamer.detect.offline import import_ultralytics
-from workers.files import replacing
 
 SIDE = 640  # pixels of the square that the ONNX file takes
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from faceanalytics.errors import ConfigError
 from streamer.values import Bytes, Floats
-from workers.errors import ConfigError
 from workers.research.detector.geometry import Scene
 from workers.research.detector.labels import Labelled
 

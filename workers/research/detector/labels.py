@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 from streamer.values import Bytes, Floats
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
 from workers.research.detector.config import DetectorConfig, Source
 from workers.research.detector.teachers import GREY, SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from faceanalytics.errors import ConfigError
 from streamer.values import Bytes, Floats
-from workers.errors import ConfigError
 from workers.research.detector.config import DetectorConfig, Source
 from workers.research.detector.geometry import covered
 from workers.research.detector.heads import Pose, open_heads

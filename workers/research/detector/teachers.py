@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceanalytics.errors import ModelError
+from faceanalytics.errors import ModelError as StreamerModelError
 from streamer.config import Detect
 from streamer.detect.onnx_lite import LiteModel
 from streamer.detect.session import open_session
-from streamer.errors import ModelError as StreamerModelError
 from streamer.values import Bytes, Detections, Floats
-from workers.errors import ModelError
 
 SIDE = 640  # pixels of the square that each teacher looks at
 STRIDES = (8, 16, 32)

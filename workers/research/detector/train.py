@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from workers.errors import ConfigError, ModelError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.files import replacing
 from workers.research.detector.config import DetectorConfig
 from workers.research.detector.export import save_pose, write_onnx
 from workers.research.detector.labels import Labelled, label_all, labelled

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import Bytes
 from workers.research.data.images import decode
 from workers.research.evaluate.draw_pairs import Pairs

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
-from workers.errors import PARTIAL_RESULT, ConfigError
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError
 from workers.swinface.precisions import PRECISIONS
 
 EVALUATE = """Measure weights by a protocol of the paper, and print each number beside the paper's. --out writes one

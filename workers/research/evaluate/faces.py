@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError, ModelError
+from faceanalytics.errors import InputError, ModelError
 from workers.research.data.face_set import UNKNOWN, FaceSet, Labels, impossible
 from workers.research.evaluate.groups import by_group
 from workers.research.evaluate.inference import InferenceOptions, Network, NetworkOutputs, infer

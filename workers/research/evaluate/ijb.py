@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.evaluate.identification import Search, Templates, pair_scores, search
 from workers.research.evaluate.ijb_files import (
     Faces,

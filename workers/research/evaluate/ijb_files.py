@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faceanalytics.errors import InputError
 from streamer.select.align import align
-from workers.errors import InputError
 from workers.research.data.face_set import Bytes
 from workers.research.data.images import read
 from workers.research.evaluate.ijb_files import Faces, IjbFolder

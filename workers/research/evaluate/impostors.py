@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 from streamer.identity.gallery import Gallery, Image, cohort_scores
 from streamer.values import ImpostorScores
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
 from workers.research.data.face_set import UNKNOWN, FaceSet
 from workers.research.evaluate.inference import InferenceOptions, Network, infer
 from workers.research.evaluate.result import Result

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import InputError, ModelError
+from faceanalytics.errors import InputError, ModelError
+from faceanalytics.progress import counted
 from workers.research.data.face_set import Bytes, Images, fitted
-from workers.research.data.progress import counted
 from workers.swinface.labels import EMBEDDING
 
 Floats = NDArray[np.float32]

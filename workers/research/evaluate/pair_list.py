@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.images import Files
 from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.verification import FOLDS, folds_in_order

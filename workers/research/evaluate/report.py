@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.errors import ConfigError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError
+from faceanalytics.files import replacing
 from workers.research.evaluate.result import Result
 
 SCHEMA = 1

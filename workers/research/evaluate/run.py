@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from workers.errors import ConfigError, ModelError
+from faceanalytics.errors import ConfigError, ModelError
 from workers.research.data.sets import load_sets, open_set
 from workers.research.evaluate.bin_file import read_bin
 from workers.research.evaluate.degrade import degraded

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import Images
 from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.inference import InferenceOptions, Network, NetworkOutputs, infer

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from workers.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 from workers.research.train.config import TrainConfig
 from workers.research.train.partial_fc import joined
 from workers.research.train.process import Process

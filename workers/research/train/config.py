@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
+from faceanalytics.settings import expand_environment, explain, read_yaml
 from workers.research.data.options import ResolvedPath
 from workers.research.data.published import Published
 from workers.research.data.sets import SetConfig, load_sets
-from workers.settings import expand_environment, explain, read_yaml
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.swinface.precisions import Precision
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from workers.errors import ConfigError, InputError
-from workers.files import replacing
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import replacing
 from workers.research.train.monitor import SCALARS
 
 # headline numbers of the validation, in the order of the panels: suffix, title, what is better

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from workers.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 from workers.research.data.face_set import UNKNOWN, FaceSet, Labels
 from workers.research.train.augment import Augmentation, augmentation
 from workers.research.train.losses import DISTILLATION, EXPRESSION_DISTILLATION

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 from workers.research.data.face_set import FACE_SIZE
 from workers.research.data.teachers import TeacherNetwork, open_teacher
 from workers.research.train.config import TrainConfig

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from workers.errors import ConfigError, ModelError
+from faceanalytics.errors import ConfigError, ModelError
 
 PATIENCE = timedelta(minutes=30)  # for a process that validates or reads slowly; a dead one is noticed by torchrun
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 from workers.research.train.config import TrainConfig
 from workers.research.train.partial_fc import PartialFC
 from workers.research.train.process import Process

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workers.errors import UserError
+from faceanalytics.errors import UserError
 from workers.research.train.config import TrainConfig
 from workers.research.train.loader import Batch
 from workers.research.train.losses import task_losses

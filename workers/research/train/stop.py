@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.train.loader import Batch
 from workers.research.train.losses import known
 from workers.research.train.process import Process

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 from workers.research.data.face_set import UNKNOWN, FaceSet, impossible
 from workers.research.data.sets import open_set
 from workers.research.train.config import StreamConfig, TrainConfig

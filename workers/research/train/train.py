@@ -5,7 +5,7 @@ from contextlib import closing
 
 from torch import nn
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.train import checkpoints
 from workers.research.train.config import TrainConfig
 from workers.research.train.loader import batches

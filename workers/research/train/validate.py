@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Labels
 from workers.research.evaluate.draw_pairs import draw_pairs
 from workers.research.evaluate.faces import Plan, make_plan

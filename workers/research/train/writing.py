@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 from workers.research.train.process import Process
 
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
+from faceanalytics.errors import ConfigError, InputError, UserError
 from streamer.select.align import align
 from tests.conftest import ROOT
 from tests.support.patch_detector import FACE, POINTS, paint, write_lite_patch_detector
 from workers.align import DetectorOptions, FaceFinder, Found
-from workers.errors import ConfigError, InputError, UserError
 from workers.research.data.align_log import Log, only_one
 from workers.research.data.align_one import choose, crop_name, find
 from workers.research.data.cli import add_data, data

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workers.errors import ConfigError, UserError
-from workers.research.data import progress
+from faceanalytics.errors import ConfigError, UserError
 from workers.research.data.check import Problem, Request, check_set, write_excluded
 from workers.research.data.cli import add_data, data
 from workers.research.data.face_set import UNKNOWN, FaceSet, Labels
 from workers.research.data.images import Files
-from workers.research.data.progress import counted
 from workers.research.data.sheet import COLUMNS, FACE, GAP, HEAD, MARGIN, PAPER, ROWS, caption, choose, draw
 from workers.research.data.statistics import People, count, describe
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
@@ -257,7 +254,7 @@ def test_where_only_people_are_known_a_row_is_one_person(tmp_path: Path) -> None
     assert len(set(people[:, 0])) == ROWS
 
 
-def test_the_sheet_is_a_image_of_the_faces_over_their_captions(tmp_path: Path) -> None:
+def test_the_sheet_is_an_image_of_the_faces_over_their_captions(tmp_path: Path) -> None:
     folder, sheets = tmp_path / "faces", tmp_path / "sheets"
     names = [paint(folder, f"{number}.png", number) for number in range(10)]
     paint(folder, "3.png", 3, (50, 100))
@@ -283,19 +280,3 @@ def test_a_image_that_cannot_be_read_leaves_its_place_grey(tmp_path: Path) -> No
     sheet = np.asarray(draw(faces, [0]))
     assert tuple(sheet[HEAD + FACE - 10, MARGIN + FACE // 2]) == (228, 228, 226)
     assert (sheet[HEAD + FACE + 2 :, MARGIN + FACE + 1 :] == PAPER).all()  # the long name is broken
-
-
-def test_progress_is_a_bar_on_terminals_and_a_line_in_the_log_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(progress, "LOG_EVERY_S", -1.0)
-    caplog.set_level(logging.INFO)
-    assert list(counted(iter("ab"), 4, "reading")) == ["a", "b"]
-    assert "reading: 1 of 4 images" in caplog.text
-    assert "\x1b" not in capsys.readouterr().err
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    caplog.clear()
-    assert list(counted(iter("ab"), 2, "reading")) == ["a", "b"]
-    assert "images/s" in capsys.readouterr().err
-    assert caplog.text == ""

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import draw, edit, names, opened, shades, values, write
-from workers.errors import InputError
 from workers.research.data.face_set import impossible
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import names, opened, shades, values, write
-from workers.errors import InputError
 from workers.research.data.face_set import impossible
 
 PLUS = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.data.face_set import Bytes
 from workers.research.data.images import Files, Names, decode, find_files, read
 

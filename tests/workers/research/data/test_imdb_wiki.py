@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import draw, names, opened, shades, values, write
-from workers.errors import InputError
 from workers.research.data.face_set import impossible
 from workers.research.data.imdb_wiki import age_at
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import draw, names, opened, shades, values, write
-from workers.errors import InputError
 from workers.research.data.face_set import impossible
 
 

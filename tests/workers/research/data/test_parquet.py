@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from faceanalytics.errors import ConfigError, InputError
 from tests.support.face_files import draw, names, opened, shade, shades, values
-from workers.errors import ConfigError, InputError
 from workers.research.data.face_set import impossible
 
 ALL = {"name": "file", "identity": "who", "age": "years", "gender": "sex", "expression": "mood"}
@@ -40,7 +40,7 @@ def test_columns_are_those_that_the_configuration_names(tmp_path: Path) -> None:
     assert faces.labels.count() == {"identity": 3, "age": 3, "gender": 3, "expression": 3}
 
 
-def test_without_names_a_image_is_a_row_of_a_file(tmp_path: Path) -> None:
+def test_without_names_an_image_is_a_row_of_a_file(tmp_path: Path) -> None:
     faces = opened(format="parquet", path=parquet(tmp_path / "faces.parquet"), where={"split": ["val", "test"]})
     assert (names(faces), shades(faces)) == (["faces/000001", "faces/000003"], [20, 40])
     assert list(faces.labels.columns()) == []
@@ -140,7 +140,7 @@ def test_names_must_tell_images_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("image", [b"no image", b"", None])
-def test_a_row_without_a_image_is_named(image: bytes | None, tmp_path: Path) -> None:
+def test_a_row_without_an_image_is_named(image: bytes | None, tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet", image=[shade(1), image, shade(2), shade(3)])
     with pytest.raises(InputError, match=r"faces\.parquet: row 1"):
         opened(format="parquet", path=path).images.read(1)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import draw, names, opened, shades, values, write
-from workers.errors import InputError
 from workers.research.data.celeba import COLUMNS as CELEBA
 from workers.research.data.face_set import impossible
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import names, opened, shade, shades, values
-from workers.errors import InputError
 from workers.research.data.face_set import FaceSet
 
 MAGIC = b"\x0a\x23\xd7\xce"  # 0xced7230a, little-endian
@@ -83,7 +83,7 @@ def test_without_such_a_record_all_records_are_images(tmp_path: Path) -> None:
     assert (values(faces.labels.identity), shades(faces)) == ([0, 1, 1], [10, 20, 20])
 
 
-def test_a_first_image_with_several_labels_is_a_image(tmp_path: Path) -> None:
+def test_a_first_image_with_several_labels_is_an_image(tmp_path: Path) -> None:
     faces = opened_in(write_records(tmp_path, [face([0, 3], shade(5)), face([1, 3], shade(6))]))
     assert (values(faces.labels.identity), shades(faces)) == ([0, 1], [5, 6])
 
@@ -221,7 +221,7 @@ def test_an_offset_beyond_the_file_is_named(tmp_path: Path) -> None:
         opened_in(folder)
 
 
-def test_a_record_without_a_image_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_a_record_without_an_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     folder = write_records(tmp_path, [face(0, shade(1)), face(1, b"no image")])
     faces = opened_in(folder)
     expected = f"{folder / 'train.rec'}: record 1 at byte {offset_of(folder, 1)}: not an image"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from faceanalytics.errors import ConfigError, InputError
 from tests.support.face_files import draw, names, opened, values, write
-from workers.errors import ConfigError, InputError
 from workers.research.data.sets import load_sets, open_set
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from faceanalytics.errors import ModelError
 from streamer.values import Bytes, Detections
-from workers.errors import ModelError
 from workers.research.detector.teachers import SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
 
 
@@ -56,7 +56,7 @@ def test_a_large_image_is_looked_at_in_squares_without_losing_or_doubling_a_face
         assert near.min() <= 3
 
 
-def test_scales_show_a_image_whole_and_close() -> None:
+def test_scales_show_an_image_whole_and_close() -> None:
     assert usual_scales(np.zeros((100, 200, 3), np.uint8)) == (1.0, 2.0)
     assert usual_scales(np.zeros((1080, 1920, 3), np.uint8)) == pytest.approx((1 / 6, 1 / 3, 2 / 3, 1.0))
 

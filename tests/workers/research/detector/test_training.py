@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
+from faceanalytics.errors import ConfigError
 from streamer.config import Detect
 from streamer.detect.detector import Detector
 from streamer.values import Bytes, Detections, Floats
-from workers.errors import ConfigError
 from workers.research.detector.compose import compose
 from workers.research.detector.config import DetectorConfig, Scenes, Source, load_detector_config
 from workers.research.detector.geometry import Scene, mirrored, moved, moved_boxes, similarity

@@ -13,9 +13,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from faceanalytics.errors import ConfigError, InputError, ModelError
 from tests.support.swinface_files import save_small
 from tests.workers.research.evaluate.test_protocols import ijb_folder
-from workers.errors import ConfigError, InputError, ModelError
 from workers.research.evaluate.cli import add_evaluate, evaluate
 from workers.swinface.checkpoint import sha256
 

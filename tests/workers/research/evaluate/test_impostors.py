@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanalytics.errors import InputError
 from faceanalytics.internal.v1 import faces_pb2
 from streamer.dispatch.wire import to_model
 from streamer.identity.impostors import threshold
 from tests.support.training import draw_table
-from workers.errors import InputError
 from workers.research.data.face_set import Bytes
 from workers.research.data.parquet import Columns, Parquet, open_parquet
 from workers.research.evaluate.impostors import measure_impostors, write_card

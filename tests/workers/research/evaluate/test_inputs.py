@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from workers.errors import InputError
+from faceanalytics.errors import InputError
 from workers.research.evaluate.bin_file import read_bin
 from workers.research.evaluate.ijb_files import IjbFolder, read_faces, read_subjects, read_template_pairs
 from workers.research.evaluate.pair_list import read_pairs

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from faceanalytics.errors import InputError, ModelError
 from streamer.select.align import TEMPLATE
-from workers.errors import InputError, ModelError
 from workers.research.data.face_set import Bytes, FaceSet, Labels
 from workers.research.evaluate.draw_pairs import Pairs
 from workers.research.evaluate.faces import evaluate_faces, make_plan

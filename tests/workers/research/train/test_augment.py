@@ -90,12 +90,12 @@ def test_every_image_comes_as_the_network_takes_it(kind: Any) -> None:
     assert 60 < float(found.float().mean()) < 195
 
 
-def test_without_augmentation_a_image_stays_as_it_is() -> None:
+def test_without_augmentation_an_image_stays_as_it_is() -> None:
     image = face()
     assert np.array_equal(augmentation("none")(image, [1]).numpy(), image)
 
 
-def test_what_is_drawn_for_a_image_leaves_the_other_generators_alone() -> None:
+def test_what_is_drawn_for_an_image_leaves_the_other_generators_alone() -> None:
     def drawn() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 

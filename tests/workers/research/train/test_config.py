@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from faceanalytics.errors import ConfigError, InputError
 from tests.conftest import ROOT
 from tests.support.training import configured, draw_people, draw_table, settings, stream, train
-from workers.errors import ConfigError, InputError
 from workers.research.data.face_set import TAUGHT
 from workers.research.train.config import TrainConfig, load_train_config
 from workers.research.train.process import Process

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from faceanalytics.errors import ConfigError, InputError
 from tests.support.training import configured, draw_people, losses, settings, stream, train, weights
 from workers.cli import main
-from workers.errors import ConfigError, InputError
 from workers.research.data.sets import load_sets, open_set
 from workers.research.data.teacher import TeacherOutputs, read, write
 from workers.research.train.config import load_train_config

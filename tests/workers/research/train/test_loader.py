@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from faceanalytics.errors import InputError
 from tests.support.face_files import draw
 from tests.support.training import configured, draw_people, draw_table, settings, stream
-from workers.errors import InputError
 from workers.research.data.face_set import UNKNOWN
 from workers.research.train.config import load_train_config
 from workers.research.train.loader import Batch, batches

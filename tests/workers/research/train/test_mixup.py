@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from faceanalytics.errors import ConfigError, ModelError
 from tests.support.training import configured, losses, stream, train
 from tests.workers.research.train.test_distillation import taught
-from workers.errors import ConfigError, ModelError
 from workers.research.data.param_file import HALF, ParamNetwork
 from workers.research.train.config import load_train_config
 from workers.research.train.loader import Batch, Stream

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from faceanalytics.errors import ConfigError
 from tests.support.swinface_files import Checkpoint, save
 from tests.support.training import TINY, configured, losses, start, stream, train, weights
-from workers.errors import ConfigError
 from workers.research.train.checkpoints import changes, checkpoints
 from workers.research.train.config import load_train_config
 from workers.research.train.partial_fc import PartialFC, joined

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from faceanalytics.errors import UserError
 from tests.support.processes import run_together, start_together
 from tests.support.training import (
     STILL,
@@ -29,7 +30,6 @@ from tests.support.training import (
     weights,
 )
 from tests.workers.research.train.test_run import assert_same, crashed, wait_for_step
-from workers.errors import UserError
 from workers.research.train.config import load_train_config
 from workers.research.train.loader import Batch, batches
 from workers.research.train.mixup import Teachers

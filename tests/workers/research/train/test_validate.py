@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from faceanalytics.errors import InputError, ModelError
 from tests.support.training import configured, draw_celeba, draw_people, draw_table, scalars, settings, stream, train
-from workers.errors import InputError, ModelError
 from workers.research.data.face_set import Labels
 from workers.research.train.config import load_train_config
 from workers.research.train.process import Process

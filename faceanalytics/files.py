@@ -1,4 +1,4 @@
-"""Files that are complete or not there, and what is written into them."""
+"""Files that are complete or absent: written under the name `*.partial` and renamed at the end."""
 
 import contextlib
 import hashlib
@@ -8,31 +8,47 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from streamer.errors import ConfigError, InputError
+from faceanalytics.errors import ConfigError, InputError
 
-BLOCK = 1 << 20  # bytes, of a file that is read as a whole
+BLOCK = 1 << 20  # bytes read at once
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Trouble with the disk becomes a ConfigError that names `path`."""
+    """Turn trouble with the disk into a ConfigError that names `path`."""
     try:
         yield
     except OSError as error:
-        raise ConfigError(f"--out: cannot write {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the name to write under. What is there at the end replaces `path`; after an error nothing does.
+
+    Raises ConfigError if it cannot be written.
+    """
+    partial = _partial(path)
+    try:
+        with writing(path):
+            yield partial
+            if partial.exists():
+                partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # usually because it has got its name
+            partial.unlink()
 
 
 class JsonLines:
-    """One JSON object per line, flushed per line; called `path.partial` until it is closed without an error.
+    """One JSON object per line, flushed per line. After an error the `.partial` file stays, valid so far.
 
     Raises ConfigError where it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.parent / f"{path.name}.partial"
         with writing(path):
-            self._file: TextIO = self._partial.open("w", encoding="utf-8", newline="\n")
+            self._file: TextIO = _partial(path).open("w", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> "JsonLines":
         return self
@@ -46,7 +62,7 @@ class JsonLines:
             return
         with writing(self._path):
             self._file.close()
-            self._partial.replace(self._path)
+            _partial(self._path).replace(self._path)
 
     def write(self, record: dict[str, Any]) -> None:
         with writing(self._path):
@@ -54,8 +70,14 @@ class JsonLines:
             self._file.flush()
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write one JSON object, indented. Raises ConfigError if it cannot be written."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
 def never() -> bool:
-    """For what nobody stops."""
+    """The `stopped` of work that nobody stops."""
     return False
 
 
@@ -73,9 +95,5 @@ def hash_file(path: Path, stopped: Callable[[], bool] = never) -> str:
     return digest.hexdigest()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """A file of its own, which is whole or not there."""
-    partial = path.parent / f"{path.name}.partial"
-    with writing(path):
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        partial.replace(path)
+def _partial(path: Path) -> Path:
+    return path.parent / f"{path.name}.partial"

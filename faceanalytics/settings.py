@@ -1,4 +1,4 @@
-"""YAML settings: read strictly, and what is wrong with them said field by field."""
+"""Settings in YAML: read strictly, environment variables put in, problems reported field by field."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from workers.errors import ConfigError
+from faceanalytics.errors import ConfigError
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -21,7 +21,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected settings such as `device: cpu`, found {type(data).__name__}")
+        raise ConfigError(
+            f"{path}: expected names with values at the top, such as `detect:` or `device: cpu`, found {type(data).__name__}"
+        )
     return data or {}
 
 

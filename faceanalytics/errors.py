@@ -1,4 +1,4 @@
-"""Trouble that the user can do something about: each kind has the exit code of the command line."""
+"""Errors that the user can do something about. Each kind has its exit code on the command line."""
 
 
 class UserError(Exception):
@@ -14,7 +14,7 @@ class ConfigError(UserError):
 
 
 class InputError(UserError):
-    """A video, image or text file cannot be read."""
+    """An input, such as a video, an image or a data set, cannot be read."""
 
     exit_code = 3
 

@@ -1,0 +1,58 @@
+"""Files of results on disks that are full or closed to us."""
+
+from pathlib import Path
+
+import pytest
+
+from faceanalytics.errors import ConfigError
+from faceanalytics.files import JsonLines
+from streamer.recorded.records import write_summary, write_templates
+
+
+def full(path: Path) -> Path:
+    """The place of a file whose disk is full."""
+    path.symlink_to("/dev/full")
+    return path
+
+
+def test_lines_get_their_name_when_they_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    with JsonLines(path) as lines:
+        lines.write({"a": 1})
+        assert not path.exists()
+    assert path.read_text() == '{"a":1}\n'
+    assert not (tmp_path / "lines.jsonl.partial").exists()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    full(tmp_path / "lines.jsonl.partial")
+    with pytest.raises(ConfigError, match=f"cannot write {path}: No space left"), JsonLines(path) as lines:
+        lines.write({"a": 1})
+    assert not path.exists()
+
+
+def test_trouble_while_closing_does_not_hide_the_first_error(tmp_path: Path) -> None:
+    full(tmp_path / "lines.jsonl.partial")
+    lines = JsonLines(tmp_path / "lines.jsonl")
+    with pytest.raises(ConfigError):
+        lines.write({"a": 1})
+    with pytest.raises(KeyError, match="first"), lines:
+        raise KeyError("first")
+
+
+@pytest.mark.parametrize("name", ["missing/lines.jsonl", "folder", "."])
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"cannot write {name}: "), JsonLines(Path(name)) as lines:
+        lines.write({"a": 1})
+
+
+def test_a_summary_and_templates_on_a_full_disk_are_said(tmp_path: Path) -> None:
+    full(tmp_path / "summary.json.partial")
+    with pytest.raises(ConfigError, match=r"cannot write .*summary\.json: No space left"):
+        write_summary(tmp_path / "summary.json", {"frames": 1})
+    full(tmp_path / "embeddings.npz.partial")
+    with pytest.raises(ConfigError, match=r"cannot write .*embeddings\.npz: No space left"):
+        write_templates(tmp_path / "embeddings.npz", [])
