@@ -22,7 +22,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if data is not None and not isinstance(data, dict):
         raise ConfigError(
-            f"{path}: expected names with values at the top, such as `detect:` or `device: cpu`, found {type(data).__name__}"
+            f"{path}: expected names with values at the top, such as `detect:` or `device: cpu`, "
+            f"found {type(data).__name__}"
         )
     return data or {}
 
