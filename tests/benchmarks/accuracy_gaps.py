@@ -24,7 +24,7 @@ HALVES = (("bengal", "sidewalk", "terminal_1"), ("choke1", "street", "terminal_2
 STEPS = ((0.1, 0.3), (0.3, 0.6), (0.6, 1.0), (1.0, 2.0), (2.0, 3.0))  # s
 FREEDOM = 3.0  # of Student's t
 GATE = (3.0, 6.0, 0.6, 0.05)  # face sizes, and per second; logarithm of the ratio of sizes, and per second
-NetworkOutputs = tuple[float, Doubles]  # s, x1 y1 x2 y2
+TimedBox = tuple[float, Doubles]  # s, x1 y1 x2 y2
 
 
 def main() -> int:
@@ -52,16 +52,16 @@ def main() -> int:
     return 0
 
 
-def _tracks(sequence: Sequence) -> list[list[NetworkOutputs]]:
+def _tracks(sequence: Sequence) -> list[list[TimedBox]]:
     """The true boxes of each person."""
-    tracks: dict[int, list[NetworkOutputs]] = defaultdict(list)
+    tracks: dict[int, list[TimedBox]] = defaultdict(list)
     for time, frame in zip(sequence.times.tolist(), sequence.truth, strict=True):
         for person, box in zip(frame.ids.tolist(), frame.boxes, strict=True):
             tracks[person].append((time, box))
     return list(tracks.values())
 
 
-def _gaps(track: list[NetworkOutputs]) -> Iterator[tuple[float, ...]]:
+def _gaps(track: list[TimedBox]) -> Iterator[tuple[float, ...]]:
     """Of each gap: s; offset from the prediction in x and y, speed in x and y, in face sizes (per s); logarithm of the
     ratio of sizes; the filter's deviation in x, in face sizes."""
     filters, hits = BoxFilter(), 0
@@ -100,8 +100,8 @@ def _fit(rows: Doubles) -> Doubles:
 def _absences(sequence: Sequence) -> tuple[Doubles, Doubles]:
     """Where a person was last seen and where the same one (a) or another (b) came next, 0.4 to 10 s later: (n, 3) s,
     distance in sizes of the larger face, |logarithm| of the ratio of their sizes."""
-    ends: list[tuple[int, NetworkOutputs]] = []
-    begins: list[tuple[int, NetworkOutputs]] = []
+    ends: list[tuple[int, TimedBox]] = []
+    begins: list[tuple[int, TimedBox]] = []
     same: list[tuple[float, float, float]] = []
     for person, track in enumerate(_tracks(sequence)):
         ends.append((person, track[-1]))
@@ -115,7 +115,7 @@ def _absences(sequence: Sequence) -> tuple[Doubles, Doubles]:
     return np.array(same).reshape(-1, 3), np.array(other).reshape(-1, 3)
 
 
-def _between(before: NetworkOutputs, after: NetworkOutputs) -> list[tuple[float, float, float]]:
+def _between(before: TimedBox, after: TimedBox) -> list[tuple[float, float, float]]:
     gap = after[0] - before[0]
     if not 0.4 < gap <= 10:
         return []

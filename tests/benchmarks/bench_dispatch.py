@@ -1,6 +1,8 @@
-"""Crops per second through Ledger, ROUTER and a DEALER in another process that answers at once.
+"""Crops per second through the dispatcher and a worker process that answers at once; live latency beside a job.
 
-The baseline is the bare wire: the same bytes to the same kind of process and back, without ledger, headers or checks.
+The baseline of the first is the bare wire: the same bytes to the same kind of process and back, without ledger, headers
+or checks. The second compares the time from a live crop's offer to its answer with and without a recorded job of 2,000
+crops on the same dispatcher, with a worker that takes 20 ms for each batch, in units of that time.
 """
 
 import asyncio
@@ -17,17 +19,67 @@ import zmq.asyncio
 from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
 from streamer.dispatch.dispatcher import Dispatcher
-from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
+from streamer.dispatch.ledger import Priority
+from streamer.values import FaceAnalysis, FaceCrop
 from tests.support.builders import crop
 
 CROPS = 1024  # per round
 ROUNDS = 5
 BATCHES = (16, 64)
+JOB_CROPS = 2000
+COMPUTE_S = 0.02  # of a batch, in the second part
+EVERY_S = 0.03  # between two live crops
 
 
 def measure() -> dict[str, Any]:
-    """Medians over rounds in which both take turns, per size of batch: crops/s and ratio."""
-    return {str(batch): _measure(batch) for batch in BATCHES}
+    """Per size of batch crops/s and ratio, medians over rounds in which both take turns; then the live latencies."""
+    return {"rates": {str(batch): _measure(batch) for batch in BATCHES}, "live": _live_beside_a_job()}
+
+
+def _live_beside_a_job() -> dict[str, float]:
+    """Latencies of live crops in batches' time: alone and beside a recorded job, median and worst of 20."""
+    found: dict[str, float] = {}
+    rounds: dict[str, list[list[float]]] = {"alone": [], "beside": []}
+    for _ in range(ROUNDS):
+        for name, latencies in rounds.items():
+            latencies.append(asyncio.run(_latencies(with_job=name == "beside")))
+    for name, latencies in rounds.items():
+        found[f"{name}_median_batches"] = statistics.median(statistics.median(one) for one in latencies) / COMPUTE_S
+        worst = (statistics.quantiles(one, n=20)[-1] for one in latencies)
+        found[f"{name}_p95_batches"] = statistics.median(worst) / COMPUTE_S
+    return found
+
+
+async def _latencies(with_job: bool) -> list[float]:
+    answered: dict[str, float] = {}
+
+    def on_result(face: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        assert analysis is not None
+        answered[face.key.id] = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = Dispatch(bind=f"ipc://{folder}/w", batch=16)
+        dispatcher = Dispatcher(config, on_result)
+        running = asyncio.create_task(dispatcher.run())
+        worker = multiprocessing.get_context("spawn").Process(target=_worker, args=(config.bind, 16, COMPUTE_S))
+        worker.start()
+        await dispatcher.wait_for_worker()
+        pixels = [np.zeros((112, 112, 3), np.uint8)] * JOB_CROPS
+        job = asyncio.create_task(dispatcher.analyse(pixels, Priority.RECORDED)) if with_job else None
+        offered: dict[str, float] = {}
+        while not job.done() if job is not None else len(offered) < JOB_CROPS // 16 // 2:
+            name = f"track{len(offered)}"
+            offered[name] = time.perf_counter()
+            await dispatcher.offer(crop(name))
+            await asyncio.sleep(EVERY_S)
+        await dispatcher.drain(60)
+        if job is not None:
+            assert None not in await job
+        running.cancel()
+        dispatcher.close()
+        worker.terminate()
+        worker.join()
+    return [answered[name] - offered[name] for name in offered]
 
 
 def _measure(batch: int) -> dict[str, float]:
@@ -40,40 +92,27 @@ def _measure(batch: int) -> dict[str, float]:
 
 
 async def _ours(batch: int) -> float:
-    done = 0
-
-    def settled(face: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        nonlocal done
-        assert analysis is not None
-        assert face.pixels.shape == (112, 112, 3)
-        done += 1
-
-    def finished(end: TrackEnd) -> None:
-        del end
-
     with tempfile.TemporaryDirectory() as folder:
-        config = Dispatch(bind=f"ipc://{folder}/w", batch=batch, max_waiting=4 * batch)
-        dispatcher = Dispatcher(config, settled, finished)
+        config = Dispatch(bind=f"ipc://{folder}/w", batch=batch)
+        dispatcher = Dispatcher(config)
         running = asyncio.create_task(dispatcher.run())
-        worker = multiprocessing.get_context("spawn").Process(target=_worker, args=(config.bind, batch))
+        worker = multiprocessing.get_context("spawn").Process(target=_worker, args=(config.bind, batch, 0.0))
         worker.start()
         await dispatcher.wait_for_worker()
-        crops = [crop(f"track{index}", float(index)) for index in range(CROPS)]
+        crops = [np.full((112, 112, 3), index % 256, np.uint8) for index in range(CROPS)]
         start = time.perf_counter()
-        for face in crops:
-            await dispatcher.offer(face)
-        await dispatcher.drain(60)
+        analyses = await dispatcher.analyse(crops, Priority.RECORDED)
         seconds = time.perf_counter() - start
         running.cancel()
         dispatcher.close()
         worker.terminate()
         worker.join()
-    assert done == CROPS
+    assert None not in analyses
     return CROPS / seconds
 
 
-def _worker(endpoint: str, max_batch: int) -> None:
-    """Says READY and answers every batch with the same numbers."""
+def _worker(endpoint: str, max_batch: int, compute_s: float) -> None:
+    """Says READY and answers every batch with the same numbers, after `compute_s`."""
     socket = zmq.Context().socket(zmq.DEALER)
     socket.connect(endpoint)
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
@@ -85,6 +124,7 @@ def _worker(endpoint: str, max_batch: int) -> None:
         socket.send_multipart([b"READY", ready.SerializeToString()])
         _, header, _ = socket.recv_multipart(copy=False)
         batch = faces_pb2.Batch.FromString(header.bytes)
+        time.sleep(compute_s)
         answer = faces_pb2.Answer(batch_id=batch.batch_id, model_id="bench")
         for crop_id in batch.crop_ids:
             answer.analyses.add(
@@ -128,10 +168,13 @@ def _echo(endpoint: str, batch: int) -> None:
 def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
     lines = [f"{'batch':>6} {'crops/s':>9} {'bare wire':>10} {'ratio':>6}"]
-    for batch, row in results.items():
-        assert isinstance(row, dict)
+    for batch, row in results["rates"].items():
         ours, bare, ratio = row.values()
         lines.append(f"{batch:>6} {ours:>9.0f} {bare:>10.0f} {ratio:>6.2f}")
+    lines.append(f"{'live crop to answer, in times of a batch':<44}{'median':>8}{'95 %':>8}")
+    for name, title in (("alone", "alone"), ("beside", "beside a recorded job of 2,000 crops")):
+        median, worst = results["live"][f"{name}_median_batches"], results["live"][f"{name}_p95_batches"]
+        lines.append(f"{title:<44}{median:>8.2f}{worst:>8.2f}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from streamer.source.file import read_file
 from streamer.track.shot_change import ShotChangeDetector
 from streamer.track.tracker import Tracker
 from streamer.values import Detections, Frame, TrackKey, TrackState
-from tests.benchmarks.degraded import NetworkOutputs
+from tests.benchmarks.degraded import SeenFace
 from tests.conftest import shared_folder
 
 CLIPS = (
@@ -30,11 +30,11 @@ CLIPS = (
 )
 
 
-def clip_tracks(path: Path) -> tuple[float, dict[int, dict[int, NetworkOutputs]]]:
+def clip_tracks(path: Path) -> tuple[float, dict[int, dict[int, SeenFace]]]:
     """Frames/s of a clip, and the usable crops of each of its confirmed tracks by frame."""
     detector, crop, following = Detector(Detect()), Crop(), Follower(Following())
     times: list[float] = []
-    tracks: dict[int, dict[int, NetworkOutputs]] = {}
+    tracks: dict[int, dict[int, SeenFace]] = {}
     for place, frame in enumerate(read_file(path, "film", 0)):
         times.append(frame.media_time)
         (found,) = detector.detect([frame.pixels])
@@ -44,7 +44,7 @@ def clip_tracks(path: Path) -> tuple[float, dict[int, dict[int, NetworkOutputs]]
             pixels = align(frame.pixels, landmarks)
             quality = finish(geometry(score, landmarks, (width, height), crop), pixels, crop)
             if not quality.reasons:
-                tracks.setdefault(number, {})[place] = NetworkOutputs(place, score, quality, pixels)
+                tracks.setdefault(number, {})[place] = SeenFace(place, score, quality, pixels)
     return 1 / float(np.median(np.diff(times))), tracks
 
 

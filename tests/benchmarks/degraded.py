@@ -22,7 +22,7 @@ CELL = SIDE // CELLS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NetworkOutputs:
+class SeenFace:
     """One face as a stream would send it."""
 
     image: int  # which of the images it shows
@@ -33,7 +33,7 @@ class NetworkOutputs:
 
 def seen(
     images: Sequence[Bytes], detector: Detector, seed: int, worse: bool = True, aligned: bool = True
-) -> Iterator[NetworkOutputs]:
+) -> Iterator[SeenFace]:
     """Each image (112, 112, 3) RGB, made worse at random or (`worse=False`) as it is, if it is found.
 
     `aligned=False`: the images are not aligned to the template; their crops are what was put in.
@@ -55,7 +55,7 @@ def seen(
             if row is not None:
                 quality, crop = _judged(frame, found, row)
                 crop = crop if aligned else _cut(frame, box)
-                yield NetworkOutputs(first + place, float(found.scores[row]), quality, crop)
+                yield SeenFace(first + place, float(found.scores[row]), quality, crop)
 
 
 def _worse(image: Bytes, dice: np.random.Generator) -> tuple[Bytes, tuple[float, float]]:

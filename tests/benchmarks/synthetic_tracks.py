@@ -18,7 +18,7 @@ from streamer.values import (
     Model,
 )
 from tests.benchmarks.clip_tracks import CLIPS, clip_tracks
-from tests.benchmarks.degraded import NetworkOutputs, seen
+from tests.benchmarks.degraded import SeenFace, seen
 from tests.conftest import ROOT, shared_folder
 from workers.research.data.face_set import FaceSet, fitted
 from workers.research.data.sets import load_sets, open_set
@@ -35,7 +35,7 @@ BATCH = 32
 class Look:
     """One crop and its answer."""
 
-    seen: NetworkOutputs
+    seen: SeenFace
     analysis: FaceAnalysis
 
 
@@ -122,7 +122,7 @@ def clip_stories(engine: Engine) -> list[list[Story]]:
     return [stories for name, tracks in zip(CLIPS, clips, strict=True) if (stories := _told(engine, name, *tracks))]
 
 
-def _told(engine: Engine, name: str, fps: float, tracks: dict[int, dict[int, NetworkOutputs]]) -> list[Story]:
+def _told(engine: Engine, name: str, fps: float, tracks: dict[int, dict[int, SeenFace]]) -> list[Story]:
     stories = []
     for number, crops in tracks.items():
         looks: list[Look | None] = [None] * (max(crops) + 1)
@@ -149,7 +149,7 @@ def _looked(engine: Engine, images: Sequence[Bytes], seed: int, aligned: bool = 
     return looks
 
 
-def _analysed(engine: Engine, crops: Sequence[NetworkOutputs], identity: bool) -> Iterator[Look]:
+def _analysed(engine: Engine, crops: Sequence[SeenFace], identity: bool) -> Iterator[Look]:
     for first in range(0, len(crops), BATCH):
         some = crops[first : first + BATCH]
         analyses = engine.analyse(np.stack([one.crop for one in some]))
