@@ -70,7 +70,7 @@ def measure(device: str = "cpu") -> dict[str, Any]:
     )
     os.environ.setdefault("FACES", "nowhere")
     os.environ.setdefault("TEACHERS", "nowhere")
-    os.environ.setdefault("LESSONS", "nowhere")
+    os.environ.setdefault("TEACHER_OUTPUTS", "nowhere")
     small = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     # as the file says that it is done on a CPU
     streams = {name: one.model_copy(update={"batch": one.batch // 8}) for name, one in small.streams.items()}
