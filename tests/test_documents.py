@@ -1,6 +1,6 @@
 """The documents: short lines and plain words, and everything that they name exists."""
 
-import ast
+import json
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -215,11 +215,11 @@ def test_benchmarks_that_are_named_exist(path: Path) -> None:
             assert module or not title or f'"{title.strip(chr(34) + chr(39))}"' in titles, span
 
 
-def test_the_benchmarks_page_has_the_descriptions_of_its_modules() -> None:
-    main = ast.parse((ROOT / "tests" / "benchmarks" / "__main__.py").read_text())
-    imported = [node for node in main.body if isinstance(node, ast.ImportFrom) and node.module == "tests.benchmarks"]
+def test_the_benchmarks_page_is_that_of_its_numbers_and_modules() -> None:
+    from tests.benchmarks.__main__ import MODULES
+
+    results = json.loads(BENCHMARKS.with_suffix(".json").read_text())
     page = BENCHMARKS.read_text()
-    for name in [alias.name for node in imported for alias in node.names]:
-        text = ast.get_docstring(ast.parse((ROOT / "tests" / "benchmarks" / f"{name}.py").read_text()))
-        assert text, name
-        assert text in page, f"the description of {name} differs: `make bench` writes it"
+    for title, module in MODULES.items():
+        assert (module.__doc__ or "-").strip() in page, f"{title}: the description differs, `make bench` writes it"
+        assert module.table(results[title]["figures"]) in page, f"{title}: the table differs, `make bench` writes it"
