@@ -1,11 +1,16 @@
-"""How well many readings of a face become one answer, against the usual ways, where the truth is known: in simulations.
+"""How well many samples of a face become one answer, compared with the usual methods, in simulations.
 
-They show what the methods do with errors of the kind that they are made for, not how large the errors of a network are.
-Ages: persons of 15 to 75 years, one error per person (4 years), one per crop (3 to 12 years by its quality, alike
-within 0.8 s), 5 % outliers of 25 years, five readings a second. `inside` is the share of persons whose age lies in our
-80 % interval, `naive` that of an interval of 1.28 standard errors around the mean. Expressions: 90 s of segments of 4 s
-(neutral 8 s), of at least 0.6 s; the network is right in 65 or 80 % of the samples, and may repeat itself. F1 is that
-of segments, found where they cover half of the union with the true one; `segments` is their number over the true one.
+The truth is known in a simulation. It shows what the methods do with errors of the kind they are made for, not the size
+of a network's errors.
+
+Ages: persons of 15 to 75 years, one error per person (4 years), one per crop (3 to 12 years by its quality, correlated
+within 0.8 s), 5 % outliers of 25 years, five samples a second. `inside` is the share of persons whose age lies in our
+80 % interval, `naive` that of an interval of 1.28 standard errors around the mean.
+
+Expressions: 90 s of segments of 4 s (neutral 8 s), each at least 0.6 s long. The network is right in 65 or 80 % of the
+samples, and may repeat itself. F1 is that of segments, found where they cover half of the union with the true one;
+`segments` is their number over the true one.
+
 Swaps: two persons in a track of 30 s, one crop a second, with embeddings whose cosine to their own person is around
 0.7, and one crop in twelve that resembles nobody.
 """

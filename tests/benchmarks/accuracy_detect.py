@@ -1,27 +1,28 @@
-"""Face detectors on images that none of ours was trained on: faces found, landmark error, time.
+"""Face detectors on images that none of ours was trained on: recall, precision, landmark error, time.
 
-Nobody labelled most of these images by hand. Truth is what public detectors agree on that look closer than any of the
-judged may: at several scales, in tiles of the unscaled image. A face is what two of them find (IoU 0.5, mean score
-0.5); what one alone finds is ignored, neither missed nor false. As nobody is fair to himself, each public detector is
-judged by the agreement of the other two, with the bundled one beside it; the bundled one also by two of all three.
-All three taught the bundled one (on other images), so their habits, also the bad ones, count in its favour.
+Most of these images were not labelled by hand. Truth is the agreement of public detectors that look closer than the
+tested ones may: at several scales, in tiles of the unscaled image. A face is a detection that two of them share
+(IoU 0.5, mean score 0.5); a detection of one alone is ignored, neither missed nor false. To be fair, each public
+detector is compared with the agreement of the other two, with the bundled one beside it; the bundled one also with two
+of all three. All three taught the bundled one (on other images), so their habits, including bad ones, count in its
+favour.
 
-Each judged detector sees the whole image once, scaled into 640x640, enlarged by 1.5 at most: in a frame of 1920
-pixels a face of 24 px is one of 8 px then. The images are those held out in configs/train-detector.yaml; the frames
-of a clip resemble each other, so a hundred faces are not a hundred independent ones. Nor are all of them of strangers:
-one of the two in `two_turning` is seen in a clip that is trained on, and `stage_end` is the rest of a recording whose
-beginning is. The training keeps the weights that do best on some of these frames, which flatters them a little. Faces
+Each tested detector sees the whole image once, scaled into 640x640 and enlarged by 1.5 at most: in a frame of 1920
+pixels a face of 24 px is then one of 8 px. The images are those held out in configs/train-detector.yaml. Frames of a
+clip resemble each other, so a hundred faces are not a hundred independent ones. Not all of them are strangers: one of
+the two in `two_turning` is seen in a training clip, and `stage_end` is the rest of a recording whose beginning was
+trained on. The training keeps the weights that do best on some of these frames, which flatters them a little. Faces
 under 24 px and ignored ones do not count, except in the table by width, which begins at 12 px.
 
-The bundled detector and YOLOv8-lite run as `streamer detect` runs them; YuNet and SCRFD give nothing below a score of
-0.3 here, so their recall may be told too low where a precision of 97 % holds down to there.
+The bundled detector and YOLOv8-lite run as in `streamer detect`. YuNet and SCRFD return nothing below a score of 0.3
+here, so their recall may be underestimated where a precision of 97 % holds down to there.
 
 Landmark errors are means over the faces of dlib-68-landmarks, whose file says that dlib's own model placed its points.
 Times are medians of one image of 640x640 pixels on two threads, all detectors taking turns: the network alone, and
-the whole of `detect` where it is one of ours.
+the whole of `detect` for ours.
 
-`python -m tests.benchmarks.accuracy_detect FILE.onnx` judges another file in place of the bundled one, and writes
-nothing; `--sheets DIR` with it shows its hits, misses and false hits.
+`python -m tests.benchmarks.accuracy_detect FILE.onnx` tests another file in place of the bundled one, and writes
+nothing; with `--sheets DIR` it shows its hits, misses and false detections.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """How far a face gets while it is not seen: what the tracker's rescue and the joining of tracks rest on.
 
-`python -m tests.benchmarks.accuracy_gaps` fits the law of associate.py to the gaps of 0.1 to 3 s in the true tracks of
-LTFT's faces (the detections that are on them, filtered as the tracker does), on all videos and on either half, and
+`python -m tests.benchmarks.accuracy_gaps` fits the law of association.py to the gaps of 0.1 to 3 s in the true tracks
+of LTFT's faces (the detections that are on them, filtered as the tracker does), on all videos and on either half, and
 prints the filter's own deviation beside the true one. Then, of absences of 0.4 to 10 s, how many a gate of place and
 size would let pass, and how many pairs of different people whose absences are as long.
 """

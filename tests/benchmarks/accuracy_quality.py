@@ -1,13 +1,14 @@
-"""What a crop's quality says of the answer: the error of embeddings against the share of crops that is left out.
+"""What a crop's quality predicts: the error of embeddings against the share of crops left out.
 
-Real faces that the network was not trained on are made worse as cameras do (`degraded.py`), found, cropped and judged
-by the functions of a streamer. The error is 1 - cosine between the embedding of that crop and that of the image as it
-was. The rank correlation is that of all crops; for the mean errors those with a reason against them, which are never
-sent, are left out first. `quality` is the product that the
-streamer ranks by; beside it what one would take otherwise: the detector's score, the eye distance, the length of the
-embedding, which is known only after the analysis. Below: the mean cosine by quality, which a curve a * quality^b fitted
-on UTKFace's faces should foretell for LFW's; and the cosine that 1 % of the pairs of different people reach, of two
-such crops, and of one with an image as it was: poor crops resemble each other, whoever they show, but no clear one.
+Real faces that the network was not trained on are degraded as by cameras (`degraded.py`), then detected, cropped and
+measured by the functions of a streamer. The error is 1 - cosine between the embedding of that crop and that of the
+original image. The rank correlation covers all crops; the mean errors leave out those with a reason against them,
+which are never sent. `quality` is the product that the streamer ranks by. Beside it are the alternatives: the
+detector's score, the eye distance, and the length of the embedding, which is known only after the analysis.
+
+Below are the mean cosine by quality, which a curve a * quality^b fitted on UTKFace's faces should predict for LFW's,
+and the cosine that 1 % of the pairs of different people reach: for two such crops, and for one with an original image.
+Poor crops resemble each other, whoever they show, but not clear ones.
 """
 
 from collections.abc import Sequence
@@ -48,13 +49,13 @@ def table(results: dict[str, Any]) -> str:
         for by, values in row["by"].items():
             errors = "".join(f"{error:>11.3f}" for error in values["errors"])
             lines.append(f"{by:<18}{values['correlation']:>11.2f}{errors}")
-        for low, count, cosine, told, strangers, clear in row["bins"]:
+        for low, count, cosine, expected, strangers, clear in row["bins"]:
             lines.append(
-                f"quality {low:.1f}-{low + STEP:.1f}: {count:>4} crops, cosine {cosine:.2f}, foretold {told:.2f}; "
+                f"quality {low:.1f}-{low + STEP:.1f}: {count:>4} crops, cosine {cosine:.2f}, predicted {expected:.2f}; "
                 f"1 % of strangers {strangers:.2f}, to clear images {clear:.2f}"
             )
         lines.append("")
-    lines.append(f"foretold: {a:.2f} * quality^{b:.2f}, fitted on utkface_val")
+    lines.append(f"predicted: {a:.2f} * quality^{b:.2f}, fitted on utkface_val")
     return "\n".join(lines)
 
 
@@ -111,11 +112,11 @@ def _row(columns: dict[str, Any], a: float, b: float) -> dict[str, Any]:
     for low in np.arange(0, 1, STEP):
         inside = (columns["quality"] >= low) & (columns["quality"] < low + STEP)
         if np.count_nonzero(inside) >= FEWEST:
-            foretold = float(_curve(columns["quality"][inside], a, b).mean())
+            predicted = float(_curve(columns["quality"][inside], a, b).mean())
             crops = columns["person"][inside], columns["embedding"][inside]
             strangers, clear = _strangers(crops, crops), _strangers(crops, columns["clear"])
             cosine = float(columns["cosine"][inside].mean())
-            bins.append((float(low), int(inside.sum()), cosine, foretold, strangers, clear))
+            bins.append((float(low), int(inside.sum()), cosine, predicted, strangers, clear))
     return {
         "crops": len(errors),
         "usable": int(usable.sum()),

@@ -1,19 +1,19 @@
-"""What the choice of crops costs in accuracy: age, identity and expression against the number of analyses per track.
+"""What the choice of crops costs in accuracy: age, identity and expression by analyses per track.
 
-Tracks of 20 s at 25 frames/s are built from real faces of known persons that the network was not trained on, made
-worse as cameras do (`degraded.py`): a face looks the same for 0.1 to 1 s, then different. Ages: UTKFace's, one image
-per track. Identities: people of LFW, three images in a track, compared with a template of their other images as
-they are. Expressions: FER2013's, another one every 3 to 8 s, shown by images of several persons. Every crop is
-analysed once; then each policy is replayed on the answers, all through the same aggregation, and none may send
-unusable crops. The constants of aggregation and of worth were set on tracks that other dice made of the same sets.
+Tracks of 20 s at 25 frames/s are built from real faces of known persons that the network was not trained on, degraded
+as by cameras (`degraded.py`): a face looks the same for 0.1 to 1 s, then different. Ages: UTKFace's, one image per
+track. Identities: people of LFW, three images in a track, compared with a template of their other original images.
+Expressions: FER2013's, another one every 3 to 8 s, shown by images of several persons. Every crop is analysed once;
+then each policy is replayed on the answers, all through the same aggregation, and none may send unusable crops. The
+constants of aggregation and expected gain were set on tracks of the same sets made with other random seeds.
 
-Then the same on real clips: sign language, a stage, turning heads, people who walk, decoded, detected and followed by
-the streamer's own code. Nobody knows their ages and moods; what counts is how far an answer is from the one that all
-frames give together: age in years, cosine of the templates, share of time with the same expression.
+The same is then done on real clips: sign language, a stage, turning heads, walking people, decoded, detected and
+tracked by the streamer's own code. Their true ages and expressions are unknown, so an answer is compared with the one
+from all frames together: age in years, cosine of the templates, share of time with the same expression.
 
-Policies: every frame; every 15th of a track (as DeepStream and DL Streamer are usually set up); its first 12 (Frigate);
-ours as it is set by default, and ours with a budget for all tracks of a kind together, as a share of their frames.
-Errors are those of the published answers: of age and identity at the end of the track, of expression over its time.
+Policies: every frame; every 15th of a track (the usual setup of DeepStream and DL Streamer); its first 12 (Frigate);
+ours with its defaults, and ours with a budget for all tracks of a kind together, as a share of their frames. Errors are
+those of the published answers: of age and identity at the end of the track, of expression over its time.
 
 `python -m tests.benchmarks.accuracy_schedule [WEIGHTS]` prints the table for other weights, and writes nothing.
 """

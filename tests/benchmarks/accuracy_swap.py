@@ -1,8 +1,8 @@
-"""Tracks of two persons: how many are noticed and split, how soon, and how many of one person are split by mistake.
+"""Tracks of two persons: the share noticed and split, the delay, and the tracks of one person split by mistake.
 
-The tracks of identities of "Choice of crops" (40 people of LFW whom the network was not trained on, 20 s, three
-images each, made worse as cameras do), with the crops that the scheduler sends; in the tracks of two the second
-person takes over after 10 s. A person who is another image every second is harder than what a camera sees.
+The identity tracks of "Choice of crops" are used (40 people of LFW whom the network was not trained on, 20 s, three
+images each, degraded as by cameras), with the crops that the scheduler sends; in the tracks of two the second person
+takes over after 10 s. A person who is another image every second is harder than real video.
 `identity_min_cosine` and `identity_swap_crops` are settings; the first row is the default.
 """
 
@@ -44,7 +44,7 @@ def measure() -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    lines = [f"{'least cosine, crops':<24}{'noticed':>10}{'after s':>10}{'split by mistake':>20}"]
+    lines = [f"{'min. cosine, crops':<24}{'noticed':>10}{'after s':>10}{'split by mistake':>20}"]
     for settings, row in results.items():
         lines.append(
             f"{settings:<24}{100 * row['noticed']:>9.0f}%{row['after_s']:>10.1f}{100 * row['mistaken']:>19.1f}%"

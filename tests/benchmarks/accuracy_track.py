@@ -1,15 +1,15 @@
-"""Our tracker beside others, on the same detections of public sequences, also with frames missing.
+"""Our tracker compared with others, on the same detections of public sequences, also with frames missing.
 
-Six videos of real faces (LTFT), seven of people (second halves of five of MOT17, YOLOX detections; two of TUD).
-IDF1, HOTA and MOTA in %, means over the sequences; identity switches are sums; purity is the share of boxes on true
-ones that are on the person whom their track is on most. LTFT's truth consists of the detector's
-own boxes, which flatters the HOTA and MOTA of whoever gives those back, so IDF1 and the switches count there. SORT as
-published (own plain one), ByteTrack and BoT-SORT by ultralytics with the thresholds of ByteTrack's paper and without
-camera motion; they count frames, ours seconds.
+There are six videos of real faces (LTFT) and seven of people (second halves of five of MOT17, YOLOX detections; two of
+TUD). IDF1, HOTA and MOTA are in %, means over the sequences; identity switches are sums. Purity is the share of boxes
+on true ones that are on the main person of their track. LTFT's truth consists of the detector's own boxes, which
+flatters the HOTA and MOTA of a tracker that returns them, so IDF1 and the switches count there. SORT is as published
+(own plain one); ByteTrack and BoT-SORT are those of ultralytics with the thresholds of ByteTrack's paper and without
+camera motion. They count frames, ours seconds.
 
-Our settings were chosen on seven of the sequences (`CHOSEN_ON`); the others stand apart below. The law of how far a
-face gets while it is not seen was fitted to the true tracks of the six of faces, and what was built before it was
-decided with all of these in view, so a point of selection bias may be left apart, too.
+Our settings were chosen on seven of the sequences (`CHOSEN_ON`); the others are listed apart below. The model of how
+far an unseen face moves was fitted to the true tracks of the six face videos, and earlier methods were selected with
+all of these in view, so the sequences apart may also include a point of selection bias.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Milliseconds per frame of the detector (batch of one and of four), microseconds per face of cropping and judging.
+"""Milliseconds per frame of the detector (batches of one and four), microseconds per face of crop and quality.
 
-The image is a sample that comes with ultralytics. Medians over rounds, wall clock.
+The image is a sample that comes with ultralytics. Values are medians over rounds, wall clock.
 """
 
 import json

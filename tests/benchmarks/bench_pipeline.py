@@ -1,8 +1,8 @@
 """Frames per second of a whole recorded analysis of the demo clip, against the same work in one thread.
 
-The baseline decodes, detects, follows, crops and runs SwinFace one after the other, on the same crops in batches of
+The baseline decodes, detects, tracks, crops and runs SwinFace one after the other, on the same crops in batches of
 the same size. Both find the same faces; ours does it with its threads, its worker process and its files. SwinFace is
-untrained: weights do not change its speed. The models' loading is not counted.
+untrained: weights do not change its speed. Loading the models is not counted.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Faces per second of the bundled SwinFace-small against the paper's network, both in the engine of the worker.
+"""Faces per second of the bundled swinface-small against the paper's network, both in the engine of the worker.
 
 Both take the same batches in turns, on two threads. The paper's network has random weights and all of its 43 outputs,
-the small one the four that it was trained for. Weights do not change the speed.
+the small one the four it was trained for. Weights do not change the speed.
 """
 
 import statistics

@@ -1,8 +1,8 @@
-"""Faces per second of SwinFace: its published form (44 convolutions, fp32, torch eager) against ours, and the floor.
+"""Faces per second of SwinFace: its published form (44 convolutions, fp32, torch eager), ours, and the floor.
 
 The published form takes the same batches; ours is the engine of the worker. The rate of a large matrix product is
-measured between them, and with the network's 12.18 GFLOP per face gives the floor: what a perfect plain implementation
-would reach. Ours multiplies less than that (Winograd). The weights are random: trained ones make nobody faster.
+measured between them, and with the network's 12.18 GFLOP per face gives the floor: the rate of a perfect plain
+implementation. Ours multiplies less than that (Winograd). The weights are random: trained ones do not change the speed.
 `--device cuda:0` measures on a GPU, where the published form runs with its own autocast.
 """
 

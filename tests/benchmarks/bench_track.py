@@ -1,8 +1,7 @@
-"""Milliseconds per frame of the tracker, of SORT (own plain one on filterpy) and of ultralytics' ByteTrack; and of the
-filter alone against filterpy with one object per face.
+"""Milliseconds per frame of the tracker, of SORT (own plain one on filterpy) and of ultralytics' ByteTrack.
 
-The faces wander in cells of their own, so that every track has just one detection to go on with. What a detector gives
-is made before the time runs.
+The filter alone is compared with filterpy with one object per face. The faces move in cells of their own, so that
+every track has just one detection to continue with. The detections are made before the timing starts.
 """
 
 import json

@@ -1,12 +1,12 @@
 """Images per second of a training step against the floor, and of the process that prepares them.
 
-A step is forward, losses, backward and update of `swinface train`, with its batch in memory: the paper's network with
-all 43 outputs, 8 faces of each of the four streams and 10,572 persons (CASIA-WebFace) of whom three in ten are
-compared with; and the network of configs/train-small.yaml with its streams and as many persons. The floor is what a
-perfect implementation would reach: three times the forward pass's FLOPs (the backward pass has twice as many) at the
-rate of a large matrix product, which is measured between the steps. The other numbers are those of one process that
-decodes JPEG of 112x112 pixels and changes them. Labels and faces are random. `--device cuda:0` measures on a GPU, in
-bf16, with 128 faces of each stream.
+A step is forward, losses, backward and update of `swinface train`, with its batch in memory. One network is the paper's
+with all 43 outputs, 8 faces of each of the four streams and 10,572 persons (CASIA-WebFace), of whom three in ten are
+compared with. The other is that of configs/train-small.yaml with its streams and as many persons. The floor is the rate
+of a perfect implementation: three times the forward pass's FLOPs (the backward pass has twice as many) at the rate of a
+large matrix product, which is measured between the steps. The other numbers are those of one process that decodes JPEG
+of 112x112 pixels and augments them. Labels and faces are random. `--device cuda:0` measures on a GPU, in bf16, with 128
+faces of each stream.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def measure(device: str = "cpu") -> dict[str, Any]:
     )
     os.environ.setdefault("FACES", "nowhere")
     os.environ.setdefault("TEACHERS", "nowhere")
-    os.environ.setdefault("LESSONS", "nowhere")
+    os.environ.setdefault("TEACHER_OUTPUTS", "nowhere")
     small = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     # as the file says that it is done on a CPU
     streams = {name: one.model_copy(update={"batch": one.batch // 8}) for name, one in small.streams.items()}

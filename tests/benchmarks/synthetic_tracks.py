@@ -52,7 +52,7 @@ class Story:
 
 
 def face_set(name: str) -> FaceSet:
-    os.environ.update(FACES=str(shared_folder() / "data" / "train"), LESSONS="unused")
+    os.environ.update(FACES=str(shared_folder() / "data" / "train"), TEACHER_OUTPUTS="unused")
     return open_set(name, load_sets(ROOT / "configs" / "train-small.yaml")[name])
 
 

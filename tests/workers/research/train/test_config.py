@@ -168,7 +168,7 @@ def test_one_face_a_step_is_too_few(tmp_path: Path) -> None:
 def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACES", str(shared / "data" / "train"))
     monkeypatch.setenv("TEACHERS", "/nowhere")
-    monkeypatch.setenv("LESSONS", "/nowhere")
+    monkeypatch.setenv("TEACHER_OUTPUTS", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     sets = {name: one.model_copy(update={"teacher": None}) for name, one in config.sets.items()}
     streams = {
@@ -189,7 +189,7 @@ def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: 
 def test_the_small_configuration_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACES", "/nowhere")
     monkeypatch.setenv("TEACHERS", "/nowhere")
-    monkeypatch.setenv("LESSONS", "/nowhere")
+    monkeypatch.setenv("TEACHER_OUTPUTS", "/nowhere")
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     with pytest.raises(InputError, match=r"there is nothing at /nowhere"):
         open_plan(config)

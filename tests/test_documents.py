@@ -1,0 +1,225 @@
+"""The documents: short lines and plain words, and everything that they name exists."""
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from streamer import cli as streamer_cli
+from streamer.config import StreamerConfig
+from tests.conftest import ROOT
+from workers import cli as swinface_cli
+from workers.research.detector.config import DetectorConfig
+from workers.research.train.config import TrainConfig
+from workers.serve.config import WorkerConfig
+
+README, CHANGELOG, BENCHMARKS = ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "docs" / "benchmarks.md"
+GUIDES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SETTINGS = [
+    *sorted((ROOT / "configs").glob("*.yaml")),
+    ROOT / "docker-compose.yml",
+    *sorted((ROOT / "deploy").iterdir()),
+]
+PROGRAMS = {"streamer": streamer_cli.main, "swinface": swinface_cli.main}
+WIDTH = 120
+FOLDERS = "faceanalytics|streamer|workers|protos|configs|docs|tests|deploy"
+# options of other programs: torchrun, docker, tensorboard, git, and of `python -m tests.benchmarks...`
+FOREIGN = {"--nproc-per-node", "--no-python", "--build", "--logdir", "--follow", "--sheets", "--device"}
+BANNED = {
+    r"\bso (long|many|much)\b": "give the quantity: 'this many seconds', 'at most'",
+    r"\b(is|are) none\b": "say what is missing",
+    r"\banew\b": "'again'",
+    r"\bforet(ell|old)": "'predict'",
+    r"\b(un)?heeded\b": "'applied', 'respected'",
+    r"\b(told|tells)\b": "models predict, settings set, logs report",
+}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def code_blocks(text: str) -> list[str]:
+    return re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """The text without its code blocks."""
+    return re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def spans(text: str) -> list[str]:
+    """What stands between single backticks outside code blocks."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(text))]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) < 90
+
+
+@pytest.mark.parametrize("path", [*GUIDES, CHANGELOG], ids=name_of)
+def test_lines_outside_of_tables_and_code_are_short(path: Path) -> None:
+    text = re.sub(r"^Measured on .*$", "", path.read_text(), flags=re.MULTILINE)  # written by `make bench`
+    lines = prose(text).splitlines()
+    assert [line for line in lines if len(line) > WIDTH and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("path", SETTINGS, ids=name_of)
+def test_comments_of_settings_are_short(path: Path) -> None:
+    long = [line for line in path.read_text().splitlines() if len(line) > WIDTH and "#" in line]
+    assert long == []
+
+
+@pytest.mark.parametrize("path", [*GUIDES, *SETTINGS], ids=name_of)
+def test_words_are_plain(path: Path) -> None:
+    text = path.read_text()
+    found = [
+        (match[0], advice) for words, advice in BANNED.items() for match in re.finditer(words, text, re.IGNORECASE)
+    ]
+    assert found == []
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", prose(path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", [*GUIDES, CHANGELOG], ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", prose(path.read_text())):
+        if re.match(r"https?://", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (path.parent / place).resolve() if place else path
+        assert target.exists(), f"{link} is missing"
+        assert not anchor or anchor in anchors(target), f"{link} has no such heading"
+
+
+@pytest.mark.parametrize("path", [*GUIDES, *SETTINGS], ids=name_of)
+def test_paths_of_the_project_exist(path: Path) -> None:
+    for name in re.findall(rf"(?<![\w/.\-~])(?:{FOLDERS})/[\w./*\-]*", path.read_text()):
+        found = list(ROOT.glob(name.rstrip(".-/")))
+        assert found, f"{name} is missing"
+
+
+@cache
+def usage(words: tuple[str, ...]) -> str:
+    """What `--help` prints after these words; fails on a command that does not exist."""
+    with pytest.MonkeyPatch.context() as patch:
+        printed: list[str] = []
+        patch.setattr("argparse.ArgumentParser._print_message", lambda _, text, file=None: printed.append(text))
+        patch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            PROGRAMS[words[0]]([*words[1:], "--help"])
+    assert stopped.value.code == 0, f"{' '.join(words)}: {''.join(printed)}"
+    return "".join(printed)
+
+
+def options(help_: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", help_))
+
+
+def below(help_: str) -> set[str]:
+    """Commands below a command, by its help."""
+    if not re.search(r"^usage: .* [A-Z]+ \.\.\.$", help_, re.MULTILINE):
+        return set()
+    return set(re.findall(r"^    ([a-z][\w-]*)(?= |$)", help_.partition("positional arguments:")[2], re.MULTILINE))
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Words of each call of the two programs in code."""
+    joined = text.replace("\\\n", " ")
+    for line in joined.splitlines():
+        for call in re.findall(r"(?<![\w./-])((?:streamer|swinface) [a-z][^#|;&)`\"]*)", line):
+            yield call.split()
+
+
+@pytest.mark.parametrize("path", [*GUIDES, *SETTINGS], ids=name_of)
+def test_commands_exist_with_their_options(path: Path) -> None:
+    text = path.read_text()
+    if path in SETTINGS:  # only comments that are commands: the others are sentences
+        comments = "\n".join(re.findall(r"# *(.*)$", text, re.MULTILINE)).replace("\\\n", " ")
+        code = re.findall(r"^(?:.*with: |torchrun .*|\w+=\S+ )?((?:streamer|swinface) .*)$", comments, re.MULTILINE)
+    else:
+        code = [*code_blocks(text), *spans(text)]
+    for block in code:
+        for words in commands(block):
+            help_ = usage(tuple(words[:2]))
+            if below(help_) and len(words) > 2 and not words[2].startswith("-"):
+                help_ = usage(tuple(words[:3]))
+            unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - options(help_) - FOREIGN
+            assert not unknown, f"{' '.join(words)}: no option {', '.join(sorted(unknown))}"
+
+
+@cache
+def all_options() -> set[str]:
+    """Options of all commands of both programs, and of the commands below those."""
+    found: set[str] = set()
+    todo: list[tuple[str, ...]] = [(program,) for program in PROGRAMS]
+    while todo:
+        words = todo.pop()
+        help_ = usage(words)
+        found |= options(help_)
+        todo += [(*words, name) for name in below(help_)]
+    return found
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=name_of)
+def test_options_that_are_named_alone_exist(path: Path) -> None:
+    named = {option for span in spans(path.read_text()) for option in options(span)}
+    assert named - all_options() - FOREIGN == set()
+
+
+def keys(model: type[BaseModel], section: str = "") -> Iterator[tuple[str, str]]:
+    """Sections and keys of a configuration."""
+    for name, field in model.model_fields.items():
+        yield section, field.alias or name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, field.alias or name)
+
+
+@cache
+def settings() -> set[tuple[str, str]]:
+    models: tuple[type[BaseModel], ...] = (StreamerConfig, WorkerConfig, TrainConfig, DetectorConfig)
+    return {key for model in models for key in keys(model) if key[0]}
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=name_of)
+def test_settings_exist(path: Path) -> None:
+    known = settings()
+    for span in spans(path.read_text()):
+        match = re.fullmatch(r"([a-z_]+)\.([a-z_]+\*?)(: .*)?", span)
+        if match and match[1] in {section for section, _ in known} and match[2] not in {"py", "md", "npz", "pt"}:
+            assert any(match[1] == section and fnmatch(key, match[2]) for section, key in known), f"no setting {span}"
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=name_of)
+def test_metrics_exist(path: Path) -> None:
+    sources = (ROOT / "streamer" / "metrics.py").read_text() + (ROOT / "workers" / "serve" / "metrics.py").read_text()
+    for name in re.findall(r"`faceanalytics_([a-z_]+)", path.read_text()):
+        assert f'"{name}"' in sources, f"no metric faceanalytics_{name}"
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=name_of)
+def test_benchmarks_that_are_named_exist(path: Path) -> None:
+    titles = (ROOT / "tests" / "benchmarks" / "__main__.py").read_text()
+    for span in [*spans(path.read_text()), *code_blocks(path.read_text())]:
+        for module, title in re.findall(r"python -m tests\.benchmarks(?:\.(\w+))?(?: (['\"][^'\"]+['\"]|\w+))?", span):
+            assert not module or (ROOT / "tests" / "benchmarks" / f"{module}.py").is_file(), span
+            assert module or not title or f'"{title.strip(chr(34) + chr(39))}"' in titles, span
+
+
+def test_the_benchmarks_page_is_that_of_its_numbers_and_modules() -> None:
+    from tests.benchmarks.__main__ import MODULES
+
+    results = json.loads(BENCHMARKS.with_suffix(".json").read_text())
+    page = BENCHMARKS.read_text()
+    for title, module in MODULES.items():
+        assert (module.__doc__ or "-").strip() in page, f"{title}: the description differs, `make bench` writes it"
+        assert module.table(results[title]["figures"]) in page, f"{title}: the table differs, `make bench` writes it"
