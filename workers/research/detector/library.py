@@ -10,9 +10,9 @@ import numpy as np
 from numpy.random import Generator
 
 from faceanalytics.errors import ConfigError
+from streamer.boxes import covered
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import DetectorConfig, Source
-from workers.research.detector.geometry import covered
 from workers.research.detector.heads import Pose, open_heads
 from workers.research.detector.labels import IMAGES, Labelled, labelled
 
@@ -98,7 +98,7 @@ def without_faces(item: Labelled, side: int, draw: Generator) -> Bytes | None:
         size = int(min(height, width, side * draw.uniform(0.3, 1.5)))
         left, top = int(draw.integers(width - size + 1)), int(draw.integers(height - size + 1))
         box = np.array([left, top, left + size, top + size], np.float32)
-        if size >= 24 and covered(taken, box).max(initial=0) < 0.02:
+        if size >= 24 and covered(taken, box[None]).max(initial=0) < 0.02:
             return image[top : top + size, left : left + size]
     return None
 

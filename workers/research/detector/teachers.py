@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ModelError
-from faceanalytics.errors import ModelError as StreamerModelError
+from streamer.boxes import iou
 from streamer.config import Detect
+from streamer.detect.letterbox import GREY, suppressed
 from streamer.detect.onnx_lite import LiteModel
 from streamer.detect.session import open_session
 from streamer.values import Bytes, Detections, Floats
@@ -25,7 +26,6 @@ WEAKEST = 0.3  # score from which a teacher's face counts at all
 SAME_FACE = 0.5  # IoU from which two boxes are one face
 SAME_TEACHERS_FACE = 0.4  # the same, among the boxes of one teacher
 STEP = 448  # pixels between the squares of an image that is larger than one: every face up to 192 px is whole in one
-GREY = 114
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,7 @@ def open_teacher(path: Path) -> Teacher:
     """The detector in an ONNX file, on the CPU. Raises ModelError."""
     if not path.is_file():
         raise ModelError(f"the teacher {path} does not exist: name the ONNX file of a public face detector")
-    try:
-        session = open_session(path, "cpu")
-    except StreamerModelError as error:
-        raise ModelError(str(error)) from error
+    session = open_session(path, "cpu")
     outputs = session.get_outputs()
     if LiteModel.understands(session) and session.get_inputs()[0].shape[3] == SIDE:
         lite = LiteModel(session, Detect(min_score=WEAKEST, input_size=SIDE))
@@ -81,7 +78,7 @@ def find(teacher: Teacher, image: Bytes, scales: Sequence[float]) -> Detections:
         np.concatenate([faces.scores for faces in found]),
         np.concatenate([faces.landmarks for faces in found]),
     )
-    rows = _suppressed(faces)
+    rows = suppressed(faces.boxes, faces.scores, WEAKEST, SAME_TEACHERS_FACE)
     return Detections(faces.boxes[rows], faces.scores[rows], faces.landmarks[rows])
 
 
@@ -109,7 +106,7 @@ def agree(found: Sequence[Detections], sure: float = 0.5) -> Agreement:
             rivals = sorted(row for other, row in left if other == teacher and teacher != seed[0])
             if not rivals:
                 continue
-            overlaps = overlap(found[seed[0]].boxes[seed[1] :][:1], found[teacher].boxes[rivals])[0]
+            overlaps = iou(found[seed[0]].boxes[seed[1] :][:1], found[teacher].boxes[rivals])[0]
             if overlaps.max() >= SAME_FACE:
                 group.append((teacher, rivals[int(overlaps.argmax())]))
         left -= set(group)
@@ -130,16 +127,6 @@ def agree(found: Sequence[Detections], sure: float = 0.5) -> Agreement:
         np.array(landmarks, np.float32).reshape(-1, 5, 2),
     )
     return Agreement(faces, np.array(unsure, np.float32).reshape(-1, 4))
-
-
-def overlap(one: Floats, other: Floats) -> Floats:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
-    corner = np.maximum(one[:, None, :2], other[None, :, :2])
-    sides = np.clip(np.minimum(one[:, None, 2:], other[None, :, 2:]) - corner, 0, None)
-    common = sides[..., 0] * sides[..., 1]
-    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (one, other)]
-    result: Floats = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)
-    return result
 
 
 def _check_square(path: Path, session: Any) -> None:
@@ -184,13 +171,6 @@ def _starts(length: int) -> list[int]:
     if length <= SIDE:
         return [0]
     return [*range(0, length - SIDE, STEP), length - SIDE]
-
-
-def _suppressed(faces: Detections) -> list[int]:
-    """Rows that non-maximum suppression leaves, strongest first."""
-    sizes = np.concatenate([faces.boxes[:, :2], faces.boxes[:, 2:] - faces.boxes[:, :2]], axis=1)
-    rows = cv2.dnn.NMSBoxes(sizes.tolist(), faces.scores.tolist(), WEAKEST, SAME_TEACHERS_FACE)
-    return [int(row) for row in rows]
 
 
 def _look_as_yunet(session: Any, square: Bytes) -> Detections:
