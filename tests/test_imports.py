@@ -50,16 +50,8 @@ RESEARCH: dict[str, set[str]] = {
     "train": {"data", "evaluate"},
     "detector": {"train"},
 }
-TO_STREAMER = {
-    "values",
-    "boxes",
-    "config",
-    "source",
-    "detect",
-    "select",
-    "identity",
-    "evaluate",
-}  # research, infer, align
+# what research, infer and align may import of the streamer
+TO_STREAMER = {"values", "boxes", "config", "source", "detect", "select", "identity", "evaluate"}
 HEAVY = (
     "torch",
     "ultralytics",

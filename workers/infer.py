@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIZE = (112, 112)  # px
-IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 FORMATS = (".npz", ".jsonl", ".csv")
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,12 @@ def check_out(out: Path | None) -> None:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and the images anywhere in the folders, by name. Raises InputError if there are none."""
+    """List files as they are given, and for each folder the images in and below it, by name.
+
+    Raises InputError if there are none.
+    """
+    from streamer.source.images import IMAGES
+
     found: list[Path] = []
     for path in paths:
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
@@ -94,21 +98,10 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_image(path: Path) -> Bytes:
-    """An image as BGR (h, w, 3). Raises InputError."""
-    try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except cv2.error as error:
-        raise InputError(f"{path}: {error.err}") from error
-    if image is None:
-        raise InputError(f"{path}: not an image, or of an unknown or damaged format")
-    return np.asarray(image, np.uint8)
-
-
 def read_face(path: Path) -> Bytes:
-    """An image as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+    """Read an image as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+    from streamer.source.images import read_image
+
     resized = cv2.resize(read_image(path), SIZE, interpolation=cv2.INTER_LINEAR)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
@@ -146,6 +139,8 @@ def _taker(align: "DetectorOptions | None", missing: Missing) -> Take:
 
 
 def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
+    from streamer.source.images import read_image
+
     found = finder.find(read_image(path))
     if not found:
         missing.faceless.append(str(path))

@@ -17,6 +17,7 @@ from streamer.config import Crop
 from streamer.detect.detector import Detector
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
+from streamer.source.images import read_image
 from streamer.values import Bytes, Detections
 
 DOMINATES = 2.0  # a face is the image's subject if its width times its score is so many times that of the next one
@@ -117,17 +118,11 @@ def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
 
 
 def _read(path: Path) -> Bytes:
-    """BGR (h, w, 3), turned upright as the file says. Raises _Unusable."""
+    """BGR (h, w, 3), turned upright. Raises _Unusable."""
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-    except OSError as error:
-        raise _Unusable(f"it cannot be read: {error.strerror}") from error
-    except cv2.error as error:  # larger than OpenCV takes
-        raise _Unusable(f"it cannot be decoded: {error.err}") from error
-    if image is None:
-        raise _Unusable("it is no image of a known kind")
-    return np.asarray(image, np.uint8)
+        return read_image(path)
+    except InputError as error:
+        raise _Unusable(str(error).removeprefix(f"{path}: ")) from error
 
 
 def _strong(detector: Detector, image: Bytes, config: Crop) -> Detections:

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, InputError
 from streamer.boxes import covered
+from streamer.source.images import IMAGES, read_image
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import DetectorConfig, Source
 from workers.research.detector.heads import Pose, open_heads
-from workers.research.detector.labels import IMAGES, Labelled, labelled
+from workers.research.detector.labels import Labelled, labelled
 
 POSES = 120  # of heads that faces are laid on
 
@@ -141,10 +141,10 @@ def _backgrounds(paths: Sequence[Path]) -> list[Bytes]:
         for file in files:
             if file.suffix.lower() not in IMAGES:
                 continue
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if image is None:
-                raise ConfigError(f"backgrounds: {file} cannot be read as an image")
-            found.append(np.asarray(image, np.uint8))
+            try:
+                found.append(read_image(file))
+            except InputError as error:
+                raise ConfigError(f"backgrounds: {error}") from error
     if paths and not found:
         raise ConfigError(f"backgrounds: there is no image in {', '.join(map(str, paths))}")
     return found
