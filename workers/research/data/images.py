@@ -40,7 +40,7 @@ def is_image(name: str) -> bool:
 
 
 class Names(Sequence[str]):
-    """Many texts in two arrays: millions of them cost their letters, and go to other processes as two blocks."""
+    """Texts in two arrays: millions of them take little more than their letters, and pickle as two blocks."""
 
     def __init__(self, names: Iterable[str]) -> None:
         letters, ends = bytearray(), array("q", [0])
@@ -68,8 +68,10 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """Images that are files below one folder. A name without an image's suffix is that of a .jpg file, as
-    `swinface data align` writes the crops of a set whose images are no files."""
+    """Images in files below one folder.
+
+    A name without the suffix of an image gets .jpg, as `swinface data align` does for sets whose images are not files.
+    """
 
     folder: Path
     names: Sequence[str]  # (n,) below the folder, with forward slashes
@@ -86,7 +88,7 @@ class Files:
 
 
 def find_files(folder: Path) -> Iterator[str]:
-    """Names of the images anywhere below a folder, with forward slashes, folder by folder in the order of names.
+    """Yield the names of all images below a folder, with forward slashes, folder by folder in the order of names.
 
     Raises InputError if the folder cannot be read.
     """
@@ -103,7 +105,7 @@ def find_files(folder: Path) -> Iterator[str]:
 
 
 def number(names: Sequence[str | None]) -> tuple[Integers, tuple[str, ...]]:
-    """Identities numbered in the order of their names: (n,) numbers, UNKNOWN for None, and the name of each number."""
+    """Number identities in the order of their names. Returns numbers (n,), UNKNOWN for None, and their names."""
     known = sorted({name for name in names if name is not None})
     places = {name: place for place, name in enumerate(known)}
     numbers: NDArray[np.int64] = np.array([-1 if name is None else places[name] for name in names], np.int64)

@@ -1,4 +1,4 @@
-"""The teachers' labels of all images of a training, made once and kept as Parquet in the run's folder."""
+"""Label all images of a training with the teachers, once, and keep the labels as Parquet in the run's folder."""
 
 import hashlib
 import logging
@@ -20,8 +20,8 @@ from workers.research.detector.teachers import SIDE, Agreement, Teacher, agree, 
 
 log = logging.getLogger(__name__)
 
-LARGEST = 1280  # pixels: larger images are kept so large
-SURE = 0.65  # mean score from which an agreement is a face: weaker ones are often dots, wheels and folds
+LARGEST = 1280  # px, longer side: larger images are stored in this size
+SURE = 0.65  # mean score from which an agreement is a face: weaker ones are often dots, wheels or folds
 MARGIN = 8  # pixels of grey around each of many images in one square
 
 Encoded: TypeAlias = tuple[str, bytes]  # where an image is from, for messages, and its file
@@ -42,7 +42,7 @@ class Labelled:
 
 
 def label_all(config: DetectorConfig) -> None:
-    """Label what is not labelled yet, of the sources and of what is held out.
+    """Label the sources and the held-out images that have no labels yet.
 
     Raises InputError, ConfigError, ModelError.
     """
@@ -60,12 +60,12 @@ def label_all(config: DetectorConfig) -> None:
 
 
 def labelled(config: DetectorConfig, name: str, source: Source) -> list[Labelled]:
-    """The labelled images of a source, after label_all."""
+    """Return the labelled images of a source, after label_all."""
     return _read(_place(config, name, source))
 
 
 def _place(config: DetectorConfig, name: str, source: Source) -> Path:
-    """The file of a source's labels; another one if what was asked of it is another thing."""
+    """Return the file of a source's labels, which depends on every option that changes them."""
     recipe = [source.path, sorted(source.where.items()), source.part, source.every, source.tight, source.tile]
     recipe += [SURE, *(path.stem for path in config.teachers)]
     return config.out / "labels" / f"{name}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]}.parquet"
@@ -137,7 +137,7 @@ def _label(images: Iterator[Encoded], teachers: Sequence[Teacher]) -> Iterator[L
 
 
 def agreement(teachers: Sequence[Teacher], image: Bytes) -> Agreement:
-    """What the teachers agree on in a BGR image, looked at in all usual scales."""
+    """Return the faces that the teachers agree on in a BGR image, seen at all usual scales."""
     scales = usual_scales(image)
     return agree([find(teacher, image, scales) for teacher in teachers], SURE)
 
@@ -182,7 +182,7 @@ def _label_square(
 
 
 def _within(boxes: Floats, corner: tuple[int, int], tile: int) -> Any:
-    """Rows of the boxes whose centre is in the tile at `corner`."""
+    """Return the rows of the boxes whose centre is in the tile at `corner`."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - corner
     return np.flatnonzero((centres >= 0).all(axis=1) & (centres < tile).all(axis=1))
 
