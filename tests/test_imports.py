@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # What streamer and workers share: it imports nothing else of ours.
 SHARED = {"errors", "files", "progress", "settings"}
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
-SPINE = {"config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
+SPINE = {"boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
 WIRING = {"__main__", "app", "cli", "commands"}  # modules at the root, and one room, that may import every room
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
@@ -23,7 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "select": set(),
     "dispatch": set(),
     "aggregate": set(),
-    "identity": {"aggregate", "detect", "select"},
+    "identity": {"aggregate", "detect", "select", "source"},
     "observe": {"detect", "track", "select"},
     "hub": set(),
     "api": {"hub", "identity"},
@@ -50,7 +50,8 @@ RESEARCH: dict[str, set[str]] = {
     "train": {"data", "evaluate"},
     "detector": {"train"},
 }
-TO_STREAMER = {"values", "config", "source", "detect", "select", "identity", "evaluate"}  # research, infer, align
+# what research, infer and align may import of the streamer
+TO_STREAMER = {"values", "boxes", "config", "source", "detect", "select", "identity", "evaluate"}
 HEAVY = (
     "torch",
     "ultralytics",

@@ -1,4 +1,4 @@
-"""Images of faces to a file of results: `swinface infer`."""
+"""Analyse images of faces and write a file of results: `swinface infer`."""
 
 import csv
 import json
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # they import torch and the streamer's detector, which takes 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIZE = (112, 112)  # px
-IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 FORMATS = (".npz", ".jsonl", ".csv")
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to analyse the images with, and where the results go."""
+    """The model for the images, and the place of the results."""
 
     weights: str
     out: Path | None = None  # None: JSON lines on standard output
@@ -49,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """One row of the results to be."""
+    """A face to be analysed: one row of the results."""
 
     path: Path
     crop: Bytes  # (112, 112, 3) RGB
@@ -59,7 +58,7 @@ class Face:
 
 @dataclass(slots=True)
 class Missing:
-    """What is not in the results, one line each."""
+    """Images and faces that are not in the results, one line each."""
 
     unreadable: list[str] = field(default_factory=list)
     faceless: list[str] = field(default_factory=list)
@@ -74,7 +73,7 @@ Analysed: TypeAlias = Iterator[tuple[list[Face], dict[str, Floats]]]  # n faces,
 
 
 def check_out(out: Path | None) -> None:
-    """Raise ConfigError before any work is done for a file that cannot be written."""
+    """Raise ConfigError for a file that cannot be written, before any work is done."""
     if out is None:
         return
     if out.suffix not in FORMATS:
@@ -84,7 +83,12 @@ def check_out(out: Path | None) -> None:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and the images anywhere in the folders, by name. Raises InputError if there are none."""
+    """List files as they are given, and for each folder the images in and below it, by name.
+
+    Raises InputError if there are none.
+    """
+    from streamer.source.images import IMAGES
+
     found: list[Path] = []
     for path in paths:
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
@@ -94,27 +98,16 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read_image(path: Path) -> Bytes:
-    """An image as BGR (h, w, 3). Raises InputError."""
-    try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except cv2.error as error:
-        raise InputError(f"{path}: {error.err}") from error
-    if image is None:
-        raise InputError(f"{path}: not an image, or of an unknown or damaged format")
-    return np.asarray(image, np.uint8)
-
-
 def read_face(path: Path) -> Bytes:
-    """An image as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+    """Read an image as (112, 112, 3) RGB, resized as the published inference does. Raises InputError."""
+    from streamer.source.images import read_image
+
     resized = cv2.resize(read_image(path), SIZE, interpolation=cv2.INTER_LINEAR)
     return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 def infer(paths: Sequence[Path], request: Request) -> Missing:
-    """Analyse the images and write the results; what is missing in them. Raises InputError if that is all."""
+    """Analyse the images, write the results and return what is missing. Raises InputError if all are missing."""
     from workers.runtime.engine import Engine, InferenceError
 
     missing = Missing()
@@ -136,7 +129,7 @@ def infer(paths: Sequence[Path], request: Request) -> Missing:
 
 
 def _taker(align: "DetectorOptions | None", missing: Missing) -> Take:
-    """What makes faces of an image."""
+    """Return the function that makes faces of an image."""
     if align is None:
         return lambda path: [Face(path, read_face(path))]
     from workers.align import FaceFinder
@@ -146,6 +139,8 @@ def _taker(align: "DetectorOptions | None", missing: Missing) -> Take:
 
 
 def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
+    from streamer.source.images import read_image
+
     found = finder.find(read_image(path))
     if not found:
         missing.faceless.append(str(path))
@@ -178,7 +173,7 @@ def _batches(faces: Iterable[Face], size: int) -> Iterator[list[Face]]:
 
 
 def _analysed(engine: "Engine", batches: Iterable[list[Face]]) -> Analysed:
-    """The outputs of each batch; the next images are read, and the last results written, while one is computed."""
+    """Yield the outputs of each batch; while one is computed, the next is read and the last one written."""
     under_way: tuple[list[Face], Pending] | None = None
     for batch in batches:
         done, under_way = under_way, (batch, engine.submit(np.stack([face.crop for face in batch])))
@@ -189,7 +184,7 @@ def _analysed(engine: "Engine", batches: Iterable[list[Face]]) -> Analysed:
 
 
 def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
-    """Write a new file, which replaces an old one only when it is complete and holds something. Returns how many."""
+    """Write a file that replaces an old one only when it is complete and not empty. Returns the number of faces."""
     if out is None:
         return _write_lines(sys.stdout, engine, analysed)
     with replacing(out) as partial:
@@ -205,7 +200,7 @@ def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
 
 
 def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
-    """Raw outputs: one array per slug, and where the faces are. Returns how many."""
+    """Write raw outputs, one array per slug, and the places of the faces. Returns the number of faces."""
     places: list[tuple[Path, int, Found | None]] = []
     columns: dict[str, list[Floats]] = {slug: [] for slug in engine.heads}
     for faces, outputs in analysed:
@@ -222,7 +217,7 @@ def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
 
 
 def _place_arrays(numbers: Sequence[int], found: Sequence["Found"]) -> dict[str, NDArray[Any]]:
-    """Where the faces were found; empty without alignment."""
+    """Return the places of the faces; empty without alignment."""
     if not found:
         return {}
     return {
@@ -234,7 +229,7 @@ def _place_arrays(numbers: Sequence[int], found: Sequence["Found"]) -> dict[str,
 
 
 def _write_lines(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
-    """One JSON object per face. Returns how many."""
+    """Write one JSON object per face. Returns the number of faces."""
     count = 0
     for record in _records(engine, analysed):
         file.write(json.dumps(record) + "\n")
@@ -243,7 +238,7 @@ def _write_lines(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
 
 
 def _write_table(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
-    """A heading, then one line per face. Returns how many."""
+    """Write a heading, then one line per face. Returns the number of faces."""
     count = 0
     for record in _records(engine, analysed):
         attributes = record.pop("attributes", {})
@@ -257,21 +252,21 @@ def _write_table(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """One level of names: `box` with `x1` becomes `box_x1`; plain values come first."""
+    """Flatten to one level of names: `box` with `x1` becomes `box_x1`; plain values come first."""
     plain = {prefix + name: value for name, value in record.items() if not isinstance(value, dict)}
     inner = [_flat(value, f"{prefix}{name}_") for name, value in record.items() if isinstance(value, dict)]
     return {name: value for part in (plain, *inner) for name, value in part.items()}
 
 
 def _records(engine: "Engine", analysed: Analysed) -> Iterator[dict[str, Any]]:
-    """Scores by name, one face after the other."""
+    """Yield the scores of each face by name."""
     for faces, outputs in analysed:
         for face, scores in zip(faces, _scores(outputs), strict=True):
             yield {"path": str(face.path), **_place(face), "model_id": engine.model_id, **scores}
 
 
 def _place(face: Face) -> dict[str, Any]:
-    """Where the face was found; empty without alignment."""
+    """Return the place of a face; empty without alignment."""
     if face.found is None:
         return {}
     return {
@@ -283,7 +278,7 @@ def _place(face: Face) -> dict[str, Any]:
 
 
 def _scores(outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
-    """What the raw outputs of n faces say, for each in turn; only the parts that are there."""
+    """Yield the scores in the raw outputs of n faces, one face after the other; only of the outputs that exist."""
     from workers.runtime.engine import softmax
 
     tasks = [task for task in ATTRIBUTES if task.slug in outputs]
@@ -314,7 +309,7 @@ def _pixels(value: float | np.floating[Any]) -> float:
 
 
 def _report(missing: Missing, total: int) -> None:
-    """Say what is missing, each thing by name."""
+    """Print what is missing, each image by name."""
     for lines, what in (
         (missing.unreadable, f"of {total} images could not be read"),
         (missing.faceless, f"of {total} images show no face that the detector finds"),
@@ -325,5 +320,5 @@ def _report(missing: Missing, total: int) -> None:
 
 
 def _has_terminal(out: Path | None) -> bool:
-    """Whether a bar can be drawn that is not written into the results."""
+    """Return whether a bar can be drawn that does not end up in the results."""
     return sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())

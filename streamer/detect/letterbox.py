@@ -1,4 +1,4 @@
-"""What the detectors that onnxruntime runs have in common: the square they see, and one box for each face."""
+"""Steps that detectors share: the grey square around a frame, and the suppression of repeated boxes."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ import numpy as np
 from streamer.config import Detect
 from streamer.values import Bytes, Floats
 
-GREY = 114  # what YOLO models are trained with around an image
+GREY = 114  # around an image, as in the training of YOLO models
 
 
 def letterboxed(frame: Bytes, config: Detect) -> tuple[Bytes, Floats, Floats]:
-    """A frame in the middle of a grey square; scale (x, y) and offset (x, y) of frame pixels in it."""
+    """Put a frame in the middle of a grey square; return it, and scale and offset (x, y) of the frame in it."""
     size, (height, width) = config.input_size, frame.shape[:2]
     scale = min(size / max(width, height), config.max_upscale)
     inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -22,8 +22,8 @@ def letterboxed(frame: Bytes, config: Detect) -> tuple[Bytes, Floats, Floats]:
     return image, exact, np.array([left, top], np.float32)
 
 
-def suppressed(boxes: Floats, scores: Floats, config: Detect) -> list[int]:
-    """Rows of boxes (n, 4) that remain after non-maximum suppression, strongest first."""
+def suppressed(boxes: Floats, scores: Floats, min_score: float, max_overlap: float) -> list[int]:
+    """Return the rows of boxes (n, 4) that remain after non-maximum suppression, strongest first."""
     corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    rows = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), config.min_score, config.max_overlap)
+    rows = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), min_score, max_overlap)
     return [int(row) for row in rows]

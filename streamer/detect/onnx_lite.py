@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LiteModel:
-    """YOLOv8-lite face. Each cell has, for four sides, 16 bins of its distance; a score; and 5 x (x, y, visibility)."""
+    """YOLOv8-lite face. Each cell has 16 bins of distance for each side, a score, and 5 x (x, y, visibility)."""
 
     STRIDES = (8, 16, 32)
     BINS = 16
@@ -27,7 +27,7 @@ class LiteModel:
 
     @classmethod
     def understands(cls, session: "InferenceSession") -> bool:
-        """Whether a model has this layout: one square image in, three raw grids of 80 channels out."""
+        """Return whether a model takes one square image and gives three raw grids of 80 channels."""
         inputs = [entry.shape for entry in session.get_inputs()]
         outputs = [entry.shape[1:] for entry in session.get_outputs()]
         if len(inputs) != 1 or len(inputs[0]) != 4 or not isinstance(inputs[0][3], int):
@@ -35,7 +35,7 @@ class LiteModel:
         return outputs == [[cls.CHANNELS, inputs[0][3] // stride, inputs[0][3] // stride] for stride in cls.STRIDES]
 
     def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
-        """Faces in frame pixels, not yet clipped. One call per frame: the published file takes one at a time."""
+        """Find faces, in frame pixels, not yet clipped. Frame by frame: the published file takes one at a time."""
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: Bytes) -> Detections:
@@ -44,14 +44,14 @@ class LiteModel:
         outputs = self._session.run(None, {self._input: blob})
         levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
         boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
-        finite = np.isfinite(boxes).all(axis=1)  # a box that is none would suppress all others
+        finite = np.isfinite(boxes).all(axis=1)  # a box of NaN would suppress all others
         boxes, scores, landmarks = boxes[finite], scores[finite], landmarks[finite]
-        rows = suppressed(boxes, scores, self._config)
+        rows = suppressed(boxes, scores, self._config.min_score, self._config.max_overlap)
         boxes = (boxes[rows] - np.tile(offset, 2)) / np.tile(scale, 2)
         return Detections(boxes, scores[rows], (landmarks[rows] - offset) / scale)
 
     def _decode(self, output: Floats, stride: int) -> tuple[Floats, Floats, Floats]:
-        """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) in image pixels of the strong cells of (80, h, w)."""
+        """Return boxes (n, 4), scores (n,), landmarks (n, 5, 2) in image pixels of the strong cells of (80, h, w)."""
         columns = output.shape[2]
         output = output.reshape(self.CHANNELS, -1)
         scores = np.exp(-np.logaddexp(0, -output[4 * self.BINS]))  # the sigmoid, without overflow at any logit

@@ -18,7 +18,7 @@ from streamer.evaluate.sheets import Sheets
 from streamer.source.images import read_images
 from streamer.values import Bytes
 
-WEAKEST = 0.01  # score down to which the detector is asked, so that the curve is whole
+WEAKEST = 0.01  # lowest score requested of the detector, so that the curve is complete
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ class Request:
     sheets: Path | None  # folder for contact sheets
     min_score: float  # from which detections count in the table
     min_width: float  # px, narrower faces are ignored
-    precision: float  # at which the recall is looked for
+    precision: float  # at which recall is reported
 
 
 def evaluate(request: Request, config: Detect) -> int:
-    """Print the table and write what else is asked for; the exit code: 0, 5 if some images could not be read.
+    """Print the table and write the requested files. Returns the exit code: 0, or 5 if some images could not be read.
 
-    Raises InputError for labels that are none, or if no image can be read; ModelError, ConfigError.
+    Raises InputError for unreadable labels or if no image can be read; ModelError, ConfigError.
     """
     images = read_labels(request.labels, request.images)
     detector = Detector(config.model_copy(update={"min_score": min(WEAKEST, config.min_score)}))
@@ -69,7 +69,7 @@ def evaluate(request: Request, config: Detect) -> int:
 
 
 def _read(group: list[LabelledImage]) -> Iterator[tuple[LabelledImage, Bytes]]:
-    """The labelled images of one file with their pixels. Raises InputError, also if one is not there."""
+    """Yield the labelled images of one file with their pixels. Raises InputError, also if one is missing."""
     source = group[0].source
     wanted = {image.media_time: image for image in group}
     for time, pixels in read_images(source):
@@ -87,7 +87,7 @@ def _read(group: list[LabelledImage]) -> Iterator[tuple[LabelledImage, Bytes]]:
 
 
 def table(detector: str, request: Request, score: Score) -> str:
-    """Everything for people."""
+    """Format the result for people."""
     lines = [
         f"{detector} on {request.labels}: {score.images} images, {score.at_score.faces} faces"
         f" from {request.min_width:g} px on, {score.ignored} ignored",
@@ -115,7 +115,7 @@ def table(detector: str, request: Request, score: Score) -> str:
 
 
 def report(detector: str, request: Request, score: Score) -> dict[str, Any]:
-    """Everything for programs; shares are 0..1, null where there is nothing to divide by."""
+    """Return the result for programs; shares are 0..1, null where there is nothing to divide by."""
     return {
         "detector": detector,
         "labels": str(request.labels),

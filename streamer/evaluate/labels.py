@@ -66,7 +66,7 @@ class _Line(_Strict):
 
 
 def read_labels(path: Path, images: Path | None) -> list[LabelledImage]:
-    """The labelled images of a file (.jsonl or .xml), in its order.
+    """Read the labelled images of a file (.jsonl or .xml), in its order.
 
     Names of images are relative to the folder `images`; None: of JSON lines to the working directory, as they were
     written, of XML to the folder of the file. Raises InputError with file and line, ConfigError for another kind.

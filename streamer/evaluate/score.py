@@ -1,4 +1,4 @@
-"""How well detections fit labelled faces: matching, recall and precision, landmark error. Arrays in, numbers out."""
+"""Detections against labelled faces: matching, recall and precision, landmark error. Arrays in, numbers out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.boxes import covered, iou
 from streamer.values import LANDMARK_NAMES, Detections, Floats
 
 SAME_FACE = 0.5  # IoU from which a detection is of a face
 COVERED = 0.5  # share of a detection's area inside an ignored face, from which it is ignored, too
 FALSE_HIT, IGNORED = -1, -2  # in place of the row of a face
 SIZES = (0, 12, 24, 48, 96)  # px, width: where the classes of size begin
-LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # scores at which recall and precision are told
+LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # scores at which recall and precision are reported
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -23,7 +24,7 @@ class Truth:
     """The labelled faces of one image."""
 
     boxes: Floats  # (n, 4) x1 y1 x2 y2, pixels
-    ignored: Bools  # (n,) neither missed if it is not found, nor false if it is
+    ignored: Bools  # (n,) faces that count neither as missed nor as false
     landmarks: Floats  # (n, 5, 2) x y, pixels; NaN where a face has none
 
     def __post_init__(self) -> None:
@@ -34,11 +35,11 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """One image: which detection is which face."""
+    """One image: the face of each detection."""
 
     truth: Truth
     found: Detections
-    counted: Bools  # (n,) the faces of `truth` that are to be found
+    counted: Bools  # (n,) the faces of `truth` that should be found
     faces: Ints  # (m,) for each detection the row of its face, FALSE_HIT or IGNORED
 
 
@@ -50,12 +51,12 @@ class Counts:
 
     @property
     def recall(self) -> float | None:
-        """Share of the faces that were found; None without faces."""
+        """The share of the faces that were found; None without faces."""
         return self.hits / self.faces if self.faces else None
 
     @property
     def precision(self) -> float | None:
-        """Share of the detections that are faces; None without detections."""
+        """The share of the detections that are faces; None without detections."""
         return self.hits / (self.hits + self.false_hits) if self.hits + self.false_hits else None
 
 
@@ -72,32 +73,31 @@ class LandmarkError:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a detector does on many images."""
+    """The result of a detector on many images."""
 
     images: int
     ignored: int  # labelled faces that are ignored
-    at_score: Counts  # of the detections from the asked score on
+    at_score: Counts  # of the detections from the requested score on
     by_size: dict[str, Counts]  # the same, by width: of the face, of a false hit its own
     levels: dict[float, Counts]  # of the detections from each of LEVELS on
     average_precision: float | None  # area under precision over recall; None without faces
-    recall_at_precision: float | None  # the largest recall at the asked precision; None if it is never reached
+    recall_at_precision: float | None  # the largest recall at the requested precision; None if it is never reached
     score_at_precision: float | None  # the score from which it is reached
-    landmarks: LandmarkError | None  # of the hits from the asked score on; None without labelled landmarks
+    landmarks: LandmarkError | None  # of the hits from the requested score on; None without labelled landmarks
 
 
 def match(truth: Truth, found: Detections, min_width: float) -> Match:
-    """Say which detection is which face, greedily: the strongest chooses first, the face it overlaps most.
+    """Assign detections to faces greedily: the strongest one first, each to the free face that it overlaps most.
 
-    From an IoU of 0.5 on it is that face, each face is taken once. What is left is ignored if half of it lies in an
-    ignored face (a labelled region may hold many) or it is itself narrower than `min_width` pixels, as are the
-    labelled faces narrower than that; else it is a false hit.
+    A detection is of that face from an IoU of 0.5 on. A detection without a face is ignored if half of it lies in an
+    ignored face (a labelled region may hold many) or if it is narrower than `min_width` pixels; else it is a false hit.
+    Labelled faces narrower than that are ignored faces, too.
     """
     counted = ~truth.ignored & (_widths(truth.boxes) >= min_width)
-    common, areas = _common(found.boxes, truth.boxes), _areas(found.boxes)
-    overlaps = common / np.maximum(areas[:, None] + _areas(truth.boxes) - common, 1e-9)
-    covered = (common[:, ~counted] >= COVERED * np.maximum(areas[:, None], 1e-9)).any(axis=1)
-    covered |= _widths(found.boxes) < min_width
-    faces = np.where(covered, IGNORED, FALSE_HIT).astype(np.int64)
+    overlaps = iou(found.boxes, truth.boxes)
+    ignored = (covered(found.boxes, truth.boxes[~counted]) >= COVERED).any(axis=1)
+    ignored |= _widths(found.boxes) < min_width
+    faces = np.where(ignored, IGNORED, FALSE_HIT).astype(np.int64)
     free = counted.copy()
     for row in np.argsort(-found.scores, kind="stable"):
         chances = np.where(free, overlaps[row], 0)
@@ -108,14 +108,14 @@ def match(truth: Truth, found: Detections, min_width: float) -> Match:
 
 
 def landmark_errors(truth: Floats, found: Floats) -> Floats:
-    """Distances (n, 5) between landmarks (n, 5, 2), over the distance of the eyes in `truth`; NaN where it has none."""
+    """Return distances (n, 5) between landmarks (n, 5, 2) over the eye distance in `truth`; NaN where it has none."""
     eyes = np.linalg.norm(truth[:, 1] - truth[:, 0], axis=1)
     errors: Floats = np.linalg.norm(found - truth, axis=2) / eyes[:, None]
     return errors
 
 
 def curve(scores: Floats, hits: Bools, faces: int) -> tuple[Floats, Floats, Floats]:
-    """Score, precision and recall (k,) each, taking all detections from each different score on, strongest first."""
+    """Return score, precision and recall, (k,) each: of all detections from each distinct score on, strongest first."""
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], hits[order]
     last = np.append(scores[1:] != scores[:-1], True) if len(scores) else np.zeros(0, np.bool_)
@@ -124,13 +124,13 @@ def curve(scores: Floats, hits: Bools, faces: int) -> tuple[Floats, Floats, Floa
 
 
 def average_precision(precision: Floats, recall: Floats) -> float:
-    """Area under the curve; the precision at a recall is the best there or at a larger one (all points, as in COCO)."""
+    """Return the area under the curve, with the best precision at each recall or a larger one (all points, as COCO)."""
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0) * envelope))
 
 
 def summarise(matches: Sequence[Match], min_score: float, precision: float) -> Score:
-    """The detections of `min_score` at least are counted; the largest recall at this `precision` is looked for."""
+    """Count the detections from `min_score` on, and find the largest recall at this `precision`."""
     wanted = sum(int(one.counted.sum()) for one in matches)
     hits = _joined([one.faces >= 0 for one in matches], np.bool_)
     counts = _joined([one.faces != IGNORED for one in matches], np.bool_)
@@ -181,7 +181,7 @@ def _count(faces: int, hits: Bools) -> Counts:
 
 
 def _sizes(one: Match) -> Floats:
-    """Width (m,) by which each detection is counted: of its face, else its own."""
+    """Return the width (m,) by which each detection is counted: that of its face, else its own."""
     sizes, hits = _widths(one.found.boxes).copy(), one.faces >= 0
     sizes[hits] = _widths(one.truth.boxes)[one.faces[hits]]
     return sizes
@@ -199,15 +199,3 @@ def _joined(parts: Sequence[NDArray[np.generic]], kind: type[np.generic]) -> NDA
 
 def _widths(boxes: Floats) -> Floats:
     return boxes[:, 2] - boxes[:, 0]
-
-
-def _areas(boxes: Floats) -> Floats:
-    return _widths(boxes) * (boxes[:, 3] - boxes[:, 1])
-
-
-def _common(one: Floats, other: Floats) -> Floats:
-    """Common area (m, n) of boxes (m, 4) and (n, 4)."""
-    corner = np.maximum(one[:, None, :2], other[None, :, :2])
-    sides = np.clip(np.minimum(one[:, None, 2:], other[None, :, 2:]) - corner, 0, None)
-    common: Floats = sides[..., 0] * sides[..., 1]
-    return common

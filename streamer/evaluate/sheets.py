@@ -1,4 +1,4 @@
-"""Contact sheets of what a detector found, missed and found in error, for a person who looks at them."""
+"""Contact sheets of found faces, missed faces and false detections, for people to look at."""
 
 import heapq
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from streamer.values import Bytes, Floats
 
 COLUMNS, ROWS = 12, 8
 TILE, GAP, LINE = 128, 6, 16  # px: side of an image of a face, between two, height of its caption
-AROUND = 2.0  # side of what is shown, in longer sides of the box
+AROUND = 2.0  # side of the shown square, in longer sides of the box
 LABEL, FOUND, PAPER, INK = (80, 220, 80), (60, 140, 255), (248, 250, 250), (40, 40, 40)  # BGR
 
 
 class Sheets:
-    """`hits.png`, the worst landmarks first; `missed.png`, the largest faces first; `false.png`, the surest first.
+    """Collects `hits.png`, worst landmarks first; `missed.png`, largest faces first; `false.png`, highest scores first.
 
-    Labels are drawn green, detections orange. Each sheet shows 96 faces at most. Raises ConfigError if it cannot write.
+    Labels are drawn green, detections orange. A sheet shows at most 96 faces. Raises ConfigError if it cannot write.
     """
 
     def __init__(self, folder: Path, min_score: float) -> None:
@@ -33,7 +33,7 @@ class Sheets:
         self._count = 0
 
     def add(self, pixels: Bytes, match: Match) -> None:
-        """Take the faces of a BGR image (h, w, 3), as far as they are among the first of their sheet."""
+        """Add the faces of a BGR image (h, w, 3) that are among the first of their sheet."""
         for name, rank, box, label, caption in _faces(match, self._min_score):
             tiles = self._tiles[name]
             if len(tiles) == COLUMNS * ROWS and rank <= tiles[0][0]:
@@ -44,7 +44,7 @@ class Sheets:
                 heapq.heappop(tiles)
 
     def write(self) -> None:
-        """Sheets without faces are written, too: an old one must not be taken for a new one."""
+        """Write all sheets, also empty ones, so that an old sheet is not taken for a new one. Raises ConfigError."""
         for name, tiles in self._tiles.items():
             path = self._folder / f"{name}.png"
             if not cv2.imwrite(str(path), _grid([tile for _, _, tile in sorted(tiles, reverse=True)])):
@@ -52,7 +52,7 @@ class Sheets:
 
 
 def _faces(match: Match, min_score: float) -> Iterator[tuple[str, float, Floats, int | None, str]]:
-    """Sheet, rank in it, box, row of the label and caption of each face."""
+    """Yield sheet, rank in it, box, row of the label and caption of each face."""
     strong = match.found.scores >= min_score
     for row in np.flatnonzero(strong & (match.faces >= 0)):
         face = int(match.faces[row])
@@ -69,7 +69,7 @@ def _faces(match: Match, min_score: float) -> Iterator[tuple[str, float, Floats,
 
 
 def _tile(pixels: Bytes, box: Floats, match: Match, min_score: float, label: int | None, caption: str) -> Bytes:
-    """A face with what is around it, and its caption below it: (TILE + LINE, TILE, 3)."""
+    """Draw a face with its surroundings, and its caption below: (TILE + LINE, TILE, 3)."""
     centre, side = (box[:2] + box[2:]) / 2, max(float((box[2:] - box[:2]).max()) * AROUND, 8.0)
     corner = centre - side / 2
     scale = TILE / side

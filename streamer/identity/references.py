@@ -1,7 +1,7 @@
-"""Folders with images of people: who is in them, and the one face of each image, aligned as faces of a video are.
+"""Folders with images of people: the people, and the one face of each image, aligned like faces of a video.
 
-Nothing is guessed: an image without a face, with several of about the same size, or with one that a camera's face
-would not be analysed with either, is left out with the reason; a person of whom no image is left is an error.
+Nothing is guessed. An image is left out, with the reason, if it has no face, several faces of about the same size, or a
+face of too low quality to be analysed in a video. A person without any usable image is an error.
 """
 
 import logging
@@ -17,17 +17,18 @@ from streamer.config import Crop
 from streamer.detect.detector import Detector
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
+from streamer.source.images import read_image
 from streamer.values import Bytes, Detections
 
-DOMINATES = 2.0  # a face is the image's subject if its width times its score is so many times that of the next one
-MARGIN = 0.5  # of the image's size, put around one in which no face is found: it may end at the chin and the hair
+DOMINATES = 2.0  # a face is the subject if its width times its score is at least this multiple of the next one's
+MARGIN = 0.5  # of the image's size, added around an image without a face: it may end at the chin and the hair
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """One image of a person, its face aligned."""
+    """The aligned face in one image of a person."""
 
     person: str
     name: str  # of the file, below the folder
@@ -36,16 +37,16 @@ class Reference:
 
 
 class _Unusable(Exception):
-    """Why an image is left out."""
+    """The reason for which an image is left out."""
 
 
 def read_people(
     folder: Path, setting: str, detector: Detector, config: Crop, stopped: Callable[[], bool]
 ) -> list[Reference]:
-    """The faces of everybody in `folder`, sorted by person and file; `setting` is how messages call it.
+    """Read the faces of all people in `folder`, sorted by person and file; messages call the folder `setting`.
 
-    Images that are left out are logged. Raises ConfigError if there is nobody, or somebody without a usable image,
-    InputError if a folder cannot be read. Soon after `stopped` becomes true it returns with what it has.
+    Logs the images that are left out. Raises ConfigError if there are no people or one has no usable image, InputError
+    if a folder cannot be read. Soon after `stopped` becomes true it returns the faces read so far.
     """
     references: list[Reference] = []
     without: list[str] = []
@@ -93,7 +94,7 @@ def _files(person: Path) -> Iterator[Path]:
 
 
 def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
-    """Quality and aligned pixels of the image's one face. Raises _Unusable."""
+    """Return quality and aligned pixels of the one face in an image. Raises _Unusable."""
     image = _read(path)
     faces = _strong(detector, image, config)
     if not len(faces):
@@ -117,17 +118,11 @@ def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
 
 
 def _read(path: Path) -> Bytes:
-    """BGR (h, w, 3), turned upright as the file says. Raises _Unusable."""
+    """Read an image as BGR (h, w, 3), turned upright. Raises _Unusable."""
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-    except OSError as error:
-        raise _Unusable(f"it cannot be read: {error.strerror}") from error
-    except cv2.error as error:  # larger than OpenCV takes
-        raise _Unusable(f"it cannot be decoded: {error.err}") from error
-    if image is None:
-        raise _Unusable("it is no image of a known kind")
-    return np.asarray(image, np.uint8)
+        return read_image(path)
+    except InputError as error:
+        raise _Unusable(str(error).removeprefix(f"{path}: ")) from error
 
 
 def _strong(detector: Detector, image: Bytes, config: Crop) -> Detections:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer import config
-from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap, iou
+from streamer.boxes import iou
+from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap
 from streamer.track.kalman import BoxFilter, Doubles, Mask, Rows, corners, measure
 from streamer.values import Detections, EndReason, Track, TrackEnd, TrackKey, TrackState
 

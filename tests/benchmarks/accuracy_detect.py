@@ -45,6 +45,7 @@ from faceanalytics.files import hash_file
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import Detector
+from streamer.detect.letterbox import GREY
 from streamer.detect.session import open_session
 from streamer.evaluate.labels import read_labels
 from streamer.evaluate.score import Counts, Match, Truth, match, summarise
@@ -194,7 +195,7 @@ def _landmarks(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any
 def _times(ours: Path, data: Path) -> dict[str, dict[str, float | None]]:
     """Medians in ms; `whole` is None for what is not run by the streamer."""
     files = {ours.stem: ours, **{name: data / "weights" / f"{stem}.onnx" for name, stem in PUBLIC.items()}}
-    blob, image = np.zeros((1, 3, SIDE, SIDE), np.float32), np.full((SIDE, SIDE, 3), 114, np.uint8)
+    blob, image = np.zeros((1, 3, SIDE, SIDE), np.float32), np.full((SIDE, SIDE, 3), GREY, np.uint8)
     runs: dict[tuple[str, str], Callable[[], object]] = {}
     for name, path in files.items():
         session = open_session(path, "cpu")

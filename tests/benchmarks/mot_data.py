@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from streamer.track.association import iou
+from streamer.boxes import iou
 from streamer.track.kalman import Doubles
 from streamer.values import Detections
 from tests.benchmarks.mot_metrics import FOUND, Labelled

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from streamer.track.association import iou
+from streamer.boxes import iou
 from streamer.track.kalman import Doubles, Rows
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)  # IoU from which on a box counts as found

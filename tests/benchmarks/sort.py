@@ -8,7 +8,7 @@ import numpy as np
 from filterpy.kalman import KalmanFilter
 from scipy.optimize import linear_sum_assignment
 
-from streamer.track.association import iou
+from streamer.boxes import iou
 from streamer.track.kalman import Doubles
 
 MAX_AGE = 1  # frames without detection after which a track ends

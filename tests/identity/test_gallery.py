@@ -129,7 +129,7 @@ def test_images_that_are_no_use_are_named_with_the_reason(
     told = [record.getMessage() for record in caplog.records]
     assert told[:3] == [
         "gallery.folder: ada/nobody.png left out: no face is found in it",
-        "gallery.folder: ada/notes.txt left out: it is no image of a known kind",
+        "gallery.folder: ada/notes.txt left out: not an image, or of an unknown or damaged format (8 bytes)",
         "gallery.folder: ada/two.png left out: 2 faces, and none is much larger than the others: cut it down to one",
     ]
     blurred = settings.model_copy(update={"min_sharpness": 1.0})

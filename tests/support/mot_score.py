@@ -6,6 +6,7 @@ from pathlib import Path
 import motmetrics
 import numpy as np
 
+from streamer.boxes import iou
 from streamer.config import Track
 from streamer.track.mot_file import track_file
 
@@ -24,13 +25,11 @@ def read_mot(path: Path, stride: int = 1) -> Boxes:
 
 def distances(truth: Boxes, tracks: Boxes, frame: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """1 - IoU of all pairs in a frame, nan below the IoU of 0.5 that counts as found."""
-    a = np.array([box for _, box in truth.get(frame, [])]).reshape(-1, 1, 4)
-    b = np.array([box for _, box in tracks.get(frame, [])]).reshape(1, -1, 4)
-    size = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
-    common = size.prod(axis=2)
-    area_a, area_b = ((boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (a, b))
-    iou = common / (area_a + area_b - common)
-    return np.where(iou >= 0.5, 1 - iou, np.nan)
+    rows, columns = (
+        np.array([box for _, box in boxes.get(frame, [])], np.float64).reshape(-1, 4) for boxes in (truth, tracks)
+    )
+    overlap = iou(rows, columns)
+    return np.where(overlap >= 0.5, 1 - overlap, np.nan)
 
 
 def score(truth: Boxes, tracks: Boxes) -> tuple[float, float, int]:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap, iou
+from streamer.boxes import iou
+from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap
 from streamer.track.kalman import Doubles, corners
 
 

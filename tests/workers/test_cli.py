@@ -95,7 +95,8 @@ def test_arrays_hold_the_raw_outputs_of_every_readable_image(
     assert set(arrays.files) == {"path", "model_id", *OUTPUTS}
     assert {arrays[slug].shape[0] for slug in OUTPUTS} == {3}
     assert (arrays["expression"].shape, arrays["recognition"].shape) == ((3, 7), (3, 512))
-    assert f"1 of 4 images could not be read:\n  {folder / 'broken.jpg'}: not an image" in capsys.readouterr().err
+    refused = f"1 of 4 images could not be read:\n  {folder / 'broken.jpg'}: the JPEG is cut off"
+    assert refused in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [out]
 
 

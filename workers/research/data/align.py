@@ -17,7 +17,7 @@ from workers.align import detector_file
 from workers.research.data.align_log import ALIGNED, Log, only_one
 from workers.research.data.align_one import Recipe, crop_name, start
 from workers.research.data.face_set import Images, Subset
-from workers.research.data.images import SUFFIXES, Files, Names, find_files
+from workers.research.data.images import Files, Names, find_files
 from workers.research.data.parallel import parallel
 
 AT_ONCE = 4  # images that a process takes together, about 0.2 s: so long a signal waits
@@ -53,7 +53,9 @@ def find_images(source: Path) -> Files:
     """The images anywhere below a folder. Raises InputError if there are none."""
     names = Names(find_files(source))
     if not names:
-        raise InputError(f"no images in {source} ({' '.join(sorted(SUFFIXES))})")
+        from streamer.source.images import IMAGES
+
+        raise InputError(f"no images in {source} ({' '.join(sorted(IMAGES))})")
     return Files(source, names)
 
 

@@ -15,7 +15,7 @@ from faceanalytics.files import replacing
 from workers.align import DetectorOptions, FaceFinder, Found
 from workers.research.data.align_log import ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE, Line
 from workers.research.data.face_set import Bytes, Images
-from workers.research.data.images import SUFFIXES
+from workers.research.data.images import is_image
 
 Choice = Literal["centre", "largest", "strongest"]
 BORDERS = (0.0, 0.5, 1.0)  # of the image's size on each side, tried in turn: detectors miss faces that fill an image
@@ -108,7 +108,7 @@ def crop_name(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise ConfigError(f"{name!r} is not a name below a folder: its crop has no place")
-    return name if path.suffix.lower() in SUFFIXES else f"{name}.jpg"
+    return name if is_image(name) else f"{name}.jpg"
 
 
 def write_crop(path: Path, crop: Bytes) -> None:

@@ -1,4 +1,4 @@
-"""What teachers make of all faces of a set, written as the file that the set's option `teacher` names."""
+"""Write the outputs of teachers for all faces of a set: the file for the set's option `teacher`."""
 
 import hashlib
 import logging
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: Path) -> None:
-    """Write what a recogniser and a teacher of expressions, or one of them, make of each face.
+    """Write the outputs of a recogniser, a teacher of expressions, or both, for each face.
 
-    Raises UserError; `out` is complete or not there.
+    Raises UserError; `out` is complete or absent.
     """
     teachers: dict[str, Teacher] = {}
     if weights is not None:
@@ -54,14 +54,14 @@ def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: P
 
 
 def recogniser(weights: Path) -> Teacher:
-    """ONNX (.onnx), or what teachers.open_teacher reads. Raises ModelError, ConfigError."""
+    """Open an .onnx file, or one that teachers.open_teacher reads. Raises ModelError, ConfigError."""
     if weights.suffix == ".onnx" and weights.is_file():
         return _onnx(weights)
     return _by_torch(open_teacher("recogniser", weights))
 
 
 def expression_teacher(weights: Path) -> Teacher:
-    """As teachers.open_teacher. Raises ModelError, ConfigError."""
+    """Open a file that teachers.open_teacher reads. Raises ModelError, ConfigError."""
     return _by_torch(open_teacher("expressions", weights))
 
 
@@ -70,7 +70,7 @@ def _by_torch(network: TeacherNetwork) -> Teacher:
 
 
 def _onnx(weights: Path) -> Teacher:
-    """Takes (n, 3, 112, 112) RGB in -1..1 and gives (n, width), as insightface's do."""
+    """Open a network from (n, 3, 112, 112) RGB in -1..1 to (n, width), like insightface's. Raises ModelError."""
     from onnxruntime import InferenceSession, SessionOptions
     from onnxruntime.capi.onnxruntime_pybind11_state import OrtException
 

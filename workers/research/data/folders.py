@@ -12,7 +12,7 @@ from pydantic import Field
 from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet, Labels
-from workers.research.data.images import SUFFIXES, Files, Names, find_files
+from workers.research.data.images import Files, Names, find_files, is_image
 from workers.research.data.label_names import EXPRESSION_WORDS
 from workers.research.data.options import SetOptions
 
@@ -44,7 +44,7 @@ def open_people(name: str, config: PeopleFolders) -> FaceSet:
     """
     root = config.images or config.path
     people = folders_in(root)
-    if stray := [file.name for file in root.iterdir() if file.suffix.lower() in SUFFIXES]:
+    if stray := [file.name for file in root.iterdir() if is_image(file.name)]:
         listed = "\n".join(f"  {file}" for file in sorted(stray))
         raise InputError(f"{name}: {len(stray)} images in {root} are in no person's folder\n{listed}")
     counts: list[int] = []

@@ -1,10 +1,13 @@
-"""Images from files: decoded alike whatever set they belong to."""
+"""Images of data sets as RGB, read by the streamer's reader.
+
+The reader is imported where it is used, so that the streamer is not loaded together with a training.
+"""
 
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import overload
 
 import cv2
@@ -14,47 +17,30 @@ from numpy.typing import NDArray
 from faceanalytics.errors import InputError
 from workers.research.data.face_set import Bytes, Integers
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
-
 
 def decode(data: bytes, where: str) -> Bytes:
-    """An encoded image as (h, w, 3) uint8 RGB; grey becomes RGB, transparency and bits beyond eight are dropped.
+    """Decode an image file to RGB (h, w, 3) as the streamer does. Raises InputError that begins with `where`."""
+    from streamer.source.images import decode_image
 
-    The orientation of EXIF is honoured: faces stand as a person sees them. Raises InputError that begins with `where`
-    if it is no image or one that was cut off. Damage inside the compressed data of a JPEG or WebP, or in the pixels
-    of a BMP or TIFF, cannot be told from an image and decodes to wrong pixels; PNG has checksums.
-    """
-    if not data:
-        raise InputError(f"{where}: the image is empty (0 bytes)")
-    if data.startswith(b"\xff\xd8") and _cut_off(data):
-        raise InputError(f"{where}: the JPEG is cut off: its end marker is missing after {len(data)} bytes")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"{where}: cannot be decoded: {error.err}") from error
-    if image is None:
-        raise InputError(f"{where}: not an image, or of an unknown or damaged format ({len(data)} bytes)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _cut_off(jpeg: bytes) -> bool:
-    """Some versions of OpenCV fill what is missing with grey. Neither marker can occur in compressed data, and the
-    end marker of a thumbnail comes before the scans of the image."""
-    return jpeg.rfind(END_OF_JPEG) < max(jpeg.rfind(START_OF_SCAN), 0)
+    return np.asarray(cv2.cvtColor(decode_image(data, where), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read(path: Path) -> Bytes:
-    """The image in a file as (h, w, 3) uint8 RGB. Raises InputError that names it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    return decode(data, str(path))
+    """Read an image file as RGB (h, w, 3). Raises InputError that begins with the path."""
+    from streamer.source.images import read_image
+
+    return np.asarray(cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def is_image(name: str) -> bool:
+    """Return whether a file name has the suffix of an image."""
+    from streamer.source.images import IMAGES
+
+    return os.path.splitext(name)[1].lower() in IMAGES  # noqa: PTH122  # asked for millions of names
 
 
 class Names(Sequence[str]):
-    """Many texts in two arrays: millions of them cost their letters, and go to other processes as two blocks."""
+    """Texts in two arrays: millions of them take little more than their letters, and pickle as two blocks."""
 
     def __init__(self, names: Iterable[str]) -> None:
         letters, ends = bytearray(), array("q", [0])
@@ -82,8 +68,10 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """Images that are files below one folder. A name without an image's suffix is that of a .jpg file, as
-    `swinface data align` writes the crops of a set whose images are no files."""
+    """Images in files below one folder.
+
+    A name without the suffix of an image gets .jpg, as `swinface data align` does for sets whose images are not files.
+    """
 
     folder: Path
     names: Sequence[str]  # (n,) below the folder, with forward slashes
@@ -93,14 +81,14 @@ class Files:
 
     def read(self, index: int) -> Bytes:
         name = self.names[index]
-        return read(self.folder / (name if PurePosixPath(name).suffix.lower() in SUFFIXES else f"{name}.jpg"))
+        return read(self.folder / (name if is_image(name) else f"{name}.jpg"))
 
     def name(self, index: int) -> str:
         return self.names[index]
 
 
 def find_files(folder: Path) -> Iterator[str]:
-    """Names of the images anywhere below a folder, with forward slashes, folder by folder in the order of names.
+    """Yield the names of all images below a folder, with forward slashes, folder by folder in the order of names.
 
     Raises InputError if the folder cannot be read.
     """
@@ -112,12 +100,12 @@ def find_files(folder: Path) -> Iterator[str]:
     for entry in entries:
         if entry.is_dir():
             yield from (f"{entry.name}/{name}" for name in find_files(Path(entry.path)))
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122  # millions of them
+        elif is_image(entry.name):
             yield entry.name
 
 
 def number(names: Sequence[str | None]) -> tuple[Integers, tuple[str, ...]]:
-    """Identities numbered in the order of their names: (n,) numbers, UNKNOWN for None, and the name of each number."""
+    """Number identities in the order of their names. Returns numbers (n,), UNKNOWN for None, and their names."""
     known = sorted({name for name in names if name is not None})
     places = {name: place for place, name in enumerate(known)}
     numbers: NDArray[np.int64] = np.array([-1 if name is None else places[name] for name in names], np.int64)

@@ -1,4 +1,4 @@
-"""What teachers say of the faces of a set, embeddings and expressions: their file, and how a set comes to know it."""
+"""Outputs of teachers for the faces of a set, embeddings and expressions: their file, and adding them to a set."""
 
 import zipfile
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SHOWN = 5  # names in one error message
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TeacherOutputs:
-    """What teachers say of n images; None: nothing of this kind."""
+    """Outputs of teachers for n images; None: no output of this kind."""
 
     names: Sequence[str]  # (n,) of the images in their set, all different
     teachers: str  # their files and the beginnings of the sha256
@@ -27,9 +27,9 @@ class TeacherOutputs:
 
 
 def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
-    """The set with what a file has of its images; the same set without a file.
+    """Add the outputs in a file to the set; without a file return the set as it is.
 
-    Raises ConfigError if the file lacks some of them: a name that is not there may be another set's.
+    Raises ConfigError if the file lacks some of its images: it may be the file of another set.
     """
     if path is None:
         return faces
@@ -39,8 +39,8 @@ def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
     if missing := [name for name in names if name not in place]:
         shown = ", ".join(missing[:SHOWN])
         raise ConfigError(
-            f"{faces.name}: teacher: {path} says nothing of {len(missing)} of {len(names)} images, such as {shown}: "
-            "make it anew for this set as it is now, with `swinface data embed`"
+            f"{faces.name}: teacher: {path} lacks {len(missing)} of {len(names)} images, such as {shown}: "
+            "write it again for this set, with `swinface data embed`"
         )
     rows = [place[name] for name in names]
     embedding, scores = (
@@ -51,7 +51,7 @@ def with_teacher(faces: FaceSet, path: Path | None) -> FaceSet:
 
 
 def read(path: Path) -> TeacherOutputs:
-    """Raises InputError if there is no such file, or if it holds anything else."""
+    """Read a file that `write` wrote. Raises InputError if it does not exist or holds anything else."""
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
@@ -62,9 +62,9 @@ def read(path: Path) -> TeacherOutputs:
                 found.get("expression_scores"),
             )
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file of a teacher's; `swinface data embed` writes it") from error
+        raise InputError(f"{path}: there is no such file; `swinface data embed` writes it") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no file that `swinface data embed` wrote: {error}") from error
+        raise InputError(f"{path} is not a file that `swinface data embed` wrote: {error}") from error
     for kind, values in (("embedding", outputs.embedding), ("expression_scores", outputs.expression_scores)):
         if values is None:
             continue
@@ -80,7 +80,7 @@ def read(path: Path) -> TeacherOutputs:
 
 
 def write(path: Path, outputs: TeacherOutputs) -> None:
-    """The file that `read` reads, with embeddings scaled to unit length. Raises ConfigError if it cannot be."""
+    """Write the file that `read` reads, with embeddings of unit length. Raises ConfigError."""
     found: dict[str, Any] = {"names": np.array(outputs.names), "teachers": np.array(outputs.teachers)}
     if outputs.embedding is not None:
         unit = outputs.embedding / np.linalg.norm(outputs.embedding, axis=1, keepdims=True)

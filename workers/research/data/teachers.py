@@ -1,4 +1,4 @@
-"""Networks that teach: recognisers and judges of expressions, as torch computes them on any device."""
+"""Teacher networks, recognisers and classifiers of expressions, run by torch on any device."""
 
 # mypy: disable-error-code=no-any-return
 # (calling a module gives Any)
@@ -24,10 +24,10 @@ FORMS = {
 
 
 class TeacherNetwork(nn.Module):
-    """Faces (n, 112, 112, 3) of 0..255, RGB, to embeddings (n, width) of any length, or probabilities (n, 7)."""
+    """Maps faces (n, 112, 112, 3) RGB 0..255 to embeddings (n, width) of any length, or to probabilities (n, 7)."""
 
     def __init__(self, kind: Kind, network: nn.Module, own: bool) -> None:
-        """`own`: it is a SwinFace."""
+        """Wrap a network; `own`: it is a SwinFace."""
         super().__init__()
         self._kind, self._network, self._own = kind, network, own
         self.eval().requires_grad_(False)
@@ -42,7 +42,7 @@ class TeacherNetwork(nn.Module):
 
 
 def open_teacher(kind: Kind, path: Path) -> TeacherNetwork:
-    """By the file's suffix. Raises ModelError for weights that cannot be used, ConfigError for another suffix."""
+    """Open a teacher by its suffix. Raises ModelError for unusable weights, ConfigError for an unknown suffix."""
     if not path.is_file():
         raise ModelError(f"no teacher ({kind}) at {path}: there is no such file")
     if path.suffix in {".safetensors", ".pt"}:

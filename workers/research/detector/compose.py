@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from streamer.boxes import covered
+from streamer.detect.letterbox import GREY
 from streamer.values import Bytes
 from workers.research.detector.config import Scenes
 from workers.research.detector.degrade import as_cameras_do, noisy
@@ -14,7 +16,6 @@ from workers.research.detector.geometry import (
     Numbers,
     Scene,
     clipped,
-    covered,
     mirrored,
     moved,
     moved_boxes,
@@ -166,14 +167,14 @@ def _shown(library: Library, options: Scenes, side: int, draw: Generator) -> Sce
         shrink = np.array([size[0] / image.shape[1], size[1] / image.shape[0]])
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         used = np.concatenate([matrix[:, :2] / shrink, matrix[:, 2:]], axis=1).astype(np.float32)
-    fill = int(draw.integers(256)) if draw.random() < 0.4 else 114
+    fill = int(draw.integers(256)) if draw.random() < 0.4 else GREY
     border = cv2.BORDER_REFLECT if draw.random() < 0.1 and not len(item.boxes) else cv2.BORDER_CONSTANT
     view = cv2.warpAffine(
         image, used, (side, side), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(fill, fill, fill)
     )
     result = Scene(np.asarray(view, np.uint8), moved_boxes(scene.boxes, matrix), moved(scene.landmarks, matrix))
     for box in moved_boxes(item.unsure, matrix):
-        if covered(result.boxes, grown(box)).max(initial=0) < 0.03:
+        if covered(result.boxes, grown(box)[None]).max(initial=0) < 0.03:
             blot(result.image, box, draw)
     return _without_cut(result, draw)
 

@@ -67,10 +67,3 @@ def visible(boxes: Floats, width: int, height: int) -> Any:
     inside = boxes.clip(0, np.array([width, height, width, height], np.float32))
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return (inside[:, 2:] - inside[:, :2]).prod(axis=1) / np.maximum(area, 1e-6)
-
-
-def covered(boxes: Floats, box: Floats) -> Any:
-    """Share of each box (n,) that another one covers."""
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return sides.clip(0).prod(axis=1) / np.maximum(area, 1e-6)

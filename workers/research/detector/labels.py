@@ -1,27 +1,30 @@
-"""The teachers' labels of all images of a training, made once and kept as Parquet in the run's folder."""
+"""Label all images of a training with the teachers, once, and keep the labels as Parquet in the run's folder."""
 
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import replacing
+from streamer.detect.letterbox import GREY
+from streamer.source.images import IMAGES, decode_image
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import DetectorConfig, Source
-from workers.research.detector.teachers import GREY, SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
+from workers.research.detector.teachers import SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
 
 log = logging.getLogger(__name__)
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-LARGEST = 1280  # pixels: larger images are kept so large
-SURE = 0.65  # mean score from which an agreement is a face: weaker ones are often dots, wheels and folds
+LARGEST = 1280  # px, longer side: larger images are stored in this size
+SURE = 0.65  # mean score from which an agreement is a face: weaker ones are often dots, wheels or folds
 MARGIN = 8  # pixels of grey around each of many images in one square
+
+Encoded: TypeAlias = tuple[str, bytes]  # where an image is from, for messages, and its file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +38,11 @@ class Labelled:
 
     def decoded(self) -> Bytes:
         """The image, BGR (h, w, 3), not to be written to."""
-        return _decoded(self.image) if isinstance(self.image, bytes) else self.image
+        return decode_image(self.image, "a labelled image") if isinstance(self.image, bytes) else self.image
 
 
 def label_all(config: DetectorConfig) -> None:
-    """Label what is not labelled yet, of the sources and of what is held out.
+    """Label the sources and the held-out images that have no labels yet.
 
     Raises InputError, ConfigError, ModelError.
     """
@@ -57,25 +60,25 @@ def label_all(config: DetectorConfig) -> None:
 
 
 def labelled(config: DetectorConfig, name: str, source: Source) -> list[Labelled]:
-    """The labelled images of a source, after label_all."""
+    """Return the labelled images of a source, after label_all."""
     return _read(_place(config, name, source))
 
 
 def _place(config: DetectorConfig, name: str, source: Source) -> Path:
-    """The file of a source's labels; another one if what was asked of it is another thing."""
+    """Return the file of a source's labels, which depends on every option that changes them."""
     recipe = [source.path, sorted(source.where.items()), source.part, source.every, source.tight, source.tile]
     recipe += [SURE, *(path.stem for path in config.teachers)]
     return config.out / "labels" / f"{name}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]}.parquet"
 
 
-def encoded_images(source: Source) -> Iterator[bytes]:
-    """The chosen images of a source, encoded. Raises InputError."""
+def encoded_images(source: Source) -> Iterator[Encoded]:
+    """Yield the chosen images of a source. Raises InputError."""
     path = source.path
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
-        yield from (file.read_bytes() for file in _chosen(files, source))
+        yield from ((str(file), file.read_bytes()) for file in _chosen(files, source))
     elif path.suffix.lower() in IMAGES:
-        yield path.read_bytes()
+        yield str(path), path.read_bytes()
     elif path.suffix == ".parquet":
         yield from _rows(source)
     else:
@@ -87,7 +90,7 @@ def _chosen(items: Sequence[Any], source: Source) -> Sequence[Any]:
     return items[first : last : source.every]
 
 
-def _rows(source: Source) -> Iterator[bytes]:
+def _rows(source: Source) -> Iterator[Encoded]:
     from pyarrow import parquet
 
     table = parquet.read_table(source.path, columns=["image", *source.where])
@@ -96,16 +99,16 @@ def _rows(source: Source) -> Iterator[bytes]:
         for row in range(table.num_rows)
         if all(table.column(column)[row].as_py() == value for column, value in source.where.items())
     ]
-    encoded_images = table.column("image")
-    yield from (bytes(encoded_images[row].as_py()) for row in _chosen(wanted, source))
+    images = table.column("image")
+    yield from ((f"{source.path}: row {row}", bytes(images[row].as_py())) for row in _chosen(wanted, source))
 
 
-def _frames(source: Source) -> Iterator[bytes]:
+def _frames(source: Source) -> Iterator[Encoded]:
     count = sum(1 for _ in _read_video(source.path))
     wanted = set(_chosen(range(count), source))
     for number, frame in enumerate(_read_video(source.path)):
         if number in wanted:
-            yield _encoded(frame)
+            yield f"{source.path}: frame {number}", _encoded(frame)
 
 
 def _read_video(path: Path) -> Iterator[Bytes]:
@@ -120,9 +123,9 @@ def _read_video(path: Path) -> Iterator[Bytes]:
     video.release()
 
 
-def _label(images: Iterator[bytes], teachers: Sequence[Teacher]) -> Iterator[Labelled]:
-    for encoded in images:
-        image = _decoded(encoded)
+def _label(images: Iterator[Encoded], teachers: Sequence[Teacher]) -> Iterator[Labelled]:
+    for where, encoded in images:
+        image = decode_image(encoded, where)
         scale = LARGEST / max(image.shape[:2])
         agreed = agreement(teachers, image)
         if scale < 1:
@@ -134,15 +137,15 @@ def _label(images: Iterator[bytes], teachers: Sequence[Teacher]) -> Iterator[Lab
 
 
 def agreement(teachers: Sequence[Teacher], image: Bytes) -> Agreement:
-    """What the teachers agree on in a BGR image, looked at in all usual scales."""
+    """Return the faces that the teachers agree on in a BGR image, seen at all usual scales."""
     scales = usual_scales(image)
     return agree([find(teacher, image, scales) for teacher in teachers], SURE)
 
 
-def _label_tiles(images: Iterator[bytes], teachers: Sequence[Teacher], source: Source) -> Iterator[Labelled]:
-    """Small images, many in one square."""
+def _label_tiles(images: Iterator[Encoded], teachers: Sequence[Teacher], source: Source) -> Iterator[Labelled]:
+    """Label small images, many in one square."""
     pitch = (source.tile or SIDE) + 2 * MARGIN
-    pending: list[bytes] = []
+    pending: list[Encoded] = []
     for encoded in images:
         pending.append(encoded)
         if len(pending) == (SIDE // pitch) ** 2:
@@ -152,21 +155,21 @@ def _label_tiles(images: Iterator[bytes], teachers: Sequence[Teacher], source: S
 
 
 def _label_square(
-    encoded_images: Sequence[bytes], teachers: Sequence[Teacher], pitch: int, tight: bool
+    images: Sequence[Encoded], teachers: Sequence[Teacher], pitch: int, tight: bool
 ) -> Iterator[Labelled]:
-    """Images side by side, `pitch` pixels apart. `tight`: those are left out where not one face is agreed on."""
+    """Label images side by side, `pitch` pixels apart. `tight`: leave out images without exactly one agreed face."""
     square, tile, row = np.full((SIDE, SIDE, 3), GREY, np.uint8), pitch - 2 * MARGIN, SIDE // pitch
-    corners = [(place % row * pitch + MARGIN, place // row * pitch + MARGIN) for place in range(len(encoded_images))]
+    corners = [(place % row * pitch + MARGIN, place // row * pitch + MARGIN) for place in range(len(images))]
     scales = []
-    for encoded, (left, top) in zip(encoded_images, corners, strict=True):
-        image = _decoded(encoded)
+    for (where, encoded), (left, top) in zip(images, corners, strict=True):
+        image = decode_image(encoded, where)
         scale = tile / max(image.shape[:2])
         width, height = round(image.shape[1] * scale), round(image.shape[0] * scale)
         square[top : top + height, left : left + width] = cv2.resize(image, (width, height))
         scales.append(scale)
     agreed = agree([find(teacher, square, (1.0,)) for teacher in teachers], SURE)
     faces = agreed.faces
-    for encoded, corner, scale in zip(encoded_images, corners, scales, strict=True):
+    for (_, encoded), corner, scale in zip(images, corners, scales, strict=True):
         rows = _within(faces.boxes, corner, tile)
         if tight and (len(rows) != 1 or np.prod(faces.boxes[rows[0], 2:] - faces.boxes[rows[0], :2]) < tile**2 / 4):
             continue
@@ -179,17 +182,9 @@ def _label_square(
 
 
 def _within(boxes: Floats, corner: tuple[int, int], tile: int) -> Any:
-    """Rows of the boxes whose centre is in the tile at `corner`."""
+    """Return the rows of the boxes whose centre is in the tile at `corner`."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - corner
     return np.flatnonzero((centres >= 0).all(axis=1) & (centres < tile).all(axis=1))
-
-
-def _decoded(encoded: bytes) -> Bytes:
-    """BGR (h, w, 3). Raises InputError."""
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError("an image among the sources cannot be decoded")
-    return np.asarray(image, np.uint8)
 
 
 def _encoded(image: Bytes) -> bytes:

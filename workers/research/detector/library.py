@@ -1,27 +1,27 @@
-"""The labelled images that scenes are made of, in memory, and how often each is drawn."""
+"""The labelled images that scenes are made of, in memory, and the frequency of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, InputError
+from streamer.boxes import covered
+from streamer.source.images import IMAGES, read_image
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import DetectorConfig, Source
-from workers.research.detector.geometry import covered
 from workers.research.detector.heads import Pose, open_heads
-from workers.research.detector.labels import IMAGES, Labelled, labelled
+from workers.research.detector.labels import Labelled, labelled
 
-POSES = 120  # of heads that faces are laid on
+POSES = 120  # heads that faces are laid on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourcePool:
-    """The images of one source that have what it is for."""
+    """The images of one source that suit its purpose."""
 
     source: Source
     images: Sequence[Labelled]
@@ -45,7 +45,7 @@ class SourcePools:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Library:
-    """Everything that scenes are made of."""
+    """All images that scenes are made of."""
 
     pasted: SourcePools  # each image has a face
     in_surroundings: SourcePools  # those of them with hair and shoulders, for crowds
@@ -85,12 +85,12 @@ def open_library(config: DetectorConfig) -> Library:
 
 
 def _ready(items: Sequence[Labelled], source: Source) -> Sequence[Labelled]:
-    """Decoded, but for tight images: they are many, and small enough to be decoded each time."""
+    """Decode all but tight images, which are many and small enough to be decoded each time."""
     return items if source.tight else [replace(item, image=item.decoded()) for item in items]
 
 
 def without_faces(item: Labelled, side: int, draw: Generator) -> Bytes | None:
-    """A square of at most `side` pixels of an image where neither a face nor an unsure one is; None: not found."""
+    """Find a square of at most `side` pixels without sure or unsure faces; None if there is no such square."""
     image = item.decoded()
     height, width = image.shape[:2]
     taken = np.concatenate([item.boxes, item.unsure])
@@ -98,15 +98,15 @@ def without_faces(item: Labelled, side: int, draw: Generator) -> Bytes | None:
         size = int(min(height, width, side * draw.uniform(0.3, 1.5)))
         left, top = int(draw.integers(width - size + 1)), int(draw.integers(height - size + 1))
         box = np.array([left, top, left + size, top + size], np.float32)
-        if size >= 24 and covered(taken, box).max(initial=0) < 0.02:
+        if size >= 24 and covered(taken, box[None]).max(initial=0) < 0.02:
             return image[top : top + size, left : left + size]
     return None
 
 
 def turned(landmarks: Floats) -> float:
-    """How far a face with these landmarks (5, 2) is from one seen from the front: 0, about 1 for a half profile.
+    """Measure how far a face with these landmarks (5, 2) is turned: 0 for a front view, about 1 for a half profile.
 
-    The nose leaves the middle between the eyes when the head turns, and nears the eyes or the mouth when it nods.
+    The nose leaves the middle between the eyes when the head turns, and gets near the eyes or mouth when it nods.
     """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     across, down = landmarks[1] - landmarks[0], mouth - eyes
@@ -141,10 +141,10 @@ def _backgrounds(paths: Sequence[Path]) -> list[Bytes]:
         for file in files:
             if file.suffix.lower() not in IMAGES:
                 continue
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if image is None:
-                raise ConfigError(f"backgrounds: {file} cannot be read as an image")
-            found.append(np.asarray(image, np.uint8))
+            try:
+                found.append(read_image(file))
+            except InputError as error:
+                raise ConfigError(f"backgrounds: {error}") from error
     if paths and not found:
         raise ConfigError(f"backgrounds: there is no image in {', '.join(map(str, paths))}")
     return found

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from streamer.boxes import covered
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import Scenes, Source
 from workers.research.detector.degrade import blurred, grey, lit
 from workers.research.detector.geometry import (
     Numbers,
     Scene,
-    covered,
     mirrored,
     moved,
     moved_boxes,
@@ -96,7 +96,7 @@ def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, spot: 
         new = moved_boxes(box[None], matrix)
         height, wide = scene.image.shape[:2]
         extent = _extent(cutting.mask, matrix)
-        if visible(new, wide, height)[0] < 0.6 or covered(scene.boxes, extent).max(initial=0) > MOST_COVERED:
+        if visible(new, wide, height)[0] < 0.6 or covered(scene.boxes, extent[None]).max(initial=0) > MOST_COVERED:
             continue
         image = _laid(scene.image, cutting, matrix, draw)
         landmarks = moved(cutting.face.landmarks, matrix)
@@ -117,7 +117,7 @@ def add_patch(scene: Scene, patch: Bytes, draw: Generator) -> Scene:
     box = np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95], np.float32)
     matrix = _place(box, size / float(box[2] - box[0]), scene.image.shape, draw)
     whole = moved_boxes(np.array([[0, 0, width, height]], np.float32), matrix)[0]
-    if covered(scene.boxes, whole).max(initial=0) > 0.1:
+    if covered(scene.boxes, whole[None]).max(initial=0) > 0.1:
         return scene
     nothing = Scene(patch, np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32))
     return replace(scene, image=_laid(scene.image, Cutting(nothing, mask), matrix, draw))
@@ -217,8 +217,9 @@ def _mask(shape: tuple[int, ...], box: Floats, tight: bool, draw: Generator) -> 
 def _blotted(piece: Bytes, boxes: Floats, own: Floats, draw: Generator) -> Bytes:
     """The piece without other faces: filled with colours beside them."""
     size = piece.shape[1], piece.shape[0]
-    near = [box for box in boxes if visible(box[None], *size)[0] > 0 and covered(own[None], grown(box))[0] < 0.03]
-    if not near:
+    apart = covered(own[None], np.array([grown(box) for box in boxes], np.float32).reshape(-1, 4))[0] < 0.03
+    near = boxes[apart & (visible(boxes, *size) > 0)]
+    if not len(near):
         return piece
     piece = piece.copy()
     for box in near:

@@ -1,4 +1,9 @@
-"""How well a network finds the faces of held-out images: what the best weights are chosen by."""
+"""How well a network in training finds the faces of held-out images: the best weights are chosen by it.
+
+Images are scaled, outputs decoded and faces matched as in the streamer and in `streamer evaluate-detector`. One thing
+is deliberately different: the streamer puts each frame in the middle of a square; here grey is added on the right and
+below, only up to the next multiple of the stride. Many held-out images are small, and squares take ten times as long.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,111 +13,80 @@ import cv2
 import numpy as np
 import torch
 
-from streamer.values import Bytes, Detections, Floats
+from streamer.config import Detect
+from streamer.detect.letterbox import GREY
+from streamer.detect.onnx_pose import decode_pose
+from streamer.evaluate.score import Match, Truth, match, summarise
+from streamer.values import Bytes, Detections
 from workers.research.detector.labels import Labelled
-from workers.research.detector.teachers import GREY, overlap
 
-SIDE = 640  # of the square that an image is scaled into, as the streamer does
-MAX_UPSCALE = 1.5
-MIN_SCORE, MAX_OVERLAP, SAME_FACE = 0.05, 0.5, 0.5
+CONFIG = Detect(min_score=0.05)  # weaker faces than the streamer takes, so that the precision can be followed
+STRIDE = 32  # px, of the coarsest cells: the network takes multiples of it
 PRECISION = 0.97  # at which recall is stated
-JUDGED_PX = 24.0  # width of the faces that count, in the image's pixels
+HALF = 0.5  # the other score at which recall and precision are stated
+LANDMARK_SCORE = 0.25  # score from which landmarks of found faces are judged
+JUDGED_PX = 24.0  # narrower faces count neither as missed nor as false
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Results over all images; faces that are small or unsure are neither wanted nor wrong."""
+    """Results over all images; small and unsure faces count neither as missed nor as false."""
 
     faces: int
     recall: float  # at the precision 0.97
-    threshold: float  # score from which that is
+    threshold: float  # score from which it is reached
     recall_at_half: float  # at the score 0.5
     precision_at_half: float
-    landmark_error: (
-        float  # median over the found faces of the mean distance of five points, shares of the eyes' distance
-    )
+    landmark_error: float  # median over found faces of the mean distance of five points, in eye distances
 
     @property
     def selection_score(self) -> float:
-        """What the best weights have most of."""
+        """The larger, the better the weights."""
         return self.recall - 0.5 * min(self.landmark_error, 1.0)
 
 
 def score(model: Any, images: Mapping[str, Sequence[Labelled]], device: torch.device) -> tuple[Scores, dict[str, str]]:
-    """The result over all sources, and for each `found/wanted +false` at the score 0.5."""
-    scores, right, errors, wanted, by_source = [], [], [], 0, {}
+    """Return the result over all sources, and for each of them `found/wanted +false` at the score 0.5."""
+    matches: list[Match] = []
+    by_source = {}
     for name, items in images.items():
-        found_here = wanted_here = wrong_here = 0
-        for item in items:
-            faces = detect(model, item.decoded(), device)
-            hits, error, count = match(faces, item)
-            counted = hits >= 0
-            scores.extend(faces.scores[counted])
-            right.extend(hits[counted] == 1)
-            errors.extend(error)
-            wanted_here += count
-            strong = faces.scores >= 0.5
-            found_here += int((strong & (hits == 1)).sum())
-            wrong_here += int((strong & (hits == 0)).sum())
-        wanted += wanted_here
-        by_source[name] = f"{found_here}/{wanted_here} +{wrong_here}"
-    return _summed(np.array(scores), np.array(right, bool), np.array(errors), wanted), by_source
+        own = [match(truth(item), detect(model, item.decoded(), device), JUDGED_PX) for item in items]
+        counts = summarise(own, LANDMARK_SCORE, PRECISION).levels[HALF]
+        by_source[name] = f"{counts.hits}/{counts.faces} +{counts.false_hits}"
+        matches += own
+    summary = summarise(matches, LANDMARK_SCORE, PRECISION)
+    at_half = summary.levels[HALF]
+    scores = Scores(
+        faces=at_half.faces,
+        recall=summary.recall_at_precision or 0.0,
+        threshold=1.0 if summary.score_at_precision is None else summary.score_at_precision,
+        recall_at_half=at_half.recall or 0.0,
+        precision_at_half=1.0 if at_half.precision is None else at_half.precision,
+        landmark_error=summary.landmarks.median if summary.landmarks else 1.0,
+    )
+    return scores, by_source
 
 
-def match(faces: Detections, item: Labelled) -> tuple[Any, list[float], int]:
-    """For each face found, strongest first: 1 right, 0 wrong, -1 not judged; the errors of the right ones; how many
-    were wanted. A face is right if its IoU with a label not yet taken is 0.5 at least."""
-    wide = item.boxes[:, 2] - item.boxes[:, 0] >= JUDGED_PX
-    open_rows = set(range(len(item.boxes)))
-    ious, unsure = overlap(faces.boxes, item.boxes), overlap(faces.boxes, item.unsure)
-    hits, errors = np.zeros(len(faces), int), []
-    for row in range(len(faces)):
-        best = max(open_rows, key=lambda other: float(ious[row, other]), default=None)
-        if best is not None and ious[row, best] >= SAME_FACE:
-            open_rows.discard(best)
-            hits[row] = 1 if wide[best] else -1
-            if wide[best] and faces.scores[row] >= 0.25:
-                gap = np.linalg.norm(faces.landmarks[row] - item.landmarks[best], axis=1).mean()
-                eyes = np.linalg.norm(item.landmarks[best, 0] - item.landmarks[best, 1])
-                errors.append(float(gap / max(eyes, 1e-6)))
-        elif unsure[row].max(initial=0) >= 0.3 or faces.boxes[row, 2] - faces.boxes[row, 0] < JUDGED_PX:
-            hits[row] = -1
-    return hits, errors, int(wide.sum())
+def truth(item: Labelled) -> Truth:
+    """Return the faces of an image, with the unsure ones ignored."""
+    unsure = len(item.unsure)
+    return Truth(
+        np.concatenate([item.boxes, item.unsure]),
+        np.repeat([False, True], [len(item.boxes), unsure]),
+        np.concatenate([item.landmarks, np.full((unsure, 5, 2), np.nan, np.float32)]),
+    )
 
 
 def detect(model: Any, image: Bytes, device: torch.device) -> Detections:
-    """The faces of a BGR image, strongest first, by a PoseModel in evaluation."""
+    """Find the faces of a BGR image (h, w, 3) with a PoseModel in evaluation, boxes clipped, strongest first."""
     height, width = image.shape[:2]
-    scale = min(SIDE / max(height, width), MAX_UPSCALE)
+    scale = min(CONFIG.input_size / max(height, width), CONFIG.max_upscale)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    square = np.full((-(-size[1] // 32) * 32, -(-size[0] // 32) * 32, 3), GREY, np.uint8)
-    square[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    blob = torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1)[None].to(device).float() / 255
+    padded = np.full((-(-size[1] // STRIDE) * STRIDE, -(-size[0] // STRIDE) * STRIDE, 3), GREY, np.uint8)
+    padded[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    blob = torch.from_numpy(cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True)).to(device)
     with torch.inference_mode():
-        rows = model(blob)[0][0].float().cpu().numpy().T  # (anchors, 4 + 1 + 15): centre, size, score, landmarks
-    rows = rows[rows[:, 4] >= MIN_SCORE]
-    corners = np.concatenate([rows[:, :2] - rows[:, 2:4] / 2, rows[:, 2:4]], axis=1)
-    kept = list(cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 4].tolist(), MIN_SCORE, MAX_OVERLAP))
-    boxes = np.concatenate([corners[kept, :2], corners[kept, :2] + corners[kept, 2:]], axis=1) / scale
-    landmarks = rows[kept, 5:].reshape(-1, 5, 3)[:, :, :2] / scale
+        values = model(blob)[0][0].float().cpu().numpy()
+    faces = decode_pose(values, np.full(2, scale, np.float32), np.zeros(2, np.float32), CONFIG)
     limits = np.array([width, height, width, height], np.float32)
-    return Detections(
-        np.asarray(boxes.clip(0, limits), np.float32), rows[kept, 4].astype(np.float32), landmarks.astype(np.float32)
-    )
-
-
-def _summed(scores: Floats, right: Any, errors: Floats, wanted: int) -> Scores:
-    order = np.argsort(-scores, kind="stable")
-    scores, right = scores[order], right[order]
-    hits = np.cumsum(right)
-    precise = np.flatnonzero(hits >= PRECISION * np.arange(1, len(hits) + 1))
-    last = int(precise[-1]) if len(precise) else -1
-    strong = scores >= 0.5
-    return Scores(
-        faces=wanted,
-        recall=float(hits[last] / max(wanted, 1)) if last >= 0 else 0.0,
-        threshold=float(scores[last]) if last >= 0 else 1.0,
-        recall_at_half=float(right[strong].sum() / max(wanted, 1)),
-        precision_at_half=float(right[strong].mean()) if strong.any() else 1.0,
-        landmark_error=float(np.median(errors)) if len(errors) else 1.0,
-    )
+    return Detections(faces.boxes.clip(0, limits), faces.scores, faces.landmarks)

@@ -1,7 +1,7 @@
-"""Public face detectors as teachers: what each finds in an image, and what they agree on.
+"""Public face detectors as teachers: the faces that each finds in an image, and those they agree on.
 
-Understood, told apart by the outputs of the ONNX file: YOLOv8-lite face (three grids of 80 channels), YuNet
-(cls, obj, bbox, kps of strides 8, 16, 32) and SCRFD with keypoints (nine outputs, two anchors a cell).
+Three kinds are known by the outputs of the ONNX file: YOLOv8-lite face (three grids of 80 channels), YuNet
+(cls, obj, bbox, kps of strides 8, 16, 32) and SCRFD with keypoints (nine outputs, two anchors per cell).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,19 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ModelError
-from faceanalytics.errors import ModelError as StreamerModelError
+from streamer.boxes import iou
 from streamer.config import Detect
+from streamer.detect.letterbox import GREY, suppressed
 from streamer.detect.onnx_lite import LiteModel
 from streamer.detect.session import open_session
 from streamer.values import Bytes, Detections, Floats
 
-SIDE = 640  # pixels of the square that each teacher looks at
+SIDE = 640  # px, of the square that each teacher sees
 STRIDES = (8, 16, 32)
-WEAKEST = 0.3  # score from which a teacher's face counts at all
-SAME_FACE = 0.5  # IoU from which two boxes are one face
+WEAKEST = 0.3  # score from which a face of a teacher counts
+SAME_FACE = 0.5  # IoU from which boxes of two teachers are one face
 SAME_TEACHERS_FACE = 0.4  # the same, among the boxes of one teacher
 STEP = 448  # pixels between the squares of an image that is larger than one: every face up to 192 px is whole in one
-GREY = 114
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +38,17 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What several teachers say about an image together."""
+    """The faces of an image according to several teachers."""
 
-    faces: Detections  # found by two of them at least: means weighted by the scores; score: their mean
-    unsure: Floats  # (n, 4) boxes x1 y1 x2 y2 that one alone found, or all only weakly: neither face nor background
+    faces: Detections  # found by at least two of them: means weighted by score; the score is the mean
+    unsure: Floats  # (n, 4) boxes x1 y1 x2 y2 found by one alone, or only weakly: neither face nor background
 
 
 def open_teacher(path: Path) -> Teacher:
-    """The detector in an ONNX file, on the CPU. Raises ModelError."""
+    """Open the detector in an ONNX file, on the CPU. Raises ModelError."""
     if not path.is_file():
         raise ModelError(f"the teacher {path} does not exist: name the ONNX file of a public face detector")
-    try:
-        session = open_session(path, "cpu")
-    except StreamerModelError as error:
-        raise ModelError(str(error)) from error
+    session = open_session(path, "cpu")
     outputs = session.get_outputs()
     if LiteModel.understands(session) and session.get_inputs()[0].shape[3] == SIDE:
         lite = LiteModel(session, Detect(min_score=WEAKEST, input_size=SIDE))
@@ -70,10 +67,10 @@ def open_teacher(path: Path) -> Teacher:
 
 
 def find(teacher: Teacher, image: Bytes, scales: Sequence[float]) -> Detections:
-    """The faces that a teacher finds in a BGR image (h, w, 3), in its pixels, strongest first.
+    """Find faces in a BGR image (h, w, 3), in its pixels, strongest first.
 
-    At each scale the image is resized and looked at in squares that overlap; a face cut by a side of a square that
-    is not one of the image is left to the next square.
+    At each scale the resized image is searched in squares that overlap. A face cut by the side of a square is left to
+    the next square, unless the image ends there, too.
     """
     found = [_at_scale(teacher, image, scale) for scale in scales]
     faces = Detections(
@@ -81,24 +78,24 @@ def find(teacher: Teacher, image: Bytes, scales: Sequence[float]) -> Detections:
         np.concatenate([faces.scores for faces in found]),
         np.concatenate([faces.landmarks for faces in found]),
     )
-    rows = _suppressed(faces)
+    rows = suppressed(faces.boxes, faces.scores, WEAKEST, SAME_TEACHERS_FACE)
     return Detections(faces.boxes[rows], faces.scores[rows], faces.landmarks[rows])
 
 
 def usual_scales(image: Bytes) -> tuple[float, ...]:
-    """Scales at which faces of all sizes are found: the whole image in one square, smaller, closer, and unscaled.
+    """Return scales at which faces of all sizes are found: the image in one square, half that, twice that, unscaled.
 
-    Nothing is enlarged more than twice.
+    None enlarges more than twice.
     """
     fitting = min(SIDE / max(image.shape[:2]), 2.0)
     return tuple(sorted({fitting / 2, fitting, min(fitting * 2, 2.0), max(fitting, 1.0)}))
 
 
 def agree(found: Sequence[Detections], sure: float = 0.5) -> Agreement:
-    """What the teachers whose faces these are agree on, in one image.
+    """Combine the faces that each teacher found in one image.
 
-    Greedy: the strongest face left takes from each other teacher the one it overlaps most, from an IoU of 0.5 on. Two
-    teachers make a face if the mean of their scores is `sure` at least.
+    Greedy: the strongest remaining face takes from each other teacher the one it overlaps most, from an IoU of 0.5 on.
+    Two teachers make a face if the mean of their scores is at least `sure`.
     """
     left = {(teacher, row) for teacher, faces in enumerate(found) for row in range(len(faces))}
     boxes, scores, landmarks, unsure = [], [], [], []
@@ -109,7 +106,7 @@ def agree(found: Sequence[Detections], sure: float = 0.5) -> Agreement:
             rivals = sorted(row for other, row in left if other == teacher and teacher != seed[0])
             if not rivals:
                 continue
-            overlaps = overlap(found[seed[0]].boxes[seed[1] :][:1], found[teacher].boxes[rivals])[0]
+            overlaps = iou(found[seed[0]].boxes[seed[1] :][:1], found[teacher].boxes[rivals])[0]
             if overlaps.max() >= SAME_FACE:
                 group.append((teacher, rivals[int(overlaps.argmax())]))
         left -= set(group)
@@ -132,18 +129,8 @@ def agree(found: Sequence[Detections], sure: float = 0.5) -> Agreement:
     return Agreement(faces, np.array(unsure, np.float32).reshape(-1, 4))
 
 
-def overlap(one: Floats, other: Floats) -> Floats:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
-    corner = np.maximum(one[:, None, :2], other[None, :, :2])
-    sides = np.clip(np.minimum(one[:, None, 2:], other[None, :, 2:]) - corner, 0, None)
-    common = sides[..., 0] * sides[..., 1]
-    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (one, other)]
-    result: Floats = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)
-    return result
-
-
 def _check_square(path: Path, session: Any) -> None:
-    """Raises ModelError if the file takes images of another size only."""
+    """Raise ModelError if the file takes only images of another size."""
     shape = session.get_inputs()[0].shape[2:]
     if any(isinstance(side, int) and side != SIDE for side in shape):
         raise ModelError(f"{path} takes images of {shape[1]}x{shape[0]} only; teachers are shown {SIDE}x{SIDE}")
@@ -180,21 +167,14 @@ def _at_scale(teacher: Teacher, image: Bytes, scale: float) -> Detections:
 
 
 def _starts(length: int) -> list[int]:
-    """Where the squares along a side of `length` pixels begin."""
+    """Return the starts of the squares along a side of `length` pixels."""
     if length <= SIDE:
         return [0]
     return [*range(0, length - SIDE, STEP), length - SIDE]
 
 
-def _suppressed(faces: Detections) -> list[int]:
-    """Rows that non-maximum suppression leaves, strongest first."""
-    sizes = np.concatenate([faces.boxes[:, :2], faces.boxes[:, 2:] - faces.boxes[:, :2]], axis=1)
-    rows = cv2.dnn.NMSBoxes(sizes.tolist(), faces.scores.tolist(), WEAKEST, SAME_TEACHERS_FACE)
-    return [int(row) for row in rows]
-
-
 def _look_as_yunet(session: Any, square: Bytes) -> Detections:
-    """OpenCV's YuNet: BGR 0..255; centre and logarithm of the size from the cell, score = sqrt(class * object)."""
+    """Run OpenCV's YuNet: BGR 0..255; centre and log size relative to the cell, score = sqrt(class * object)."""
     blob = np.ascontiguousarray(square.transpose(2, 0, 1)[None], np.float32)
     outputs = dict(zip([entry.name for entry in session.get_outputs()], _run(session, blob), strict=True))
     parts = []
@@ -210,7 +190,7 @@ def _look_as_yunet(session: Any, square: Bytes) -> Detections:
 
 
 def _look_as_scrfd(session: Any, square: Bytes) -> Detections:
-    """InsightFace's SCRFD: RGB (x - 127.5) / 128; distances of the sides and points from the corner of the cell."""
+    """Run InsightFace's SCRFD: RGB (x - 127.5) / 128; distances of sides and points from the corner of the cell."""
     blob = (
         np.ascontiguousarray(square[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) - np.float32(127.5)
     ) / np.float32(128)

@@ -13,6 +13,7 @@ import yaml
 from faceanalytics.errors import ConfigError
 from streamer.config import Detect
 from streamer.detect.detector import Detector
+from streamer.evaluate.score import FALSE_HIT, IGNORED, match
 from streamer.values import Bytes, Detections, Floats
 from workers.research.detector.compose import compose
 from workers.research.detector.config import DetectorConfig, Scenes, Source, load_detector_config
@@ -23,7 +24,7 @@ from workers.research.detector.labels import _write as write_labels
 from workers.research.detector.library import Library, SourcePools, _pool, open_library, turned
 from workers.research.detector.loader import batches
 from workers.research.detector.paste import add_face, swapped
-from workers.research.detector.score import match
+from workers.research.detector.score import JUDGED_PX, truth
 from workers.research.detector.train import train_detector
 
 FIVE = np.array([[40, 50], [80, 50], [60, 72], [45, 95], [75, 95]], np.float32)
@@ -133,8 +134,9 @@ def test_judging_leaves_small_and_unsure_faces_out() -> None:
     item = painted()
     boxes = np.array([[15, 10, 105, 130], [15, 10, 105, 130], [0, 0, 10, 10]], np.float32)
     found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.repeat(FIVE[None], 3, axis=0))
-    hits, errors, wanted = match(found, item)
-    assert (list(hits), wanted, len(errors)) == ([1, 0, -1], 1, 1)  # the second is the same face again
+    judged = match(truth(item), found, JUDGED_PX)
+    assert judged.faces.tolist() == [0, FALSE_HIT, IGNORED]  # the second is the same face again
+    assert judged.counted.tolist() == [True]
 
 
 @pytest.fixture

@@ -81,10 +81,10 @@ def test_a_teacher_must_know_every_face_that_is_used(tmp_path: Path) -> None:
     base = taught(tmp_path)
     outputs = read(tmp_path / "ages.npz")
     write(tmp_path / "ages.npz", TeacherOutputs(outputs.names[:-2], "noise", outputs.embedding[:-2]))  # type: ignore[index]
-    with pytest.raises(ConfigError, match=r"says nothing of 2 of 24 images, such as labelled/000022.*data embed"):
+    with pytest.raises(ConfigError, match=r"lacks 2 of 24 images, such as labelled/000022.*data embed"):
         open_plan(load_train_config(configured(tmp_path, **base), {}))
     (tmp_path / "ages.npz").unlink()
-    with pytest.raises(InputError, match=r"no such file of a teacher's; `swinface data embed` writes it"):
+    with pytest.raises(InputError, match=r"no such file; `swinface data embed` writes it"):
         open_plan(load_train_config(configured(tmp_path, **base), {}))
 
 

@@ -1,0 +1,136 @@
+"""Every command that reads image files sees the same pixels in them, or refuses them with the same words."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceanalytics.errors import ConfigError, InputError
+from streamer.identity import references
+from streamer.source.images import IMAGES, find_files, read_images
+from streamer.values import Bytes
+from workers import infer
+from workers.research.data import images
+from workers.research.detector import library
+from workers.research.detector.config import Source
+from workers.research.detector.labels import Labelled, encoded_images
+
+SIDE = 112  # px, so that `swinface infer` need not resize it
+REFUSED = (InputError, ConfigError, references._Unusable)
+
+
+def labelled(path: Path) -> Bytes:
+    """The image as the training of the detector reads it."""
+    [(_, encoded)] = encoded_images(Source(path=path))
+    none = np.zeros((0, 4), np.float32)
+    return Labelled(encoded, none, np.zeros((0, 5, 2), np.float32), none).decoded()
+
+
+READERS: dict[str, Callable[[Path], Bytes]] = {  # BGR
+    "streamer detect": lambda path: next(pixels for _, pixels in read_images(path)),
+    "gallery": references._read,
+    "swinface infer": lambda path: infer.read_face(path)[:, :, ::-1],
+    "swinface data": lambda path: images.read(path)[:, :, ::-1],
+    "records of sets": lambda path: images.decode(path.read_bytes(), str(path))[:, :, ::-1],
+    "train-detector: sources": labelled,
+    "train-detector: backgrounds": lambda path: library._backgrounds([path])[0],
+}
+
+
+def picture() -> Bytes:
+    """BGR (112, 112, 3) that differs in its four corners."""
+    image = np.full((SIDE, SIDE, 3), (40, 90, 200), np.uint8)
+    image[: SIDE // 2, : SIDE // 2] = (220, 60, 30)
+    image[SIDE // 2 :, SIDE // 2 :] = (70, 200, 70)
+    return image
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    options = [cv2.IMWRITE_WEBP_QUALITY, 101] if path.suffix == ".webp" else []  # above 100: without loss
+    assert cv2.imwrite(str(path), pixels, options)
+
+
+def write_turned(path: Path, pixels: Bytes) -> None:
+    """As a phone does that is held upright: the rows lie, and EXIF says how to turn them."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = np.rot90(pixels[:, :, ::-1], 1)
+    Image.fromarray(np.ascontiguousarray(lying)).save(path, quality=95, subsampling=0, exif=exif)
+
+
+def grey() -> Bytes:
+    return np.arange(SIDE * SIDE, dtype=np.uint32).astype(np.uint8).reshape(SIDE, SIDE)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("name", "written", "expected", "tolerance"),
+    [
+        ("turned.jpg", picture(), picture(), 25),
+        ("grey.png", grey(), np.repeat(grey()[:, :, None], 3, axis=2), 0),
+        ("transparent.png", np.dstack([picture(), grey()]), picture(), 0),
+        ("deep.png", picture().astype(np.uint16) * 257, picture(), 0),
+        ("plain.bmp", picture(), picture(), 0),
+        ("plain.tif", picture(), picture(), 0),
+        ("plain.webp", picture(), picture(), 0),
+        ("plain.avif", picture(), picture(), 25),
+    ],
+)
+def test_every_command_sees_the_same_pixels(
+    reader: str, name: str, written: np.ndarray, expected: Bytes, tolerance: int, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    (write_turned if name == "turned.jpg" else write)(path, written)
+    pixels = READERS[reader](path)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == expected.shape
+    off = np.abs(pixels.astype(int) - expected)
+    assert np.percentile(off, 95) <= tolerance  # lossy formats blur the edges
+    np.testing.assert_array_equal(pixels, READERS["streamer detect"](path))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the image is empty (0 bytes)"),
+        (b"hello, I am text\n", "not an image, or of an unknown or damaged format (17 bytes)"),
+        (None, "the JPEG is cut off: its end marker is missing after 900 bytes"),
+    ],
+    ids=["empty", "text", "cut off"],
+)
+def test_every_command_refuses_the_same_files_with_the_same_words(
+    reader: str, content: bytes | None, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.jpg"
+    whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))[1].tobytes()
+    path.write_bytes(whole[:900] if content is None else content)
+    with pytest.raises(REFUSED) as refusal:
+        READERS[reader](path)
+    assert str(refusal.value).endswith(reason)
+
+
+@pytest.mark.parametrize("reader", sorted(set(READERS) - {"records of sets", "train-detector: sources"}))
+def test_a_file_that_is_not_there_is_named(reader: str, tmp_path: Path) -> None:
+    with pytest.raises(REFUSED, match="No such file"):
+        READERS[reader](tmp_path / "nowhere.jpg")
+
+
+def test_folders_are_searched_for_the_same_kinds_of_images(tmp_path: Path) -> None:
+    for suffix in IMAGES | {".txt"}:
+        (tmp_path / f"a{suffix.upper()}").write_bytes(b"x")
+    wanted = sorted(f"a{suffix.upper()}" for suffix in IMAGES)
+    assert [path.name for path in find_files([tmp_path])] == wanted
+    assert [path.name for path in infer.find_images([tmp_path])] == wanted
+    assert list(images.find_files(tmp_path)) == wanted
+
+
+def test_the_content_decides_where_the_suffix_does_not(tmp_path: Path) -> None:
+    write(tmp_path / "plain.png", picture())
+    renamed = (tmp_path / "plain.png").rename(tmp_path / "plain")
+    [(time, pixels)] = read_images(renamed)
+    assert time is None
+    np.testing.assert_array_equal(pixels, picture())
