@@ -289,7 +289,7 @@ def test_the_detector_of_the_environment_is_taken(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--detector", "x.onnx"], "--detector says how to find faces: add --align"),
+        (["--detector", "x.onnx"], "--detector is for face detection: add --align"),
         (["--align", "--min-score", "2"], "--min-score: Input should be less than or equal to 1"),
         (["--align", "--detector-size", "100"], "--detector-size: Input should be a multiple of 32"),
         (["--align", "--detector-device", "gpu"], "--detector-device: Value error, 'gpu' is neither cpu nor cuda:N"),
