@@ -80,13 +80,13 @@ def test_captured_at_is_the_cameras_clock_once_it_has_told_and_arrival_before(cl
         began = server.sessions[-1].began
     frames = [frame for frame in watched.frames("clocked") if frame.media_time < 1.9]
     sources = [frame.clock_source for frame in frames]
-    told = sources.index(ClockSource.RTCP_NTP)
-    assert set(sources[:told]) == {ClockSource.ARRIVAL}
-    assert set(sources[told:]) == {ClockSource.RTCP_NTP}
-    for frame in frames[:told]:
+    answered = sources.index(ClockSource.RTCP_NTP)
+    assert set(sources[:answered]) == {ClockSource.ARRIVAL}
+    assert set(sources[answered:]) == {ClockSource.RTCP_NTP}
+    for frame in frames[:answered]:
         assert frame.captured_at is not None
         assert abs(frame.captured_at.timestamp() - began - frame.media_time) < 1.0
-    for frame in frames[told:]:
+    for frame in frames[answered:]:
         truth = datetime.fromtimestamp(began, UTC) + timedelta(seconds=frame.media_time - 3600)
         assert frame.captured_at is not None
         assert abs(frame.captured_at - truth) < timedelta(milliseconds=5)
@@ -285,7 +285,7 @@ def test_an_address_of_another_kind_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "uri").write_text("ftp://user:s3cret@example.org/a.mp4")
     with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
         status = watched.until_state("web", SourceState.ERROR)
-    assert status.message == "ftp://example.org/a.mp4: neither rtsp:// or rtsps:// nor a file"
+    assert status.message == "ftp://example.org/a.mp4: not an rtsp:// or rtsps:// address, nor a file"
 
 
 def frame(epoch: int) -> Frame:
