@@ -1,4 +1,4 @@
-"""The faces of the frames to the scheduler, if they are good enough; what it sends, into the observations."""
+"""Pass the faces that are good enough to the scheduler, and add the crops it sends to the observations."""
 
 import time
 from collections import deque
@@ -28,7 +28,7 @@ from streamer.values import (
 
 
 class CropSelector:
-    """All cameras; called from the observe thread, but for `settled` and `workers`."""
+    """Selects the crops of all cameras. Call it from the observe thread, except `settled` and `workers`."""
 
     def __init__(self, config: StreamerConfig, live: bool) -> None:
         self._config = config.crop
@@ -36,19 +36,21 @@ class CropSelector:
         self._scheduler = Scheduler(config.schedule, live)
         self._alive = 0  # workers
         self._outputs = ModelOutputs()
-        self._settled: deque[tuple[str, bool, float]] = deque()  # track id, answered, when in s of the machine's clock
+        self._settled: deque[tuple[str, bool, float]] = deque()  # track id, answered, s monotonic
 
     def settled(self, track_id: str, answered: bool) -> None:
-        """Live: a crop was answered or given up. Any thread may call this."""
+        """Live: record that a crop was answered or given up. Any thread may call this."""
         self._settled.append((track_id, answered, time.monotonic()))
 
     def workers(self, models: Mapping[Model, int]) -> None:
-        """How many workers are there with which weights. Any thread may call this."""
+        """Set the number of workers per model. Any thread may call this."""
         self._alive, self._outputs = sum(models.values()), ModelOutputs.union(models)
 
     def consider(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
-        """What is decided on each face of a confirmed track before the other cameras were looked at: a crop that waits
-        from here on is BUDGET until `choose`."""
+        """Decide on each face of a confirmed track, independently of the other cameras.
+
+        A crop that waits from now on is BUDGET until `choose` decides.
+        """
         return tuple(
             self._consider(frame, detections, track, track.detection)
             for track in tracks
@@ -56,7 +58,7 @@ class CropSelector:
         )
 
     def choose(self, observations: Sequence[Observation]) -> list[Observation]:
-        """The observations with the crops that are sent now, and with their choices as they came out."""
+        """Return the observations with the crops to send now and with the final decisions."""
         self._scheduler.outputs = self._outputs
         if self._live:
             self._scheduler.budget.workers(self._alive)
@@ -73,7 +75,7 @@ class CropSelector:
         return [self._complete(each, sent, now) for each, sent in zip(observations, crops, strict=True)]
 
     def forget(self, ended: Sequence[TrackEnd]) -> None:
-        """These tracks have ended, and the crops of their last frames were chosen."""
+        """Drop tracks that have ended, after the crops of their last frames were chosen."""
         for end in ended:
             self._scheduler.forget(end.key.id)
 
@@ -84,7 +86,7 @@ class CropSelector:
         track_id, at, now = track.key.id, frame.media_time, self._now(frame.media_time)
         landmarks, score = detections.landmarks[row], float(detections.scores[row])
         quality = geometry(score, landmarks, frame.size, self._config)
-        # the geometry bounds the quality from above, so that most faces never need their pixels
+        # the geometry bounds the quality from above, so most faces never need their pixels
         decision = self._scheduler.consider(track_id, at, now, quality.value)
         if decision is None and not quality.reasons:
             pixels = align(frame.pixels, landmarks)
@@ -118,7 +120,7 @@ class CropSelector:
 
 
 def _place(observations: Sequence[Observation], key: TrackKey) -> int:
-    """Which of the observations tells of a track, or the first: a crop goes before the end of its track."""
+    """Return the index of the observation that contains a track, or 0: a crop must precede the end of its track."""
     for index, observation in enumerate(observations):
         if observation.camera == key.camera and (
             any(track.key == key for track in observation.tracks) or any(end.key == key for end in observation.ended)
