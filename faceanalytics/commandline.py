@@ -44,7 +44,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 def program(name: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Commands]:
-    """The parser of a program with --version and --verbose, and the place to add its commands to."""
+    """Build the parser of a program, with --version and --verbose, and the place to add its commands to."""
     parser = argparse.ArgumentParser(
         prog=name, description=description, epilog=_epilog(examples, EXIT_CODES), formatter_class=HelpFormatter
     )

@@ -32,7 +32,7 @@ signal. Workers (`swinface worker`) connect to it and analyse the faces."""
 SERVE_EXAMPLES = """
 streamer serve --config configs/live.yaml
 streamer serve --stream door=rtsp://10.0.0.5/main --stream yard=rtsp://10.0.0.6/main
-streamer serve --stream test=clip.mp4 --gallery people/ --listen 0.0.0.0:50051
+streamer serve --stream test=clip.mp4 --gallery people/ --listen 127.0.0.1:50052
 """
 ANALYZE = """Analyse recorded videos and write what was found into files: tracks.jsonl with one line per track, and
 observations.jsonl with one line per face and frame. A SwinFace worker is started for the run."""
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     for add in (_serve, _analyze, _watch, _health, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
         add(commands)

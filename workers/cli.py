@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser, commands = program("swinface", DESCRIPTION, EXAMPLES)
     _add_worker(commands)
     _add_infer(commands)

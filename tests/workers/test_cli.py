@@ -34,7 +34,7 @@ def image(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Pat
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three images, one of them deeper down, and two files that are none."""
+    """Three images, one of them deeper down, and two files that are not images."""
     root = tmp_path_factory.mktemp("images")
     (root / "more").mkdir()
     image(root / "b.png", 60, 90, 1)
