@@ -68,7 +68,7 @@ def add_command(
 
 
 def add_subcommands(parser: argparse.ArgumentParser, destination: str, metavar: str = "COMMAND") -> Commands:
-    """Let a command have commands of its own; the chosen name is stored as `destination`."""
+    """Add subcommands to a command; the name of the chosen one is stored as `destination`."""
     return parser.add_subparsers(dest=destination, metavar=metavar, required=True, title="commands")
 
 

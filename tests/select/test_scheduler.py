@@ -109,7 +109,7 @@ def test_an_analysis_is_worth_more_the_better_the_crop_and_the_older_and_fewer_t
     assert expected_gain(beliefs[1], 0.0, 0.5, settings, ModelOutputs()) == 0  # the very image that was analysed
 
 
-def test_what_no_worker_tells_is_worth_nothing() -> None:
+def test_an_output_that_no_worker_has_adds_no_gain() -> None:
     settings, each = Schedule(), [ModelOutputs(*(place == which for place in range(3))) for which in range(3)]
     alone = [expected_gain(UNKNOWN, 1.0, 0.5, settings, which) for which in each]
     assert min(alone) > 1

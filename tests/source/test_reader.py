@@ -73,20 +73,20 @@ def test_a_camera_gives_its_images_in_order_at_their_times(
     assert counter("frames_decoded", "door") >= 12
 
 
-def test_captured_at_is_the_cameras_clock_once_it_has_told_and_arrival_before(clip: Path) -> None:
+def test_captured_at_is_the_cameras_clock_once_it_has_reported_and_arrival_before(clip: Path) -> None:
     with RtspServer({"a": clip}, clock_offset_s=-3600.0, report_after_s=0.6) as server:
         with watching(stream("clocked", server.url("a"))) as watched:
             watched.until(lambda: len([f for f in watched.frames("clocked") if f.media_time > 0.9]) > 5)
         began = server.sessions[-1].began
     frames = [frame for frame in watched.frames("clocked") if frame.media_time < 1.9]
     sources = [frame.clock_source for frame in frames]
-    answered = sources.index(ClockSource.RTCP_NTP)
-    assert set(sources[:answered]) == {ClockSource.ARRIVAL}
-    assert set(sources[answered:]) == {ClockSource.RTCP_NTP}
-    for frame in frames[:answered]:
+    reported = sources.index(ClockSource.RTCP_NTP)
+    assert set(sources[:reported]) == {ClockSource.ARRIVAL}
+    assert set(sources[reported:]) == {ClockSource.RTCP_NTP}
+    for frame in frames[:reported]:
         assert frame.captured_at is not None
         assert abs(frame.captured_at.timestamp() - began - frame.media_time) < 1.0
-    for frame in frames[answered:]:
+    for frame in frames[reported:]:
         truth = datetime.fromtimestamp(began, UTC) + timedelta(seconds=frame.media_time - 3600)
         assert frame.captured_at is not None
         assert abs(frame.captured_at - truth) < timedelta(milliseconds=5)
