@@ -275,7 +275,7 @@ def test_alignment_without_a_detector_says_how_to_get_one(
     assert infer(folder / "a.png", "--align") == 4
     errors = capsys.readouterr().err
     assert "nowhere.onnx does not exist" in errors
-    assert "Name the file in --detector, or in the environment variable FACEANALYTICS_DETECTOR" in errors
+    assert "Name the file in --detector or in the environment variable FACEANALYTICS_DETECTOR" in errors
 
 
 def test_the_detector_of_the_environment_is_taken(
