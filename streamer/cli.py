@@ -1,213 +1,323 @@
-"""The command line. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
+"""The `streamer` command line: its commands and options.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
 
 import argparse
 import os
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
 
-EPILOG = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
-4 model or device not usable, 5 partial result, 130/143 after a signal (outputs are finalised)"""
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from faceanalytics.commandline import (
+    DETECTOR_DEFAULT,
+    Commands,
+    Options,
+    add_command,
+    detector_option,
+    device_option,
+    program,
+    weights_option,
+)
+
+DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
+and identity come out."""
+EXAMPLES = """
+streamer demo
+streamer analyze clip.mp4 --out results/
+streamer serve --config configs/live.yaml
+streamer watch 127.0.0.1
+"""
+SERVE = """Follow the faces of cameras and publish their age, expression, attributes and identity over gRPC, until a
+signal. Workers (`swinface worker`) connect to it and analyse the faces."""
+SERVE_EXAMPLES = """
+streamer serve --config configs/live.yaml
+streamer serve --stream door=rtsp://10.0.0.5/main --stream yard=rtsp://10.0.0.6/main
+streamer serve --stream test=clip.mp4 --gallery people/ --listen 127.0.0.1:50052
+"""
+ANALYZE = """Analyse recorded videos and write what was found into files: tracks.jsonl with one line per track, and
+observations.jsonl with one line per face and frame. A SwinFace worker is started for the run."""
+ANALYZE_EXAMPLES = """
+streamer analyze clip.mp4 --out results/
+streamer analyze clip.mp4 --out results/ --annotate --gallery people/
+streamer analyze monday.mp4 tuesday.mp4 --out results/ --config configs/recorded.yaml --device cuda:0
+"""
+ANALYZE_NOTES = "With several videos, the results of each go into a folder named after it, inside --out."
+WATCH = """Show the tracks of a running streamer until Ctrl-C: as a live table on a terminal, as one line per event
+elsewhere."""
+WATCH_EXAMPLES = """
+streamer watch 127.0.0.1
+streamer watch 10.0.0.7:50051 --stream door
+streamer watch 10.0.0.7 --json > events.jsonl
+"""
+HEALTH = """Check that a streamer is serving and has a worker: print its status and the models of its workers. The exit
+code is 0 if it is serving, else 1."""
+HEALTH_EXAMPLES = """
+streamer health 127.0.0.1
+streamer health 10.0.0.7:50051 --timeout 10
+"""
+DETECT = """Detect faces in images and videos, and write one JSON line per image or video frame: boxes, scores,
+landmarks, and the quality of each face with the reasons why it would not be analysed."""
+DETECT_EXAMPLES = """
+streamer detect photos/ --out faces.jsonl --draw drawn/
+streamer detect image.jpg
+streamer detect clip.mp4 --detector face.onnx
+"""
+EVALUATE_DETECTOR = """Measure the recall, precision and landmark error of a detector on labelled images. A detection
+finds a face if their IoU is at least 0.5; detections are matched in order of score, highest first."""
+EVALUATE_DETECTOR_EXAMPLES = """
+streamer evaluate-detector labels.jsonl --images photos/
+streamer evaluate-detector faces.xml --detector face.onnx --out report.json --sheets sheets/
+"""
+TRACK = """Run the tracker alone on detections in MOTChallenge format, and write its tracks in the same format. Public
+tools can score the result."""
+TRACK_EXAMPLES = """
+streamer track det.txt --fps 25 --out tracks.txt
+streamer track det.txt --fps 30 --out tracks.txt --config configs/live.yaml
+"""
+ANNOTATE = """Draw the results of `streamer analyze` into a copy of the video: boxes, track numbers, ages,
+expressions and names."""
+ANNOTATE_EXAMPLES = """
+streamer annotate clip.mp4 --results results/ --out annotated.mp4
+"""
+CONFIG = """Check a configuration, show it with all defaults filled in and secrets masked, or print the JSON Schema with
+the description of every setting."""
+CONFIG_EXAMPLES = """
+streamer config check configs/live.yaml
+streamer config show
+streamer config schema > streamer.schema.json
+"""
+DEMO = """Make a short clip with real faces and send it through all stages, first live as a camera, then recorded. The
+results and an annotated video are written to --out."""
+DEMO_EXAMPLES = """
+streamer demo
+streamer demo --out demo-output/ --config configs/demo.yaml
+"""
+PORT = "a running streamer; without a port, 50051 is used"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    # threads of torch that wait must not take the processors from decoders and workers; torch reads it at its import
+    arguments = parser().parse_args(argv)
+    # waiting threads of torch must not take the CPUs from decoders and workers; torch reads this when it is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core prints what our own messages say better
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the core of gRPC prints what our own messages say better
     from streamer.commands import run
 
     return run(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="streamer",
-        description="Live face analytics on video: cameras or files in, followed and described faces out.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")
-    parser.add_argument("--verbose", action="store_true", help="log more")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole command line."""
+    parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     for add in (_serve, _analyze, _watch, _health, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
         add(commands)
     return parser
 
 
 def _serve(commands: Commands) -> None:
-    parser = commands.add_parser("serve", help="follow cameras and publish over gRPC until a signal")
-    _config_option(parser)
-    _detector_option(parser)
-    _gallery_options(parser)
-    parser.add_argument(
+    parser = add_command(commands, "serve", "follow cameras and publish over gRPC", SERVE, SERVE_EXAMPLES)
+    cameras = parser.add_argument_group("cameras and settings")
+    _config_option(cameras)
+    cameras.add_argument(
         "--stream",
         action="append",
         default=[],
         metavar="ID=URI",
-        help="a camera in addition to the configuration's, such as door=rtsp://10.0.0.5/main; may be repeated",
+        help="camera to add to those of the configuration, such as door=rtsp://10.0.0.5/main; may be repeated",
     )
-    parser.add_argument("--listen", metavar="HOST:PORT", help="gRPC address (default: publish.listen)")
-    parser.add_argument("--bind", metavar="ENDPOINT", help="for workers, ipc:// or tcp:// (default: dispatch.bind)")
+    _face_options(parser)
+    addresses = parser.add_argument_group("addresses")
+    addresses.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="address of the gRPC server (default: publish.listen of the configuration)",
+    )
+    addresses.add_argument(
+        "--bind",
+        metavar="ENDPOINT",
+        help="endpoint that workers connect to, ipc://PATH or tcp://HOST:PORT (default: dispatch.bind of the "
+        "configuration)",
+    )
 
 
 def _analyze(commands: Commands) -> None:
-    parser = commands.add_parser("analyze", help="analyse recorded videos into files")
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="any file FFmpeg opens")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="for the results; several videos: one folder each in it",
+    parser = add_command(
+        commands, "analyze", "analyse recorded videos into files", ANALYZE, ANALYZE_EXAMPLES, ANALYZE_NOTES
     )
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video file that FFmpeg can read")
     _config_option(parser)
-    _detector_option(parser)
-    _gallery_options(parser)
-    workers = parser.add_mutually_exclusive_group()
-    workers.add_argument(
-        "--weights",
-        default="default",
-        metavar="WEIGHTS",
-        help="SwinFace for a worker of its own: a file, a name that `swinface weights list` shows, or `untrained`, "
-        "which tests the plumbing (default: the small model that comes with the project)",
-    )
-    workers.add_argument(
-        "--external-workers", action="store_true", help="start none; workers connect to dispatch.bind by themselves"
-    )
-    parser.add_argument("--device", default="cpu", help="of the worker: cpu or cuda:N (default: %(default)s)")
-    parser.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
-    parser.add_argument(
+    results = parser.add_argument_group("results")
+    results.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    results.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
+    results.add_argument(
         "--explain",
         action="store_true",
-        help="also write explain.jsonl: why each face was analysed or not; and draw it into annotated.mp4",
+        help="also write explain.jsonl, which says why each face was analysed or not; implies --annotate",
     )
-    parser.add_argument("--embeddings", action="store_true", help="also write embeddings.npz, one template per track")
+    results.add_argument(
+        "--embeddings", action="store_true", help="also write embeddings.npz, with the identity template of each track"
+    )
+    _face_options(parser)
+    workers = parser.add_argument_group("worker")
+    choice = workers.add_mutually_exclusive_group()
+    weights_option(choice)
+    choice.add_argument(
+        "--external-workers",
+        action="store_true",
+        help="start no worker; wait for workers that connect to dispatch.bind of the configuration",
+    )
+    device_option(workers)
 
 
 def _watch(commands: Commands) -> None:
-    parser = commands.add_parser("watch", help="show the tracks of a running streamer")
-    parser.add_argument("address", metavar="HOST[:PORT]", help="default port: 50051")
-    parser.add_argument("--stream", action="append", default=[], metavar="ID", help="only this stream; may be repeated")
-    parser.add_argument("--json", action="store_true", help="one JSON object per event instead of a table")
-    parser.add_argument("--once", action="store_true", help="do not connect again when the server goes away")
+    parser = add_command(commands, "watch", "show the tracks of a running streamer", WATCH, WATCH_EXAMPLES)
+    parser.add_argument("address", metavar="HOST[:PORT]", help=PORT)
+    parser.add_argument(
+        "--stream", action="append", default=[], metavar="ID", help="show only this stream; may be repeated"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per event")
+    parser.add_argument("--once", action="store_true", help="exit when the connection ends; do not reconnect")
 
 
 def _health(commands: Commands) -> None:
-    parser = commands.add_parser("health", help="exit 0 if a streamer serves and has a worker, else 1")
-    parser.add_argument("address", metavar="HOST[:PORT]", help="default port: 50051")
-    parser.add_argument("--timeout", type=float, default=3.0, metavar="SECONDS", help="default: %(default)s")
+    parser = add_command(commands, "health", "check that a streamer is serving", HEALTH, HEALTH_EXAMPLES)
+    parser.add_argument("address", metavar="HOST[:PORT]", help=PORT)
+    parser.add_argument(
+        "--timeout", type=float, default=3.0, metavar="SECONDS", help="longest wait for an answer, in seconds"
+    )
 
 
 def _detect(commands: Commands) -> None:
-    parser = commands.add_parser("detect", help="detect faces in images or videos, one JSON line per image")
+    parser = add_command(commands, "detect", "detect faces in images and videos", DETECT, DETECT_EXAMPLES)
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE|DIR", help="of a folder, all images and videos in and below it"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE|DIR",
+        help="image or video; folders are searched for images and videos at any depth",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="default: standard output")
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="also write images with boxes and landmarks")
-    _config_option(parser)
-    _detector_option(parser)
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=Path, metavar="FILE.jsonl", help="file for the JSON lines (default: standard output)"
+    )
+    results.add_argument("--draw", type=Path, metavar="DIR", help="also write images with boxes and landmarks to DIR")
+    settings = parser.add_argument_group("settings")
+    _config_option(settings)
+    _detector_option(settings)
 
 
 def _evaluate_detector(commands: Commands) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "evaluate-detector",
-        help="recall, precision and landmark error of a detector on labelled images",
-        description="A face counts as found from an IoU of 0.5 on; the strongest detection chooses first.",
+        "measure a detector on labelled images",
+        EVALUATE_DETECTOR,
+        EVALUATE_DETECTOR_EXAMPLES,
     )
     parser.add_argument(
-        "labels", type=Path, metavar="LABELS", help="JSON lines as `streamer detect` writes them, or dlib's faces.xml"
+        "labels",
+        type=Path,
+        metavar="LABELS",
+        help="JSON lines in the form that `streamer detect` writes, or the faces.xml of dlib",
     )
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help="what the names in the labels are relative to (default: the working directory for JSON lines, the "
-        "folder of the file for .xml)",
+        help="folder that the file names in LABELS are relative to (default: for JSON lines the working directory, "
+        "for .xml the folder of LABELS)",
     )
-    parser.add_argument("--out", type=Path, metavar="REPORT.json", help="also write all numbers there")
-    parser.add_argument(
-        "--sheets", type=Path, metavar="DIR", help="also write contact sheets of hits, misses, false hits"
-    )
-    parser.add_argument(
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
         "--score",
         type=float,
-        metavar="S",
-        help="count detections from this score on (default: crop.min_score, from which faces are analysed)",
+        metavar="SCORE",
+        help="ignore detections with a lower score (default: crop.min_score of the configuration, below which faces "
+        "are not analysed)",
     )
-    parser.add_argument(
+    scoring.add_argument(
         "--min-size",
         type=float,
         default=12.0,
         metavar="PX",
-        help="faces narrower than this are neither missed nor false (default: %(default)g)",
+        help="ignore faces narrower than this many pixels: they are neither missed nor false",
     )
-    parser.add_argument(
+    scoring.add_argument(
         "--precision",
         type=float,
         default=0.97,
-        metavar="P",
-        help="also say the recall at this precision (default: %(default)s)",
+        metavar="RATIO",
+        help="also report the recall at this precision, above 0 and up to 1",
     )
-    _config_option(parser)
-    _detector_option(parser)
+    results = parser.add_argument_group("results")
+    results.add_argument("--out", type=Path, metavar="FILE.json", help="also write all numbers to a file")
+    results.add_argument(
+        "--sheets", type=Path, metavar="DIR", help="also write contact sheets of hits, misses and false detections"
+    )
+    settings = parser.add_argument_group("settings")
+    _config_option(settings)
+    _detector_option(settings)
 
 
 def _track(commands: Commands) -> None:
-    parser = commands.add_parser("track", help="run the tracker alone on detections in MOT format")
+    parser = add_command(commands, "track", "run the tracker alone on a file of detections", TRACK, TRACK_EXAMPLES)
     parser.add_argument(
-        "detections", type=Path, metavar="DET.txt", help="lines of frame,id,left,top,width,height,score; frames from 1"
+        "detections",
+        type=Path,
+        metavar="DET.txt",
+        help="lines of frame,id,left,top,width,height,score; frames count from 1",
     )
-    parser.add_argument("--fps", type=float, required=True, help="frames per second of the numbering")
-    parser.add_argument("--out", type=Path, required=True, metavar="MOT.txt")
+    parser.add_argument("--fps", type=float, required=True, metavar="RATE", help="frames per second of the video")
+    parser.add_argument("--out", type=Path, required=True, metavar="MOT.txt", help="file for the tracks")
     _config_option(parser)
 
 
 def _annotate(commands: Commands) -> None:
-    parser = commands.add_parser("annotate", help="draw the results of `analyze` into a copy of the video")
-    parser.add_argument("video", type=Path, metavar="VIDEO")
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder that `analyze` wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="MP4")
+    parser = add_command(commands, "annotate", "draw results into a copy of the video", ANNOTATE, ANNOTATE_EXAMPLES)
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video that was analysed")
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="DIR", help="folder that `streamer analyze` wrote"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.mp4", help="file for the annotated video")
 
 
 def _config(commands: Commands) -> None:
-    parser = commands.add_parser("config", help="check or show a configuration, or print its JSON Schema")
-    parser.add_argument("action", choices=("check", "show", "schema"))
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: all defaults")
+    parser = add_command(commands, "config", "check or show a configuration", CONFIG, CONFIG_EXAMPLES)
+    parser.add_argument(
+        "action", choices=("check", "show", "schema"), help="check a file, show it, or print the JSON Schema"
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="CONFIG", help="YAML file (default: all defaults)")
 
 
 def _demo(commands: Commands) -> None:
-    parser = commands.add_parser("demo", help="a clip with real faces through all stages, live and recorded")
-    parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--weights", default="default", metavar="WEIGHTS", help="SwinFace, as for `analyze`")
-    _config_option(parser)
-    _detector_option(parser)
+    parser = add_command(commands, "demo", "run a clip with real faces through all stages", DEMO, DEMO_EXAMPLES)
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="folder for the results")
+    settings = parser.add_argument_group("settings")
+    _config_option(settings)
+    _detector_option(settings)
+    weights_option(settings)
 
 
-def _config_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML, see configs/ (default: all defaults)")
+def _config_option(parser: Options) -> None:
+    parser.add_argument("--config", type=Path, metavar="CONFIG", help="YAML file, see configs/ (default: all defaults)")
 
 
-def _gallery_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _face_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("faces and people")
+    _detector_option(group)
+    group.add_argument(
         "--gallery",
         metavar="DIR",
-        help="name people: a folder with a sub-folder of images for each (default: gallery.folder)",
+        help="folder with one sub-folder of images per person, to name people (default: gallery.folder of the "
+        "configuration)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--cohort",
         metavar="DIR",
-        help="the same of people who are in no gallery, to measure how similar strangers are (default: gallery.cohort)",
+        help="folder in the same form, of people who are in no gallery, to measure how similar strangers are "
+        "(default: gallery.cohort of the configuration)",
     )
 
 
-def _detector_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--detector",
-        metavar="FILE",
-        help="face detector weights (default: detect.weights, then $FACEANALYTICS_DETECTOR, then the bundled model)",
-    )
+def _detector_option(parser: Options) -> None:
+    detector_option(parser, f"detect.weights of the configuration, else {DETECTOR_DEFAULT}")

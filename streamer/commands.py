@@ -1,9 +1,8 @@
-"""What each command of the command line does: settings put together, signals, exit codes."""
+"""The commands of `streamer`: merge settings with options, handle signals, return exit codes."""
 
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
@@ -23,16 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_PORT = 50051  # of publish.listen
 
-log = logging.getLogger(__name__)
-
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; trouble the user can mend becomes one message and an exit code."""
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    """Run the command and return its exit code; an error that the user can mend becomes one message."""
+    set_up_logging(arguments.verbose)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "serve": _serve,
         "analyze": _analyze,
@@ -45,39 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
         "config": _config,
         "demo": _demo,
     }
-    try:
-        return commands[arguments.command](arguments)
-    except UserError as error:
-        return _complain(error)
-    except BaseExceptionGroup as group:
-        users, bugs = group.split(UserError)
-        if bugs is not None or users is None:
-            raise
-        return _complain(_first(users))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-
-
-def _complain(error: UserError) -> int:
-    print(f"streamer: {error}", file=sys.stderr)
-    return error.exit_code
-
-
-def _first(group: BaseExceptionGroup[UserError]) -> UserError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, UserError)
-    return error
+    return run_command("streamer", lambda: commands[arguments.command](arguments))
 
 
 def until_signal(main: Callable[[], Coroutine[Any, Any, T]], stop: Callable[[], None]) -> tuple[T, int]:
-    """Run `main` to its end; SIGINT and SIGTERM call `stop`, a second one ends the process at once.
+    """Run `main` to its end. SIGINT and SIGTERM call `stop`; a second signal ends the process at once.
 
-    Returns the result and the exit code of the signal, 0 without one.
+    Returns the result, and the exit code for the signal (0 without one).
     """
     received: list[int] = []
 
@@ -98,7 +66,7 @@ def until_signal(main: Callable[[], Coroutine[Any, Any, T]], stop: Callable[[], 
 
 
 def _settings(arguments: argparse.Namespace) -> StreamerConfig:
-    """The configuration file with the command line's changes."""
+    """Load the configuration file and apply the options of the command line."""
     config = load_config(arguments.config)
     data = config.model_dump()
     if getattr(arguments, "detector", None):
@@ -114,7 +82,7 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
     for text in getattr(arguments, "stream", []):
         name, equals, uri = text.partition("=")
         if not equals:
-            raise ConfigError("--stream wants ID=URI, such as door=rtsp://10.0.0.5/main")
+            raise ConfigError("--stream: write ID=URI, such as door=rtsp://10.0.0.5/main")
         data["streams"] = (*data["streams"], {"id": name, "uri": uri})
     return parse_config(data, "command line")
 
@@ -170,24 +138,24 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 
 async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
-    """Annotate a video: the frames written, and the exit code of what went wrong, which is said; else 0."""
+    """Annotate a video and print what goes wrong. Returns the number of frames written, and an exit code."""
     from streamer.recorded.annotate import annotate
 
     try:
         return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
     except UserError as error:
-        return 0, _complain(error)
+        return 0, complain("streamer", error)
 
 
 def _folders(videos: list[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Where each video's results go: one video in `out` itself, several each in a folder of its name."""
+    """Pair each video with the folder for its results: `out` for one video, folders named after them for several."""
     if len(videos) == 1:
         return [(videos[0], out)]
     names = [video.stem for video in videos]
     if len(set(names)) != len(names):
         names = [video.name for video in videos]
     if len(set(names)) != len(names):
-        raise ConfigError("several videos have the same name, so their results would overwrite each other")
+        raise ConfigError("several videos have the same name and would overwrite each other: analyse them one by one")
     return [(video, out / name) for video, name in zip(videos, names, strict=True)]
 
 
@@ -197,13 +165,13 @@ def _report(result: "VideoResult") -> None:
         return
     print(f"{result.video}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
     if result.problem:
-        print(f"not whole: {result.problem}", file=sys.stderr)
+        print(f"incomplete: {result.problem}", file=sys.stderr)
     if result.lost_crops:
-        print(f"{result.video}: {result.lost_crops} crops were not answered", file=sys.stderr)
+        print(f"{result.video}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
 
 
 def _with_port(address: str) -> str:
-    """HOST as HOST:PORT; [::1] and the like keep their brackets."""
+    """Add the default port to an address without one; [::1] and the like keep their brackets."""
     host_ends = address.rfind("]") + 1
     return address if ":" in address[host_ends:] else f"{address}:{DEFAULT_PORT}"
 

@@ -1,7 +1,7 @@
-"""All that an operator may set, on one page. Units are in the names; unknown keys are errors with their path.
+"""Every setting of the streamer on one page, with its unit in its name.
 
-`${NAME}` in a text value is replaced by the environment variable; `uri_file` reads the uri from a file,
-so that passwords need not stand in the configuration.
+Unknown keys are errors that name their path. `${NAME}` in a text value is replaced by the environment variable, and
+`uri_file` reads the uri from a file, which keeps passwords out of the configuration.
 """
 
 import re
@@ -21,10 +21,10 @@ Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`host:port` as its parts. Raises ValueError."""
+    """Split `host:port` into its parts. Raises ValueError."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{address!r} is no address of the form host:port, with a port from 0 to 65535")
+        raise ValueError(f"{address!r} is not an address: write host:port, with a port from 0 to 65535")
     return host.strip("[]"), int(port)
 
 
@@ -38,7 +38,7 @@ def _is_endpoint(endpoint: str) -> str:
     if scheme == "tcp":
         split_address(rest.replace(":*", ":0"))
     elif scheme != "ipc" or not rest:
-        raise ValueError(f"{endpoint!r} is no ipc://PATH or tcp://HOST:PORT")
+        raise ValueError(f"{endpoint!r} is not an endpoint: write ipc://PATH or tcp://HOST:PORT")
     return endpoint
 
 
@@ -53,18 +53,18 @@ _MISTYPED = re.compile(r"\s*(rtsps?(:|//|/.*@)|[\w+.-]*//[^/]*@|[^/]*:.*@)", re.
 
 
 def _split_scheme(uri: str) -> tuple[str, str]:
-    """Scheme, empty if there is none, and the rest."""
+    """Split an address into its scheme (empty without one) and the rest."""
     match = _SCHEME.match(uri)
     return (match[1], uri[match.end() :]) if match else ("", uri)
 
 
 def _check_not_mistyped(uri: str, field: str) -> None:
-    """Raises ValueError if an address would pass for a path, which is printed whole, with its password."""
+    """Raise ValueError for an address that would pass for a path: paths are printed in full, password included."""
     scheme, path = _split_scheme(uri)
     if scheme.lower() in ("", "file") and _MISTYPED.match(path):
         raise ValueError(
-            f"{field}: looks like a mistyped address, write rtsp://USER:PASSWORD@HOST/PATH "
-            f"(or ./ before the name of a file)"
+            f"{field}: looks like a mistyped address; write rtsp://USER:PASSWORD@HOST/PATH, "
+            f"or put ./ before the name of a file"
         )
 
 
@@ -79,55 +79,56 @@ class Section(BaseModel):
 
 class Reconnect(Section):
     initial_s: Seconds = 1.0
-    """Wait before the first retry; it doubles at each failure."""
+    """Delay before the first retry, in seconds. It doubles with each failure."""
     max_s: Seconds = 30.0
-    """Longest wait between two tries."""
+    """Longest delay between two attempts, in seconds."""
     jitter: Ratio = 0.2
-    """Each wait is changed at random by up to this share, so that cameras do not return all at once."""
+    """Vary each delay at random by up to this share, so that cameras do not all reconnect at once."""
 
 
 class Stream(Section):
     id: StreamId
-    """Name of the camera in results, logs and metrics."""
+    """Name of the camera in results, logs and metrics: letters, digits, `.`, `_` and `-`, at most 63."""
     uri: str = Field("", repr=False)
-    """rtsp:// or rtsps:// address, or path of a video file that is played as if it were a camera."""
+    """rtsp:// or rtsps:// address, or the path of a video file to play as if it were a camera."""
     uri_file: str | None = None
-    """File that holds the uri, for addresses with a password."""
+    """File that contains the uri. Use it in place of `uri` for addresses with a password."""
     transport: Literal["tcp", "udp"] = "tcp"
-    """RTSP transport. UDP loses frames when the network drops packets."""
+    """RTSP transport. With udp, packets lost on the network damage or lose frames."""
     tls_ca_file: str | None = None
-    """rtsps only: PEM file of the certificates that the camera's must be signed by; none: any certificate will do."""
+    """For rtsps: PEM file of the certificate authorities to accept. null accepts any certificate."""
     connect_timeout_s: Seconds = 5.0
-    """Longest wait for a connection."""
+    """Longest wait for a connection, in seconds."""
     first_frame_timeout_s: Seconds = 10.0
-    """Longest wait from the connection to the first frame."""
+    """Longest wait from the connection to the first frame, in seconds."""
     stall_timeout_s: Seconds = 5.0
-    """Without a frame for so long the camera counts as lost and is connected anew."""
+    """Treat the camera as lost, and reconnect, after this many seconds without a frame."""
     reconnect: Reconnect = Reconnect()
+    """Delays between attempts to reconnect."""
     max_fps: Annotated[float, Field(gt=0)] | None = None
-    """Analyse at most so many frames per second; none: all that the machine manages."""
+    """Analyse at most this many frames per second. null analyses as many as the machine can."""
     loop: bool = False
-    """Files only: begin again at the end."""
+    """For files: start again at the end."""
     enabled: bool = True
-    """false: the stream is known but not connected (PAUSED)."""
+    """Connect the stream. false keeps it in the list, disconnected (PAUSED)."""
 
     @model_validator(mode="after")
     def _one_address(self) -> "Stream":
         if bool(self.uri) == bool(self.uri_file):
-            raise ValueError("give either uri or uri_file")
+            raise ValueError("give either uri or uri_file, not both")
         _check_not_mistyped(self.uri, "uri")
         scheme = _split_scheme(self.uri)[0].lower()
         if "://" in self.uri and scheme not in ("rtsp", "rtsps", "file"):
-            raise ValueError(f"uri: {scheme}:// is not understood, use rtsp://, rtsps:// or the path of a file")
+            raise ValueError(f"uri: {scheme}:// is not supported; use rtsp://, rtsps:// or the path of a file")
         return self
 
     def address(self) -> str:
-        """The uri with its secrets, wherever it comes from. Raises ConfigError if its file is not usable."""
+        """Return the uri, secrets included, from `uri` or `uri_file`. Raises ConfigError if the file is not usable."""
         if self.uri_file is None:
             return self.uri
         try:
             uri = Path(self.uri_file).read_text().strip()
-        except (OSError, ValueError) as error:  # ValueError: not text, or no name of a file
+        except (OSError, ValueError) as error:  # ValueError: not text, or not a file name
             raise ConfigError(f"stream {self.id}: cannot read uri_file: {error}") from error
         try:
             _check_not_mistyped(uri, "uri_file")
@@ -138,200 +139,217 @@ class Stream(Section):
 
 class Detect(Section):
     weights: str = "default"
-    """Face detector with five keypoints: ultralytics pose model of one class (.pt, .onnx) or YOLOv8-lite face.
-    `default`: what the environment variable FACEANALYTICS_DETECTOR names, else the one that comes with the project."""
+    """Face detector with five keypoints: a one-class ultralytics pose model (.pt or .onnx) or a YOLOv8-lite face model
+    (.onnx). `default` is the file named by $FACEANALYTICS_DETECTOR or, without it, the bundled model."""
     device: Annotated[str, AfterValidator(_is_device)] = "cpu"
-    """cpu or cuda:N. There is no fallback: a device that cannot be used is an error."""
+    """cpu or cuda:N. A device that cannot be used is an error; there is no fallback."""
     input_size: Annotated[int, Field(ge=64, multiple_of=32)] = 640
-    """Side of the square the frame is scaled into, pixels."""
+    """Scale frames to fit a square with this side, in pixels. Larger finds smaller faces and takes longer."""
     min_score: Ratio = 0.1
-    """Weaker detections are dropped. Weak ones above it still hold on to tracks (see track.high_score)."""
+    """Drop detections with a lower score. Weak detections above it still continue tracks (see track.high_score)."""
     max_overlap: Ratio = 0.5
-    """Non-maximum suppression: IoU above which the weaker of two boxes is dropped."""
+    """Non-maximum suppression: of two boxes with a higher IoU, drop the one with the lower score."""
     max_faces: Annotated[int, Field(ge=1)] = 300
-    """At most so many faces per frame, the strongest."""
+    """Keep at most this many faces per frame, highest score first."""
     max_upscale: Annotated[float, Field(ge=1)] = 1.5
-    """Small images are enlarged at most so much: faces beyond what the detector was trained on are missed."""
+    """Enlarge small images by at most this factor. Faces larger than those the detector was trained on are missed."""
 
 
 class Track(Section):
     high_score: Ratio = 0.55
-    """Detections from here on are matched first."""
+    """Match detections with at least this score first, weaker ones second."""
     new_score: Ratio = 0.6
-    """Detections from here on may start a track."""
+    """Start a track only from a detection with at least this score. Lower starts more tracks, false ones included."""
     max_cost: Ratio = 0.8
-    """First matching: largest 1 - IoU * score."""
+    """First matching: accept a pair of track and detection up to this cost, 1 - IoU * score."""
     max_cost_weak: Ratio = 0.5
-    """Second matching, weak detections: largest 1 - IoU."""
+    """Second matching, of weak detections: accept a pair up to this cost, 1 - IoU."""
     confirm_hits: Annotated[int, Field(ge=1)] = 3
-    """A track counts after so many detections in a row."""
+    """Confirm a track after this many detections in a row. Tracks are published once confirmed."""
     lost_s: Seconds = 2.0
-    """A track without detection for so long has ended."""
+    """End a track after this many seconds without a detection."""
     max_gap_s: Seconds = 1.5
-    """After a longer gap in the source's time, boxes before and after are not matched by motion. One frame per second
-    must stay below it."""
+    """After a longer gap between frames, in seconds of the source's clock, do not match boxes by motion. At one frame
+    per second it must be above 1."""
     min_shot_change: Annotated[float, Field(gt=0, le=2)] = 0.6
-    """A shot change has the same effect: the image has changed by this much (0 not at all, 1 nothing in common) and by
-    twice as much as it usually does. 2 turns it off."""
+    """Do not match boxes by motion across a shot change either. A shot changes when the image changes by at least this
+    much (0 is the same image, 1 nothing in common) and by twice its recent median. 2 turns detection off."""
 
 
 class Crop(Section):
     min_score: Ratio = 0.5
-    """Detector score under which a face is not analysed (LOW_CONFIDENCE)."""
+    """Do not analyse faces with a lower detector score (LOW_CONFIDENCE)."""
     min_eye_distance_px: Pixels = 10.0
-    """Distance of the eyes in the frame under which a face is not analysed (SMALL_BOUNDING_BOX)."""
+    """Do not analyse faces whose eyes are closer together, in pixels of the frame (SMALL_BOUNDING_BOX)."""
     max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = 50.0
-    """Head turned further to the side is not analysed (EXTREME_POSE)."""
+    """Do not analyse heads turned further to the side, in degrees (EXTREME_POSE)."""
     max_pitch_deg: Annotated[float, Field(gt=0, le=90)] = 30.0
-    """Head tilted further up or down is not analysed (EXTREME_POSE)."""
+    """Do not analyse heads tilted further up or down, in degrees (EXTREME_POSE)."""
     min_sharpness: Annotated[float, Field(ge=0)] = 0.005
-    """Contrast-normalised variance of the Laplacian under which a crop is not analysed (LOW_SHARPNESS), see crop.py."""
+    """Do not analyse crops with a lower contrast-normalised variance of the Laplacian (LOW_SHARPNESS)."""
     min_brightness: Annotated[float, Field(ge=0, le=255)] = 25.0
-    """Mean grey value under which a crop is not analysed (LOW_BRIGHTNESS)."""
+    """Do not analyse crops with a lower mean grey level, from 0 to 255 (LOW_BRIGHTNESS)."""
 
 
 class Schedule(Section):
-    """Which crops are analysed: those that would change a published answer most. See docs/operations.md."""
+    """Choice of the crops to analyse: those expected to change a published answer most. See docs/operations.md."""
 
     analyses_per_second: Rate | None = None
-    """Face analyses per second, over all cameras. None: live as many as the workers answer within `answer_s`; recorded
-    no limit (the video waits). With a number, live it is the most, and recorded it counts in the video's own time."""
+    """Face analyses per second, over all cameras. null: live, as many as the workers answer within `answer_s`;
+    recorded, no limit, because the video waits. A number is an upper limit live, and recorded counts in media time."""
     per_track_per_second: Rate = 2.0
-    """No face is analysed more often than this."""
+    """Analyse each track at most this many times per second."""
     first_answer_s: Seconds = 0.5
-    """A face that has waited so long for its first answer goes before all others."""
+    """Put a face ahead of all others once it has waited this many seconds for its first answer."""
     answer_s: Seconds = 0.5
-    """Live: the budget is what the workers answer within so long, from the choice of a crop to its answer."""
+    """Live: adapt the number of analyses so that an answer takes at most this many seconds from the choice of its
+    crop. Higher allows more analyses and later answers."""
     choose_s: Seconds = 0.3
-    """Of each face the best crop of the last so many seconds is sent."""
+    """Send the best crop of each face from the last this many seconds. Higher gives better crops, but later answers."""
     age_step_years: Step = 0.5
-    """An analysis that is expected to move the published age by so much is worth it..."""
+    """Analyse a face when its published age is expected to change by this many years. Higher values of the three steps
+    save analyses. Smaller changes of age, identity and expression add up to one step."""
     identity_step: Step = 0.05
-    """... or the identity template, of length 1, by so much..."""
+    """The same for a change of the identity template, a vector of length 1."""
     expression_step: Step = 0.1
-    """... or the score of an expression by so much; what they fall short of alone, they may reach together."""
+    """The same for a change of the score of an expression, from 0 to 1."""
 
 
 class Dispatch(Section):
     bind: Endpoint = "ipc:///tmp/faceanalytics-workers.ipc"
-    """ZeroMQ endpoint the workers connect to: ipc:///path or tcp://host:port."""
+    """ZeroMQ endpoint that workers connect to: ipc:///path or tcp://host:port."""
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Largest batch; a worker may ask for less."""
+    """Largest batch, in crops. A worker may ask for smaller ones."""
     answer_within_s: Seconds = 30.0
-    """A batch unanswered for so long is lost."""
+    """Treat a batch as lost after this many seconds without an answer."""
     max_wait_s: Seconds = 5.0
-    """Live: a crop that no worker took for so long is given up."""
+    """Live: drop a crop that no worker has taken after this many seconds."""
     worker_silent_s: Seconds = 3.0
-    """A worker that says nothing for so long has gone; workers say something every second."""
+    """Treat a worker as gone after this many seconds of silence. Workers send a sign of life every second."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """Recorded analysis: how often a lost batch is sent again before its crops are given up."""
+    """Recorded: resend a lost batch at most this many times before giving up its crops."""
     max_waiting: Annotated[int, Field(ge=1)] = 256
-    """Crops that may wait for a worker. Live: beyond it the worst is dropped; recorded: the video waits."""
+    """Most crops that may wait for a worker. Beyond it, the worst crop is dropped live; recorded, the video waits."""
 
 
 class Aggregate(Section):
     age_error_years: Positive = 2.0
-    """Standard error of the age read from one crop of quality 1."""
+    """Standard error, in years, of the age estimated from one crop of quality 1."""
     age_error_poor_years: Positive = 8.0
-    """The same for a crop of quality 0; in between it grows geometrically."""
+    """The same for a crop of quality 0. Between the two, the error is interpolated geometrically."""
     age_bias_years: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 7.5
-    """What the network gets wrong about a person in all images alike: more of them do not make an age surer."""
+    """Standard deviation, in years, of the network's error that all crops of a person share. It limits how narrow the
+    age interval becomes with more crops."""
     age_correlation_s: Seconds = 0.8
-    """Crops closer in time than this have mostly the same error."""
+    """Time constant, in seconds, in which the errors of two crops become independent. Higher widens the interval."""
     expression_dwell_s: Seconds = 4.0
-    """How long an expression lasts on the average; neutral lasts twice as long."""
+    """Mean duration of an expression, in seconds; neutral lasts twice as long. Higher gives fewer changes."""
     expression_error: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of the crops whose expression is simply wrong, whatever the score says."""
+    """Share of crops whose expression is wrong whatever its score. Higher demands more crops before a change."""
     expression_temperature: Positive = 0.6
-    """Below 1: the network is right more often than its scores say; above 1: less often."""
+    """Temperature of the network's expression scores. Below 1 sharpens them, above 1 flattens them."""
     expression_lag_s: Seconds = 1.0
-    """The timeline judges a moment together with what came up to this long after it."""
+    """Decide the timeline's expression at a moment with the analyses up to this many seconds later."""
     expression_gap_s: Seconds = 2.0
-    """Without an analysis for so long a segment has ended, and the current expression is not known."""
+    """A gap this long without an analysis, in seconds, ends the segment and makes the current expression unknown."""
     expression_min_s: Seconds = 0.6
-    """Shorter segments are none."""
+    """Segments shorter than this many seconds are dropped."""
     attribute_seconds: Annotated[float, Field(ge=1)] = 2.0
-    """An attribute is undecided until it has evidence from so many seconds."""
+    """Leave an attribute undecided until there is evidence from this many seconds, ..."""
     attribute_margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
-    """... and its mean score lies so far from even, by its own standard error besides."""
+    """... and until its mean score differs from 0.5 by this margin plus its standard error."""
     identity_min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.2
-    """Crops that resemble the others of their track less are left out, and may be another person."""
+    """Leave a crop out of the template if its cosine to the other crops of its track is lower. It may be another
+    person."""
     identity_swap_crops: Annotated[int, Field(ge=2)] = 4
-    """So many good crops in a row of somebody else split a track."""
+    """Split a track after this many good crops in a row of another person."""
 
 
 class Gallery(Section):
     folder: str | None = None
-    """Folder with a sub-folder of images for each person, named like the person; none: nobody is named."""
+    """Folder with one sub-folder of images per person, named after the person. null names nobody."""
     cohort: str | None = None
-    """Folder like it, of people who are in no gallery: what similarity strangers reach is measured on them. None: the
-    weights' own table (impostor_scores in their card) says it."""
+    """Folder in the same form, of people who are in no gallery. The similarity of strangers is measured on them. null
+    uses the table in the weights' card (impostor_scores)."""
     false_accept_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Share of strangers who may be taken for somebody of the gallery at each search; the threshold follows from it."""
+    """Accepted share of strangers who are given a name, per search. The threshold follows from it: lower values name
+    fewer strangers, and fewer people of the gallery."""
     margin: Ratio = 0.05
-    """Lead over the second most similar person, cosine, without which the answer is AMBIGUOUS."""
+    """Answer AMBIGUOUS if the cosine of the best match leads the second by less than this."""
     hysteresis: Ratio = 0.05
-    """A person who was named stays so until the cosine is this much below the threshold."""
+    """Keep a name until its cosine falls this far below the threshold."""
     min_samples: Annotated[int, Field(ge=1)] = 2
-    """Analyses before the first search. The next ones are at twice as many, four times as many and so on, and at the
-    end of the track: each search is one more chance for a false accept."""
+    """Analyses before the first search. Further searches follow at twice, four times, eight times as many and at the
+    end of the track, because each search is one more chance of a false accept."""
     min_quality: Ratio = 0.3
-    """Quality that the best of them must have."""
+    """Lowest quality, from 0 to 1, that the best of these analyses must have."""
     switch_searches: Annotated[int, Field(ge=1)] = 2
-    """So many searches in a row must agree before a name (or UNKNOWN) that was given is changed."""
+    """Change a published name or UNKNOWN only after this many searches in a row agree."""
     candidates: Annotated[int, Field(ge=1, le=10)] = 3
-    """So many of the most similar people are listed beside the decision."""
+    """List this many of the most similar people beside the decision."""
 
 
 class Relink(Section):
     enabled: bool = True
-    """Join a new track to one that was lost shortly before, if it is the same face. Needs to know what similarity
-    strangers reach: by gallery.cohort or the weights' own table."""
+    """Join a new track to one that was lost shortly before, if the face is the same. This needs the similarity of
+    strangers, from gallery.cohort or the table in the weights' card."""
     gap_s: Seconds = 10.0
-    """Longest absence. The END of a track that could still be continued is held back so long after its last sight."""
+    """Longest absence, in seconds. The END event of a track that may still continue is delayed by up to this long."""
     false_link_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Share of new faces that may be taken for one that was lost; the threshold follows, for as many as are lost."""
+    """Accepted share of new faces that are joined to a lost track of another person. The threshold follows from it and
+    from the number of lost tracks."""
     margin: Ratio = 0.05
-    """Lead over the second most similar lost track, cosine, without which nothing is joined."""
+    """Do not join if the cosine of the best lost track leads the second by less than this."""
     min_samples: Annotated[int, Field(ge=1)] = 2
-    """Analyses that each of the two tracks needs."""
+    """Analyses that each of the two tracks needs before they are compared."""
 
 
 class Publish(Section):
     listen: Address = "127.0.0.1:50051"
-    """gRPC address. It has no authentication yet: keep it on a trusted interface."""
+    """Address of the gRPC server, host:port. It has no authentication yet: keep it on a trusted interface."""
     heartbeat_s: Seconds = 5.0
-    """A subscriber that hears nothing else hears a heartbeat this often."""
+    """Send a heartbeat to a subscriber after this many seconds without another event."""
     update_interval_s: Seconds = 1.0
-    """A track whose analyses do not change is still updated (box, last seen) this often."""
+    """Publish a track's box and last-seen time this often, in seconds, while its analyses do not change."""
     max_pending: Annotated[int, Field(ge=16)] = 4096
-    """Events that may wait for one subscriber; beyond it the subscriber is disconnected with RESOURCE_EXHAUSTED."""
+    """Most events that may wait for one subscriber. Beyond it the subscriber is disconnected (RESOURCE_EXHAUSTED)."""
 
 
 class Metrics(Section):
     listen: Address | None = None
-    """host:port of the Prometheus endpoint; none: no endpoint."""
+    """Address of the Prometheus endpoint, host:port. null starts no endpoint."""
 
 
 class StreamerConfig(Section):
     streams: tuple[Stream, ...] = ()
+    """Cameras to connect at the start. More can be added over gRPC."""
     detect: Detect = Detect()
+    """Face detection."""
     track: Track = Track()
+    """Tracking of detections from frame to frame."""
     crop: Crop = Crop()
+    """Limits of quality below which a face is not analysed."""
     schedule: Schedule = Schedule()
+    """Choice of the crops to analyse, and how many."""
     dispatch: Dispatch = Dispatch()
+    """Sending of crops to the workers."""
     aggregate: Aggregate = Aggregate()
+    """Estimates per track from its analyses: age, expression, attributes, identity template."""
     gallery: Gallery = Gallery()
+    """Identification of known people."""
     relink: Relink = Relink()
+    """Re-association of a face that comes back after an absence."""
     publish: Publish = Publish()
+    """The gRPC server."""
     metrics: Metrics = Metrics()
+    """Prometheus metrics."""
     drain_s: Seconds = 10.0
-    """After a signal to stop, everything under way gets so long to finish."""
+    """Time, in seconds, to finish the work in progress after a signal to stop."""
 
     @model_validator(mode="after")
     def _a_batch_fits(self) -> "StreamerConfig":
         if self.dispatch.max_waiting < self.dispatch.batch:
-            raise ValueError("dispatch: max_waiting must be at least batch")
+            raise ValueError("dispatch: max_waiting must be at least batch, so that a full batch can wait")
         return self
 
     @model_validator(mode="after")
@@ -344,7 +362,7 @@ class StreamerConfig(Section):
 
 
 def redact(uri: str) -> str:
-    """An address as it may be printed: without user, password and query; in a path what looks like them is masked."""
+    """Return an address for printing: without user, password and query. In a path, what looks like them is masked."""
     scheme, rest = _split_scheme(uri)
     if scheme.lower() in ("", "file"):
         return uri[: len(uri) - len(rest)] + re.sub(r"[^/:@]*:.*@", "***@", rest, flags=re.DOTALL)

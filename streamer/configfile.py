@@ -1,4 +1,4 @@
-"""The configuration file: read strictly, shown with its secrets masked, hashed."""
+"""Read the configuration file strictly, show it with its secrets masked, and hash it."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ DECIDING = {"detect", "track", "crop", "schedule", "aggregate", "gallery", "reli
 
 
 def load_config(path: Path | None) -> StreamerConfig:
-    """The configuration in a YAML file (None: all defaults). Raises ConfigError with the path of each wrong field."""
+    """Load a YAML file; None gives all defaults. Raises ConfigError with the path of each wrong field."""
     if path is None:
         return StreamerConfig()
     return parse_config(expand_environment(read_yaml(path), str(path)), str(path))
 
 
 def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
-    """Check plain data. `origin` names it in the ConfigError."""
+    """Validate plain data. Raises ConfigError, which calls the data `origin`."""
     try:
         return StreamerConfig.model_validate(data)
     except ValidationError as error:
@@ -31,7 +31,7 @@ def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
 
 
 def show_config(config: StreamerConfig) -> str:
-    """The whole configuration as YAML, defaults filled in, secrets masked."""
+    """Format the whole configuration as YAML, with defaults filled in and secrets masked."""
     data = config.model_dump(mode="json")
     for stream in data["streams"]:
         stream["uri"] = redact(stream["uri"])
@@ -39,14 +39,14 @@ def show_config(config: StreamerConfig) -> str:
 
 
 def config_hash(config: StreamerConfig) -> str:
-    """What of the configuration decides the results of a recorded analysis, as 12 hex digits."""
+    """Hash the settings that decide the results of a recorded analysis into 12 hex digits."""
     deciding = config.model_dump(mode="json", include=DECIDING)
-    deciding["detect"].pop("weights")  # the weights' own hash stands for them, whatever their path
-    del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # so does that of the images
+    deciding["detect"].pop("weights")  # results record the hash of the weights themselves
+    del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # and that of the images
     deciding["batch"] = config.dispatch.batch
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def config_schema() -> dict[str, Any]:
-    """JSON Schema of the configuration file."""
+    """Return the JSON Schema of the configuration file."""
     return StreamerConfig.model_json_schema()

@@ -1,6 +1,7 @@
-"""Where values change threads, each with its policy by name.
+"""Hand values from one thread to another, each kind with its policy by name.
 
-Frames: live keeps the newest of each camera, recorded waits. Results for the selection of crops: the newest are kept.
+Frames: live, the newest of each camera is kept; recorded, the reader waits. Results for the selection of crops: the
+newest are kept.
 """
 
 import threading
@@ -16,7 +17,7 @@ MAILBOX = 4096  # values that may wait
 
 
 class LatestPerCamera:
-    """Live: a frame that nobody took yet is replaced by the next one of its camera; ends of sources are all kept."""
+    """Live: the next frame of a camera replaces one that has not been taken yet; ends of sources are all kept."""
 
     def __init__(self, dropped: Callable[[Frame], None]) -> None:
         self._dropped = dropped
@@ -25,7 +26,7 @@ class LatestPerCamera:
         self._closed = False
 
     def put(self, item: Item) -> bool:
-        """Never waits. False: closed, the reader should return."""
+        """Store an item without waiting. Returns False if closed: the reader should return."""
         replaced: list[Frame] = []
         with self._changed:
             if self._closed:
@@ -41,7 +42,7 @@ class LatestPerCamera:
         return True
 
     def take(self, timeout_s: float) -> list[Item] | None:
-        """What is there, at most one frame per camera; [] if nothing came in `timeout_s`; None: closed and empty."""
+        """Take all items, at most one frame per camera. Returns [] after `timeout_s`, None if closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._items), timeout_s)
             taken = [item for items in self._items.values() for item in items]
@@ -49,14 +50,14 @@ class LatestPerCamera:
             return None if self._closed and not taken else taken
 
     def close(self) -> None:
-        """No more puts; what waits can still be taken."""
+        """Refuse further items; those stored can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
 class BoundedQueue:
-    """Recorded: every frame is taken, in order; the reader waits while `capacity` frames are there."""
+    """Recorded: every frame is delivered, in order; the reader waits while `capacity` items are stored."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -65,7 +66,7 @@ class BoundedQueue:
         self._closed = False
 
     def put(self, item: Item) -> bool:
-        """Waits for room. False: closed, the reader should return."""
+        """Store an item, waiting for room. Returns False if closed: the reader should return."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
             if self._closed:
@@ -75,7 +76,7 @@ class BoundedQueue:
             return True
 
     def take(self, timeout_s: float) -> list[Item] | None:
-        """The next item; [] if none came in `timeout_s`; None: closed and empty."""
+        """Take the next item, in a list. Returns [] after `timeout_s`, None if closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._items), timeout_s)
             if not self._items:
@@ -85,7 +86,7 @@ class BoundedQueue:
             return [item]
 
     def close(self) -> None:
-        """No more puts; what waits can still be taken."""
+        """Refuse further items; those stored can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

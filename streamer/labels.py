@@ -1,4 +1,4 @@
-"""What the network's outputs are called: the enums of the public API, in the order of the outputs."""
+"""Names of the network's outputs: the enums of the public API, in the order of the outputs."""
 
 from faceanalytics.v1 import faces_pb2
 

@@ -1,4 +1,4 @@
-"""A thread that behaves like a task: awaited, its failure is the task's failure, cancelling asks it to stop."""
+"""Run threads like asyncio tasks: they are awaited, their exceptions propagate, and cancelling asks them to stop."""
 
 import asyncio
 import concurrent.futures
@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-JOIN_S = 1.0  # a cancelled thread gets so long to return
+JOIN_S = 1.0  # longest wait for a cancelled thread to return
 
 
 async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], None]) -> T:
-    """Run `function` in a thread of its own and wait for its result. When cancelled, `stop` must make it return."""
+    """Run `function` in its own thread and wait for its result. Cancelling calls `stop`, which must make it return."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -28,14 +28,14 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
         error: BaseException | None = None
         try:
             result = function()
-        except StopIteration as caught:  # a future refuses it, and the awaiting task would wait for ever
+        except StopIteration as caught:  # a future refuses it, and the awaiting task would wait forever
             error = RuntimeError("StopIteration in a thread")
             error.__cause__ = caught
-        except BaseException as caught:  # the border of the thread: the awaiting task gets it
+        except BaseException as caught:  # thread boundary: the awaiting task raises it
             error = caught
         try:
             loop.call_soon_threadsafe(resolve, result, error)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: nobody is waiting
             return
 
     thread = threading.Thread(target=run, name=name, daemon=True)
@@ -46,12 +46,15 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
         stop()
         await asyncio.wait([done], timeout=JOIN_S)
         if done.done() and not done.cancelled():
-            done.exception()  # seen, the cancellation goes first
+            done.exception()  # mark it as retrieved; the cancellation takes precedence
         raise
 
 
 class Delivery(Generic[T]):
-    """Called from one thread: hands a value to `accept` on the loop and waits until it is taken in."""
+    """Pass values from a thread to the coroutine `accept` on the loop, and wait until each is accepted.
+
+    Call it from one thread only.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, accept: Callable[[T], Awaitable[None]]) -> None:
         self._loop = loop
@@ -61,7 +64,7 @@ class Delivery(Generic[T]):
         self._closed = False
 
     def __call__(self, value: T) -> None:
-        """Raises what `accept` raises, and CancelledError (concurrent.futures) once closed."""
+        """Deliver a value. Raises what `accept` raises, and concurrent.futures.CancelledError once closed."""
         with self._lock:
             if self._closed:
                 raise concurrent.futures.CancelledError
@@ -69,7 +72,7 @@ class Delivery(Generic[T]):
         self._under_way.result()
 
     def close(self) -> None:
-        """Give up what is under way; later calls fail."""
+        """Cancel the delivery in progress; later calls fail."""
         with self._lock:
             self._closed = True
             if self._under_way is not None:

@@ -64,7 +64,7 @@ def test_a_detector_that_is_not_there_is_exit_code_4_and_says_what_can_be_used(t
     arguments = ("serve", "--stream", "a=rtsp://127.0.0.1:9/x", "--listen", "127.0.0.1:0")
     done = run(*arguments, FACEANALYTICS_DETECTOR=str(tmp_path / "nowhere.onnx"))
     assert done.returncode == 4
-    assert "nowhere.onnx, as $FACEANALYTICS_DETECTOR says" in done.stderr
+    assert "nowhere.onnx, from $FACEANALYTICS_DETECTOR" in done.stderr
     assert "an ultralytics\npose model with one class" in done.stderr
     assert "Traceback" not in done.stderr
 

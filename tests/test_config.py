@@ -38,7 +38,7 @@ def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.Mon
         ("metrics: {listen: x}", "metrics.listen"),
         ("dispatch: {bind: 'tcp//x'}", "dispatch.bind"),
         ("detect: {device: gpu}", "detect.device"),
-        ("streams: [{id: a, uri: 'ftp://x'}]", "ftp:// is not understood"),
+        ("streams: [{id: a, uri: 'ftp://x'}]", "ftp:// is not supported"),
         ("track: {lost_s: 1}\ntrack: {lost_s: 2}", "'track' stands twice"),
         ("- a\n- b", "expected names with values"),
         ("a: [", "not YAML"),

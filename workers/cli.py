@@ -1,74 +1,91 @@
-"""The `swinface` command line. Nothing heavy is imported before a command needs it: `--help` answers at once."""
+"""The `swinface` command line: its commands and options.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
 
 import argparse
 import json
-import logging
 import os
-import signal
-import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
+from faceanalytics.commandline import (
+    Commands,
+    Options,
+    add_command,
+    device_option,
+    positive,
+    program,
+    run_command,
+    set_up_logging,
+    weights_option,
+)
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError
+from workers.options import DETECTOR_NAMES, detector_group, precision_option, threads_option
 from workers.research.data.cli import add_data, data
 from workers.research.detector.cli import add_train_detector, train_detector
 from workers.research.evaluate.cli import add_evaluate, evaluate
 from workers.research.train.cli import add_curves, add_train, curves, train
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
-from workers.swinface.precisions import PRECISIONS
 from workers.weights.cli import add_weights, weights
 
 if TYPE_CHECKING:
     from workers.align import DetectorOptions
 
-EPILOG = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
-4 model or device not usable, 5 partial result, 130/143 after a signal (what was under way is finished)"""
-WORKER = """Take batches of face crops from streamers and answer with age, expression, attributes and embedding.
-Streamers need not run yet, and may go away and come back."""
-WORKER_EXAMPLES = """examples:
-  swinface worker --config configs/worker.yaml
-  swinface worker --connect tcp://10.0.0.7:5570 --weights checkpoint_step_79999_gpu_0.pt --device cuda:0
-  swinface worker --connect ipc:///tmp/a.ipc --connect ipc:///tmp/b.ipc --weights untrained"""
-INFER = """Analyse images of faces. Without --align each image is one face, resized to 112x112 pixels as it is, as
-the published inference does. With --align the faces of each image are found and aligned as the streamer does it, and
-each is one row, the strongest first."""
-INFER_EXAMPLES = """examples:
-  swinface infer --weights checkpoint_step_79999_gpu_0.pt face.jpg
-  swinface infer --weights weights.safetensors --out faces.csv --heads age,expression photos/
-  swinface infer --weights weights.safetensors --out raw.npz --align --detector face.onnx photos/
+DESCRIPTION = """SwinFace reads age, expression, 40 attributes and an identity embedding from aligned faces. Serve it to
+streamers, run it on images, train it and measure it."""
+EXAMPLES = """
+swinface infer face.jpg
+swinface worker --connect tcp://10.0.0.7:5570
+swinface weights list
+swinface train configs/train-small.yaml
+"""
+WORKER = """Take batches of face crops from streamers and answer with age, expression, attributes and embedding, until a
+signal. Start it before or after the streamers: it reconnects whenever one comes back."""
+WORKER_EXAMPLES = """
+swinface worker
+swinface worker --config configs/worker.yaml
+swinface worker --connect tcp://10.0.0.7:5570 --weights checkpoint_step_79999_gpu_0.pt --device cuda:0
+swinface worker --connect ipc:///tmp/a.ipc --connect ipc:///tmp/b.ipc
+"""
+INFER = """Analyse images of faces. Without --align, each image is one face and is resized as a whole to 112x112 pixels,
+as in the published inference code. With --align, the faces of each image are detected and aligned as in the streamer,
+and each face is one row, highest score first."""
+INFER_EXAMPLES = """
+swinface infer face.jpg
+swinface infer --weights weights.safetensors --out faces.csv --heads age,expression photos/
+swinface infer --out raw.npz --align --detector face.onnx photos/
+"""
+INFER_NOTES = """A .npz file holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face`
+(its rank in the image), `box` (x1 y1 x2 y2), `landmarks` and `detector_score`. The .jsonl and .csv files and standard
+output hold scores by name.
 
-.npz holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face` (place in its image),
-`box` (x1 y1 x2 y2), `landmarks` and `detector_score`. .jsonl, .csv and standard output hold scores by name.
-Images that cannot be read or show no face are listed at the end; then the exit code is 5."""
-CONVERT = """Write the published checkpoint as .safetensors with a JSON card beside it. Such a file cannot hold code,
-and its card says where the weights are from and under which terms. Weights of that form are copied with their card,
-under what the options say anew; --half makes the file half as large."""
-EXPORT = """Write the network as one ONNX file, with the weights in it. Input: `faces`, uint8 (batch, 112, 112, 3), RGB
-and aligned, batches of any size. Outputs: the heads by name, raw. What was written is run in ONNX Runtime and compared
-with torch: if they differ by more than 1e-4, no file is left and the exit code is 4."""
-EXPORT_EXAMPLES = """examples:
-  swinface export --format onnx --weights weights.safetensors swinface.onnx
-  swinface export --format onnx --weights weights.safetensors --heads age,gender --opset 20 small.onnx"""
-OPSETS = range(18, 26)  # the least that torch's exporter writes, the newest that onnxscript can convert to
-CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # libraries whose news are not ours
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Images that cannot be read or show no face are listed at the end; the exit code is then 5."""
+CONVERT = """Write the published checkpoint as a .safetensors file with a JSON card beside it. Such a file cannot
+contain code, and its card states the source and the licence of the weights. A .safetensors file can be converted too:
+its card is copied, and the options replace entries of it."""
+CONVERT_EXAMPLES = """
+swinface convert checkpoint_step_79999_gpu_0.pt swinface.safetensors
+swinface convert swinface.safetensors swinface-half.safetensors --half --metrics lfw.json
+"""
+EXPORT = """Write the network with its weights as one ONNX file. Its input `faces` is uint8 (batch, 112, 112, 3), RGB
+and aligned, of any batch size; its outputs are the raw heads by name. The file is run in ONNX Runtime and compared with
+torch: if they differ by more than 1e-4, the file is deleted and the exit code is 4."""
+EXPORT_EXAMPLES = """
+swinface export --format onnx swinface.onnx
+swinface export --format onnx --weights weights.safetensors --heads age,gender --opset 20 small.onnx
+"""
+OPSETS = range(18, 26)  # from the oldest that torch's exporter writes to the newest that onnxscript converts to
+CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # their progress messages help nobody here
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    if not arguments.verbose:
-        for name in CHATTY:
-            logging.getLogger(name).setLevel(logging.WARNING)
-    # torch's threads wait for each other by spinning unless told otherwise before it is imported; beside other busy
-    # programs, such as a streamer, that makes an inference ten times slower
+    arguments = parser().parse_args(argv)
+    set_up_logging(arguments.verbose, CHATTY)
+    # Unless this is set before torch is imported, its threads spin while they wait for each other; beside other busy
+    # programs, such as a streamer, that makes an inference ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     commands = {
         "worker": _worker,
@@ -82,28 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train-detector": train_detector,
         "evaluate": evaluate,
     }
-    try:
-        return commands[arguments.command](arguments)
-    except UserError as error:
-        print(f"swinface: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    return run_command("swinface", lambda: commands[arguments.command](arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="swinface",
-        description="SwinFace: age, expression, 40 attributes and an embedding of aligned faces; training, evaluation.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")
-    parser.add_argument("--verbose", action="store_true", help="log more")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole command line."""
+    parser, commands = program("swinface", DESCRIPTION, EXAMPLES)
     _add_worker(commands)
     _add_infer(commands)
     _add_convert(commands)
@@ -118,86 +119,95 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_worker(commands: Commands) -> None:
-    parser = _command(commands, "worker", "work for streamers until a signal", WORKER, WORKER_EXAMPLES)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML; the options below override it")
-    parser.add_argument(
-        "--connect", action="append", metavar="ENDPOINT", help="dispatch.bind of a streamer; may be repeated"
+    parser = add_command(commands, "worker", "analyse faces for streamers", WORKER, WORKER_EXAMPLES)
+    parser.add_argument("--config", type=Path, metavar="CONFIG", help="YAML file (default: all defaults)")
+    streamers = parser.add_argument_group("streamers")
+    streamers.add_argument(
+        "--connect",
+        action="append",
+        metavar="ENDPOINT",
+        help="endpoint of a streamer (its dispatch.bind), ipc://PATH or tcp://HOST:PORT; may be repeated "
+        "(default: ipc:///tmp/faceanalytics-workers.ipc)",
     )
-    _weights_option(parser, default=None)
-    parser.add_argument("--device", help="cpu or cuda:N, without fallback (default: cpu)")
-    parser.add_argument("--precision", choices=PRECISIONS, help="what the network computes in (default: fp32)")
-    parser.add_argument("--max-batch", type=int, metavar="N", help="largest batch it takes, crops (default: 64)")
-    parser.add_argument(
-        "--max-wait-ms", type=float, metavar="MS", help="wait so long for batches of other streamers (default: 5)"
+    streamers.add_argument("--max-batch", type=int, metavar="N", help="largest batch to accept, in crops (default: 64)")
+    streamers.add_argument(
+        "--max-wait-ms",
+        type=float,
+        metavar="MS",
+        help="longest time that a batch waits for batches of other streamers, in milliseconds (default: 5)",
     )
-    _threads_option(parser)
-    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="Prometheus endpoint (default: none)")
-    parser.add_argument(
+    network = parser.add_argument_group("network")
+    weights_option(network, default=None)
+    device_option(network, default=None)
+    precision_option(network, default=None)
+    threads_option(network)
+    operation = parser.add_argument_group("operation")
+    operation.add_argument(
+        "--metrics-listen", metavar="HOST:PORT", help="address of the Prometheus endpoint (default: no endpoint)"
+    )
+    operation.add_argument(
         "--exit-with-parent",
-        type=_positive,
+        type=positive,
         metavar="PID",
-        help="end when the process PID, which started this one, has gone",
+        help="exit when the process PID, which started this one, has ended",
     )
 
 
 def _add_infer(commands: Commands) -> None:
-    parser = _command(commands, "infer", "analyse images of faces", INFER, INFER_EXAMPLES)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE|DIR", help="folders are searched for images")
-    _weights_option(parser, default="default")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda:N, without fallback (default: %(default)s)")
+    parser = add_command(commands, "infer", "analyse images of faces", INFER, INFER_EXAMPLES, INFER_NOTES)
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="what the network computes in (default: %(default)s)"
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE|DIR",
+        help="image; folders are searched for images at any depth",
     )
-    parser.add_argument("--batch", type=_positive, default=8, metavar="N", help="faces at once (default: %(default)s)")
-    _threads_option(parser)
-    _heads_option(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help=".npz, .jsonl or .csv (default: JSON lines on standard output)"
-    )
-    _add_align(parser)
-
-
-def _add_align(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("faces in images")
-    group.add_argument("--align", action="store_true", help="find the faces of each image and align them")
-    group.add_argument(
-        "--detector",
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out",
+        type=Path,
         metavar="FILE",
-        help="face detector weights (default: $FACEANALYTICS_DETECTOR, then the bundled model)",
+        help="file for the results, .npz, .jsonl or .csv (default: JSON lines on standard output)",
     )
-    group.add_argument("--detector-device", metavar="DEVICE", help="cpu or cuda:N, without fallback (default: cpu)")
-    group.add_argument(
-        "--detector-size", type=_positive, metavar="PX", help="side of the square it sees images in (default: 640)"
-    )
-    group.add_argument(
-        "--min-score",
-        type=float,
-        metavar="SCORE",
-        help="weaker detections are not taken (default: 0.5, as the streamer analyses)",
-    )
+    _heads_option(results)
+    network = parser.add_argument_group("network")
+    weights_option(network)
+    device_option(network)
+    precision_option(network)
+    network.add_argument("--batch", type=positive, default=8, metavar="N", help="faces per batch")
+    threads_option(network)
+    detector_group(parser, optional=True)
 
 
 def _add_convert(commands: Commands) -> None:
-    parser = _command(commands, "convert", "published checkpoint, or weights of our own, to .safetensors", CONVERT, "")
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--source", metavar="TEXT", help="where the weights are from (default: the file's name)")
+    parser = add_command(commands, "convert", "convert weights to .safetensors", CONVERT, CONVERT_EXAMPLES)
     parser.add_argument(
-        "--licence", metavar="TEXT", help="under which terms they may be used (default: what is known, or not stated)"
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="published checkpoint (.pt) or .safetensors file"
     )
+    parser.add_argument("out", type=Path, metavar="FILE.safetensors", help="file for the converted weights")
     parser.add_argument(
-        "--half", action="store_true", help="matrices in 16 bits; they are computed with in 32 bits all the same"
+        "--half", action="store_true", help="store matrices in 16 bits, for half the size; computation stays in 32 bits"
     )
-    parser.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="JSON object of what was measured with the weights"
+    card = parser.add_argument_group("card")
+    card.add_argument(
+        "--source", metavar="TEXT", help="source of the weights (default: that of the card, else the file's name)"
+    )
+    card.add_argument(
+        "--licence", metavar="TEXT", help="licence of the weights (default: that of the card, else `not stated`)"
+    )
+    card.add_argument(
+        "--metrics",
+        type=Path,
+        metavar="FILE.json",
+        help="JSON object with results measured with the weights (default: those of the card)",
     )
 
 
 def _add_export(commands: Commands) -> None:
-    parser = _command(commands, "export", "the network for other programs", EXPORT, EXPORT_EXAMPLES)
-    parser.add_argument("out", type=Path, metavar="OUT.onnx")
-    parser.add_argument("--format", required=True, choices=["onnx"], help="of the file")
-    _weights_option(parser, default="default")
+    parser = add_command(commands, "export", "write the network as ONNX", EXPORT, EXPORT_EXAMPLES)
+    parser.add_argument("out", type=Path, metavar="FILE.onnx", help="file for the network")
+    parser.add_argument("--format", required=True, choices=["onnx"], help="format of the file")
+    weights_option(parser)
     _heads_option(parser)
     parser.add_argument(
         "--opset",
@@ -205,47 +215,17 @@ def _add_export(commands: Commands) -> None:
         choices=OPSETS,
         default=OPSETS[-1],
         metavar="N",
-        help=f"version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s, the newest)",
+        help=f"version of the ONNX operators, {OPSETS[0]} to {OPSETS[-1]}",
     )
 
 
-def _command(commands: Commands, name: str, help_: str, description: str, examples: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=help_,
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _weights_option(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument(
-        "--weights",
-        default=default,
-        metavar="WEIGHTS",
-        help="published checkpoint (.pt), .safetensors, or a name that `swinface weights list` shows; `untrained` for "
-        "tests of the plumbing only (default: the small model that comes with the project)",
-    )
-
-
-def _threads_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: one per core)")
-
-
-def _heads_option(parser: argparse.ArgumentParser) -> None:
+def _heads_option(parser: Options) -> None:
     parser.add_argument(
         "--heads",
         metavar="NAME,...",
-        help="only these outputs, such as age,expression; `attributes` means all 40 (default: all that it has)",
+        help="compute only these outputs, such as age,expression; `attributes` stands for all 40 (default: every "
+        "output of the weights)",
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
 
 
 def _worker(arguments: argparse.Namespace) -> int:
@@ -284,20 +264,19 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 
 def _detector_options(arguments: argparse.Namespace) -> "DetectorOptions | None":
-    """What --align is to be done with; None without it. Raises ConfigError for options that need it."""
-    names = ("detector", "detector_device", "detector_size", "min_score")
-    given = [name for name in names if getattr(arguments, name) is not None]
+    """Return the options for --align, or None without it. Raises ConfigError for options that need --align."""
+    given = [name for name in DETECTOR_NAMES if getattr(arguments, name) is not None]
     if given and not arguments.align:
-        raise ConfigError(f"--{given[0].replace('_', '-')} says how to find faces: add --align, or leave it out")
+        raise ConfigError(f"--{given[0].replace('_', '-')} is for face detection: add --align, or remove it")
     if not arguments.align:
         return None
     from workers.align import DetectorOptions
 
-    return DetectorOptions(*(getattr(arguments, name) for name in names))
+    return DetectorOptions(*(getattr(arguments, name) for name in DETECTOR_NAMES))
 
 
 def _heads(text: str | None) -> tuple[str, ...] | None:
-    """The outputs named in `text`, in their order; None without one. Raises ConfigError."""
+    """Parse the names of outputs, and return them in the order of OUTPUTS; None for None. Raises ConfigError."""
     if text is None:
         return None
     names = {name.strip() for name in text.split(",")}
@@ -313,7 +292,7 @@ def _heads(text: str | None) -> tuple[str, ...] | None:
 
 def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix != ".safetensors" or not arguments.out.parent.is_dir():
-        raise ConfigError(f"{arguments.out}: must be a name ending in .safetensors, in a folder that exists")
+        raise ConfigError(f"{arguments.out}: must end in .safetensors and be in an existing folder")
     from workers.swinface.checkpoint import load_official, load_own, save_own, sha256
 
     metrics = _read_metrics(arguments.metrics)
@@ -331,7 +310,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _read_metrics(path: Path | None) -> dict[str, object]:
-    """Raises ConfigError if the file is no JSON object."""
+    """Read measured results. Raises ConfigError if the file is not a JSON object."""
     if path is None:
         return {}
     try:

@@ -1,1 +1,1 @@
-"""Faces in a Frame: Detections with boxes, scores and five landmarks."""
+"""Detect the faces of a Frame: Detections with boxes, scores and five landmarks."""

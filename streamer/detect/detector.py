@@ -1,7 +1,8 @@
-"""Frames to faces: boxes, scores and five landmarks.
+"""Detect faces in frames: boxes, scores and five landmarks.
 
-Two kinds of weights, told apart by what is in the file: ultralytics pose models (yolo_pose.py; yolo_pose_onnx.py if
-exported for one size) and the published YOLOv8-lite face model (yolo_lite.py). Nothing is downloaded.
+The content of the weights file decides which model runs: an ultralytics pose model (ultralytics_pose.py, or
+onnx_pose.py if it was exported for one size) or the published YOLOv8-lite face model (onnx_lite.py). Nothing is
+downloaded.
 """
 
 import hashlib
@@ -31,46 +32,46 @@ WEIGHTS_VARIABLE = "FACEANALYTICS_DETECTOR"
 WHAT_WEIGHTS = f"""\
 A YOLO face model with five keypoints ({", ".join(LANDMARK_NAMES)}) is needed: an ultralytics
 pose model with one class and kpt_shape [5, 3], trained on images of faces, or a published YOLOv8-lite face model
-(.onnx). Name the file in detect.weights, or in the environment variable {WEIGHTS_VARIABLE}; {DEFAULT!r}, or
-neither, is the model that comes with the project. Nothing is downloaded."""
+(.onnx). Name the file in detect.weights or in the environment variable {WEIGHTS_VARIABLE}; without either, or
+with {DEFAULT!r}, the bundled model is used. Nothing is downloaded."""
 
 log = logging.getLogger(__name__)
 
 
 class Detector:
-    """A loaded detector, used by one thread. Raises ModelError if its weights or the device cannot be used."""
+    """A loaded detector, for use by one thread. Raises ModelError if its weights or the device cannot be used."""
 
     def __init__(self, config: Detect) -> None:
         path = find_weights(config.weights)
         if not re.fullmatch(r"cpu|cuda:\d+", config.device):
-            raise ModelError(f"detect.device {config.device!r} is neither cpu nor cuda:N")
+            raise ModelError(f"detect.device {config.device!r} is neither cpu nor cuda:N, such as cuda:0")
         self._config = config
         self._model = PoseModel(path, config) if path.suffix == ".pt" else _load_onnx(path, config)
         self.model_id = f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
     def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
-        """The faces of each BGR frame (h, w, 3), strongest first, boxes clipped to it; sizes may differ.
+        """Detect the faces of each BGR frame (h, w, 3), highest score first, boxes clipped to it. Sizes may differ.
 
-        What is found in a frame does not depend on the frames beside it.
+        The result for a frame does not depend on the frames beside it.
         """
         found = self._model.detect(frames)
         return [_tidy(faces, frame, self._config) for faces, frame in zip(found, frames, strict=True)]
 
 
 def find_weights(weights: str) -> Path:
-    """The file to load: `weights` is its path, or "default" for $FACEANALYTICS_DETECTOR, else the bundled detector.
+    """Return the file to load: `weights`, or for "default" $FACEANALYTICS_DETECTOR, else the bundled detector.
 
-    Raises ModelError if there is none that could be loaded.
+    Raises ModelError if the file cannot be loaded.
     """
     if weights == DEFAULT and (named := os.environ.get(WEIGHTS_VARIABLE)):
-        log.info("face detector %s, as $%s says", named, WEIGHTS_VARIABLE)
+        log.info("face detector %s, from $%s", named, WEIGHTS_VARIABLE)
         weights = named
     if weights == DEFAULT:
         return bundled_detector()
     try:
         path = Path(weights).expanduser()
         exists = path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of a user that there is not
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
         raise ModelError(f"the face detector {weights!r} cannot be opened: {error}.\n{WHAT_WEIGHTS}") from error
     if not exists:
         raise ModelError(f"the face detector {path} does not exist.\n{WHAT_WEIGHTS}")
@@ -82,7 +83,7 @@ def find_weights(weights: str) -> Path:
 
 
 def _load_onnx(path: Path, config: Detect) -> PoseModel | PoseOnnxModel | LiteModel:
-    """The model in an ONNX file, of the kind that its outputs and metadata tell."""
+    """Load the model in an ONNX file; its outputs and metadata decide the kind. Raises ModelError."""
     session = open_session(path, config.device)
     outputs = [entry.shape for entry in session.get_outputs()]
     if LiteModel.understands(session):
@@ -95,8 +96,8 @@ def _load_onnx(path: Path, config: Detect) -> PoseModel | PoseOnnxModel | LiteMo
         return PoseOnnxModel(session, config) if PoseOnnxModel.understands(session) else PoseModel(path, config)
     raise ModelError(
         f"{path} is not a face detector of a known layout: {len(outputs)} output(s), the first of shape {outputs[0]}.\n"
-        f"Known are pose models exported by ultralytics (one output, and metadata that say so) and YOLOv8-lite face\n"
-        f"(three outputs of 80 channels). YuNet, SCRFD and others are not."
+        f"Supported are pose models exported by ultralytics (one output, with metadata) and YOLOv8-lite face (three\n"
+        f"outputs of 80 channels). YuNet, SCRFD and others are not supported."
     )
 
 
@@ -105,12 +106,12 @@ def _check_size(path: Path, session: "InferenceSession", config: Detect) -> None
     if isinstance(height, int) and (height, width) != (config.input_size, config.input_size):
         advice = f"set detect.input_size to {width}" if height == width else "export it for a square"
         raise ModelError(
-            f"{path} takes images of {width}x{height} only, detect.input_size is {config.input_size}: {advice}"
+            f"{path} takes images of {width}x{height} only, but detect.input_size is {config.input_size}: {advice}"
         )
 
 
 def _read(metadata: dict[str, str], key: str) -> Any:
-    """A Python literal in the metadata; None if there is none."""
+    """Parse a Python literal in the metadata; None without one."""
     try:
         return literal_eval(metadata[key])
     except (KeyError, ValueError, SyntaxError):
@@ -118,7 +119,7 @@ def _read(metadata: dict[str, str], key: str) -> Any:
 
 
 def _tidy(faces: Detections, frame: Bytes, config: Detect) -> Detections:
-    """The usable ones: finite, inside the frame, strong enough; strongest first."""
+    """Select the usable faces (finite, inside the frame, above the minimum score), highest score first."""
     height, width = frame.shape[:2]
     finite = np.isfinite(faces.boxes).all(axis=1) & np.isfinite(faces.landmarks).all(axis=(1, 2))
     boxes = faces.boxes.clip(0, np.array([width, height, width, height], np.float32))

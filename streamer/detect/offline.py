@@ -1,6 +1,6 @@
-"""Libraries that would use the network or change the process, imported so that they do neither.
+"""Import libraries that would use the network or change the process in a way that they do neither.
 
-Import ultralytics and onnxruntime by these functions only: what they respect is read when they are imported.
+Import ultralytics and onnxruntime with these functions only: both read their settings when they are imported.
 """
 
 import logging
@@ -15,27 +15,27 @@ import cv2
 import numpy as np
 
 OFFLINE = {
-    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime reports what it runs to its maker, from 1.29 on also on Linux
-    "YOLO_OFFLINE": "true",  # ultralytics looks names up on the network and sends statistics
-    "YOLO_AUTOINSTALL": "false",  # it calls pip
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime reports usage to its vendor, since 1.29 on Linux too
+    "YOLO_OFFLINE": "true",  # ultralytics looks up names on the network and sends statistics
+    "YOLO_AUTOINSTALL": "false",  # it runs pip
     "YOLO_VERBOSE": "false",
-    "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "true",  # it asks for the package onnx, which running ONNX does not need
+    "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "true",  # it requires the package onnx, which running ONNX does not need
 }
 
 
 def import_onnxruntime() -> Any:
-    """onnxruntime without its reports. They cannot be stopped any more once it has been imported without this."""
+    """Import onnxruntime without its usage reports, which cannot be stopped after a plain import."""
     os.environ.update(OFFLINE)
     return import_module("onnxruntime")
 
 
 @cache
 def import_ultralytics() -> Any:
-    """ultralytics, neither using the network nor installing anything nor changing the rest of the process.
+    """Import ultralytics so that it does not use the network, install packages or change the rest of the process.
 
-    Left alone, it looks a name up on the network when it is imported, keeps settings in the home folder that allow
-    statistics to be sent, and sets numpy's printing, OpenCV's threads, Pillow's `open`, filters of warnings, a log
-    handler on stdout, and OMP_NUM_THREADS=1, which child processes would inherit.
+    A plain import looks up a name on the network, keeps settings in the home folder that allow statistics to be sent,
+    and changes numpy's printing, OpenCV's threads, Pillow's `open`, warning filters, a log handler on stdout, and
+    OMP_NUM_THREADS=1, which child processes would inherit. Raises RuntimeError if that has already happened.
     """
     from PIL import Image
 
@@ -47,7 +47,7 @@ def import_ultralytics() -> Any:
         os.environ["YOLO_CONFIG_DIR"] = folder
         ultralytics: Any = import_module("ultralytics")
         ultralytics.settings.update(sync=False)
-        _ = ultralytics.YOLO  # most is imported when it is first asked for
+        _ = ultralytics.YOLO  # most of it is imported at the first access
     for name in set(os.environ) - set(environment):
         del os.environ[name]
     os.environ.update(environment)
@@ -57,5 +57,5 @@ def import_ultralytics() -> Any:
     log.handlers.clear()
     log.propagate = True
     if ultralytics.utils.ONLINE:
-        raise RuntimeError("something imported ultralytics before import_ultralytics could keep it off the network")
+        raise RuntimeError("ultralytics was imported before import_ultralytics() could keep it off the network")
     return ultralytics

@@ -1,18 +1,25 @@
-"""ONNX Runtime sessions, as every detector of the streamer opens them."""
+"""Open ONNX Runtime sessions, and decide how many CPU threads a detector gets."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceanalytics.errors import ModelError
 from streamer.detect.offline import import_onnxruntime
-from streamer.detect.ultralytics_pose import threads
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+MAX_THREADS = 8  # networks of this size gain nothing from more
+
+
+def threads() -> int:
+    """Return the number of threads for a network on the CPU."""
+    return min(MAX_THREADS, len(os.sched_getaffinity(0)))
+
 
 def open_session(path: Path, device: str) -> "InferenceSession":
-    """Load an ONNX file on cpu or cuda:N. Raises ModelError; there is no fallback to another device."""
+    """Load an ONNX file on cpu or cuda:N. Raises ModelError; nothing falls back to another device."""
     onnxruntime = import_onnxruntime()
     state = onnxruntime.capi.onnxruntime_pybind11_state
 
@@ -25,14 +32,16 @@ def open_session(path: Path, device: str) -> "InferenceSession":
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise ModelError(
                 f"detect.device {device} is not usable for .onnx: onnxruntime has no CUDAExecutionProvider here,\n"
-                f"only {', '.join(onnxruntime.get_available_providers())}. Install onnxruntime-gpu in its place."
+                f"only {', '.join(onnxruntime.get_available_providers())}. Replace onnxruntime by onnxruntime-gpu."
             )
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.removeprefix("cuda:"))}))
     broken = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except broken as error:
-        raise ModelError(f"{path} is not an ONNX model that can be run: {error}") from error
+        raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {error}") from error
     if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
-        raise ModelError(f"detect.device {device} is not usable: onnxruntime could not start CUDA on it")
+        raise ModelError(
+            f"detect.device {device} is not usable: onnxruntime could not start CUDA on it; check the driver"
+        )
     return session

@@ -1,10 +1,9 @@
-"""Ultralytics pose models (.pt, or .onnx exported by ultralytics).
+"""Run ultralytics pose models (.pt, or .onnx exported by ultralytics).
 
-A .pt file is a pickle. It is loaded in ultralytics' restricted way, which builds known layers only. The environment
-variable ULTRALYTICS_SAFE_LOAD=false lifts that; then the file can run code of its own.
+A .pt file is a pickle. It is loaded in the restricted mode of ultralytics, which builds known layers only. The
+environment variable ULTRALYTICS_SAFE_LOAD=false lifts the restriction; the file can then run code of its own.
 """
 
-import os
 import pickle
 import tempfile
 import zipfile
@@ -19,10 +18,10 @@ from faceanalytics.errors import ModelError
 from streamer.config import Detect
 from streamer.detect.letterbox import GREY
 from streamer.detect.offline import import_ultralytics
+from streamer.detect.session import threads
 from streamer.values import LANDMARK_NAMES, Bytes, Detections
 
-MAX_THREADS = 8  # networks of this size gain nothing from more
-# what it raises for a file with other things in it than a model
+# raised by ultralytics for a file that contains something other than a model
 NO_CHECKPOINT = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, pickle.UnpicklingError)
 
 
@@ -42,7 +41,7 @@ class PoseModel:
         }
         ultralytics = import_ultralytics()
         _check_device(config.device)
-        # ultralytics reads meaning into file names, and downloads those it knows: give it one without
+        # ultralytics interprets file names, and downloads those it knows: give it a neutral one
         with tempfile.TemporaryDirectory() as folder:
             link = Path(folder) / f"detector{path.suffix}"
             link.symlink_to(path)
@@ -53,9 +52,9 @@ class PoseModel:
         _set_threads(config.device)
 
     def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
-        """Faces in frame pixels. Frames of one size go in one call.
+        """Detect faces, in frame pixels. Frames of the same size go in one call.
 
-        Frames of several sizes in one call would be padded to squares, and a frame would be seen differently alone.
+        Frames of several sizes in one call would be padded to squares, which changes what is found in each of them.
         """
         padded = [_pad(frame, self._least_side) for frame in frames]
         found: dict[int, Detections] = {}
@@ -77,19 +76,14 @@ class PoseModel:
 
 
 def check_pose(path: Path, names: Any, keypoint_shape: Any) -> None:
-    """Raises ModelError unless a model has one class (`names`) and five keypoints (`keypoint_shape`)."""
+    """Raise ModelError unless a model has one class (`names`) and five keypoints (`keypoint_shape`)."""
     needed = "A face detector needs one class and five keypoints: an ultralytics pose model with kpt_shape [5, 3]."
     if not keypoint_shape:
-        raise ModelError(f"{path} finds boxes without keypoints, so faces cannot be aligned.\n{needed}")
+        raise ModelError(f"{path} detects boxes without keypoints, so faces cannot be aligned.\n{needed}")
     if tuple(keypoint_shape) not in ((5, 2), (5, 3)):
-        raise ModelError(f"{path} finds {keypoint_shape[0]} keypoints.\n{needed}")
+        raise ModelError(f"{path} detects {keypoint_shape[0]} keypoints.\n{needed}")
     if not names or len(names) != 1:
         raise ModelError(f"{path} has {len(names or ())} classes.\n{needed}")
-
-
-def threads() -> int:
-    """Threads for a network on the CPU."""
-    return min(MAX_THREADS, len(os.sched_getaffinity(0)))
 
 
 def _check_device(device: str) -> None:
@@ -102,18 +96,18 @@ def _check_device(device: str) -> None:
 
 
 def _open(ultralytics: Any, link: Path, path: Path) -> Any:
-    """The ultralytics model in the file `path` that `link` leads to."""
+    """Load the ultralytics model in the file `path`, to which `link` points. Raises ModelError."""
     if path.suffix == ".onnx":
         return ultralytics.YOLO(str(link), task="pose")
     if not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is not a PyTorch checkpoint, or it is cut off.")
+        raise ModelError(f"{path} is not a PyTorch checkpoint, or it is cut off")
     try:
         yolo = ultralytics.YOLO(str(link))
         names, head = yolo.model.names, yolo.model.model[-1]
     except NO_CHECKPOINT as error:
         raise ModelError(
             f"{path} is not an ultralytics checkpoint, or has parts that ultralytics does not know.\n"
-            f"If you trust its origin, ULTRALYTICS_SAFE_LOAD=false lets it bring code of its own."
+            f"If you trust its origin, set ULTRALYTICS_SAFE_LOAD=false to let it run code of its own."
         ) from error
     check_pose(path, names, getattr(head, "kpt_shape", None))
     return yolo
@@ -123,11 +117,11 @@ def _set_threads(device: str) -> None:
     import torch
 
     if device == "cpu":
-        torch.set_num_threads(threads())  # ultralytics leaves one CPU out, even of two
+        torch.set_num_threads(threads())  # ultralytics leaves one CPU unused, even of two
 
 
 def _pad(frame: Bytes, min_side: int) -> Bytes:
-    """A small frame (h, w, 3) with grey to its right or below it, so that it is not enlarged beyond the limit."""
+    """Pad a small frame (h, w, 3) with grey on its right or below it, so that it is not enlarged beyond the limit."""
     height, width = frame.shape[:2]
     if max(height, width) >= min_side:
         return frame

@@ -1,4 +1,4 @@
-"""A video with what was found drawn into it, from the files of a recorded analysis, with the source's timestamps."""
+"""Draw the results of a recorded analysis into a copy of the video, with the timestamps of the source."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,18 +20,18 @@ TIME_BASE = Fraction(1, 90_000)
 
 
 def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] = never) -> int:
-    """Draw the tracks.jsonl and observations.jsonl of `folder` into a copy of `video` (H.264); frames written.
+    """Draw tracks.jsonl and observations.jsonl of `folder` into a copy of `video` (H.264); return the frames written.
 
-    With an explain.jsonl also what was known at each moment, quality and decision, and the faces that are not in view.
+    With explain.jsonl, also draw the state at each moment, quality and decision, and the faces that are out of view.
 
-    Raises InputError if the results are those of another video, and soon after `stopped` becomes true;
-    ConfigError if `out` cannot be written or is the video itself. `out` is there when it is whole.
+    Raises InputError if the results belong to another video, and soon after `stopped` becomes true; ConfigError if
+    `out` cannot be written or is the video itself. `out` appears only when it is complete.
     """
     if _same_file(video, out) or _same_file(video, out.parent / f"{out.name}.partial"):
         raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
     results = ResultReader(folder)
     if results.sha256 != hash_file(video, stopped):
-        raise InputError(f"{folder}: the results are of {results.source}, which is another video than {video}")
+        raise InputError(f"{folder}: the results are those of {results.source}, a different video than {video}")
     with replacing(out) as partial:
         try:
             return _write(video, results, partial, stopped)
@@ -47,7 +47,7 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], bool]) -> int:
-    """The frames written; all get the size of the first, made even."""
+    """Write the annotated video and return its number of frames; all get the size of the first, made even."""
     count = 0
     with av.open(f"file:{out}", "w", format="mp4") as container:
         stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
@@ -56,7 +56,7 @@ def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], 
         stream.pix_fmt = "yuv420p"
         for frame in _until_it_breaks_off(read_file(video, video.stem, 0)):
             if stopped():
-                raise InputError(f"{video}: stopped before all of it was drawn")
+                raise InputError(f"{video}: stopped before the annotated video was complete")
             pixels = frame.pixels.copy()
             _draw(pixels, results.faces(frame.media_time), results.notice)
             pixels = _make_even(pixels)
@@ -74,19 +74,19 @@ def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], 
 
 
 def _make_even(pixels: Bytes) -> Bytes:
-    """H.264 wants even sides: the last row and column again where needed."""
+    """Repeat the last row and column where needed, because H.264 requires even sides."""
     height, width = pixels.shape[:2]
     return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The frames that the analysis had, too; it has complained already."""
+    """Yield the frames that the analysis could read; it has already reported a truncated file."""
     with contextlib.suppress(TruncatedVideo):
         yield from frames
 
 
 def _draw(pixels: Bytes, faces: Sequence[Face], notice: str) -> None:
-    """Labels first, so that none covers a face's box; what does not fit above a box goes below it."""
+    """Draw labels first, so that they do not cover boxes; a label that does not fit above its box goes below it."""
     thick = max(1, round(pixels.shape[0] / 500))
     scale = max(0.4, pixels.shape[0] / 1200)
     for face in faces:

@@ -1,4 +1,4 @@
-"""Why each face was analysed or not, as JSON lines: `streamer analyze --explain`."""
+"""Write why each face was analysed or not, as JSON lines, for `streamer analyze --explain`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from streamer.values import Choice, FaceCrop, Observation, Quality, SendDecision
 
 @dataclass(slots=True, eq=False)
 class _Counts:
-    """Of one track that has not ended."""
+    """Counts of one track that has not ended."""
 
     decisions: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -20,9 +20,9 @@ class _Counts:
 
 
 class Explanation:
-    """The file explain.jsonl, in the order of the frames; of each open track only its counts are kept.
+    """Writes explain.jsonl, in the order of the frames; only the counts of open tracks are kept in memory.
 
-    In every line `media_time_s` is that of the frame at which it was written.
+    In every line, `media_time_s` is that of the frame at which the line was written.
     """
 
     def __init__(self, lines: JsonLines) -> None:
@@ -31,7 +31,7 @@ class Explanation:
         self._now = 0.0  # s, media time of the frame
 
     def observe(self, observation: Observation) -> None:
-        """What was decided on each face of a frame, and where the tracks are that are not confirmed or not in view."""
+        """Write the decision on each face of a frame, and the boxes of tracks that are not confirmed or not in view."""
         self._now = observation.media_time
         for choice in observation.choices:
             self._write("choice", choice.key, _choice(choice))
@@ -46,14 +46,14 @@ class Explanation:
                 self._write("state", track.key, {"state": track.state.value, "box": box(track.box)})
 
     def answer(self, crop: FaceCrop, summaries: Sequence[TrackSummary]) -> None:
-        """What is known of its track, and of one that it continues, after the analysis of this crop."""
+        """Write the state of the crop's track after its analysis, and that of a track that it continues."""
         for summary in summaries:
             if not summary.final:
                 record = {"crop_media_time_s": _time(crop.media_time), **answer_record(summary)}
                 self._write("answer", summary.key, record)
 
     def end(self, key: TrackKey) -> None:
-        """The track has ended: how often what was decided, and when its first crop was sent."""
+        """Write the summary of an ended track: how often each decision was made, and when its first crop was sent."""
         counts = self._open.pop(key.id, _Counts())
         record = {
             "decisions": dict(sorted(counts.decisions.items())),

@@ -1,4 +1,4 @@
-"""The files of a recorded analysis, read along with its video: what to draw into each image."""
+"""Read the files of a recorded analysis along with its video: what to draw into each frame."""
 
 import colorsys
 import contextlib
@@ -15,33 +15,33 @@ Record = dict[str, Any]
 
 
 class Face(NamedTuple):
-    """One face in one image, in pixels."""
+    """One face in one frame, in pixels."""
 
     label: str
     colour: tuple[int, int, int]  # BGR
     start: tuple[int, int]  # of the box, x y
     end: tuple[int, int]
     landmarks: list[tuple[int, int]]
-    in_view: bool = True  # False: not confirmed yet, or where a lost face is expected
+    in_view: bool = True  # False if not confirmed yet, or if this is where a lost face is expected
 
 
 class _Known(NamedTuple):
-    """What is known of a track, as it is written beside its face."""
+    """The text to write beside the face of a track."""
 
     name: str
-    shown: list[tuple[float, float, str]]  # s from, s to, what it appeared to show
+    shown: list[tuple[float, float, str]]  # s from, s to, expression
     reasons: list[str]  # why it was not analysed
 
     def label(self, time: float) -> str:
-        """With what it appeared to show at a media time (s)."""
+        """Return the text with the expression at a media time (s)."""
         shown = [appears for start, end, appears in self.shown if start <= time < end]
         return " ".join([self.name, *shown, *self.reasons])
 
 
 class ResultReader:
-    """What an analysis found; of the files with a line per face no more is held than one image's.
+    """The results of an analysis; of the files with one line per face, only one frame is held in memory.
 
-    Raises InputError, also where faces are asked for, if the files are not what an analysis writes.
+    Raises InputError, also from `faces`, if the files are not those that an analysis writes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,16 +51,16 @@ class ResultReader:
             self.source: str = header["source"]["name"]  # of the video
             self.sha256: str = header["source"]["sha256"]
             untrained = header["model_id"] == "untrained"
-        self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every image
+        self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every frame
         self._observations = _Moments(folder / "observations.jsonl", self._observation)
         self._explanation: _Moments | None = None
-        self._details: dict[str, str] = {}  # by track id, of one image
-        if (folder / "explain.jsonl").exists():  # then each image shows what was known at its time
+        self._details: dict[str, str] = {}  # by track id, of one frame
+        if (folder / "explain.jsonl").exists():  # then each frame shows the state at its time
             self._known.clear()
             self._explanation = _Moments(folder / "explain.jsonl", self._explain)
 
     def faces(self, time: float) -> list[Face]:
-        """Those of the image at a media time (s); to be asked for in the order of time."""
+        """Return the faces of the frame at a media time (s). Call it in the order of time. Raises InputError."""
         self._details.clear()
         hidden = self._explanation.faces(time) if self._explanation is not None else []
         return hidden + self._observations.faces(time)
@@ -87,7 +87,7 @@ class ResultReader:
 
 
 class _Moments:
-    """Lines in the order of `media_time_s`, an image's at a time."""
+    """The lines of a file in the order of `media_time_s`, one frame at a time."""
 
     def __init__(self, path: Path, read: Callable[[Record], Face | None]) -> None:
         self._path = path
@@ -98,7 +98,7 @@ class _Moments:
             self._next = next(self._records, None)
 
     def faces(self, time: float) -> list[Face]:
-        """What `read` makes of the lines of this time (s), and of those that no image asked for before."""
+        """Return the faces that `read` makes of the lines at this time (s), after reading all earlier lines."""
         faces = []
         with _complaining(self._path, self._records):
             while self._next is not None and self._next["media_time_s"] <= round(time, 6):
@@ -118,19 +118,19 @@ def _lines(path: Path) -> Iterator[Record]:
 def _header(records: Iterator[Record]) -> Record:
     header = next(records, None)
     if header is None or header["type"] != "header":
-        raise ValueError("it has no header")
+        raise ValueError("the header is missing")
     return header
 
 
 @contextlib.contextmanager
 def _complaining(path: Path, records: Iterator[Record] | None = None) -> Iterator[Iterator[Record]]:
-    """The records; what is wrong with them, also in the body, becomes an InputError."""
+    """Yield the records; errors in them, and in the body of the `with`, become an InputError."""
     try:
         yield _lines(path) if records is None else records
     except KeyError as error:
-        raise InputError(f"{path} is no result of `streamer analyze`: {error} is missing") from error
+        raise InputError(f"{path} was not written by `streamer analyze`: {error} is missing") from error
     except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path} is no result of `streamer analyze`: {error}") from error
+        raise InputError(f"{path} was not written by `streamer analyze`: {error}") from error
 
 
 def _boxed(record: Record, label: str, points: list[tuple[int, int]]) -> Face:
@@ -140,13 +140,13 @@ def _boxed(record: Record, label: str, points: list[tuple[int, int]]) -> Face:
 
 
 def _colour(number: int) -> tuple[int, int, int]:
-    """A bright colour (BGR) per track; neighbours differ most, by the golden ratio of the colour circle."""
+    """Return a bright colour (BGR) per track; the golden ratio of the colour circle keeps neighbours apart."""
     red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.55, 0.95)
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
 def _known(record: Record) -> _Known:
-    """From the final record of a track; or from an answer, which says what it appears to show from then on."""
+    """Build the text from the final record of a track, or from an answer, whose expression holds from then on."""
     parts, age, expression = [f"#{record['number']}"], record["age"], record["expression"]
     if record["decision"]:
         parts.append(record["decision"]["person"] or _words(record["decision"]["status"]))

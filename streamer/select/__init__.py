@@ -1,1 +1,1 @@
-"""Best-shot selection: which FaceCrop of which Track is worth analysing."""
+"""Best-shot selection: choose which FaceCrop of which Track to analyse."""

@@ -1,9 +1,8 @@
-"""A face of a frame as the recognition model wants it: aligned, 112x112, RGB; and how well it can be analysed.
+"""Align a face of a frame for the network: 112x112 pixels, RGB, by its five landmarks.
 
-Alignment is the ArcFace one: the similarity transform that brings five landmarks nearest to a template.
-Points are complex numbers here, x + iy: a similarity transform is then z -> turn * z + shift, and its least
-squares fit is one division. Quality is a product of factors in 0..1, so what the geometry alone gives bounds
-the whole from above, and most faces never need their pixels.
+This is the alignment of ArcFace: the similarity transform that brings the landmarks closest to a template. Points are
+complex numbers here, x + iy: a similarity transform is then z -> turn * z + shift, and its least squares fit is one
+division.
 """
 
 from math import ceil, hypot
@@ -21,22 +20,22 @@ _TO_COMPLEX = np.array([1, 1j])
 _TEMPLATE_CENTRE = complex((TEMPLATE @ _TO_COMPLEX).mean())
 _TEMPLATE_ARMS = TEMPLATE @ _TO_COMPLEX - _TEMPLATE_CENTRE  # (5,)
 TEMPLATE_EYE_DISTANCE = float(abs(_TEMPLATE_ARMS[1] - _TEMPLATE_ARMS[0]))  # px, 35.2
-_SHRINK_BELOW = 0.5  # scale under which four neighbours per pixel no longer see all of the frame's pixels
+_SHRINK_BELOW = 0.5  # scale below which bilinear sampling, with four neighbours, skips pixels of the frame
 
 
 def similarity(landmarks: Floats) -> NDArray[np.float64]:
-    """The (2, 3) matrix from frame to crop pixels that brings landmarks (5, 2) nearest to the template (Umeyama 1991).
+    """Fit the (2, 3) matrix from frame to crop pixels that brings landmarks (5, 2) closest to the template.
 
-    Raises ValueError if they are all at one place.
+    This is the least squares fit of Umeyama 1991. Raises ValueError if the landmarks coincide.
     """
     turn, shift, _ = fit(landmarks)
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
 def align(frame: Bytes, landmarks: Floats) -> Bytes:
-    """The face at landmarks (5, 2) of a BGR frame (h, w, 3) as RGB (112, 112, 3); black where the frame ends.
+    """Crop the face at landmarks (5, 2) of a BGR frame (h, w, 3) to RGB (112, 112, 3), black outside the frame.
 
-    Raises ValueError if the landmarks are all at one place.
+    Raises ValueError if the landmarks coincide.
     """
     matrix = similarity(landmarks)
     if hypot(matrix[0, 0], matrix[1, 0]) < _SHRINK_BELOW:
@@ -46,13 +45,16 @@ def align(frame: Bytes, landmarks: Floats) -> Bytes:
 
 
 def fit(landmarks: Floats) -> tuple[complex, complex, float]:
-    """Turn and shift of landmarks (5, 2) onto the template, and how far off they stay (rms) in eye distances."""
+    """Fit turn and shift of landmarks (5, 2) onto the template; the third value is the RMS error in eye distances.
+
+    Raises ValueError if the landmarks coincide.
+    """
     points = landmarks @ _TO_COMPLEX
     centre = complex(points.mean())
     arms = points - centre
     spread = float(np.vdot(arms, arms).real)
     if not spread > 1e-6:
-        raise ValueError("the landmarks are all at one place")
+        raise ValueError("the landmarks coincide")
     turn = complex(np.vdot(arms, _TEMPLATE_ARMS)) / spread
     rest = _TEMPLATE_ARMS - turn * arms
     misfit = (float(np.vdot(rest, rest).real) / len(rest)) ** 0.5 / TEMPLATE_EYE_DISTANCE
@@ -60,9 +62,9 @@ def fit(landmarks: Floats) -> tuple[complex, complex, float]:
 
 
 def _shrink(frame: Bytes, matrix: NDArray[np.float64]) -> tuple[Bytes, NDArray[np.float64]]:
-    """The part of the frame that a (2, 3) matrix shows, reduced by a whole number, and the matrix for it.
+    """Cut out the part of the frame that a (2, 3) matrix shows, shrink it by a whole number, and adapt the matrix.
 
-    Without it a face much larger than the crop would be sampled at a few of its pixels, noise and all.
+    Otherwise a face much larger than the crop would be sampled at few of its pixels, with their noise.
     """
     factor = ceil(_SHRINK_BELOW / hypot(matrix[0, 0], matrix[1, 0]))
     corners = np.array([[0, CROP_SIZE, 0, CROP_SIZE], [0, 0, CROP_SIZE, CROP_SIZE]]) - matrix[:, 2:]

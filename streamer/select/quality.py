@@ -1,4 +1,8 @@
-"""How well a face can be analysed: geometry, sharpness and brightness, and the reasons."""
+"""Measure how well a face can be analysed: its geometry, sharpness and brightness, and the reasons against it.
+
+Quality is a product of factors in 0..1. The factors of the geometry alone bound it from above, so most faces never need
+their pixels.
+"""
 
 from dataclasses import replace
 from math import atan2, degrees, exp, hypot, prod
@@ -17,11 +21,11 @@ _HEAD = np.array(
 
 _TO_AXES = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))  # (3, 5)
 
-_SHARPNESS_SIDE = 32  # px, the least that can tell sharp from blurred
+_SHARPNESS_SIDE = 32  # px, the smallest side at which sharp and blurred differ
 
 
 def geometry(score: float, landmarks: Floats, frame_size: tuple[int, int], config: Crop) -> Quality:
-    """What of the quality needs no pixels, never below the finished one; `landmarks` (5, 2) frame pixels."""
+    """Return the quality without the factors that need pixels, an upper bound; `landmarks` (5, 2) in frame pixels."""
     left, right = landmarks[0].tolist(), landmarks[1].tolist()
     eye_distance = hypot(right[0] - left[0], right[1] - left[1])
     try:
@@ -46,7 +50,7 @@ def geometry(score: float, landmarks: Floats, frame_size: tuple[int, int], confi
 
 
 def finish(quality: Quality, crop: Bytes, config: Crop) -> Quality:
-    """The quality of a face from its geometry and its aligned crop (112, 112, 3) RGB: adds sharpness and brightness."""
+    """Complete the quality from `geometry` with sharpness and brightness of the aligned crop (112, 112, 3) RGB."""
     grey = np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8)
     sharp = sharpness(grey, quality.eye_distance)
     reasons = list(quality.reasons)
@@ -59,10 +63,10 @@ def finish(quality: Quality, crop: Bytes, config: Crop) -> Quality:
 
 
 def sharpness(grey: Bytes, eye_distance: float) -> float:
-    """Variance of the Laplacian over that of the grey values (112, 112), at the size the face had in the frame.
+    """Return the variance of the Laplacian over that of the grey values (112, 112), at the face's size in the frame.
 
-    Measured after undoing the crop's enlargement, because a small face is not a blurred one; `eye_distance` in
-    frame px. A constant under the fraction keeps the noise of flat images from counting as sharpness.
+    The enlargement of the crop is undone first, because a small face is not a blurred one; `eye_distance` is in frame
+    pixels. A constant in the denominator keeps the noise of flat images from counting as sharpness.
     """
     side = min(CROP_SIZE, max(_SHARPNESS_SIDE, round(CROP_SIZE * eye_distance / TEMPLATE_EYE_DISTANCE)))
     if side < CROP_SIZE:
@@ -72,14 +76,14 @@ def sharpness(grey: Bytes, eye_distance: float) -> float:
 
 
 def head_pose(landmarks: Floats) -> tuple[float, float]:
-    """Yaw and pitch in degrees against the ray to the face: yaw > 0 looks to the right of the image, pitch > 0 down.
+    """Estimate yaw and pitch in degrees to the viewing ray: yaw > 0 looks to the right of the image, pitch > 0 down.
 
-    Closed form of POS (DeMenthon and Davis 1995): under weak perspective the landmarks (5, 2) are a linear map
+    This is POS in closed form (DeMenthon and Davis 1995): under weak perspective the landmarks (5, 2) are a linear map
     of the head, whose two rows are the camera's axes seen from the head.
     """
     axes = (_TO_AXES @ (landmarks - landmarks.mean(axis=0))).T.tolist()
     across, down = _unit(axes[0]), _unit(axes[1])
-    # Noise leaves the axes askew. Their bisectors are at right angles, and at 45 degrees to the nearest true axes.
+    # Noise skews the axes. Their bisectors are at right angles, and at 45 degrees to the nearest true axes.
     plus = _unit([a + b for a, b in zip(across, down, strict=True)])
     minus = _unit([a - b for a, b in zip(across, down, strict=True)])
     x, y, z = _cross(minus, plus)
@@ -87,7 +91,7 @@ def head_pose(landmarks: Floats) -> tuple[float, float]:
 
 
 def _share_inside(turn: complex, shift: complex, frame_size: tuple[int, int]) -> float:
-    """About how much of the crop lies inside the frame, 0..1, as if the crop stood upright."""
+    """Approximate the share (0..1) of the crop inside the frame, as if the crop were upright."""
     centre = ((1 + 1j) * CROP_SIZE / 2 - shift) / turn
     half = CROP_SIZE / 2 / abs(turn)
     share = 1.0
@@ -97,7 +101,7 @@ def _share_inside(turn: complex, shift: complex, frame_size: tuple[int, int]) ->
 
 
 def _rise(value: float, middle: float, width: float) -> float:
-    """Logistic step from 0 to 1."""
+    """Return a logistic step from 0 to 1."""
     return 1 / (1 + exp((middle - value) / width))
 
 
@@ -111,5 +115,5 @@ def _cross(a: list[float], b: list[float]) -> tuple[float, float, float]:
 
 
 def _variance(image: cv2.typing.MatLike) -> float:
-    """Variance of one channel (numpy takes five times as long)."""
+    """Return the variance of one channel (numpy takes five times as long)."""
     return float(cv2.meanStdDev(image)[1][0, 0]) ** 2

@@ -1,9 +1,9 @@
-"""Which crops are sent, and when: those that would change an answer most, as far as the budget goes.
+"""Choose the crops to send: those that would change an answer most, within the budget.
 
-Of each track one crop waits: the best of the last `choose_s`. `choose` sends those that are worth it, best first; but
-tracks that have waited for their first answer for `first_answer_s` go before all others, the longest waiting first.
-What is worth how much is in gain.py, how many may go in budget.py. A crop counts as answered when it is sent, unless
-it is lost: with media time for a clock the same video is decided the same each time.
+One crop of each track waits: the best of the last `choose_s`. `choose` sends the crops with enough gain, best first,
+but tracks that have waited `first_answer_s` for their first answer go ahead of all others, longest wait first. The gain
+is computed in gain.py, the budget in budget.py. A crop counts as answered when it is sent, unless it is lost: with
+media time as the clock, the decisions for a video are the same in every run.
 """
 
 from dataclasses import dataclass
@@ -14,42 +14,45 @@ from streamer.select.budget import Budget
 from streamer.select.gain import UNKNOWN, Belief, ModelOutputs, after, expected_gain
 from streamer.values import FaceCrop, SendDecision
 
-BETTER_BY = 1.1  # a crop must be so many times better than the waiting one: to look at its pixels costs time too
+BETTER_BY = 1.1  # a crop must be better than the waiting one by this factor, because reading its pixels takes time too
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     """One track."""
 
-    since: float  # s, clock: its first usable crop was there
-    seen: float  # s, media time at which it was last in view
+    since: float  # s, clock, of its first usable crop
+    seen: float  # s, media time, when it was last in view
     waiting: FaceCrop | None = None
     waits_since: float = 0.0  # s, clock
     belief: Belief = UNKNOWN
     before: Belief = UNKNOWN  # without the crop sent last
-    sent: float = -inf  # s, clock: the newest crop was sent
+    sent: float = -inf  # s, clock, when the newest crop was sent
 
 
 class Scheduler:
-    """All cameras. `now` is the clock in s: live the machine's, recorded the media time. Called from one thread."""
+    """Schedules the crops of all cameras, from one thread.
+
+    `now` is the clock in s: monotonic time live, media time recorded.
+    """
 
     def __init__(self, config: Schedule, live: bool = False) -> None:
         self._config = config
         self._live = live
         self._pause = 1 / config.per_track_per_second  # s
         self._entries: dict[str, _Entry] = {}  # by track id
-        self._out: dict[str, tuple[float, int]] = {}  # live, by track id: sent when (s, clock), how many were out then
-        self._short: set[str] = set()  # tracks that got nothing of the budget the last time
+        self._out: dict[str, tuple[float, int]] = {}  # live, by track id: time of sending (s, clock), crops in flight
+        self._short: set[str] = set()  # tracks that the budget did not reach the last time
         self.outputs = ModelOutputs()  # of the workers' models
         self.budget = Budget(config.analyses_per_second, config.answer_s if live else None)
 
     def consider(self, track_id: str, time: float, now: float, quality: float) -> SendDecision | None:
-        """Why a crop of at most this quality (0..1), at this media time (s), is of no use; None: it is."""
+        """Return why a crop of at most this quality (0..1) at this media time (s) is useless, or None if it is not."""
         entry = self._entries.get(track_id)
         if entry is None:
             return None
         entry.seen = time
-        wait = self._config.choose_s  # a crop is replaced when it has waited so long
+        wait = self._config.choose_s  # a crop is replaced when it has waited this long
         if now + wait - entry.sent < self._pause:
             return SendDecision.TOO_SOON
         if expected_gain(entry.belief, time + wait, quality, self._config, self.outputs) < 1:
@@ -59,7 +62,7 @@ class Scheduler:
         return SendDecision.BETTER_CROP if quality < BETTER_BY * entry.waiting.quality.value else None
 
     def keep(self, crop: FaceCrop, now: float) -> SendDecision | None:
-        """Let this crop wait, in the place of an older or poorer one of its track; else why not."""
+        """Let this crop wait, replacing an older or poorer one of its track, or return why not."""
         decision = self.consider(crop.key.id, crop.media_time, now, crop.quality.value)
         if decision is None:
             entry = self._entries.setdefault(crop.key.id, _Entry(now, crop.media_time))
@@ -67,7 +70,7 @@ class Scheduler:
         return decision
 
     def choose(self, now: float) -> list[tuple[FaceCrop, float]]:
-        """The crops that are to be sent now and what each is worth, best first."""
+        """Return the crops to send now with the expected gain of each, best first."""
         self.budget.refill(now)
         self._short.clear()
         ranks: list[tuple[bool, float, str]] = []
@@ -78,7 +81,7 @@ class Scheduler:
         sent = []
         for _, _, track_id in sorted(ranks):
             entry = self._entries[track_id]
-            # the last token is kept for a face without any answer
+            # the last token is reserved for a face without any answer
             if entry.waiting is None or not self.budget.take(keep=1 if entry.belief.answers else 0):
                 self._short.add(track_id)
                 continue
@@ -91,22 +94,22 @@ class Scheduler:
         return sent
 
     def why_not(self, track_id: str, now: float) -> SendDecision:
-        """After `choose`: why the crop of this track still waits."""
+        """Return, after `choose`, why the crop of this track is still waiting."""
         if track_id in self._short:
             return SendDecision.BUDGET
         return self._held(track_id, self._entries[track_id], now) or SendDecision.BUDGET
 
     def expected_gain(self, track_id: str, time: float, quality: float) -> float:
-        """Of a crop of this quality (0..1) at this media time (s): from 1 on it is sent if the budget allows."""
+        """Return the gain of a crop of this quality (0..1) at this media time (s); it needs at least 1 to be sent."""
         entry = self._entries.get(track_id)
         return expected_gain(entry.belief if entry is not None else UNKNOWN, time, quality, self._config, self.outputs)
 
     def answered(self, track_id: str, now: float) -> None:
-        """Live: the crop that was sent has its answer, at this time of the clock (s)."""
+        """Live: record that the crop of this track was answered at `now`."""
         self.budget.answered(*self._out.pop(track_id), now)
 
     def lost(self, track_id: str, now: float) -> None:
-        """Live: the crop that was sent was given up, at this time of the clock (s): as if it had not been sent."""
+        """Live: record that the crop of this track was given up at `now`, and undo its effect on the belief."""
         sent, _ = self._out.pop(track_id)
         self.budget.lost(sent, now)
         entry = self._entries.get(track_id)
@@ -114,11 +117,11 @@ class Scheduler:
             entry.belief = entry.before
 
     def forget(self, track_id: str) -> None:
-        """The track has ended."""
+        """Drop a track that has ended."""
         self._entries.pop(track_id, None)
 
     def _held(self, track_id: str, entry: _Entry, now: float) -> SendDecision | None:
-        """Why the waiting crop of a track is not sent whatever the budget; None: it may be sent."""
+        """Return why the waiting crop of a track must not be sent, apart from the budget; None if it may."""
         if entry.waiting is None or track_id in self._out:
             return SendDecision.TOO_SOON
         if not entry.belief.answers:
@@ -128,7 +131,7 @@ class Scheduler:
         return None if self._expected_gain(entry, now) >= 1 else SendDecision.NOTHING_TO_GAIN
 
     def _expected_gain(self, entry: _Entry, now: float) -> float:
-        """Of the waiting crop. A fresh one tells of the face in view, not only of when it was taken."""
+        """Return the gain of the waiting crop. A fresh crop counts as taken when the face was last in view."""
         if entry.waiting is None:
             return 0.0
         fresh = now - entry.waits_since <= self._config.choose_s

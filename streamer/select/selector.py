@@ -1,4 +1,4 @@
-"""The faces of the frames to the scheduler, if they are good enough; what it sends, into the observations."""
+"""Pass the faces that are good enough to the scheduler, and add the crops it sends to the observations."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Selection:
 
 
 class CropSelector:
-    """Best-shot selection for all cameras. Called from the observe thread, but for `on_result` and `set_workers`."""
+    """Selects the crops of all cameras. Call it from the observe thread, except `on_result` and `set_workers`."""
 
     def __init__(self, config: StreamerConfig, live: bool) -> None:
         self._config = config.crop
@@ -58,15 +58,15 @@ class CropSelector:
         self._results: Mailbox[tuple[str, bool, float]] = Mailbox()  # track id, answered, when (s, monotonic)
 
     def on_result(self, track_id: str, answered: bool) -> None:
-        """Live: a crop was answered or given up. Any thread may call this."""
+        """Live: record that a crop was answered or given up. Any thread may call this."""
         self._results.put((track_id, answered, time.monotonic()))
 
     def set_workers(self, models: Mapping[Model, int]) -> None:
-        """How many workers are alive with which weights. Any thread may call this."""
+        """Set the number of workers per model. Any thread may call this."""
         self._alive, self._outputs = sum(models.values()), ModelOutputs.union(models)
 
     def consider(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
-        """What is decided on each face of a confirmed track in view. A crop that waits is BUDGET until `choose`."""
+        """Decide on each face of a confirmed track in view. A crop that waits from now on is BUDGET until `choose`."""
         return tuple(
             self._consider(frame, detections, track, track.detection)
             for track in tracks
@@ -74,7 +74,7 @@ class CropSelector:
         )
 
     def choose(self, considered: Sequence[Considered]) -> list[Selection]:
-        """For each of these frames the crops that are sent now, and the choices as they came out."""
+        """Return for each of these frames the crops to send now, and the final decisions."""
         self._scheduler.outputs = self._outputs
         if self._live:
             self._scheduler.budget.workers(self._alive)
@@ -99,7 +99,7 @@ class CropSelector:
         track_id, at, now = track.key.id, frame.media_time, self._now(frame.media_time)
         landmarks, score = detections.landmarks[row], float(detections.scores[row])
         quality = geometry(score, landmarks, frame.size, self._config)
-        # the geometry bounds the quality from above, so that most faces never need their pixels
+        # the geometry bounds the quality from above, so most faces never need their pixels
         decision = self._scheduler.consider(track_id, at, now, quality.value)
         if decision is None and not quality.reasons:
             pixels = align(frame.pixels, landmarks)
@@ -134,7 +134,7 @@ class CropSelector:
 
 
 def _place(considered: Sequence[Considered], key: TrackKey) -> int:
-    """Which of the frames shows a track or ends it; else the first: a crop goes before the end of its track."""
+    """Return the index of the frame that shows or ends a track, or 0: a crop must precede the end of its track."""
     for index, each in enumerate(considered):
         if each.camera == key.camera and (
             any(track.key == key for track in each.tracks) or any(end.key == key for end in each.ended)

@@ -1,1 +1,1 @@
-"""Cameras, video files and images: read into Frames."""
+"""Read cameras, video files and images into Frames."""

@@ -1,4 +1,4 @@
-"""All cameras of this process: one thread each, added and removed while the others run."""
+"""Manage the cameras of this process: each has its own thread, and can be added or removed while the others run."""
 
 import itertools
 import logging
@@ -13,7 +13,7 @@ from streamer.handover import LatestPerCamera
 from streamer.source.reader import Outlet, run_camera
 from streamer.values import EndReason, SourceState, SourceStatus
 
-LINGER_S = 1.0  # after their end was said, threads that hang in the network are not waited for longer than this
+LINGER_S = 1.0  # longest wait for threads that hang in the network, once their ends have been handed over
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,10 @@ class _Camera:
 
 
 class Cameras:
-    """Safe to call from any thread; nothing here waits for a camera but `stop_all`."""
+    """The cameras by id. Safe to call from any thread; only `stop_all` waits for a camera."""
 
     def __init__(self, handover: LatestPerCamera, failed: Callable[[BaseException], None]) -> None:
-        """`failed` gets a bug in the thread of a camera, called from that thread."""
+        """`failed` is called with an unexpected exception of a camera's thread, from that thread."""
         self._handover = handover
         self._failed = failed
         self._cameras: dict[str, _Camera] = {}
@@ -38,37 +38,37 @@ class Cameras:
         self._epochs = itertools.count(1)
 
     def add(self, stream: Stream) -> None:
-        """Start a camera (one that is not enabled: PAUSED). Raises ValueError if the id is taken."""
+        """Add a camera, and start it if it is enabled. Raises ValueError if the id is taken."""
         with self._lock:
             if stream.id in self._cameras:
-                raise ValueError(f"stream {stream.id} exists already")
+                raise ValueError(f"stream {stream.id} already exists")
             self._cameras[stream.id] = self._start(stream)
 
     def replace(self, stream: Stream) -> None:
-        """End a camera and start it with other settings. Raises KeyError if the id is unknown."""
+        """Stop a camera and start it with new settings. Raises KeyError if the id is unknown."""
         with self._lock:
             self._cameras[stream.id].outlet.close(EndReason.SOURCE_REMOVED)
             self._cameras[stream.id] = self._start(stream)
 
     def remove(self, camera: str) -> None:
-        """End a camera: its SourceEnd is handed over before this returns. Raises KeyError if the id is unknown."""
+        """Stop a camera and hand over its SourceEnd before returning. Raises KeyError if the id is unknown."""
         with self._lock:
             self._cameras.pop(camera).outlet.close(EndReason.SOURCE_REMOVED)
             metrics.forget_stream(camera)
         log.info("camera %s removed", camera)
 
     def list(self) -> list[tuple[Stream, SourceStatus]]:
-        """Every camera and how it does, by id."""
+        """Return the settings and status of every camera, sorted by id."""
         with self._lock:
             return [(entry.stream, entry.status) for _, entry in sorted(self._cameras.items())]
 
     def get(self, camera: str) -> tuple[Stream, SourceStatus]:
-        """Raises KeyError if the id is unknown."""
+        """Return the settings and status of a camera. Raises KeyError if the id is unknown."""
         with self._lock:
             return self._cameras[camera].stream, self._cameras[camera].status
 
     def stop_all(self, timeout_s: float) -> None:
-        """End every camera with SHUTDOWN, then wait a moment, at most `timeout_s`, for their threads."""
+        """Stop every camera with SHUTDOWN, then wait for their threads, at most `timeout_s` and LINGER_S."""
         with self._lock:
             entries = list(self._cameras.values())
         for entry in entries:
@@ -97,11 +97,11 @@ class Cameras:
 
         try:
             run_camera(entry.stream, entry.outlet, report, lambda: next(self._epochs))
-        except BaseException as error:  # the border of the thread: a bug ends the process
+        except BaseException as error:  # thread boundary: a bug ends the process
             self._failed(error)
         with self._lock:
             if entry.stream.id not in self._cameras:
-                metrics.forget_stream(entry.stream.id)  # again: the thread may have counted on after the removal
+                metrics.forget_stream(entry.stream.id)  # again: the thread may have kept counting after the removal
 
 
 def _show(camera: str, state: SourceState) -> None:

@@ -1,29 +1,29 @@
-"""The clocks of one source, pure: media time from its timestamps, its wall clock, and which frames are too many."""
+"""Clocks of one source, without side effects: media time, the camera's wall clock, and thinning to a frame rate."""
 
 from fractions import Fraction
 
-RESTART_S = 1.0  # timestamps that step back further than this began anew, they are not merely out of order
-AGREE_S = 0.001  # two packets of one sender report agree so closely on the camera's clock
-JUMP_S = 1.0  # a camera's clock that jumps further than this is not believed at once
-JUMP_PATIENCE_S = 10.0  # but after so long
-MAX_OFF_S = 86_400.0  # a camera's clock further than this from ours was never set
+RESTART_S = 1.0  # timestamps that step back further than this have restarted; smaller steps are merely out of order
+AGREE_S = 0.001  # largest difference between the clock offsets of two packets of one sender report
+JUMP_S = 1.0  # a jump of the camera's clock beyond this is accepted only
+JUMP_PATIENCE_S = 10.0  # after it has lasted this long
+MAX_OFF_S = 86_400.0  # a camera's clock that differs from ours by more than this was never set
 YEAR_2020 = 1_577_836_800.0  # s, Unix time
 
 
 class MediaClock:
-    """Timestamps of one video stream -> media time: seconds since its first frame, strictly increasing."""
+    """Convert the timestamps of one video stream to media time: seconds since its first frame, strictly increasing."""
 
     def __init__(self, time_base: Fraction, step: float) -> None:
-        """`time_base`: seconds per unit of a timestamp; `step`: s, usual distance of two frames."""
-        self.estimated = 0  # frames without timestamp, placed one step after the one before
-        self.restarts = 0  # times the timestamps began anew
+        """`time_base`: seconds per unit of a timestamp; `step`: usual interval between frames, in s."""
+        self.estimated = 0  # frames without timestamp, placed one step after the previous frame
+        self.restarts = 0  # times the timestamps started again
         self._time_base = time_base
         self._step = step
         self._origin: tuple[int, float] | None = None  # a timestamp and its media time
         self._last: float | None = None
 
     def time_of(self, pts: int | None) -> float | None:
-        """Media time of the next frame in s; None: not after the one before, so the frame must be dropped."""
+        """Return the media time of the next frame in s, or None if it is not after the last one: drop the frame."""
         if pts is None:
             self.estimated += 1
             time = self._next()
@@ -52,18 +52,18 @@ class MediaClock:
 
 
 class CameraClock:
-    """The camera's own wall clock, from what its sender reports say of single packets."""
+    """The camera's own wall clock, estimated from its RTCP sender reports."""
 
     def __init__(self) -> None:
         self._offset: float | None = None  # s, Unix time at stream time 0
         self._candidate: tuple[float, float] | None = None  # offset, stream time since which it is reported
 
     def report(self, stream_time: float, utc: float, host_utc: float) -> None:
-        """A packet of `stream_time` (s) was captured at `utc` (s, Unix time) by the camera's clock."""
+        """Record that the packet at `stream_time` (s) was captured at `utc` (s, Unix time) by the camera's clock."""
         if utc < YEAR_2020 or abs(utc - host_utc) > MAX_OFF_S:
             return
         offset = utc - stream_time
-        # around the first report FFmpeg's parser gives a packet the side data of its neighbour: one frame off
+        # around the first report, FFmpeg's parser gives a packet the side data of its neighbour, one frame off
         if self._candidate is None or abs(offset - self._candidate[0]) > AGREE_S:
             self._candidate = offset, stream_time
             return
@@ -72,19 +72,19 @@ class CameraClock:
             self._offset = offset
 
     def utc(self, stream_time: float) -> float | None:
-        """Unix time in s; None: the camera has not told (plausibly) yet."""
+        """Convert to Unix time in s; None until the camera has reported a plausible time."""
         return None if self._offset is None else self._offset + stream_time
 
 
 class Thinning:
-    """Chooses frames evenly so that there are at most `max_fps` per second of media time."""
+    """Select frames evenly, at most `max_fps` per second of media time; None selects all."""
 
     def __init__(self, max_fps: float | None) -> None:
         self._period = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
 
     def takes(self, media_time: float) -> bool:
-        """True: this frame is used. Call once per frame, in order."""
+        """Return whether to use this frame. Call it once per frame, in order."""
         early = self._period / 4  # timestamps jitter
         if media_time < self._due - early:
             return False

@@ -1,4 +1,4 @@
-"""Video files to frames, and what files and cameras have in common: encoded packets to timed frames."""
+"""Decode the packets of a video stream, from a file or a camera, into timed frames."""
 
 import math
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from streamer.values import Bytes
 if TYPE_CHECKING:
     from av.packet import Packet
 
-USUAL_STEP_S = 0.04  # distance of two frames where the stream does not say
+USUAL_STEP_S = 0.04  # interval between frames if the stream does not state its frame rate
 
 
 class DecodedFrame:
-    """A decoded frame that is not converted to BGR yet."""
+    """A decoded frame, converted to BGR on request."""
 
     __slots__ = ("_decoder", "frame", "media_time")
 
@@ -35,19 +35,19 @@ class DecodedFrame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, as shown."""
+        """Return width and height in pixels, after rotation."""
         size = (self.frame.width, self.frame.height)
         return size if self.frame.rotation % 180 == 0 else size[::-1]
 
     @property
     def stream_time(self) -> float | None:
-        """The stream's own timestamp in s; None: it has none."""
+        """Return the stream's own timestamp in s, or None without one."""
         if self.frame.pts is None or self.frame.time_base is None:
             return None
         return float(self.frame.pts * self.frame.time_base)
 
     def pixels(self) -> Bytes | None:
-        """(h, w, 3) BGR, turned upright; None: it cannot be converted, its decoder counts it as damaged."""
+        """Convert to BGR (h, w, 3), rotated upright. Returns None, and counts the frame as damaged, if that fails."""
         try:
             pixels = self._decoder.reformatter.reformat(self.frame, format="bgr24", threads=1).to_ndarray()
         except FFmpegError:
@@ -59,13 +59,13 @@ class DecodedFrame:
 
 
 class Decoder:
-    """One video stream's packets to frames; damaged and untimed ones are dropped and counted."""
+    """Decode the packets of one video stream; damaged and untimed frames are dropped and counted."""
 
     def __init__(self, stream: av.VideoStream, camera: str, presentation_times: bool = True) -> None:
-        """`presentation_times` False: the container stores decoding times only."""
+        """`presentation_times`: False if the container stores decoding times only."""
         self.decoded = 0
         self.damaged = 0
-        self.unconverted = 0  # of the damaged ones, those that were given out as frames
+        self.unconverted = 0  # damaged frames that had already been yielded
         self.untimed = 0
         self.reformatter = VideoReformatter()  # one for all frames: it keeps the conversion tables
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
@@ -73,10 +73,10 @@ class Decoder:
         self._presentation_times = presentation_times
 
     def decode(self, packet: "Packet[av.VideoStream]") -> Iterator[DecodedFrame]:
-        """The frames that become complete with this packet (an empty one: the last ones)."""
+        """Yield the frames that this packet completes; an empty packet flushes the last ones."""
         try:
             frames = packet.decode()
-        except FFmpegError:  # each codec has its own word for damage: no permission, not implemented, ...
+        except FFmpegError:  # each codec reports damage differently: no permission, not implemented, ...
             self.drop_damaged()
             return
         for frame in frames:
@@ -94,7 +94,7 @@ class Decoder:
             yield DecodedFrame(frame, media_time, self)
 
     def drop_damaged(self) -> None:
-        """Count a frame that is left out because it is damaged."""
+        """Count a frame that is dropped because it is damaged."""
         self.damaged += 1
         self._drop("corrupt")
 
@@ -104,17 +104,17 @@ class Decoder:
 
 
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
-    """The first video stream that is not cover art. Raises InputError if there is none that can be decoded."""
+    """Return the first video stream that is not cover art. Raises InputError if none can be decoded."""
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not moving:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-        raise InputError(f"{name}: no video in it (only {kinds})")
+        raise InputError(f"{name}: contains no video (only {kinds})")
     if cast("av.VideoCodecContext | None", moving[0].codec_context) is None:
-        raise InputError(f"{name}: the codec of its video is not supported")
+        raise InputError(f"{name}: its video codec is not supported; re-encode it, for example as H.264")
     return moving[0]
 
 
 def frame_rate(stream: av.VideoStream) -> float | None:
-    """Frames per second as far as the header tells; None if it says nothing credible."""
+    """Return the frames per second in the header, or None without a credible value."""
     rates = (float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate)
     return next((rate for rate in rates if math.isfinite(rate) and 0.1 <= rate <= 240), None)

@@ -1,4 +1,4 @@
-"""Video files: what they are, their frames, and what is missing of them."""
+"""Read video files: their properties, their frames, and whether they are complete."""
 
 import contextlib
 import logging
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg renders text files as video, or follows lists
 
-MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends earlier than it says by more than both was cut off
+MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends before its declared end by more than both was cut off
 
 
 class NoSuchFile(InputError):
-    """Nothing of this name is there."""
+    """The file does not exist."""
 
 
 class TruncatedVideo(InputError):
-    """The file ends before the video does; the `frames` before that are valid."""
+    """The file ends before the video does; its first `frames` frames are valid."""
 
     def __init__(self, message: str, frames: int) -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ class TruncatedVideo(InputError):
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a file says of itself; `duration_s` and `frames` are estimates, 0 if unknown."""
+    """Properties in the header of a file; `duration_s` and `frames` are estimates, 0 if unknown."""
 
-    width: int  # px, as shown
+    width: int  # px, after rotation
     height: int  # px
     duration_s: float
     frames: int
@@ -48,12 +48,12 @@ class VideoInfo:
 
 
 def probe_file(path: Path) -> VideoInfo:
-    """Look into a video and decode its first frame. Raises InputError."""
+    """Read the properties of a video and decode its first frame. Raises InputError."""
     with open_file(path) as container:
         stream = video_stream(container, str(path))
         first = next(iter(_decode(container, stream, path, "", False)), None)
         if first is None:
-            raise InputError(f"{path}: no frame in it can be decoded")
+            raise InputError(f"{path}: none of its frames can be decoded")
         width, height = first.size
         duration = _declared_duration(stream) or (container.duration or 0) / av.time_base
         fps = frame_rate(stream) or 1 / USUAL_STEP_S
@@ -62,9 +62,9 @@ def probe_file(path: Path) -> VideoInfo:
 
 
 def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
-    """Every frame of a video, in order, with the time since the first one.
+    """Yield every frame of a video, in order, timed from the first one.
 
-    Raises InputError if nothing can be read, TruncatedVideo after the last frame of a file that was cut off.
+    Raises InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
     for decoded in decode_file(path, camera):
         pixels = decoded.pixels()
@@ -73,16 +73,16 @@ def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
 
 
 def decode_file(path: Path, camera: str, warn: bool = True) -> Iterator[DecodedFrame]:
-    """Every frame of a video file; raises like `read_file`. `warn`: log the trouble that was worked around."""
+    """Yield every frame of a video file; raises like `read_file`. `warn`: log problems that were worked around."""
     with open_file(path) as container:
         yield from _decode(container, video_stream(container, str(path)), path, camera, warn)
 
 
 def open_file(path: Path) -> InputContainer:
-    """Raises InputError that says what is wrong with the file, NoSuchFile if it is not there."""
+    """Open a video file. Raises InputError, NoSuchFile if it does not exist."""
     _check_file(path)
     try:
-        # protocol: a file must not make us fetch others; metadata: old files have it in any encoding
+        # protocol: a file must not make us fetch others; metadata: in old files it may have any encoding
         container = av.open(
             f"file:{path}", "r", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
         )
@@ -103,7 +103,7 @@ def _check_file(path: Path) -> None:
         raise NoSuchFile(f"{path}: no such file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    except ValueError as error:  # a name with a zero in it
+    except ValueError as error:  # a name that contains a null character
         raise InputError(f"{str(path)!r}: cannot be opened: {error}") from error
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: not a file")
@@ -123,7 +123,7 @@ def _decode(
         except StopIteration:
             break
         except FFmpegError as error:
-            problem = error.strerror or "it cannot be read"
+            problem = error.strerror or "the rest cannot be read"
             break
         if packet.size:
             packets, last_damaged = packets + 1, packet.is_corrupt
@@ -132,7 +132,7 @@ def _decode(
             yield decoded
     frames -= decoder.unconverted
     if last is None or not frames:
-        raise InputError(f"{path}: no frame in it can be decoded")
+        raise InputError(f"{path}: none of its frames can be decoded")
     if warn:
         _report(path, decoder)
     problem = problem or _what_is_missing(stream, _indexed_frames(container, stream) - packets, last_damaged, last)
@@ -141,37 +141,37 @@ def _decode(
 
 
 def _what_is_missing(stream: av.VideoStream, packets_missing: int, last_damaged: bool, last: DecodedFrame) -> str:
-    """Why the file is not whole; empty if it is."""
+    """Return why the file is incomplete, or an empty string."""
     if last_damaged:
         return "its last frame is incomplete"
     if packets_missing > 0:
-        return f"{packets_missing} frames of its index are not there"
+        return f"{packets_missing} frames of its index are missing"
     declared = _declared_duration(stream)
     end = max(last.media_time, last.stream_time or 0.0)  # some containers count from 0, others from the first frame
     if declared - end > max(MISSING_S, MISSING_SHARE * declared):
-        return f"it says it lasts {declared:.2f} s"
+        return f"its declared length is {declared:.2f} s"
     return ""
 
 
 def _report(path: Path, decoder: Decoder) -> None:
-    """One line for each kind of trouble that was worked around."""
+    """Log one line for each kind of problem that was worked around."""
     if decoder.damaged:
-        log.warning("%s: %d damaged frames left out", path, decoder.damaged)
+        log.warning("%s: %d damaged frames dropped", path, decoder.damaged)
     if decoder.untimed:
-        log.warning("%s: %d frames left out, their timestamps do not come after those before", path, decoder.untimed)
+        log.warning("%s: %d frames dropped because their timestamps do not increase", path, decoder.untimed)
     if decoder.clock.estimated:
-        log.warning("%s: %d frames have no timestamp, it was estimated", path, decoder.clock.estimated)
+        log.warning("%s: %d frames have no timestamp; theirs were estimated", path, decoder.clock.estimated)
     if decoder.clock.restarts:
-        log.warning("%s: the timestamps begin anew %d times", path, decoder.clock.restarts)
+        log.warning("%s: the timestamps restart %d times", path, decoder.clock.restarts)
 
 
 def _indexed_frames(container: InputContainer, stream: av.VideoStream) -> int:
-    """Number of frames by an MP4's index, which is exact; 0 for other containers."""
+    """Return the number of frames in the index of an MP4, which is exact; 0 for other containers."""
     return stream.frames if "mp4" in container.format.name.split(",") else 0
 
 
 def _declared_duration(stream: av.VideoStream) -> float:
-    """Length of the video stream in s by its header; 0 if it does not say."""
+    """Return the length of the video stream in s by its header, or 0 if the header does not state it."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     with contextlib.suppress(ValueError):  # Matroska keeps it as text: 00:01:02.500000000
@@ -184,5 +184,5 @@ def _why_invalid(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":
-        return "an MP4 without its index (moov): it was cut off, or never finished"
+        return "an MP4 without its index (moov): the file was cut off or never finished"
     return "not a video"

@@ -1,4 +1,4 @@
-"""One camera: connect, read, and connect again for as long as it is wanted; or a file played as if it were a camera."""
+"""Read one camera, reconnecting until it is closed, or play a file as if it were a camera."""
 
 import logging
 import random
@@ -29,13 +29,13 @@ from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErro
 if TYPE_CHECKING:
     from av.packet import Packet
 
-GOOD_WHILE_S = 10.0  # a camera that ran for so long is retried quickly again when it is lost
+GOOD_WHILE_S = 10.0  # a camera that ran this long before it was lost is retried with the shortest delay
 
 log = logging.getLogger(__name__)
 
 
 class Outlet:
-    """A camera's way into the hand-over; closing it ends the camera at once, even one that hangs in the network."""
+    """Passes a camera's frames to the hand-over; closing it ends the camera at once, even if its thread hangs."""
 
     def __init__(self, camera: str, handover: LatestPerCamera) -> None:
         self._camera = camera
@@ -43,14 +43,14 @@ class Outlet:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._epoch = 0  # of the last frame
-        self._open = False  # frames came since the last end
+        self._open = False  # frames have arrived since the last end
 
     @property
     def closed(self) -> bool:
         return self._closing.is_set()
 
     def put(self, frame: Frame) -> None:
-        """Never waits; after closing nothing is handed over any more."""
+        """Hand over a frame without waiting. Once closed, frames are discarded."""
         with self._lock:
             if self.closed:
                 return
@@ -59,14 +59,14 @@ class Outlet:
                 self._closing.set()
 
     def end(self, reason: EndReason) -> None:
-        """Say that no more frames come in this epoch, if there were any."""
+        """Hand over the end of the current epoch, if it had frames."""
         with self._lock:
             self._end(reason, always=False)
 
     def close(self, reason: EndReason) -> None:
-        """End with `reason`; frames that come later are refused and waits of the reader end.
+        """End with `reason`, discard later frames, and end the reader's waits.
 
-        SOURCE_REMOVED is said even if the last epoch has ended: whoever keeps something for the camera lets go of it.
+        SOURCE_REMOVED is handed over even if the last epoch has ended, so that other stages release the camera's state.
         """
         with self._lock:
             first = not self.closed
@@ -74,7 +74,7 @@ class Outlet:
             self._end(reason, always=first and reason is EndReason.SOURCE_REMOVED)
 
     def wait(self, seconds: float) -> bool:
-        """True: closed meanwhile."""
+        """Wait for `seconds`. Returns True at once when closed."""
         return self._closing.wait(max(0.0, seconds))
 
     def _end(self, reason: EndReason, always: bool) -> None:
@@ -86,7 +86,7 @@ class Outlet:
 def run_camera(
     stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
 ) -> None:
-    """The life of one camera, until its outlet is closed or its file has ended. `report` gets every change."""
+    """Run one camera until its outlet is closed or its file has ended. `report` receives every change of status."""
     _Reader(stream, outlet, report, next_epoch).run()
 
 
@@ -99,7 +99,7 @@ class _Reader:
         self._report = report
         self._next_epoch = next_epoch
         self._status = SourceStatus(SourceState.CONNECTING)
-        self._running = False  # a frame came since the connection
+        self._running = False  # a frame has arrived since the connection
         self._frame_at = 0.0  # s, monotonic: the last frame, or the connection
         self._running_since = 0.0  # s, monotonic
 
@@ -119,16 +119,16 @@ class _Reader:
             failures += 1
 
     def _delay(self, failures: int) -> float:
-        """Wait in s after so many failures in a row before this one."""
+        """Return the delay in s after a failure that follows this many others in a row."""
         pause = self._stream.reconnect
         doubled = min(pause.initial_s * 2.0 ** min(failures, 30), pause.max_s)
         return doubled * (1 + random.uniform(-pause.jitter, pause.jitter))  # noqa: S311
 
     def _read(self) -> None:
-        """Returns when the outlet is closed or there is nothing to come back to. Raises SourceLost."""
+        """Return when the outlet is closed or reconnecting makes no sense. Raises SourceLost."""
         self._running = False
         try:
-            address = self._stream.address()  # each time anew: the password may have changed
+            address = self._stream.address()  # read each time: the password may have changed
         except ConfigError as error:
             raise SourceLost(SourceErrorCode.CONNECTION_FAILED, str(error)) from error
         path = local_path(address)
@@ -138,7 +138,7 @@ class _Reader:
             with connect(address, self._stream) as container:
                 self._watch(container, address)
         else:
-            message = f"{redact(address)}: neither rtsp:// or rtsps:// nor a file"
+            message = f"{redact(address)}: not an rtsp:// or rtsps:// address, nor a file"
             self._change(SourceState.ERROR, SourceErrorCode.CONNECTION_FAILED, message)
 
     def _watch(self, container: InputContainer, address: str) -> None:
@@ -150,7 +150,7 @@ class _Reader:
         self._frame_at = time.monotonic()
         for packet in self._packets(container, video, address):
             received, host_utc = time.monotonic(), time.time()
-            _tell(clock, packet, host_utc)
+            _report_clock(clock, packet, host_utc)
             for decoded in decoder.decode(packet):
                 self._frame_at = received
                 self._arrived(decoded)
@@ -162,7 +162,7 @@ class _Reader:
     def _packets(
         self, container: InputContainer, video: av.VideoStream, address: str
     ) -> Iterator["Packet[av.VideoStream]"]:
-        """Until the outlet is closed. Raises SourceLost if no frame comes in time, or the connection ends."""
+        """Yield packets until the outlet is closed. Raises SourceLost if no frame arrives in time, or at the end."""
         lost: SourceLost | None = None
         while lost is None:
             try:
@@ -171,16 +171,18 @@ class _Reader:
                     if self._outlet.closed:
                         return
                     yield packet
-                lost = SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the camera hung up")
-            except ExitError:  # nothing came for the read timeout, which is the shorter one of the two waits
+                lost = SourceLost(
+                    SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the camera closed the connection"
+                )
+            except ExitError:  # no data for the read timeout, which is the shorter of the two waits
                 self._check_stall(address)
                 if self._outlet.closed:
                     return
             except FFmpegError as error:
                 lost = explain(error, address) or SourceLost(
-                    SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the connection broke off"
+                    SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the connection was lost"
                 )
-        raise lost  # here, so that the error with the address in its text is not attached
+        raise lost  # here, so that the FFmpeg error, whose text contains the address, is not attached
 
     def _check_stall(self, address: str) -> None:
         longest = self._stream.stall_timeout_s if self._running else self._stream.first_frame_timeout_s
@@ -189,7 +191,7 @@ class _Reader:
             raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no frame for {longest:g} s")
 
     def _play(self, path: Path) -> None:
-        """A file at the pace of its timestamps."""
+        """Play a file at the pace of its timestamps."""
         try:
             self._play_once(path, first=True)
             while self._stream.loop and not self._outlet.closed:
@@ -220,11 +222,11 @@ class _Reader:
         except TruncatedVideo as error:
             if first:
                 log.warning("camera %s: %s", self._stream.id, error)
-        self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last frame is shown for a moment too
+        self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last frame has a duration too
         self._outlet.end(EndReason.END_OF_FILE)
 
     def _arrived(self, decoded: DecodedFrame) -> None:
-        """Count a frame; the first one since the connection begins an epoch."""
+        """Count a frame; the first one after connecting begins an epoch."""
         if not self._running:
             self._running, self._running_since = True, time.monotonic()
             metrics.stream_connects.labels(self._stream.id).inc()
@@ -266,15 +268,15 @@ class _Reader:
 
 
 def local_path(address: str) -> Path | None:
-    """The file an address means; None: it is in the network."""
+    """Return the path of the file that an address refers to, or None for a network address."""
     scheme, separator, rest = address.partition("://")
     if not separator:
         return Path(address)
     return Path(unquote(rest)) if scheme == "file" else None
 
 
-def _tell(clock: CameraClock, packet: "Packet[av.VideoStream]", host_utc: float) -> None:
-    """FFmpeg puts the camera's wall clock beside each packet once a sender report has come."""
+def _report_clock(clock: CameraClock, packet: "Packet[av.VideoStream]", host_utc: float) -> None:
+    """Pass on the camera's wall clock, which FFmpeg attaches to each packet once a sender report has arrived."""
     if packet.pts is not None and packet.has_sidedata("prft"):
         microseconds = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))[0]
         clock.report(float(packet.pts * packet.time_base), microseconds / 1e6, host_utc)

@@ -1,4 +1,4 @@
-"""Opening a network source, and what its errors mean; no message holds an address with its password."""
+"""Connect to RTSP cameras and explain their errors, without passwords in any message."""
 
 import errno
 import socket
@@ -14,24 +14,28 @@ from av.error import FFmpegError
 from streamer.config import Stream, redact
 from streamer.values import SourceErrorCode
 
-ANALYSE_US = "100000"  # FFmpeg's default of seconds delays the opening and then delivers old frames at once
+ANALYSE_US = "100000"  # FFmpeg's default of seconds delays opening, then delivers old frames all at once
 RTSPS_PORT = 322
 
 CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (
-    (av_errors.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED, "user or password refused"),
+    (av_errors.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED, "user name or password rejected; check the uri"),
     (av_errors.HTTPForbiddenError, SourceErrorCode.AUTH_FAILED, "access forbidden"),
-    (av_errors.HTTPNotFoundError, SourceErrorCode.NOT_FOUND, "no such stream there"),
+    (
+        av_errors.HTTPNotFoundError,
+        SourceErrorCode.NOT_FOUND,
+        "no such stream on the server; check the uri",
+    ),
     (av_errors.ExitError, SourceErrorCode.TIMEOUT, "no answer in time"),
     (av_errors.TimeoutError, SourceErrorCode.TIMEOUT, "no answer in time"),
-    (av_errors.ConnectionRefusedError, SourceErrorCode.CONNECTION_FAILED, "nobody listens there"),
-    (av_errors.InvalidDataError, SourceErrorCode.CONNECTION_FAILED, "the answer is no video stream"),
+    (av_errors.ConnectionRefusedError, SourceErrorCode.CONNECTION_FAILED, "connection refused; check host and port"),
+    (av_errors.InvalidDataError, SourceErrorCode.CONNECTION_FAILED, "the answer is not a video stream"),
     (av_errors.EOFError, SourceErrorCode.CONNECTION_FAILED, "the connection was closed"),
     (av_errors.DecoderNotFoundError, SourceErrorCode.CODEC_UNSUPPORTED, "its codec is not supported"),
 )
 
 
 class SourceLost(Exception):
-    """The camera cannot be reached, or does not deliver any more."""
+    """The camera cannot be reached or no longer delivers frames."""
 
     def __init__(self, code: SourceErrorCode, message: str) -> None:
         super().__init__(message)
@@ -51,17 +55,17 @@ def connect(address: str, stream: Stream) -> InputContainer:
         )
     except FFmpegError as error:
         late = time.monotonic() - began >= stream.connect_timeout_s
-        if late and not isinstance(error, av_errors.HTTPError):  # FFmpeg takes a broken-off wait for a wrong answer
+        if late and not isinstance(error, av_errors.HTTPError):  # FFmpeg reports a timeout as an invalid answer
             lost = SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no answer in time")
         else:
             lost = explain(error, address) or _explain_io(address, stream)
-    raise lost  # not from the error: its text holds the password
+    raise lost  # not from the error: its text contains the password
 
 
 def explain(error: FFmpegError, address: str) -> SourceLost | None:
-    """What an error of FFmpeg says about the source; None if nothing."""
+    """Translate an error of FFmpeg, or return None if it does not reveal the cause."""
     if error.errno == errno.EIO or (isinstance(error, av_errors.EOFError) and address.startswith("rtsps:")):
-        return None  # FFmpeg says no more than this about names and certificates
+        return None  # all that FFmpeg reports about names and certificates
     for kind, code, text in CAUSES:
         if isinstance(error, kind):
             return SourceLost(code, f"{redact(address)}: {text}")
@@ -69,7 +73,7 @@ def explain(error: FFmpegError, address: str) -> SourceLost | None:
 
 
 def _explain_io(address: str, stream: Stream) -> SourceLost:
-    """Find out what FFmpeg's "Input/output error" was: the name, the certificate, or the connection."""
+    """Find the cause of FFmpeg's "Input/output error": the host name, the certificate or the connection."""
     where = redact(address)
     try:
         parts = urlsplit(address)
@@ -79,16 +83,16 @@ def _explain_io(address: str, stream: Stream) -> SourceLost:
             if parts.scheme == "rtsps":
                 _tls_context(stream.tls_ca_file).wrap_socket(raw, server_hostname=parts.hostname).close()
     except socket.gaierror as error:
-        return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: unknown host ({error.strerror})")
+        return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: unknown host ({error.strerror}); check the uri")
     except ssl.SSLCertVerificationError as error:
-        return SourceLost(SourceErrorCode.TLS_CERTIFICATE, f"{where}: certificate refused: {error.verify_message}")
+        return SourceLost(SourceErrorCode.TLS_CERTIFICATE, f"{where}: certificate rejected: {error.verify_message}")
     except ssl.SSLError as error:
-        return SourceLost(SourceErrorCode.TLS_HANDSHAKE, f"{where}: no TLS connection: {error.reason}")
+        return SourceLost(SourceErrorCode.TLS_HANDSHAKE, f"{where}: TLS handshake failed: {error.reason}")
     except OSError as error:
         return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: {error.strerror or error}")
     except ValueError:
         return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: not an address")
-    return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: the connection broke off")
+    return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: the connection was lost")
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -1,1 +1,1 @@
-"""Commands of their own: watch, detect in files, demo."""
+"""Implement the commands `watch`, `health`, `detect` and `demo`."""

@@ -1,4 +1,4 @@
-"""The demonstration: a clip with real faces, live (file as camera, worker, gRPC subscriber) and then recorded."""
+"""Run the demonstration: a clip with real faces, live (file as camera, worker, gRPC subscriber), then recorded."""
 
 import asyncio
 import logging
@@ -32,12 +32,14 @@ from streamer.tools.watch import event_line, final_table, model_line
 
 STREAM = "demo"
 POLL_S = 0.3
-PATIENCE_S = 120.0  # for the worker to load and for the clip to play
+PATIENCE_S = 120.0  # longest wait for the worker to load, and for the clip to play
 
 log = logging.getLogger(__name__)
 
 
 class Demo:
+    """One demonstration with its results in the folder `out`."""
+
     def __init__(self, config: StreamerConfig, weights: str, out: Path) -> None:
         self._config = config
         self._worker = WorkerOptions(weights, "cpu", config.dispatch.batch)
@@ -46,13 +48,13 @@ class Demo:
         self._stopped = False
 
     def stop(self) -> None:
-        """Finish early."""
+        """Stop the demonstration before its end."""
         self._stopped = True
         if self._running is not None:
             self._running.stop()
 
     async def run(self) -> int:
-        """Play the clip through the live path, then analyse it as a recording; an exit code."""
+        """Play the clip through the live path, then analyse it as a recording. Returns the exit code."""
         self._out.mkdir(parents=True, exist_ok=True)
         clip = self._out / "clip.mp4"
         if not clip.exists():
@@ -62,8 +64,8 @@ class Demo:
             print("SwinFace is UNTRAINED here: ages, expressions and attributes are noise.", flush=True)
             print("Faces, landmarks and tracks are real.", flush=True)
         elif self._worker.weights == "default":
-            print("Faces are described by the small face model that comes with the project: expect rough answers.")
-            print("How rough was measured, see docs/models/swinface-small.md.", flush=True)
+            print("The bundled small face model describes the faces: expect rough answers.")
+            print("Its measured accuracy is in docs/models/swinface-small.md.", flush=True)
         print("\nLive: the clip plays as a camera", flush=True)
         await self._play(clip)
         if self._stopped:
@@ -91,17 +93,17 @@ class Demo:
                     watching.cancel()
 
     async def _watch(self, server: Server, clip: Path) -> None:
-        """A subscriber like any other: adds the stream over gRPC and prints what it is told."""
+        """Add the stream over gRPC and print the events, like any other subscriber. Raises LostDependency."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await server.wait_until_serving()
         except TimeoutError as error:
-            raise LostDependency(f"the SwinFace worker was not ready within {PATIENCE_S:g} s") from error
+            raise LostDependency(f"the SwinFace worker was not ready within {PATIENCE_S:g} s; see its log") from error
         async with grpc.aio.insecure_channel(server.address) as channel:
             await _print_models(channel)
             streams = streams_pb2_grpc.StreamServiceStub(channel)
             watch = tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(tracks_pb2.WatchTracksRequest())
-            await watch.initial_metadata()  # from here on nothing is missed
+            await watch.initial_metadata()  # from here on no event is missed
             settings = streams_pb2.StreamSettings(uri=str(clip))
             await streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id=STREAM, settings=settings))
             printing = asyncio.create_task(_print_events(watch))
@@ -130,17 +132,19 @@ class Demo:
 
 
 async def _print_models(channel: grpc.aio.Channel) -> None:
-    """What the worker's weights tell, and on which terms."""
+    """Print the outputs and the licence of the worker's weights."""
     system = system_pb2_grpc.SystemServiceStub(channel)
     models = (await system.ListModels(system_pb2.ListModelsRequest())).models
     for model in models:
-        print(f"the face model tells: {model_line(model)}", flush=True)
+        print(f"face model {model_line(model)}", flush=True)
     if any(len(model.attributes) < len(faces_pb2.Attribute.values()) - 1 for model in models):
-        print("It was trained for nothing else: other attributes are absent in messages and files, not guessed.")
+        print(
+            "It was trained for these outputs only: other attributes are absent from messages and files, not guessed."
+        )
 
 
 async def _print_events(watch: AsyncIterable[tracks_pb2.WatchTracksResponse]) -> None:
-    """One line per event while it happens, and a table of all tracks at the end of the watch."""
+    """Print one line per event as it happens, and a table of all tracks at the end of the watch."""
     ended: list[tracks_pb2.Track] = []
     async for event in watch:
         line = event_line(event)
@@ -148,9 +152,9 @@ async def _print_events(watch: AsyncIterable[tracks_pb2.WatchTracksResponse]) ->
             print(line, flush=True)
         if event.type == tracks_pb2.EVENT_TYPE_END:
             ended.append(event.track)
-    rich.print(final_table(ended, "What the subscriber was told"))
+    rich.print(final_table(ended, "Tracks that the subscriber received"))
 
 
 def _quietly(info: VideoInfo, result: VideoResult) -> None:
-    """The clip is short: no progress bar."""
+    """Show no progress: the clip is short."""
     del info, result

@@ -1,4 +1,4 @@
-"""A short clip with real faces, made by panning and zooming over photographs that come inside installed packages."""
+"""Make a short clip with real faces, by panning and zooming over photographs inside installed packages."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -58,7 +58,7 @@ def _photograph(package: str, name: str) -> Bytes:
 
 
 def _view(photograph: Bytes, view: tuple[float, ...]) -> Bytes:
-    """The visible part, scaled to the clip's size; outside the photograph it is black."""
+    """Scale the visible part to the clip's size, black outside the photograph."""
     height, width = photograph.shape[:2]
     scale = WIDTH / (view[2] * width)
     shift_x = _inside(WIDTH / 2 - scale * view[0] * width, WIDTH - scale * width)
@@ -69,5 +69,5 @@ def _view(photograph: Bytes, view: tuple[float, ...]) -> Bytes:
 
 
 def _inside(shift: float, smallest: float) -> float:
-    """The shift that shows no border, if the photograph is large enough; else it is centred."""
+    """Return the closest shift that shows no border, or centre a photograph that is too small for that."""
     return smallest / 2 if smallest > 0 else min(0.0, max(smallest, shift))

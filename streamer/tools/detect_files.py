@@ -1,4 +1,4 @@
-"""Faces in images and videos, one JSON line per image: to try a detector, or to see why a face is not analysed."""
+"""Detect faces in images and videos, to try a detector or to see why a face would not be analysed."""
 
 import json
 import logging
@@ -21,17 +21,16 @@ from streamer.select.quality import finish, geometry
 from streamer.source.images import find_files, read_images
 from streamer.values import Bytes, Detections, Quality
 
-GOOD, POOR = (80, 220, 80), (60, 140, 255)  # BGR, colour of faces that would be analysed and of others
+GOOD, POOR = (80, 220, 80), (60, 140, 255)  # BGR, colours of faces that would be analysed and of others
 
 log = logging.getLogger(__name__)
 
 
 def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None, draw: Path | None) -> int:
-    """Write one JSON line per image or video frame to `out` (None: standard output); with `draw`, images there too.
+    """Write one JSON line per image or video frame to `out` (None: standard output), and images to the folder `draw`.
 
-    Of a folder, every image and video in and below it. What cannot be read is logged and counted, and the rest is
-    done. Returns the exit code: 0, 5 if some inputs failed, 3 if all. Raises ModelError, and ConfigError if the
-    results cannot be written.
+    Folders are searched at any depth. Files that cannot be read are logged and skipped. Returns the exit code: 0, 5 if
+    some files failed, 3 if all did. Raises ModelError, and ConfigError if the results cannot be written.
     """
     detector = Detector(config.detect)
     paths = find_files(files)
@@ -51,7 +50,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
                 failures += 1
                 log.error("%s", error)
     if failures and len(paths) > 1:
-        log.error("%d of %d files could not be read to their end", failures, len(paths))
+        log.error("%d of %d files could not be read completely", failures, len(paths))
     if out:
         print(f"{out}: {images} images, {faces} faces")
     if not failures:
@@ -72,7 +71,7 @@ def _detect(
     write: Callable[[dict[str, Any]], None],
     drawings: "_Drawings | None",
 ) -> int:
-    """The number of faces that were found and written."""
+    """Write the faces of one image or frame, and return their number."""
     faces = detector.detect([pixels])[0]
     qualities = [_quality(faces, row, pixels, config) for row in range(len(faces))]
     write(
@@ -92,7 +91,7 @@ def _detect(
 def _quality(faces: Detections, row: int, pixels: Bytes, config: Crop) -> Quality:
     points = faces.landmarks[row]
     rough = geometry(float(faces.scores[row]), points, (pixels.shape[1], pixels.shape[0]), config)
-    if not rough.value:  # its landmarks may be all at one place
+    if not rough.value:  # its landmarks may coincide
         return rough
     return finish(rough, align(pixels, points), config)
 
@@ -108,7 +107,7 @@ def _record(faces: Detections, row: int, quality: Quality) -> dict[str, Any]:
 
 
 class _Drawings:
-    """A folder of images with boxes and landmarks. OSError if it cannot be made."""
+    """Writes images with boxes and landmarks into a folder. Raises OSError if the folder cannot be made."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,14 +117,14 @@ class _Drawings:
     def write(
         self, path: Path, media_time: float | None, pixels: Bytes, faces: Detections, qualities: Sequence[Quality]
     ) -> None:
-        """Raises InputError if the image cannot be written."""
+        """Write one image. Raises InputError if it cannot be written."""
         drawn = pixels.copy()
         for row, quality in enumerate(qualities):
             _draw(drawn, faces, row, quality)
         stem = path.stem if media_time is None else f"{path.stem}-{media_time:010.3f}s"
         place = self._folder / f"{stem}.jpg"
         number = 2
-        while place in self._written:  # files of one name in several folders
+        while place in self._written:  # files with the same name in several folders
             place, number = self._folder / f"{stem}-{number}.jpg", number + 1
         self._written.add(place)
         if not cv2.imwrite(str(place), drawn):

@@ -1,4 +1,4 @@
-"""What `streamer watch` and `streamer health` do: clients of the gRPC API that print what they are told."""
+"""Implement `streamer watch` and `streamer health`: clients of the gRPC API that print its answers."""
 
 import os
 import signal
@@ -19,14 +19,14 @@ from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2, tracks_pb2_grpc
 from streamer.config import split_address
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two tries to connect
-ENDED_ROWS = 8  # tracks that have ended and are still shown
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two attempts to connect
+ENDED_ROWS = 8  # ended tracks that are still shown
 INTERRUPTED = 130  # exit code after Ctrl-C
-INSIST_S = 0.5  # between two tries to be interrupted
+INSIST_S = 0.5  # between two attempts to interrupt
 REFRESH_PER_S = 4
 OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for the web, not for the streamer
-    ("grpc.keepalive_time_ms", 20_000),  # a streamer whose machine vanished is noticed
+    ("grpc.enable_http_proxy", 0),  # a proxy in the environment is for the web, not for the streamer
+    ("grpc.keepalive_time_ms", 20_000),  # detects that the machine of a streamer has vanished
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 AGAIN = {
@@ -35,39 +35,41 @@ AGAIN = {
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
-}  # the others mean that asking again gives the same answer
+}  # with any other code, trying again would give the same answer
 UNTRAINED = "The analysis network is UNTRAINED: ages, expressions and attributes are noise. Faces and tracks are real."
 COLUMNS = ("#", "stream", "state", "who", "age", "appears", "samples", "quality", "face px", "seen s")
 
 
 class Printer(Protocol):
-    """Where events and messages go."""
+    """Prints events and messages."""
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
-        """One event of the watch."""
+        """Print one event of the watch."""
 
-    def tell(self, message: str) -> None:
-        """Something about the connection."""
+    def notify(self, message: str) -> None:
+        """Print a message about the connection."""
 
 
 def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
-    """Print what happens to the tracks until Ctrl-C (130): on a terminal as a table that is drawn anew, else one line
-    per event. A lost connection is made again; with `once` it ends the watch (1; 0 if the streamer has ended it)."""
+    """Print the events of the tracks until Ctrl-C: as a live table on a terminal, as one line per event elsewhere.
+
+    A lost connection is restored; with `once` it ends the watch. Returns the exit code: 130 after Ctrl-C; with `once` 0
+    if the streamer ended the watch, 1 if the connection was lost. Raises ConfigError and LostDependency.
+    """
     _check(address)
     try:
         with _insisting(), ExitStack() as stack:
             return follow(address, streams, _printer(as_json, stack), once)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the lines has enough
+    except BrokenPipeError:  # the reader of the lines has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 @contextmanager
 def _insisting() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, again and again until it has come through: what is raised inside a callback of
-    gRPC is swallowed there."""
+    """Let Ctrl-C raise KeyboardInterrupt repeatedly until it takes effect, because callbacks of gRPC swallow it."""
 
     def interrupt(*_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, INSIST_S)
@@ -85,8 +87,10 @@ def _insisting() -> Iterator[None]:
 def follow(
     address: str, streams: list[str], printer: Printer, once: bool, wait: Callable[[float], None] = time.sleep
 ) -> int:
-    """Carry events to the printer over as many connections as it takes; `wait` (s) passes the time between two.
-    Raises LostDependency if the other side refuses in a way that will not change."""
+    """Pass events to the printer, reconnecting as often as needed; `wait` sleeps the given seconds in between.
+
+    Returns the exit code of `watch`. Raises LostDependency if the server refuses for good.
+    """
     request = tracks_pb2.WatchTracksRequest(stream_ids=streams, snapshot=True)
     delay = FIRST_DELAY_S
     while True:
@@ -96,20 +100,22 @@ def follow(
                 for event in tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(request):
                     delay = FIRST_DELAY_S
                     printer.show(event)
-            trouble = f"{address} has ended the watch"
+            trouble = f"{address} ended the watch"
         except grpc.RpcError as error:
             trouble, ended = f"{address}: {_reason(error)}", False
         if once:
-            printer.tell(trouble)
+            printer.notify(trouble)
             return 0 if ended else 1
-        printer.tell(f"{trouble}; trying again in {delay:g} s")
+        printer.notify(f"{trouble}; trying again in {delay:g} s")
         wait(delay)
         delay = min(2 * delay, LONGEST_DELAY_S)
 
 
 def check_health(address: str, timeout_s: float) -> int:
-    """Print SERVING (0), NOT_SERVING (1), or why there is no answer within `timeout_s` (1, to standard error); and a
-    line per model of the workers."""
+    """Print SERVING or NOT_SERVING, and a line per model of the workers; or the error, to standard error.
+
+    Returns the exit code: 0 for SERVING, else 1, also without an answer within `timeout_s`.
+    """
     _check(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         try:
@@ -126,21 +132,21 @@ def check_health(address: str, timeout_s: float) -> int:
 
 
 def model_line(model: system_pb2.Model) -> str:
-    """What the weights of some workers tell, as a line of text."""
+    """Describe the outputs of a model, its workers and its licence in one line."""
     attributes = [_word(faces_pb2.Attribute.Name(one), "ATTRIBUTE_") for one in model.attributes]
-    tells = (
+    outputs = (
         ("age", model.has_age),
         ("expression", model.has_expression),
         (attributes[0] if len(attributes) == 1 else f"{len(attributes)} attributes", bool(attributes)),
         ("identity", model.has_identity),
     )
-    told = ", ".join(name for name, there in tells if there)
+    names = ", ".join(name for name, present in outputs if present)
     terms = f"; {model.licence}" if model.licence else ""
-    return f"{model.model_id}: {told}; {model.workers} worker{'s' if model.workers > 1 else ''}{terms}"
+    return f"{model.model_id}: {names}; {model.workers} worker{'s' if model.workers > 1 else ''}{terms}"
 
 
 def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
-    """An event as a line of text; None: it is about no track."""
+    """Format an event as a line of text; None if it has no track."""
     if not event.HasField("track"):
         return None
     track = event.track
@@ -164,7 +170,7 @@ def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
 
 
 def table_rows(tracks: Iterable[tracks_pb2.Track]) -> list[tuple[str, ...]]:
-    """One row of texts per track, in the order of COLUMNS."""
+    """Format one row of texts per track, in the order of COLUMNS."""
     return [
         (
             str(track.number),
@@ -183,16 +189,18 @@ def table_rows(tracks: Iterable[tracks_pb2.Track]) -> list[tuple[str, ...]]:
 
 
 def final_table(tracks: Iterable[tracks_pb2.Track], title: str = "") -> Table:
-    """The tracks as a table for a terminal, without columns for what their model does not tell; says so if the
-    analyses mean nothing."""
+    """Build a table of tracks for a terminal, without columns for outputs that their model lacks.
+
+    The caption warns if the model is untrained.
+    """
     shown = list(tracks)
     analysed = [track for track in shown if track.samples]
-    told = {
+    available = {
         "who": any(track.HasField("decision") for track in shown),
         "age": not analysed or any(track.HasField("age") for track in analysed),
         "appears": not analysed or any(track.HasField("expression") for track in analysed),
     }
-    places = [place for place, name in enumerate(COLUMNS) if told.get(name, True)]
+    places = [place for place, name in enumerate(COLUMNS) if available.get(name, True)]
     untrained = any(track.model_id == "untrained" for track in shown)
     table = Table(title=title or None, caption=UNTRAINED if untrained else None, caption_style="bold red")
     for name in (COLUMNS[place] for place in places):
@@ -203,14 +211,14 @@ def final_table(tracks: Iterable[tracks_pb2.Track], title: str = "") -> Table:
 
 
 class View:
-    """The tracks of one watch: the live ones and a few that have ended."""
+    """The tracks of one watch: the live ones and the last few that have ended."""
 
     def __init__(self) -> None:
         self.live: dict[str, tracks_pb2.Track] = {}
         self.ended: list[tracks_pb2.Track] = []
 
     def apply(self, event: tracks_pb2.WatchTracksResponse) -> None:
-        """Take an event in. The first one of a watch forgets the tracks of the watch before."""
+        """Apply an event. The first one of a watch drops the live tracks of the watch before."""
         if event.sequence == 1:
             self.live = {}
         if not event.HasField("track"):
@@ -223,7 +231,7 @@ class View:
             self.live = {**self.live, track.track_id: track}
 
     def table(self, title: str) -> Table:
-        """All tracks, those that have ended last. May be called from another thread."""
+        """Build the table of all tracks, ended ones last. Any thread may call this."""
         return final_table([*self.live.values(), *self.ended], title)
 
 
@@ -236,29 +244,29 @@ JSON_FORM: dict[str, Any] = {
 
 
 class JsonPrinter:
-    """Each event as one line of JSON, with the field names of the .proto files."""
+    """Prints each event as one line of JSON, with the field names of the .proto files."""
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
         print(MessageToJson(event, **JSON_FORM), flush=True)
 
-    def tell(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
 class LinePrinter:
-    """Each event that is about a track as one line of text."""
+    """Prints each event with a track as one line of text."""
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
         line = event_line(event)
         if line is not None:
             print(line, flush=True)
 
-    def tell(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
 class TablePrinter:
-    """A table that is drawn anew in place."""
+    """Shows a table that is redrawn in place."""
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self._view = View()
@@ -273,7 +281,7 @@ class TablePrinter:
         self._view.apply(event)
         self._message = f"{len(self._view.live)} tracks"
 
-    def tell(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         self._message = message
 
 
@@ -292,7 +300,7 @@ def _printer(as_json: bool, stack: ExitStack) -> Printer:
 
 
 def _reason(error: grpc.RpcError) -> str:
-    """What the other side (or the way to it) said. Raises LostDependency if saying it again is no use."""
+    """Describe an error of the server or the connection. Raises LostDependency if a retry would fail too."""
     code, details = error.code(), error.details()
     if code not in AGAIN and code is not grpc.StatusCode.DEADLINE_EXCEEDED:
         raise LostDependency(f"{code.name}: {details}") from error
@@ -300,7 +308,7 @@ def _reason(error: grpc.RpcError) -> str:
 
 
 def _word(name: str, prefix: str) -> str:
-    """A name of an enum for people."""
+    """Format the name of an enum value for people."""
     return name.removeprefix(prefix).lower().replace("_", " ")
 
 
@@ -311,7 +319,7 @@ def _state(track: tracks_pb2.Track) -> str:
 
 
 def _who(track: tracks_pb2.Track) -> str:
-    """The name, or why there is none."""
+    """Return the person's name, or why there is no name."""
     if not track.HasField("decision"):
         return ""
     decision = track.decision
@@ -338,7 +346,7 @@ def _appears(track: tracks_pb2.Track) -> str:
 
 
 def _quality(track: tracks_pb2.Track) -> str:
-    """How good the best crop was, or why there is none yet."""
+    """Return the quality of the best crop, or why no crop has been analysed yet."""
     if track.samples:
         return f"{track.quality:.2f}"
     return ", ".join(_word(tracks_pb2.Reason.Name(reason), "REASON_") for reason in track.reasons)
@@ -349,5 +357,5 @@ def _face(track: tracks_pb2.Track) -> str:
 
 
 def _seen(track: tracks_pb2.Track) -> str:
-    """Seconds from the first detection to the last."""
+    """Return the seconds from the first detection to the last."""
     return f"{track.last_seen_s - track.first_seen_s:.1f}"

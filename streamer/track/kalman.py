@@ -1,9 +1,9 @@
-"""Constant-velocity Kalman filters over face boxes, all of them in stacked arrays, time in seconds.
+"""Filter all face boxes at once with constant-velocity Kalman filters in stacked arrays; time is in seconds.
 
-The four axes (centre x, centre y, width, height) do not influence one another, so the usual 8x8 filter is four 2x2
-filters, and those need no matrices: per axis a position p, a velocity v and the covariance [[a, b], [b, c]].
-Process and measurement noise grow with the box (DeepSORT, Wojke 2017; the weights are per frame at 30 frames/s), and
-the measurement of a sure detection counts more (StrongSORT's NSA).
+The four axes (centre x, centre y, width, height) are independent, so the usual 8x8 filter splits into four 2x2 filters,
+which need no matrices: per axis a position p, a velocity v and the covariance [[a, b], [b, c]]. Process and measurement
+noise grow with the box (DeepSORT, Wojke 2017; the weights are per frame at 30 frames/s), and measurements with a high
+score have less noise (NSA of StrongSORT).
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
-FRAME_RATE = 30.0  # 1/s, of the model the weights belong to
+FRAME_RATE = 30.0  # 1/s, for which the weights are stated
 POSITION_WEIGHT = 1 / 20  # standard deviation of a position over the box's size, per frame
 VELOCITY_WEIGHT = 1 / 160  # standard deviation of a velocity over the box's size, in sizes per frame, per frame
-SURE_NOISE = 0.05  # share of the measurement variance that is left at score 1
+SURE_NOISE = 0.05  # share of the measurement variance that remains at score 1
 MIN_SIZE = 1.0  # px
-REPLAY_STEPS = 6  # in which a gap is gone through once more
-REPLAY_SCORE = 0.9  # of what is supposed to have been seen on the way
+REPLAY_STEPS = 6  # steps in which a gap is replayed
+REPLAY_SCORE = 0.9  # score of the virtual measurements of a replay
 
 
 class BoxFilter:
-    """The filters of n boxes; row i of each answer belongs to the box that was added as the i-th of those kept."""
+    """The filters of n boxes. Rows are in the order in which the boxes were added, without those dropped by `keep`."""
 
     def __init__(self) -> None:
-        # p px, v px/s, and the covariances a, b, c; of the place and the size; of x and y; per box
+        # axes: p px, v px/s and the covariances a, b, c; centre and size; x and y; box
         self._state: Doubles = np.zeros((5, 2, 2, 0))
         self._seen: Doubles = np.zeros((5, 2, 2, 0))  # the same after the last correction
 
@@ -37,31 +37,31 @@ class BoxFilter:
 
     @property
     def position(self) -> Doubles:
-        """(n, 4) cx cy w h, px."""
+        """Return (n, 4) cx cy w h, px."""
         return self._rows(0)
 
     @property
     def velocity(self) -> Doubles:
-        """(n, 4) of cx cy w h, px/s."""
+        """Return the velocity (n, 4) of cx cy w h, px/s."""
         return self._rows(1)
 
     @property
     def covariance(self) -> Doubles:
-        """(n, 4, 2, 2) of position and velocity, per axis."""
+        """Return the covariance (n, 4, 2, 2) of position and velocity, per axis."""
         a, b, c = self._rows(2), self._rows(3), self._rows(4)
         return np.stack([np.stack([a, b], -1), np.stack([b, c], -1)], -1)
 
     def boxes(self) -> Doubles:
-        """(n, 4) x1 y1 x2 y2, px, at least MIN_SIZE wide and high."""
+        """Return (n, 4) x1 y1 x2 y2, px, at least MIN_SIZE wide and high."""
         return corners(self._state[0]).T
 
     def places(self) -> Doubles:
-        """(2, 2, n) centres and sizes, px; of the filters themselves, not to be changed."""
+        """Return the centres and sizes (2, 2, n), px, as a view of the state: do not modify it."""
         places: Doubles = self._state[0]
         return places
 
     def speeds(self) -> Doubles:
-        """(2, n) how fast the centres may be, px/s: the velocity and its standard deviation together."""
+        """Return the upper bound (2, n) of the centres' speeds, px/s: velocity plus its standard deviation."""
         _, v, _, _, c = self._state
         speeds: Doubles = np.abs(v[0]) + np.sqrt(c[0])
         return speeds
@@ -77,12 +77,12 @@ class BoxFilter:
         self._seen = np.concatenate([self._seen, state], axis=3)
 
     def keep(self, mask: Mask) -> None:
-        """Forget the boxes where the mask (n,) is False."""
+        """Drop the boxes where the mask (n,) is False."""
         self._state = self._state[..., mask]
         self._seen = self._seen[..., mask]
 
     def predict(self, dt: float) -> None:
-        """Move all boxes on by dt seconds. One long step equals the short ones it consists of (at constant size)."""
+        """Predict all boxes dt seconds ahead. At constant size, one long step equals several short ones."""
         _advance(self._state, dt)
 
     def update(self, rows: Rows | Sequence[int] | None, boxes: Doubles, scores: Doubles) -> None:
@@ -94,7 +94,7 @@ class BoxFilter:
         self.correct(rows, measure(boxes), scores)
 
     def correct(self, rows: Rows | Sequence[int] | None, measured: Doubles, scores: Doubles) -> None:
-        """`update` for what `measure` gave (2, 2, k), unchecked."""
+        """Do the same as `update` with the result of `measure` (2, 2, k), without checks."""
         if rows is None:
             _correct(self._state, measured, scores)
             self._seen = self._state.copy()
@@ -104,11 +104,11 @@ class BoxFilter:
         self._state[..., rows] = self._seen[..., rows] = state
 
     def replay(self, rows: Rows | Sequence[int], seconds: Doubles, boxes: Doubles) -> None:
-        """Go through the time since the given rows (k,) were last corrected, `seconds` (k,) ago, once more: as if what
-        they follow had been seen on the straight way to the boxes (k, 4) x1 y1 x2 y2, which `update` then takes.
+        """Replay the time since the given rows (k,) were last corrected, `seconds` (k,) ago, with virtual measurements
+        on the straight line to the boxes (k, 4) x1 y1 x2 y2, which `update` then takes.
 
-        So the velocity is that of the gap, not what it was before or what the jump at its end makes of it: the
-        observation-centric re-update of OC-SORT (Cao 2023). Raises ValueError if a box is not finite.
+        The velocity becomes that of the gap, instead of the one before it or one that the jump at its end suggests:
+        the observation-centric re-update of OC-SORT (Cao 2023). Raises ValueError if a box is not finite.
         """
         state = self._seen[..., rows]
         begin, end = state[0].copy(), measure(boxes)
@@ -121,11 +121,11 @@ class BoxFilter:
         self._state[..., rows] = state
 
     def stop(self) -> None:
-        """Let all boxes stay where they are."""
+        """Set all velocities to zero."""
         self._state[1] = 0
 
     def hold_size(self, rows: Rows | Sequence[int]) -> None:
-        """Let the given boxes keep their size while they move: what grew before it was lost need not go on growing."""
+        """Keep the size of the given boxes while they move: a lost face that was growing may not keep growing."""
         self._state[1, 1, :, rows] = 0
 
     def _rows(self, quantity: int) -> Doubles:
@@ -134,8 +134,10 @@ class BoxFilter:
 
 
 def measure(boxes: Doubles) -> Doubles:
-    """(2, 2, n) centres and sizes of the boxes (n, 4) x1 y1 x2 y2, at least MIN_SIZE wide and high. Raises ValueError
-    if one is not finite."""
+    """Convert boxes (n, 4) x1 y1 x2 y2 to centres and sizes (2, 2, n), at least MIN_SIZE wide and high.
+
+    Raises ValueError if a box is not finite.
+    """
     if np.count_nonzero(np.isfinite(boxes)) < boxes.size:
         raise ValueError("a box is not finite")
     low, high = boxes.T.reshape(2, 2, -1)
@@ -148,20 +150,20 @@ def measure(boxes: Doubles) -> Doubles:
 
 
 def corners(places: Doubles, margin: float = 0.0) -> Doubles:
-    """(4, n) x1 y1 x2 y2 of centres and sizes (2, 2, n), larger by `margin` of their size on each side."""
+    """Convert centres and sizes (2, 2, n) to (4, n) x1 y1 x2 y2, enlarged by `margin` of their size on each side."""
     middle, size = places
     half = (0.5 + margin) * size
     return np.concatenate([middle - half, middle + half])
 
 
 def _advance(state: Doubles, dt: float | Doubles) -> None:
-    """Bring states (5, 2, 2, n) on by dt seconds, one for all or (n,), in place."""
+    """Advance states (5, 2, 2, n) by dt seconds, one value for all or (n,), in place."""
     p, v, a, b, c = state
     square = p[1] * p[1]
     steps = dt * FRAME_RATE
-    more = np.maximum(steps - 1, 0.0)  # noise of earlier frames that the velocity carries on; none within one frame
+    more = np.maximum(steps - 1, 0.0)  # noise of earlier frames that the velocity carries on; zero within one frame
     noise = (VELOCITY_WEIGHT * FRAME_RATE) ** 2
-    turned = dt * c  # what the velocity's spread adds
+    turned = dt * c  # added by the variance of the velocity
     a += dt * (b + b + turned)
     a += (steps * POSITION_WEIGHT**2 + dt**2 * more * (2 * steps - 1) / (6 * steps) * noise) * square
     b += turned
@@ -173,7 +175,7 @@ def _advance(state: Doubles, dt: float | Doubles) -> None:
 
 
 def _correct(state: Doubles, measured: Doubles, scores: Doubles) -> None:
-    """Correct states (5, 2, 2, k) by the measurements (2, 2, k) with scores (k,), in place."""
+    """Correct states (5, 2, 2, k) with measurements (2, 2, k) of scores (k,), in place."""
     p, v, a, b, c = state
     noise = p[1] * p[1]
     noise *= POSITION_WEIGHT**2 * np.maximum(1 - scores, SURE_NOISE)

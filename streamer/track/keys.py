@@ -1,4 +1,4 @@
-"""Track ids: sortable and unique live, the same for the same file when recorded."""
+"""Make track ids: unique and sortable by birth for cameras, reproducible for files."""
 
 import itertools
 import time
@@ -7,17 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 
-from streamer.values import (
-    TrackKey,
-)
+from streamer.values import TrackKey
 
-SPLIT_NUMBERS = 1_000_000  # numbers above this are of tracks that were split off others
+SPLIT_NUMBERS = 1_000_000  # numbers above this belong to tracks that were split off others
 
 KeyMaker = Callable[[str, int], TrackKey]
 
 
 def live_keys() -> KeyMaker:
-    """Track ids for cameras: UUIDv7, so they sort by birth and never repeat over restarts and machines."""
+    """Make ids for cameras: UUIDv7, which sort by birth and do not repeat across restarts and machines."""
     counter = itertools.count()
 
     def key(camera: str, number: int) -> TrackKey:
@@ -27,13 +25,13 @@ def live_keys() -> KeyMaker:
 
 
 def _uuid7(milliseconds: int, count: int) -> str:
-    """RFC 9562 UUIDv7; the 12 bits after the time count, so that ids of one millisecond sort by birth too."""
+    """Format a UUIDv7 (RFC 9562); the 12 bits after the time are a counter, so that ids of one millisecond sort too."""
     random = uuid.uuid4().int & ((1 << 62) - 1)
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | (count & 0xFFF) << 64 | 2 << 62 | random))
 
 
 def recorded_keys(content_hash: str) -> KeyMaker:
-    """Track ids for a file: UUIDv8 of the track's number and the file's hash, so the same file gives the same ids."""
+    """Make ids for a file: UUIDv8 of the track's number and the file's hash, so that the same file gives the same."""
 
     def key(camera: str, number: int) -> TrackKey:
         digest = int.from_bytes(sha256(f"{content_hash} {number}".encode()).digest()[:10], "big")
@@ -45,7 +43,7 @@ def recorded_keys(content_hash: str) -> KeyMaker:
 
 
 def split_keys(new_key: KeyMaker) -> Callable[[TrackKey], TrackKey]:
-    """Keys for what is split off tracks; their numbers are not the tracker's, which counts for itself."""
+    """Make keys for tracks that are split off others, with numbers that the tracker does not use."""
     counts: Counter[str] = Counter()
 
     def key(old: TrackKey) -> TrackKey:

@@ -1,4 +1,4 @@
-"""The tracker alone on a file of detections in the text format of MOTChallenge, so that public tools can judge it."""
+"""Run the tracker alone on detections in the text format of MOTChallenge, so that public tools can score it."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -14,23 +14,23 @@ from streamer.values import Detections, Track, TrackKey, TrackState
 
 COLUMNS = "frame,id,left,top,width,height,score"
 MAX_FRAME = 10**9  # beyond it the times of two frames might be equal
-UNKNOWN_SIZE = (0, 0)  # px, of the images: it only decides the reason of an end, which is not written
+UNKNOWN_SIZE = (0, 0)  # px, of the frames: it only decides the reason of an end, which is not written
 _Row = tuple[float, ...]  # left, top, width, height, score
 
 
 def track_file(detections: Path, fps: float, out: Path, config: config.Track) -> int:
-    """Write the tracks of a file of detections as MOT text; gives the number of lines.
+    """Track a file of detections, write the tracks as MOT text, and return the number of lines.
 
-    A frame that is not in the file is one in which nothing was detected. A track has a line for each frame it was seen
-    in, with those before it was confirmed. The box is the smoothed one: it lies nearer to the true box than the
-    detector's. Raises InputError for the first unusable line, ConfigError for the frame rate or the output.
+    A frame that is not in the file counts as one without detections. A track has a line for each frame in which it was
+    detected, including those before it was confirmed. The box is the smoothed one, which is closer to the true box than
+    the detector's. Raises InputError for the first invalid line, ConfigError for the frame rate or the output.
     """
     if not (fps > 0 and math.isfinite(fps)):
         raise ConfigError(f"the frame rate must be above 0 frames/s, not {fps:g}")
     if 1 / fps > config.max_gap_s:
         raise ConfigError(
-            f"{fps:g} frames/s are {1 / fps:.2f} s apart, more than track.max_gap_s ({config.max_gap_s:g} s): "
-            "each frame would count as a new shot; raise track.max_gap_s and track.lost_s"
+            f"at {fps:g} frames/s, frames are {1 / fps:.2f} s apart, more than track.max_gap_s "
+            f"({config.max_gap_s:g} s), so no track could continue: raise track.max_gap_s and track.lost_s"
         )
     lines = _track(read_detections(detections), fps, config)
     _write(out, lines)
@@ -38,7 +38,7 @@ def track_file(detections: Path, fps: float, out: Path, config: config.Track) ->
 
 
 def read_detections(path: Path) -> dict[int, Detections]:
-    """Detections by frame, from lines of COLUMNS and further columns that are ignored. Raises InputError."""
+    """Read detections by frame, from lines with COLUMNS; further columns are ignored. Raises InputError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -55,7 +55,7 @@ def read_detections(path: Path) -> dict[int, Detections]:
 
 
 def _parse(line: str) -> tuple[int, _Row]:
-    """Frame and row of one line. Raises ValueError."""
+    """Parse one line into its frame and row. Raises ValueError."""
     fields = line.split(",") if "," in line else line.split()
     if len(fields) < 7:
         raise ValueError(f"{len(fields)} columns instead of at least 7")
@@ -66,7 +66,7 @@ def _parse(line: str) -> tuple[int, _Row]:
     if row[2] <= 0 or row[3] <= 0:
         raise ValueError(f"width {fields[4]} and height {fields[5]} must be above 0")
     if not 0 <= row[4] <= 1:
-        raise ValueError(f"score {fields[6]} is not within 0 and 1, the scale of track.high_score")
+        raise ValueError(f"score {fields[6]} is not between 0 and 1, the scale of track.high_score")
     return int(frame), tuple(row)
 
 
@@ -83,12 +83,12 @@ def _number(name: str, field: str) -> float:
 def _detections(rows: list[_Row]) -> Detections:
     values = np.array(rows, np.float64)
     boxes = np.concatenate([values[:, :2], values[:, :2] + values[:, 2:4]], axis=1)
-    landmarks = np.zeros((len(rows), 5, 2), np.float32)  # the tracker does not look at them
+    landmarks = np.zeros((len(rows), 5, 2), np.float32)  # the tracker does not use them
     return Detections(boxes.astype(np.float32), values[:, 4].astype(np.float32), landmarks)
 
 
 def _track(detections: dict[int, Detections], fps: float, config: config.Track) -> list[str]:
-    """The lines of all tracks that were confirmed at some time, by frame and number."""
+    """Return the lines of all tracks that were ever confirmed, sorted by frame and number."""
     tracker = Tracker(config, lambda number: TrackKey(str(number), "", number))
     frames = list(_frames(list(detections), math.ceil(config.lost_s * fps) + 1))
     seen = followed(tracker, ((frame / fps, detections.get(frame, Detections.none())) for frame in frames))
@@ -96,7 +96,10 @@ def _track(detections: dict[int, Detections], fps: float, config: config.Track) 
 
 
 def followed(tracker: Tracker, frames: Iterable[tuple[float, Detections]]) -> list[list[Track]]:
-    """Per frame (media time in s, detections) the tracks seen in it, oldest first, with those before they counted."""
+    """Return, per frame (media time in s, detections), the tracks detected in it, oldest first.
+
+    A track that was confirmed later is included from its first detection.
+    """
     seen: list[list[Track]] = []
     confirmed: set[int] = set()
     for time, detections in frames:
@@ -107,7 +110,7 @@ def followed(tracker: Tracker, frames: Iterable[tuple[float, Detections]]) -> li
 
 
 def _frames(filled: list[int], quiet: int) -> Iterator[int]:
-    """The frames to track: those with detections, and after each as many empty ones as a lost track lives."""
+    """Yield the frames to track: those with detections, and after each as many empty ones as a lost track lives."""
     for frame, following in zip(filled, filled[1:] + filled[-1:], strict=True):
         yield frame
         yield from range(frame + 1, min(following, frame + 1 + quiet))

@@ -1,8 +1,8 @@
-"""Detections of one camera, frame by frame, to followed faces.
+"""Track the faces of one camera through its frames.
 
-The filter (kalman.py) says where each face should be now. Detections are matched to these places in stages, as in BYTE
-(Zhang 2022): the strong ones first, then weak ones for faces seen a moment ago, then strong ones that are likelier the
-same face than a new one (associate.py). A strong detection that is left over begins a track.
+The filter (kalman.py) predicts where each face should be now. Detections are matched to these positions in stages, as
+in BYTE (Zhang 2022): strong ones first, then weak ones for faces seen in the last frame, then strong ones that are more
+likely the same face than a new one (association.py). A strong detection that remains starts a track.
 """
 
 import math
@@ -17,39 +17,38 @@ from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap
 from streamer.track.kalman import BoxFilter, Doubles, Mask, Rows, corners, measure
 from streamer.values import Detections, EndReason, Track, TrackEnd, TrackKey, TrackState
 
-# Boxes are compared with a margin, so that small faces in slow video overlap at all (C-BIoU, Yang 2023).
+# Boxes are enlarged before they are compared, so that small faces at low frame rates overlap (C-BIoU, Yang 2023).
 MARGIN_PER_S = 4.5  # face sizes on each side, per second between the frames: 0.15 at 30 frames/s
 MAX_MARGIN = 0.5  # face sizes
 
 DUPLICATE_IOU = 0.85  # detections of one frame that overlap more are one face
-REPLAY_S = 0.15  # absences from here on are gone through once more; shorter ones change no velocity
+REPLAY_S = 0.15  # absences of at least this length are replayed; shorter ones do not change the velocity
 EDGE = 1.0  # px, a box this close to the edge of the frame touches it
 MAX_COORDINATE = 1e6  # px, no image is larger
 
 STATES = (TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST)
 TENTATIVE, CONFIRMED, LOST = range(len(STATES))
 
-# What is known of a track besides its motion. Times are media time, s.
+# The state of a track besides its motion. Times are media time, s.
 LIFE = np.dtype(
     [
-        ("state", np.int8),  # place in STATES
-        ("parked", np.bool_),  # seen before a cut: its place says nothing any more
+        ("state", np.int8),  # index in STATES
+        ("parked", np.bool_),  # seen before a shot change: its position no longer means anything
         ("hits", np.int64),  # detections since birth
         ("first_seen", np.float64),
         ("last_seen", np.float64),
         ("score", np.float64),
-        ("detection", np.int64),  # row in the caller's detections, -1: not seen in this frame
-        ("box", np.float64, 4),  # x1 y1 x2 y2 as detected last
+        ("detection", np.int64),  # row in the caller's detections; -1 if not seen in this frame
+        ("box", np.float64, 4),  # x1 y1 x2 y2 of the last detection
     ]
 )
 
 
 class Tracker:
-    """Follows the faces of one camera.
+    """Tracks the faces of one camera.
 
-    A track gets its key, and with it its number, at birth and never another one: what is kept of a tentative track is
-    known by the same key once it counts, and ids sort by birth. The price is that published numbers have gaps where a
-    tentative track came to nothing.
+    A track gets its key, and with it its number, at birth and keeps it: data of a tentative track stays valid when it
+    is confirmed, and ids sort by birth. In return, published numbers have gaps for tentative tracks that were dropped.
     """
 
     def __init__(self, config: config.Track, new_key: Callable[[int], TrackKey]) -> None:
@@ -67,11 +66,11 @@ class Tracker:
     def update(
         self, time: float, detections: Detections, frame_size: tuple[int, int], new_shot: bool = False
     ) -> tuple[list[Track], list[TrackEnd]]:
-        """Take one frame, also one without detections; give the tracks that live, oldest first, and those that ended.
+        """Process one frame, with or without detections; return the live tracks, oldest first, and the ended ones.
 
-        `time` is media time in s, `frame_size` width and height in px; `new_shot`: another shot begins with this
-        frame, so no track from before it goes on by motion. Detections that are not finite or have no area are ignored.
-        Raises ValueError if time is not finite or does not grow.
+        `time` is media time in s, `frame_size` width and height in px. With `new_shot` a new shot begins at this frame,
+        and earlier tracks are not continued by motion. Detections that are not finite or have no area are ignored.
+        Raises ValueError if `time` is not finite or does not increase.
         """
         gap = self._move_to(time, new_shot)
         rows, boxes, scores = _usable(detections)
@@ -84,14 +83,14 @@ class Tracker:
         return self._tracks(), ended
 
     def end_all(self, reason: EndReason) -> list[TrackEnd]:
-        """End every track, as the source has ended. Numbers go on afterwards; time may begin anywhere."""
+        """End every track at the end of the source. Afterwards numbers continue, and time may start anywhere."""
         ended = [] if self._time is None else [self._end(row, reason, self._time) for row in range(len(self._keys))]
         self._keep(np.zeros(len(self._keys), bool))
         self._time = None
         return ended
 
     def _move_to(self, time: float, new_shot: bool) -> float:
-        """Predict every box for this time; gives the seconds since the last frame. After a cut no box moves on."""
+        """Predict every box for this time; return the seconds since the last frame. A shot change stops all boxes."""
         if not math.isfinite(time):
             raise ValueError(f"time {time} s is not finite")
         gap = 0.0 if self._time is None else time - self._time
@@ -106,7 +105,7 @@ class Tracker:
         return gap
 
     def _associate(self, time: float, gap: float, found: Doubles, scores: Doubles) -> Pairing:
-        """Which track, in which of the stages, goes on with which detection; `found` (2, 2, m) as `measure` gives."""
+        """Match tracks to detections, stage by stage; `found` (2, 2, m) as returned by `measure`."""
         limits, states = self._config, self._lives["state"]
         pairing = Pairing(len(states), len(scores), self._assign)
         if not len(states) or not len(scores):
@@ -137,7 +136,7 @@ class Tracker:
         return pairing
 
     def _take(self, time: float, detection: Rows, rows: Rows, boxes: Doubles, found: Doubles, scores: Doubles) -> None:
-        """Bring every track up to date: with its detection, or with none."""
+        """Update every track with its detection, or as not seen."""
         lives = self._lives
         (seen,) = (detection >= 0).nonzero()
         columns = detection[seen]
@@ -164,7 +163,7 @@ class Tracker:
         lives["box"][there] = boxes[columns]
 
     def _end_lost(self, time: float, frame_size: tuple[int, int]) -> list[TrackEnd]:
-        """Remove tentative tracks at the first frame without them, and others when they were lost for too long."""
+        """Remove tentative tracks that were missed once, and others that have been lost for `lost_s`."""
         lives = self._lives
         missed = lives["detection"] < 0
         if not np.count_nonzero(missed):
@@ -181,11 +180,13 @@ class Tracker:
         return ended
 
     def _begin(self, time: float, free: Mask, rows: Rows, boxes: Doubles, scores: Doubles) -> None:
-        """Start a track for each strong detection that no track took, unless it shows a face for the second time."""
+        """Start a track for each unmatched strong detection, unless it repeats a face of this frame."""
         (born,) = (free & (scores >= self._config.new_score)).nonzero()
         if not len(born):
             return
-        born = born[np.lexsort((*boxes[born].T, -scores[born]))]  # strongest first, whatever their order was
+        born = born[
+            np.lexsort((*boxes[born].T, -scores[born]))
+        ]  # highest score first, independent of the input's order
         born = born[~_repeats(boxes[born], boxes[~free])]
         state = CONFIRMED if self._config.confirm_hits == 1 else TENTATIVE
         lives = np.zeros(len(born), LIFE)
@@ -222,7 +223,7 @@ class Tracker:
 
 
 def _usable(detections: Detections) -> tuple[Rows, Doubles, Doubles]:
-    """Row, box and score of the detections that are real boxes."""
+    """Return row, box and score of the valid detections."""
     boxes, scores = detections.boxes.astype(np.float64), detections.scores.astype(np.float64)
     good = np.abs(boxes) < MAX_COORDINATE
     good[:, :2] &= boxes[:, 2:] > boxes[:, :2]
@@ -234,7 +235,7 @@ def _usable(detections: Detections) -> tuple[Rows, Doubles, Doubles]:
 
 
 def _repeats(boxes: Doubles, taken: Doubles) -> Mask:
-    """(n,) which boxes, strongest first, show the same face as a taken box or as one before them."""
+    """Mark the boxes (n,), highest score first, that repeat a taken box or one before them."""
     overlap = iou(boxes, np.concatenate([taken, boxes]))
     before = np.tril(overlap, len(taken) - 1)
     return np.asarray((before > DUPLICATE_IOU).any(axis=1), bool)
@@ -247,5 +248,5 @@ def _touches_edge(box: Doubles, frame_size: tuple[int, int]) -> bool:
 
 
 def _outside(place: Doubles, frame_size: tuple[int, int]) -> bool:
-    """Whether a centre (cx, cy, ...) is not in the frame."""
+    """Return whether a centre (cx, cy, ...) lies outside the frame."""
     return bool((place[:2] < 0).any() or (place[:2] > frame_size).any())

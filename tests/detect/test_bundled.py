@@ -49,9 +49,9 @@ def test_the_environment_goes_before_the_bundled_detector_and_a_path_before_both
     ("fault", "message"),
     [
         ("damaged", "is damaged or has been replaced"),
-        ("missing", "this build lacks its bundled face detector"),
-        ("no card", "this build lacks its bundled face detector"),
-        ("other card", "is no card of a detector"),
+        ("missing", "the bundled face detector is missing"),
+        ("no card", "the bundled face detector is missing"),
+        ("other card", "is not the card of a detector"),
     ],
 )
 def test_a_bundled_detector_that_is_not_as_its_card_says_is_refused(fault: str, message: str, bundle: Path) -> None:

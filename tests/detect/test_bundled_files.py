@@ -18,7 +18,7 @@ from workers.weights.registry import INSTALLATION, entry, find, registry, verify
 
 MEGABYTE = 1_000_000
 LARGEST = {"detector": 6 * MEGABYTE, "face model": 20 * MEGABYTE}
-TOLD = ("data", "recipe", "seed", "commit", "compute")  # in each card, beside sum, terms and results
+DESCRIBED = ("data", "recipe", "seed", "commit", "compute")  # in each card, beside sum, terms and results
 BUNDLED = [name for name, listed in registry().items() if listed.bundled]
 
 
@@ -28,13 +28,13 @@ def card(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_a_bundled_file_is_small_and_has_a_card_that_tells_all(name: str) -> None:
+def test_a_bundled_file_is_small_and_has_a_complete_card(name: str) -> None:
     listed = entry(name)
     assert verify(name) == "sha256 as its card says"
     assert listed.path.stat().st_size <= LARGEST[listed.what]
     described = card(name)
     assert described.get("terms", described.get("licence")) == listed.terms
-    assert all(described[key] for key in TOLD)
+    assert all(described[key] for key in DESCRIBED)
     assert described.get("results", described.get("metrics"))
     assert (INSTALLATION / "docs" / "models" / f"{name}.md").is_file()
 

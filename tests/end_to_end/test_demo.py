@@ -14,7 +14,7 @@ from workers.swinface.model import SwinFace, SwinFaceConfig
 
 
 @pytest.mark.timeout(300)  # it loads a streamer and two workers, one after the other
-def test_the_demo_says_what_its_face_model_tells_and_leaves_out_the_rest(tmp_path: Path, patches: Path) -> None:
+def test_the_demo_names_the_outputs_of_its_face_model_and_leaves_out_the_rest(tmp_path: Path, patches: Path) -> None:
     torch.manual_seed(0)
     tiny = SwinFaceConfig(patch_size=8, channels=(32, 64), depths=(1, 1), fused_channels=(8, 16), gate_reduction=4)
     weights = tmp_path / "tiny.safetensors"
@@ -27,8 +27,8 @@ def test_the_demo_says_what_its_face_model_tells_and_leaves_out_the_rest(tmp_pat
     with Program("streamer", "demo", *arguments) as program:
         assert program.wait(patience_s=280) == 0, program.text  # live, then recorded, each with a worker
     assert "age, male; 1 worker; for tests only" in program.text
-    assert "other attributes are absent in messages and files" in program.text
-    assert not re.search(r"appears \w", program.text)  # no noise for the expression that it does not tell
+    assert "other attributes are absent from messages and files" in program.text
+    assert not re.search(r"appears \w", program.text)  # no noise for the expression, which it does not have
     assert "Traceback" not in program.text
     _, *tracks = [json.loads(line) for line in (out / "tracks.jsonl").read_text().splitlines()]
     assert len(tracks) == 2

@@ -147,7 +147,7 @@ def test_a_header_that_lacks_something_is_no_result(tmp_path: Path, missing: str
     header = {"type": "header", "model_id": "untrained", "source": {"name": "video.mp4", "sha256": hash_file(video)}}
     del header[missing]
     folder = results(tmp_path / "out", video, header=header)
-    with pytest.raises(InputError, match=r"tracks\.jsonl is no result of `streamer analyze`"):
+    with pytest.raises(InputError, match=r"tracks\.jsonl was not written by `streamer analyze`"):
         annotate(video, folder, tmp_path / "drawn.mp4")
 
 
@@ -169,7 +169,7 @@ def test_a_header_that_lacks_something_is_no_result(tmp_path: Path, missing: str
 def test_records_that_lack_something_are_no_result(tmp_path: Path, name: str, record: object) -> None:
     video = make_video(tmp_path / "video.mp4", frames=3)
     folder = results(tmp_path / "out", video, **{name: record})
-    with pytest.raises(InputError, match=rf"{name}\.jsonl is no result of `streamer analyze`"):
+    with pytest.raises(InputError, match=rf"{name}\.jsonl was not written by `streamer analyze`"):
         annotate(video, folder, tmp_path / "drawn.mp4")
     assert not list(tmp_path.glob("drawn*"))
 

@@ -102,7 +102,7 @@ def test_a_large_face_is_averaged_not_sampled() -> None:
 
 def test_landmarks_at_one_place_cannot_be_aligned() -> None:
     nowhere = np.full((5, 2), 50, np.float32)
-    with pytest.raises(ValueError, match="one place"):
+    with pytest.raises(ValueError, match="coincide"):
         align(np.zeros((100, 100, 3), np.uint8), nowhere)
     quality = geometry(0.9, nowhere, (100, 100), CONFIG)
     assert quality.value == 0

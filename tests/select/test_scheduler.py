@@ -19,7 +19,7 @@ FRAME_S = 0.04
 def film(
     scheduler: Scheduler, faces: dict[str, tuple[float, float]], end: float, seed: int = 0
 ) -> Iterator[tuple[float, FaceCrop]]:
-    """Faces in view from and until so many seconds, of random quality; each crop with the time at which it is sent."""
+    """Faces in view between two times in seconds, of random quality; each crop with the time at which it is sent."""
     dice = random.Random(seed)
     for index in range(round(end / FRAME_S)):
         now = index * FRAME_S
@@ -109,9 +109,9 @@ def test_an_analysis_is_worth_more_the_better_the_crop_and_the_older_and_fewer_t
     assert expected_gain(beliefs[1], 0.0, 0.5, settings, ModelOutputs()) == 0  # the very image that was analysed
 
 
-def test_what_no_worker_tells_is_worth_nothing() -> None:
-    settings, each = Schedule(), [ModelOutputs(*(place == told for place in range(3))) for told in range(3)]
-    alone = [expected_gain(UNKNOWN, 1.0, 0.5, settings, told) for told in each]
+def test_an_output_that_no_worker_has_adds_no_gain() -> None:
+    settings, each = Schedule(), [ModelOutputs(*(place == which for place in range(3))) for which in range(3)]
+    alone = [expected_gain(UNKNOWN, 1.0, 0.5, settings, which) for which in each]
     assert min(alone) > 1
     assert sum(alone) == pytest.approx(expected_gain(UNKNOWN, 1.0, 0.5, settings, ModelOutputs()))
     scheduler = Scheduler(settings)

@@ -75,7 +75,7 @@ def test_no_metric_keeps_a_removed_camera(clip: Path) -> None:
 
 def test_ids_that_are_unknown_or_taken_are_errors(clip: Path) -> None:
     with watching(stream("a", str(clip), loop=True)) as watched:
-        with pytest.raises(ValueError, match="exists already"):
+        with pytest.raises(ValueError, match="already exists"):
             watched.cameras.add(stream("a", str(clip)))
         with pytest.raises(KeyError):
             watched.cameras.remove("b")
@@ -172,7 +172,7 @@ def test_each_change_of_state_is_one_line_without_credentials(clip: Path, caplog
     lines = [record.getMessage() for record in caplog.records if record.name == "streamer.source.reader"]
     assert len([line for line in lines if "good RUNNING" in line]) == 1
     assert [line for line in lines if "bad" in line] == [
-        f"camera bad RECONNECTING: rtsp://127.0.0.1:{server.port}/a: user or password refused"
+        f"camera bad RECONNECTING: rtsp://127.0.0.1:{server.port}/a: user name or password rejected; check the uri"
     ]
     assert "s3cret" not in caplog.text
     assert "wr0ng" not in caplog.text

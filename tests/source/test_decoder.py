@@ -131,9 +131,9 @@ def unreadable(tmp_path: Path) -> dict[str, Path]:
         "list.mp4: not a video": tmp_path / "list.mp4",
         "playlist.mp4: not a video": tmp_path / "playlist.mp4",
         "the file is empty": tmp_path / "empty.mp4",
-        "codec of its video is not supported": tmp_path / "codec.mp4",
-        "sound.mp4: no video in it (only audio)": audio,
-        "sound.wav: no video in it (only audio)": tmp_path / "sound.wav",
+        "its video codec is not supported": tmp_path / "codec.mp4",
+        "sound.mp4: contains no video (only audio)": audio,
+        "sound.wav: contains no video (only audio)": tmp_path / "sound.wav",
         "cannot be opened: File name too long": tmp_path / ("a" * 300),
         "without its index (moov)": cut_off(tmp_path / "good.mp4", 0.5),
     }
@@ -172,7 +172,7 @@ def test_a_damaged_image_in_the_middle_is_left_out_and_that_is_said(
     frames = read(path)
     assert 25 < len(frames) < 50
     assert frames[-1].media_time == pytest.approx(49 / 25)
-    assert "damaged frames left out" in caplog.text
+    assert "damaged frames dropped" in caplog.text
 
 
 def test_damage_that_the_codec_calls_not_implemented_costs_one_image(
@@ -180,7 +180,7 @@ def test_damage_that_the_codec_calls_not_implemented_costs_one_image(
 ) -> None:
     frames = read(break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=10), 4))
     assert numbers(frames) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert "1 damaged frames left out" in caplog.text
+    assert "1 damaged frames dropped" in caplog.text
 
 
 def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) -> None:

@@ -73,20 +73,20 @@ def test_a_camera_gives_its_images_in_order_at_their_times(
     assert counter("frames_decoded", "door") >= 12
 
 
-def test_captured_at_is_the_cameras_clock_once_it_has_told_and_arrival_before(clip: Path) -> None:
+def test_captured_at_is_the_cameras_clock_once_it_has_reported_and_arrival_before(clip: Path) -> None:
     with RtspServer({"a": clip}, clock_offset_s=-3600.0, report_after_s=0.6) as server:
         with watching(stream("clocked", server.url("a"))) as watched:
             watched.until(lambda: len([f for f in watched.frames("clocked") if f.media_time > 0.9]) > 5)
         began = server.sessions[-1].began
     frames = [frame for frame in watched.frames("clocked") if frame.media_time < 1.9]
     sources = [frame.clock_source for frame in frames]
-    told = sources.index(ClockSource.RTCP_NTP)
-    assert set(sources[:told]) == {ClockSource.ARRIVAL}
-    assert set(sources[told:]) == {ClockSource.RTCP_NTP}
-    for frame in frames[:told]:
+    reported = sources.index(ClockSource.RTCP_NTP)
+    assert set(sources[:reported]) == {ClockSource.ARRIVAL}
+    assert set(sources[reported:]) == {ClockSource.RTCP_NTP}
+    for frame in frames[:reported]:
         assert frame.captured_at is not None
         assert abs(frame.captured_at.timestamp() - began - frame.media_time) < 1.0
-    for frame in frames[told:]:
+    for frame in frames[reported:]:
         truth = datetime.fromtimestamp(began, UTC) + timedelta(seconds=frame.media_time - 3600)
         assert frame.captured_at is not None
         assert abs(frame.captured_at - truth) < timedelta(milliseconds=5)
@@ -285,7 +285,7 @@ def test_an_address_of_another_kind_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "uri").write_text("ftp://user:s3cret@example.org/a.mp4")
     with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
         status = watched.until_state("web", SourceState.ERROR)
-    assert status.message == "ftp://example.org/a.mp4: neither rtsp:// or rtsps:// nor a file"
+    assert status.message == "ftp://example.org/a.mp4: not an rtsp:// or rtsps:// address, nor a file"
 
 
 def frame(epoch: int) -> Frame:

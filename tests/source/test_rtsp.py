@@ -67,7 +67,7 @@ def test_a_wrong_or_missing_password_is_auth_failed(clip: Path, digest: bool) ->
         wrong = refused(server.url("a", password=PASSWORD))
         missing = refused(f"rtsp://127.0.0.1:{server.port}/a")
     assert wrong.code is missing.code is SourceErrorCode.AUTH_FAILED
-    assert str(wrong) == f"rtsp://127.0.0.1:{server.port}/a: user or password refused"
+    assert str(wrong) == f"rtsp://127.0.0.1:{server.port}/a: user name or password rejected; check the uri"
 
 
 def test_an_unknown_mount_is_not_found(clip: Path) -> None:
@@ -78,7 +78,7 @@ def test_an_unknown_mount_is_not_found(clip: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("rtsp://u:s3cret@127.0.0.1:1/a", "nobody listens there"),
+        ("rtsp://u:s3cret@127.0.0.1:1/a", "connection refused; check host and port"),
         ("rtsp://u:s3cret@no.such.host.invalid/a", "unknown host"),
         ("rtsps://u:s3cret@no.such.host.invalid/a", "unknown host"),
         ("rtsp://u:s3cret@127.0.0.1:99999/a", "Invalid argument"),

@@ -255,7 +255,7 @@ class Kept:
         self.events.append(event)
         self._react(event)
 
-    def tell(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         self.messages.append(message)
 
 
@@ -278,7 +278,7 @@ def test_once_ends_with_0_when_the_streamer_ends_the_watch() -> None:
         printer = Kept(lambda event: running.leave() if event.track.track_id else None)
         assert follow(running.address, [], printer, once=True) == 0
     assert kinds(printer.events)[-2:] == ["SNAPSHOT", "SNAPSHOT_END"]
-    assert printer.messages == [f"{running.address} has ended the watch"]
+    assert printer.messages == [f"{running.address} ended the watch"]
 
 
 def test_once_ends_with_1_when_there_is_no_streamer() -> None:

@@ -84,7 +84,7 @@ def test_seven_columns_suffice(tmp_path: Path) -> None:
         ("1e300,-1,10,20,30,40,0.9", "frame 1e300 is not a whole number from 1"),
         ("1,-1,10,20,0,40,0.9", "width 0 and height 40 must be above 0"),
         ("1,-1,10,20,30,-4,0.9", "width 30 and height -4 must be above 0"),
-        ("1,-1,10,20,30,40,37.5", "score 37.5 is not within 0 and 1"),
+        ("1,-1,10,20,30,40,37.5", "score 37.5 is not between 0 and 1"),
     ],
 )
 def test_a_bad_line_is_named_with_its_number_and_what_is_wrong(tmp_path: Path, line: str, message: str) -> None:

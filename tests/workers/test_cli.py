@@ -34,7 +34,7 @@ def image(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Pat
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three images, one of them deeper down, and two files that are none."""
+    """Three images, one of them deeper down, and two files that are not images."""
     root = tmp_path_factory.mktemp("images")
     (root / "more").mkdir()
     image(root / "b.png", 60, 90, 1)
@@ -276,7 +276,7 @@ def test_alignment_without_a_detector_says_how_to_get_one(
     assert infer(folder / "a.png", "--align") == 4
     errors = capsys.readouterr().err
     assert "nowhere.onnx does not exist" in errors
-    assert "Name the file in --detector, or in the environment variable FACEANALYTICS_DETECTOR" in errors
+    assert "Name the file in --detector or in the environment variable FACEANALYTICS_DETECTOR" in errors
 
 
 def test_the_detector_of_the_environment_is_taken(
@@ -290,7 +290,7 @@ def test_the_detector_of_the_environment_is_taken(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--detector", "x.onnx"], "--detector says how to find faces: add --align"),
+        (["--detector", "x.onnx"], "--detector is for face detection: add --align"),
         (["--align", "--min-score", "2"], "--min-score: Input should be less than or equal to 1"),
         (["--align", "--detector-size", "100"], "--detector-size: Input should be a multiple of 32"),
         (["--align", "--detector-device", "gpu"], "--detector-device: Value error, 'gpu' is neither cpu nor cuda:N"),

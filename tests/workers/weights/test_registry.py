@@ -160,7 +160,7 @@ def test_the_list_has_terms_and_source_of_each(downloads: Path, capsys: pytest.C
         assert f"{name}: {listed.what}, " in said
         assert f"terms: {listed.terms}" in said
         assert f"source: {listed.source}" in said
-    assert f"{BY_HAND}: face model, not here" in said
+    assert f"{BY_HAND}: face model, not on this machine" in said
 
 
 def test_the_bundled_face_model_is_the_default_and_says_its_terms(

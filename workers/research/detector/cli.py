@@ -1,38 +1,38 @@
-"""`swinface train-detector`."""
+"""`swinface train-detector`: its options."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-if TYPE_CHECKING:
-    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from faceanalytics.commandline import Commands, add_command
 
-TRAIN = """Train the face detector as a YAML file says: public detectors label the images, two of them must agree on a
-face; scenes are composed from those faces, and a small ultralytics pose model learns them. Writes last.pt, best.pt (an
-ultralytics checkpoint), scalars.jsonl and in the end yolo-face-nano.onnx into `out`. A signal saves and stops;
---resume last goes on."""
-EXAMPLES = """examples:
-  DATA=/folder/of/images swinface train-detector configs/train-detector.yaml
-  DATA=/folder/of/images swinface train-detector configs/train-detector.yaml --resume last"""
+TRAIN = """Train the face detector as a YAML file says. Public detectors label the images, and a face counts if two of
+them agree on it; scenes are composed from these faces, and a small ultralytics pose model learns them. Writes last.pt,
+best.pt (an ultralytics checkpoint), scalars.jsonl and finally yolo-face-nano.onnx to `out`.
+
+A signal saves and stops; --resume last continues."""
+EXAMPLES = """
+DATA=/folder/of/images swinface train-detector configs/train-detector.yaml
+DATA=/folder/of/images swinface train-detector configs/train-detector.yaml --resume last
+"""
 
 
-def add_train_detector(commands: "Commands") -> None:
-    """`swinface train-detector` among the commands."""
-    parser = commands.add_parser(
-        "train-detector",
-        help="train the face detector",
-        description=TRAIN,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_train_detector(commands: Commands) -> None:
+    """Add `swinface train-detector`."""
+    parser = add_command(commands, "train-detector", "train the face detector", TRAIN, EXAMPLES)
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file, see configs/train-detector.yaml")
+    parser.add_argument(
+        "--resume", choices=["last"], help="continue from last.pt in `out` (default: start a new training)"
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML, see configs/train-detector.yaml")
-    parser.add_argument("--resume", choices=["last"], help="go on from last.pt of `out`")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="in place of `out` of the file")
-    parser.add_argument("--images", type=int, metavar="N", help="in place of `images` of the file")
+    changes = parser.add_argument_group("changes to the configuration")
+    changes.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: `out` of CONFIG)")
+    changes.add_argument(
+        "--images", type=int, metavar="N", help="number of images to train on (default: `images` of CONFIG)"
+    )
 
 
 def train_detector(arguments: argparse.Namespace) -> int:
-    """Run `swinface train-detector`; the exit code."""
+    """Run `swinface train-detector` and return its exit code. Raises UserError."""
     given: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("out", "images") if getattr(arguments, name) is not None
     }

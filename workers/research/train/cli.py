@@ -1,51 +1,55 @@
-"""`swinface train` and `swinface curves`."""
+"""`swinface train` and `swinface curves`: their options."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
+from faceanalytics.commandline import Commands, add_command
 from faceanalytics.errors import ConfigError
 
-if TYPE_CHECKING:
-    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+TRAIN = """Train SwinFace as a YAML file says: recognition, age, gender, attributes and expression together, or those of
+them that have labels. Writes checkpoints, the weights that score best on the validation sets, and scalars for
+TensorBoard.
 
-TRAIN = """Train SwinFace as a YAML file says: recognition, age, gender, attributes and expression at once, or whichever
-of them there are labels for. Writes checkpoints, the best weights by the validation sets, and scalars for TensorBoard.
-A signal saves and stops; --resume last goes on, with the same losses as if nothing had happened."""
-TRAIN_EXAMPLES = """examples:
-  swinface train configs/train-small.yaml
-  torchrun --nproc-per-node 4 --no-python swinface train configs/train-paper.yaml
-  swinface train configs/train-small.yaml --resume last
-  tensorboard --logdir runs/small/tensorboard"""
-CURVES = """Draw the scalars of trainings as PNG: the losses and the validation by step."""
+A signal saves and stops; --resume last continues, with the same losses as if there had been no interruption."""
+TRAIN_EXAMPLES = """
+swinface train configs/train-small.yaml
+torchrun --nproc-per-node 4 --no-python swinface train configs/train-paper.yaml
+swinface train configs/train-small.yaml --resume last
+tensorboard --logdir runs/small/tensorboard
+"""
+CURVES = """Draw the losses and validation scores of a training by step, as a PNG image."""
+CURVES_EXAMPLES = """
+swinface curves runs/small curves.png
+"""
 
 
-def add_train(commands: "Commands") -> None:
-    """`swinface train` among the commands."""
-    parser = commands.add_parser(
-        "train",
-        help="train the network",
-        description=TRAIN,
-        epilog=TRAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_train(commands: Commands) -> None:
+    """Add `swinface train`."""
+    parser = add_command(commands, "train", "train the network", TRAIN, TRAIN_EXAMPLES)
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file, see docs/training.md")
+    continuing = parser.add_argument_group("continuing a training")
+    continuing.add_argument(
+        "--resume",
+        metavar="last|DIR",
+        help="continue from the newest checkpoint in `out`, or from the checkpoint DIR (default: start a new training)",
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML, see docs/training.md")
-    parser.add_argument("--resume", metavar="last|DIR", help="go on from the newest checkpoint of `out`, or from this")
-    parser.add_argument(
-        "--allow-changes", action="store_true", help="go on although the configuration is another one than before"
+    continuing.add_argument(
+        "--allow-changes", action="store_true", help="continue even if the configuration has changed; needs --resume"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="in place of `out` of the file")
-    parser.add_argument("--steps", type=int, metavar="N", help="in place of `steps` of the file")
-    parser.add_argument("--seed", type=int, metavar="N", help="in place of `seed` of the file")
-    parser.add_argument(
-        "--leave-out-missing", action="store_true", help="train without the sets that are not there, and their tasks"
+    changes = parser.add_argument_group("changes to the configuration")
+    changes.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: `out` of CONFIG)")
+    changes.add_argument("--steps", type=int, metavar="N", help="number of steps (default: `steps` of CONFIG)")
+    changes.add_argument("--seed", type=int, metavar="N", help="seed of the random numbers (default: `seed` of CONFIG)")
+    changes.add_argument(
+        "--leave-out-missing", action="store_true", help="leave out sets whose files are missing, and their tasks"
     )
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Run `swinface train`; the exit code."""
+    """Run `swinface train` and return its exit code. Raises UserError."""
     if arguments.allow_changes and not arguments.resume:
-        raise ConfigError("--allow-changes goes with --resume")
+        raise ConfigError("--allow-changes needs --resume: add it, or remove --allow-changes")
     given: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("out", "steps", "seed") if getattr(arguments, name) is not None
     }
@@ -59,15 +63,15 @@ def train(arguments: argparse.Namespace) -> int:
     return run(config, arguments.resume, arguments.allow_changes)
 
 
-def add_curves(commands: "Commands") -> None:
-    """`swinface curves` among the commands."""
-    parser = commands.add_parser("curves", help="draw how a training went", description=CURVES)
-    parser.add_argument("run", type=Path, metavar="DIR", help="`out` of the training")
-    parser.add_argument("out", type=Path, metavar="FILE.png")
+def add_curves(commands: Commands) -> None:
+    """Add `swinface curves`."""
+    parser = add_command(commands, "curves", "draw the scalars of a training", CURVES, CURVES_EXAMPLES)
+    parser.add_argument("run", type=Path, metavar="DIR", help="folder of the training, its `out`")
+    parser.add_argument("out", type=Path, metavar="FILE.png", help="file for the image")
 
 
 def curves(arguments: argparse.Namespace) -> int:
-    """Run `swinface curves`; the exit code."""
+    """Run `swinface curves` and return its exit code. Raises UserError."""
     from workers.research.train.curves import draw
 
     draw(arguments.run, arguments.out)

@@ -296,8 +296,8 @@ def test_a_configured_set_is_read_again_from_its_crops(detector: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["in"], 2, "1 folders are given, needed are SOURCE and OUT"),
-        (["in", "out", "more"], 2, "3 folders are given"),
+        (["in"], 2, "give SOURCE and OUT, not 1 folder"),
+        (["in", "out", "more"], 2, "give SOURCE and OUT, not 3 folder(s)"),
         (["in", "out", "--set", "a"], 2, "--config and --set go together"),
         (["in", "out", "--detector", "none.onnx"], 4, "none.onnx does not exist"),
         (["in", "out", "--detector", "{detector}", "--min-score", "7"], 2, "--min-score: Input should be less"),

@@ -375,7 +375,7 @@ def test_landmarks_at_one_place_are_named_by_their_line(tmp_path: Path) -> None:
     lines = folder.faces.read_text().splitlines()
     lines[2] = "3.png " + "50 " * 10 + "0.9"
     folder.faces.write_text("\n".join(lines) + "\n")
-    with pytest.raises(InputError, match=r"name_5pts_score\.txt:3: 3\.png: the landmarks are all at one place"):
+    with pytest.raises(InputError, match=r"name_5pts_score\.txt:3: 3\.png: the landmarks coincide"):
         evaluate_ijb(folder, colour)
 
 

@@ -155,7 +155,7 @@ def test_what_there_is_not_cannot_be_gone_on_with(tmp_path: Path, capsys: pytest
     assert train(config, "--resume", str(tmp_path)) == 2
     assert "no such checkpoint" in capsys.readouterr().err
     assert train(config, "--allow-changes") == 2
-    assert "goes with --resume" in capsys.readouterr().err
+    assert "--allow-changes needs --resume" in capsys.readouterr().err
 
 
 def test_another_configuration_is_refused_with_what_differs(
