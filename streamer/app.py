@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib.metadata import version
 
 from streamer import metrics
 from streamer.api.server import Server, start_server
@@ -69,6 +70,7 @@ class LiveService:
             deliver.close()
 
         async with AsyncExitStack() as closing:  # in the reverse order, whatever happens
+            metrics.build_info.info({"version": version("faceanalytics")})
             if self._config.metrics.listen:
                 closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
             self._dispatcher = Dispatcher(self._config.dispatch, self._on_result, self._on_finished, self._on_workers)

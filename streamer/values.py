@@ -80,7 +80,6 @@ class SendDecision(enum.Enum):
 
 
 class SourceState(enum.Enum):
-    NOT_STARTED = "NOT_STARTED"
     CONNECTING = "CONNECTING"
     RUNNING = "RUNNING"
     RECONNECTING = "RECONNECTING"

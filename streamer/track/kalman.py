@@ -40,17 +40,6 @@ class BoxFilter:
         """Return (n, 4) cx cy w h, px."""
         return self._rows(0)
 
-    @property
-    def velocity(self) -> Doubles:
-        """Return the velocity (n, 4) of cx cy w h, px/s."""
-        return self._rows(1)
-
-    @property
-    def covariance(self) -> Doubles:
-        """Return the covariance (n, 4, 2, 2) of position and velocity, per axis."""
-        a, b, c = self._rows(2), self._rows(3), self._rows(4)
-        return np.stack([np.stack([a, b], -1), np.stack([b, c], -1)], -1)
-
     def boxes(self) -> Doubles:
         """Return (n, 4) x1 y1 x2 y2, px, at least MIN_SIZE wide and high."""
         return corners(self._state[0]).T
@@ -85,16 +74,11 @@ class BoxFilter:
         """Predict all boxes dt seconds ahead. At constant size, one long step equals several short ones."""
         _advance(self._state, dt)
 
-    def update(self, rows: Rows | Sequence[int] | None, boxes: Doubles, scores: Doubles) -> None:
-        """Correct the given rows (k,), each at most once, by detections (k, 4) x1 y1 x2 y2 with scores (k,) 0..1; None:
-        all rows in their order, which needs no copies. Raises ValueError if a box or a score is not finite.
-        """
-        if np.count_nonzero(np.isfinite(scores)) < len(scores):
-            raise ValueError("a score is not finite")
-        self.correct(rows, measure(boxes), scores)
-
     def correct(self, rows: Rows | Sequence[int] | None, measured: Doubles, scores: Doubles) -> None:
-        """Do the same as `update` with the result of `measure` (2, 2, k), without checks."""
+        """Correct the given rows (k,), each at most once, by the result of `measure` (2, 2, k), with scores (k,) 0..1.
+
+        None: all rows in their order, which needs no copies. Nothing is checked.
+        """
         if rows is None:
             _correct(self._state, measured, scores)
             self._seen = self._state.copy()
@@ -105,7 +89,7 @@ class BoxFilter:
 
     def replay(self, rows: Rows | Sequence[int], seconds: Doubles, boxes: Doubles) -> None:
         """Replay the time since the given rows (k,) were last corrected, `seconds` (k,) ago, with virtual measurements
-        on the straight line to the boxes (k, 4) x1 y1 x2 y2, which `update` then takes.
+        on the straight line to the boxes (k, 4) x1 y1 x2 y2, which `correct` then takes.
 
         The velocity becomes that of the gap, instead of the one before it or one that the jump at its end suggests:
         the observation-centric re-update of OC-SORT (Cao 2023). Raises ValueError if a box is not finite.

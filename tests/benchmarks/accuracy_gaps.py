@@ -15,9 +15,10 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import minimize
 
-from streamer.track.kalman import BoxFilter, Doubles, measure
+from streamer.track.kalman import Doubles, measure
 from tests.benchmarks.mot_data import Sequence, sequences
 from tests.conftest import shared_folder
+from tests.support.box_filter import InspectedFilter
 
 MIN_HITS = 3  # before a gap counts
 HALVES = (("bengal", "sidewalk", "terminal_1"), ("choke1", "street", "terminal_2"))
@@ -64,11 +65,11 @@ def _tracks(sequence: Sequence) -> list[list[TimedBox]]:
 def _gaps(track: list[TimedBox]) -> Iterator[tuple[float, ...]]:
     """Of each gap: s; offset from the prediction in x and y, speed in x and y, in face sizes (per s); logarithm of the
     ratio of sizes; the filter's deviation in x, in face sizes."""
-    filters, hits = BoxFilter(), 0
+    filters, hits = InspectedFilter(), 0
     for (before, _), (time, box) in zip([track[0], *track[:-1]], track, strict=True):
         gap = time - before
         if gap > STEPS[-1][1]:
-            filters, hits = BoxFilter(), 0
+            filters, hits = InspectedFilter(), 0
         if not hits:
             filters.add(box[None])
         else:

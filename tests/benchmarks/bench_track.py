@@ -14,11 +14,12 @@ import numpy as np
 from filterpy.kalman import KalmanFilter
 
 from streamer import config
-from streamer.track.kalman import FRAME_RATE, POSITION_WEIGHT, VELOCITY_WEIGHT, BoxFilter, Doubles
+from streamer.track.kalman import FRAME_RATE, POSITION_WEIGHT, VELOCITY_WEIGHT, Doubles
 from streamer.track.tracker import Tracker
 from streamer.values import Detections, TrackKey
 from tests.benchmarks.sort import Sort
 from tests.benchmarks.trackers import Found, ultralytics_tracker
+from tests.support.box_filter import InspectedFilter
 
 FACES = (10, 50, 200)
 FRAMES = 60  # per block, after as many to warm up
@@ -109,7 +110,7 @@ def _byte_track(faces: int) -> Callable[[], None]:
 
 
 def _stacked(faces: int) -> Callable[[], None]:
-    filters, frames = BoxFilter(), iter(_scene(faces))
+    filters, frames = InspectedFilter(), iter(_scene(faces))
     filters.add(next(frames))
     scores = np.zeros(faces)
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.track.kalman import BoxFilter
 from streamer.values import Detections
+from tests.support.box_filter import InspectedFilter
 from tests.track.test_tracker import SIZE, Answer, a_tracker
 
 Box = tuple[float, float, float, float, float]
@@ -57,7 +57,7 @@ def test_tracks_are_boxes_with_numbers_of_their_own_and_the_same_each_time(
 @given(FACE, st.lists(st.tuples(st.floats(0.01, 3), st.one_of(FACE, st.none())), max_size=40))
 def test_the_filter_never_knows_all_or_nonsense(first: Box, steps: list[tuple[float, Box | None]]) -> None:
     """Covariances stay symmetric and positive definite."""
-    one = BoxFilter()
+    one = InspectedFilter()
     one.add(np.array([first[:4]]))
     for gap, face in steps:
         one.predict(gap)
