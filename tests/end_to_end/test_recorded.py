@@ -15,6 +15,7 @@ import yaml
 
 from tests.end_to_end.programs import Program
 from tests.support.patch_detector import make_patch_video
+from tests.support.patience import WAIT_S
 from tests.support.videos import cut_off, make_audio
 
 
@@ -27,7 +28,7 @@ def analyze(
     data = {"detect": {"weights": str(detector)}, "dispatch": {"bind": endpoint, "batch": 4}, **settings}
     config.write_text(yaml.safe_dump(data))
     command = [sys.executable, "-m", "streamer", "analyze", "--out", out, "--config", config, "--external-workers"]
-    return subprocess.run([*map(str, [*command, *arguments])], capture_output=True, text=True, timeout=170)
+    return subprocess.run([*map(str, [*command, *arguments])], capture_output=True, text=True, timeout=2 * WAIT_S)
 
 
 def records(path: Path) -> list[dict[str, Any]]:

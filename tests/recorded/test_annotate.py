@@ -17,8 +17,9 @@ from streamer.cli import main
 from streamer.recorded.annotate import annotate
 from streamer.recorded.reader import ResultReader
 from streamer.values import Bytes
-from tests.end_to_end.programs import Program, until
+from tests.end_to_end.programs import Program
 from tests.support.patch_detector import write_lite_patch_detector
+from tests.support.patience import until
 from tests.support.videos import make_video, read_number
 
 FACE = {

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from faceanalytics.errors import ConfigError, InputError, UserError
 from streamer.select.align import align
 from tests.conftest import ROOT
 from tests.support.patch_detector import FACE, POINTS, paint, write_lite_patch_detector
+from tests.support.patience import WAIT_S, until
 from workers.align import DetectorOptions, FaceFinder, Found
 from workers.research.data.align_log import Log, only_one
 from workers.research.data.align_one import choose, crop_name, find
@@ -98,10 +98,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 
 def wait_for_lines(out: Path, count: int) -> None:
     log = out / "aligned.jsonl"
-    ends = time.monotonic() + 60
-    while not log.exists() or log.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < ends, "nothing is written"
-        time.sleep(0.01)
+    until(lambda: log.exists() and log.read_bytes().count(b"\n") >= count, f"{count} lines in {log}", every_s=0.01)
 
 
 def test_every_crop_is_the_streamers_and_has_the_name_of_its_image(
@@ -236,7 +233,7 @@ def test_a_killed_run_is_gone_on_with_to_the_same_result(detector: Path, tmp_pat
     process = start(source, out, "--detector", detector, "--workers", "2")
     wait_for_lines(out, 6)
     process.kill()
-    process.communicate(timeout=60)  # until the last that has its standard error open has ended: its processes too
+    process.communicate(timeout=WAIT_S)  # until the last that has its standard error open has ended: its processes too
     assert process.returncode == -signal.SIGKILL
     done = (out / "aligned.jsonl").read_bytes()
     assert done.count(b"\n") < 22
@@ -256,7 +253,7 @@ def test_a_signal_lets_what_is_under_way_finish(
     process = start(source, out, "--detector", detector, "--workers", "1")
     wait_for_lines(out, 3)
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=WAIT_S)
     assert (process.returncode, "Traceback" in errors) == (code, False), errors
     lines = lines_of(out)
     assert 2 <= len(lines) < 25

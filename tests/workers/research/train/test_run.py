@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.patience import WAIT_S
 from tests.support.training import (
     STILL,
     configured,
@@ -44,7 +45,6 @@ from workers.swinface.model import output_slugs
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 60
 RANDOM: dict[str, Any] = {"dropout": 0.5, "drop_path": 0.3}
-WAIT_S = 120
 
 
 def crashed(whole: Path, out: Path, step: int, logged: int) -> Path:
