@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.end_to_end.programs import Program
@@ -12,6 +13,7 @@ from workers.swinface.checkpoint import save_own
 from workers.swinface.model import SwinFace, SwinFaceConfig
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_its_face_model_tells_and_leaves_out_the_rest(tmp_path: Path, patches: Path) -> None:
     torch.manual_seed(0)
     tiny = SwinFaceConfig(patch_size=8, channels=(32, 64), depths=(1, 1), fused_channels=(8, 16), gate_reduction=4)

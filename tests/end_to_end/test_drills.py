@@ -12,6 +12,8 @@ from tests.end_to_end.programs import Program, Subscriber, address_of, assert_co
 from tests.support.patch_detector import make_patch_video
 from tests.support.patience import FOREVER_S, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:

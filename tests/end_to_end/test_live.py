@@ -15,6 +15,8 @@ from tests.support.patience import WAIT_S, until
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import to_h264
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -374,6 +374,7 @@ def test_a_published_checkpoint_becomes_our_own_form(tmp_path: Path, capsys: pyt
     assert main(["convert", str(tmp_path / "none.pt"), str(out)]) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_arrays_are_the_published_outputs(shared: Path, parity_checkpoint: Path, tmp_path: Path) -> None:
     expected = np.load(shared / "parity" / "expected_seed0.npz")

@@ -202,6 +202,7 @@ print(json.dumps([seen, sockets]))
 """
 
 
+@pytest.mark.slow
 def test_nobody_is_told_that_the_engine_runs(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
     command = [sys.executable, "-c", NOTHING_SENT]

@@ -253,6 +253,7 @@ def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> Non
     assert 'model_id="untrained"' in text
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_while_computing_answers_says_bye_and_exits_with_143(tmp_path: Path) -> None:
     streamer = Streamer(f"ipc://{tmp_path}/a.ipc")
     popen = start("--connect", streamer.endpoint)
@@ -272,6 +273,7 @@ def test_a_worker_that_is_stopped_while_computing_answers_says_bye_and_exits_wit
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path) -> None:
     streamer = Streamer(f"ipc://{tmp_path}/a.ipc")
     worker = [sys.executable, "-m", "workers.serve", "--weights", "untrained", "--connect", streamer.endpoint]
@@ -291,6 +293,7 @@ def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path)
         streamer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -22,7 +22,7 @@ from workers.swinface.labels import OUTPUTS, TASKS
 Arrays = dict[str, NDArray[np.float32]]
 WIDTHS = [*(task.width for task in TASKS), 512]
 LICENCE = "research only"
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")

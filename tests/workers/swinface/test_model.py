@@ -157,6 +157,7 @@ def test_a_new_network_starts_as_published() -> None:
     assert float(fresh["fam.convs.0.weight"].abs().max()) == pytest.approx(widest, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_outputs_are_those_of_the_published_implementation(shared: Path, parity_checkpoint: Path) -> None:
     expected = np.load(shared / "parity" / "expected_seed0.npz")

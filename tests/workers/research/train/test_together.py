@@ -45,7 +45,7 @@ from workers.research.train.validate import Validation
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import EMBEDDING
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 STEPS = 3
 NOBODY = StopRequest()
 
