@@ -24,7 +24,7 @@ quick: $(READY)
 
 # all of them beside LOOPS processes that keep the cores busy; TESTS names some of them
 test-contended: $(READY)
-	@trap 'kill $$loops' EXIT; for loop in $$(seq $(LOOPS)); do \
+	@trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; for loop in $$(seq $(LOOPS)); do \
 		timeout 3600 $(BIN)/python -c 'while True: pass' & loops="$$loops $$!"; done; \
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(TESTS)
 
