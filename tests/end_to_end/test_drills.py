@@ -8,7 +8,15 @@ import grpc
 import pytest
 
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
-from tests.end_to_end.programs import Program, Subscriber, address_of, assert_complete, serve
+from tests.end_to_end import programs
+from tests.end_to_end.programs import (
+    PATIENT_TRACK,
+    SLOW_FACE,
+    Program,
+    Subscriber,
+    address_of,
+    assert_complete,
+)
 from tests.support.patch_detector import make_patch_video
 from tests.support.patience import FOREVER_S, until
 
@@ -18,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A minute with three faces."""
-    return make_patch_video(tmp_path_factory.mktemp("film") / "three.mp4", seconds=60, faces=3)
+    return make_patch_video(tmp_path_factory.mktemp("film") / "three.mp4", seconds=60, faces=3, speed=SLOW_FACE)
 
 
 @pytest.fixture
@@ -26,6 +34,11 @@ def camera(film: Path) -> Iterator[Program]:
     with Program("tests.support.rtsp_server", "--mount", f"cam={film}") as server:
         server.wait_for(r"ready (\d+)")
         yield server
+
+
+def serve(folder: Path, detector: Path, endpoint: str, cameras: dict[str, str], **settings: object) -> Program:
+    """A streamer that keeps the three tracks of the film."""
+    return programs.serve(folder, detector, endpoint, cameras, track=PATIENT_TRACK, **settings)
 
 
 def url(server: Program) -> str:

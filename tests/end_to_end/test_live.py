@@ -10,7 +10,15 @@ import pytest
 
 from faceanalytics.v1 import tracks_pb2
 from tests.conftest import SYSTEM_PYTHON
-from tests.end_to_end.programs import PATIENT_CAMERA, Program, Subscriber, address_of, assert_complete, serve
+from tests.end_to_end.programs import (
+    PATIENT_CAMERA,
+    PATIENT_TRACK,
+    Program,
+    Subscriber,
+    address_of,
+    assert_complete,
+    serve,
+)
 from tests.support.patience import WAIT_S, until
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import to_h264
@@ -68,7 +76,7 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
             {**PATIENT_CAMERA, "id": "one", "uri": server.url("one"), "transport": "udp", "stall_timeout_s": 6},
         ]
         metrics = f"127.0.0.1:{free_port()}"
-        settings = {"streams": streams, "metrics": {"listen": metrics}}
+        settings = {"streams": streams, "metrics": {"listen": metrics}, "track": PATIENT_TRACK}
         with (
             serve(tmp_path, patches / "pose.onnx", endpoint, {}, **settings) as streamer,
             Subscriber(address_of(streamer)) as subscriber,
