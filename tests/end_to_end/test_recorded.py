@@ -132,7 +132,8 @@ def test_a_single_unreadable_video_is_exit_code_3(
 def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, endpoint: str, worker: Program) -> None:
     video = make_patch_video(tmp_path / "long.mp4", seconds=60, faces=3)
     config = tmp_path / "config.yaml"
-    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": {"bind": endpoint, "batch": 4}}
+    dispatch = {"bind": endpoint, "batch": 4, **PATIENT_DISPATCH}
+    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": dispatch}
     config.write_text(yaml.safe_dump(settings))
     arguments = ("analyze", "--out", tmp_path / "out", "--config", config, "--external-workers", video)
     with Program("streamer", *arguments) as program:
