@@ -1,11 +1,12 @@
 # Everything a newcomer types. `make demo` and `make test` create the environment by themselves.
-.PHONY: demo test check protos bench clean
+.PHONY: demo test quick test-contended check protos bench clean
 .DELETE_ON_ERROR:
 
 # the first one that runs and is new enough
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 JOBS ?= 3
+LOOPS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -16,6 +17,16 @@ demo: $(READY)
 # most tests wait for processes and sockets: three at a time take half as long, also on two cores
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+
+# all but the tests that are marked slow
+quick: $(READY)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not slow'
+
+# all of them beside LOOPS processes that keep the cores busy; TESTS names some of them
+test-contended: $(READY)
+	@trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; for loop in $$(seq $(LOOPS)); do \
+		timeout 3600 $(BIN)/python -c 'while True: pass' & loops="$$loops $$!"; done; \
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .

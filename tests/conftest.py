@@ -1,13 +1,18 @@
 """What all tests share: where the data folder is, and which tests cannot run without it."""
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.made_once import made_once, shared_by_processes
+from tests.support.patience import FACTOR, WAIT_S
 
 if TYPE_CHECKING:
     from tests.support.swinface_files import Checkpoint
@@ -28,9 +33,24 @@ def has_gstreamer() -> bool:
     """True if the system's Python can load the GStreamer RTSP server."""
     probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
     try:
-        return subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, timeout=60).returncode == 0
+        return subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, timeout=WAIT_S).returncode == 0
     except OSError:
         return False
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-timeout reads the option in the same hook
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("timeout") is None:
+        config.option.timeout = float(config.getini("timeout")) * FACTOR
+
+
+@pytest.hookimpl(trylast=True)  # pytest-xdist has ended its processes by then
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (
+        "PYTEST_XDIST_WORKER" not in os.environ
+    ):  # pytest keeps the temporary folders of some runs: not these large files
+        factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        shutil.rmtree(shared_by_processes(factory), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,8 +79,30 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def seeded() -> "Checkpoint":
-    """SwinFace in the published layout, with weights that all matter; only to be read."""
-    from tests.support.swinface_files import seeded_checkpoint
+def seeded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SwinFace in the published layout, with weights that all matter."""
+    from tests.support.swinface_files import save, seeded_checkpoint
 
-    return seeded_checkpoint()
+    folder = made_once(tmp_path_factory, "seeded", lambda made: save(seeded_checkpoint(), made / "checkpoint.pt"))
+    return folder / "checkpoint.pt"
+
+
+@pytest.fixture(scope="session")
+def seeded(seeded_file: Path) -> "Checkpoint":
+    """The content of `seeded_file`; only to be read."""
+    import torch
+
+    content: Checkpoint = torch.load(seeded_file, weights_only=True, mmap=True)
+    return content
+
+
+@pytest.fixture(scope="session")
+def parity_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of the parity test of the published implementation, as its own script makes them."""
+    script = shared / "parity" / "make_checkpoint.py"
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, str(script), str(folder / "seed0.pt"), "--seed", "0"]
+        subprocess.run(command, check=True, capture_output=True, timeout=2 * WAIT_S)
+
+    return made_once(tmp_path_factory, "parity", make) / "seed0.pt"

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -18,6 +17,7 @@ from streamer.detect.detector import Detector
 from streamer.observe import Observer
 from streamer.values import Bytes, Detections
 from tests.support.patch_detector import make_patch_video, write_lite_patch_detector
+from tests.support.patience import WAIT_S
 
 DRAIN_S = 2.0
 
@@ -41,12 +41,13 @@ def config(folder: Path, clip: Path) -> StreamerConfig:
 async def test_tracks_end_though_the_detector_does_not_come_back(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hangs, release = threading.Event(), threading.Event()
+    hangs, hanging, release = threading.Event(), threading.Event(), threading.Event()
     detect = Detector.detect
 
     def slow(self: Detector, frames: list[Bytes]) -> list[Detections]:
         if hangs.is_set():
-            release.wait(20)
+            hanging.set()
+            assert release.wait(WAIT_S), "the streamer waits for the detector"
         return detect(self, frames)
 
     monkeypatch.setattr(Detector, "detect", slow)
@@ -63,12 +64,10 @@ async def test_tracks_end_though_the_detector_does_not_come_back(
                 kinds.setdefault(event.track.track_id, []).append(event.type)
             if len(kinds) == 2 and not hangs.is_set():
                 hangs.set()
-                await asyncio.sleep(0.3)
-                asked = time.monotonic()
+                assert await asyncio.to_thread(hanging.wait, WAIT_S)
                 live.stop()
     release.set()
     await running
-    assert time.monotonic() - asked < DRAIN_S + 3
     assert [kind[-1] for kind in kinds.values()] == [tracks_pb2.EVENT_TYPE_END] * 2
     assert "2 tracks were ended" in caplog.text
 
@@ -81,6 +80,6 @@ async def test_a_bug_in_a_stage_ends_the_streamer_with_that_bug(
 
     monkeypatch.setattr(Observer, "observe", broken)
     with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             await app.LiveService(config(tmp_path, clip)).run()
     assert caught.group_contains(ZeroDivisionError, match="a bug")

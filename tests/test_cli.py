@@ -11,6 +11,7 @@ import pytest
 from streamer.cli import main
 from streamer.commands import _with_port
 from tests.support.patch_detector import write_lite_patch_detector
+from tests.support.patience import WAIT_S
 
 COMMANDS = ["serve", "analyze", "watch", "health", "detect", "evaluate-detector", "track", "annotate", "config", "demo"]
 
@@ -18,7 +19,11 @@ COMMANDS = ["serve", "analyze", "watch", "health", "detect", "evaluate-detector"
 def run(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     env = {name: value for name, value in os.environ.items() if name != "FACEANALYTICS_DETECTOR"} | environment
     return subprocess.run(
-        [sys.executable, "-m", "streamer", *map(str, arguments)], capture_output=True, text=True, timeout=120, env=env
+        [sys.executable, "-m", "streamer", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        env=env,
     )
 
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from streamer.lifecycle import Delivery, in_thread
+from tests.support.patience import WAIT_S
 
 
 async def test_the_result_of_a_thread_can_be_awaited_and_it_has_the_given_name() -> None:
@@ -23,14 +24,14 @@ async def test_the_failure_of_a_thread_is_the_failure_of_its_task(error: BaseExc
 
 async def test_a_stray_stop_iteration_in_a_thread_does_not_hang_its_task() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(in_thread("empty", lambda: next(iter(())), lambda: None), 5)
+        await asyncio.wait_for(in_thread("empty", lambda: next(iter(())), lambda: None), WAIT_S)
 
 
 async def test_cancelling_the_task_asks_the_thread_to_stop_and_waits_for_it() -> None:
     asked, returned = threading.Event(), threading.Event()
 
     def work() -> None:
-        assert asked.wait(5)
+        assert asked.wait(WAIT_S)
         returned.set()
 
     task = asyncio.create_task(in_thread("stoppable", work, asked.set))
@@ -78,9 +79,9 @@ async def test_closing_a_delivery_frees_a_thread_that_waits_and_refuses_later_on
 
     delivery = Delivery(asyncio.get_running_loop(), accept)
     task = asyncio.create_task(in_thread("delivering", lambda: delivery(1), delivery.close))
-    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(entered.wait(), WAIT_S)
     delivery.close()
     with pytest.raises(concurrent.futures.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, WAIT_S)
     with pytest.raises(concurrent.futures.CancelledError):
         await in_thread("late", lambda: delivery(2), delivery.close)

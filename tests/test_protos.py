@@ -24,6 +24,7 @@ from streamer.values import (
     SourceState,
     TrackState,
 )
+from tests.support.patience import WAIT_S
 
 PROTOS = Path(__file__).resolve().parents[1] / "protos"
 Where = tuple[int, ...]  # path of an element in a file, as SourceCodeInfo has it
@@ -37,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[FileDescriptorProto]
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"-I{well_known}", "--include_source_info"]
-    subprocess.run([*command, f"--descriptor_set_out={out}", *sources], cwd=PROTOS, check=True, timeout=60)
+    subprocess.run([*command, f"--descriptor_set_out={out}", *sources], cwd=PROTOS, check=True, timeout=WAIT_S)
     return list(FileDescriptorSet.FromString(out.read_bytes()).file)
 
 

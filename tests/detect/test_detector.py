@@ -27,6 +27,7 @@ from streamer.source.file import read_file
 from streamer.values import Bytes, Detections
 from tests.support.models import SIDE, export_yolo, write_lite, write_yolo
 from tests.support.patch_detector import FACE, POINTS, paint, write_lite_patch_detector, write_patch_detector
+from tests.support.patience import WAIT_S
 
 HIT = 4.0  # a logit: score 0.98
 NO_POINTS = [0.0] * 10
@@ -377,7 +378,7 @@ def run_guarded(code: str, folder: Path, *arguments: Path) -> tuple[Report, str]
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_S,
     )
     assert done.returncode == 0, done.stderr
     report: Report = json.loads((folder / "report.json").read_text())

@@ -18,8 +18,7 @@ from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
 from streamer.values import Bytes, FaceAnalysis, FaceCrop, TrackEnd
 from tests.support.builders import crop, end, model
-
-WAIT_S = 10.0
+from tests.support.patience import FOREVER_S, WAIT_S
 
 
 class Desk:
@@ -44,7 +43,9 @@ class Desk:
 
 @asynccontextmanager
 async def desk(folder: Path, min_batch: int = 1, /, **settings: object) -> AsyncIterator[Desk]:
-    made = Desk(Dispatch.model_validate({"bind": f"ipc://{folder}/workers", "batch": 4, **settings}), min_batch)
+    patient = {"max_wait_s": 1e9, "worker_silent_s": FOREVER_S}
+    data = {"bind": f"ipc://{folder}/workers", "batch": 4, **patient, **settings}
+    made = Desk(Dispatch.model_validate(data), min_batch)
     task = asyncio.create_task(made.dispatcher.run())
     try:
         yield made
@@ -139,7 +140,7 @@ async def test_the_next_batch_comes_only_after_ready(tmp_path: Path) -> None:
 
 
 async def test_a_worker_that_falls_silent_is_replaced_and_its_batch_goes_to_the_next(tmp_path: Path) -> None:
-    async with desk(tmp_path, worker_silent_s=0.3) as at, dealer(at.dispatcher.endpoint) as second:
+    async with desk(tmp_path, worker_silent_s=2.0) as at, dealer(at.dispatcher.endpoint) as second:
         async with dealer(at.dispatcher.endpoint) as first:
             await say_ready(first)
             await at.dispatcher.wait_for_worker()
@@ -154,13 +155,13 @@ async def test_a_worker_that_falls_silent_is_replaced_and_its_batch_goes_to_the_
 
 
 async def test_heartbeats_keep_a_busy_worker_alive(tmp_path: Path) -> None:
-    async with desk(tmp_path, worker_silent_s=0.3) as at, dealer(at.dispatcher.endpoint) as socket:
+    async with desk(tmp_path, worker_silent_s=2.0) as at, dealer(at.dispatcher.endpoint) as socket:
         await say_ready(socket)
         await at.dispatcher.wait_for_worker()
         await at.dispatcher.offer(crop("a"))
         batch, pixels = await receive(socket)
         for _ in range(10):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
             await socket.send_multipart([b"BUSY", b""])
         await send_answer(socket, answer_to(batch, pixels))
         await until(lambda: len(at.results) == 1)
@@ -168,7 +169,7 @@ async def test_heartbeats_keep_a_busy_worker_alive(tmp_path: Path) -> None:
 
 
 async def test_goodbye_is_believed_at_once(tmp_path: Path) -> None:
-    async with desk(tmp_path, worker_silent_s=60) as at, dealer(at.dispatcher.endpoint) as socket:
+    async with desk(tmp_path, worker_silent_s=FOREVER_S) as at, dealer(at.dispatcher.endpoint) as socket:
         await say_ready(socket)
         await socket.send_multipart([b"BYE", b""])
         await until(lambda: at.workers == [1, 0])
@@ -454,7 +455,7 @@ async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path
 
 async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path) -> None:
     told: list[str] = []
-    config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=60)
+    config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=FOREVER_S)
     dispatcher = Dispatcher(config, on_stuck=told.append)
     running = asyncio.create_task(dispatcher.run())
     async with dealer(config.bind) as socket:

@@ -4,16 +4,17 @@ import asyncio
 import sys
 
 from streamer.dispatch.worker_process import _wait
+from tests.support.patience import WAIT_S
 
 
 async def sleeper() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", f"import time; time.sleep({WAIT_S})")
 
 
 async def test_a_stuck_worker_is_killed() -> None:
     process, stuck = await sleeper(), asyncio.Queue[str]()
     stuck.put_nowait(f"host:{process.pid}")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         assert await _wait(process, stuck) == -9
 
 
@@ -24,5 +25,5 @@ async def test_a_late_report_about_the_worker_before_does_not_kill_its_successor
     await asyncio.sleep(0.3)
     assert process.returncode is None
     process.terminate()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         assert await waiting == -15

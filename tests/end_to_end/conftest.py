@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.programs import Program
+from tests.end_to_end.programs import SLOW_FACE, Program
 from tests.support.patch_detector import make_patch_video, write_lite_patch_detector, write_patch_detector
 
 
@@ -30,6 +30,6 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("patches")
     write_lite_patch_detector(folder / "detector.onnx")  # programs with it start within a second
     write_patch_detector(folder / "pose.onnx")
-    make_patch_video(folder / "two.mp4", seconds=4, faces=2)
-    make_patch_video(folder / "one.mp4", seconds=4, faces=1)
+    make_patch_video(folder / "two.mp4", seconds=4, faces=2, speed=SLOW_FACE)
+    make_patch_video(folder / "one.mp4", seconds=4, faces=1, speed=SLOW_FACE)
     return folder

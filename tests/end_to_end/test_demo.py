@@ -13,7 +13,7 @@ from workers.swinface.checkpoint import save_own
 from workers.swinface.model import SwinFace, SwinFaceConfig
 
 
-@pytest.mark.timeout(300)  # it loads a streamer and two workers, one after the other
+@pytest.mark.slow
 def test_the_demo_names_the_outputs_of_its_face_model_and_leaves_out_the_rest(tmp_path: Path, patches: Path) -> None:
     torch.manual_seed(0)
     tiny = SwinFaceConfig(patch_size=8, channels=(32, 64), depths=(1, 1), fused_channels=(8, 16), gate_reduction=4)
@@ -25,7 +25,7 @@ def test_the_demo_names_the_outputs_of_its_face_model_and_leaves_out_the_rest(tm
     make_patch_video(out / "clip.mp4", seconds=2, faces=2)
     arguments = ("--out", out, "--detector", patches / "detector.onnx", "--weights", weights)
     with Program("streamer", "demo", *arguments) as program:
-        assert program.wait(patience_s=280) == 0, program.text  # live, then recorded, each with a worker
+        assert program.wait() == 0, program.text  # live, then recorded, each with a worker
     assert "age, male; 1 worker; for tests only" in program.text
     assert "other attributes are absent from messages and files" in program.text
     assert not re.search(r"appears \w", program.text)  # no noise for the expression, which it does not have

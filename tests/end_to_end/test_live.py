@@ -10,9 +10,20 @@ import pytest
 
 from faceanalytics.v1 import tracks_pb2
 from tests.conftest import SYSTEM_PYTHON
-from tests.end_to_end.programs import Program, Subscriber, address_of, assert_complete, serve, until
+from tests.end_to_end.programs import (
+    PATIENT_CAMERA,
+    PATIENT_TRACK,
+    Program,
+    Subscriber,
+    address_of,
+    assert_complete,
+    serve,
+)
+from tests.support.patience import WAIT_S, until
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import to_h264
+
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -61,11 +72,11 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
     mounts = {"two": patches / "two.mp4", "one": patches / "one.mp4"}
     with RtspServer(mounts, once=True, user="operator", password="a b:c@d", digest=True) as server:
         streams = [
-            {"id": "two", "uri": server.url("two"), "transport": "tcp"},
-            {"id": "one", "uri": server.url("one"), "transport": "udp", "stall_timeout_s": 2},
+            {**PATIENT_CAMERA, "id": "two", "uri": server.url("two"), "transport": "tcp"},
+            {**PATIENT_CAMERA, "id": "one", "uri": server.url("one"), "transport": "udp", "stall_timeout_s": 6},
         ]
         metrics = f"127.0.0.1:{free_port()}"
-        settings = {"streams": streams, "metrics": {"listen": metrics}}
+        settings = {"streams": streams, "metrics": {"listen": metrics}, "track": PATIENT_TRACK}
         with (
             serve(tmp_path, patches / "pose.onnx", endpoint, {}, **settings) as streamer,
             Subscriber(address_of(streamer)) as subscriber,
@@ -76,7 +87,7 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
             check_people(subscriber, "one", 1)
             assert "a b:c@d" not in streamer.text
             assert "a%20b" not in streamer.text
-            check_metrics(urlopen(f"http://{metrics}/metrics", timeout=5).read().decode())
+            check_metrics(urlopen(f"http://{metrics}/metrics", timeout=WAIT_S).read().decode())
             streamer.signal(signal.SIGTERM)
             assert streamer.wait() == 128 + signal.SIGTERM
 

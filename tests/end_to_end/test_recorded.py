@@ -13,9 +13,12 @@ import psutil
 import pytest
 import yaml
 
-from tests.end_to_end.programs import Program
+from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.patch_detector import make_patch_video
+from tests.support.patience import WAIT_S
 from tests.support.videos import cut_off, make_audio
+
+pytestmark = pytest.mark.slow
 
 
 def analyze(
@@ -24,10 +27,11 @@ def analyze(
     """With the workers that are there."""
     out.parent.mkdir(parents=True, exist_ok=True)
     config = out.parent / f"{out.name}.yaml"
-    data = {"detect": {"weights": str(detector)}, "dispatch": {"bind": endpoint, "batch": 4}, **settings}
+    dispatch = {"bind": endpoint, "batch": 4, **PATIENT_DISPATCH}
+    data = {"detect": {"weights": str(detector)}, "dispatch": dispatch, **settings}
     config.write_text(yaml.safe_dump(data))
     command = [sys.executable, "-m", "streamer", "analyze", "--out", out, "--config", config, "--external-workers"]
-    return subprocess.run([*map(str, [*command, *arguments])], capture_output=True, text=True, timeout=170)
+    return subprocess.run([*map(str, [*command, *arguments])], capture_output=True, text=True, timeout=2 * WAIT_S)
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -128,7 +132,8 @@ def test_a_single_unreadable_video_is_exit_code_3(
 def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, endpoint: str, worker: Program) -> None:
     video = make_patch_video(tmp_path / "long.mp4", seconds=60, faces=3)
     config = tmp_path / "config.yaml"
-    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": {"bind": endpoint, "batch": 4}}
+    dispatch = {"bind": endpoint, "batch": 4, **PATIENT_DISPATCH}
+    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": dispatch}
     config.write_text(yaml.safe_dump(settings))
     arguments = ("analyze", "--out", tmp_path / "out", "--config", config, "--external-workers", video)
     with Program("streamer", *arguments) as program:
@@ -162,7 +167,7 @@ def test_it_starts_and_stops_a_worker_of_its_own(tmp_path: Path, patches: Path) 
 
 
 def test_a_worker_of_its_own_that_hangs_is_replaced(tmp_path: Path, patches: Path) -> None:
-    dispatch = {"worker_silent_s": 2, "batch": 4}
+    dispatch = {"worker_silent_s": 5, "batch": 4}
     settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": dispatch}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     arguments = ("--out", tmp_path / "out", "--weights", "untrained", "--config", tmp_path / "config.yaml")

@@ -23,10 +23,10 @@ from streamer.recorded.analysis import Analysis
 from streamer.tools.watch import event_line
 from tests.support.painted_people import painted_worker, person, write_image, write_video
 from tests.support.patch_detector import write_lite_patch_detector
+from tests.support.patience import WAIT_S
 
 ADA, BOB, STRANGER = person(1), person(2), person(7)
 COHORT = 12  # people
-WAIT_S = 120.0
 
 
 @pytest.fixture(scope="module")

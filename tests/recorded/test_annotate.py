@@ -17,8 +17,9 @@ from streamer.cli import main
 from streamer.recorded.annotate import annotate
 from streamer.recorded.reader import ResultReader
 from streamer.values import Bytes
-from tests.end_to_end.programs import Program, until
+from tests.end_to_end.programs import Program
 from tests.support.patch_detector import write_lite_patch_detector
+from tests.support.patience import until
 from tests.support.videos import make_video, read_number
 
 FACE = {
@@ -230,6 +231,7 @@ def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("drawn*"))
 
 
+@pytest.mark.slow
 def test_a_signal_while_an_analysis_is_drawn_leaves_its_report(tmp_path: Path) -> None:
     video = make_video(tmp_path / "large.mp4", frames=60, size=(1920, 1080))
     settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
@@ -245,6 +247,7 @@ def test_a_signal_while_an_analysis_is_drawn_leaves_its_report(tmp_path: Path) -
     assert not list((tmp_path / "out").glob("annotated*"))
 
 
+@pytest.mark.slow
 def test_a_drawing_that_fails_loses_no_other_report(tmp_path: Path) -> None:
     """And the exit code says that a part of it failed."""
     videos = [make_video(tmp_path / f"{name}.mp4", frames=3) for name in ("one", "two")]

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from streamer.handover import LatestPerCamera
 from streamer.source.reader import Outlet, local_path
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.conftest import ROOT
+from tests.support.patience import WAIT_S
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import break_jpeg, cut_off, make_video, read_number
 from tests.support.watching import Watched, stream, watching
@@ -32,10 +34,6 @@ def clip_with_b_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def counter(name: str, camera: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"faceanalytics_{name}_total", {"stream": camera, **labels}) or 0.0
-
-
-def numbers(frames: list[Frame]) -> list[int]:
-    return [read_number(frame.pixels) for frame in frames]
 
 
 @contextmanager
@@ -61,11 +59,12 @@ def test_a_camera_gives_its_images_in_order_at_their_times(
     ):
         frames = watched.until_frames("door", 12)
         status = watched.status("door")
-    shown = numbers(frames)
-    assert shown == sorted(set(shown))
-    assert frames[0].media_time < 0.5
-    for frame, number in zip(frames, shown, strict=True):
-        assert frame.media_time == pytest.approx(number / 25, abs=0.001)
+    times = [frame.media_time for frame in frames]
+    assert times == sorted(set(times))
+    assert watched.all_frames("door")[0].media_time < 0.5
+    for frame in frames:
+        assert frame.media_time == pytest.approx(round(frame.media_time * 25) / 25, abs=0.001)
+        assert read_number(frame.pixels) == round(frame.media_time * 25) % 50  # the server plays it in a loop
         assert frame.pixels.flags["C_CONTIGUOUS"]
     assert (status.state, status.error, status.connects) == (SourceState.RUNNING, None, 1)
     assert (status.width, status.height) == frames[0].size
@@ -85,13 +84,15 @@ def test_captured_at_is_the_cameras_clock_once_it_has_reported_and_arrival_befor
     assert set(sources[reported:]) == {ClockSource.RTCP_NTP}
     for frame in frames[:reported]:
         assert frame.captured_at is not None
-        assert abs(frame.captured_at.timestamp() - began - frame.media_time) < 1.0
+        # our clock, not the camera's
+        assert abs(frame.captured_at.timestamp() - began - frame.media_time) < 1800
     for frame in frames[reported:]:
         truth = datetime.fromtimestamp(began, UTC) + timedelta(seconds=frame.media_time - 3600)
         assert frame.captured_at is not None
         assert abs(frame.captured_at - truth) < timedelta(milliseconds=5)
     offset = REGISTRY.get_sample_value("faceanalytics_clock_offset_seconds", {"stream": "clocked"})
-    assert offset == pytest.approx(3600, abs=1.0)
+    assert offset is not None
+    assert 3599 < offset < 3600 + WAIT_S  # with the time that the frame took to arrive
 
 
 def test_a_camera_whose_clock_was_never_set_is_not_believed(clip: Path) -> None:
@@ -118,15 +119,16 @@ def test_a_consumer_that_does_not_take_gets_the_newest_frame_and_the_others_are_
         watched.until_frames("door", 1)
         while watched.status("door").frames_decoded < 20:
             assert len(watched.dropped) < 100
-        frames = [item for item in watched.handover.take(1.0) or [] if isinstance(item, Frame)]
+        dropped = list(watched.dropped)
+        frames = [item for item in watched.handover.take(WAIT_S) or [] if isinstance(item, Frame)]
     assert len(frames) == 1
-    assert len(watched.dropped) >= 10
-    assert frames[0].media_time > watched.dropped[-1].media_time
+    assert len(dropped) >= 10
+    assert frames[0].media_time > dropped[-1].media_time
 
 
 def until_epoch_after(watched: Watched, camera: str, epoch: int) -> Frame:
     watched.until(lambda: bool(watched.frames(camera)) and watched.frames(camera)[-1].epoch > epoch)
-    return next(frame for frame in watched.frames(camera) if frame.epoch > epoch)
+    return watched.all_frames(camera, after=epoch)[0]
 
 
 def test_a_killed_camera_comes_back_in_a_new_epoch_while_the_other_runs_on(clip: Path) -> None:
@@ -158,13 +160,13 @@ def test_a_camera_that_falls_silent_is_lost_after_the_stall_timeout(clip: Path, 
         ((signal.SIGUSR1, signal.SIGUSR1) if fault == "frozen" else (signal.SIGSTOP, signal.SIGCONT)),
     )
     with server_process(clip) as (process, port):
-        camera = stream(name, f"rtsp://127.0.0.1:{port}/a", transport=transport, connect_timeout_s=0.5)
+        camera = stream(name, f"rtsp://127.0.0.1:{port}/a", transport=transport, stall_timeout_s=2.0)
         with watching(camera) as watched:
             last = watched.until_frames(name, 5)[-1]
             os.kill(process.pid, halt)
             lost = watched.until_state(name, SourceState.RECONNECTING)
             assert lost.error is SourceErrorCode.TIMEOUT
-            assert "no frame for 1 s" in lost.message
+            assert "no frame for 2 s" in lost.message
             assert counter("stream_stalls", name) == 1
             os.kill(process.pid, go)
             assert until_epoch_after(watched, name, last.epoch).media_time < 1.0
@@ -186,7 +188,7 @@ def test_a_camera_that_is_down_at_the_start_is_tried_until_it_is_there(clip: Pat
 def test_a_camera_that_connects_but_shows_nothing_is_lost_after_the_first_frame_timeout(clip: Path) -> None:
     with RtspServer({"a": clip}) as server:
         server.frozen.set()
-        settings = {"connect_timeout_s": 0.5, "first_frame_timeout_s": 1.2}
+        settings = {"connect_timeout_s": 1.0, "first_frame_timeout_s": 1.5}
         with watching(stream("blank", server.url("a"), **settings)) as watched:
             status = watched.until_state("blank", SourceState.RECONNECTING)
             assert status.error is SourceErrorCode.TIMEOUT
@@ -204,14 +206,23 @@ def test_the_password_is_read_again_for_each_connection(clip: Path, tmp_path: Pa
             watched.until_frames("door", 1)
 
 
-def test_a_file_plays_at_the_pace_of_its_timestamps_and_ends(tmp_path: Path) -> None:
-    times = [0.0, 0.1, 0.15, 0.5, 0.8]
+def test_a_file_plays_at_the_pace_of_its_timestamps_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times, waits, wait = [0.0, 0.1, 0.15, 0.5, 0.8], list[float](), Outlet.wait
+
+    def noted(outlet: Outlet, seconds: float) -> bool:
+        waits.append(seconds)
+        return wait(outlet, seconds)
+
+    monkeypatch.setattr(Outlet, "wait", noted)
+    began = time.monotonic()
     with watching(stream("file", str(make_video(tmp_path / "vfr.mkv", times=times)))) as watched:
         watched.until_state("file", SourceState.ENDED)
         watched.items += watched.handover.take(0) or []
-    frames = watched.frames("file")
+    frames = watched.all_frames("file")
     assert [frame.media_time for frame in frames] == pytest.approx(times, abs=1e-9)
-    assert [frame.received - frames[0].received for frame in frames] == pytest.approx(times, abs=0.1)
+    assert all(frame.received - began >= frame.media_time for frame in frames)  # none comes early,
+    for step, waited in zip([0.0, *np.diff(times)], waits, strict=False):
+        assert waited < step + 0.01  # and none is waited for longer than until its time
     assert {frame.clock_source for frame in frames} == {ClockSource.FILE_PTS}
     assert watched.ends("file") == [EndReason.END_OF_FILE]
     assert isinstance(watched.items[-1], SourceEnd)

@@ -108,7 +108,7 @@ def test_something_that_does_not_talk_rtsp_is_connection_failed() -> None:
 
 def test_a_server_without_tls_is_a_failed_tls_handshake_for_rtsps(clip: Path) -> None:
     with RtspServer({"a": clip}, user="admin", password=PASSWORD) as server:
-        lost = refused(server.url("a").replace("rtsp://", "rtsps://"), connect_timeout_s=1.0)
+        lost = refused(server.url("a").replace("rtsp://", "rtsps://"))
     assert lost.code is SourceErrorCode.TLS_HANDSHAKE
 
 

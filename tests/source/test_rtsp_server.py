@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.patience import WAIT_S
 from tests.support.rtp import load_clip, packetise
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import make_video, read_number
@@ -34,7 +35,7 @@ def pull(url: str, transport: str, count: int) -> tuple[list[int], list[int | No
     """Painted numbers and timestamps of the first images."""
     options = {"rtsp_transport": transport, "analyzeduration": "100000"}
     numbers, timestamps = [], []
-    with av.open(url, "r", options=options, timeout=(5, 5)) as container:
+    with av.open(url, "r", options=options, timeout=(WAIT_S, WAIT_S)) as container:
         for frame in container.decode(video=0):
             numbers.append(read_number(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)))
             timestamps.append(frame.pts)
@@ -62,7 +63,7 @@ def test_once_hangs_up_at_the_end(clips: dict[str, Path]) -> None:
 
 @contextmanager
 def talking(server: RtspServer) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as connection:
         yield connection
 
 
@@ -124,5 +125,5 @@ def test_it_runs_as_a_process_of_its_own_that_ends_on_sigterm(clips: dict[str, P
         port = process.stdout.readline().split()[1]
         numbers, _ = pull(f"rtsp://u:p@127.0.0.1:{port}/a", "tcp", 3)
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(WAIT_S) == 0
     assert numbers == [0, 1, 2]

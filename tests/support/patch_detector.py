@@ -119,14 +119,14 @@ def _save(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def make_patch_video(path: Path, seconds: float = 4.0, fps: int = 25, faces: int = 2) -> Path:
-    """640x480 H.264: each `face` moves slowly to and fro in a row of its own, and is there from begin to end."""
+def make_patch_video(path: Path, seconds: float = 4.0, fps: int = 25, faces: int = 2, speed: float = 60.0) -> Path:
+    """640x480 H.264: each face moves to and fro at `speed` px/s in a row of its own, and is there all the time."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "25", "crf": "18"})
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         for index in range(round(seconds * fps)):
             pixels = np.full((480, 640, 3), 90, np.uint8)
-            shift = abs((60 * index / fps + 300) % 600 - 300)  # px, there and back
+            shift = abs((speed * index / fps + 300) % 600 - 300)  # px, there and back
             for row in range(faces):
                 paint(pixels, 40 + row * 100 + round(shift), 30 + row * 140)
             image = av.VideoFrame.from_ndarray(pixels, format="bgr24")

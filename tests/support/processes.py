@@ -6,19 +6,20 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.support.patience import WAIT_S
 
 
-def run_together(world: int, command: list[str], folder: Path, timeout_s: float = 150) -> list[str]:
+def run_together(world: int, command: list[str], folder: Path) -> list[str]:
     """Run `python -m torch.distributed.run ... command`; what each of the `world` processes printed is joined.
 
     Raises AssertionError with the output if it fails.
     """
     process = start_together(world, command, folder)
     try:
-        output, errors = process.communicate(timeout=timeout_s)
+        output, errors = process.communicate(timeout=2 * WAIT_S)
     except subprocess.TimeoutExpired:
         process.terminate()  # torchrun then ends the others, which a kill of it would leave behind
-        raise AssertionError(process.communicate(timeout=60)[1][-4000:]) from None
+        raise AssertionError(process.communicate(timeout=WAIT_S)[1][-4000:]) from None
     assert process.returncode == 0, errors[-4000:]
     return output.splitlines()
 

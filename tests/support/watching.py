@@ -1,4 +1,4 @@
-"""Cameras under test: short timeouts, and a consumer that keeps what they hand over."""
+"""Cameras under test: quick to come back, and a consumer that keeps what they hand over."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,15 +8,14 @@ from streamer.config import Reconnect, Stream
 from streamer.handover import LatestPerCamera
 from streamer.source.cameras import Cameras
 from streamer.values import EndReason, Frame, SourceEnd, SourceState, SourceStatus
-
-PATIENCE_S = 15.0  # of a test that waits for something to happen
+from tests.support.patience import WAIT_S
 
 
 def stream(name: str, uri: str, **settings: object) -> Stream:
-    """A camera that gives up and comes back quickly."""
-    quick = {"connect_timeout_s": 2.0, "first_frame_timeout_s": 2.0, "stall_timeout_s": 1.0}
+    """A camera that comes back quickly; it gives up only if `settings` holds shorter timeouts."""
+    patient = {"connect_timeout_s": WAIT_S, "first_frame_timeout_s": WAIT_S, "stall_timeout_s": WAIT_S}
     pause = Reconnect(initial_s=0.1, max_s=0.2)
-    return Stream.model_validate({"id": name, "uri": uri, "reconnect": pause, **quick, **settings})
+    return Stream.model_validate({"id": name, "uri": uri, "reconnect": pause, **patient, **settings})
 
 
 class Watched:
@@ -39,11 +38,16 @@ class Watched:
         return self.cameras.get(camera)[1]
 
     def until(self, done: Callable[[], bool]) -> None:
-        """Take what comes until `done`; fails after PATIENCE_S."""
-        deadline = time.monotonic() + PATIENCE_S
+        """Take what comes until `done`; fails after WAIT_S."""
+        deadline = time.monotonic() + WAIT_S
         while not done():
             assert time.monotonic() < deadline, f"did not happen; {[s for _, s in self.cameras.list()]}"
             self.items += self.handover.take(0.05) or []
+
+    def all_frames(self, camera: str, after: int = 0) -> list[Frame]:
+        """Those of the epochs after this one in their order, also those that were not taken in time."""
+        frames = [frame for frame in [*self.frames(camera), *self.dropped] if frame.camera == camera]
+        return sorted((f for f in frames if f.epoch > after), key=lambda frame: (frame.epoch, frame.media_time))
 
     def until_state(self, camera: str, state: SourceState) -> SourceStatus:
         self.until(lambda: self.status(camera).state is state)

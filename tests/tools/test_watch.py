@@ -39,8 +39,8 @@ from streamer.tools.watch import (
 )
 from tests.api.test_server import KeptCameras, final, summary
 from tests.support.builders import SMALL
+from tests.support.patience import WAIT_S
 
-PATIENCE_S = 20.0
 Event = tracks_pb2.WatchTracksResponse
 
 
@@ -219,12 +219,12 @@ class Running:
 
     def __enter__(self) -> "Running":
         self._thread.start()
-        assert self._ready.wait(PATIENCE_S)
+        assert self._ready.wait(WAIT_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.leave()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
 
     def leave(self) -> None:
@@ -240,7 +240,7 @@ class Running:
         done = threading.Event()
         self._loop.call_soon_threadsafe(self._server.set_serving, serving)
         self._loop.call_soon_threadsafe(done.set)
-        assert done.wait(PATIENCE_S)
+        assert done.wait(WAIT_S)
 
 
 class Kept:
@@ -395,7 +395,7 @@ def test_without_a_terminal_each_event_is_a_line_until_ctrl_c() -> None:
             running.offer(final("t1"), final("t2", camera="yard"))
             assert words(lines.readline())[:3] == ["end", "door #7", "shutdown"]
             watching.send_signal(signal.SIGINT)
-            assert watching.communicate(timeout=PATIENCE_S) == ("", "")
+            assert watching.communicate(timeout=WAIT_S) == ("", "")
             assert watching.returncode == 130
 
 
@@ -413,7 +413,7 @@ def test_a_reader_who_has_enough_ends_the_watch_quietly() -> None:
     with Running(heartbeat_s=0.05) as running, process(running.address, "json") as (watching, lines):
         lines.readline()
         lines.close()
-        assert watching.wait(PATIENCE_S) == 0
+        assert watching.wait(WAIT_S) == 0
         assert watching.stderr is not None
         assert watching.stderr.read() == ""
 
@@ -430,7 +430,7 @@ def test_on_a_terminal_the_table_is_drawn_in_place() -> None:
             while b"confirmed" not in shown:
                 shown += os.read(master, 65536)
             watching.send_signal(signal.SIGINT)
-            assert watching.wait(PATIENCE_S) == 130
+            assert watching.wait(WAIT_S) == 130
         os.close(master)
     text = shown.decode(errors="replace")
     assert "1 tracks" in text
@@ -445,9 +445,9 @@ SMALL_TELLS = ["small:", "age,", "expression,", "male,", "identity;", "1", "work
 
 def test_health_is_printed_and_decides_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with Running() as running:
-        assert check_health(running.address, PATIENCE_S) == 1
+        assert check_health(running.address, WAIT_S) == 1
         running.set_serving(True)
-        assert check_health(running.address, PATIENCE_S) == 0
+        assert check_health(running.address, WAIT_S) == 0
     assert capsys.readouterr().out.split() == ["NOT_SERVING", *SMALL_TELLS, "SERVING", *SMALL_TELLS]
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES
 from tests.support.models import write_lite
 from tests.support.patch_detector import FACE, POINTS, paint, write_patch_detector
+from tests.support.patience import WAIT_S
 from tests.support.swinface_files import hollow_checkpoint, save
 from workers.cli import main
 from workers.infer import read_face
@@ -76,13 +76,19 @@ def infer(*arguments: str | Path) -> int:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["worker", "--help"], ["infer", "--help"], ["convert", "--help"], ["export", "--help"]]
 )
-def test_help_answers_within_a_second(arguments: list[str]) -> None:
-    command = [sys.executable, "-c", f"from workers.cli import main; main({arguments})"]
-    started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert time.monotonic() - started < 1
-    assert (done.returncode, done.stderr) == (0, "")
+def test_help_loads_the_standard_library_and_little_else(arguments: list[str]) -> None:
+    """So it answers at once; the modules are counted because seconds depend on the machine."""
+    probe = (
+        "import atexit, sys; before = set(sys.modules); "
+        "atexit.register(lambda: print(*(set(sys.modules) - before), file=sys.stderr)); "
+        f"from workers.cli import main; main({arguments})"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 0
     assert done.stdout.startswith("usage: ")
+    loaded = done.stderr.split()
+    assert {name.split(".")[0] for name in loaded} - sys.stdlib_module_names == {"workers", "faceanalytics"}
+    assert len(loaded) < 300
 
 
 def test_arrays_hold_the_raw_outputs_of_every_readable_image(
@@ -369,26 +375,23 @@ def test_a_published_checkpoint_becomes_our_own_form(tmp_path: Path, capsys: pyt
     assert main(["convert", str(tmp_path / "none.pt"), str(out)]) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.shared
-def test_the_arrays_are_the_published_outputs(shared: Path, tmp_path: Path) -> None:
-    parity = shared / "parity"
-    weights = tmp_path / "seed0.pt"
-    subprocess.run([sys.executable, str(parity / "make_checkpoint.py"), str(weights)], check=True, capture_output=True)
-    expected = np.load(parity / "expected_seed0.npz")
+def test_the_arrays_are_the_published_outputs(shared: Path, parity_checkpoint: Path, tmp_path: Path) -> None:
+    expected = np.load(shared / "parity" / "expected_seed0.npz")
     for number, image in enumerate(expected["images_rgb"]):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image[:, :, ::-1])
     arguments = [
         "infer",
         str(tmp_path),
         "--weights",
-        str(weights),
+        str(parity_checkpoint),
         "--out",
         str(tmp_path / "raw.npz"),
         "--threads",
         "1",
     ]
     assert main(arguments) == 0
-    weights.unlink()
     found = np.load(tmp_path / "raw.npz")
     differences = {slug: float(np.abs(found[slug] - expected[slug]).max()) for slug in OUTPUTS}
     assert max(differences.values()) <= 1e-4, differences

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from faceanalytics.errors import ConfigError, ModelError
+from tests.support.patience import WAIT_S
 from tests.support.published_form import PublishedForm, normalised
-from tests.support.swinface_files import Checkpoint, save
+from tests.support.swinface_files import Checkpoint
 from workers.runtime.engine import Bytes, Engine, Floats, softmax
 from workers.runtime.offline import openvino
 from workers.runtime.on_cpu import computes_in
@@ -30,13 +31,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def path(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(seeded, tmp_path_factory.mktemp("engine") / "checkpoint.pt")
-
-
-@pytest.fixture(scope="module")
-def engine(path: Path) -> Engine:
-    return Engine(str(path), threads=THREADS)
+def engine(seeded_file: Path) -> Engine:
+    return Engine(str(seeded_file), threads=THREADS)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +64,9 @@ def test_a_crop_gets_the_same_numbers_in_every_batch(engine: Engine, crops: Byte
 
 @pytest.mark.parametrize("heads", [("recognition",), ("age", "gender"), ("expression", "no_beard", "recognition")])
 def test_some_heads_give_the_numbers_of_all(
-    path: Path, crops: Bytes, outputs: dict[str, Floats], heads: tuple[str, ...]
+    seeded_file: Path, crops: Bytes, outputs: dict[str, Floats], heads: tuple[str, ...]
 ) -> None:
-    found = Engine(str(path), threads=THREADS, heads=heads).outputs(crops)
+    found = Engine(str(seeded_file), threads=THREADS, heads=heads).outputs(crops)
     assert set(found) == set(heads)
     assert list(found) == [slug for slug in OUTPUTS if slug in heads]
     for slug, output in found.items():
@@ -100,8 +96,8 @@ def test_analyses_are_scores_and_embeddings_of_unit_length(
         np.testing.assert_allclose(found.attributes[:, column], softmax(outputs[task.slug])[:, 1])
 
 
-def test_the_model_is_known_by_its_weights(engine: Engine, path: Path) -> None:
-    again = Engine(str(path), threads=THREADS, heads=["age"])
+def test_the_model_is_known_by_its_weights(engine: Engine, seeded_file: Path) -> None:
+    again = Engine(str(seeded_file), threads=THREADS, heads=["age"])
     assert re.fullmatch(r"swinface-[0-9a-f]{12}", engine.model_id)
     assert again.model_id == engine.model_id
 
@@ -114,15 +110,15 @@ def test_heads_that_do_not_exist_are_refused_with_the_known_ones(heads: tuple[st
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_on_a_cpu_is_computed_or_refused_but_never_replaced(
-    precision: Precision, path: Path, crops: Bytes, outputs: dict[str, Floats]
+    precision: Precision, seeded_file: Path, crops: Bytes, outputs: dict[str, Floats]
 ) -> None:
     can = precision.upper() in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert computes_in(precision) == can
     if not can:
         with pytest.raises(ModelError, match=f"does not compute in {precision}"):
-            Engine(str(path), precision=precision, heads=["age"])
+            Engine(str(seeded_file), precision=precision, heads=["age"])
         return
-    found = Engine(str(path), precision=precision, threads=THREADS).outputs(crops)
+    found = Engine(str(seeded_file), precision=precision, threads=THREADS).outputs(crops)
     for slug, output in found.items():
         assert 0 < np.abs(output - outputs[slug]).max() <= 0.1 * np.abs(outputs[slug]).max(), slug
 
@@ -130,9 +126,9 @@ def test_half_precision_on_a_cpu_is_computed_or_refused_but_never_replaced(
 # a CPU that computes in fp16 itself rounds more often than one that only stores it: 1.01 % was seen there
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
 def test_half_precision_stays_near_and_ends_in_full_precision(
-    dtype: torch.dtype, bound: float, path: Path, crops: Bytes, outputs: dict[str, Floats]
+    dtype: torch.dtype, bound: float, seeded_file: Path, crops: Bytes, outputs: dict[str, Floats]
 ) -> None:
-    model: SwinFace = prepared(load_official(path), dtype)
+    model: SwinFace = prepared(load_official(seeded_file), dtype)
     with torch.inference_mode(), torch.autocast("cpu", dtype):
         found = model(torch.from_numpy(crops[:2]))
     for slug, output in found.items():
@@ -142,8 +138,10 @@ def test_half_precision_stays_near_and_ends_in_full_precision(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_in_half_precision_the_residual_stream_stays_in_full(dtype: torch.dtype, path: Path, crops: Bytes) -> None:
-    model = prepared(load_official(path), dtype)
+def test_in_half_precision_the_residual_stream_stays_in_full(
+    dtype: torch.dtype, seeded_file: Path, crops: Bytes
+) -> None:
+    model = prepared(load_official(seeded_file), dtype)
     seen: list[torch.dtype] = []
 
     def look(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
@@ -157,10 +155,10 @@ def test_in_half_precision_the_residual_stream_stays_in_full(dtype: torch.dtype,
     assert seen == [torch.float32] * 24
 
 
-def test_the_rows_of_a_prepared_bias_are_aligned(path: Path) -> None:
+def test_the_rows_of_a_prepared_bias_are_aligned(seeded_file: Path) -> None:
     biases = [
         module.fixed_bias
-        for module in prepared(load_official(path), torch.bfloat16).modules()
+        for module in prepared(load_official(seeded_file), torch.bfloat16).modules()
         if isinstance(module, WindowAttention)
     ]
     assert [bias is not None and bias.stride(-2) % 8 for bias in biases] == [0] * 12
@@ -204,10 +202,11 @@ print(json.dumps([seen, sockets]))
 """
 
 
+@pytest.mark.slow
 def test_nobody_is_told_that_the_engine_runs(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
     command = [sys.executable, "-c", NOTHING_SENT]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [[], []]
     assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ import zmq
 from faceanalytics.errors import ConfigError, ModelError
 from faceanalytics.internal.v1 import faces_pb2
 from tests.conftest import ROOT
+from tests.support.patience import WAIT_S
 from tests.support.swinface_files import save_small
 from workers.runtime.engine import Analyses, Bytes, Engine, InferenceError, usable_device
 from workers.serve import messages
@@ -29,8 +30,6 @@ from workers.serve.worker import Link, Worker
 from workers.swinface.labels import OUTPUTS
 
 CROP_BYTES = 112 * 112 * 3
-START_S = 60.0  # torch alone takes seconds to import on a busy machine
-ANSWER_S = 60.0
 LONG_BATCH = 24  # crops: more than a second on one core
 FOR_EVER = 600_000.0  # ms: longer than any test
 
@@ -50,9 +49,9 @@ class Streamer:
     def close(self) -> None:
         self.context.destroy(linger=0)
 
-    def hear(self, timeout_s: float = 5.0) -> tuple[bytes, bytes]:
+    def hear(self) -> tuple[bytes, bytes]:
         """The next message of the worker: kind and body."""
-        assert self.socket.poll(int(timeout_s * 1000)), f"the worker said nothing for {timeout_s} s"
+        assert self.socket.poll(int(WAIT_S * 1000)), f"the worker said nothing for {WAIT_S} s"
         self.worker, kind, body = self.socket.recv_multipart()
         return kind, body
 
@@ -61,17 +60,17 @@ class Streamer:
         while self.socket.poll(0):
             self.socket.recv_multipart()
 
-    def wait_for(self, kind: bytes, timeout_s: float = 5.0) -> bytes:
+    def wait_for(self, kind: bytes) -> bytes:
         """The body of the next message of that kind; others are passed over."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
-            heard, body = self.hear(deadline - time.monotonic())
+            heard, body = self.hear()
             if heard == kind:
                 return body
-        raise AssertionError(f"no {kind!r} within {timeout_s} s")
+        raise AssertionError(f"no {kind!r} within {WAIT_S} s")
 
     def answer(self) -> faces_pb2.Answer:
-        return faces_pb2.Answer.FromString(self.wait_for(b"ANSWER", ANSWER_S))
+        return faces_pb2.Answer.FromString(self.wait_for(b"ANSWER"))
 
     def send(self, *frames: bytes) -> None:
         self.socket.send_multipart([self.worker, *frames])
@@ -129,7 +128,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def near(process: Process) -> Streamer:
     """The first streamer, its worker idle."""
     process.near.forget()
-    process.near.wait_for(b"READY", START_S)
+    process.near.wait_for(b"READY")
     return process.near
 
 
@@ -137,7 +136,7 @@ def near(process: Process) -> Streamer:
 def far(process: Process) -> Streamer:
     """The second streamer, its worker idle."""
     process.far.forget()
-    process.far.wait_for(b"READY", START_S)
+    process.far.wait_for(b"READY")
     return process.far
 
 
@@ -165,7 +164,7 @@ def test_a_batch_is_answered_in_its_order_then_the_worker_is_ready(near: Streame
     expected = engine.analyse(crops)
     assert (answer.batch_id, answer.model_id, answer.error) == (7, "untrained", "")
     assert [face.crop_id for face in answer.analyses] == [700, 701, 702]
-    assert 0 < answer.inference_s < ANSWER_S
+    assert 0 < answer.inference_s < WAIT_S
     for row, face in enumerate(answer.analyses):
         assert_same(face, expected, row)
         assert np.linalg.norm(np.frombuffer(face.embedding, "<f4")) == pytest.approx(1, abs=1e-5)
@@ -174,7 +173,7 @@ def test_a_batch_is_answered_in_its_order_then_the_worker_is_ready(near: Streame
 def test_a_worker_says_busy_while_it_computes(near: Streamer) -> None:
     near.send_batch(8, noise(LONG_BATCH))
     heard = []
-    while (message := near.hear(ANSWER_S))[0] != b"ANSWER":
+    while (message := near.hear())[0] != b"ANSWER":
         heard.append(message)
     assert (b"BUSY", b"") in heard
     assert len(faces_pb2.Answer.FromString(message[1]).analyses) == LONG_BATCH
@@ -182,7 +181,7 @@ def test_a_worker_says_busy_while_it_computes(near: Streamer) -> None:
 
 def test_two_streamers_are_served_in_turn(near: Streamer, far: Streamer) -> None:
     for number, streamer in enumerate((near, far, near, far)):
-        streamer.wait_for(b"READY", ANSWER_S) if number > 1 else None
+        streamer.wait_for(b"READY") if number > 1 else None
         streamer.send_batch(20 + number, noise(2, number))
         if number % 2:  # both are out now
             assert [near.answer().batch_id, far.answer().batch_id] == [20 + number - 1, 20 + number]
@@ -232,19 +231,19 @@ def test_a_streamer_that_comes_back_finds_the_worker_and_nothing_old(
 ) -> None:
     streamer, other = (near, far) if link == "near" else (far, near)
     streamer.send_batch(51, noise(LONG_BATCH))
-    streamer.wait_for(b"BUSY", ANSWER_S)
+    streamer.wait_for(b"BUSY")
     streamer.close()
     other.wait_for(b"BUSY")
-    other.wait_for(b"READY", ANSWER_S)  # computed, but the answer had nowhere to go
+    other.wait_for(b"READY")  # computed, but the answer had nowhere to go
     streamer = Streamer(streamer.endpoint)
     setattr(process, link, streamer)
-    assert streamer.hear(10)[0] == b"READY"
+    assert streamer.hear()[0] == b"READY"
     streamer.send_batch(52, noise(1))
     assert streamer.answer().batch_id == 52
 
 
 def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> None:
-    with urllib.request.urlopen(f"http://{process.metrics}/metrics", timeout=10) as page:
+    with urllib.request.urlopen(f"http://{process.metrics}/metrics", timeout=WAIT_S) as page:
         text = page.read().decode()
     assert 'faceanalytics_inference_seconds_count{stage="swinface"}' in text
     assert "faceanalytics_face_batch_size_bucket" in text
@@ -252,17 +251,18 @@ def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> Non
     assert 'model_id="untrained"' in text
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_while_computing_answers_says_bye_and_exits_with_143(tmp_path: Path) -> None:
     streamer = Streamer(f"ipc://{tmp_path}/a.ipc")
     popen = start("--connect", streamer.endpoint)
     try:
-        streamer.wait_for(b"READY", START_S)
+        streamer.wait_for(b"READY")
         streamer.send_batch(1, noise(LONG_BATCH))
-        streamer.wait_for(b"BUSY", ANSWER_S)
+        streamer.wait_for(b"BUSY")
         popen.send_signal(signal.SIGTERM)
         assert len(streamer.answer().analyses) == LONG_BATCH
         assert streamer.hear()[0] == b"BYE"
-        assert popen.wait(10) == 128 + signal.SIGTERM
+        assert popen.wait(WAIT_S) == 128 + signal.SIGTERM
     finally:
         popen.kill()
         _, errors = popen.communicate()
@@ -271,6 +271,7 @@ def test_a_worker_that_is_stopped_while_computing_answers_says_bye_and_exits_wit
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path) -> None:
     streamer = Streamer(f"ipc://{tmp_path}/a.ipc")
     worker = [sys.executable, "-m", "workers.serve", "--weights", "untrained", "--connect", streamer.endpoint]
@@ -281,15 +282,16 @@ def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path)
     )
     popen = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE)
     try:
-        streamer.wait_for(b"READY", START_S)
+        streamer.wait_for(b"READY")
         popen.kill()
-        streamer.wait_for(b"BYE", 10)
+        streamer.wait_for(b"BYE")
     finally:
         popen.kill()
         popen.communicate()
         streamer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -301,7 +303,7 @@ def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path)
 )
 def test_a_worker_that_cannot_work_says_why(arguments: Sequence[str], code: int, message: str) -> None:
     popen = start(*arguments)
-    _, errors = popen.communicate(timeout=START_S)
+    _, errors = popen.communicate(timeout=WAIT_S)
     assert popen.returncode == code
     assert message in errors
     assert "Traceback" not in errors
@@ -429,14 +431,14 @@ def test_a_worker_may_start_before_its_streamer(tmp_path: Path) -> None:
         streamer = Streamer(endpoint)
         heard.append(streamer.hear()[0])
         os.kill(os.getpid(), signal.SIGINT)
-        heard.append(streamer.hear()[0])
+        streamer.wait_for(b"BYE")  # it may have said once more that it is ready
         streamer.close()
 
     thread = threading.Thread(target=play)
     thread.start()
     code = Worker(FakeEngine(), WorkerConfig(connect=(endpoint,))).run()
     thread.join()
-    assert (heard, code) == ([b"READY", b"BYE"], 128 + signal.SIGINT)
+    assert (heard, code) == ([b"READY"], 128 + signal.SIGINT)
 
 
 class Watched(FakeEngine):
@@ -495,7 +497,7 @@ def test_batches_that_arrive_while_the_worker_computes_are_analysed_together_as_
 
     def compute() -> None:
         computing.set()
-        assert go.wait(ANSWER_S)
+        assert go.wait(WAIT_S)
 
     watched = Watched(network=engine, behave=compute)
     crops = [noise(size, seed) for seed, size in enumerate((1, 2, 3))]
@@ -505,7 +507,7 @@ def test_batches_that_arrive_while_the_worker_computes_are_analysed_together_as_
         all_ready(*three)
         for number, streamer in enumerate(three):
             send_and_see_it_arrive(streamer, number, crops[number])
-            assert computing.wait(ANSWER_S)
+            assert computing.wait(WAIT_S)
         time.sleep(0.01)  # so that the deadline of the last one has passed, too
         go.set()
         answers.extend(streamer.answer() for streamer in three)

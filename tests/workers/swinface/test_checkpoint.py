@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.support.swinface_files import Checkpoint, hollow_checkpoint, published_shapes, save, seeded_checkpoint
+from tests.support.swinface_files import Checkpoint, hollow_checkpoint, published_shapes, save
 from workers.cli import main
 from workers.swinface.checkpoint import (
     CheckpointError,
@@ -30,13 +30,8 @@ from workers.swinface.model import SwinFace, SwinFaceConfig
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    return seeded_checkpoint()
-
-
-@pytest.fixture(scope="module")
-def official(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save({"global_step": 79999, **checkpoint}, tmp_path_factory.mktemp("official") / "checkpoint.pt")
+def official(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save({"global_step": 79999, **seeded}, tmp_path_factory.mktemp("official") / "checkpoint.pt")
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +51,14 @@ def test_our_description_of_the_published_layout_is_right(shared: Path) -> None:
     assert published_shapes() == published
 
 
-def test_every_head_gets_its_own_weights(model: SwinFace, checkpoint: Checkpoint) -> None:
-    ours, published = model.state_dict(), checkpoint["state_dict_om"]
+def test_every_head_gets_its_own_weights(model: SwinFace, seeded: Checkpoint) -> None:
+    ours, published = model.state_dict(), seeded["state_dict_om"]
     for task in TASKS:
         assert torch.equal(ours[f"heads.{task.slug}.weight"], published[f"output_fcs.{task.head}.weight"])
 
 
-def test_the_tensors_of_the_eleven_subnets_lie_one_below_the_other(model: SwinFace, checkpoint: Checkpoint) -> None:
-    ours, fam, tss = model.state_dict(), checkpoint["state_dict_fam"], checkpoint["state_dict_tss"]
+def test_the_tensors_of_the_eleven_subnets_lie_one_below_the_other(model: SwinFace, seeded: Checkpoint) -> None:
+    ours, fam, tss = model.state_dict(), seeded["state_dict_fam"], seeded["state_dict_tss"]
     assert torch.equal(ours["fam.convs.1.weight"][93 * 4 : 93 * 5], fam["nets.4.conv.convs.1.weight"])
     assert torch.equal(ours["fam.gate.2.bias"][512 * 10 :], fam["nets.10.channel_attention.mlp.3.bias"])
     assert torch.equal(ours["tss.3.weight"][:512], tss["nets.0.feature.3.weight"])

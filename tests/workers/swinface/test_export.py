@@ -1,7 +1,6 @@
 """`swinface export`: the network as ONNX, run by ONNX Runtime."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamer.detect.offline import import_onnxruntime
 from tests.conftest import ROOT
-from tests.support.swinface_files import Checkpoint, save
+from tests.support.made_once import made_once
 from workers import cli
 from workers.cli import main
 from workers.swinface import export
@@ -23,29 +22,30 @@ from workers.swinface.labels import OUTPUTS, TASKS
 Arrays = dict[str, NDArray[np.float32]]
 WIDTHS = [*(task.width for task in TASKS), 512]
 LICENCE = "research only"
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")
-def weights(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def weights(seeded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our own form, of weights that all matter."""
-    folder = tmp_path_factory.mktemp("weights")
-    published = save(seeded, folder / "checkpoint.pt")
-    path = folder / "seeded.safetensors"
-    save_own(load_official(published), path, {"source": {"name": "seeded"}, "licence": LICENCE, "metrics": {}})
-    published.unlink()
-    yield path
-    path.unlink()
+
+    def make(folder: Path) -> None:
+        card = {"source": {"name": "seeded"}, "licence": LICENCE, "metrics": {}}
+        save_own(load_official(seeded_file), folder / "seeded.safetensors", card)
+
+    return made_once(tmp_path_factory, "own-form", make) / "seeded.safetensors"
 
 
 @pytest.fixture(scope="module")
-def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that the command writes: the only export of these tests that is complete."""
-    out = tmp_path_factory.mktemp("exported") / "swinface.onnx"
-    assert main(["export", "--format", "onnx", "--weights", str(weights), str(out)]) == 0
-    assert list(out.parent.iterdir()) == [out]
-    yield out
-    out.unlink()
+
+    def make(folder: Path) -> None:
+        out = folder / "swinface.onnx"
+        assert main(["export", "--format", "onnx", "--weights", str(weights), str(out)]) == 0
+        assert list(folder.iterdir()) == [out]
+
+    return made_once(tmp_path_factory, "exported", make) / "swinface.onnx"
 
 
 @pytest.fixture(scope="module")

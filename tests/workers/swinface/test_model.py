@@ -1,7 +1,5 @@
 """The network: its size, its numbers, and that the faster form is the published one."""
 
-import subprocess
-import sys
 from math import isqrt
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.published_form import PublishedForm, normalised
-from tests.support.swinface_files import Checkpoint, save
+from tests.support.swinface_files import Checkpoint
 from workers.swinface.checkpoint import load_official
 from workers.swinface.labels import OUTPUTS, TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig, reduced
@@ -23,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def model(seeded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> SwinFace:
-    return load_official(save(seeded, tmp_path_factory.mktemp("model") / "checkpoint.pt"))
+def model(seeded_file: Path) -> SwinFace:
+    return load_official(seeded_file)
 
 
 @pytest.fixture(scope="module")
@@ -159,15 +157,11 @@ def test_a_new_network_starts_as_published() -> None:
     assert float(fresh["fam.convs.0.weight"].abs().max()) == pytest.approx(widest, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
-def test_the_outputs_are_those_of_the_published_implementation(shared: Path, tmp_path: Path) -> None:
-    parity = shared / "parity"
-    path = tmp_path / "seed0.pt"
-    maker = [sys.executable, str(parity / "make_checkpoint.py"), str(path), "--seed", "0"]
-    subprocess.run(maker, check=True, capture_output=True, timeout=120)
-    expected = np.load(parity / "expected_seed0.npz")
-    found = _run(load_official(path), torch.from_numpy(expected["images_rgb"]))
-    path.unlink()
+def test_the_outputs_are_those_of_the_published_implementation(shared: Path, parity_checkpoint: Path) -> None:
+    expected = np.load(shared / "parity" / "expected_seed0.npz")
+    found = _run(load_official(parity_checkpoint), torch.from_numpy(expected["images_rgb"]))
     differences = {slug: float(np.abs(output.numpy() - expected[slug]).max()) for slug, output in found.items()}
     assert set(differences) == set(expected.files) - {"images_rgb"}
     assert max(differences.values()) <= 1e-4, differences

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from faceanalytics.errors import ConfigError, InputError, UserError
 from streamer.select.align import align
 from tests.conftest import ROOT
 from tests.support.patch_detector import FACE, POINTS, paint, write_lite_patch_detector
+from tests.support.patience import WAIT_S, until
 from workers.align import DetectorOptions, FaceFinder, Found
 from workers.research.data.align_log import Log, only_one
 from workers.research.data.align_one import choose, crop_name, find
@@ -98,10 +98,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 
 def wait_for_lines(out: Path, count: int) -> None:
     log = out / "aligned.jsonl"
-    ends = time.monotonic() + 60
-    while not log.exists() or log.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < ends, "nothing is written"
-        time.sleep(0.01)
+    until(lambda: log.exists() and log.read_bytes().count(b"\n") >= count, f"{count} lines in {log}", every_s=0.01)
 
 
 def test_every_crop_is_the_streamers_and_has_the_name_of_its_image(
@@ -231,35 +228,37 @@ def test_a_file_that_is_no_log_is_not_written_to(tmp_path: Path) -> None:
         Log(tmp_path, {})
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with_to_the_same_result(detector: Path, tmp_path: Path) -> None:
-    source, out, whole = many(tmp_path / "in", 20), tmp_path / "out", tmp_path / "whole"
+    source, out, whole = many(tmp_path / "in", 50), tmp_path / "out", tmp_path / "whole"
     process = start(source, out, "--detector", detector, "--workers", "2")
     wait_for_lines(out, 6)
     process.kill()
-    process.communicate(timeout=60)  # until the last that has its standard error open has ended: its processes too
+    process.communicate(timeout=WAIT_S)  # until the last that has its standard error open has ended: its processes too
     assert process.returncode == -signal.SIGKILL
     done = (out / "aligned.jsonl").read_bytes()
-    assert done.count(b"\n") < 22
+    assert done.count(b"\n") < 52
     (out / "aligned.jsonl").write_bytes(done[:-9])
     assert align_data(source, out, "--detector", detector, "--workers", "2") == 5
     assert align_data(source, whole, "--detector", detector, "--workers", "1") == 5
     assert lines_of(out) == lines_of(whole)
     assert contents(out) == contents(whole)
-    assert len(contents(out)) == 20
+    assert len(contents(out)) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_what_is_under_way_finish(
     number: signal.Signals, code: int, detector: Path, tmp_path: Path
 ) -> None:
-    source, out = many(tmp_path / "in", 24), tmp_path / "out"
+    source, out = many(tmp_path / "in", 60), tmp_path / "out"
     process = start(source, out, "--detector", detector, "--workers", "1")
     wait_for_lines(out, 3)
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=WAIT_S)
     assert (process.returncode, "Traceback" in errors) == (code, False), errors
     lines = lines_of(out)
-    assert 2 <= len(lines) < 25
+    assert 2 <= len(lines) < 61
     assert sorted(contents(out)) == sorted(name for name, line in lines.items() if line["result"] == "aligned")
 
 

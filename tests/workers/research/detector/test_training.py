@@ -73,6 +73,7 @@ def test_labels_of_pasted_faces_lie_where_the_pixels_are() -> None:
     assert seen > 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["crowds", "many side by side"])
 def test_small_faces_are_where_their_labels_are(kind: str) -> None:
     shown = kind == "many side by side"
@@ -164,6 +165,7 @@ def item_as_png(item: Labelled) -> Labelled:
     return Labelled(bytes(cv2.imencode(".png", item.decoded())[1]), item.boxes, item.landmarks, item.unsure)
 
 
+@pytest.mark.slow
 def test_a_training_saves_goes_on_and_exports_what_the_streamer_loads(config: DetectorConfig) -> None:
     assert train_detector(config, resume=False) == 0
     first = torch.load(config.out / "last.pt", weights_only=True)

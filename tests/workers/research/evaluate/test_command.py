@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from faceanalytics.errors import ConfigError, InputError, ModelError
+from tests.support.patience import WAIT_S
 from tests.support.swinface_files import save_small
 from tests.workers.research.evaluate.test_protocols import ijb_folder
 from workers.research.evaluate.cli import add_evaluate, evaluate
@@ -61,7 +62,7 @@ def test_help_names_every_protocol(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_heavy_is_imported_for_the_arguments() -> None:
     heavy = ("torch", "cv2", "numpy", "pyarrow", "scipy", "PIL", "pydantic", "streamer", "sklearn")
     probe = f"import sys, workers.research.evaluate.cli; print(*[name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=WAIT_S, check=True)
     assert done.stdout.split() == []
 
 
@@ -69,7 +70,7 @@ def test_formulas_need_neither_torch_nor_files() -> None:
     names = ("metrics", "verification", "identification", "draw_pairs", "score")
     imported = ", ".join(f"workers.research.evaluate.{name}" for name in names)
     probe = f"import sys, {imported}; print(*[name for name in ('torch', 'cv2', 'rich') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=WAIT_S, check=True)
     assert done.stdout.split() == []
 
 

@@ -80,6 +80,7 @@ def test_people_of_several_sets_are_different_people(tmp_path: Path) -> None:
     assert found == [(10, 0), (10, 2), (20, 1), (20, 3), (30, 4), (40, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loaders", [1, 3])
 def test_a_batch_is_the_same_whoever_prepares_it(tmp_path: Path, loaders: int) -> None:
     plan = opened(tmp_path)

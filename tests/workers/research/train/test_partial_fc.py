@@ -106,6 +106,7 @@ def test_a_batch_of_faces_can_be_learnt_by_heart() -> None:
     assert losses[-1] < 0.01
 
 
+@pytest.mark.slow
 def test_two_processes_with_half_of_the_centres_each_learn_what_one_does(tmp_path: Path) -> None:
     embeddings, persons = _faces()
     head = PartialFC(PERSONS, WIDTH, 0.4, 64.0, 1.0, seed=9)

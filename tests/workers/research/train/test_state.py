@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from faceanalytics.errors import ConfigError
-from tests.support.swinface_files import Checkpoint, save
+from tests.support.patience import WAIT_S
+from tests.support.swinface_files import Checkpoint
 from tests.support.training import TINY, configured, losses, start, stream, train, weights
 from workers.research.train.checkpoints import changes, checkpoints
 from workers.research.train.config import load_train_config
@@ -104,11 +105,11 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_published_checkpoint_is_one_to_begin_with(
-    tmp_path: Path, seeded: Checkpoint, caplog: pytest.LogCaptureFixture
+    seeded_file: Path, seeded: Checkpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     with torch.device("cpu"):
         model = SwinFace(SwinFaceConfig(dropout=0.1), ("expression", EMBEDDING))
-    assert start_from(model, str(save(seeded, tmp_path / "published.pt"))) == set(OUTPUTS)
+    assert start_from(model, str(seeded_file)) == set(OUTPUTS)
     found = model.state_dict()
     assert torch.equal(found["heads.expression.weight"], seeded["state_dict_om"]["output_fcs.3.weight"])
     assert torch.equal(found["tss.3.weight"], seeded["state_dict_tss"]["nets.2.feature.3.weight"])
@@ -231,7 +232,7 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path, part: 
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     child = start(config, "--resume", "last", preexec_fn=limited)
-    message = child.communicate(timeout=120)[1]
+    message = child.communicate(timeout=WAIT_S)[1]
     assert child.returncode == 2
     assert f"cannot write {last}" in message
     assert "Traceback" not in message

@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from faceanalytics.errors import UserError
+from tests.support.made_once import made_once
+from tests.support.patience import WAIT_S
 from tests.support.processes import run_together, start_together
 from tests.support.training import (
     STILL,
@@ -43,7 +45,7 @@ from workers.research.train.validate import Validation
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import EMBEDDING
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 STEPS = 3
 NOBODY = StopRequest()
 
@@ -51,7 +53,10 @@ NOBODY = StopRequest()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have done all that the tests look at: starting them takes long."""
-    found = tmp_path_factory.mktemp("together")
+    return made_once(tmp_path_factory, "together", run_pair)
+
+
+def run_pair(found: Path) -> None:
     data = found / "data"
     draw_people(data / "people", persons=9, each=3)
     draw_celeba(data / "celeba", 16)
@@ -69,7 +74,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "import sys\nfrom tests.workers.research.train.test_together import together\ntogether(sys.argv[1])\n"
     )
     run_together(2, [str(script), str(found)], found)
-    return found
 
 
 def same(folder: Path, name: str, batch: int) -> Path:
@@ -277,7 +281,7 @@ def test_sigterm_to_torchrun_saves_and_one_process_can_go_on(folder: Path, tmp_p
     process = start_together(2, ["--no-python", *SWINFACE, "train", config, *steps], tmp_path)
     wait_for_step(out, 2, process)
     process.send_signal(signal.SIGTERM)
-    errors = process.communicate(timeout=120)[1]
+    errors = process.communicate(timeout=WAIT_S)[1]
     step = steps_saved(out)[-1]
     assert f"stopped after step {step}" in errors
     assert errors.count("stopped after step") == 1  # only the first process speaks
