@@ -59,7 +59,8 @@ class Progress:
         if not self._shown and now - self._logged > LOG_EVERY_S:
             self._logged = now
             left = f", {(total - done) / rate:.0f} s left" if total else ""
-            log.info("%s: %d of %s %s, %.1f/s%s", name, done, total or "?", self._unit, rate, left)
+            unit = self._unit
+            log.info("%s: %d of %s %s, %.1f %s/s%s", name, done, total or "?", unit, rate, unit, left)
 
 
 def counted(things: Iterable[T], total: int, name: str, unit: str = "images", shown: bool | None = None) -> Iterator[T]:

@@ -15,7 +15,7 @@ import yaml
 
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.patch_detector import make_patch_video
-from tests.support.patience import WAIT_S
+from tests.support.patience import WAIT_S, until
 from tests.support.videos import cut_off, make_audio
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_results_are_not_drawn_into_another_video(
     command = ["annotate", patches / "two.mp4", "--results", tmp_path / "out", "--out", tmp_path / "drawn.mp4"]
     done = subprocess.run([sys.executable, "-m", "streamer", *map(str, command)], capture_output=True, text=True)
     assert done.returncode == 3
-    assert "another video" in done.stderr
+    assert "a different video" in done.stderr
     assert not (tmp_path / "drawn.mp4").exists()
 
 
@@ -129,6 +129,12 @@ def test_a_single_unreadable_video_is_exit_code_3(
     assert "Traceback" not in done.stderr
 
 
+def _tracks_in(observations: Path) -> set[str]:
+    """Ids of the tracks of a file that is being written."""
+    lines = observations.read_text().splitlines()
+    return {json.loads(line)["track_id"] for line in lines[1:-1]}  # without the header, and a line that may be cut
+
+
 def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, endpoint: str, worker: Program) -> None:
     video = make_patch_video(tmp_path / "long.mp4", seconds=60, faces=3)
     config = tmp_path / "config.yaml"
@@ -137,7 +143,8 @@ def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, end
     config.write_text(yaml.safe_dump(settings))
     arguments = ("analyze", "--out", tmp_path / "out", "--config", config, "--external-workers", video)
     with Program("streamer", *arguments) as program:
-        program.wait_for("frames/s")
+        observed = tmp_path / "out" / "observations.jsonl.partial"
+        until(lambda: observed.exists() and len(_tracks_in(observed)) == 3, "three tracks")
         program.signal(signal.SIGTERM)
         assert program.wait() == 128 + signal.SIGTERM
     assert not json.loads((tmp_path / "out" / "summary.json").read_text())["complete"]
