@@ -729,9 +729,9 @@ def test_the_engine_refuses_what_is_no_crop(engine: Engine) -> None:
 
 
 def test_memory_that_does_not_suffice_is_trouble_of_the_batch_and_other_errors_are_bugs(engine: Engine) -> None:
-    with pytest.raises(InferenceError, match="not enough memory on cpu for 3 crops"), engine.sorting_errors(3):
+    with pytest.raises(InferenceError, match="not enough memory on cpu for 3 crops"), engine.translating_errors(3):
         torch.empty(2**50)
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine.sorting_errors(3):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine.translating_errors(3):
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 

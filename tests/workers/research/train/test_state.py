@@ -136,7 +136,7 @@ def test_a_folder_with_a_training_is_not_written_over(tmp_path: Path, capsys: py
     before = weights(tmp_path / "run", 6)
     capsys.readouterr()
     assert train(config) == 2
-    assert "holds a training already (step-000000006): say --resume last" in capsys.readouterr().err
+    assert "already holds a training (step-000000006): use --resume last" in capsys.readouterr().err
     older = str(tmp_path / "run" / "checkpoints" / "step-000000002")
     assert train(config, "--resume", older) == 2
     assert "holds step-000000006" in capsys.readouterr().err
