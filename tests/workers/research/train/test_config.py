@@ -9,7 +9,7 @@ import torch
 from faceanalytics.errors import ConfigError, InputError
 from tests.conftest import ROOT
 from tests.support.training import configured, draw_people, draw_table, settings, stream, train
-from workers.research.data.face_set import TAUGHT
+from workers.research.data.face_set import FROM_TEACHER
 from workers.research.train.config import TrainConfig, load_train_config
 from workers.research.train.process import Process
 from workers.research.train.stop import StopRequest
@@ -175,7 +175,7 @@ def test_the_small_configuration_loads_with_its_sets(shared: Path, monkeypatch: 
     config = load_train_config(ROOT / "configs" / "train-small.yaml", {})
     sets = {name: one.model_copy(update={"teacher": None}) for name, one in config.sets.items()}
     streams = {
-        name: one.model_copy(update={"learns": tuple(kind for kind in one.learns if kind not in TAUGHT)})
+        name: one.model_copy(update={"learns": tuple(kind for kind in one.learns if kind not in FROM_TEACHER)})
         for name, one in config.streams.items()
     }
     config = config.model_copy(update={"sets": sets, "streams": streams})  # their files are not among what is shared

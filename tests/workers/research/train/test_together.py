@@ -204,7 +204,7 @@ def test_two_processes_learn_what_one_does_from_the_same_faces(folder: Path) -> 
 
 def test_numbers_that_are_none_in_one_process_stop_both_and_nothing_is_learnt(folder: Path) -> None:
     first, second = told(folder, "poisoned")
-    assert "something in another process is not finite" in first["error"]
+    assert "a number in another process is not finite" in first["error"]
     assert "loss of attractive, loss of" in second["error"]
     assert first["moved"] == second["moved"] == []
     saved = [torch.load(path, weights_only=True) for path in sorted((folder / "poisoned").glob("not-finite-*.pt"))]
