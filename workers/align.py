@@ -74,9 +74,9 @@ def detector_file(options: DetectorOptions) -> Path:
 
 
 def _detect_config(options: DetectorOptions) -> Detect:
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    settings = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     try:
-        return Detect(**{"min_score": Crop().min_score, **given})
+        return Detect(**{"min_score": Crop().min_score, **settings})
     except ValidationError as error:
         lines = [f"{OPTIONS[str(item['loc'][0])]}: {item['msg']}" for item in error.errors()]
         raise ConfigError("\n".join(lines)) from error

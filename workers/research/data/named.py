@@ -46,8 +46,8 @@ class AgeDb(SetOptions):
 
 
 def open_fgnet(name: str, config: FgNet) -> FaceSet:
-    def face(image: str, found: re.Match[str]) -> Face:
-        return Face(image, identity=found["person"], age=float(found["age"]))
+    def face(image: str, match: re.Match[str]) -> Face:
+        return Face(image, identity=match["person"], age=float(match["age"]))
 
     return open_named(name, config, FGNET, "001A02.JPG", face, ["identity", "age"])
 
@@ -55,9 +55,9 @@ def open_fgnet(name: str, config: FgNet) -> FaceSet:
 def open_utkface(name: str, config: UtkFace) -> FaceSet:
     """Open the set. Raises InputError that lists the few images of the official archive whose names lack a field."""
 
-    def face(image: str, found: re.Match[str]) -> Face:
-        number = int(found["gender"])
-        return Face(image, age=float(found["age"]), gender={0: 1, 1: 0}.get(number, number))
+    def face(image: str, match: re.Match[str]) -> Face:
+        number = int(match["gender"])
+        return Face(image, age=float(match["age"]), gender={0: 1, 1: 0}.get(number, number))
 
     return open_named(name, config, UTKFACE, "age_gender_race_date.jpg", face, ["age", "gender"])
 
@@ -66,10 +66,10 @@ def open_agedb(name: str, config: AgeDb) -> FaceSet:
     return open_named(name, config, AGEDB, "0_MariaCallas_35_f.jpg", face_of_person, ["identity", "age", "gender"])
 
 
-def face_of_person(image: str, found: re.Match[str]) -> Face:
+def face_of_person(image: str, match: re.Match[str]) -> Face:
     """Return a face whose name has the person, the age and the gender as a letter."""
-    gender = GENDERS[found["gender"].lower()]
-    return Face(image, identity=found["person"], age=float(found["age"]), gender=gender)
+    gender = GENDERS[match["gender"].lower()]
+    return Face(image, identity=match["person"], age=float(match["age"]), gender=gender)
 
 
 def open_named(
@@ -85,9 +85,9 @@ def open_named(
     excluded = config.excluded()
     faces, wrong = [], []
     for image in find_files(folder):
-        found = pattern.fullmatch(PurePosixPath(image).name)
-        if found:
-            faces.append(face(image, found))
+        match = pattern.fullmatch(PurePosixPath(image).name)
+        if match:
+            faces.append(face(image, match))
         elif image in excluded:
             faces.append(Face(image))  # removed later with all excluded images
         else:

@@ -129,7 +129,7 @@ def _size_differences(source: SwinFaceConfig, model: SwinFaceConfig) -> str:
     """Describe the settings for which the weights of one network do not fit the other."""
     new = asdict(model)
     differing = {key: old for key, old in asdict(source).items() if key not in NOT_SIZES and old != new[key]}
-    return ", ".join(f"{key} {old} there, {new[key]} here" for key, old in differing.items())
+    return ", ".join(f"{key} is {old} instead of {new[key]}" for key, old in differing.items())
 
 
 def _centres(config: TrainConfig, plan: TaskPlan, process: Process) -> PartialFC | None:

@@ -73,8 +73,8 @@ def open_plan(config: TrainConfig) -> TaskPlan:
             "%d of %d outputs are NOT trained and will not be in the weights: %s",
             len(absent), len(OUTPUTS), ", ".join(absent),
         )  # fmt: skip
-    streams = tuple(one for one, slugs in zip(opened, by_stream, strict=True) if slugs)
-    for left_out in (one for one in opened if one not in streams):
+    streams = tuple(candidate for candidate, slugs in zip(opened, by_stream, strict=True) if slugs)
+    for left_out in (candidate for candidate in opened if candidate not in streams):
         log.warning("stream %s is LEFT OUT: all outputs that it has labels for are in `leave_out`", left_out.name)
     if sum(stream.batch for stream in streams) < 2:
         raise ConfigError("streams: the batch norms need at least two faces per step; raise `batch`")

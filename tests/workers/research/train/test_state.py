@@ -97,7 +97,7 @@ def test_weights_of_recognition_only_are_a_backbone_to_begin_with(tmp_path: Path
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"another size than `model`: depths \(1, 1\) there, \(1, 2\) here"):
+    with pytest.raises(ConfigError, match=r"another size than `model`: depths is \(1, 1\) instead of \(1, 2\)"):
         start_from(network(depths=(1, 2)), written(network(), tmp_path))
     with pytest.raises(ConfigError, match="is the default"):
         start_from(network(), "untrained")
