@@ -12,9 +12,10 @@ from streamer.api.server import Server, start_server
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.dispatch.dispatcher import Dispatcher
+from streamer.dispatch.ledger import Priority
 from streamer.handover import LatestPerCamera
 from streamer.hub import Hub
-from streamer.identity.enrolment import Enrolment, known, read_gallery
+from streamer.identity.enrolment import embed, enrolled, read_gallery
 from streamer.identity.persons import Persons
 from streamer.identity.references import Reference
 from streamer.lifecycle import Delivery, in_thread
@@ -70,11 +71,8 @@ class LiveService:
         async with AsyncExitStack() as closing:  # in the reverse order, whatever happens
             if self._config.metrics.listen:
                 closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
-            self._dispatcher = Dispatcher(
-                self._config.dispatch, True, self._settled, self._finished, self._workers_changed
-            )
+            self._dispatcher = Dispatcher(self._config.dispatch, self._on_result, self._on_finished, self._on_workers)
             closing.callback(self._dispatcher.close)
-            self._enrolment = self._make_enrolment()
             self._server = await start_server(self._config.publish, self._hub, cameras, lambda: self._dispatcher.models)
             closing.push_async_callback(self._server.stop, 0)
             closing.push_async_callback(asyncio.to_thread, cameras.stop_all, SAY_GOODBYE_S)
@@ -92,13 +90,14 @@ class LiveService:
                 if self._started is not None:
                     self._started(self._server)
                 await self._stopping.wait()
+                if enrolling is not None:
+                    enrolling.cancel()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing, enrolling, releasing):
-                    if task is not None:
-                        task.cancel()
+                for task in (wire, failing, observing, releasing):
+                    task.cancel()
 
-    def _workers_changed(self, alive: int) -> None:
-        self._observer.selector.workers(self._dispatcher.models)
+    def _on_workers(self, alive: int) -> None:
+        self._observer.set_workers(self._dispatcher.models)
         self._server.set_serving(alive > 0 and not self._stopping.is_set())
         model = next(iter(self._dispatcher.models), None)
         if model is None:
@@ -108,16 +107,14 @@ class LiveService:
         if model.id != self._gallery_model:
             self._other_model.set()
 
-    def _make_enrolment(self) -> Enrolment:
-        dispatch, to = self._config.dispatch, self._dispatcher
-        patience_s = dispatch.max_wait_s + dispatch.answer_within_s
-        return Enrolment(to.offer, to.seal, to.wait_for_worker, self._stopping.is_set, dispatch.batch, patience_s)
-
     async def _enrol(self, people: list[Reference], strangers: list[Reference]) -> None:
         """Embed the gallery by the weights of the workers, and again when these change."""
-        while (found := await self._enrolment.embed([*people, *strangers])) is not None:
+        references = [*people, *strangers]
+        analyse = partial(self._dispatcher.analyse, priority=Priority.ENROLMENT)
+        wait_for_worker, stopped = self._dispatcher.wait_for_worker, self._stopping.is_set
+        while (found := await embed(references, analyse, wait_for_worker, stopped)) is not None:
             model, images = found
-            gallery, impostors = known(self._config, model, images[: len(people)], images[len(people) :])
+            gallery, impostors = enrolled(self._config, model, images[: len(people)], images[len(people) :])
             self._persons.use_gallery(gallery)
             self._persons.use_impostors(impostors, model.id)
             self._gallery_model = model.id
@@ -132,21 +129,19 @@ class LiveService:
 
     async def _accept(self, observation: Observation) -> None:
         """One frame's results, from the observe thread."""
-        self._publish(self._persons.observe(observation))
+        _, changed = self._persons.observe(observation)
+        self._publish(changed)
         for crop in observation.crops:
             await self._dispatcher.offer(crop)
         for end in observation.ended:
             self._dispatcher.end(end)
 
-    def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        if self._enrolment.settled(crop, analysis):
-            return
-        self._observer.selector.settled(crop.key.id, answered=analysis is not None)
-        if analysis is None:
-            return
-        self._publish(self._persons.add(crop, analysis))
+    def _on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        self._observer.on_result(crop.key.id, answered=analysis is not None)
+        if analysis is not None:
+            self._publish(self._persons.add_analysis(crop, analysis))
 
-    def _finished(self, end: TrackEnd) -> None:
+    def _on_finished(self, end: TrackEnd) -> None:
         self._publish(self._persons.finish(end))
 
     def _publish(self, summaries: list[TrackSummary]) -> None:
@@ -173,7 +168,7 @@ class LiveService:
         self._publish(self._persons.release())
         unended = self._persons.open_ends(EndReason.SHUTDOWN)  # a detector that did not come back in time
         for end in unended:
-            self._finished(end)
+            self._on_finished(end)
         if unended:
             log.warning("%d tracks were ended though their last frame was still being looked at", len(unended))
         await self._server.stop(max(0.0, deadline - time.monotonic()))

@@ -1,12 +1,18 @@
-"""Where frames change threads. Live keeps the newest frame of each camera, recorded waits; there is no third kind."""
+"""Where values change threads, each with its policy by name.
+
+Frames: live keeps the newest of each camera, recorded waits. Results for the selection of crops: the newest are kept.
+"""
 
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from streamer.values import Frame, SourceEnd
 
 Item = Frame | SourceEnd
+T = TypeVar("T")
+MAILBOX = 4096  # values that may wait
 
 
 class LatestPerCamera:
@@ -86,3 +92,19 @@ class BoundedQueue:
 
 
 Handover = LatestPerCamera | BoundedQueue
+
+
+class Mailbox(Generic[T]):
+    """Values for a thread that takes all at once; nobody waits. Past `capacity` the oldest is dropped."""
+
+    def __init__(self, capacity: int = MAILBOX) -> None:
+        self.dropped = 0
+        self._values: deque[T] = deque(maxlen=capacity)
+
+    def put(self, value: T) -> None:
+        self.dropped += len(self._values) == self._values.maxlen
+        self._values.append(value)  # atomic, like popleft below
+
+    def take_all(self) -> list[T]:
+        """What is there, the oldest first."""
+        return [self._values.popleft() for _ in range(len(self._values))]

@@ -1,4 +1,4 @@
-"""What is published and what waits for each subscriber. No socket: publish_tracks.py carries the events out.
+"""What is published and what waits for each subscriber. No socket: api/tracks.py carries the events out.
 
 Single-threaded, on the asyncio loop. Updates of one track coalesce while they wait; NEW, END and MERGE are never
 dropped; a subscriber for whom too much waits is given up.
@@ -160,8 +160,8 @@ class Hub:
         elif summary.revision > live.published or now - live.published_at >= self._config.update_interval_s:
             live.published, live.published_at = summary.revision, now
             self._publish(Kind.UPDATE, summary, now)
-        analysed = (summary.model_id, summary.samples)
-        if summary.samples and analysed != live.analysed:
+        analysed = (summary.estimates.model_id, summary.estimates.samples)
+        if summary.estimates.samples and analysed != live.analysed:
             metrics.result_latency_seconds.observe(now - summary.received)
         live.summary, live.analysed = summary, analysed
 

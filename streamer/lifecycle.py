@@ -15,7 +15,7 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
+    def resolve(result: T | None, error: BaseException | None) -> None:
         if done.done():
             return
         if error is not None:
@@ -34,7 +34,7 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
         except BaseException as caught:  # the border of the thread: the awaiting task gets it
             error = caught
         try:
-            loop.call_soon_threadsafe(settle, result, error)
+            loop.call_soon_threadsafe(resolve, result, error)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 

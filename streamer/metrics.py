@@ -16,7 +16,7 @@ _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 build_info = Info(PREFIX + "build", "Version of the running program.")
 stream_state = Gauge(PREFIX + "stream_state", "1 for the state the stream is in.", ["stream", "state"])
 stream_connects = Counter(PREFIX + "stream_connects_total", "Successful connections.", ["stream"])
-stream_stalls = Counter(PREFIX + "stream_stalls_total", "Times a connected stream gave no image in time.", ["stream"])
+stream_stalls = Counter(PREFIX + "stream_stalls_total", "Times a connected stream gave no frame in time.", ["stream"])
 frames_decoded = Counter(PREFIX + "frames_decoded_total", "Frames decoded.", ["stream"])
 frames_dropped = Counter(PREFIX + "frames_dropped_total", "Frames decoded but not analysed.", ["stream", "reason"])
 frame_age_seconds = Histogram(
@@ -30,6 +30,9 @@ identity_decisions = Counter(
     PREFIX + "identity_decisions_total", "Decisions who a face is, when made and when changed.", ["outcome"]
 )
 face_inference_requests = Counter(PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"])
+client_crops = Counter(
+    PREFIX + "client_crops_total", "Crops handed to dispatch by others than cameras, by client.", ["client"]
+)
 face_inference_skipped = Counter(
     PREFIX + "face_inference_skipped_total", "Followed faces that were not sent, per frame.", ["stream", "reason"]
 )

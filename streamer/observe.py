@@ -1,21 +1,24 @@
-"""Frames through detect, track and choose (crop, schedule): Observations. The only stage made of stages."""
+"""Frames through detect, track and select, into Observations. The only stage made of stages."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.handover import Handover, Item
-from streamer.select.selector import CropSelector
+from streamer.select.selector import Considered, CropSelector, Selection
 from streamer.track.keys import KeyMaker
 from streamer.track.shot_change import ShotChangeDetector
 from streamer.track.tracker import Tracker
 from streamer.values import (
+    ClockSource,
     Detections,
     EndReason,
     Frame,
+    Model,
     Observation,
     SourceEnd,
     TrackEnd,
@@ -25,8 +28,53 @@ from streamer.values import (
 TAKE_S = 0.5  # longest wait for frames before looking at the clock again
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A frame without its pixels; the fields are those of Observation."""
+
+    camera: str
+    epoch: int
+    media_time: float
+    captured_at: datetime | None
+    clock_source: ClockSource
+    received: float
+    frame_size: tuple[int, int]
+
+    @classmethod
+    def of(cls, frame: Frame) -> "_Moment":
+        moment = frame.camera, frame.epoch, frame.media_time, frame.captured_at, frame.clock_source, frame.received
+        return cls(*moment, frame.size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Followed:
+    """A frame after detection and tracking, before its crops are selected."""
+
+    moment: _Moment
+    detections: Detections
+    considered: Considered
+
+    def observation(self, selection: Selection) -> Observation:
+        moment, considered = self.moment, self.considered
+        return Observation(
+            camera=moment.camera,
+            epoch=moment.epoch,
+            media_time=moment.media_time,
+            captured_at=moment.captured_at,
+            clock_source=moment.clock_source,
+            received=moment.received,
+            frame_size=moment.frame_size,
+            detections=self.detections,
+            tracks=considered.tracks,
+            crops=selection.crops,
+            skipped=selection.skipped,
+            choices=selection.choices,
+            ended=considered.ended,
+        )
+
+
 class Observer:
-    """All cameras of this process; called from one thread."""
+    """All cameras of this process. Called from one thread, but for `on_result` and `set_workers`."""
 
     def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker, live: bool = False) -> None:
         self._config = config
@@ -34,8 +82,16 @@ class Observer:
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
         self._shots: dict[str, ShotChangeDetector] = {}  # of the running epoch
-        self._last: dict[str, Observation] = {}  # of the running epoch, without its faces
-        self.selector = CropSelector(config, live)
+        self._last: dict[str, _Moment] = {}  # of the running epoch
+        self._selector = CropSelector(config, live)
+
+    def on_result(self, track_id: str, answered: bool) -> None:
+        """Live: a crop was answered or given up. Any thread may call this."""
+        self._selector.on_result(track_id, answered)
+
+    def set_workers(self, models: Mapping[Model, int]) -> None:
+        """How many workers are alive with which weights. Any thread may call this."""
+        self._selector.set_workers(models)
 
     def observe(self, items: Sequence[Item]) -> list[Observation]:
         """The frames (at most one per camera) and ends of sources, in order; the detector sees all frames at once."""
@@ -44,50 +100,36 @@ class Observer:
         found = iter(self._detector.detect([frame.pixels for frame in frames]) if frames else [])
         if frames:
             metrics.inference_seconds.labels("detect").observe(time.monotonic() - started)
-        observations: list[Observation] = []
+        followed: list[_Followed] = []
         for item in items:
             if isinstance(item, SourceEnd):
-                observations += self._end(item.camera, item.reason)
+                followed += self._end(item.camera, item.reason)
                 continue
             metrics.frame_age_seconds.labels(item.camera).observe(started - item.received)
             last = self._last.get(item.camera)
             if last is not None and last.epoch != item.epoch:
-                observations += self._end(item.camera, EndReason.SOURCE_LOST)
-            observations.append(self._observe_frame(item, next(found)))
-        chosen = self.selector.choose(observations)
-        for observation in observations:
-            self.selector.forget(observation.ended)
-        return chosen
+                followed += self._end(item.camera, EndReason.SOURCE_LOST)
+            followed.append(self._follow(item, next(found)))
+        selections = self._selector.choose([each.considered for each in followed])
+        return [each.observation(selection) for each, selection in zip(followed, selections, strict=True)]
 
-    def _observe_frame(self, frame: Frame, detections: Detections) -> Observation:
-        metrics.detections.labels(frame.camera).inc(len(detections))
-        tracker = self._trackers.get(frame.camera)
-        if tracker is None:
-            camera = frame.camera
-            tracker = Tracker(self._config.track, lambda number: self._new_key(camera, number))
-            self._trackers[camera] = tracker
-        if frame.camera not in self._shots:
-            self._shots[frame.camera] = ShotChangeDetector(self._config.track.min_shot_change)
-        new_shot = self._shots[frame.camera].is_shot_change(frame.media_time, frame.pixels)
-        tracks, ended = tracker.update(frame.media_time, detections, frame.size, new_shot)
-        choices = self.selector.consider(frame, detections, tracks)
-        metrics.tracks_active.labels(frame.camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
+    def _follow(self, frame: Frame, detections: Detections) -> _Followed:
+        camera = frame.camera
+        metrics.detections.labels(camera).inc(len(detections))
+        if camera not in self._trackers:
+            self._trackers[camera] = Tracker(self._config.track, lambda number: self._new_key(camera, number))
+        if camera not in self._shots:
+            self._shots[camera] = ShotChangeDetector(self._config.track.min_shot_change)
+        new_shot = self._shots[camera].is_shot_change(frame.media_time, frame.pixels)
+        tracks, ended = self._trackers[camera].update(frame.media_time, detections, frame.size, new_shot)
+        choices = self._selector.consider(frame, detections, tracks)
+        metrics.tracks_active.labels(camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
         _count(ended)
-        empty = Observation(
-            camera=frame.camera,
-            epoch=frame.epoch,
-            media_time=frame.media_time,
-            captured_at=frame.captured_at,
-            clock_source=frame.clock_source,
-            received=frame.received,
-            frame_size=frame.size,
-            detections=Detections.none(),
-            tracks=(),
-        )
-        self._last[frame.camera] = empty
-        return replace(empty, detections=detections, tracks=tuple(tracks), choices=choices, ended=tuple(ended))
+        self._last[camera] = _Moment.of(frame)
+        considered = Considered(camera, frame.media_time, tuple(tracks), tuple(ended), choices)
+        return _Followed(self._last[camera], detections, considered)
 
-    def _end(self, camera: str, reason: EndReason) -> list[Observation]:
+    def _end(self, camera: str, reason: EndReason) -> list[_Followed]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
         self._shots.pop(camera, None)
         if reason is EndReason.SOURCE_REMOVED:
@@ -98,7 +140,7 @@ class Observer:
         if reason is not EndReason.SOURCE_REMOVED:  # then the camera and its labels are gone
             metrics.tracks_active.labels(camera).set(0)
         _count(ended)
-        return [replace(last, ended=tuple(ended))]
+        return [_Followed(last, Detections.none(), Considered(camera, last.media_time, (), tuple(ended), ()))]
 
 
 def _count(ended: Sequence[TrackEnd]) -> None:

@@ -414,6 +414,30 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """One detection of a face."""
+
+    time: float  # s, media time
+    captured_at: datetime | None  # UTC; None for files
+    box: Floats  # (4,) x1 y1 x2 y2 frame pixels, smoothed by the filter
+    landmarks: Floats | None  # (5, 2) frame pixels; None: not known
+    frame_size: tuple[int, int]  # width, height px
+    score: float  # 0..1, of the detector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackEstimates:
+    """What the analyses of one track add up to; None before the first one, and for what the model does not give."""
+
+    age: AgeEstimate | None = None
+    expression: ExpressionEstimate | None = None
+    attributes: AttributeEstimate | None = None
+    identity: IdentityEstimate | None = None
+    samples: int = 0  # analyses that went in
+    model_id: str = ""  # empty before the first analysis
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrackSummary:
     """Everything known of one track at one moment."""
 
@@ -421,22 +445,12 @@ class TrackSummary:
     epoch: int
     state: TrackState
     first_seen: float  # s, media time
-    last_seen: float  # s, media time
-    first_captured_at: datetime | None
-    last_captured_at: datetime | None
+    first_captured_at: datetime | None  # UTC; None for files
     clock_source: ClockSource
-    box: Floats  # (4,) x1 y1 x2 y2 frame pixels, of the last detection, smoothed by the filter
-    landmarks: Floats | None  # (5, 2) of the last detection
-    frame_size: tuple[int, int]  # width, height px
-    score: float  # 0..1, detector
+    last: Sighting  # the last detection
     quality: float  # 0..1, best crop so far
     reasons: tuple[Reason, ...]  # why the face has not been analysed (yet); empty once it has
-    age: AgeEstimate | None
-    expression: ExpressionEstimate | None
-    attributes: AttributeEstimate | None
-    identity: IdentityEstimate | None
-    samples: int  # analyses that went in
-    model_id: str  # empty before the first analysis
+    estimates: TrackEstimates
     revision: int  # grows with each change of state and each analysis; the last one is final
     split_from: str  # id of the track whose other person this one turned out to be; empty: none
     final: bool

@@ -14,9 +14,7 @@ SOON, REFRESH = 0.01, 1.0
 
 
 def final(track: str = "t1", revision: int = 9, camera: str = "door") -> TrackSummary:
-    return summary(
-        track, revision, camera, state=TrackState.ENDED, final=True, end_reason=EndReason.TIMEOUT, last_seen=5.0
-    )
+    return summary(track, revision, camera, state=TrackState.ENDED, final=True, end_reason=EndReason.TIMEOUT, time=5.0)
 
 
 def hub(max_pending: int = 100) -> Hub:
@@ -54,11 +52,11 @@ def test_a_mere_new_position_is_published_only_when_nothing_was_for_a_while() ->
     tracks = hub()
     watcher = tracks.subscribe()
     for index in range(30):
-        tracks.offer(summary(last_seen=index / 10), index / 10)
-    updates = [event.summary.last_seen for event in drained(watcher)[1:] if event.summary]
+        tracks.offer(summary(time=index / 10), index / 10)
+    updates = [event.summary.last.time for event in drained(watcher)[1:] if event.summary]
     assert updates == [2.0]  # coalesced with that of 1.0
     for index in range(30, 60):
-        tracks.offer(summary(last_seen=index / 10), index / 10)
+        tracks.offer(summary(time=index / 10), index / 10)
         assert len(drained(watcher)) == (1 if index in (30, 40, 50) else 0)
 
 
@@ -241,7 +239,7 @@ def test_the_latency_of_a_result_is_counted_once_per_analysis() -> None:
     analysed = summary(revision=2, samples=1, model_id="a", received=10.0)
     tracks.offer(analysed, 10.4)
     tracks.offer(replace(analysed, received=12.0), 12.1)
-    tracks.offer(replace(analysed, revision=3, model_id="b", received=12.0), 12.5)
+    tracks.offer(summary(revision=3, samples=1, model_id="b", received=12.0), 12.5)
     assert metric("result_latency_seconds_count") == count + 2
     assert metric("result_latency_seconds_sum") == pytest.approx(total + 0.4 + 0.5)
 

@@ -108,10 +108,10 @@ def test_live_nothing_is_sent_without_a_worker_and_a_lost_crop_is_sent_again(det
         return list(one(watching.observe([frame(next(times) / 25, (100, 60))])).crops)
 
     assert [crops() for _ in range(4)] == [[]] * 4
-    watching.selector.workers({Model("a", True, True, (), True): 1})
+    watching.set_workers({Model("a", True, True, (), True): 1})
     (crop,) = crops()
     assert crops() == []  # its answer is awaited
-    watching.selector.settled(crop.key.id, answered=False)
+    watching.on_result(crop.key.id, answered=False)
     assert len(crops()) == 1
 
 

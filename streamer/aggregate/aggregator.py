@@ -1,6 +1,6 @@
 """What is known of each track: Observation and FaceAnalysis in, TrackSummary out. No clock, no socket.
 
-A track is published from its confirmation on. What its analyses add up to is in estimate.py. When they are of two
+A track is published from its confirmation on. What its analyses add up to is in estimates.py. When they are of two
 persons, the track is split: the old one ends, and a new one has what followed.
 """
 
@@ -10,24 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from streamer.aggregate.estimates import Estimates
+from streamer.aggregate.estimates import Samples
 from streamer.aggregate.samples import sample_of
 from streamer.config import Aggregate
 from streamer.values import (
-    AgeEstimate,
-    AttributeEstimate,
     ClockSource,
     EndReason,
-    ExpressionEstimate,
     FaceAnalysis,
     FaceCrop,
-    Floats,
-    IdentityEstimate,
     Model,
     Observation,
     Reason,
+    Sighting,
     Track,
     TrackEnd,
+    TrackEstimates,
     TrackKey,
     TrackState,
     TrackSummary,
@@ -37,18 +34,6 @@ log = logging.getLogger(__name__)
 
 MODEL_SILENT_S = 10.0  # a track returns to a model it had left only after its present model was silent for so long
 SIGHTINGS = 64  # where a track's newest crops are from; a split looks back no further
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sighting:
-    """Where the face was last detected at a media time; the fields are those of TrackSummary."""
-
-    last_seen: float
-    last_captured_at: datetime | None
-    box: Floats
-    landmarks: Floats | None
-    frame_size: tuple[int, int]
-    score: float
 
 
 @dataclass(slots=True, eq=False)
@@ -61,27 +46,23 @@ class _Record:
     first_seen: float
     first_captured_at: datetime | None
     clock_source: ClockSource
-    seen: _Sighting
+    last: Sighting
     received: float
     media_time: float  # s, of the newest frame
-    crops_seen: deque[_Sighting] = field(default_factory=lambda: deque(maxlen=SIGHTINGS))
+    crops_seen: deque[Sighting] = field(default_factory=lambda: deque(maxlen=SIGHTINGS))
     split_from: str = ""
     quality: float = 0.0
     reasons: tuple[Reason, ...] = ()
     revision: int = 1
-    estimates: Estimates | None = None
-    age: AgeEstimate | None = None  # these four change with an analysis only
-    expression: ExpressionEstimate | None = None
-    attributes: AttributeEstimate | None = None
-    identity: IdentityEstimate | None = None
+    samples: Samples | None = None
+    estimates: TrackEstimates = field(default_factory=TrackEstimates)  # changes with an analysis only
     left_models: set[Model] = field(default_factory=set)
 
-    def estimate(self, estimates: Estimates) -> None:
-        """Take over what these estimates say, as a new revision."""
+    def estimate(self, samples: Samples) -> None:
+        """Take over what these samples add up to, as a new revision."""
         self.revision += 1
-        self.estimates, self.reasons = estimates, ()
-        self.age, self.expression = estimates.age(self.revision), estimates.expression(self.revision)
-        self.attributes, self.identity = estimates.attributes(self.revision), estimates.identity(self.revision)
+        self.samples, self.reasons = samples, ()
+        self.estimates = samples.estimates(self.revision)
 
 
 class Aggregator:
@@ -92,7 +73,7 @@ class Aggregator:
         self._config = config
         self._new_key = new_key
         self._records: dict[str, _Record] = {}  # by track id
-        self._told: set[tuple[str, str]] = set()  # changes of model that are in the log
+        self._logged_changes: set[tuple[str, str]] = set()  # changes of model that are in the log
 
     def observe(self, observation: Observation) -> list[TrackSummary]:
         """The summaries of the confirmed and lost tracks of this frame. Tentative tracks are passed over."""
@@ -107,11 +88,11 @@ class Aggregator:
             _see(record, observation, track)
             if track.key.id in qualities:
                 record.quality = max(record.quality, qualities[track.key.id])
-                record.crops_seen.append(record.seen)
+                record.crops_seen.append(record.last)
             summaries.append(self._summary(record))
         return summaries
 
-    def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+    def add_analysis(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
         """The summaries that this analysis changes, their `received` is the crop's: that of its track; if it makes
         plain that the track has changed persons, the final one of the old track and the one of the new, by whose key
         it goes on. None at all: the analysis is not used, because the track is unknown or finished, or it is older than
@@ -121,14 +102,14 @@ class Aggregator:
             return []
         if not self._same_model(record, crop, analysis.model):
             return []
-        estimates = record.estimates or Estimates(self._config, analysis.model)
-        place = estimates.add(sample_of(crop, analysis))
+        samples = record.samples or Samples(self._config, analysis.model)
+        place = samples.add(sample_of(crop, analysis))
         if place is None:
             return []
-        swapped = estimates.swapped_at(place)
+        swapped = samples.swapped_at(place)
         if swapped is not None:
-            return self._split(record, estimates, swapped, crop.received)
-        record.estimate(estimates)
+            return self._split(record, samples, swapped, crop.received)
+        record.estimate(samples)
         record.quality = max(record.quality, crop.quality.value)
         return [self._summary(record, received=crop.received)]
 
@@ -140,19 +121,17 @@ class Aggregator:
 
     def open_ends(self, reason: EndReason) -> list[TrackEnd]:
         """An end for each track that has none yet."""
-        return [
-            TrackEnd(record.key, reason, record.seen.last_seen, confirmed=True) for record in self._records.values()
-        ]
+        return [TrackEnd(record.key, reason, record.last.time, confirmed=True) for record in self._records.values()]
 
-    def _split(self, old: _Record, estimates: Estimates, time: float, received: float) -> list[TrackSummary]:
+    def _split(self, old: _Record, samples: Samples, time: float, received: float) -> list[TrackSummary]:
         """End the track where the other person came, and begin a new one there."""
-        before, after = estimates.split(time)
+        before, after = samples.split(time)
         new = replace(
             old,
             key=self._new_key(old.key),
             first_seen=time,
-            first_captured_at=_earlier(old.seen.last_captured_at, old.seen.last_seen - time),
-            crops_seen=deque((one for one in old.crops_seen if one.last_seen >= time), SIGHTINGS),
+            first_captured_at=_earlier(old.last.captured_at, old.last.time - time),
+            crops_seen=deque((one for one in old.crops_seen if one.time >= time), SIGHTINGS),
             split_from=old.key.id,
             revision=0,
             left_models=set(old.left_models),
@@ -161,8 +140,8 @@ class Aggregator:
         self._records[new.key.id] = new
         new.estimate(after)
         new.quality = after.best_quality
-        crops_before = [one for one in old.crops_seen if one.last_seen < time]
-        old.seen = crops_before[-1] if crops_before else _as_of(old.seen, before.last_inferred)
+        crops_before = [one for one in old.crops_seen if one.time < time]
+        old.last = crops_before[-1] if crops_before else _as_of(old.last, before.last_inferred)
         old.estimate(before)
         old.quality = before.best_quality
         log.info("track %s turned out to be two persons: %s goes on at %.2f s", old.key.id, new.key.id, time)
@@ -176,48 +155,39 @@ class Aggregator:
     def _same_model(self, record: _Record, crop: FaceCrop, model: Model) -> bool:
         """Estimates of two models are never mixed: another model starts them anew. Late answers of the model before it,
         or of a worker that still has the old weights, are not used, so that two models do not take turns."""
-        present = record.estimates
+        present = record.samples
         if present is None or present.model == model:
             return True
         if model in record.left_models and crop.media_time - present.last_inferred <= MODEL_SILENT_S:
             return False
         record.left_models.add(present.model)
         record.left_models.discard(model)
-        record.estimates = None
-        if (present.model.id, model.id) not in self._told:
-            self._told.add((present.model.id, model.id))
+        record.samples = None
+        if (present.model.id, model.id) not in self._logged_changes:
+            self._logged_changes.add((present.model.id, model.id))
             log.warning("model changed from %s to %s: open tracks start anew with it", present.model.id, model.id)
         return True
 
     def _summary(
         self, record: _Record, received: float | None = None, end_reason: EndReason | None = None
     ) -> TrackSummary:
-        estimates, seen, expression = record.estimates, record.seen, record.expression
+        estimates = record.estimates
+        expression = estimates.expression
         if expression is not None and expression.current is not None:
             unheard = record.media_time - expression.evidence.last_inferred
             if unheard > self._config.expression_gap_s:
-                expression = replace(expression, current=None)
+                estimates = replace(estimates, expression=replace(expression, current=None))
         return TrackSummary(
             key=record.key,
             epoch=record.epoch,
             state=record.state,
             first_seen=record.first_seen,
-            last_seen=seen.last_seen,
             first_captured_at=record.first_captured_at,
-            last_captured_at=seen.last_captured_at,
             clock_source=record.clock_source,
-            box=seen.box,
-            landmarks=seen.landmarks,
-            frame_size=seen.frame_size,
-            score=seen.score,
+            last=record.last,
             quality=record.quality,
             reasons=record.reasons,
-            age=record.age,
-            expression=expression,
-            attributes=record.attributes,
-            identity=record.identity,
-            samples=estimates.samples if estimates else 0,
-            model_id=estimates.model.id if estimates else "",
+            estimates=estimates,
             revision=record.revision,
             split_from=record.split_from,
             final=end_reason is not None,
@@ -234,9 +204,9 @@ def _open(observation: Observation, track: Track) -> _Record:
         first_seen=track.first_seen,
         first_captured_at=_wall_clock(observation, track.first_seen),
         clock_source=observation.clock_source,
-        seen=_Sighting(
-            last_seen=track.last_seen,
-            last_captured_at=_wall_clock(observation, track.last_seen),
+        last=Sighting(
+            time=track.last_seen,
+            captured_at=_wall_clock(observation, track.last_seen),
             box=track.box,
             landmarks=None,
             frame_size=observation.frame_size,
@@ -256,25 +226,24 @@ def _see(record: _Record, observation: Observation, track: Track) -> None:
     if observation.clock_source is not record.clock_source:  # both times by the same clock
         record.clock_source = observation.clock_source
         record.first_captured_at = _wall_clock(observation, record.first_seen)
-        record.seen = replace(record.seen, last_captured_at=_wall_clock(observation, track.last_seen))
+        record.last = replace(record.last, captured_at=_wall_clock(observation, track.last_seen))
     if track.detection is None:
         return
-    record.seen = _Sighting(
-        last_seen=track.last_seen,
-        last_captured_at=observation.captured_at,
+    record.last = Sighting(
+        time=track.last_seen,
+        captured_at=observation.captured_at,
         box=track.box,
         landmarks=observation.detections.landmarks[track.detection],
         frame_size=observation.frame_size,
         score=track.score,
     )
-    if record.estimates is None:
+    if record.samples is None:
         record.reasons = observation.skipped.get(track.key.id, ())
 
 
-def _as_of(seen: _Sighting, time: float) -> _Sighting:
+def _as_of(last: Sighting, time: float) -> Sighting:
     """As if the face had last been seen at an earlier media time (s), where it is not known where that was."""
-    moment = _earlier(seen.last_captured_at, seen.last_seen - time)
-    return replace(seen, last_seen=time, last_captured_at=moment)
+    return replace(last, time=time, captured_at=_earlier(last.captured_at, last.time - time))
 
 
 def _wall_clock(observation: Observation, time: float) -> datetime | None:

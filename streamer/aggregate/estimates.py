@@ -15,7 +15,15 @@ from streamer.aggregate.samples import Sample, foldable, place_of
 from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
 from streamer.aggregate.timeline import TimelineBase, fold_timeline, segments, shares
 from streamer.config import Aggregate
-from streamer.values import AgeEstimate, AttributeEstimate, Evidence, ExpressionEstimate, IdentityEstimate, Model
+from streamer.values import (
+    AgeEstimate,
+    AttributeEstimate,
+    Evidence,
+    ExpressionEstimate,
+    IdentityEstimate,
+    Model,
+    TrackEstimates,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +40,7 @@ class _Base:
     template: TemplateBase
 
 
-class Estimates:
+class Samples:
     """The samples of one model of one face, and what they add up to: None for what the model does not tell.
 
     The estimates want at least one sample, and the track's `revision` at which they are made.
@@ -47,7 +55,7 @@ class Estimates:
         self._expressions = Expressions(settings, self._base.belief)
 
     @property
-    def samples(self) -> int:
+    def count(self) -> int:
         return self._base.samples + len(self._samples)
 
     @property
@@ -80,19 +88,24 @@ class Estimates:
         found = find_swap(self._settings, self._base.template, self._samples, place)
         return None if found is None else self._samples[found].time
 
-    def split(self, time: float) -> tuple["Estimates", "Estimates"]:
+    def split(self, time: float) -> tuple["Samples", "Samples"]:
         """Those of the samples before a media time (s), and those of the samples from then on."""
-        before, after = Estimates(self._settings, self.model, self._base), Estimates(self._settings, self.model)
+        before, after = Samples(self._settings, self.model, self._base), Samples(self._settings, self.model)
         for one in self._samples:
             (before if one.time < time else after).add(one)
         return before, after
 
-    def age(self, revision: int) -> AgeEstimate | None:
+    def estimates(self, revision: int) -> TrackEstimates:
+        """All that the model gives, as of this revision of the track. Needs a sample."""
+        each = self._age(revision), self._expression(revision), self._attributes(revision), self._identity(revision)
+        return TrackEstimates(*each, samples=self.count, model_id=self.model.id)
+
+    def _age(self, revision: int) -> AgeEstimate | None:
         if not self.model.age:
             return None
         return AgeEstimate(*estimate_age(self._settings, self._base.age, self._samples), self._evidence(revision))
 
-    def expression(self, revision: int) -> ExpressionEstimate | None:
+    def _expression(self, revision: int) -> ExpressionEstimate | None:
         if not self.model.expression:
             return None
         samples = self._base.timeline, self._times(), self._expressions.smoothed
@@ -105,14 +118,14 @@ class Estimates:
             evidence=self._evidence(revision),
         )
 
-    def attributes(self, revision: int) -> AttributeEstimate | None:
+    def _attributes(self, revision: int) -> AttributeEstimate | None:
         which = self.model.attributes
         if not which:
             return None
         found = estimate_attributes(self._settings, which, self._base.attributes, self._samples)
         return AttributeEstimate(which, found.scores, found.presence, self._evidence(revision))
 
-    def identity(self, revision: int) -> IdentityEstimate | None:
+    def _identity(self, revision: int) -> IdentityEstimate | None:
         """None also if the embeddings cancel each other out, so that they point nowhere."""
         if not self.model.identity:
             return None
@@ -124,7 +137,7 @@ class Estimates:
         )
 
     def _evidence(self, revision: int, samples: int | None = None) -> Evidence:
-        count = self.samples if samples is None else samples
+        count = self.count if samples is None else samples
         return Evidence(count, self.best_quality, self.last_inferred, revision)
 
     def _times(self) -> list[float]:

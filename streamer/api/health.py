@@ -28,7 +28,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self._leaving = False
         self._changed = asyncio.Event()  # a new one for each change
 
-    def tell(self, status: int) -> None:
+    def set_status(self, status: int) -> None:
         self._statuses = dict.fromkeys(self._statuses, status)
         self._wake()
 

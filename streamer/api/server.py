@@ -35,7 +35,7 @@ class Server:
 
     def set_serving(self, serving: bool) -> None:
         """Whether results can be expected: not while no worker is alive."""
-        self._health.tell(Status.SERVING if serving else Status.NOT_SERVING)
+        self._health.set_status(Status.SERVING if serving else Status.NOT_SERVING)
         (self._serving.set if serving else self._serving.clear)()
 
     async def wait_until_serving(self) -> None:

@@ -128,9 +128,10 @@ SEGMENTS = 100  # of a timeline, the newest; more would make every message of a 
 
 def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_pb2.Track:
     """The message for a summary; the embedding only if asked for."""
-    width, height = summary.frame_size
-    age, expression = summary.age, summary.expression
-    attributes, identity = summary.attributes, summary.identity
+    last, estimates = summary.last, summary.estimates
+    width, height = last.frame_size
+    age, expression = estimates.age, estimates.expression
+    attributes, identity = estimates.attributes, estimates.identity
     return tracks_pb2.Track(
         track_id=summary.key.id,
         stream_id=summary.key.camera,
@@ -138,23 +139,23 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
         number=summary.key.number,
         state=tracks_pb2.TrackState.Value(f"TRACK_STATE_{summary.state.value}"),
         first_seen_s=summary.first_seen,
-        last_seen_s=summary.last_seen,
+        last_seen_s=last.time,
         first_captured_at=timestamp(summary.first_captured_at),
-        last_captured_at=timestamp(summary.last_captured_at),
+        last_captured_at=timestamp(last.captured_at),
         clock_source=tracks_pb2.ClockSource.Value(f"CLOCK_SOURCE_{summary.clock_source.value}"),
-        box=_box(summary.box),
-        landmarks=None if summary.landmarks is None else _landmarks(summary.landmarks),
+        box=_box(last.box),
+        landmarks=None if last.landmarks is None else _landmarks(last.landmarks),
         frame_width=width,
         frame_height=height,
-        detection_score=summary.score,
+        detection_score=last.score,
         quality=summary.quality,
         reasons=[tracks_pb2.Reason.Value(f"REASON_{reason.value}") for reason in summary.reasons],
         age=_age(age, _evidence(age.evidence, summary)) if age else None,
         expression=_expression(expression, _evidence(expression.evidence, summary)) if expression else None,
         attributes=_attributes(attributes, _evidence(attributes.evidence, summary)) if attributes else None,
         identity=_identity(identity, _evidence(identity.evidence, summary), include_embedding) if identity else None,
-        samples=summary.samples,
-        model_id=summary.model_id,
+        samples=estimates.samples,
+        model_id=estimates.model_id,
         revision=summary.revision,
         split_from=summary.split_from,
         final=summary.final,
@@ -181,8 +182,8 @@ def _landmarks(points: Floats) -> faces_pb2.Landmarks:
 
 
 def _evidence(evidence: Evidence, summary: TrackSummary) -> tracks_pb2.Evidence:
-    seen = summary.last_captured_at
-    ago = timedelta(seconds=summary.last_seen - evidence.last_inferred)
+    seen = summary.last.captured_at
+    ago = timedelta(seconds=summary.last.time - evidence.last_inferred)
     return tracks_pb2.Evidence(
         samples=evidence.samples,
         best_quality=evidence.best_quality,

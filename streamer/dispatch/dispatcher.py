@@ -5,7 +5,7 @@ import fcntl
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,9 +18,9 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
 from streamer import metrics
 from streamer.config import Dispatch
-from streamer.dispatch.ledger import Ledger, Worker
+from streamer.dispatch.ledger import Job, Ledger, Priority, Request, Worker
 from streamer.dispatch.wire import PROTOCOL, to_analysis, to_model
-from streamer.values import FaceAnalysis, FaceCrop, Model, TrackEnd
+from streamer.values import Bytes, FaceAnalysis, FaceCrop, Model, TrackEnd
 
 TICK_S = 0.2  # how often deadlines are looked at
 MAX_MESSAGE_BYTES = 16 << 20  # an answer to 1024 crops is 2.5 MB
@@ -29,31 +29,36 @@ log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """The streamer's end of the wire.
+    """The streamer's end of the wire, with two kinds of clients.
 
-    `settled` gets each crop that no newer one of its track replaced, with its analysis or None if it was given up;
-    `finished` gets each ended track once all its crops are settled; `workers_changed` the number of workers alive;
-    `stuck` gets the name of a worker that says nothing any more or does not answer in time.
+    The live lane, `offer` and `end`, never waits: `on_result` gets each crop that no newer one of its track replaced,
+    with its analysis or None if it was given up; `on_finished` each ended track once all its crops are resolved.
+    `analyse` keeps every crop and returns the analyses. Live crops go first, and no client starves, see ledger.py.
+
+    `on_workers` gets the number of workers alive when it changes, `on_stuck` the name of a worker that has fallen
+    silent or does not answer in time.
     """
 
     def __init__(
         self,
         config: Dispatch,
-        live: bool,
-        settled: Callable[[FaceCrop, FaceAnalysis | None], None],
-        finished: Callable[[TrackEnd], None],
-        workers_changed: Callable[[int], None] | None = None,
-        stuck: Callable[[str], None] | None = None,
+        on_result: Callable[[FaceCrop, FaceAnalysis | None], None] | None = None,
+        on_finished: Callable[[TrackEnd], None] | None = None,
+        on_workers: Callable[[int], None] | None = None,
+        on_stuck: Callable[[str], None] | None = None,
+        min_batch: int = 1,
     ) -> None:
+        """`min_batch`: workers that take fewer crops at once get no work, so that batches are never split."""
         self._config = config
-        self._live = live
-        self._settled = settled
-        self._finished = finished
-        self._workers_changed = workers_changed
-        self._stuck = stuck
+        self._on_result = on_result
+        self._on_finished = on_finished
+        self._on_workers = on_workers
+        self._on_stuck = on_stuck
+        self._min_batch = min_batch
         self._changed = asyncio.Condition()
         self._complained: set[bytes] = set()  # workers whose malformed messages were logged
-        self.ledger = Ledger(config, live)
+        self._waiting: dict[Request, asyncio.Future[None]] = {}
+        self.ledger = Ledger(config)
         self.lost = 0  # crops given up
         self._given_up = False
         self._lock = _lock(config.bind)
@@ -88,31 +93,43 @@ class Dispatcher:
             group.create_task(self._keep_time())
 
     async def offer(self, crop: FaceCrop) -> None:
-        """Hand a crop over. Recorded, this waits for room; live it never waits."""
+        """Live lane: hand a crop over; it replaces the waiting one of its track."""
         metrics.face_inference_requests.labels(crop.key.camera).inc()
-        if not self._live:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._given_up or self.ledger.waiting < self._config.max_waiting)
-        pushed_out = self.ledger.offer(crop)
+        pushed_out = self.ledger.live.offer(crop)
         if pushed_out is not None:
             older, reason = pushed_out
             metrics.face_inference_skipped.labels(older.key.camera, reason).inc()
             if older.key != crop.key:
-                self._settled(older, None)
+                self._report(older, None)
             self._close(older)
         if self._given_up:
             self.give_up()
         await self._send()
 
     def end(self, end: TrackEnd) -> None:
-        """A track has ended; `finished` is called now or with its last crop."""
-        if self.ledger.end(end) is not None:
-            self._finished(end)
+        """Live lane: a track has ended; `on_finished` is called now or with its last crop."""
+        if self.ledger.live.end(end) is not None:
+            self._finish(end)
 
-    async def seal(self) -> None:
-        """Recorded: the crops so far go out, though their batch is not full."""
-        self.ledger.seal()
-        await self._send()
+    async def analyse(self, crops: Sequence[Bytes], priority: Priority) -> list[FaceAnalysis | None]:
+        """The analyses of aligned crops (112, 112, 3) RGB, in their order, once all are there.
+
+        They go out in batches of `dispatch.batch`, each at most 1 + `dispatch.retries` times; None: never answered.
+        Waits for a worker as long as it takes, so a caller with a deadline cancels it; then what has not gone out is
+        dropped.
+        """
+        if self._given_up or not crops:
+            return [None] * len(crops)
+        metrics.client_crops.labels(priority.name.lower()).inc(len(crops))
+        request = self.ledger.add(crops, priority)
+        done = self._waiting[request] = asyncio.get_running_loop().create_future()
+        try:
+            await self._send()
+            await done
+        finally:
+            del self._waiting[request]
+            self.ledger.withdraw(request)
+        return request.analyses
 
     async def wait_for_worker(self) -> Model | None:
         """Wait until a worker is there; its model. None: given up before."""
@@ -121,20 +138,19 @@ class Dispatcher:
         return next(iter(self.models), None)
 
     async def drain(self, timeout_s: float | None) -> int:
-        """Wait until every crop is settled; after `timeout_s` the rest is given up. How many that were."""
+        """Wait until every crop is resolved; after `timeout_s` the rest is given up. Returns how many that were."""
         before = self.lost
-        self.ledger.seal()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._send()
                 async with self._changed:
-                    await self._changed.wait_for(lambda: self.ledger.settled)
+                    await self._changed.wait_for(lambda: self.ledger.idle)
         except TimeoutError:
             self.give_up()
         return self.lost - before
 
     def give_up(self) -> None:
-        """Every crop that is not settled is lost, and so is each one offered from now on."""
+        """Every crop that is not resolved is lost, and so is each later one."""
         self._given_up = True
         self._lose(self.ledger.give_up(), "shutdown")
 
@@ -153,19 +169,19 @@ class Dispatcher:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             for address in self.ledger.silent(now):
-                self._tell_stuck(self.ledger.workers[address])
+                self._report_stuck(self.ledger.workers[address])
                 self._worker_gone(address, "says nothing any more")
             for worker, batch in self.ledger.overdue(now):
-                log.warning("batch of %d crops unanswered after %g s", len(batch.crops), self._config.answer_within_s)
-                self._tell_stuck(worker)
-                self._lose(self.ledger.failed(batch, retry=not self._live), "timeout")
+                log.warning("batch of %d crops unanswered after %g s", len(batch.jobs), self._config.answer_within_s)
+                self._report_stuck(worker)
+                self._lose(self.ledger.failed(batch, retry=batch.retries), "timeout")
             self._lose(self.ledger.stale(now), "stale")
             await self._send()
             await self._notify()
 
-    def _tell_stuck(self, worker: Worker) -> None:
-        if self._stuck is not None:
-            self._stuck(worker.name)
+    def _report_stuck(self, worker: Worker) -> None:
+        if self._on_stuck is not None:
+            self._on_stuck(worker.name)
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -193,7 +209,7 @@ class Dispatcher:
             raise ValueError(
                 f"{ready.worker} speaks protocol {ready.protocol}, not {PROTOCOL}: install the same version"
             )
-        if not self._live and ready.max_batch < self._config.batch:
+        if ready.max_batch < self._min_batch:
             raise ValueError(f"{ready.worker} takes at most {ready.max_batch} crops: dispatch.batch must not be larger")
         if ready.max_batch < 1 or not ready.model_id:
             raise ValueError("READY without max_batch or model_id")
@@ -221,14 +237,14 @@ class Dispatcher:
             if answer.model_id != worker.model.id:
                 raise ValueError(f"an answer by {answer.model_id} of a worker that said {worker.model.id}")
             analyses = [to_analysis(face, worker.model) for face in answer.analyses]
-            if [face.crop_id for face in answer.analyses] != list(batch.crops):
+            if [face.crop_id for face in answer.analyses] != list(batch.jobs):
                 raise ValueError("the answer is for other crops than the batch")
         except ValueError:
-            self._lose(self.ledger.failed(batch, retry=not self._live), "error")
+            self._lose(self.ledger.failed(batch, retry=batch.retries), "error")
             raise
         metrics.inference_seconds.labels("swinface").observe(answer.inference_s)
-        for crop, analysis in zip(batch.crops.values(), analyses, strict=True):
-            self._settle(crop, analysis)
+        for job, analysis in zip(batch.jobs.values(), analyses, strict=True):
+            self._resolve(job, analysis)
 
     def _worker_gone(self, address: bytes, why: str, level: int = logging.WARNING) -> None:
         worker = self.ledger.workers.get(address)
@@ -242,23 +258,39 @@ class Dispatcher:
 
     def _count_workers(self) -> None:
         metrics.workers_alive.set(len(self.ledger.workers))
-        if self._workers_changed is not None:
-            self._workers_changed(len(self.ledger.workers))
+        if self._on_workers is not None:
+            self._on_workers(len(self.ledger.workers))
 
-    def _lose(self, crops: list[FaceCrop], reason: str) -> None:
-        self.lost += len(crops)
-        for crop in crops:
+    def _lose(self, jobs: list[Job], reason: str) -> None:
+        self.lost += len(jobs)
+        for job in jobs:
             metrics.crops_lost.labels(reason).inc()
-            self._settle(crop, None)
+            self._resolve(job, None)
 
-    def _settle(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        self._settled(crop, analysis)
-        self._close(crop)
+    def _resolve(self, job: Job, analysis: FaceAnalysis | None) -> None:
+        """Give the answer, or that there is none, to the client of this crop."""
+        if job.crop is not None:
+            self._report(job.crop, analysis)
+            self._close(job.crop)
+        elif job.request is not None:
+            job.request.analyses[job.place] = analysis
+            job.request.unresolved -= 1
+            done = self._waiting.get(job.request)
+            if done is not None and not done.done() and not job.request.unresolved:
+                done.set_result(None)
+
+    def _report(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        if self._on_result is not None:
+            self._on_result(crop, analysis)
 
     def _close(self, crop: FaceCrop) -> None:
-        end = self.ledger.settle(crop)
+        end = self.ledger.live.resolve(crop)
         if end is not None:
-            self._finished(end)
+            self._finish(end)
+
+    def _finish(self, end: TrackEnd) -> None:
+        if self._on_finished is not None:
+            self._on_finished(end)
 
     def _complain(self, address: bytes, error: Exception) -> None:
         """Count a malformed message; log the first of each worker."""
@@ -271,12 +303,9 @@ class Dispatcher:
     async def _send(self) -> None:
         """Give the idle workers what waits."""
         for address, batch in self.ledger.assign(time.monotonic()):
-            header = faces_pb2.Batch(
-                batch_id=batch.id,
-                crops=[faces_pb2.CropHeader(crop_id=i, track_id=crop.key.id) for i, crop in batch.crops.items()],
-            )
-            pixels = np.stack([crop.pixels for crop in batch.crops.values()])
-            metrics.face_batch_size.observe(len(batch.crops))
+            header = faces_pb2.Batch(batch_id=batch.id, crop_ids=batch.jobs)
+            pixels = np.stack([job.pixels for job in batch.jobs.values()])
+            metrics.face_batch_size.observe(len(batch.jobs))
             try:
                 await self._socket.send_multipart(
                     [address, b"BATCH", header.SerializeToString(), pixels], flags=zmq.NOBLOCK, copy=False

@@ -1,14 +1,14 @@
-"""The images of a gallery through the workers, and what follows: the people, and the cosine that names one.
+"""A gallery's images, embedded by the workers: the people, and the cosine from which on one is named.
 
-They take the way of every crop, so that they are embedded by the weights that embed the faces of the videos. Each one
-is shown twice, as it is and mirrored, and the two embeddings are added.
+The weights that embed the faces of videos embed these images, too. Each image is analysed twice, as it is and mirrored,
+and the two embeddings are added.
 """
 
 import asyncio
 import hashlib
+import itertools
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,14 @@ from faceanalytics.errors import ConfigError, LostDependency
 from streamer.config import Gallery as Settings
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
-from streamer.identity.gallery import Gallery, Image, cohort_scores, unlike
+from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, unlike
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.identity.references import Reference, read_people
-from streamer.values import FaceAnalysis, FaceCrop, Floats, ImpostorScores, Model, Quality, TrackKey
+from streamer.values import Bytes, FaceAnalysis, Floats, ImpostorScores, Model
 
-CAMERA = "(gallery)"  # no stream can be called so
-AGAIN_S = 1.0  # before crops that were lost, or were answered by other weights, go out again
-TRIES = 20  # then an image that is lost each time is the trouble, and not the worker
+AGAIN_S = 1.0  # pause before images that were lost, or answered by other weights, go out again
+TRIES = 20  # after that many, the image is at fault and not the worker
 SHOWN = 20  # lines of a warning
 
 log = logging.getLogger(__name__)
@@ -45,76 +44,42 @@ def read_gallery(
     return people, strangers
 
 
-class Enrolment:
-    """Images on their way through the workers. On the loop only."""
+async def embed(
+    references: Sequence[Reference],
+    analyse: Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]],
+    wait_for_worker: Callable[[], Awaitable[Model | None]],
+    stopped: Callable[[], bool],
+) -> tuple[Model, list[EmbeddedReference]] | None:
+    """Embed all references by the same weights, those of the workers; None: stopped before.
 
-    def __init__(
-        self,
-        offer: Callable[[FaceCrop], Awaitable[None]],
-        seal: Callable[[], Awaitable[None]],
-        wait_for_worker: Callable[[], Awaitable[Model | None]],
-        stopped: Callable[[], bool],
-        batch: int,
-        patience_s: float | None = None,
-    ) -> None:
-        """The first three are the Dispatcher's. `patience_s`: what has no answer after so long is asked again."""
-        self._offer, self._seal, self._wait_for_worker = offer, seal, wait_for_worker
-        self._stopped = stopped
-        self._batch = batch
-        self._patience_s = patience_s
-        self._waiting: dict[str, asyncio.Future[FaceAnalysis | None]] = {}  # by track id
-
-    def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> bool:
-        """True if the crop was one of these images; then it is dealt with."""
-        waiting = self._waiting.pop(crop.key.id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(analysis)
-        return crop.key.camera == CAMERA
-
-    async def embed(self, references: Sequence[Reference]) -> tuple[Model, list[Image]] | None:
-        """All by the same weights, whoever has them; None: stopped before.
-
-        Raises ConfigError for weights that know no identity, LostDependency if an image is never answered.
-        """
-        found: dict[int, tuple[Model, Image]] = {}
-        tries = 0
-        while True:
-            model = await self._wait_for_worker()
-            if model is None or self._stopped():
-                return None
-            if not model.identity:
-                raise ConfigError(f"gallery.folder: the weights {model.id} were not trained for identity")
-            open_rows = [row for row in range(len(references)) if row not in found or found[row][0] != model]
-            if not open_rows:
-                return model, [found[row][1] for row in range(len(references))]
-            if tries == TRIES:
-                names = ", ".join(references[row].name for row in open_rows[:SHOWN])
-                raise LostDependency(f"gallery: {len(open_rows)} images are never answered by {model.id}: {names}")
-            if tries:
-                await asyncio.sleep(AGAIN_S)
-            tries += 1
-            for rows in _parts(open_rows, max(1, self._batch // 2)):
-                if self._stopped():
-                    return None
-                answers = await self._ask([references[row] for row in rows])
-                found.update({row: answer for row, answer in zip(rows, answers, strict=True) if answer is not None})
-
-    async def _ask(self, references: Sequence[Reference]) -> list[tuple[Model, Image] | None]:
-        crops = [crop for number, one in enumerate(references) for crop in _crops(one, number)]
-        waiting: list[asyncio.Future[FaceAnalysis | None]] = [asyncio.get_running_loop().create_future() for _ in crops]
-        self._waiting = {crop.key.id: future for crop, future in zip(crops, waiting, strict=True)}
-        for crop in crops:
-            await self._offer(crop)
-        await self._seal()
-        await asyncio.wait(waiting, timeout=self._patience_s)
-        self._waiting = {}
-        answers = [future.result() if future.done() else None for future in waiting]
-        pairs = zip(references, answers[::2], answers[1::2], strict=True)
-        return [_image(reference, plain, mirrored) for reference, plain, mirrored in pairs]
+    `analyse` and `wait_for_worker` are the dispatcher's. Raises ConfigError for weights that give no identity,
+    LostDependency if an image is never answered.
+    """
+    found: dict[int, tuple[Model, EmbeddedReference]] = {}
+    for tries in itertools.count():
+        model = await wait_for_worker()
+        if model is None or stopped():
+            return None
+        if not model.identity:
+            raise ConfigError(f"gallery.folder: the weights {model.id} were not trained for identity")
+        missing = [row for row in range(len(references)) if row not in found or found[row][0] != model]
+        if not missing:
+            return model, [found[row][1] for row in range(len(references))]
+        if tries == TRIES:
+            names = ", ".join(references[row].name for row in missing[:SHOWN])
+            raise LostDependency(f"gallery: {len(missing)} images are never answered by {model.id}: {names}")
+        if tries:
+            await asyncio.sleep(AGAIN_S)
+        answers = await analyse([crop for row in missing for crop in _plain_and_mirrored(references[row])])
+        for row, plain, mirrored in zip(missing, answers[::2], answers[1::2], strict=True):
+            embedded = _embedded(references[row], plain, mirrored)
+            if embedded is not None:
+                found[row] = embedded
+    return None
 
 
-def known(
-    config: StreamerConfig, model: Model, people: Sequence[Image], strangers: Sequence[Image]
+def enrolled(
+    config: StreamerConfig, model: Model, people: Sequence[EmbeddedReference], strangers: Sequence[EmbeddedReference]
 ) -> tuple[EnrolledGallery, ImpostorScores]:
     """The gallery with the threshold that its size, the stated rate and the strangers give; logs who looks alike.
 
@@ -154,7 +119,7 @@ def gallery_record(settings: Settings, found: EnrolledGallery, references: Seque
     }
 
 
-def _audit(gallery: Gallery, people: dict[str, list[Image]], least: float) -> None:
+def _audit(gallery: Gallery, people: dict[str, list[EmbeddedReference]], least: float) -> None:
     """Log what makes answers AMBIGUOUS, or wrong."""
     for one, other, similarity in gallery.alike(least)[:SHOWN]:
         log.warning(
@@ -167,32 +132,25 @@ def _audit(gallery: Gallery, people: dict[str, list[Image]], least: float) -> No
         log.warning("gallery: %s does not look like the other images of the person (cosine %.3f)", name, similarity)
 
 
-def _by_person(images: Sequence[Image]) -> dict[str, list[Image]]:
-    people: dict[str, list[Image]] = {}
+def _by_person(images: Sequence[EmbeddedReference]) -> dict[str, list[EmbeddedReference]]:
+    people: dict[str, list[EmbeddedReference]] = {}
     for image in images:
         people.setdefault(image.person, []).append(image)
     return people
 
 
-def _parts(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    yield from (rows[start : start + size] for start in range(0, len(rows), size))
+def _plain_and_mirrored(reference: Reference) -> tuple[Bytes, Bytes]:
+    return reference.pixels, np.ascontiguousarray(reference.pixels[:, ::-1])
 
 
-def _crops(reference: Reference, number: int) -> Iterator[FaceCrop]:
-    """As it is, then mirrored."""
-    for place, pixels in enumerate((reference.pixels, np.ascontiguousarray(reference.pixels[:, ::-1]))):
-        key = TrackKey(f"gallery {2 * number + place}", CAMERA, 2 * number + place + 1)
-        yield FaceCrop(key, 0.0, time.monotonic(), 1.0, Quality(reference.quality), pixels)
-
-
-def _image(
+def _embedded(
     reference: Reference, plain: FaceAnalysis | None, mirrored: FaceAnalysis | None
-) -> tuple[Model, Image] | None:
+) -> tuple[Model, EmbeddedReference] | None:
     """None: not answered, or not by one model."""
     if plain is None or mirrored is None or plain.model != mirrored.model or not plain.model.identity:
         return None
     embedding = _whole(plain) + _whole(mirrored)
-    return plain.model, Image(reference.person, reference.name, embedding, reference.quality)
+    return plain.model, EmbeddedReference(reference.person, reference.name, embedding, reference.quality)
 
 
 def _whole(analysis: FaceAnalysis) -> Floats:

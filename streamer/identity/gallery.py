@@ -22,7 +22,7 @@ FEWEST = 5  # people of a cohort with so many images, for the others to be left 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Image:
+class EmbeddedReference:
     """One image of a person, embedded."""
 
     person: str
@@ -34,7 +34,7 @@ class Image:
 class Gallery:
     """People, their mean templates and exemplars, of one model. Not changed after it was made."""
 
-    def __init__(self, people: Mapping[str, Sequence[Image]], model_id: str) -> None:
+    def __init__(self, people: Mapping[str, Sequence[EmbeddedReference]], model_id: str) -> None:
         """Each person has at least one image. Raises ValueError for an embedding without direction."""
         self.model_id = model_id
         self.names = tuple(sorted(people))
@@ -71,12 +71,12 @@ class Gallery:
         return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def template(images: Sequence[Image]) -> Doubles:
+def template(images: Sequence[EmbeddedReference]) -> Doubles:
     """(512,) unit length: the sum of the embeddings, in which clear faces weigh more because they are longer."""
     return _unit(np.stack([image.embedding for image in images]).sum(axis=0, dtype=np.float64))
 
 
-def exemplars_of(images: Sequence[Image]) -> Doubles:
+def exemplars_of(images: Sequence[EmbeddedReference]) -> Doubles:
     """(n, 512) unit length: the best image, then always the one that is least similar to those taken."""
     units = np.stack([_unit(image.embedding) for image in images])
     taken = [max(range(len(images)), key=lambda row: (images[row].quality, -row))]
@@ -88,7 +88,7 @@ def exemplars_of(images: Sequence[Image]) -> Doubles:
     return np.asarray(units[taken], np.float64)
 
 
-def unlike(images: Sequence[Image], threshold: float) -> list[tuple[str, float]]:
+def unlike(images: Sequence[EmbeddedReference], threshold: float) -> list[tuple[str, float]]:
     """Images that do not look like the same person's others: name, and cosine to their mean."""
     found = []
     for row, image in enumerate(images):

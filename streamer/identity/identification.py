@@ -55,13 +55,13 @@ class Identifier:
 
     def decide(self, summary: TrackSummary) -> IdentityDecision:
         """The decision for a track whose newest summary this is; a final one is forgotten afterwards."""
-        track = self._tracks.get(summary.key.id)
-        if track is None or track.model_id not in ("", summary.model_id):  # nothing is kept over a change of the model
+        track, model_id = self._tracks.get(summary.key.id), summary.estimates.model_id
+        if track is None or track.model_id not in ("", model_id):  # nothing is kept over a change of the model
             undecided = _undecided(IdentityReason.TOO_LITTLE_EVIDENCE, summary)
             undecided = undecided if track is None else _turned(track.decision, undecided)
-            track = self._tracks[summary.key.id] = _Track(undecided, summary.model_id, 0)
-        track.model_id = summary.model_id
-        if summary.samples >= track.next_search or summary.final:
+            track = self._tracks[summary.key.id] = _Track(undecided, model_id, 0)
+        track.model_id = model_id
+        if summary.estimates.samples >= track.next_search or summary.final:
             self._look(track, summary)
         if summary.final:
             del self._tracks[summary.key.id]
@@ -73,25 +73,25 @@ class Identifier:
         if problem is not None:
             if track.decision.threshold is None:
                 track.decision = _turned(track.decision, _undecided(problem, summary))
-        elif track.decision.threshold is None or summary.samples > track.decision.samples:
+        elif track.decision.threshold is None or summary.estimates.samples > track.decision.samples:
             track.decision = self._search(track, summary)
 
     def _when(self, summary: TrackSummary) -> tuple[int, IdentityReason | None]:
         """The number of samples at which to look again, and why it is no use now."""
-        identity, settings = summary.identity, self._settings
-        if self._known is None or summary.model_id not in ("", self._known.gallery.model_id):
-            return summary.samples + 1, IdentityReason.GALLERY_NOT_READY
+        identity, settings = summary.estimates.identity, self._settings
+        if self._known is None or summary.estimates.model_id not in ("", self._known.gallery.model_id):
+            return summary.estimates.samples + 1, IdentityReason.GALLERY_NOT_READY
         if identity is None or identity.evidence.samples < settings.min_samples:
             return settings.min_samples, IdentityReason.TOO_LITTLE_EVIDENCE
         if identity.evidence.best_quality < settings.min_quality:
-            return summary.samples + 1, IdentityReason.TOO_LITTLE_EVIDENCE
-        return GROWTH * summary.samples, None
+            return summary.estimates.samples + 1, IdentityReason.TOO_LITTLE_EVIDENCE
+        return GROWTH * summary.estimates.samples, None
 
     def _search(self, track: _Track, summary: TrackSummary) -> IdentityDecision:
         assert self._known is not None
-        assert summary.identity is not None
+        assert summary.estimates.identity is not None
         threshold = self._known.threshold
-        candidates = self._known.gallery.search(summary.identity.template, max(2, self._settings.candidates))
+        candidates = self._known.gallery.search(summary.estimates.identity.template, max(2, self._settings.candidates))
         answer, reason = self._answer(candidates, threshold)
         status, person = self._kept(track, answer, candidates[0], threshold)
         if answer[0] is IdentityStatus.IDENTIFIED:
@@ -103,8 +103,8 @@ class Identifier:
             candidates=candidates[: self._settings.candidates],
             margin=candidates[0].similarity - candidates[1].similarity if len(candidates) > 1 else None,
             threshold=threshold,
-            samples=summary.samples,
-            best_quality=summary.identity.evidence.best_quality,
+            samples=summary.estimates.samples,
+            best_quality=summary.estimates.identity.evidence.best_quality,
             revision=1,
         )
         return _turned(track.decision, found)
@@ -151,8 +151,10 @@ class Identifier:
 
 
 def _undecided(reason: IdentityReason, summary: TrackSummary) -> IdentityDecision:
-    quality = summary.identity.evidence.best_quality if summary.identity else 0.0
-    return IdentityDecision(IdentityStatus.UNDECIDED, "", reason, (), None, None, summary.samples, quality, revision=1)
+    quality = summary.estimates.identity.evidence.best_quality if summary.estimates.identity else 0.0
+    return IdentityDecision(
+        IdentityStatus.UNDECIDED, "", reason, (), None, None, summary.estimates.samples, quality, revision=1
+    )
 
 
 def _turned(before: IdentityDecision, after: IdentityDecision) -> IdentityDecision:

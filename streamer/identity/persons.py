@@ -62,7 +62,7 @@ class Persons:
         if self._relinker is not None:
             self._relinker.use(impostors, model_id)
 
-    def published(self, observation: Observation) -> Observation:
+    def _published(self, observation: Observation) -> Observation:
         """The observation with the keys under which its tracks are published."""
         if not self._continues:
             return observation
@@ -72,47 +72,49 @@ class Persons:
         choices = tuple(replace(choice, key=self._key(choice.key)) for choice in observation.choices)
         return replace(observation, tracks=tracks, skipped=skipped, crops=crops, choices=choices)
 
-    def observe(self, observation: Observation) -> list[TrackSummary]:
-        """What changed with this frame; its crops and ends are given by `add` and `finish`."""
-        told = []
+    def observe(self, observation: Observation) -> tuple[Observation, list[TrackSummary]]:
+        """The observation with the keys under which its tracks are published, and the summaries that it changes.
+
+        Its crops and ends are given by `add_analysis` and `finish`.
+        """
+        changed = []
         if self._relinker is not None:
             for end in self._relinker.over(observation.camera, observation.epoch, observation.media_time):
-                told += self._end(end)
-        renamed = self.published(observation)
-        for summary in self._aggregator.observe(renamed):
-            told.append(self._tell(summary))
+                changed += self._end(end)
+        published = self._published(observation)
+        changed += [self._complete(summary) for summary in self._aggregator.observe(published)]
         if self._relinker is not None:
-            bare = replace(renamed, crops=(), ended=(), skipped={}, choices=())
-            for track in renamed.tracks:
+            bare = replace(published, crops=(), ended=(), skipped={}, choices=())
+            for track in published.tracks:
                 if track.detection is not None and track.key.id in self._persons:
                     self._persons[track.key.id].seen = (bare, track)
-        return told
+        return published, changed
 
-    def add(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
-        """What changed with this analysis."""
+    def add_analysis(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+        """The summaries that this analysis changes."""
         tracker_id = crop.key.id
         crop = replace(crop, key=self._key(crop.key))
-        told = self._sum_up(tracker_id, crop, analysis)
-        if self._relinker is not None and len(told) == 1:
-            held = self._relinker.add(told[0], crop, analysis)
+        changed = self._add_analysis(tracker_id, crop, analysis)
+        if self._relinker is not None and len(changed) == 1:
+            held = self._relinker.add_analysis(changed[0], crop, analysis)
             if held is not None:
-                told += self._join(told[0].key, held)
-        return told
+                changed += self._join(changed[0].key, held)
+        return changed
 
     def finish(self, end: TrackEnd) -> list[TrackSummary]:
-        """What changed with the end of a track, whose crops are all answered or lost."""
+        """The summaries that the end of a track changes, whose crops are all answered or lost."""
         end = replace(end, key=self._continues.pop(end.key.id, end.key))
         person = self._persons.get(end.key.id)
         if self._relinker is None or not self._relinker.hold(end, person.newest if person else None):
             if end.reason not in HELD_REASONS:  # nobody returns to the held ones either
                 return [*self.release(end.key.camera), *self._end(end)]
             return self._end(end)
-        told: list[TrackSummary] = []
+        changed: list[TrackSummary] = []
         for new in self._relinker.waiting(end.key.camera):
             held = self._relinker.partner(new)
             if held is not None:
-                told += self._join(new.key, held)
-        return told
+                changed += self._join(new.key, held)
+        return changed
 
     def release(self, camera: str | None = None) -> list[TrackSummary]:
         """The ends that are held back (of a camera), now."""
@@ -136,9 +138,9 @@ class Persons:
         answers = self._relinker.join(new.id, held)
         gone, person = self._persons[new.id], self._persons[old.id]
         assert gone.newest is not None
-        told = self._end(TrackEnd(new, EndReason.MERGED, gone.newest.last_seen, confirmed=True), merged_into=old.id)
+        changed = self._end(TrackEnd(new, EndReason.MERGED, gone.newest.last.time, confirmed=True), merged_into=old.id)
         metrics.tracks_merged.labels(old.camera).inc()
-        person.intervals += [Interval(person.track_id, person.since, held.summary.last_seen), *gone.intervals]
+        person.intervals += [Interval(person.track_id, person.since, held.summary.last.time), *gone.intervals]
         person.track_id, person.since = gone.track_id, gone.since
         self._continues[new.id] = old
         if gone.seen is not None:
@@ -147,38 +149,38 @@ class Persons:
             person.seen = (observation, self._renamed(track))
         late: list[TrackSummary] = []
         for crop, analysis in answers:
-            late += self._sum_up(new.id, replace(crop, key=self._key(new)), analysis)
-        return [*told, *(one for one in late if one.final), *late[-1:]]
+            late += self._add_analysis(new.id, replace(crop, key=self._key(new)), analysis)
+        return [*changed, *(one for one in late if one.final), *late[-1:]]
 
-    def _sum_up(self, tracker_id: str, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
-        """What an analysis changes; `tracker_id` is that of the tracker's track, which a split gives another key."""
-        summaries = self._aggregator.add(crop, analysis)
+    def _add_analysis(self, tracker_id: str, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
+        """`tracker_id` is the id of the tracker's track, which a split gives another key."""
+        summaries = self._aggregator.add_analysis(crop, analysis)
         if len(summaries) > 1:
             ended, new = summaries
             self._continues[tracker_id] = new.key
             metrics.tracks_ended.labels(new.key.camera, EndReason.SPLIT.value).inc()
             if self._relinker is not None:
                 self._relinker.forget(ended.key.id)
-        return [self._tell(summary) for summary in summaries]
+        return [self._complete(summary) for summary in summaries]
 
     def _end(self, end: TrackEnd, merged_into: str = "") -> list[TrackSummary]:
         if self._relinker is not None:
             self._relinker.forget(end.key.id)
         summary = self._aggregator.finish(end)
-        return [] if summary is None else [self._tell(replace(summary, merged_into=merged_into))]
+        return [] if summary is None else [self._complete(replace(summary, merged_into=merged_into))]
 
-    def _tell(self, summary: TrackSummary) -> TrackSummary:
+    def _complete(self, summary: TrackSummary) -> TrackSummary:
         """The summary with intervals and decision; it is the newest of its track."""
         track_id = summary.key.id
         person = self._persons.get(track_id)
         if person is None:
             person = self._persons[track_id] = _Person(track_id, summary.first_seen)
-        intervals = (*person.intervals, Interval(person.track_id, person.since, summary.last_seen))
-        told = replace(summary, intervals=intervals, decision=self._decide(person, summary))
-        person.newest = told
+        intervals = (*person.intervals, Interval(person.track_id, person.since, summary.last.time))
+        complete = replace(summary, intervals=intervals, decision=self._decide(person, summary))
+        person.newest = complete
         if summary.final:
             del self._persons[track_id]
-        return told
+        return complete
 
     def _decide(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
         if self._identifier is None:

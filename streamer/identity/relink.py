@@ -62,19 +62,19 @@ class Relinker:
         """Compare templates of this model by these strangers from now on; before that nothing is joined."""
         self._impostors, self._model_id = impostors, model_id
 
-    def add(self, summary: TrackSummary, crop: FaceCrop, analysis: FaceAnalysis) -> Held | None:
+    def add_analysis(self, summary: TrackSummary, crop: FaceCrop, analysis: FaceAnalysis) -> Held | None:
         """Take an analysis of an open track in; the held track that it continues. `summary` is the newest."""
         young = self._young.get(summary.key.id)
         if young is None:
-            if summary.samples > 1 or summary.key.id in self._held:
+            if summary.estimates.samples > 1 or summary.key.id in self._held:
                 return None
             young = self._young[summary.key.id] = Young(summary, [], self._settings.min_samples)
         young.summary = summary
         young.answers.append((replace(crop, pixels=NO_PIXELS), analysis))
-        if summary.samples > YOUNG:
+        if summary.estimates.samples > YOUNG:
             del self._young[summary.key.id]
-        elif summary.samples >= young.next_comparison:
-            young.next_comparison = GROWTH * summary.samples
+        elif summary.estimates.samples >= young.next_comparison:
+            young.next_comparison = GROWTH * summary.estimates.samples
             return self.partner(summary)
         return None
 
@@ -105,10 +105,10 @@ class Relinker:
         lost = [held for held in self._held.values() if self._may_continue(held, new)]
         if not lost or min_rate(self._impostors, len(lost)) > self._settings.false_link_rate:
             return None
-        least = threshold(self._impostors, self._settings.false_link_rate, len(lost), "relink.false_link_rate")
+        min_cosine = threshold(self._impostors, self._settings.false_link_rate, len(lost), "relink.false_link_rate")
         cosines = [_cosine(new, held.summary) - _more_if_poor(new, held.summary) for held in lost]
         best, *others = sorted(range(len(lost)), key=lambda row: -cosines[row])
-        if cosines[best] < least or (others and cosines[best] - cosines[others[0]] < self._settings.margin):
+        if cosines[best] < min_cosine or (others and cosines[best] - cosines[others[0]] < self._settings.margin):
             return None
         return lost[best]
 
@@ -128,7 +128,7 @@ class Relinker:
             held.end
             for held in self._held.values()
             if held.end.key.camera == camera
-            and (held.summary.epoch != epoch or media_time - held.summary.last_seen > self._settings.gap_s)
+            and (held.summary.epoch != epoch or media_time - held.summary.last.time > self._settings.gap_s)
         ]
 
     def late(self, now: float) -> list[TrackEnd]:
@@ -141,26 +141,26 @@ class Relinker:
         return [held.end for held in self._held.values() if camera in (None, held.end.key.camera)]
 
     def _comparable(self, summary: TrackSummary) -> bool:
-        identity = summary.identity
+        identity = summary.estimates.identity
         enough = identity is not None and identity.evidence.samples >= self._settings.min_samples
-        return enough and summary.model_id == self._model_id
+        return enough and summary.estimates.model_id == self._model_id
 
     def _may_continue(self, held: Held, new: TrackSummary) -> bool:
         """Same camera and time base, never both at once, not too far apart."""
         before = held.summary
         same = before.key.camera == new.key.camera and before.epoch == new.epoch and before.key != new.key
-        return same and 0 < new.first_seen - before.last_seen <= self._settings.gap_s
+        return same and 0 < new.first_seen - before.last.time <= self._settings.gap_s
 
 
 def _cosine(new: TrackSummary, lost: TrackSummary) -> float:
-    assert new.identity is not None
-    assert lost.identity is not None
-    return float(new.identity.template @ lost.identity.template)
+    assert new.estimates.identity is not None
+    assert lost.estimates.identity is not None
+    return float(new.estimates.identity.template @ lost.estimates.identity.template)
 
 
 def _more_if_poor(new: TrackSummary, lost: TrackSummary) -> float:
     """How much of their cosine they owe to being poor images."""
-    assert new.identity is not None
-    assert lost.identity is not None
-    best = max(new.identity.evidence.best_quality, lost.identity.evidence.best_quality)
+    assert new.estimates.identity is not None
+    assert lost.estimates.identity is not None
+    best = max(new.estimates.identity.evidence.best_quality, lost.estimates.identity.evidence.best_quality)
     return MORE_IF_POOR * max(0.0, GOOD_QUALITY - best)

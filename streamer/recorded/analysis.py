@@ -20,13 +20,15 @@ from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
 from streamer.detect.detector import Detector
 from streamer.dispatch.dispatcher import Dispatcher
+from streamer.dispatch.ledger import Priority
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.handover import BoundedQueue
-from streamer.identity.enrolment import Enrolment, gallery_record, known, read_gallery
+from streamer.identity.enrolment import embed, enrolled, gallery_record, read_gallery
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
+from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import SCHEMA_VERSION, model_record, write_summary, write_templates
 from streamer.recorded.writer import ResultWriter, VideoResult
@@ -34,8 +36,6 @@ from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_fil
 from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import (
     EndReason,
-    FaceAnalysis,
-    FaceCrop,
     ImpostorScores,
     Model,
     SourceEnd,
@@ -63,16 +63,15 @@ class Analysis:
         self._explain = explain
         self._worker = worker
         self._stop = Event()
-        self._recording: ResultWriter | None = None
+        self._writer: ResultWriter | None = None
         self._dispatcher: Dispatcher | None = None
-        self._enrolment: Enrolment | None = None
         self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # the last: for the header
 
     def stop(self) -> None:
         """Finish the frames under way and return; the files hold what was analysed so far."""
         self._stop.set()
         if self._dispatcher is not None:
-            patience = self._config.drain_s if self._recording is not None else 0
+            patience = self._config.drain_s if self._writer is not None else 0
             asyncio.get_running_loop().call_later(patience, self._dispatcher.give_up)
 
     async def run(
@@ -97,7 +96,7 @@ class Analysis:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
             stuck: asyncio.Queue[str] = asyncio.Queue()
-            dispatcher = Dispatcher(dispatch, False, self._settled, _finished_in_order, stuck=stuck.put_nowait)
+            dispatcher = Dispatcher(dispatch, on_stuck=stuck.put_nowait, min_batch=dispatch.batch)
             self._dispatcher = dispatcher
             try:
                 async with asyncio.TaskGroup() as group:
@@ -125,26 +124,18 @@ class Analysis:
         people, strangers = await in_thread("gallery", read, stop=self._stop.set)
         if not people:
             return
-        to = dispatcher
-        batch = config.dispatch.batch
-        self._enrolment = Enrolment(to.offer, to.seal, to.wait_for_worker, self._stop.is_set, batch)
-        found = await self._enrolment.embed([*people, *strangers])
+        analyse = partial(dispatcher.analyse, priority=Priority.ENROLMENT)
+        found = await embed([*people, *strangers], analyse, dispatcher.wait_for_worker, self._stop.is_set)
         if found is None:
             return
         model, images = found
-        gallery, impostors = known(config, model, images[: len(people)], images[len(people) :])
+        gallery, impostors = enrolled(config, model, images[: len(people)], images[len(people) :])
         self._gallery = gallery, impostors, gallery_record(config.gallery, gallery, [*people, *strangers])
-
-    def _settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        if self._enrolment is not None and self._enrolment.settled(crop, analysis):
-            return
-        assert self._recording is not None
-        self._recording.settled(crop, analysis)
 
     async def _analyse(
         self,
         result: VideoResult,
-        told: Callable[[], None],
+        on_frame: Callable[[], None],
         info: VideoInfo,
         detector: Detector,
         dispatcher: Dispatcher,
@@ -188,14 +179,14 @@ class Analysis:
                 lines.write(header)
                 explanation = Explanation(lines)
             persons = self._persons(model, split_keys(recorded_keys(content_hash)))
-            recording = ResultWriter(persons, tracks, observations, result, told, explanation)
-            self._recording = recording
+            writer = ResultWriter(persons, tracks, observations, result, on_frame, explanation)
+            self._writer = writer
             observer = Observer(self._config, detector, recorded_keys(content_hash))
-            observer.selector.workers({model: 1})
-            await self._run_stages(video, observer, dispatcher, recording, result)
-            recording.close()
+            observer.set_workers({model: 1})
+            await self._run_stages(video, observer, dispatcher, writer, result)
+            writer.close()
         if self._embeddings:
-            write_templates(out / "embeddings.npz", recording.templates)
+            write_templates(out / "embeddings.npz", writer.templates)
         write_summary(out / "summary.json", result.counts())
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
@@ -210,14 +201,18 @@ class Analysis:
         return persons
 
     async def _run_stages(
-        self, video: Path, observer: Observer, dispatcher: Dispatcher, recording: ResultWriter, result: VideoResult
+        self, video: Path, observer: Observer, dispatcher: Dispatcher, writer: ResultWriter, result: VideoResult
     ) -> None:
-        frames = BoundedQueue(AHEAD)
-        deliver = Delivery(asyncio.get_running_loop(), partial(recording.accept, dispatcher.offer, dispatcher.seal))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
-            group.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))
-        await dispatcher.drain(None)
+        """Returns when every frame is analysed and every crop is answered or lost."""
+        frames, settings = BoundedQueue(AHEAD), self._config.dispatch
+        analyse = partial(dispatcher.analyse, priority=Priority.RECORDED)
+        async with asyncio.TaskGroup() as answers:
+            batches = CropBatches(answers, analyse, writer.on_result, settings.batch, settings.max_waiting)
+            deliver = Delivery(asyncio.get_running_loop(), partial(writer.accept, batches))
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
+                stages.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))
+            await batches.seal()
 
     def _decode(self, video: Path, frames: BoundedQueue, result: VideoResult) -> None:
         """The decode thread: every frame, then the end."""

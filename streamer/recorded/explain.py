@@ -71,7 +71,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     return {
         "crop_media_time_s": _time(choice.media_time),
         "decision": choice.decision.value,
-        "worth": round(choice.expected_gain, 3),
+        "expected_gain": round(choice.expected_gain, 3),
         "quality": _quality(choice.quality),
     }
 

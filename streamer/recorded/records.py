@@ -36,11 +36,11 @@ def write_summary(path: Path, counts: dict[str, Any]) -> None:
 
 def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
     """Identity templates, `embedding` (n, 512) float32 of unit length, with `track_id` and `samples` (n,)."""
-    templates = [summary.identity for summary in summaries if summary.identity is not None]
+    templates = [summary.estimates.identity for summary in summaries if summary.estimates.identity is not None]
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
-            track_id=np.array([one.key.id for one in summaries if one.identity is not None], np.str_),
+            track_id=np.array([one.key.id for one in summaries if one.estimates.identity is not None], np.str_),
             embedding=np.stack([one.template for one in templates]) if templates else np.zeros((0, 512), np.float32),
             samples=np.array([one.evidence.samples for one in templates], np.int64),
         )
@@ -124,16 +124,16 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
         "track_id": summary.key.id,
         "number": summary.key.number,
         "first_seen_s": round(summary.first_seen, 6),
-        "last_seen_s": round(summary.last_seen, 6),
+        "last_seen_s": round(summary.last.time, 6),
         "end_reason": summary.end_reason.value if summary.end_reason else None,
-        "box": box(summary.box),
+        "box": box(summary.last.box),
         "quality": round(summary.quality, 4),
         "reasons": _names(summary.reasons),
-        "samples": summary.samples,
-        "model_id": summary.model_id,
-        "age": _age(summary.age),
-        "expression": _expression(summary.expression),
-        "attributes": _attributes(summary.attributes),
+        "samples": summary.estimates.samples,
+        "model_id": summary.estimates.model_id,
+        "age": _age(summary.estimates.age),
+        "expression": _expression(summary.estimates.expression),
+        "attributes": _attributes(summary.estimates.attributes),
         "decision": _decision(summary.decision),
         "intervals": [
             {
@@ -143,7 +143,7 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
             }
             for one in summary.intervals
         ],
-        "identity": _identity(summary.identity),
+        "identity": _identity(summary.estimates.identity),
         "split_from": summary.split_from or None,
         "revision": summary.revision,
         "final": summary.final,
@@ -152,13 +152,13 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
 
 def answer_record(summary: TrackSummary) -> dict[str, Any]:
     """What is known of a track so far, in the words of its final record, but without the timeline."""
-    expression = _expression(summary.expression)
+    expression = _expression(summary.estimates.expression)
     if expression is not None:
         del expression["timeline"]
     return {
-        "samples": summary.samples,
+        "samples": summary.estimates.samples,
         "reasons": _names(summary.reasons),
-        "age": _age(summary.age),
+        "age": _age(summary.estimates.age),
         "expression": expression,
         "decision": _decision(summary.decision),
     }

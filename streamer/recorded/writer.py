@@ -1,13 +1,14 @@
 """One video's results, written in the order of its frames whatever the order of the answers."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
+from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
@@ -60,14 +61,14 @@ class ResultWriter:
         tracks: JsonLines,
         observations: JsonLines,
         result: VideoResult,
-        told: Callable[[], None],
+        on_frame: Callable[[], None],
         explanation: Explanation | None = None,
     ) -> None:
         self._persons = persons
         self._tracks = tracks
         self._observations = observations
         self._result = result
-        self._told = told
+        self._on_frame = on_frame
         self._explanation = explanation
         self.templates: list[TrackSummary] = []  # final, with an identity
         self._pending: deque[_Pending] = deque()
@@ -75,24 +76,20 @@ class ResultWriter:
         self._last_time: float | None = None
         self._accepted = 0
 
-    async def accept(
-        self,
-        offer: Callable[[FaceCrop], Awaitable[None]],
-        seal: Callable[[], Awaitable[None]],
-        observation: Observation,
-    ) -> None:
-        """Take one frame's results in; `offer` gets its crops and may wait, `seal` sends a batch that is not full."""
+    async def accept(self, batches: CropBatches, observation: Observation) -> None:
+        """Take one frame's results in; its crops go to `batches`, which may wait."""
         pending = _Pending(observation, len(observation.crops))
         self._pending.append(pending)
         for crop in observation.crops:
             self._by_crop[id(crop)] = pending
-            await offer(crop)
+            await batches.add(crop)
         self._accepted += 1
         if self._accepted % SEAL_FRAMES == 0:
-            await seal()
+            await batches.seal()
         self._write_ready()
 
-    def settled(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+    def on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        """The answer to a crop; None: it was lost."""
         pending = self._by_crop.pop(id(crop))
         pending.analyses[crop.key.id] = analysis
         pending.open -= 1
@@ -107,8 +104,8 @@ class ResultWriter:
     def _write(self, pending: _Pending) -> None:
         observation = pending.observation
         explanation = self._explanation
-        self._finish(self._persons.observe(observation))
-        published = self._persons.published(observation)
+        published, changed = self._persons.observe(observation)
+        self._finish(changed)
         if explanation is not None:
             explanation.observe(published)
         for track in published.tracks:
@@ -117,16 +114,16 @@ class ResultWriter:
         for raw, crop in zip(observation.crops, published.crops, strict=True):  # not in the order of the answers
             analysis = pending.analyses[raw.key.id]
             self._observations.write(analysis_record(crop, analysis))
-            told = [] if analysis is None else self._persons.add(raw, analysis)
+            changed = [] if analysis is None else self._persons.add_analysis(raw, analysis)
             if explanation is not None:
-                explanation.answer(crop, told)
-            self._finish(told)
+                explanation.answer(crop, changed)
+            self._finish(changed)
         for end in observation.ended:
             self._finish(self._persons.finish(end))
         if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
             self._last_time = observation.media_time
             self._result.frames += 1
-            self._told()
+            self._on_frame()
 
     def close(self) -> None:
         """The video is over: the ends that were held back, in case the face returns."""
@@ -141,5 +138,5 @@ class ResultWriter:
                 continue
             self._tracks.write(track_record(summary))
             self._result.tracks += 1
-            if summary.identity is not None:
+            if summary.estimates.identity is not None:
                 self.templates.append(summary)

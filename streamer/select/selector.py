@@ -1,12 +1,12 @@
 """The faces of the frames to the scheduler, if they are good enough; what it sends, into the observations."""
 
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from streamer import metrics
 from streamer.config import StreamerConfig
+from streamer.handover import Mailbox
 from streamer.select.align import align
 from streamer.select.gain import ModelOutputs
 from streamer.select.quality import finish, geometry
@@ -17,7 +17,6 @@ from streamer.values import (
     FaceCrop,
     Frame,
     Model,
-    Observation,
     Reason,
     SendDecision,
     Track,
@@ -27,8 +26,28 @@ from streamer.values import (
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Considered:
+    """One frame (or the end of a source) whose faces were considered."""
+
+    camera: str
+    media_time: float  # s
+    tracks: tuple[Track, ...]
+    ended: tuple[TrackEnd, ...]
+    choices: tuple[Choice, ...]  # what `consider` gave; a crop that waits is BUDGET
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """What is sent with one frame; the fields are those of Observation."""
+
+    crops: tuple[FaceCrop, ...]
+    skipped: Mapping[str, tuple[Reason, ...]]
+    choices: tuple[Choice, ...]
+
+
 class CropSelector:
-    """All cameras; called from the observe thread, but for `settled` and `workers`."""
+    """Best-shot selection for all cameras. Called from the observe thread, but for `on_result` and `set_workers`."""
 
     def __init__(self, config: StreamerConfig, live: bool) -> None:
         self._config = config.crop
@@ -36,46 +55,42 @@ class CropSelector:
         self._scheduler = Scheduler(config.schedule, live)
         self._alive = 0  # workers
         self._outputs = ModelOutputs()
-        self._settled: deque[tuple[str, bool, float]] = deque()  # track id, answered, when in s of the machine's clock
+        self._results: Mailbox[tuple[str, bool, float]] = Mailbox()  # track id, answered, when (s, monotonic)
 
-    def settled(self, track_id: str, answered: bool) -> None:
+    def on_result(self, track_id: str, answered: bool) -> None:
         """Live: a crop was answered or given up. Any thread may call this."""
-        self._settled.append((track_id, answered, time.monotonic()))
+        self._results.put((track_id, answered, time.monotonic()))
 
-    def workers(self, models: Mapping[Model, int]) -> None:
-        """How many workers are there with which weights. Any thread may call this."""
+    def set_workers(self, models: Mapping[Model, int]) -> None:
+        """How many workers are alive with which weights. Any thread may call this."""
         self._alive, self._outputs = sum(models.values()), ModelOutputs.union(models)
 
     def consider(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
-        """What is decided on each face of a confirmed track before the other cameras were looked at: a crop that waits
-        from here on is BUDGET until `choose`."""
+        """What is decided on each face of a confirmed track in view. A crop that waits is BUDGET until `choose`."""
         return tuple(
             self._consider(frame, detections, track, track.detection)
             for track in tracks
             if track.state is TrackState.CONFIRMED and track.detection is not None
         )
 
-    def choose(self, observations: Sequence[Observation]) -> list[Observation]:
-        """The observations with the crops that are sent now, and with their choices as they came out."""
+    def choose(self, considered: Sequence[Considered]) -> list[Selection]:
+        """For each of these frames the crops that are sent now, and the choices as they came out."""
         self._scheduler.outputs = self._outputs
         if self._live:
             self._scheduler.budget.workers(self._alive)
             metrics.face_budget.set(self._scheduler.budget.rate if self._alive else 0)
-            while self._settled:
-                track_id, answered, when = self._settled.popleft()
+            for track_id, answered, when in self._results.take_all():
                 (self._scheduler.answered if answered else self._scheduler.lost)(track_id, when)
-        if not observations:
+        if not considered:
             return []
-        crops: list[list[tuple[FaceCrop, float]]] = [[] for _ in observations]
-        now = self._now(observations[-1].media_time)
+        crops: list[list[tuple[FaceCrop, float]]] = [[] for _ in considered]
+        now = self._now(considered[-1].media_time)
         for crop, expected_gain in self._scheduler.choose(now):
-            crops[_place(observations, crop.key)].append((crop, expected_gain))
-        return [self._complete(each, sent, now) for each, sent in zip(observations, crops, strict=True)]
-
-    def forget(self, ended: Sequence[TrackEnd]) -> None:
-        """These tracks have ended, and the crops of their last frames were chosen."""
-        for end in ended:
+            crops[_place(considered, crop.key)].append((crop, expected_gain))
+        selections = [self._select(each, sent, now) for each, sent in zip(considered, crops, strict=True)]
+        for end in (end for each in considered for end in each.ended):
             self._scheduler.forget(end.key.id)
+        return selections
 
     def _now(self, media_time: float) -> float:
         return time.monotonic() if self._live else media_time
@@ -96,10 +111,11 @@ class CropSelector:
             return Choice(track.key, at, SendDecision.UNUSABLE, quality, 0.0)
         return Choice(track.key, at, decision, quality, self._scheduler.expected_gain(track_id, at, quality.value))
 
-    def _complete(self, observation: Observation, crops: Sequence[tuple[FaceCrop, float]], now: float) -> Observation:
+    def _select(self, considered: Considered, crops: Sequence[tuple[FaceCrop, float]], now: float) -> Selection:
         sent = {(crop.key.id, crop.media_time): (crop, expected_gain) for crop, expected_gain in crops}
-        choices, skipped = [], {}
-        for choice in observation.choices:
+        choices: list[Choice] = []
+        skipped: dict[str, tuple[Reason, ...]] = {}
+        for choice in considered.choices:
             track_id, decision = choice.key.id, choice.decision
             if sent.pop((track_id, choice.media_time), None) is not None:
                 decision = SendDecision.SENT
@@ -111,17 +127,17 @@ class CropSelector:
                 skipped[track_id] = reasons
             if decision is not SendDecision.SENT:
                 for name in [reason.value for reason in reasons] or [decision.value]:
-                    metrics.face_inference_skipped.labels(observation.camera, name).inc()
+                    metrics.face_inference_skipped.labels(considered.camera, name).inc()
         for crop, expected_gain in sent.values():  # those that have waited
             choices.append(Choice(crop.key, crop.media_time, SendDecision.SENT, crop.quality, expected_gain))
-        return replace(observation, crops=tuple(crop for crop, _ in crops), skipped=skipped, choices=tuple(choices))
+        return Selection(tuple(crop for crop, _ in crops), skipped, tuple(choices))
 
 
-def _place(observations: Sequence[Observation], key: TrackKey) -> int:
-    """Which of the observations tells of a track, or the first: a crop goes before the end of its track."""
-    for index, observation in enumerate(observations):
-        if observation.camera == key.camera and (
-            any(track.key == key for track in observation.tracks) or any(end.key == key for end in observation.ended)
+def _place(considered: Sequence[Considered], key: TrackKey) -> int:
+    """Which of the frames shows a track or ends it; else the first: a crop goes before the end of its track."""
+    for index, each in enumerate(considered):
+        if each.camera == key.camera and (
+            any(track.key == key for track in each.tracks) or any(end.key == key for end in each.ended)
         ):
             return index
     return 0

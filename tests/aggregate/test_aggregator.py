@@ -76,7 +76,7 @@ def opened(at: float = 1.0) -> Aggregator:
 
 
 def added(aggregator: Aggregator, crop: FaceCrop, analysis: FaceAnalysis) -> TrackSummary:
-    (summary,) = aggregator.add(crop, analysis)
+    (summary,) = aggregator.add_analysis(crop, analysis)
     return summary
 
 
@@ -87,7 +87,7 @@ def end(time: float = 9.0, reason: EndReason = EndReason.TIMEOUT) -> TrackEnd:
 def test_a_tentative_track_is_not_published() -> None:
     aggregator = Aggregator(Aggregate(), split_key)
     assert aggregator.observe(observation(1.0, track(1.0, TENTATIVE))) == []
-    assert aggregator.add(crop(1.0), analysis()) == []
+    assert aggregator.add_analysis(crop(1.0), analysis()) == []
     assert aggregator.finish(end()) is None
 
 
@@ -96,23 +96,28 @@ def test_a_confirmed_track_is_published_with_what_the_frame_says_of_it() -> None
         observation(1.2, track(1.2), skipped=(Reason.LOW_SHARPNESS,), crops=(crop(1.2, 0.7),))
     )
     assert (summary.key, summary.epoch, summary.state) == (KEY, 3, CONFIRMED)
-    assert (summary.first_seen, summary.last_seen, summary.received) == (1.0, 1.2, 101.2)
-    assert summary.box.tolist() == [10, 20, 40, 60]
-    assert summary.landmarks is not None
-    assert summary.landmarks[0].tolist() == pytest.approx([1.2, 1.2])
-    assert (summary.frame_size, summary.score, summary.quality) == ((640, 480), 0.9, 0.7)
+    assert (summary.first_seen, summary.last.time, summary.received) == (1.0, 1.2, 101.2)
+    assert summary.last.box.tolist() == [10, 20, 40, 60]
+    assert summary.last.landmarks is not None
+    assert summary.last.landmarks[0].tolist() == pytest.approx([1.2, 1.2])
+    assert (summary.last.frame_size, summary.last.score, summary.quality) == ((640, 480), 0.9, 0.7)
     assert summary.reasons == (Reason.LOW_SHARPNESS,)
-    assert (summary.samples, summary.model_id, summary.revision, summary.final) == (0, "", 1, False)
-    assert [summary.age, summary.expression, summary.attributes, summary.identity] == [None] * 4
+    assert (summary.estimates.samples, summary.estimates.model_id, summary.revision, summary.final) == (0, "", 1, False)
+    assert [
+        summary.estimates.age,
+        summary.estimates.expression,
+        summary.estimates.attributes,
+        summary.estimates.identity,
+    ] == [None] * 4
 
 
 def test_a_predicted_box_does_not_replace_that_of_the_last_detection() -> None:
     aggregator = opened()
     (summary,) = aggregator.observe(observation(2.0, track(1.0, LOST, seen=False, left=300.0)))
-    assert (summary.state, summary.last_seen, summary.received) == (LOST, 1.0, 102.0)
-    assert summary.box.tolist() == [10, 20, 40, 60]
-    assert summary.landmarks is not None
-    assert summary.landmarks[0].tolist() == [1.0, 1.0]
+    assert (summary.state, summary.last.time, summary.received) == (LOST, 1.0, 102.0)
+    assert summary.last.box.tolist() == [10, 20, 40, 60]
+    assert summary.last.landmarks is not None
+    assert summary.last.landmarks[0].tolist() == [1.0, 1.0]
 
 
 def test_the_revision_grows_with_states_and_analyses_but_not_with_positions() -> None:
@@ -131,11 +136,11 @@ def test_the_final_summary_keeps_the_estimates_and_closes_the_track() -> None:
     added(aggregator, crop(1.0), analysis(age=44.0))
     final = aggregator.finish(end(9.0, EndReason.LEFT_FRAME))
     assert final is not None
-    assert final.age is not None
+    assert final.estimates.age is not None
     assert (final.state, final.final, final.end_reason) == (TrackState.ENDED, True, EndReason.LEFT_FRAME)
-    assert (final.age.years, final.samples, final.last_seen) == (44.0, 1, 1.0)
+    assert (final.estimates.age.years, final.estimates.samples, final.last.time) == (44.0, 1, 1.0)
     assert aggregator.finish(end()) is None
-    assert aggregator.add(crop(1.0), analysis()) == []
+    assert aggregator.add_analysis(crop(1.0), analysis()) == []
 
 
 def test_the_reasons_last_until_a_crop_is_sent_or_analysed() -> None:
@@ -160,7 +165,7 @@ def test_the_first_capture_is_reckoned_back_from_the_confirmation() -> None:
     aggregator = Aggregator(Aggregate(), split_key)
     (summary,) = aggregator.observe(observation(1.2, track(1.2), captured_at=NOON, clock=ClockSource.ARRIVAL))
     assert summary.first_captured_at == NOON - timedelta(seconds=0.2)
-    assert summary.last_captured_at == NOON
+    assert summary.last.captured_at == NOON
 
 
 def test_both_captures_are_of_the_same_clock_when_the_camera_begins_to_tell_its_own() -> None:
@@ -171,12 +176,12 @@ def test_both_captures_are_of_the_same_clock_when_the_camera_begins_to_tell_its_
     (summary,) = aggregator.observe(later)
     assert summary.clock_source is ClockSource.RTCP_NTP
     assert summary.first_captured_at == NOON + hour - timedelta(seconds=1.0)
-    assert summary.last_captured_at == NOON + hour - timedelta(seconds=0.8)
+    assert summary.last.captured_at == NOON + hour - timedelta(seconds=0.8)
 
 
 def test_a_file_has_no_wall_clock() -> None:
     (summary,) = Aggregator(Aggregate(), split_key).observe(observation(1.0, track(1.0)))
-    assert summary.first_captured_at is summary.last_captured_at is None
+    assert summary.first_captured_at is summary.last.captured_at is None
 
 
 def test_another_model_starts_the_estimates_anew(caplog: pytest.LogCaptureFixture) -> None:
@@ -184,11 +189,11 @@ def test_another_model_starts_the_estimates_anew(caplog: pytest.LogCaptureFixtur
     added(aggregator, crop(1.0, quality=0.9), analysis(20.0, "a", direction=0))
     with caplog.at_level(logging.WARNING):
         summary = added(aggregator, crop(2.0), analysis(60.0, "b", direction=1))
-    assert summary.age is not None
-    assert summary.identity is not None
-    assert (summary.model_id, summary.samples, summary.age.years) == ("b", 1, 60.0)
-    assert summary.identity.template[:2].tolist() == [0.0, 1.0]
-    assert (summary.quality, summary.age.evidence.best_quality) == (0.9, 0.5)
+    assert summary.estimates.age is not None
+    assert summary.estimates.identity is not None
+    assert (summary.estimates.model_id, summary.estimates.samples, summary.estimates.age.years) == ("b", 1, 60.0)
+    assert summary.estimates.identity.template[:2].tolist() == [0.0, 1.0]
+    assert (summary.quality, summary.estimates.age.evidence.best_quality) == (0.9, 0.5)
     assert summary.revision == 3
     assert "model changed from a to b" in caplog.text
 
@@ -197,9 +202,9 @@ def test_two_models_do_not_take_turns() -> None:
     aggregator = opened()
     added(aggregator, crop(1.0), analysis(20.0, "a"))
     added(aggregator, crop(2.0), analysis(60.0, "b"))
-    assert aggregator.add(crop(3.0), analysis(20.0, "a")) == []
+    assert aggregator.add_analysis(crop(3.0), analysis(20.0, "a")) == []
     summary = added(aggregator, crop(4.0), analysis(62.0, "b"))
-    assert (summary.samples, summary.model_id) == (2, "b")
+    assert (summary.estimates.samples, summary.estimates.model_id) == (2, "b")
 
 
 def test_a_track_returns_to_its_old_model_when_the_new_one_is_silent() -> None:
@@ -207,8 +212,8 @@ def test_a_track_returns_to_its_old_model_when_the_new_one_is_silent() -> None:
     added(aggregator, crop(1.0), analysis(20.0, "a"))
     added(aggregator, crop(2.0), analysis(60.0, "b"))
     summary = added(aggregator, crop(2.1 + MODEL_SILENT_S), analysis(22.0, "a"))
-    assert summary.age is not None
-    assert (summary.samples, summary.model_id, summary.age.years) == (1, "a", 22.0)
+    assert summary.estimates.age is not None
+    assert (summary.estimates.samples, summary.estimates.model_id, summary.estimates.age.years) == (1, "a", 22.0)
 
 
 def test_tracks_do_not_mix() -> None:
@@ -218,8 +223,8 @@ def test_tracks_do_not_mix() -> None:
     assert [one.key for one in aggregator.observe(observation(1.5, track(1.5), second))] == [KEY, other]
     added(aggregator, crop(1.5), analysis(20.0))
     summary = added(aggregator, crop(1.5, key=other), analysis(50.0))
-    assert summary.age is not None
-    assert (summary.key, summary.age.years, summary.samples) == (other, 50.0, 1)
+    assert summary.estimates.age is not None
+    assert (summary.key, summary.estimates.age.years, summary.estimates.samples) == (other, 50.0, 1)
 
 
 def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSummary]]:
@@ -231,7 +236,7 @@ def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSumm
         face, moment = crop(float(second), 0.8, key=place.key), NOON + timedelta(seconds=second)
         aggregator.observe(observation(float(second), place, crops=(face,), captured_at=moment))
         answer = analysis(30.0 if second < swap else 60.0, direction=int(second >= swap))
-        told += aggregator.add(face, answer)
+        told += aggregator.add_analysis(face, answer)
     return aggregator, told
 
 
@@ -239,23 +244,23 @@ def test_a_track_that_has_changed_persons_is_split_where_it_happened() -> None:
     _, told = swapped()
     (old,) = [one for one in told if one.final]
     after = told[told.index(old) + 1 :]
-    assert (old.key, old.end_reason, old.state, old.last_seen) == (KEY, EndReason.SPLIT, TrackState.ENDED, 3.0)
-    assert old.age is not None
-    assert (round(old.age.years), old.samples, old.box[0]) == (30, 3, 30.0)
-    assert old.last_captured_at == NOON + timedelta(seconds=3)
+    assert (old.key, old.end_reason, old.state, old.last.time) == (KEY, EndReason.SPLIT, TrackState.ENDED, 3.0)
+    assert old.estimates.age is not None
+    assert (round(old.estimates.age.years), old.estimates.samples, old.last.box[0]) == (30, 3, 30.0)
+    assert old.last.captured_at == NOON + timedelta(seconds=3)
     assert [one.key for one in after] == [split_key(KEY)] * 3
     assert [one.revision for one in after] == [1, 2, 3]
     new = after[-1]
-    assert new.age is not None
+    assert new.estimates.age is not None
     assert (new.split_from, new.first_seen, new.first_captured_at) == (KEY.id, 4.0, NOON + timedelta(seconds=4))
-    assert (round(new.age.years), new.samples, new.last_seen, new.final) == (60, 5, 8.0, False)
+    assert (round(new.estimates.age.years), new.estimates.samples, new.last.time, new.final) == (60, 5, 8.0, False)
 
 
 def test_a_split_track_goes_on_by_the_key_of_the_new_one_and_late_answers_of_the_old_one_are_not_used() -> None:
     aggregator, _ = swapped()
     new = split_key(KEY)
-    assert aggregator.add(crop(2.5), analysis()) == []
-    assert aggregator.add(crop(2.5, key=new), analysis()) == []
+    assert aggregator.add_analysis(crop(2.5), analysis()) == []
+    assert aggregator.add_analysis(crop(2.5, key=new), analysis()) == []
     (seen,) = aggregator.observe(observation(9.0, track(9.0)._replace(key=new)))
     assert (seen.key, seen.split_from, seen.first_seen) == (new, KEY.id, 4.0)
     assert [(one.key, one.reason) for one in aggregator.open_ends(EndReason.SHUTDOWN)] == [(new, EndReason.SHUTDOWN)]
@@ -267,5 +272,5 @@ def test_an_expression_that_nobody_looked_at_for_long_is_not_the_current_one() -
     added(aggregator, crop(1.0), analysis())
     for time, current in ((2.9, 6), (3.1, None)):
         (summary,) = aggregator.observe(observation(time, track(time)))
-        assert summary.expression is not None
-        assert summary.expression.current == current
+        assert summary.estimates.expression is not None
+        assert summary.estimates.expression.current == current

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.aggregate.estimates import Estimates
+from streamer.aggregate.estimates import Samples
 from streamer.aggregate.samples import KEPT, sample_of
 from streamer.config import Aggregate
 from streamer.values import FaceAnalysis, FaceCrop, Floats, Quality, TrackKey
@@ -32,8 +32,8 @@ def analysis(
     return FaceAnalysis(model(), age, scores, np.full(40, attributes, np.float32), vector, 20.0)
 
 
-def estimates(samples: Sequence[Sample]) -> Estimates:
-    made = Estimates(Aggregate(), model())
+def samples_of(samples: Sequence[Sample]) -> Samples:
+    made = Samples(Aggregate(), model())
     for one in samples:
         made.add(sample_of(*one))
     return made
@@ -49,9 +49,10 @@ def drawn(count: int, seed: int = 1, every: float = 0.4) -> list[Sample]:
     return samples
 
 
-def all_of(made: Estimates) -> tuple[object, ...]:
+def all_of(made: Samples) -> tuple[object, ...]:
     """What is known, as something that can be compared."""
-    age, expression, attributes, identity = made.age(1), made.expression(1), made.attributes(1), made.identity(1)
+    found = made.estimates(1)
+    age, expression, attributes, identity = found.age, found.expression, found.attributes, found.identity
     assert expression is not None
     assert attributes is not None
     assert identity is not None
@@ -64,22 +65,22 @@ def all_of(made: Estimates) -> tuple[object, ...]:
 @given(st.permutations(range(12)), st.integers(0, 5))
 def test_the_order_of_the_answers_makes_no_difference(order: list[int], seed: int) -> None:
     samples = drawn(12, seed)
-    assert all_of(estimates([samples[index] for index in order])) == all_of(estimates(samples))
+    assert all_of(samples_of([samples[index] for index in order])) == all_of(samples_of(samples))
 
 
 def test_neither_does_a_late_answer_in_a_track_so_long_that_its_beginning_is_not_kept() -> None:
     samples = drawn(KEPT + KEPT // 2 + 20)
     late = [*samples[:-30], *reversed(samples[-30:])]
-    made = estimates(samples)
-    assert made.samples == len(samples)
-    assert all_of(estimates(late)) == all_of(made)
+    made = samples_of(samples)
+    assert made.count == len(samples)
+    assert all_of(samples_of(late)) == all_of(made)
     assert made.add(sample_of(*samples[3])) is None  # so old that nothing can be done with it
-    assert made.samples == len(samples)
+    assert made.count == len(samples)
 
 
 def test_a_long_track_says_nearly_what_all_of_its_answers_say() -> None:
     samples = drawn(KEPT + 10)
-    kept, later = estimates(samples).age(1), estimates(samples[: KEPT - 1]).age(1)
+    kept, later = samples_of(samples).estimates(1).age, samples_of(samples[: KEPT - 1]).estimates(1).age
     assert kept is not None
     assert later is not None
     assert kept.years == pytest.approx(later.years, abs=0.3)
@@ -87,15 +88,15 @@ def test_a_long_track_says_nearly_what_all_of_its_answers_say() -> None:
 
 
 def test_the_evidence_is_that_of_the_newest_crop_in_media_time() -> None:
-    made = estimates([(crop(5.0, 0.3), analysis()), (crop(2.0, 0.7), analysis())]).age(7)
+    made = samples_of([(crop(5.0, 0.3), analysis()), (crop(2.0, 0.7), analysis())]).estimates(7).age
     assert made is not None
     evidence = made.evidence
     assert (evidence.samples, evidence.best_quality, evidence.last_inferred, evidence.revision) == (2, 0.7, 5.0, 7)
 
 
 def test_a_crop_of_quality_zero_alone_still_gives_an_estimate() -> None:
-    made = estimates([(crop(quality=0.0), analysis(25.0))])
-    age, identity = made.age(1), made.identity(1)
+    made = samples_of([(crop(quality=0.0), analysis(25.0))])
+    age, identity = made.estimates(1).age, made.estimates(1).identity
     assert age is not None
     assert identity is not None
     assert (age.years, age.evidence.best_quality, float(identity.template[0])) == (25.0, 0.0, 1.0)
@@ -103,21 +104,24 @@ def test_a_crop_of_quality_zero_alone_still_gives_an_estimate() -> None:
 
 def test_estimates_are_split_by_time() -> None:
     samples = drawn(30)
-    before, after = estimates(samples).split(samples[12][0].media_time)
-    assert all_of(before) == all_of(estimates(samples[:12]))
-    assert all_of(after) == all_of(estimates(samples[12:]))
+    before, after = samples_of(samples).split(samples[12][0].media_time)
+    assert all_of(before) == all_of(samples_of(samples[:12]))
+    assert all_of(after) == all_of(samples_of(samples[12:]))
 
 
 def test_what_the_model_does_not_tell_is_absent() -> None:
     silent = model(age=False, expression=False, identity=False, attributes=(4, 9))
-    made = Estimates(Aggregate(), silent)
+    made = Samples(Aggregate(), silent)
     one = sample_of(crop(), FaceAnalysis(silent, None, None, np.array([0.9, 0.2], np.float32), None, None))
     for _ in range(KEPT + 1):  # also in what is no longer kept
         made.add(one)
-    assert (made.age(1), made.expression(1), made.identity(1)) == (None, None, None)
-    told = made.attributes(1)
+    assert (made.estimates(1).age, made.estimates(1).expression, made.estimates(1).identity) == (None, None, None)
+    told = made.estimates(1).attributes
     assert told is not None
     assert told.which == (4, 9)
     assert told.scores.tolist() == pytest.approx([0.9, 0.2])
-    nothing_but_age = Estimates(Aggregate(), model(expression=False, identity=False, attributes=()))
-    assert nothing_but_age.attributes(1) is None
+    only_age = model(expression=False, identity=False, attributes=())
+    made = Samples(Aggregate(), only_age)
+    made.add(sample_of(crop(), FaceAnalysis(only_age, 30.0, None, np.zeros(0, np.float32), None, None)))
+    assert made.estimates(1).age is not None
+    assert made.estimates(1).attributes is None

@@ -93,7 +93,7 @@ def summary(track: str = "t1", revision: int = 1, camera: str = "door", **change
         "key": TrackKey(track, camera, 7),
         "epoch": 2,
         "first_seen": 0.5,
-        "last_seen": 1.5,
+        "time": 1.5,
         "box": np.array([10, 20, 40, 60], np.float32),
         "score": 0.5,
         "quality": 0.25,
@@ -362,7 +362,7 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     track = to_proto(
         summary(
             first_captured_at=datetime(2030, 1, 1, 12, 0, 0, 250_000, UTC),
-            last_captured_at=datetime(2030, 1, 1, 12, 0, 1, 250_000, UTC),
+            captured_at=datetime(2030, 1, 1, 12, 0, 1, 250_000, UTC),
             clock_source=ClockSource.RTCP_NTP,
             landmarks=np.arange(10, dtype=np.float32).reshape(5, 2),
             reasons=(Reason.EXTREME_POSE, Reason.LOW_SHARPNESS),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from streamer.aggregate.age import HALF_OF_80, AgeBase, estimate_age
-from streamer.aggregate.estimates import Estimates
+from streamer.aggregate.estimates import Samples
 from streamer.aggregate.expression import COUNT, NEUTRAL, Expressions
 from streamer.aggregate.samples import Doubles, Sample
 from streamer.aggregate.timeline import TimelineBase, segments
@@ -212,12 +212,12 @@ def _swaps() -> dict[str, float]:
     for index in range(2 * TRACKS):
         swap = 15 if index < TRACKS else None
         people = [_direction(rng), _direction(rng)]
-        estimates, found = Estimates(SETTINGS, Model("simulated", False, False, (), True)), None
+        samples, found = Samples(SETTINGS, Model("simulated", False, False, (), True)), None
         vectors = []
         for second in range(30):
             person = people[swap is not None and second >= swap]
             vectors.append(_seen(rng, person))
-            place = estimates.add(
+            place = samples.add(
                 Sample(
                     float(second),
                     float(rng.uniform(0.3, 0.9)),
@@ -229,7 +229,7 @@ def _swaps() -> dict[str, float]:
                 )
             )
             assert place is not None
-            time = estimates.swapped_at(place)
+            time = samples.swapped_at(place)
             if found is None and time is not None:
                 found = second - time
                 if swap is not None:
@@ -238,7 +238,7 @@ def _swaps() -> dict[str, float]:
                     late.append(second - swap)
         false += swap is None and found is not None
         if swap is None:
-            identity = estimates.identity(1)
+            identity = samples.estimates(1).identity
             assert identity is not None
             ours.append(float(identity.template @ people[0]))
             plain.append(float(np.mean(vectors, axis=0) @ people[0] / np.linalg.norm(np.mean(vectors, axis=0))))

@@ -23,7 +23,7 @@ from faceanalytics.errors import ConfigError
 from streamer.config import Detect, StreamerConfig
 from streamer.config import Gallery as Settings
 from streamer.detect.detector import Detector
-from streamer.identity.gallery import Gallery, Image, cohort_scores
+from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores
 from streamer.identity.impostors import threshold
 from streamer.identity.references import read_people
 from streamer.values import ImpostorScores
@@ -84,7 +84,9 @@ def show(name: str, rate: float, row: Row | None) -> None:
     print(f"{name:<12}{rate:>7.0%}{row.threshold:>8.3f}{shares}{row.strangers:>11}{row.probes:>8}", flush=True)
 
 
-def rounds(people: dict[str, list[Image]], size: int, rate: float, table: ImpostorScores | None) -> Row | None:
+def rounds(
+    people: dict[str, list[EmbeddedReference]], size: int, rate: float, table: ImpostorScores | None
+) -> Row | None:
     """Without a table half of the people are the cohort. None: it cannot vouch for the rate."""
     found = []
     for seed in range(ROUNDS):
@@ -108,13 +110,13 @@ def rounds(people: dict[str, list[Image]], size: int, rate: float, table: Impost
     return Row(means[0], means[1], means[2], means[3], int(totals[4]), int(totals[5]))
 
 
-def scores(cohort: dict[str, list[Image]], gallery: dict[str, list[Image]]) -> ImpostorScores:
+def scores(cohort: dict[str, list[EmbeddedReference]], gallery: dict[str, list[EmbeddedReference]]) -> ImpostorScores:
     few = {name: images[:REFERENCES] for name, images in cohort.items()}
     return cohort_scores(Gallery(few, ""), Gallery(gallery, ""), "cohort")
 
 
 def search(
-    gallery: Gallery, probes: Sequence[Image], least: float
+    gallery: Gallery, probes: Sequence[EmbeddedReference], least: float
 ) -> tuple[NDArray[np.str_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Of each probe: who is most similar, whether the threshold is reached, and whether with the margin too."""
     units = np.stack([probe.embedding / np.linalg.norm(probe.embedding) for probe in probes])
@@ -125,7 +127,7 @@ def search(
     return who, reached, reached & (ranked[:, 0] - ranked[:, 1] >= Settings().margin)
 
 
-def lfw_people(folder: Path, engine: Engine) -> dict[str, list[Image]]:
+def lfw_people(folder: Path, engine: Engine) -> dict[str, list[EmbeddedReference]]:
     """Those whom configs/train-small.yaml keeps out of the training."""
     columns = Columns(name="source_name", identity="person")
     path = folder / "train" / "lfw_grey_aligned.parquet"
@@ -136,7 +138,7 @@ def lfw_people(folder: Path, engine: Engine) -> dict[str, list[Image]]:
     return embedded(names, [faces.images.read(row) for row in range(len(faces))], engine)
 
 
-def orl_people(folder: Path, engine: Engine) -> dict[str, list[Image]]:
+def orl_people(folder: Path, engine: Engine) -> dict[str, list[EmbeddedReference]]:
     """Detected and aligned as a gallery is."""
     rows = parquet.read_table(folder / "stills" / "orl-40x10.parquet").to_pylist()
     weights = folder / "weights" / "yolov8-lite-t-face.onnx"
@@ -150,12 +152,14 @@ def orl_people(folder: Path, engine: Engine) -> dict[str, list[Image]]:
     return embedded([one.person for one in found], [one.pixels for one in found], engine)
 
 
-def embedded(names: Sequence[str], crops: Sequence[NDArray[np.uint8]], engine: Engine) -> dict[str, list[Image]]:
-    people: dict[str, list[Image]] = defaultdict(list)
+def embedded(
+    names: Sequence[str], crops: Sequence[NDArray[np.uint8]], engine: Engine
+) -> dict[str, list[EmbeddedReference]]:
+    people: dict[str, list[EmbeddedReference]] = defaultdict(list)
     for start in range(0, len(names), BATCH):
         found = embeddings(engine.outputs, np.stack(crops[start : start + BATCH]))
         for name, embedding in zip(names[start:], found, strict=False):
-            people[name].append(Image(name, "", embedding, 1.0))
+            people[name].append(EmbeddedReference(name, "", embedding, 1.0))
     return dict(people)
 
 

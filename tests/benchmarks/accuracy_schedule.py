@@ -124,13 +124,14 @@ def _measure_clips(engine: Engine) -> dict[str, Any]:
 def _with_reference(story: Story, answers: list[tuple[int, TrackSummary]]) -> Story:
     """What all frames say together, in the place of the truth."""
     last = answers[-1][1]
-    told = {frame: summary.expression.current for frame, summary in answers if summary.expression}
+    told = {frame: summary.estimates.expression.current for frame, summary in answers if summary.estimates.expression}
     expressions: list[int | None] = []
     for frame in range(len(story.looks)):
         expressions.append(told.get(frame, expressions[-1] if expressions else None))
-    assert last.age is not None
-    assert last.identity is not None
-    return replace(story, age=last.age.years, template=last.identity.template, expressions=expressions)
+    age, identity = last.estimates.age, last.estimates.identity
+    assert age is not None
+    assert identity is not None
+    return replace(story, age=age.years, template=identity.template, expressions=expressions)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -206,7 +207,7 @@ def _answers(story: Story, sent: Sequence[tuple[int, int, Look]]) -> list[tuple[
     for decided, taken, look in sent:
         crop = crop_of(story, taken, look)
         persons.observe(observed(crop.key, decided / story.fps))
-        answers += [(decided, summary) for summary in persons.add(crop, look.analysis)[-1:]]
+        answers += [(decided, summary) for summary in persons.add_analysis(crop, look.analysis)[-1:]]
     if sent:
         frames = len(story.looks)
         end = TrackEnd(TrackKey(story.name, "film", 1), EndReason.TIMEOUT, frames / story.fps, True)
@@ -224,7 +225,7 @@ def observed(key: TrackKey, time: float) -> Observation:
 def _score_age(stories: Sequence[Story], answers: dict[str, list[tuple[int, TrackSummary]]]) -> dict[str, float]:
     errors, inside = [], []
     for story in stories:
-        ages = [summary.age for _, summary in answers[story.name] if summary.age is not None]
+        ages = [summary.estimates.age for _, summary in answers[story.name] if summary.estimates.age is not None]
         assert story.age is not None
         if ages:
             errors.append(abs(ages[-1].years - story.age))
@@ -236,7 +237,9 @@ def _score_identity(stories: Sequence[Story], answers: dict[str, list[tuple[int,
     references = np.array([story.template for story in stories])
     cosines, first = [], []
     for row, story in enumerate(stories):
-        found = [summary.identity for _, summary in answers[story.name] if summary.identity is not None]
+        found = [
+            summary.estimates.identity for _, summary in answers[story.name] if summary.estimates.identity is not None
+        ]
         likeness = references @ found[-1].template if found else np.zeros(len(stories))
         cosines.append(likeness[row])
         first.append(bool(found) and int(np.argmax(likeness)) == row)
@@ -249,7 +252,11 @@ def _score_expression(stories: Sequence[Story], answers: dict[str, list[tuple[in
     for story in stories:
         assert story.expressions is not None
         now: int | None = None
-        told = {frame: summary.expression.current for frame, summary in answers[story.name] if summary.expression}
+        told = {
+            frame: summary.estimates.expression.current
+            for frame, summary in answers[story.name]
+            if summary.estimates.expression
+        }
         for frame, truth in enumerate(story.expressions):
             now = told.get(frame, now)
             if truth is not None:

@@ -53,7 +53,7 @@ async def _ours(batch: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         config = Dispatch(bind=f"ipc://{folder}/w", batch=batch, max_waiting=4 * batch)
-        dispatcher = Dispatcher(config, False, settled, finished)
+        dispatcher = Dispatcher(config, settled, finished)
         running = asyncio.create_task(dispatcher.run())
         worker = multiprocessing.get_context("spawn").Process(target=_worker, args=(config.bind, batch))
         worker.start()
@@ -78,7 +78,7 @@ def _worker(endpoint: str, max_batch: int) -> None:
     socket.connect(endpoint)
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
     ready = faces_pb2.Ready(
-        protocol=2, worker="bench", model_id="bench", max_batch=max_batch, device="none", outputs=outputs
+        protocol=3, worker="bench", model_id="bench", max_batch=max_batch, device="none", outputs=outputs
     )
     embedding = np.full(512, 512**-0.5, "<f4").tobytes()
     while True:
@@ -86,9 +86,9 @@ def _worker(endpoint: str, max_batch: int) -> None:
         _, header, _ = socket.recv_multipart(copy=False)
         batch = faces_pb2.Batch.FromString(header.bytes)
         answer = faces_pb2.Answer(batch_id=batch.batch_id, model_id="bench")
-        for item in batch.crops:
+        for crop_id in batch.crop_ids:
             answer.analyses.add(
-                crop_id=item.crop_id,
+                crop_id=crop_id,
                 age_years=30,
                 expression=[1 / 7] * 7,
                 attributes=[0.5] * 40,

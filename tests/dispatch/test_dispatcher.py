@@ -15,7 +15,8 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
 from streamer.dispatch.dispatcher import Dispatcher
-from streamer.values import FaceAnalysis, FaceCrop, TrackEnd
+from streamer.dispatch.ledger import Priority
+from streamer.values import Bytes, FaceAnalysis, FaceCrop, TrackEnd
 from tests.support.builders import crop, end, model
 
 WAIT_S = 10.0
@@ -24,24 +25,26 @@ WAIT_S = 10.0
 class Desk:
     """A Dispatcher, and what it reported."""
 
-    def __init__(self, config: Dispatch, live: bool) -> None:
-        self.settled: list[tuple[str, float | None]] = []
+    def __init__(self, config: Dispatch, min_batch: int = 1) -> None:
+        self.results: list[tuple[str, float | None]] = []
         self.finished: list[str] = []
         self.workers: list[int] = []
         self.analyses: list[FaceAnalysis] = []
-        self.dispatcher = Dispatcher(config, live, self._settled, self._finished, self.workers.append)
+        self.dispatcher = Dispatcher(
+            config, self._on_result, self._on_finished, self.workers.append, min_batch=min_batch
+        )
 
-    def _settled(self, face: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        self.settled.append((face.key.id, None if analysis is None else analysis.age))
+    def _on_result(self, face: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        self.results.append((face.key.id, None if analysis is None else analysis.age))
         self.analyses += [] if analysis is None else [analysis]
 
-    def _finished(self, track: TrackEnd) -> None:
+    def _on_finished(self, track: TrackEnd) -> None:
         self.finished.append(track.key.id)
 
 
 @asynccontextmanager
-async def desk(folder: Path, live: bool = True, /, **settings: object) -> AsyncIterator[Desk]:
-    made = Desk(Dispatch.model_validate({"bind": f"ipc://{folder}/workers", "batch": 4, **settings}), live)
+async def desk(folder: Path, min_batch: int = 1, /, **settings: object) -> AsyncIterator[Desk]:
+    made = Desk(Dispatch.model_validate({"bind": f"ipc://{folder}/workers", "batch": 4, **settings}), min_batch)
     task = asyncio.create_task(made.dispatcher.run())
     try:
         yield made
@@ -63,7 +66,7 @@ async def dealer(endpoint: str) -> AsyncIterator[zmq.asyncio.Socket]:
         context.destroy(linger=0)
 
 
-async def say_ready(socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = 2) -> None:
+async def say_ready(socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = 3) -> None:
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
     ready = faces_pb2.Ready(
         protocol=protocol, worker="w", model_id="m", max_batch=max_batch, device="cpu", outputs=outputs
@@ -80,17 +83,17 @@ async def receive(socket: zmq.asyncio.Socket) -> tuple[faces_pb2.Batch, bytes]:
 
 def answer_to(batch: faces_pb2.Batch, pixels: bytes) -> faces_pb2.Answer:
     """An answer whose ages are the crops' first pixels, so that mixed-up crops show."""
-    crops = np.frombuffer(pixels, np.uint8).reshape(len(batch.crops), 112, 112, 3)
+    crops = np.frombuffer(pixels, np.uint8).reshape(len(batch.crop_ids), 112, 112, 3)
     analyses = [
         faces_pb2.FaceAnalysis(
-            crop_id=header.crop_id,
+            crop_id=crop_id,
             age_years=float(face[0, 0, 0]),
             expression=[1 / 7] * 7,
             attributes=[0.5] * 40,
             embedding=np.full(512, 512**-0.5, "<f4").tobytes(),
             embedding_norm=20,
         )
-        for header, face in zip(batch.crops, crops, strict=True)
+        for crop_id, face in zip(batch.crop_ids, crops, strict=True)
     ]
     return faces_pb2.Answer(batch_id=batch.batch_id, model_id="m", analyses=analyses)
 
@@ -108,15 +111,15 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("bind", ["ipc", "tcp://127.0.0.1:*"])
 async def test_crops_go_out_as_bytes_and_each_gets_its_own_answer(tmp_path: Path, bind: str) -> None:
     settings: dict[str, object] = {} if bind == "ipc" else {"bind": bind}
-    async with desk(tmp_path, True, **settings) as at, dealer(at.dispatcher.endpoint) as socket:
+    async with desk(tmp_path, **settings) as at, dealer(at.dispatcher.endpoint) as socket:
         for name, fill in (("a", 11), ("b", 22)):
             await at.dispatcher.offer(crop(name, fill=fill))
         await say_ready(socket)
         batch, pixels = await receive(socket)
-        assert [header.track_id for header in batch.crops] == ["a", "b"]
+        assert len(batch.crop_ids) == 2
         await send_answer(socket, answer_to(batch, pixels))
-        await until(lambda: len(at.settled) == 2)
-        assert at.settled == [("a", 11.0), ("b", 22.0)]
+        await until(lambda: len(at.results) == 2)
+        assert at.results == [("a", 11.0), ("b", 22.0)]
         assert at.dispatcher.models == {model("m"): 1}
 
 
@@ -128,11 +131,11 @@ async def test_the_next_batch_comes_only_after_ready(tmp_path: Path) -> None:
         batch, pixels = await receive(socket)
         await at.dispatcher.offer(crop("b"))
         await send_answer(socket, answer_to(batch, pixels))
-        await until(lambda: len(at.settled) == 1)
+        await until(lambda: len(at.results) == 1)
         assert not await socket.poll(50)
         await say_ready(socket)
         batch, _ = await receive(socket)
-        assert [header.track_id for header in batch.crops] == ["b"]
+        assert len(batch.crop_ids) == 1
 
 
 async def test_a_worker_that_falls_silent_is_replaced_and_its_batch_goes_to_the_next(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ async def test_a_worker_that_falls_silent_is_replaced_and_its_batch_goes_to_the_
         await say_ready(second)
         batch, pixels = await receive(second)
         await send_answer(second, answer_to(batch, pixels))
-        await until(lambda: at.settled == [("a", 7.0)])
+        await until(lambda: at.results == [("a", 7.0)])
         assert at.dispatcher.lost == 0
 
 
@@ -160,7 +163,7 @@ async def test_heartbeats_keep_a_busy_worker_alive(tmp_path: Path) -> None:
             await asyncio.sleep(0.1)
             await socket.send_multipart([b"BUSY", b""])
         await send_answer(socket, answer_to(batch, pixels))
-        await until(lambda: len(at.settled) == 1)
+        await until(lambda: len(at.results) == 1)
         assert at.workers == [1]
 
 
@@ -204,27 +207,27 @@ async def test_a_wrong_answer_loses_its_batch_and_nothing_else(
         await at.dispatcher.wait_for_worker()
         await at.dispatcher.offer(crop("a", fill=3))
         await socket.send_multipart(nonsense(*await receive(socket))[name])
-        await until(lambda: at.settled == [("a", None)])
+        await until(lambda: at.results == [("a", None)])
         assert at.dispatcher.lost == 1
         await at.dispatcher.offer(crop("b", fill=4))
         await say_ready(socket)
         batch, pixels = await receive(socket)
         await send_answer(socket, answer_to(batch, pixels))
-        await until(lambda: at.settled == [("a", None), ("b", 4.0)])
+        await until(lambda: at.results == [("a", None), ("b", 4.0)])
     assert "ignored" in caplog.text
 
 
 async def test_an_analysis_holds_what_the_worker_was_trained_for(tmp_path: Path) -> None:
     async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
         outputs = faces_pb2.Outputs(expression=True, attributes=[5])
-        ready = faces_pb2.Ready(protocol=2, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research")
+        ready = faces_pb2.Ready(protocol=3, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research")
         await socket.send_multipart([b"READY", ready.SerializeToString()])
         told = await at.dispatcher.wait_for_worker()
         assert told == model("s", age=False, attributes=(4,), identity=False)
         assert told.licence == "research"
         await at.dispatcher.offer(crop("a"))
         batch, _ = await receive(socket)
-        face = faces_pb2.FaceAnalysis(crop_id=batch.crops[0].crop_id, expression=[1 / 7] * 7, attributes=[0.75])
+        face = faces_pb2.FaceAnalysis(crop_id=batch.crop_ids[0], expression=[1 / 7] * 7, attributes=[0.75])
         await send_answer(socket, faces_pb2.Answer(batch_id=batch.batch_id, model_id="s", analyses=[face]))
         await until(lambda: bool(at.analyses))
     (found,) = at.analyses
@@ -238,7 +241,7 @@ async def test_a_worker_with_outputs_that_there_are_not_is_not_used(
 ) -> None:
     async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
         outputs = faces_pb2.Outputs(attributes=attributes)
-        ready = faces_pb2.Ready(protocol=2, worker="w", model_id="s", max_batch=4, outputs=outputs)
+        ready = faces_pb2.Ready(protocol=3, worker="w", model_id="s", max_batch=4, outputs=outputs)
         await socket.send_multipart([b"READY", ready.SerializeToString()])
         await until(lambda: "ignored: w " in caplog.text)
         assert at.dispatcher.models == {}
@@ -255,7 +258,7 @@ async def test_messages_without_sense_are_counted_and_change_nothing(tmp_path: P
         await say_ready(good)
         batch, pixels = await receive(good)
         await send_answer(good, answer_to(batch, pixels))
-        await until(lambda: at.settled == [("a", 9.0)])
+        await until(lambda: at.results == [("a", 9.0)])
         assert at.workers == [1]
 
 
@@ -267,29 +270,147 @@ async def test_another_version_of_the_protocol_gets_no_work(tmp_path: Path, capl
         assert at.workers == []
 
 
-async def test_recorded_waits_for_room_and_loses_nothing(tmp_path: Path) -> None:
-    async with desk(tmp_path, False, batch=2, max_waiting=4) as at, dealer(at.dispatcher.endpoint) as socket:
+async def serve(socket: zmq.asyncio.Socket, sizes: list[int] | None = None) -> None:
+    """Answer every batch until cancelled; their sizes go to `sizes`."""
+    while True:
+        await say_ready(socket)
+        if not await socket.poll(100):  # READY again is its heartbeat
+            continue
+        batch, pixels = await receive(socket)
+        if sizes is not None:
+            sizes.append(len(batch.crop_ids))
+        await send_answer(socket, answer_to(batch, pixels))
 
-        async def feed() -> None:
-            for index in range(9):
-                await at.dispatcher.offer(crop("a", float(index), fill=index))
 
-        feeding = asyncio.create_task(feed())
-        await asyncio.sleep(0.1)
-        assert not feeding.done()
-        assert at.dispatcher.ledger.waiting == 4
-
-        async def work() -> None:
-            while True:
-                await say_ready(socket)
-                batch, pixels = await receive(socket)
-                await send_answer(socket, answer_to(batch, pixels))
-
-        working = asyncio.create_task(work())
-        await feeding
-        assert await at.dispatcher.drain(WAIT_S) == 0
+@asynccontextmanager
+async def serving(socket: zmq.asyncio.Socket, sizes: list[int] | None = None) -> AsyncIterator[None]:
+    working = asyncio.create_task(serve(socket, sizes))
+    try:
+        yield
+    finally:
         working.cancel()
-        assert at.settled == [("a", float(index)) for index in range(9)]
+        await asyncio.wait([working])
+
+
+def painted(*fills: int) -> list[Bytes]:
+    return [np.full((112, 112, 3), fill, np.uint8) for fill in fills]
+
+
+def ages(analyses: list[FaceAnalysis | None]) -> list[float | None]:
+    return [None if analysis is None else analysis.age for analysis in analyses]
+
+
+async def test_a_request_gets_every_answer_in_the_order_of_its_crops(tmp_path: Path) -> None:
+    sizes: list[int] = []
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket, serving(socket, sizes):
+        analyses = await at.dispatcher.analyse(painted(*range(9)), Priority.SEARCH)
+        assert ages(analyses) == list(range(9))
+        assert sizes == [4, 4, 1]
+        assert at.results == []  # the live lane hears nothing of it
+        assert await at.dispatcher.analyse([], Priority.SEARCH) == []
+
+
+async def test_clients_of_all_kinds_are_served_at_the_same_time(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as first, dealer(at.dispatcher.endpoint) as second:
+        requests = {
+            priority: asyncio.create_task(at.dispatcher.analyse(painted(*range(start, start + 30)), priority))
+            for start, priority in ((0, Priority.RECORDED), (50, Priority.ENROLMENT), (100, Priority.SEARCH))
+        }
+        async with serving(first), serving(second):
+            for index in range(20):
+                await at.dispatcher.offer(crop(f"track {index}", fill=200 + index))
+            await until(lambda: len(at.results) == 20)
+            assert sorted(at.results) == [(f"track {index}", 200.0 + index) for index in sorted(range(20), key=str)]
+            assert ages(await requests[Priority.RECORDED]) == list(range(30))
+            assert ages(await requests[Priority.ENROLMENT]) == list(range(50, 80))
+            assert ages(await requests[Priority.SEARCH]) == list(range(100, 130))
+
+
+async def test_a_recorded_job_costs_a_live_crop_one_batch_at_most(tmp_path: Path) -> None:
+    """In batches that the worker computed between a live crop's offer and its answer, so that no clock matters."""
+    served: list[bool] = []  # for each batch, in order: whether it was one of the live lane
+
+    async def work(socket: zmq.asyncio.Socket) -> None:
+        while True:
+            await say_ready(socket, max_batch=16)
+            batch, pixels = await receive(socket)
+            served.append(pixels[0] == live_fill)
+            await send_answer(socket, answer_to(batch, pixels))
+
+    live_fill, job_fill = 255, 1
+    waited = []
+    async with desk(tmp_path, batch=16) as at, dealer(at.dispatcher.endpoint) as socket:
+        job = asyncio.create_task(at.dispatcher.analyse(painted(job_fill) * 2000, Priority.RECORDED))
+        working = asyncio.create_task(work(socket))
+        async with asyncio.timeout(WAIT_S * 6):
+            while not job.done():
+                before, count = len(served), len(at.results)
+                await at.dispatcher.offer(crop(f"track {count}", fill=live_fill))
+                await until(lambda count=count: len(at.results) > count)  # type: ignore[misc]
+                waited.append(served[before:].index(True))
+        working.cancel()
+        await asyncio.wait([working])
+    assert ages(job.result()) == [1.0] * 2000
+    assert len(waited) > 5
+    assert max(waited) <= 1
+    assert served.count(False) == 125
+
+
+async def test_a_worker_that_dies_with_a_request_loses_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path, worker_silent_s=0.5) as at, dealer(at.dispatcher.endpoint) as second:
+        request = asyncio.create_task(at.dispatcher.analyse(painted(1, 2, 3), Priority.ENROLMENT))
+        async with dealer(at.dispatcher.endpoint) as first:
+            await say_ready(first)
+            await receive(first)  # and it dies with the batch in its hands
+        async with serving(second):
+            assert ages(await request) == [1, 2, 3]
+
+
+async def test_a_poisonous_batch_is_given_up_and_the_others_are_answered(tmp_path: Path) -> None:
+    tries = 0
+    async with desk(tmp_path, batch=1, retries=2) as at, dealer(at.dispatcher.endpoint) as socket:
+        request = asyncio.create_task(at.dispatcher.analyse(painted(1, 66, 3), Priority.RECORDED))
+        while not request.done():
+            await say_ready(socket)
+            if not await socket.poll(100):
+                continue
+            batch, pixels = await receive(socket)
+            answer = answer_to(batch, pixels)
+            if pixels[0] == 66:
+                tries += 1
+                answer = faces_pb2.Answer(batch_id=batch.batch_id, model_id="m", error="poison")
+            await send_answer(socket, answer)
+        assert ages(request.result()) == [1, None, 3]
+        assert tries == 3
+
+
+async def test_a_request_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await at.dispatcher.analyse(painted(*range(9)), Priority.SEARCH)
+        assert at.dispatcher.ledger.idle
+        async with serving(socket):
+            assert ages(await at.dispatcher.analyse(painted(5), Priority.SEARCH)) == [5]
+
+
+async def test_giving_up_ends_every_request(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        request = asyncio.create_task(at.dispatcher.analyse(painted(1, 2), Priority.RECORDED))
+        await until(lambda: at.dispatcher.ledger.waiting == 2)
+        at.dispatcher.give_up()
+        assert await request == [None, None]
+        assert await at.dispatcher.analyse(painted(3), Priority.RECORDED) == [None]
+        assert at.dispatcher.lost == 2
+
+
+async def test_a_worker_that_takes_too_few_crops_gets_no_work_where_batches_must_stay_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path, 4) as at, dealer(at.dispatcher.endpoint) as socket:
+        await say_ready(socket, max_batch=2)
+        await until(lambda: "takes at most 2 crops: dispatch.batch must not be larger" in caplog.text)
+        assert at.workers == []
 
 
 async def test_the_last_answer_finishes_an_ended_track(tmp_path: Path) -> None:
@@ -309,7 +430,7 @@ async def test_draining_gives_up_what_nobody_answers_in_time(tmp_path: Path) -> 
         await at.dispatcher.offer(crop("a"))
         at.dispatcher.end(end("a"))
         assert await at.dispatcher.drain(0.1) == 1
-        assert at.settled == [("a", None)]
+        assert at.results == [("a", None)]
         assert at.finished == ["a"]
 
 
@@ -323,7 +444,7 @@ async def test_a_live_crop_nobody_takes_is_given_up_so_that_its_track_can_end(tm
 async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path) -> None:
     async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
         with pytest.raises(ConfigError, match="another streamer uses"):
-            Desk(Dispatch(bind=at.dispatcher.endpoint), live=True)
+            Desk(Dispatch(bind=at.dispatcher.endpoint))
         await say_ready(socket)  # and the first one still hears
         await until(lambda: at.workers == [1])
     assert not (tmp_path / "workers").exists()
@@ -334,13 +455,12 @@ async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path
 async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path) -> None:
     told: list[str] = []
     config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=60)
-    dispatcher = Dispatcher(config, False, lambda *_: None, lambda _: None, stuck=told.append)
+    dispatcher = Dispatcher(config, on_stuck=told.append)
     running = asyncio.create_task(dispatcher.run())
     async with dealer(config.bind) as socket:
         await say_ready(socket, max_batch=16)
         await dispatcher.wait_for_worker()
         await dispatcher.offer(crop("a"))
-        await dispatcher.seal()
         await receive(socket)
         await until(lambda: told == ["w"])
     running.cancel()
@@ -351,4 +471,4 @@ async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path
 async def test_an_address_in_use_is_a_clear_error(tmp_path: Path) -> None:
     async with desk(tmp_path, bind="tcp://127.0.0.1:*") as at:
         with pytest.raises(ConfigError, match="cannot listen on tcp"):
-            Desk(Dispatch(bind=at.dispatcher.endpoint), live=True)
+            Desk(Dispatch(bind=at.dispatcher.endpoint))

@@ -7,7 +7,7 @@ import pytest
 
 from faceanalytics.errors import ConfigError
 from streamer.config import Gallery as Settings
-from streamer.identity.gallery import Gallery, Image, cohort_scores, unlike
+from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, unlike
 from streamer.identity.identification import EnrolledGallery, Identifier
 from streamer.identity.impostors import threshold
 from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
@@ -25,7 +25,9 @@ def axis(*parts: float) -> Floats:
 
 def gallery(model_id: str = "m") -> Gallery:
     """Three people, each on an axis of their own."""
-    return Gallery({name: [Image(name, name, axis(*np.eye(3)[row]), 0.9)] for row, name in enumerate(NAMES)}, model_id)
+    return Gallery(
+        {name: [EmbeddedReference(name, name, axis(*np.eye(3)[row]), 0.9)] for row, name in enumerate(NAMES)}, model_id
+    )
 
 
 def decided(
@@ -91,7 +93,7 @@ def test_a_track_is_decided_anew_by_a_new_gallery_and_after_a_change_of_model() 
     assert (again.status, again.revision) == (IdentityStatus.UNDECIDED, found.revision + 1)
 
 
-def people(count: int, images: int, seed: int) -> dict[str, list[Image]]:
+def people(count: int, images: int, seed: int) -> dict[str, list[EmbeddedReference]]:
     """People of random directions, their images around them."""
     random = np.random.default_rng(seed)
     found = {}
@@ -99,7 +101,9 @@ def people(count: int, images: int, seed: int) -> dict[str, list[Image]]:
         centre = random.normal(size=32)
         faces = np.zeros((images, 512), np.float32)
         faces[:, :32] = centre + 0.6 * random.normal(size=(images, 32))
-        found[f"person {seed} {person}"] = [Image("", f"{row}.jpg", face, 0.8) for row, face in enumerate(faces)]
+        found[f"person {seed} {person}"] = [
+            EmbeddedReference("", f"{row}.jpg", face, 0.8) for row, face in enumerate(faces)
+        ]
     return found
 
 
@@ -144,9 +148,9 @@ def test_a_table_that_is_no_distribution_is_refused() -> None:
 
 
 def test_images_and_people_that_confuse_are_found() -> None:
-    twin = [Image("", "1.jpg", axis(1, 0.1), 0.9), Image("", "2.jpg", axis(1, 0, 0.1), 0.9)]
-    stray = Image("", "3.jpg", axis(0, 0, 0, 1), 0.9)
-    enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [Image("", "4.jpg", BOB, 0.5)]}, "m")
+    twin = [EmbeddedReference("", "1.jpg", axis(1, 0.1), 0.9), EmbeddedReference("", "2.jpg", axis(1, 0, 0.1), 0.9)]
+    stray = EmbeddedReference("", "3.jpg", axis(0, 0, 0, 1), 0.9)
+    enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [EmbeddedReference("", "4.jpg", BOB, 0.5)]}, "m")
     assert [pair[:2] for pair in enrolled.alike(0.6)] == [("ada", "eve")]
     assert [name for name, _ in unlike([*twin, stray], 0.6)] == ["3.jpg"]
     # the stray image pulls the mean away, but the exemplars still say who it is

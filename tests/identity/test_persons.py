@@ -13,15 +13,17 @@ from faceanalytics.files import JsonLines
 from streamer.config import Gallery as GallerySettings
 from streamer.config import Relink, StreamerConfig
 from streamer.hub import Hub, Kind
-from streamer.identity.gallery import Gallery, Image
+from streamer.identity.gallery import EmbeddedReference, Gallery
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
+from streamer.recorded.batches import CropBatches
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.values import (
+    Bytes,
     ClockSource,
     Detections,
     EndReason,
-    FaceCrop,
+    FaceAnalysis,
     Floats,
     ImpostorScores,
     Observation,
@@ -62,10 +64,12 @@ class Stage:
     def second(self, time: float, faces: dict[str, Floats], ended: Sequence[str] = (), epoch: int = 0) -> None:
         """These tracks are seen, analysed, and those have ended."""
         observed = observation(time, list(faces), ended, epoch)
-        self.told += self.persons.observe(observed)
+        self.told += self.persons.observe(observed)[1]
         for name, template in faces.items():
             answer = replace(analysis(age=10 * time), embedding=template)
-            self.told += self.persons.add(replace(crop(name, time, self.quality, received=time), key=key(name)), answer)
+            self.told += self.persons.add_analysis(
+                replace(crop(name, time, self.quality, received=time), key=key(name)), answer
+            )
         for end in observed.ended:
             self.told += self.persons.finish(end)
 
@@ -119,13 +123,18 @@ def test_a_face_that_returns_goes_on_under_its_id_with_all_that_was_known() -> N
     stage.second(12, {})
     assert stage.events() == ["NEW a", "NEW b", "MERGE b>a", "END a"]
     final = stage.told[-1]
-    assert (final.samples, final.first_seen, final.last_seen, final.end_reason) == (5, 0, 6, EndReason.TIMEOUT)
+    assert (final.estimates.samples, final.first_seen, final.last.time, final.end_reason) == (
+        5,
+        0,
+        6,
+        EndReason.TIMEOUT,
+    )
     assert [(one.track_id, one.first_seen, one.last_seen) for one in final.intervals] == [("a", 0, 1), ("b", 4, 6)]
-    assert final.box[3] == 66
-    assert final.age is not None
-    assert final.age.evidence.samples == 5
+    assert final.last.box[3] == 66
+    assert final.estimates.age is not None
+    assert final.estimates.age.evidence.samples == 5
     (gone,) = [one for one in stage.told if one.merged_into]
-    assert (gone.key.id, gone.end_reason, gone.final, gone.samples) == ("b", EndReason.MERGED, True, 2)
+    assert (gone.key.id, gone.end_reason, gone.final, gone.estimates.samples) == ("b", EndReason.MERGED, True, 2)
 
 
 def test_it_may_go_and_return_again() -> None:
@@ -145,19 +154,19 @@ def test_a_track_that_changes_persons_goes_on_as_another_in_all_that_is_publishe
     stage = Stage(CONFIG.model_copy(update={"relink": Relink(enabled=False)}))
     for second in range(8):
         stage.second(second, {"a": ADA if second < 4 else BOB})
-    published = stage.persons.published(observation(8, ["a"]))
+    published, _ = stage.persons.observe(observation(8, ["a"]))
     assert [track.key for track in published.tracks] == [split_key(key("a"))]
     stage.second(9, {}, ended=["a"])
     assert stage.events() == ["NEW a", "END a", "NEW a+", "END a+"]
     old, new = [one for one in stage.told if one.final]
-    assert (old.end_reason, old.last_seen, new.end_reason, new.split_from) == (
+    assert (old.end_reason, old.last.time, new.end_reason, new.split_from) == (
         EndReason.SPLIT,
         3,
         EndReason.TIMEOUT,
         "a",
     )
-    assert [(one.track_id, one.first_seen, one.last_seen) for one in new.intervals] == [("a+", 4, 7)]
-    assert (old.samples, new.samples) == (4, 4)
+    assert [(one.track_id, one.first_seen, one.last_seen) for one in new.intervals] == [("a+", 4, 8)]
+    assert (old.estimates.samples, new.estimates.samples) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +249,7 @@ def test_held_ends_come_with_a_new_epoch_with_other_reasons_and_when_no_frame_co
 
 def test_the_name_stays_with_the_person_and_is_counted_as_one_decision() -> None:
     stage = Stage(CONFIG.model_copy(update={"gallery": GallerySettings(folder="people")}))
-    people = {"ada": [Image("ada", "1", ADA, 0.9)], "bob": [Image("bob", "1", BOB, 0.9)]}
+    people = {"ada": [EmbeddedReference("ada", "1", ADA, 0.9)], "bob": [EmbeddedReference("bob", "1", BOB, 0.9)]}
     stage.persons.use_gallery(EnrolledGallery(Gallery(people, "test"), 0.5))
     ada_goes_and_returns(stage)
     decisions = [(one.key.id, one.decision.person, one.decision.revision) for one in stage.told if one.decision]
@@ -261,21 +270,18 @@ def test_a_recording_has_one_record_with_both_intervals_and_says_so_each_time(tm
         with JsonLines(folder / names[0]) as tracks, JsonLines(folder / names[1]) as observations:
             persons = Persons(CONFIG, split_key)
             persons.use_impostors(STRANGERS, "test")
-            recording = ResultWriter(persons, tracks, observations, result, lambda: None)
-            offered: list[FaceCrop] = []
+            writer = ResultWriter(persons, tracks, observations, result, lambda: None)
 
-            async def offer(one: FaceCrop) -> None:
-                offered.append(one)
+            async def analyse(crops: Sequence[Bytes]) -> list[FaceAnalysis | None]:
+                return [replace(analysis(), embedding=ADA) for _ in crops]
 
-            async def seal() -> None:
-                return
-
-            for time, faces, ended in seen:
-                crops = tuple(replace(crop(name, time), key=key(name)) for name in faces)
-                await recording.accept(offer, seal, replace(observation(time, list(faces), ended), crops=crops))
-            for one in offered:
-                recording.settled(one, replace(analysis(), embedding=ADA))
-            recording.close()
+            async with asyncio.TaskGroup() as group:
+                batches = CropBatches(group, analyse, writer.on_result, size=2, max_waiting=4)
+                for time, faces, ended in seen:
+                    crops = tuple(replace(crop(name, time), key=key(name)) for name in faces)
+                    await writer.accept(batches, replace(observation(time, list(faces), ended), crops=crops))
+                await batches.seal()
+            writer.close()
         assert result.tracks == 1
         return ((folder / name).read_bytes() for name in names)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 from faceanalytics.files import JsonLines
 from streamer.config import StreamerConfig
 from streamer.identity.persons import Persons
+from streamer.recorded.batches import CropBatches
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.values import (
+    Bytes,
     ClockSource,
     Detections,
     EndReason,
     FaceAnalysis,
-    FaceCrop,
     Observation,
     Track,
     TrackEnd,
@@ -27,16 +29,19 @@ from tests.support.builders import analysis, crop, key, split_key
 
 
 class Desk:
-    """Stands where the Dispatcher stands: keeps the crops until they are answered."""
+    """Answers the crops of each batch when it is told to, in any order."""
 
     def __init__(self) -> None:
-        self.crops: list[FaceCrop] = []
+        self.waiting: list[tuple[Sequence[Bytes], asyncio.Future[list[FaceAnalysis | None]]]] = []
 
-    async def offer(self, face: FaceCrop) -> None:
-        self.crops.append(face)
+    async def analyse(self, crops: Sequence[Bytes]) -> list[FaceAnalysis | None]:
+        answer: asyncio.Future[list[FaceAnalysis | None]] = asyncio.get_running_loop().create_future()
+        self.waiting.append((crops, answer))
+        return await answer
 
-    async def seal(self) -> None:
-        """All crops are there to be answered at once."""
+    def answer(self, place: int) -> None:
+        crops, waiting = self.waiting.pop(place)
+        waiting.set_result([answer(pixels) for pixels in crops])
 
 
 def observation(index: int, names: str, ended: str = "") -> Observation:
@@ -46,13 +51,15 @@ def observation(index: int, names: str, ended: str = "") -> Observation:
     tracks = [Track(key(name), TrackState.CONFIRMED, boxes[row], 0.9, row, 0.0, time) for row, name in enumerate(names)]
     return Observation(
         camera="cam", epoch=0, media_time=time, captured_at=None, clock_source=ClockSource.FILE_PTS, received=0.0,
-        frame_size=(640, 480), detections=found, tracks=tuple(tracks), crops=tuple(crop(name, time) for name in names),
+        frame_size=(640, 480), detections=found, tracks=tuple(tracks),
+        crops=tuple(crop(name, time, fill=index) for name in names),
         ended=tuple(TrackEnd(key(name), EndReason.TIMEOUT, time, True) for name in ended),
     )  # fmt: skip
 
 
-def answer(face: FaceCrop) -> FaceAnalysis:
-    return analysis(age=20 + 7 * face.media_time, expression=int(face.media_time * 25) % 7)
+def answer(pixels: Bytes) -> FaceAnalysis:
+    index = int(pixels[0, 0, 0])  # of its frame
+    return analysis(age=20 + 7 * index / 25, expression=index % 7)
 
 
 def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
@@ -63,18 +70,20 @@ def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
 
     async def run() -> None:
         with JsonLines(folder / "tracks.jsonl") as tracks, JsonLines(folder / "observations.jsonl") as observations:
-            recording = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            writer = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
             desk = Desk()
-            for index in range(10):
-                ended = {5: "a", 9: "b"}.get(index, "")
-                names = "ab" if index < 5 else "b"
-                await recording.accept(desk.offer, desk.seal, observation(index, "" if index == 9 else names, ended))
-                while desk.crops and random_order.random() < 0.4:
-                    face = desk.crops.pop(random_order.randrange(len(desk.crops)))
-                    recording.settled(face, answer(face))
-            random_order.shuffle(desk.crops)
-            for face in desk.crops:
-                recording.settled(face, answer(face))
+            async with asyncio.TaskGroup() as group:
+                batches = CropBatches(group, desk.analyse, writer.on_result, size=1, max_waiting=100)
+                for index in range(10):
+                    ended = {5: "a", 9: "b"}.get(index, "")
+                    names = "ab" if index < 5 else "b"
+                    await writer.accept(batches, observation(index, "" if index == 9 else names, ended))
+                    await asyncio.sleep(0)  # the batches go out
+                    while desk.waiting and random_order.random() < 0.4:
+                        desk.answer(random_order.randrange(len(desk.waiting)))
+                        await asyncio.sleep(0)
+                while desk.waiting:
+                    desk.answer(random_order.randrange(len(desk.waiting)))
 
     asyncio.run(run())
     assert (result.frames, result.tracks, result.crops, result.lost_crops) == (10, 2, 14, 0)
@@ -100,10 +109,15 @@ def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Pat
 
     async def run() -> None:
         with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
-            recording = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
-            desk = Desk()
-            await recording.accept(desk.offer, desk.seal, observation(0, "a"))
-            recording.settled(desk.crops[0], None)
+            writer = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+
+            async def lose(crops: Sequence[Bytes]) -> list[FaceAnalysis | None]:
+                return [None] * len(crops)
+
+            async with asyncio.TaskGroup() as group:
+                batches = CropBatches(group, lose, writer.on_result, size=4, max_waiting=8)
+                await writer.accept(batches, observation(0, "a"))
+                await batches.seal()
 
     asyncio.run(run())
     assert not result.whole
@@ -122,3 +136,28 @@ def test_files_keep_their_partial_name_after_an_error(tmp_path: Path) -> None:
         fail_half_way()
     assert [path.name for path in tmp_path.iterdir()] == ["tracks.jsonl.partial"]
     assert json.loads((tmp_path / "tracks.jsonl.partial").read_text()) == {"type": "header"}
+
+
+async def test_batches_are_full_and_in_order_and_the_caller_waits_while_too_many_are_unanswered() -> None:
+    desk, answered = Desk(), list[float]()
+    faces = [crop("a", index / 25, fill=index) for index in range(20)]
+    async with asyncio.TaskGroup() as group:
+        batches = CropBatches(
+            group, desk.analyse, lambda face, _: answered.append(face.media_time), size=4, max_waiting=8
+        )
+
+        async def feed() -> None:
+            for face in faces:
+                await batches.add(face)
+            await batches.seal()
+
+        feeding = group.create_task(feed())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert [len(crops) for crops, _ in desk.waiting] == [4, 4]  # and the third batch waits for room
+        assert not feeding.done()
+        while len(answered) < len(faces):
+            if desk.waiting:
+                desk.answer(0)
+            await asyncio.sleep(0)
+    assert answered == [face.media_time for face in faces]

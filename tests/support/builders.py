@@ -1,6 +1,6 @@
 """Small values for tests."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from streamer.values import (
     FaceCrop,
     Model,
     Quality,
+    Sighting,
     TrackEnd,
+    TrackEstimates,
     TrackKey,
     TrackState,
     TrackSummary,
@@ -60,27 +62,24 @@ def split_key(old: TrackKey) -> TrackKey:
 
 
 def summary(track: str = "t1", revision: int = 1, camera: str = "door", **changes: Any) -> TrackSummary:
+    """A summary in which the fields named in `changes` differ, wherever they are: its own, those of the last sighting
+    (`time`, `captured_at`, `box`, ...) or of the estimates (`age`, `samples`, ...)."""
+
+    def of(kind: type) -> dict[str, Any]:
+        return {each.name: changes.pop(each.name) for each in fields(kind) if each.name in changes}
+
+    box = np.array([0, 0, 10, 10], np.float32)
     made = TrackSummary(
         key=TrackKey(track, camera, 1),
         epoch=0,
         state=TrackState.CONFIRMED,
         first_seen=0.0,
-        last_seen=1.0,
         first_captured_at=None,
-        last_captured_at=None,
         clock_source=ClockSource.FILE_PTS,
-        box=np.array([0, 0, 10, 10], np.float32),
-        landmarks=None,
-        frame_size=(640, 480),
-        score=0.9,
+        last=replace(Sighting(1.0, None, box, None, (640, 480), 0.9), **of(Sighting)),
         quality=0.0,
         reasons=(),
-        age=None,
-        expression=None,
-        attributes=None,
-        identity=None,
-        samples=0,
-        model_id="",
+        estimates=TrackEstimates(**of(TrackEstimates)),
         revision=revision,
         split_from="",
         final=False,

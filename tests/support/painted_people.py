@@ -72,7 +72,7 @@ async def painted_worker(
     socket.connect(endpoint)
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
     ready = faces_pb2.Ready(
-        protocol=2,
+        protocol=3,
         worker="painted",
         model_id=model_id,
         max_batch=16,
@@ -103,14 +103,14 @@ async def painted_worker(
 def _answer(batch: faces_pb2.Batch, pixels: bytes, model_id: str) -> faces_pb2.Answer:
     crops = np.frombuffer(pixels, np.uint8).reshape(-1, 112, 112, 3)
     found = faces_pb2.Answer(batch_id=batch.batch_id, model_id=model_id)
-    for header, crop in zip(batch.crops, crops, strict=True):
+    for crop_id, crop in zip(batch.crop_ids, crops, strict=True):
         embedding = np.zeros(512, "<f4")
         for part, (x, y) in zip(PART, TEMPLATE.round().astype(int), strict=True):
             around = crop[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3)
             embedding[3 * part : 3 * part + 3] += around.mean(axis=0) - 127
         length = float(np.linalg.norm(embedding))
         found.analyses.add(
-            crop_id=header.crop_id,
+            crop_id=crop_id,
             age_years=30,
             expression=[1 / 7] * 7,
             attributes=[0.5] * 40,

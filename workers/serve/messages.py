@@ -11,7 +11,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from workers.runtime.engine import CROP_SHAPE, Analyses, Bytes
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 
-PROTOCOL = 2
+PROTOCOL = 3
 CROP_BYTES = int(np.prod(CROP_SHAPE))
 
 
@@ -39,11 +39,11 @@ def read_batch(frames: Sequence[bytes], max_batch: int) -> Batch:
         header = faces_pb2.Batch.FromString(frames[1])
     except DecodeError as error:
         raise MalformedMessage(f"batch that cannot be decoded: {error}") from error
-    problem = _problem(len(header.crops), [len(frame) for frame in frames[2:]], max_batch)
+    problem = _problem(len(header.crop_ids), [len(frame) for frame in frames[2:]], max_batch)
     if problem:
         raise MalformedMessage(problem, header.batch_id)
     pixels = np.frombuffer(frames[2], np.uint8).reshape(-1, *CROP_SHAPE)
-    return Batch(header.batch_id, tuple(crop.crop_id for crop in header.crops), pixels)
+    return Batch(header.batch_id, tuple(header.crop_ids), pixels)
 
 
 def _problem(crops: int, frame_sizes: list[int], max_batch: int) -> str:

@@ -91,10 +91,8 @@ class Process:
 
 
 def header(batch_id: int, crops: int) -> bytes:
-    batch = faces_pb2.Batch(batch_id=batch_id)
-    for number in range(crops):
-        batch.crops.add(crop_id=100 * batch_id + number, track_id=f"track {number}")
-    return batch.SerializeToString()
+    ids = range(100 * batch_id, 100 * batch_id + crops)
+    return faces_pb2.Batch(batch_id=batch_id, crop_ids=ids).SerializeToString()
 
 
 def noise(crops: int, seed: int = 0) -> Bytes:

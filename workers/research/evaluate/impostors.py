@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import replacing
-from streamer.identity.gallery import Gallery, Image, cohort_scores
+from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores
 from streamer.values import ImpostorScores
 from workers.research.data.face_set import UNKNOWN, FaceSet
 from workers.research.evaluate.inference import InferenceOptions, Network, infer
@@ -40,10 +40,10 @@ def measure_impostors(faces: FaceSet, network: Network, source: str, options: In
     inferred = infer(sample.images, network, options)
     person_of = sample.labels.at(inferred.rows).identity
     assert person_of is not None
-    people: dict[str, list[Image]] = {}
+    people: dict[str, list[EmbeddedReference]] = {}
     for person, embedding in zip(person_of.tolist(), inferred.outputs[EMBEDDING], strict=True):
         name = str(person)
-        people.setdefault(name, []).append(Image(name, "", embedding, 1.0))
+        people.setdefault(name, []).append(EmbeddedReference(name, "", embedding, 1.0))
     if len(people) < MIN_PEOPLE:
         raise InputError(f"{faces.name} has images of {len(people)} people, but at least {MIN_PEOPLE} are needed")
     table = cohort_scores(Gallery(people, ""), Gallery({}, ""), source)
