@@ -152,7 +152,7 @@ def test_an_idle_worker_says_ready_each_second_to_every_streamer(
 ) -> None:
     for streamer in (near, far):
         ready = faces_pb2.Ready.FromString(streamer.wait_for(b"READY"))
-        assert (ready.protocol, ready.model_id, ready.device) == (2, "untrained", "cpu")
+        assert (ready.protocol, ready.model_id, ready.device) == (3, "untrained", "cpu")
         assert ready.max_batch == LONG_BATCH
         assert ready.worker == f"{socket.gethostname()}:{process.popen.pid}"
 
