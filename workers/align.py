@@ -1,4 +1,4 @@
-"""Faces in an image, found and aligned by the streamer's own stages: for `swinface infer --align` and nothing else."""
+"""Detect and align the faces of an image with the streamer's own detector and crop code."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from streamer.detect.detector import Detector, find_weights
 from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES, Bytes, Floats
 
-OPTIONS = {  # field of the streamer's section `detect` -> what it is called here
+OPTIONS = {  # field of the streamer's section `detect` -> option of our command line
     "weights": "--detector",
     "device": "--detector-device",
     "input_size": "--detector-size",
@@ -22,41 +22,41 @@ OPTIONS = {  # field of the streamer's section `detect` -> what it is called her
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """Which detector finds the faces, and how; None: as the streamer does without a configuration."""
+    """The face detector and its settings; None means the streamer's default."""
 
     weights: str | None = None  # path
     device: str | None = None  # cpu or cuda:N
-    input_size: int | None = None  # px, side of the square that an image is scaled into
-    min_score: float | None = None  # 0..1, weaker faces are not taken; None: what the streamer analyses
+    input_size: int | None = None  # px, side of the square that images are scaled to
+    min_score: float | None = None  # 0..1, faces with a lower score are ignored; None: the streamer's crop.min_score
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Where a face is in its image."""
+    """A detected face: its box, landmarks and score."""
 
     box: Floats  # (4,) x1 y1 x2 y2, pixels of the image
     landmarks: Floats  # (5, 2) x y, pixels of the image, in the order of LANDMARK_NAMES
-    score: float  # 0..1, detector
+    score: float  # 0..1, by the detector
 
     def points(self) -> dict[str, tuple[float, float]]:
-        """The landmarks by name."""
+        """Return the landmarks by name, (x, y) in pixels."""
         return {name: (float(x), float(y)) for name, (x, y) in zip(LANDMARK_NAMES, self.landmarks, strict=True)}
 
 
 class FaceFinder:
-    """A detector and the alignment of what it finds. Raises ModelError if it cannot be used, ConfigError."""
+    """Detects faces and aligns them. Raises ModelError if the detector cannot be used, ConfigError for bad options."""
 
     def __init__(self, options: DetectorOptions) -> None:
-        config = _settings(options)
+        config = _detect_config(options)
         try:
             self._detector = Detector(config)
         except faceanalytics.errors.ModelError as error:
-            raise ModelError(_translated(str(error))) from error
+            raise ModelError(_with_option_names(str(error))) from error
 
     def find(self, image: Bytes) -> list[tuple[Found, Bytes | None]]:
-        """The faces of a BGR image (h, w, 3), strongest first, and each aligned as RGB (112, 112, 3).
+        """Return the faces of a BGR image (h, w, 3), highest score first, each with its RGB crop (112, 112, 3).
 
-        Without a crop are those that cannot be aligned, because their landmarks are all at one place.
+        The crop is None if a face cannot be aligned because all its landmarks are at the same point.
         """
         faces = self._detector.detect([image])[0]
         return [
@@ -66,17 +66,17 @@ class FaceFinder:
 
 
 def detector_file(options: DetectorOptions) -> Path:
-    """The weights that are loaded for these options. Raises ModelError."""
+    """Return the file of the detector's weights. Raises ModelError if there is none."""
     try:
-        return find_weights(_settings(options).weights)
+        return find_weights(_detect_config(options).weights)
     except faceanalytics.errors.ModelError as error:
-        raise ModelError(_translated(str(error))) from error
+        raise ModelError(_with_option_names(str(error))) from error
 
 
-def _settings(options: DetectorOptions) -> Detect:
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+def _detect_config(options: DetectorOptions) -> Detect:
+    settings = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     try:
-        return Detect(**{"min_score": Crop().min_score, **given})
+        return Detect(**{"min_score": Crop().min_score, **settings})
     except ValidationError as error:
         lines = [f"{OPTIONS[str(item['loc'][0])]}: {item['msg']}" for item in error.errors()]
         raise ConfigError("\n".join(lines)) from error
@@ -89,8 +89,8 @@ def _crop(image: Bytes, landmarks: Floats) -> Bytes | None:
         return None
 
 
-def _translated(message: str) -> str:
-    """The streamer's message with the names of our options in place of its settings."""
+def _with_option_names(message: str) -> str:
+    """Replace the streamer's setting names in a message by our option names."""
     for field, option in OPTIONS.items():
         message = message.replace(f"detect.{field}", option)
     return message

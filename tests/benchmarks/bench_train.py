@@ -34,7 +34,7 @@ from workers.research.train.process import Process
 from workers.research.train.sampling import Mix
 from workers.research.train.state import State, fresh
 from workers.research.train.step import Trainer, take_step
-from workers.research.train.stop import StopRequest, agree
+from workers.research.train.stop import StopRequest, exchange_status
 from workers.research.train.streams import TaskPlan
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, OUTPUTS
 
@@ -96,7 +96,7 @@ def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
     trainer = Trainer(config, process, plan, state.model, Teachers(config, plan, process))
     taught = tuple(slug for slug in plan.outputs if slug != EMBEDDING)
     (batch,) = _batches(plan, taught, 1)
-    counts = agree(batch, taught, process, StopRequest()).known
+    counts = exchange_status(batch, taught, process, StopRequest()).known
     flops = _forward_flops(state, batch.to(process.device))
     side = SIDE[process.device.type]
     kind = torch.float32 if process.device.type == "cpu" else torch.bfloat16

@@ -1,1 +1,1 @@
-"""The network computed on one device: crops in, analyses out."""
+"""Run the network on one device: crops in, analyses out."""

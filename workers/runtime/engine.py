@@ -1,4 +1,4 @@
-"""Crops in, analyses out, on one device: the network behind numpy."""
+"""Run SwinFace on one device, with numpy arrays in and out."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,20 +24,20 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 CROP_SHAPE = (112, 112, 3)  # rows, columns, RGB
 LARGEST_BATCH = 256  # crops
-NO_MEMORY = re.compile("out of memory|alloc", re.IGNORECASE)  # what OpenVINO, CUDA and its libraries say
+OUT_OF_MEMORY = re.compile("out of memory|alloc", re.IGNORECASE)  # wording of OpenVINO, CUDA and its libraries
 
 
 class InferenceError(Exception):
-    """One batch could not be analysed, the next one may be: the device had not enough memory."""
+    """The device lacked the memory to analyse one batch; the next batch may succeed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analyses:
-    """What SwinFace says about n crops, as columns; None for what it was not trained for."""
+    """SwinFace's results for n crops, as columns; None for outputs that the weights were not trained for."""
 
     age: Floats | None  # (n,) years
     expression: Floats | None  # (n, 7) softmax, in the order of labels.EXPRESSIONS
-    attributes: Floats  # (n, k) softmax of "present", of the attributes that it has in the order of labels.ATTRIBUTES
+    attributes: Floats  # (n, k) probabilities of the k trained attributes, in the order of labels.ATTRIBUTES
     embeddings: Floats | None  # (n, 512) unit length
     norms: Floats | None  # (n,) length of the embeddings before normalising
 
@@ -46,21 +46,21 @@ class Analyses:
 
 
 class Pending:
-    """A batch under way."""
+    """A batch that is being computed."""
 
     def __init__(self, engine: "Engine", count: int, finish: Callable[[], dict[str, Floats]]) -> None:
         self._engine, self._count, self._finish = engine, count, finish
 
     def outputs(self) -> dict[str, Floats]:
-        """Wait for the raw outputs by slug, (n, width) each. Raises as Engine.analyse does."""
-        with self._engine.sorting_errors(self._count):
+        """Wait for the raw outputs by slug, (n, width) each. Raises the errors of Engine.analyse."""
+        with self._engine.translating_errors(self._count):
             return self._finish()
 
 
 class Engine:
-    """SwinFace on one device. Raises ModelError if the weights or the device are not usable: there is no fallback.
+    """SwinFace on one device. Raises ModelError if the weights or the device cannot be used: there is no fallback.
 
-    What it says about a crop does not depend on the crops beside it.
+    The results for a crop do not depend on the other crops of the batch.
     """
 
     def __init__(
@@ -72,66 +72,67 @@ class Engine:
         heads: Sequence[str] | None = None,
         largest_batch: int = LARGEST_BATCH,
     ) -> None:
-        """`heads`: slugs of labels.OUTPUTS, only these are computed; None: all that the weights were trained for.
+        """Load the weights and run one crop, so that the first batch is not slow.
 
-        `threads`: of a CPU, None: one per core.
-        `largest_batch`: up to here a GPU is prepared beforehand; larger ones are computed in parts.
+        `heads`: slugs of labels.OUTPUTS to compute; None: all that the weights were trained for.
+        `threads`: CPU threads; None: one per core.
+        `largest_batch`: largest batch to prepare a GPU for; larger batches are computed in parts.
         """
-        where = usable_device(device)
-        self.device, self.precision = str(where), precision
+        torch_device = usable_device(device)
+        self.device, self.precision = str(torch_device), precision
         model, self.model_id = load(weights)
         self.licence = licence(weights)
         self.impostor_scores = impostor_scores(weights)
         self.heads = chosen_heads(weights, model, heads)
         model = reduced(model, self.heads)
         try:
-            self._network = _network(model, where, precision, threads, largest_batch)
-            self.outputs(np.zeros((1, *CROP_SHAPE), np.uint8))  # libraries and kernels load now, not in the first batch
+            self._network = _network(model, torch_device, precision, threads, largest_batch)
+            self.outputs(np.zeros((1, *CROP_SHAPE), np.uint8))  # load libraries and kernels now, not in the first batch
         except (InferenceError, RuntimeError) as error:
             raise ModelError(f"SwinFace cannot run on {device}: {error}") from error
 
     def analyse(self, crops: Bytes) -> Analyses:
-        """Analyse (n, 112, 112, 3) uint8 RGB aligned crops. Raises InferenceError, ModelError if the device is lost."""
-        found = self.outputs(crops)
-        attributes = [softmax(found[task.slug])[:, 1] for task in ATTRIBUTES if task.slug in found]
-        embeddings = found.get(EMBEDDING)
+        """Analyse aligned crops (n, 112, 112, 3) uint8 RGB. Raises InferenceError, ModelError if the device failed."""
+        outputs = self.outputs(crops)
+        attributes = [softmax(outputs[task.slug])[:, 1] for task in ATTRIBUTES if task.slug in outputs]
+        embeddings = outputs.get(EMBEDDING)
         norms = None if embeddings is None else np.linalg.norm(embeddings, axis=1)
         return Analyses(
-            age=found["age"][:, 0] if "age" in found else None,
-            expression=softmax(found["expression"]) if "expression" in found else None,
+            age=outputs["age"][:, 0] if "age" in outputs else None,
+            expression=softmax(outputs["expression"]) if "expression" in outputs else None,
             attributes=np.stack(attributes, 1) if attributes else np.zeros((len(crops), 0), np.float32),
             embeddings=None if embeddings is None or norms is None else embeddings / np.maximum(norms, 1e-12)[:, None],
             norms=norms,
         )
 
     def outputs(self, crops: Bytes) -> dict[str, Floats]:
-        """The raw outputs of the heads by slug, in the order of labels.OUTPUTS. Raises as `analyse` does."""
+        """Return the raw outputs by slug, in the order of labels.OUTPUTS. Raises the errors of `analyse`."""
         return self.submit(crops).outputs()
 
     def submit(self, crops: Bytes) -> Pending:
-        """Begin to compute: the caller may prepare the next crops meanwhile, and must not change these."""
+        """Start computing. The caller may prepare the next crops meanwhile but must not change these."""
         if crops.ndim != 4 or crops.shape[1:] != CROP_SHAPE or len(crops) == 0 or crops.dtype != np.uint8:
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, expected uint8 (n, 112, 112, 3) with n > 0")
-        with self.sorting_errors(len(crops)):
+        with self.translating_errors(len(crops)):
             return Pending(self, len(crops), self._network.start(np.ascontiguousarray(crops)))
 
     @contextmanager
-    def sorting_errors(self, count: int) -> Iterator[None]:
-        """Sort what is raised into trouble of this batch, trouble of the device, and bugs."""
-        lacking = None
+    def translating_errors(self, count: int) -> Iterator[None]:
+        """Raise InferenceError if memory runs out, ModelError if the device fails; let any other error pass."""
+        shortage = None
         try:
             with torch.inference_mode():
                 yield
-        except RuntimeError as error:  # also torch's errors of memory and device
-            if not isinstance(error, torch.OutOfMemoryError) and not NO_MEMORY.search(str(error)):
+        except RuntimeError as error:  # base class of torch's memory and device errors
+            if not isinstance(error, torch.OutOfMemoryError) and not OUT_OF_MEMORY.search(str(error)):
                 if isinstance(error, torch.AcceleratorError):
                     raise ModelError(f"the device {self.device} has failed: {error}") from error
                 raise
-            lacking = str(error).splitlines()[0]
-        if lacking is not None:  # here, not above: the error's traceback holds what had been allocated
+            shortage = str(error).splitlines()[0]
+        if shortage is not None:  # outside the handler, where the traceback would keep the allocated memory alive
             if self.device != "cpu":
                 torch.cuda.empty_cache()
-            raise InferenceError(f"not enough memory on {self.device} for {count} crops: {lacking}")
+            raise InferenceError(f"not enough memory on {self.device} for {count} crops: {shortage}")
 
 
 def _network(
@@ -147,7 +148,7 @@ def _network(
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name. Raises ModelError if it does not exist here."""
+    """Return the device of this name. Raises ModelError if this machine does not have it."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -157,13 +158,13 @@ def usable_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(
             f"device {name!r} cannot be used: torch finds {torch.cuda.device_count()} CUDA GPUs here. "
-            "Check the driver (nvidia-smi) and that torch is built for CUDA, or say --device cpu"
+            "Check the driver (nvidia-smi) and that torch is built for CUDA, or use --device cpu"
         )
     return device
 
 
 def softmax(logits: Floats) -> Floats:
-    """Along the last axis."""
+    """Return the softmax along the last axis."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
-    found: Floats = powers / powers.sum(-1, keepdims=True)
-    return found
+    probabilities: Floats = powers / powers.sum(-1, keepdims=True)
+    return probabilities

@@ -1,6 +1,6 @@
-"""OpenVINO, kept from writing home: the only place that imports it.
+"""Import OpenVINO with its telemetry turned off; every other module imports it from here.
 
-It reports its use to its maker through the package openvino_telemetry; where that cannot be imported, it does not.
+OpenVINO reports its use through the package openvino_telemetry, and does not where that cannot be imported.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""SwinFace on a CPU: the network as a graph for OpenVINO, in the form that multiplies least.
+"""Run SwinFace on a CPU as an OpenVINO graph with as few multiplications as possible.
 
-The same numbers as workers/swinface/model.py up to rounding. What is known beforehand is multiplied into the weights:
-the normalisation of pixels, the affine part of each layer norm and batch norm, the scale of attention. The convolutions
-are Winograd's. Letters in the shapes as in model.py.
+It computes the same numbers as workers/swinface/model.py up to rounding. Constant factors are folded into the weights:
+the normalisation of pixels, the affine part of each layer norm and batch norm, the scale of attention. Convolutions
+use Winograd's algorithm. The letters in the shapes are those of model.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,30 +19,30 @@ from workers.swinface.model import PatchMerging, Stage, SwinBlock, SwinFace, win
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Outputs = dict[str, Floats]
-Node = Any  # of the graph
-MOST_INPUTS = 384  # of a layer followed by GELU, see _summed
-NAMES = {"bf16": "BF16", "fp16": "FP16"}  # of precisions, as what a CPU can, in OpenVINO
-HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # and as what it is to do
+Node = Any  # node of the graph
+MAX_INPUTS = 384  # inputs of a layer followed by GELU that are summed at once, see _summed
+NAMES = {"bf16": "BF16", "fp16": "FP16"}  # OpenVINO's names among the capabilities of a CPU
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # OpenVINO's names as inference precision
 
 
 def computes_in(precision: str) -> bool:
-    """Whether this CPU has arithmetic of that precision."""
-    can: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return precision == "fp32" or NAMES[precision] in can
+    """Return whether this CPU has arithmetic in this precision."""
+    capabilities: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precision == "fp32" or NAMES[precision] in capabilities
 
 
 class CpuNetwork:
-    """The network ready to compute."""
+    """The compiled network."""
 
     def __init__(self, model: SwinFace, precision: str, threads: int | None) -> None:
-        """Raises ModelError if this CPU does not compute in that precision."""
+        """Compile the network. Raises ModelError if this CPU does not compute in this precision."""
         if not computes_in(precision):
-            raise ModelError(f"this CPU does not compute in {precision}: say precision fp32, or take a GPU")
+            raise ModelError(f"this CPU does not compute in {precision}: use precision fp32 or a GPU")
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "ENABLE_CPU_PINNING": False,  # else several workers, or a worker and a streamer, sit on the same cores
+            "ENABLE_CPU_PINNING": False,  # pinned, several workers, or a worker and a streamer, share the same cores
         }
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
@@ -51,28 +51,28 @@ class CpuNetwork:
         self._compiled = openvino.Core().compile_model(_Graph(model).model(), "CPU", options)
 
     def start(self, faces: NDArray[np.uint8]) -> Callable[[], Outputs]:
-        """Begin with (n, 112, 112, 3) uint8 RGB; the function waits for the raw outputs by slug."""
+        """Start computing (n, 112, 112, 3) uint8 RGB; the returned function waits for the raw outputs by slug."""
         request = self._compiled.create_infer_request()
         request.start_async({0: faces})
 
         def finish() -> Outputs:
             request.wait()
             tensors = [request.get_output_tensor(index) for index in range(len(self._compiled.outputs))]
-            return self._named([tensor.data[: len(faces)].copy() for tensor in tensors])  # without the rows of _twice
+            return self._by_slug([tensor.data[: len(faces)].copy() for tensor in tensors])  # drop the rows of _twice
 
         return finish
 
-    def _named(self, found: Sequence[Floats]) -> Outputs:
-        """The outputs of the graph, one per subnet and the embedding, by slug."""
-        outputs = {"recognition": found[-1]}
-        for tasks, columns in zip(self._tasks, found, strict=False):
+    def _by_slug(self, results: Sequence[Floats]) -> Outputs:
+        """Split the results of the graph, one per subnet and then the embedding, into outputs by slug."""
+        outputs = {"recognition": results[-1]}
+        for tasks, columns in zip(self._tasks, results, strict=False):
             ends = np.cumsum([task.width for task in tasks])
             outputs |= {task.slug: columns[:, end - task.width : end] for task, end in zip(tasks, ends, strict=True)}
         return {slug: outputs[slug] for slug in self._slugs}
 
 
 class _Graph:
-    """Builds the graph: methods take and give nodes, whose shapes the comments say."""
+    """Builds the graph. Its methods take and return nodes; comments give their shapes."""
 
     def __init__(self, network: SwinFace) -> None:
         self._network = network
@@ -104,7 +104,7 @@ class _Graph:
         return levels, self._embedding(x)
 
     def _patch_embed(self, faces: Node) -> Node:
-        """Patches are 2x2 pixels of 3 channels: a linear layer on 12 values, with the pixels' normalisation in it."""
+        """Patches are 2x2 pixels of 3 channels: a linear layer on 12 values that includes pixel normalisation."""
         patch, size = self._config.patch_size, self._config.image_size
         side = size // patch
         pixels = np.arange(size * size).reshape(side, patch, side, patch).transpose(0, 2, 1, 3).reshape(side**2, -1)
@@ -118,7 +118,7 @@ class _Graph:
         return ops.add(ops.multiply(x, _constant(scale)), _constant(shift))
 
     def _block(self, x: Node, block: SwinBlock, name: str) -> Node:
-        first = name == "backbone.layers.0.blocks.0"  # its order was made with the patches
+        first = name == "backbone.layers.0.blocks.0"  # the patches already have its order
         if block.order is not None and not first:
             x = self._gather(x, block.order.numpy())
         x = ops.add(x, self._attend(_normalise(x), block, name))
@@ -155,7 +155,7 @@ class _Graph:
         return self._linear(x, self._weight("backbone.feature.2.weight") * scale[:, None], shift)  # (B, 512)
 
     def _analyse(self, levels: Sequence[Node]) -> list[Node]:
-        """(B, outputs of a subnet) for each subnet."""
+        """Return the outputs of each subnet, (B, outputs)."""
         maps = [self._convolved(level, index) for index, level in enumerate(levels)]  # (B, 49, S*fused)
         mean = self._side_by_side([_twice(ops.reduce_mean(x, _constant([1], np.int64))) for x in maps])  # (S, B, 512)
         peak = self._side_by_side([_twice(ops.reduce_max(x, _constant([1], np.int64))) for x in maps])
@@ -175,7 +175,7 @@ class _Graph:
         return [self._heads(x, row, subnet) for row, subnet in enumerate(self._network.subnets)]
 
     def _convolved(self, level: Node, index: int) -> Node:
-        """(B, tokens, C) pooled to 7x7, then the convolutions of all subnets: (B, 49, S*fused)."""
+        """Pool (B, tokens, C) to 7x7 and apply the convolutions of all subnets: (B, 49, S*fused)."""
         side, window = self._config.image_size // self._config.patch_size // 2 ** (index + 1), self._config.window
         channels = self._config.channels[min(index + 1, len(self._config.channels) - 1)]
         weight = winograd.transform_weights(self._state[f"fam.convs.{index}.weight"].numpy())  # (P, C, O)
@@ -190,7 +190,7 @@ class _Graph:
         return ops.matmul(_constant(winograd.gather(window)), x, False, False)
 
     def _side_by_side(self, levels: Sequence[Node]) -> Node:
-        """(B, S*fused) of each level to (S, B, 512)."""
+        """Concatenate the levels, (B, S*fused) each, to (S, B, 512)."""
         subnets = len(self._network.subnets)
         x = ops.concat(
             [
@@ -205,15 +205,15 @@ class _Graph:
         slugs = [task.slug for task in self._network.tasks if task.subnet == subnet]
         weight = np.concatenate([self._weight(f"heads.{slug}.weight") for slug in slugs])
         bias = np.concatenate([self._weight(f"heads.{slug}.bias") for slug in slugs])
-        seen = ops.gather(x, _constant(row, np.int64), _constant(0, np.int64))  # (B, 512)
-        return self._linear(seen, weight, bias)
+        features = ops.gather(x, _constant(row, np.int64), _constant(0, np.int64))  # (B, 512)
+        return self._linear(features, weight, bias)
 
     def _linear(self, x: Node, weight: Doubles, bias: Doubles) -> Node:
         return ops.add(ops.matmul(x, _constant(weight), False, True), _constant(bias))
 
     def _summed(self, x: Node, weight: Doubles, bias: Doubles) -> Node:
-        """A linear layer in pieces of its inputs: with more, OpenVINO rounds otherwise if there are few rows."""
-        count = -(-weight.shape[1] // MOST_INPUTS)
+        """Sum a linear layer over parts of its inputs: with more, OpenVINO rounds small batches differently."""
+        count = -(-weight.shape[1] // MAX_INPUTS)
         if count == 1:
             return self._linear(x, weight, bias)
         pieces = ops.split(x, _constant(2, np.int64), count).outputs()
@@ -224,21 +224,21 @@ class _Graph:
         return total
 
     def _gather(self, x: Node, index: NDArray[np.int64]) -> Node:
-        """x[:, index]"""
+        """Return x[:, index]."""
         return ops.gather(x, _constant(index, np.int64), _constant(1, np.int64))
 
     def _reshape(self, x: Node, shape: Sequence[int]) -> Node:
-        return ops.reshape(x, _constant(shape, np.int64), special_zero=True)  # 0: as it is
+        return ops.reshape(x, _constant(shape, np.int64), special_zero=True)  # 0 keeps a dimension
 
     def _weight(self, name: str) -> Doubles:
-        found: Doubles = self._state[name].double().numpy()
-        return found
+        weight: Doubles = self._state[name].double().numpy()
+        return weight
 
     def _pair(self, name: str) -> tuple[Doubles, Doubles]:
         return self._weight(f"{name}.weight"), self._weight(f"{name}.bias")
 
     def _after_norm(self, norm: str, linear: str) -> tuple[Doubles, Doubles]:
-        """Weight and bias of a linear layer that takes over the affine part of the layer norm before it."""
+        """Return weight and bias of a linear layer with the affine part of the layer norm before it folded in."""
         scale, shift = self._pair(norm)
         weight = self._weight(f"{linear}.weight")
         return weight * scale, weight @ shift + (
@@ -246,20 +246,20 @@ class _Graph:
         )
 
     def _batch_norm(self, name: str) -> tuple[Doubles, Doubles]:
-        """Batch norm as a factor and a summand."""
+        """Return batch norm as a factor and an offset."""
         weight, bias = self._pair(name)
         factor = weight / np.sqrt(self._weight(f"{name}.running_var") + self._config.batch_norm_eps)
         return factor, bias - self._weight(f"{name}.running_mean") * factor
 
     def _parallel(self, name: str) -> tuple[Doubles, Doubles]:
-        """Weights (S, outputs, inputs) and biases (S, 1, outputs) of the linear layers of all subnets."""
+        """Return weights (S, outputs, inputs) and biases (S, 1, outputs) of the linear layers of all subnets."""
         weight, bias = self._pair(name)
         subnets = len(self._network.subnets)
         return weight.reshape(subnets, -1, weight.shape[1]), bias.reshape(subnets, 1, -1)
 
 
 def pooling(side: int, window: int) -> Doubles:
-    """(window*window, side*side): means over the squares of a map, row by row."""
+    """Return the matrix (window*window, side*side) that averages a map, row by row, over squares."""
     along = np.kron(np.eye(window), np.full(side // window, window / side, np.float64))
     both: Doubles = np.kron(along, along)
     return both
@@ -271,7 +271,7 @@ def _normalise(x: Node) -> Node:
 
 
 def _twice(x: Node) -> Node:
-    """(B, C) -> (2B, C): OpenVINO rounds a single row otherwise than one among others, so that none may be single."""
+    """(B, C) -> (2B, C). OpenVINO rounds a single row differently from one of several, so there are always two."""
     return ops.concat([x, x], 0)
 
 

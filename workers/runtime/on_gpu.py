@@ -1,7 +1,7 @@
-"""SwinFace on a GPU: the network recorded as CUDA graphs for a few batch sizes, and crops copied while it computes.
+"""Run SwinFace on a GPU as CUDA graphs for a few batch sizes, copying crops while it computes.
 
-In bf16 and fp16 the products of matrices are in that precision; what is small and sensitive stays in fp32: sums along
-the residual stream, layer norms, the gates of the subnets, all heads and the embedding.
+With bf16 and fp16 only matrix products use that precision. Small, sensitive parts stay in fp32: sums along the
+residual stream, layer norms, the gates of the subnets, all heads and the embedding.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ from workers.swinface.model import ParallelConv, PatchEmbed, SwinBlock, SwinFace
 
 Floats = NDArray[np.float32]
 Outputs = dict[str, Floats]
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # crops; batches in between are computed as the next larger one
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # crops; other batches are computed as the next larger size
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-ALIGNED = 8  # values of a row of the attention bias, for the kernels that read 16 bytes at once
+ALIGNED = 8  # row length of the attention bias is a multiple of this: kernels read 16 bytes at once
 
 
 @dataclass(eq=False)
 class _Slot:
-    """Memory of one batch: pinned on the host, and on the device."""
+    """Memory for one batch, on the device and pinned on the host."""
 
     arriving: Tensor  # (largest, 112, 112, 3) uint8, host
     faces: Tensor  # the same on the device
@@ -35,18 +35,18 @@ class _Slot:
         default_factory=dict
     )  # by size; outputs on the device
     done: torch.cuda.Event = field(default_factory=torch.cuda.Event)
-    finish: Callable[[], Floats] | None = None  # of a batch that nobody has waited for yet
+    finish: Callable[[], Floats] | None = None  # fetches the results of a batch that is still being computed
 
 
 class GpuNetwork:
-    """The network ready to compute. Two batches may be under way: one is copied while the other is computed."""
+    """The recorded network. Two batches may be in progress: one is copied while the other is computed."""
 
     def __init__(self, model: SwinFace, device: torch.device, precision: str, largest: int) -> None:
-        """`largest`: crops of the largest batch that is computed at once."""
+        """`largest`: size of the largest batch to compute at once, in crops."""
         self._device, self._dtype = device, DTYPES[precision]
-        end = next(place for place, size in enumerate(SIZES) if size >= min(largest, SIZES[-1]))
+        end = next(index for index, size in enumerate(SIZES) if size >= min(largest, SIZES[-1]))
         self._sizes = SIZES[: end + 1]
-        self._model = prepared(model.to(device), self._dtype)  # in this order: a copy would lose the padding
+        self._model = prepared(model.to(device), self._dtype)  # in this order: copying would lose the padding
         self._widths = {task.slug: task.width for task in model.tasks}
         if model.recognises:
             self._widths["recognition"] = model.config.embedding
@@ -56,20 +56,20 @@ class GpuNetwork:
             self._slots = [self._slot(model.config.image_size) for _ in range(2)]
             with torch.inference_mode(), _exact_fp32():
                 for slot in self._slots:
-                    for size in reversed(self._sizes):  # the largest first: the others fit into its memory
+                    for size in reversed(self._sizes):  # largest first: the others fit into its memory
                         self._record(slot, size)
 
     def start(self, faces: NDArray[np.uint8]) -> Callable[[], Outputs]:
-        """Begin with (n, 112, 112, 3) uint8 RGB; the function waits for the raw outputs by slug."""
+        """Start computing (n, 112, 112, 3) uint8 RGB; the returned function waits for the raw outputs by slug."""
         largest = self._sizes[-1]
-        parts = [self._begin(faces[at : at + largest]) for at in range(0, len(faces), largest)]
-        return lambda: self._named(np.concatenate([finish() for finish in parts]))
+        parts = [self._begin(faces[start : start + largest]) for start in range(0, len(faces), largest)]
+        return lambda: self._by_slug(np.concatenate([finish() for finish in parts]))
 
     def _begin(self, faces: NDArray[np.uint8]) -> Callable[[], Floats]:
         slot = self._slots[0]
         self._slots.reverse()
         if slot.finish is not None:
-            slot.finish()  # its results are kept for whom they belong to; the memory is used again
+            slot.finish()  # `cache` keeps the results of the earlier batch, so its memory can be reused
         count = len(faces)
         graph, outputs = slot.graphs[next(size for size in self._sizes if size >= count)]
         with torch.cuda.device(self._device):
@@ -87,13 +87,13 @@ class GpuNetwork:
     def _fetch(self, slot: _Slot, count: int) -> Floats:
         slot.done.synchronize()
         slot.finish = None
-        found: Floats = slot.leaving[:count].numpy().copy()
-        return found
+        results: Floats = slot.leaving[:count].numpy().copy()
+        return results
 
-    def _named(self, found: Floats) -> Outputs:
+    def _by_slug(self, results: Floats) -> Outputs:
         ends = np.cumsum(list(self._widths.values()))
         return {
-            slug: found[:, end - width : end] for (slug, width), end in zip(self._widths.items(), ends, strict=True)
+            slug: results[:, end - width : end] for (slug, width), end in zip(self._widths.items(), ends, strict=True)
         }
 
     def _slot(self, side: int) -> _Slot:
@@ -105,11 +105,11 @@ class GpuNetwork:
         )
 
     def _record(self, slot: _Slot, size: int) -> None:
-        """All kernels of a batch of that size as one graph: launched one by one they take longer than a small batch."""
+        """Record all kernels of a batch of this size as one graph: launching them singly dominates small batches."""
         faces = slot.faces[:size]
         self._computes.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._computes):
-            for _ in range(3):  # libraries choose their kernels before the recording
+            for _ in range(3):  # lets libraries choose their kernels before the recording
                 self._compute(faces)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
@@ -118,13 +118,13 @@ class GpuNetwork:
         slot.graphs[size] = graph, outputs
 
     def _compute(self, faces: Tensor) -> Tensor:
-        """(n, all widths) float32"""
+        """Return all outputs side by side, (n, all widths) float32."""
         with torch.autocast("cuda", self._dtype, enabled=self._dtype != torch.float32, cache_enabled=False):
             return torch.cat([output.float() for output in self._model(faces).values()], 1)
 
 
 def prepared(model: SwinFace, dtype: torch.dtype) -> SwinFace:
-    """The network for autocast in that precision: weights of large products are stored in it, constants computed."""
+    """Prepare the network for autocast: store weights of large products in this precision, precompute constants."""
     for module in model.backbone.layers.modules():
         if isinstance(module, SwinBlock):
             bias = module.attn.bias(module.mask).detach().to(dtype)
@@ -142,7 +142,7 @@ def prepared(model: SwinFace, dtype: torch.dtype) -> SwinFace:
 
 @contextmanager
 def _exact_fp32() -> Iterator[None]:
-    """Products in fp32 are not rounded to TF32 while kernels are chosen."""
+    """Keep fp32 products from being rounded to TF32 while kernels are chosen."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:

@@ -1,1 +1,1 @@
-"""The worker process: take a batch, analyse it, answer."""
+"""The worker process: receive a batch, analyse it, answer."""

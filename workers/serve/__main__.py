@@ -1,4 +1,4 @@
-"""`python -m workers.serve` is `swinface worker`: how a streamer starts a worker of its own."""
+"""Run `swinface worker`; a streamer starts its own worker with `python -m workers.serve`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The worker's side of internal/v1/faces.proto, without sockets: bytes in, values out, and the way back."""
+"""Decode and encode the worker's messages of internal/v1/faces.proto."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Batch:
 
 
 class MalformedMessage(Exception):
-    """A message that is no proper batch. `batch_id`: whose it is, None if it could not be read."""
+    """A message that is not a valid batch. `batch_id` is None if it could not be read."""
 
     def __init__(self, message: str, batch_id: int | None = None) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class MalformedMessage(Exception):
 
 
 def read_batch(frames: Sequence[bytes], max_batch: int) -> Batch:
-    """A message of the streamer as a batch. Raises MalformedMessage."""
+    """Decode a message of the streamer. Raises MalformedMessage."""
     if len(frames) < 2 or frames[0] != b"BATCH":
         kind = bytes(frames[0][:20]) if frames else b""
         raise MalformedMessage(f"unknown message {kind!r} of {len(frames)} frames")
@@ -67,7 +67,7 @@ def ready(
     max_batch: int,
     impostor_scores: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """`heads`: slugs of labels.OUTPUTS, what the weights tell; `impostor_scores`: from their card."""
+    """Encode READY. `heads`: slugs of labels.OUTPUTS that the weights have; `impostor_scores`: from their card."""
     outputs = faces_pb2.Outputs(
         age="age" in heads,
         expression="expression" in heads,
@@ -88,7 +88,7 @@ def ready(
 
 
 def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float, first: int = 0) -> bytes:
-    """The batch's part of what was found in one inference: its rows, from row `first` on."""
+    """Encode the answer to a batch, whose rows in the analyses begin at `first`."""
     message = faces_pb2.Answer(batch_id=batch.id, model_id=model_id, inference_s=inference_s)
     for row, crop_id in enumerate(batch.crop_ids, first):
         face = message.analyses.add(crop_id=crop_id, attributes=analyses.attributes[row].tolist())
@@ -103,4 +103,5 @@ def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float, 
 
 
 def refusal(batch_id: int, model_id: str, error: str) -> bytes:
+    """Encode an answer that gives an error instead of analyses."""
     return faces_pb2.Answer(batch_id=batch_id, model_id=model_id, error=error).SerializeToString()

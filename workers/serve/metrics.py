@@ -1,4 +1,4 @@
-"""The worker's counters and histograms, named as the streamer's, in a registry of their own."""
+"""Declare the worker's Prometheus metrics and serve them."""
 
 from importlib.metadata import version
 from wsgiref.simple_server import WSGIServer
@@ -26,15 +26,15 @@ batches_refused = Counter(
     _PREFIX + "batches_refused_total", "Batches answered with an error.", ["reason"], registry=REGISTRY
 )
 malformed_messages = Counter(
-    _PREFIX + "malformed_messages_total", "Messages of streamers that could not be understood.", registry=REGISTRY
+    _PREFIX + "malformed_messages_total", "Messages of streamers that could not be decoded.", registry=REGISTRY
 )
 answers_undelivered = Counter(
-    _PREFIX + "answers_undelivered_total", "Answers whose streamer had gone.", registry=REGISTRY
+    _PREFIX + "answers_undelivered_total", "Answers dropped because the streamer had gone.", registry=REGISTRY
 )
 
 
 def serve_metrics(address: str, model_id: str) -> WSGIServer:
-    """Start the endpoint at `host:port` in a thread of its own. Raises ConfigError if it cannot listen."""
+    """Start the endpoint at `host:port` in its own thread. Raises ConfigError if it cannot listen."""
     build_info.info({"version": version("faceanalytics"), "model_id": model_id})
     host, _, port = address.rpartition(":")
     try:

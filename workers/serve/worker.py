@@ -1,7 +1,7 @@
-"""The worker process: take a batch, analyse it, answer.
+"""The worker process: receive batches from streamers, analyse them, answer.
 
-One thread owns the sockets and one computes, so that streamers hear a heartbeat while a batch is under way.
-A worker may serve several streamers: batches of theirs that wait at the same time are computed together (`batching`).
+One thread owns the sockets and another computes, so streamers get heartbeats while a batch is being computed.
+A worker may serve several streamers: batches that wait at the same time are computed together (see `batching`).
 """
 
 import logging
@@ -19,14 +19,14 @@ import zmq
 from faceanalytics.errors import ConfigError
 from workers.runtime.engine import Engine, InferenceError
 from workers.serve import messages, metrics
-from workers.serve.batching import Queue, Waiting, together
+from workers.serve.batching import PendingBatch, Queue, joined_pixels
 from workers.serve.config import WorkerConfig
 from workers.serve.messages import Batch, MalformedMessage
 from workers.swinface.labels import OUTPUTS
 
 HEARTBEAT_S = 1.0
-LINGER_MS = 1000  # the last words get so long to leave
-MAX_MESSAGE_BYTES = 64 << 20  # 1024 crops are 39 MB; more than this is no batch
+LINGER_MS = 1000  # time to send the last messages when the worker stops
+MAX_MESSAGE_BYTES = 64 << 20  # 1024 crops are 39 MB; anything larger is not a batch
 PARENT_GONE = 1  # exit code: the streamer that started this worker has died
 
 log = logging.getLogger(__name__)
@@ -34,31 +34,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NotAnalysed:
-    """A batch that cannot be analysed, while others can."""
+    """The reason why a batch could not be analysed; other batches still can."""
 
-    why: str
+    reason: str
 
 
-Outcome: TypeAlias = bytes | NotAnalysed  # the encoded answer, or why there is none
+Outcome: TypeAlias = bytes | NotAnalysed  # the encoded answer, or the reason why there is none
 
 
 class Link:
-    """The connection to one streamer, which may come and go: the socket connects again by itself."""
+    """The connection to one streamer. The socket reconnects by itself when the streamer comes back."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self.endpoint = endpoint
-        self.may_send = False  # it was told READY and has sent no batch since
+        self.may_send = False  # it got READY and has not sent a batch since
         self._connected: bool | None = None  # None: not known yet
         self.socket = context.socket(zmq.DEALER)
         options = {
-            zmq.IMMEDIATE: 1,  # without a streamer a message is refused at once: nothing old piles up for the next one
+            zmq.IMMEDIATE: 1,  # without a streamer sending fails at once, so no stale messages pile up
             zmq.SNDHWM: 16,
             zmq.RCVHWM: 4,
             zmq.LINGER: LINGER_MS,
             zmq.MAXMSGSIZE: MAX_MESSAGE_BYTES,
             zmq.RECONNECT_IVL: 100,
             zmq.RECONNECT_IVL_MAX: 2000,
-            zmq.HEARTBEAT_IVL: 2000,  # finds out that a machine at the other end has vanished without a word
+            zmq.HEARTBEAT_IVL: 2000,  # detects that the other machine has vanished without closing the connection
             zmq.HEARTBEAT_TIMEOUT: 6000,
         }
         for option, value in options.items():
@@ -70,7 +70,7 @@ class Link:
             raise ConfigError(f"cannot connect to {endpoint}: {error}") from error
 
     def send(self, kind: bytes, body: bytes = b"") -> bool:
-        """Hand a message over; False if no streamer is there (or it has not read for long)."""
+        """Send a message; return False if no streamer is connected or it has stopped reading."""
         try:
             self.socket.send_multipart([kind, body], zmq.NOBLOCK)
         except zmq.Again:
@@ -79,12 +79,12 @@ class Link:
         self._note(connected=True)
         return True
 
-    def invite(self, ready: bytes) -> None:
-        """Tell the streamer, if it is there, that it may send a batch."""
+    def send_ready(self, ready: bytes) -> None:
+        """Announce that the streamer may send a batch."""
         self.may_send = self.send(b"READY", ready)
 
     def receive(self) -> list[bytes] | None:
-        """A message that has arrived, None if there is none."""
+        """Return the next message, or None if none has arrived."""
         try:
             return self.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
@@ -98,10 +98,10 @@ class Link:
 
 
 class Worker:
-    """Serves the streamers of the configuration until a signal; `run` is the whole life."""
+    """Serves the configured streamers until a signal stops it."""
 
     def __init__(self, engine: Engine, config: WorkerConfig, parent: int | None = None) -> None:
-        """`parent`: process id of the streamer that started this worker; it ends when that one has gone."""
+        """`parent`: process id of the streamer that started this worker; the worker ends when that process does."""
         self._engine = engine
         self._parent = parent
         self._max_batch = config.max_batch
@@ -112,62 +112,62 @@ class Worker:
         self._links = [Link(self._context, endpoint) for endpoint in dict.fromkeys(config.connect)]
         self._queue: Queue[Link] = Queue(config.max_batch, config.max_wait_ms / 1000)
         self._executor = ThreadPoolExecutor(1, "infer")
-        self._under_way: tuple[list[Waiting[Link]], Future[list[Outcome]]] | None = None
-        self._ended: int | None = None  # exit code, once there is a reason to stop
-        self._woken, self._wake = socket.socketpair()  # signals and the computing thread interrupt the poll
-        self._woken.setblocking(False)
-        self._wake.setblocking(False)
+        self._running: tuple[list[PendingBatch[Link]], Future[list[Outcome]]] | None = None
+        self._exit_code: int | None = None  # set once the worker is to stop
+        self._wake_receiver, self._wake_sender = socket.socketpair()  # signals and the computing thread end the poll
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
 
     def run(self) -> int:
-        """Work until a signal (or the parent's end), finish what is under way, say BYE; the exit code."""
-        self._heed_signals()
+        """Work until a signal or the parent's end, finish the running inference, send BYE; return the exit code."""
+        self._install_signal_handlers()
         poller = self._poller()
-        next_beat = 0.0
+        next_heartbeat = 0.0
         try:
-            while self._ended is None or self._under_way is not None:
+            while self._exit_code is None or self._running is not None:
                 now = time.monotonic()
-                if now >= next_beat:
-                    self._look_for_parent()
-                    self._beat()
-                    next_beat = now + HEARTBEAT_S
-                arrived = dict(poller.poll(self._patience_ms(next_beat)))
+                if now >= next_heartbeat:
+                    self._check_parent()
+                    self._send_heartbeats()
+                    next_heartbeat = now + HEARTBEAT_S
+                readable = dict(poller.poll(self._poll_timeout_ms(next_heartbeat)))
                 self._drain_wake()
-                self._receive([link for link in self._links if link.socket in arrived])
+                self._receive([link for link in self._links if link.socket in readable])
                 self._finish()
                 self._begin()
-            return self._ended
+            return self._exit_code
         finally:
             self._close()
 
     def _poller(self) -> zmq.Poller:
         poller = zmq.Poller()
-        poller.register(self._woken.fileno(), zmq.POLLIN)
+        poller.register(self._wake_receiver.fileno(), zmq.POLLIN)
         for link in self._links:
             poller.register(link.socket, zmq.POLLIN)
         return poller
 
-    def _patience_ms(self, next_beat: float) -> int:
-        """How long nothing needs to be done if nothing arrives."""
-        deadline = self._queue.next_deadline if self._under_way is None else None
-        until = next_beat if deadline is None else min(next_beat, deadline)
+    def _poll_timeout_ms(self, next_heartbeat: float) -> int:
+        """Return the time until the next heartbeat or deadline."""
+        deadline = self._queue.next_deadline if self._running is None else None
+        until = next_heartbeat if deadline is None else min(next_heartbeat, deadline)
         return max(0, math.ceil(1000 * (until - time.monotonic())))
 
-    def _beat(self) -> None:
-        """To every streamer: BUSY while anything is under way or a batch of its own waits, else READY."""
+    def _send_heartbeats(self) -> None:
+        """Send every streamer BUSY during an inference or while its batch waits, else READY."""
         for link in self._links:
-            if self._under_way is None and self._ended is None and link not in self._queue:
-                link.invite(self._ready)
+            if self._running is None and self._exit_code is None and link not in self._queue:
+                link.send_ready(self._ready)
             else:
                 link.send(b"BUSY")
 
     def _receive(self, links: list[Link]) -> None:
-        for link in links:  # one message each: what else has arrived wakes the next poll at once
+        for link in links:  # one message each: any further ones end the next poll at once
             frames = link.receive()
             if frames is not None:
-                self._take(link, frames)
+                self._accept(link, frames)
 
-    def _take(self, link: Link, frames: list[bytes]) -> None:
-        """Queue a batch, or say what is wrong with it."""
+    def _accept(self, link: Link, frames: list[bytes]) -> None:
+        """Queue a batch, or answer it with an error if it is malformed."""
         link.may_send = False
         try:
             batch = messages.read_batch(frames, self._max_batch)
@@ -182,69 +182,69 @@ class Worker:
         self._queue.add(link, batch, time.monotonic())
 
     def _computes_for(self, link: Link) -> bool:
-        return self._under_way is not None and any(begun.link is link for begun in self._under_way[0])
+        return self._running is not None and any(pending.link is link for pending in self._running[0])
 
     def _begin(self) -> None:
-        """Give what is to be computed next to the computing thread, if that is idle."""
-        if self._under_way is not None or self._ended is not None:
+        """Start the next inference if the computing thread is idle."""
+        if self._running is not None or self._exit_code is not None:
             return
         now = time.monotonic()
-        begun = self._queue.take(now, others_may_come=any(link.may_send for link in self._links))
-        if begun is None:
+        batches = self._queue.take(now, others_may_come=any(link.may_send for link in self._links))
+        if batches is None:
             return
-        for waiting in begun:
-            metrics.batch_wait_seconds.observe(now - waiting.since)
-        future = self._executor.submit(self._analyse, [waiting.batch for waiting in begun])
-        self._under_way = (begun, future)
-        future.add_done_callback(lambda _: self._wake.send(b"\0"))
+        for pending in batches:
+            metrics.batch_wait_seconds.observe(now - pending.arrived)
+        future = self._executor.submit(self._analyse, [pending.batch for pending in batches])
+        self._running = (batches, future)
+        future.add_done_callback(lambda _: self._wake_sender.send(b"\0"))
 
     def _analyse(self, batches: list[Batch]) -> list[Outcome]:
-        """In the computing thread: what became of each. If memory does not suffice for all, each is tried alone."""
+        """Analyse in the computing thread; if memory does not suffice for all batches together, one by one."""
         try:
             return self._infer(batches)
         except InferenceError as error:
-            why = str(error)
-        # here, not above: the error's traceback holds what the inference had allocated
+            reason = str(error)
+        # outside the handler, where the traceback would keep the allocated memory alive
         if len(batches) == 1:
-            return [NotAnalysed(why)]
-        log.warning("%d batches together: %s; each is tried alone", len(batches), why)
+            return [NotAnalysed(reason)]
+        log.warning("%d batches together: %s; retrying them one by one", len(batches), reason)
         return [outcome for batch in batches for outcome in self._analyse([batch])]
 
     def _infer(self, batches: list[Batch]) -> list[Outcome]:
-        """The encoded answers of one inference. Raises InferenceError."""
+        """Return the encoded answers of one inference. Raises InferenceError."""
         started = time.monotonic()
-        analyses = self._engine.analyse(together(batches))
-        taken = time.monotonic() - started
+        analyses = self._engine.analyse(joined_pixels(batches))
+        seconds = time.monotonic() - started
         metrics.face_batch_size.observe(len(analyses))
-        metrics.inference_seconds.labels("swinface").observe(taken)
+        metrics.inference_seconds.labels("swinface").observe(seconds)
         answers: list[Outcome] = []
         first = 0
         for batch in batches:
-            answers.append(messages.answer(batch, analyses, self._engine.model_id, taken, first))
+            answers.append(messages.answer(batch, analyses, self._engine.model_id, seconds, first))
             first += len(batch.crop_ids)
         return answers
 
     def _finish(self) -> None:
-        """Answer the batches under way if they are done, then ask for more. What is no expected trouble is raised."""
-        if self._under_way is None or not self._under_way[1].done():
+        """Answer the batches of a finished inference, then ask for more. Unexpected errors are raised."""
+        if self._running is None or not self._running[1].done():
             return
-        begun, future = self._under_way
-        self._under_way = None
+        batches, future = self._running
+        self._running = None
         try:
             outcomes = future.result()
-        except Exception as error:  # the border of the thread: the streamers are told before the process ends
-            for waiting in begun:
-                self._refuse(waiting.link, waiting.batch.id, f"the worker failed: {error}", "failed")
+        except Exception as error:  # the border of the thread: answer the streamers before the process ends
+            for pending in batches:
+                self._refuse(pending.link, pending.batch.id, f"the worker failed: {error}", "failed")
             raise
-        for waiting, outcome in zip(begun, outcomes, strict=True):
-            self._answer(waiting.link, waiting.batch, outcome)
-        if self._ended is None:
-            self._beat()
+        for pending, outcome in zip(batches, outcomes, strict=True):
+            self._answer(pending.link, pending.batch, outcome)
+        if self._exit_code is None:
+            self._send_heartbeats()
 
     def _answer(self, link: Link, batch: Batch, outcome: Outcome) -> None:
         if isinstance(outcome, NotAnalysed):
-            log.warning("batch of %d crops not analysed: %s", len(batch.crop_ids), outcome.why)
-            self._refuse(link, batch.id, outcome.why, "inference")
+            log.warning("batch of %d crops not analysed: %s", len(batch.crop_ids), outcome.reason)
+            self._refuse(link, batch.id, outcome.reason, "inference")
         elif not link.send(b"ANSWER", outcome):
             metrics.answers_undelivered.inc()
             log.warning("answer to batch %d dropped: its streamer has gone", batch.id)
@@ -253,28 +253,28 @@ class Worker:
         metrics.batches_refused.labels(reason).inc()
         link.send(b"ANSWER", messages.refusal(batch_id, self._engine.model_id, error))
 
-    def _heed_signals(self) -> None:
-        """SIGINT and SIGTERM stop the worker after the batch under way; a second one ends it at once."""
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+    def _install_signal_handlers(self) -> None:
+        """Let SIGINT and SIGTERM stop the worker after the running inference; a second one ends it at once."""
+        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self._ended is not None:
+        if self._exit_code is not None:
             os._exit(128 + number)
-        self._ended = 128 + number
+        self._exit_code = 128 + number
 
     def _drain_wake(self) -> None:
         try:
-            while self._woken.recv(64):
+            while self._wake_receiver.recv(64):
                 pass
         except BlockingIOError:
             return
 
-    def _look_for_parent(self) -> None:
-        if self._parent is not None and os.getppid() != self._parent and self._ended is None:
+    def _check_parent(self) -> None:
+        if self._parent is not None and os.getppid() != self._parent and self._exit_code is None:
             log.warning("the streamer that started this worker has gone")
-            self._ended = PARENT_GONE
+            self._exit_code = PARENT_GONE
 
     def _close(self) -> None:
         for link in self._links:
@@ -283,17 +283,17 @@ class Worker:
         self._context.term()  # waits LINGER_MS at most
         self._executor.shutdown()
         signal.set_wakeup_fd(-1)
-        self._woken.close()
-        self._wake.close()
+        self._wake_receiver.close()
+        self._wake_sender.close()
 
 
 def serve(config: WorkerConfig, parent: int | None) -> int:
-    """Load the network, then work until a signal; the exit code. Raises ModelError and ConfigError."""
+    """Load the network, work until a signal and return the exit code. Raises ModelError, ConfigError."""
     started = time.monotonic()
     engine = Engine(config.weights, config.device, config.precision, config.threads, None, config.max_batch)
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)
     if engine.heads != OUTPUTS:
-        log.info("it was trained for %s; there is no answer to anything else", ", ".join(engine.heads))
+        log.info("the weights have only these outputs: %s", ", ".join(engine.heads))
     server = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
     try:
         return Worker(engine, config, parent).run()

@@ -1,4 +1,4 @@
-"""Weights from files: the published checkpoint, and our own form (safetensors with a JSON card beside it)."""
+"""Load and save weights: the published checkpoint, and our own form, safetensors with a JSON card beside it."""
 
 import hashlib
 import json
@@ -25,17 +25,17 @@ from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 
 log = logging.getLogger(__name__)
 
-UNTRAINED = "untrained"  # instead of a path: random weights, for tests of the plumbing
+UNTRAINED = "untrained"  # instead of a path: random weights, for tests without real ones
 CARD_SCHEMA = 1
 IMPOSTOR_SCORES = "impostor_scores"  # key of the card
 SHOWN = 20  # names in one error message
 HOW_TO_GET = (
-    "`swinface weights list` shows what --weights takes by name, such as swinface-official, the published checkpoint, "
-    f"and where to get it. For tests of the plumbing only: --weights {UNTRAINED}."
+    "`swinface weights list` shows the names that --weights takes, such as swinface-official, the published "
+    f"checkpoint, and where to get them. --weights {UNTRAINED} is for tests only."
 )
 PARTS = ("backbone", "fam", "tss", "om")  # state_dict_<part> in the published file
 
-# Ours -> published. A name with {i} stands for eleven tensors, one of each subnet; ours holds them one below the other.
+# Ours -> published. A name with {i} stands for eleven tensors, one per subnet; ours is their concatenation.
 RENAMED = {
     "fam.convs.0.weight": "fam.nets.{i}.conv.convs.0.weight",
     "fam.convs.1.weight": "fam.nets.{i}.conv.convs.1.weight",
@@ -49,23 +49,23 @@ RENAMED = {
     "fam.norm.bias": "fam.nets.{i}.norm.bias",
     "fam.norm.running_mean": "fam.nets.{i}.norm.running_mean",
     "fam.norm.running_var": "fam.nets.{i}.norm.running_var",
-    "fam.norm.num_batches_tracked": "fam.nets.0.norm.num_batches_tracked",  # the eleven have seen the same batches
+    "fam.norm.num_batches_tracked": "fam.nets.0.norm.num_batches_tracked",  # the same in all eleven
     "tss.0.weight": "tss.nets.{i}.feature.0.weight",
     "tss.0.bias": "tss.nets.{i}.feature.0.bias",
     "tss.3.weight": "tss.nets.{i}.feature.3.weight",
     "tss.3.bias": "tss.nets.{i}.feature.3.bias",
     **{f"heads.{task.slug}.weight": f"om.output_fcs.{task.head}.weight" for task in TASKS},
     **{f"heads.{task.slug}.bias": f"om.output_fcs.{task.head}.bias" for task in TASKS},
-}  # everything else, that is backbone.*, has its published name
+}  # all other names, backbone.*, are the published ones
 
-# Published, but not weights of this network: a head that is never used, constants, counters (see RENAMED).
+# Published tensors that this network does not need: an unused head, constants, counters (see RENAMED).
 IGNORED = re.compile(
     r"backbone\.head\.(weight|bias)"
     r"|backbone\.layers\.\d+\.blocks\.\d+\.(attn_mask|attn\.relative_position_index)"
     r"|fam\.nets\.([1-9]|10)\.norm\.num_batches_tracked"
 )
 
-# What torch.load raises for bytes that are no checkpoint: the bytes decide, so the list is long.
+# Errors that torch.load raises for files that are not checkpoints: which one depends on the bytes.
 _NOT_A_CHECKPOINT = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -84,13 +84,13 @@ _NOT_A_CHECKPOINT = (
 
 
 class CheckpointError(ModelError):
-    """A file of weights is missing or is not what this network needs; the message says which."""
+    """A weights file is missing or does not fit this network; the message says which."""
 
 
 def load(weights: str) -> tuple[SwinFace, str]:
-    """The network for inference, and the id of its weights. Raises CheckpointError.
+    """Load the network for inference, and the id of its weights. Raises CheckpointError.
 
-    `weights` is the path of a published checkpoint or of our own form (.safetensors), or "untrained".
+    `weights`: path of a published checkpoint or of our own form (.safetensors), or "untrained".
     """
     if weights == UNTRAINED:
         log.warning("SwinFace is UNTRAINED: its weights are random, so ages, expressions and identities mean nothing")
@@ -103,7 +103,7 @@ def load(weights: str) -> tuple[SwinFace, str]:
 
 
 def licence(weights: str) -> str:
-    """The terms of the weights, from their card; empty if there is none, or it says nothing. Raises CheckpointError."""
+    """Return the licence from the card of the weights, empty if there is none. Raises CheckpointError."""
     path = Path(weights)
     if weights == UNTRAINED or path.suffix != ".safetensors":
         return ""
@@ -111,9 +111,9 @@ def licence(weights: str) -> str:
 
 
 def impostor_scores(weights: str) -> dict[str, Any] | None:
-    """How similar strangers are for these weights, from their card (see evaluate/impostors.py); None: nobody measured.
+    """Return how similar strangers are for these weights, from their card; None if it was not measured.
 
-    Raises CheckpointError for a table that is none.
+    See evaluate/impostors.py. Raises CheckpointError for an invalid table.
     """
     path = Path(weights)
     if weights == UNTRAINED or path.suffix != ".safetensors":
@@ -128,31 +128,31 @@ def impostor_scores(weights: str) -> dict[str, Any] | None:
 
 
 def chosen_heads(weights: str, model: SwinFace, heads: Sequence[str] | None) -> tuple[str, ...]:
-    """The slugs among `heads` in the order of labels.OUTPUTS; all that the network has without a choice.
+    """Return the slugs of `heads` in the order of labels.OUTPUTS; None: all that the network has.
 
-    Raises ConfigError for names that there are not, CheckpointError for outputs that the weights were not trained for.
+    Raises ConfigError for unknown names, CheckpointError for outputs that the weights were not trained for.
     """
-    there = output_slugs(model)
+    available = output_slugs(model)
     if heads is None:
-        return there
+        return available
     if not heads:
         raise ConfigError(f"no heads to compute: known are {', '.join(OUTPUTS)}")
     if unknown := sorted(set(heads) - set(OUTPUTS)):
         raise ConfigError(f"unknown heads {', '.join(unknown)}: known are {', '.join(OUTPUTS)}")
-    if absent := [slug for slug in OUTPUTS if slug in heads and slug not in there]:
-        raise CheckpointError(f"{weights} was not trained for {', '.join(absent)}. It has {', '.join(there)}")
+    if absent := [slug for slug in OUTPUTS if slug in heads and slug not in available]:
+        raise CheckpointError(f"{weights} was not trained for {', '.join(absent)}. It has {', '.join(available)}")
     return tuple(slug for slug in OUTPUTS if slug in heads)
 
 
 def untrained(seed: int = 0) -> SwinFace:
-    """The network with random weights, the same at each call."""
+    """Return the network with random weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SwinFace(SwinFaceConfig()).eval()
 
 
 def load_official(path: Path) -> SwinFace:
-    """The network with the weights of a published checkpoint. Raises CheckpointError."""
+    """Load the network from a published checkpoint. Raises CheckpointError."""
     _check_readable(path)
     published = _published_tensors(_read_pickle(path), path)
     model = _without_weights(SwinFaceConfig())
@@ -169,17 +169,17 @@ def load_official(path: Path) -> SwinFace:
 
 
 def save_own(model: SwinFace, path: Path, card: Mapping[str, Any], half: bool = False) -> None:
-    """Write `path` (.safetensors) and the card beside it (.json): `card` says `source`, `licence` and `metrics`.
+    """Write `path` (.safetensors) and its card (.json); `card` must have `source`, `licence` and `metrics`.
 
-    `metrics`: what was measured with these weights, by benchmark; empty if nothing was. `half`: matrices in fp16,
-    biases and statistics as they are; `load_own` gives fp32 again. Raises ValueError for numbers too large for fp16.
+    `metrics`: results of these weights by benchmark, possibly empty. `half`: store matrices in fp16, biases and
+    statistics unchanged; `load_own` returns fp32. Raises ValueError for numbers too large for fp16.
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must end in .safetensors")
     if absent := {"source", "licence", "metrics"} - set(card):
-        raise ValueError(f"the card says nothing of {', '.join(sorted(absent))}")
+        raise ValueError(f"the card lacks {', '.join(sorted(absent))}")
     partial = path.with_suffix(".safetensors.partial")
-    # not save_file: what it writes only its owner may read
+    # not save_file: only the owner may read the file it writes
     tensors = {name: _stored(name, tensor, half).contiguous() for name, tensor in model.state_dict().items()}
     partial.write_bytes(serialise(tensors))
     described = {"config": asdict(model.config), "outputs": output_slugs(model)}
@@ -198,7 +198,7 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
 
 
 def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
-    """The network with the weights of our own form, and its card. Raises CheckpointError."""
+    """Load the network and the card from our own form. Raises CheckpointError."""
     _check_readable(path)
     card = _read_card(card_path(path))
     if card["sha256"] != sha256(path):
@@ -206,7 +206,7 @@ def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no safetensors file: {error}") from error
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
     model = _described(card["config"], card.get("outputs", OUTPUTS), path)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     _compare(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
@@ -214,7 +214,7 @@ def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
 
 
 def model_id(sha: str) -> str:
-    """The name of weights in every result: it changes whenever their file does."""
+    """Return the id of weights in results; it changes whenever their file does."""
     return f"swinface-{sha[:12]}"
 
 
@@ -223,13 +223,13 @@ def card_path(weights: Path) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Of the file's content, 64 hex digits."""
+    """Return the checksum of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _published(ours: str, tensor: Tensor) -> list[tuple[str, tuple[int, ...]]]:
-    """The published tensors, name and shape, that one of ours consists of."""
+    """Return name and shape of the published tensors that make up one of ours."""
     name, shape = RENAMED.get(ours, ours), tuple(tensor.shape)
     if "{i}" not in name:
         return [(name, shape)]
@@ -241,14 +241,14 @@ def _join(tensors: list[Tensor]) -> Tensor:
 
 
 def _assign(model: SwinFace, state: Mapping[str, Tensor]) -> SwinFace:
-    """The weights go into the network as what it computes with, whatever they were stored as."""
+    """Put the weights into the network in its own precision, whatever they were stored in."""
     wanted = model.state_dict()
     model.load_state_dict({n: t.to(wanted[n].dtype).contiguous() for n, t in state.items()}, assign=True)
     return model
 
 
 def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise CheckpointError with every name that is missing, too much or of another shape."""
+    """Raise CheckpointError that lists missing and unexpected tensors and those of another shape."""
     problems = [f"missing: {name}" for name in expected if name not in found]
     problems += [f"unexpected: {name}" for name in found if name not in expected]
     problems += [
@@ -276,22 +276,22 @@ def _read_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except _NOT_A_CHECKPOINT as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds {foreign[1]}, which is no weight and is not run" if foreign else type(error).__name__
-        raise CheckpointError(f"{path} is no PyTorch checkpoint, or a damaged one ({reason}). {HOW_TO_GET}") from error
+        reason = f"it holds {foreign[1]}, which is refused" if foreign else type(error).__name__
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or is damaged ({reason}). {HOW_TO_GET}") from error
 
 
 def _published_tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """All tensors of the four parts as `part.name`. Raises CheckpointError if it is another kind of file."""
+    """Return all tensors of the four parts as `part.name`. Raises CheckpointError for another kind of file."""
     parts = [f"state_dict_{part}" for part in PARTS]
     absent = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), dict)]
     if absent:
-        raise CheckpointError(f"{path} is no SwinFace checkpoint: it has no {', '.join(absent)}. {HOW_TO_GET}")
+        raise CheckpointError(f"{path} is not a SwinFace checkpoint: it has no {', '.join(absent)}. {HOW_TO_GET}")
     tensors = {}
     for part in PARTS:
         for name, tensor in content[f"state_dict_{part}"].items():
             full = f"{part}.{str(name).removeprefix('module.')}"
             if not isinstance(tensor, Tensor):
-                raise CheckpointError(f"{path}: {full} is no tensor but a {type(tensor).__name__}")
+                raise CheckpointError(f"{path}: {full} is a {type(tensor).__name__}, expected a tensor")
             tensors[full] = tensor
     return tensors
 
@@ -303,14 +303,16 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot read the card of the weights, {path}: {error}") from error
     absent = [key for key in ("schema", "config", "sha256") if not isinstance(card, dict) or key not in card]
     if absent:
-        raise CheckpointError(f"{path} is no card of weights: it has no {', '.join(absent)}")
+        raise CheckpointError(f"{path} is not a card of weights: it has no {', '.join(absent)}")
     if card["schema"] != CARD_SCHEMA:
-        raise CheckpointError(f"{path} has schema {card['schema']}, this program reads {CARD_SCHEMA}: update it")
+        raise CheckpointError(
+            f"{path} has schema {card['schema']}, this program reads {CARD_SCHEMA}: update the program"
+        )
     return card
 
 
 def _described(config: Any, outputs: Any, path: Path) -> SwinFace:
-    """The network that a card describes; it has the outputs that were trained, and no others."""
+    """Build the network that a card describes, with only the outputs that were trained."""
     if not isinstance(outputs, list | tuple) or not outputs or not set(outputs) <= set(OUTPUTS):
         raise CheckpointError(f"{card_path(path)}: its outputs are {outputs!r}, expected names of {', '.join(OUTPUTS)}")
     try:
@@ -319,10 +321,10 @@ def _described(config: Any, outputs: Any, path: Path) -> SwinFace:
         }
         return _without_weights(SwinFaceConfig(**values), outputs)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
-        raise CheckpointError(f"{card_path(path)}: its config describes no network: {error}") from error
+        raise CheckpointError(f"{card_path(path)}: invalid config: {error}") from error
 
 
 def _without_weights(config: SwinFaceConfig, outputs: Sequence[str] = OUTPUTS) -> SwinFace:
-    """The network for inference; its weights have shapes only and are still to be assigned."""
+    """Build the network for inference on the meta device: its weights are still to be assigned."""
     with torch.device("meta"):
         return SwinFace(config, outputs).eval()

@@ -1,4 +1,4 @@
-"""SwinFace as a file for other programs: `swinface export`."""
+"""Export SwinFace to ONNX: `swinface export`."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from workers.swinface.checkpoint import card_path, chosen_heads, load
 from workers.swinface.labels import OUTPUTS
 from workers.swinface.model import SwinFace, reduced
 
-TOLERANCE = 1e-4  # largest difference to torch
+TOLERANCE = 1e-4  # largest allowed difference from torch
 CHECKED_BATCHES = (1, 3)
 INPUT = "faces"
-INPUT_DESCRIPTION = "faces: uint8 (batch, 112, 112, 3), aligned faces in RGB, 0..255; nothing is to be normalised"
+INPUT_DESCRIPTION = "faces: uint8 (batch, 112, 112, 3), aligned faces in RGB, 0..255, without any normalisation"
 OUTPUT_DESCRIPTION = (
     "age (batch, 1): years; expression (batch, 7) and attributes (batch, 2: no, yes): logits; "
     "recognition (batch, 512): embedding, not normalised"
@@ -41,30 +41,30 @@ class ChosenHeads(nn.Module):
 
 
 def export_onnx(weights: str, out: Path, heads: Sequence[str] | None, opset: int) -> tuple[tuple[str, ...], float]:
-    """Write the network as ONNX and check it against torch; what was written, and the largest difference of an output.
+    """Write the network as ONNX and check it against torch; return its outputs and their largest difference.
 
     `heads`: slugs, None for all that the weights were trained for. Raises ConfigError if the file cannot be written,
-    ModelError if it would not compute what torch does.
+    ModelError if its results differ from torch's.
     """
     _check_out(out)
     _prepare()
     model, model_id = load(weights)
     written = chosen_heads(weights, model, heads)
     chosen = ChosenHeads(model, written).eval()
-    small = ChosenHeads(reduced(model, written), written).eval()  # without the weights that these heads do not need
+    small = ChosenHeads(reduced(model, written), written).eval()  # without weights that these heads do not need
     with replacing(out) as partial:
         _write(small, partial, opset, _metadata(weights, model_id, written))
         difference = largest_difference(partial, chosen)
-        if not difference <= TOLERANCE:  # NaN is no agreement either
+        if not difference <= TOLERANCE:  # also true for NaN
             raise ModelError(
-                f"the exported network differs from torch by up to {difference:.2g}, allowed is {TOLERANCE:g}: "
+                f"the exported network differs from torch by up to {difference:.2g}, more than {TOLERANCE:g}: "
                 f"{out} was not written. Try another --opset, or other versions of torch and onnxruntime"
             )
     return written, difference
 
 
 def largest_difference(path: Path, chosen: ChosenHeads) -> float:
-    """Between ONNX Runtime and torch on the CPU, over all outputs, for some batches of noise. Raises ModelError."""
+    """Return the largest difference of ONNX Runtime from torch on the CPU for batches of noise. Raises ModelError."""
     session = _open_session(path)
     noise = np.random.default_rng(0)
     return max(
@@ -99,7 +99,7 @@ def _check_out(out: Path) -> None:
 
 
 def _prepare() -> None:
-    """Raise ConfigError if a package is missing; keep ONNX Runtime from reporting what it runs to its maker."""
+    """Turn off ONNX Runtime's telemetry. Raises ConfigError if a package is missing."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported
     try:
         import onnx  # noqa: F401
@@ -109,7 +109,7 @@ def _prepare() -> None:
 
 
 def _write(chosen: ChosenHeads, path: Path, opset: int, metadata: dict[str, str]) -> None:
-    """One file with weights and all. Raises ModelError if it cannot be written for that opset."""
+    """Write one file that includes the weights. Raises ModelError if it cannot be written for this opset."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     faces = torch.zeros((2, 112, 112, 3), dtype=torch.uint8)
@@ -133,12 +133,12 @@ def _write(chosen: ChosenHeads, path: Path, opset: int, metadata: dict[str, str]
 
 
 def _metadata(weights: str, model_id: str, heads: Sequence[str]) -> dict[str, str]:
-    facts = {
+    metadata = {
         "model_id": model_id,
         "heads": ",".join(heads),
         "input": INPUT_DESCRIPTION,
         "outputs": OUTPUT_DESCRIPTION,
     }
     if weights.endswith(".safetensors"):
-        facts["licence"] = str(json.loads(card_path(Path(weights)).read_text()).get("licence", "not stated"))
-    return facts
+        metadata["licence"] = str(json.loads(card_path(Path(weights)).read_text()).get("licence", "not stated"))
+    return metadata

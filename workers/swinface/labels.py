@@ -1,11 +1,11 @@
-"""What SwinFace's outputs mean: the one table of its 42 tasks, in the order of its outputs."""
+"""Define the meaning of SwinFace's outputs: one table of its 42 tasks, in the order of its outputs."""
 
 from dataclasses import dataclass
 
 EXPRESSIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")  # RAF-DB label - 1
 AFFECTNET_TO_EXPRESSION = (6, 3, 4, 0, 1, 2, 5)  # AffectNet: neutral happy sad surprise fear disgust anger
 SUBNETS = 11
-EMBEDDING = "recognition"  # slug of the 43rd output, which leaves the backbone
+EMBEDDING = "recognition"  # slug of the 43rd output, which comes from the backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +14,10 @@ class Task:
 
     name: str  # as published
     width: int  # 1: a number; 2: logits of no and yes; 7: logits of EXPRESSIONS
-    subnet: int  # 0..10: which subnet feeds it
-    head: int  # 0..41: place among the heads of the published checkpoint
+    subnet: int  # 0..10: the subnet that feeds it
+    head: int  # 0..41: index among the heads of the published checkpoint
     celeba: int | None = None  # column of CelebA's own list_attr_celeba, from 0
-    score_name: str = ""  # what a high score says, in lower case; empty: the slug
+    score_name: str = ""  # meaning of a high score, in lower case; empty: the slug
 
     @property
     def slug(self) -> str:
@@ -26,11 +26,11 @@ class Task:
 
     @property
     def score(self) -> str:
-        """Name of the score in results: the proto's enum value in lower case."""
+        """The name of the score in results: the proto's enum value in lower case."""
         return self.score_name or self.slug
 
 
-# In the order of the outputs. The training labels of CelebA are in this order too, not in CelebA's.
+# In the order of the outputs. The published training labels of CelebA use this order too, not CelebA's own.
 TASKS = (
     Task("Age", 1, 1, 1),
     Task("Attractive", 2, 3, 5, 2),

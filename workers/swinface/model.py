@@ -1,12 +1,12 @@
 """SwinFace (arXiv 2308.11509): Swin-T for faces, eleven analysis subnets on its four levels, 42 heads and an embedding.
 
 Letters in the shapes: B faces, H W rows and columns, C channels, N windows, T = 49 tokens of a window, h heads,
-S = 11 subnets. All of it computes exactly what the published implementation does; where the form differs (the subnets
-are computed side by side), the comment says why it is the same.
+S = 11 subnets. The network computes exactly what the published implementation does; where the form differs (all
+subnets are computed side by side), a comment explains why the result is the same.
 """
 
 # mypy: disable-error-code=no-any-return
-# (calling a module gives Any)
+# (calling a module returns Any)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class SwinFaceConfig:
     head_channels: int = 32  # of one attention head, everywhere
     window: int = 7  # tokens
     mlp_ratio: int = 4
-    drop_path: float = 0.1  # chance to skip the last block in training; grows linearly from 0
-    fused_channels: tuple[int, ...] = (47, 93, 186, 186)  # what a subnet makes of each level, together its width
+    drop_path: float = 0.1  # probability of skipping the last block in training; grows linearly from 0
+    fused_channels: tuple[int, ...] = (47, 93, 186, 186)  # channels of a subnet from each level; their sum is its width
     gate_reduction: int = 16
-    dropout: float = 0.5  # in the subnets, in training
+    dropout: float = 0.5  # of the subnets, in training
     embedding: int = 512
     batch_norm_eps: float = 2e-5
 
@@ -58,11 +58,11 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * config.window - 1) ** 2, self.heads))
         self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", relative_position_index(config.window), persistent=False)
-        self.fixed_bias: Tensor | None  # the bias once and for all, when the weights change no more
+        self.fixed_bias: Tensor | None  # precomputed bias, for weights that no longer change
         self.register_buffer("fixed_bias", None, persistent=False)
 
     def bias(self, mask: Tensor) -> Tensor:
-        """What is added to the scores, (N*h, T, T); `mask` (N, 1, T, T)."""
+        """Return the bias that is added to the scores, (N*h, T, T); `mask` (N, 1, T, T)."""
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # (h, T, T)
         return (bias + mask).flatten(0, 1)
 
@@ -79,11 +79,11 @@ class WindowAttention(nn.Module):
 class SwinBlock(nn.Module):
     """Attention within windows, then an MLP; every second block of a stage shifts the windows by half their size.
 
-    Tokens lie window by window, so that windows need no rearranging: a block only puts them into its own order first.
+    Tokens are ordered window by window, so a block rearranges them only once, into its own order.
     """
 
     def __init__(self, config: SwinFaceConfig, channels: int, side: int, before: Tensor, shift: int, drop: float):
-        """`before`: the order in which tokens come, as their places row by row. `drop`: chance to be skipped."""
+        """`before`: row-by-row positions of the incoming tokens. `drop`: probability of being skipped."""
         super().__init__()
         self.drop = drop
         self.norm1 = nn.LayerNorm(channels)
@@ -97,8 +97,8 @@ class SwinBlock(nn.Module):
         self.register_buffer("mask", shift_mask(side, config.window, shift), persistent=False)
         self.order: Tensor | None
         order = reordering(before, window_order(side, config.window, shift))
-        still = bool((order == torch.arange(len(order), device="cpu")).all())
-        self.register_buffer("order", None if still else order, persistent=False)
+        unchanged = bool((order == torch.arange(len(order), device="cpu")).all())
+        self.register_buffer("order", None if unchanged else order, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, tokens, C)
         if self.order is not None:
@@ -107,7 +107,7 @@ class SwinBlock(nn.Module):
         return x + self._skip(self.mlp(self.norm2(x)))
 
     def _skip(self, x: Tensor) -> Tensor:
-        """Stochastic depth: in training the branch is left out for some faces, and scaled up for the others."""
+        """Apply stochastic depth: in training, skip the branch for some faces and scale it up for the others."""
         if not self.training or self.drop == 0:
             return x
         keep = x.new_empty(x.shape[0], 1, 1).bernoulli_(1 - self.drop)
@@ -115,14 +115,14 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbouring tokens become one of twice the channels."""
+    """Merges four neighbouring tokens into one with twice the channels."""
 
     def __init__(self, channels: int, side: int, before: Tensor) -> None:
         super().__init__()
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels)
         rows = torch.arange(side * side, device="cpu").view(side // 2, 2, side // 2, 2)
-        self.order: Tensor  # the four of each new token: upper left, lower left, upper right, lower right
+        self.order: Tensor  # four tokens for each new one: upper left, lower left, upper right, lower right
         self.register_buffer("order", reordering(before, rows.permute(0, 2, 3, 1).flatten()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, tokens, C)
@@ -200,7 +200,7 @@ class ParallelConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(subnets * outputs, inputs, 3, 3))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs, H, W)
-        # On a CPU each by itself is faster than all in one: its weights fit into the cache.
+        # On a CPU one convolution per subnet is faster than one for all: its weights fit into the cache.
         if x.is_cuda:
             x = F.conv2d(x, self.weight, padding=1)
         else:
@@ -209,7 +209,7 @@ class ParallelConv(nn.Module):
 
 
 class FeatureAttention(nn.Module):
-    """What each subnet sees of the four levels: convolved, gated channel by channel, the maximum over the face."""
+    """Computes each subnet's features from the four levels: convolution, gate per channel, maximum over the face."""
 
     def __init__(self, config: SwinFaceConfig, subnets: int) -> None:
         super().__init__()
@@ -237,22 +237,22 @@ class FeatureAttention(nn.Module):
         with torch.autocast(mean.device.type, enabled=False):
             gate = torch.sigmoid(self.gate(mean) + self.gate(peak))  # (B, S, 512)
             # Published: multiply the whole map by the gate, ReLU, then the maximum. The gate is positive and all three
-            # are monotone, so the maximum may come first: the same number, without touching the map again.
+            # are monotone, so taking the maximum first gives the same number without another pass over the map.
             x = F.relu(gate * peak)
             return self.norm(x.flatten(1)).view(x.shape)  # (B, S, 512)
 
     def _pooled(self, level: Tensor) -> Tensor:
-        """(B, tokens, C) -> (B, C, 7, 7)."""
+        """Pool (B, tokens, C) to (B, C, 7, 7)."""
         side = isqrt(level.shape[1])
         level = level.view(level.shape[0], side, side, -1).permute(0, 3, 1, 2)
         return F.avg_pool2d(level, side // self.window)
 
 
 class SwinFace(nn.Module):
-    """Aligned faces, uint8 RGB (B, 112, 112, 3), to the raw outputs by slug, in the order of labels.OUTPUTS.
+    """Maps aligned faces, uint8 RGB (B, 112, 112, 3), to raw outputs by slug, in the order of labels.OUTPUTS.
 
     `age` (B, 1) in years; `expression` (B, 7) and the attributes (B, 2) logits; `recognition` (B, 512) not normalised.
-    With fewer `outputs` only the subnets that they need exist.
+    With fewer `outputs` it has only the subnets that they need.
     """
 
     def __init__(self, config: SwinFaceConfig, outputs: Sequence[str] = OUTPUTS) -> None:
@@ -292,12 +292,12 @@ class SwinFace(nn.Module):
 
 
 def output_slugs(model: SwinFace) -> tuple[str, ...]:
-    """What the network computes, in the order of labels.OUTPUTS."""
+    """Return the slugs of the network's outputs, in the order of labels.OUTPUTS."""
     return (*(task.slug for task in model.tasks), *([EMBEDDING] * model.recognises))
 
 
 def reduced(model: SwinFace, outputs: Sequence[str]) -> SwinFace:
-    """The same network on the CPU, for inference, with only these of its outputs (slugs)."""
+    """Return the same network on the CPU, for inference, with only these outputs (slugs)."""
     if set(outputs) == set(output_slugs(model)):
         return model
     with torch.device("meta"):
@@ -313,46 +313,46 @@ def reduced(model: SwinFace, outputs: Sequence[str]) -> SwinFace:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(width) + bias) v of (..., T, width)."""
-    # What torch calls for it on a CPU has no form in ONNX, and is slower than this when the bias needs a gradient.
+    """Return softmax(q k^T / sqrt(width) + bias) v of (..., T, width)."""
+    # torch's CPU kernel cannot be exported to ONNX, and is slower than this when the bias needs a gradient.
     if torch.compiler.is_exporting() or (bias.requires_grad and not q.is_cuda):
         return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 def window_order(side: int, window: int, shift: int) -> Tensor:
-    """(tokens,): the tokens window by window, each as its place row by row; windows wrap around at the edges."""
-    place = torch.arange(side * side, device="cpu").view(side, side).roll((-shift, -shift), (0, 1))
+    """Return the row-by-row position of each token, window by window, (tokens,); windows wrap around at the edges."""
+    position = torch.arange(side * side, device="cpu").view(side, side).roll((-shift, -shift), (0, 1))
     count = side // window
-    return place.view(count, window, count, window).transpose(1, 2).flatten()
+    return position.view(count, window, count, window).transpose(1, 2).flatten()
 
 
 def reordering(before: Tensor, after: Tensor) -> Tensor:
-    """The index that brings tokens from one order into another: x[:, index]. Orders as in window_order."""
+    """Return the index that brings tokens from one order into another, x[:, index]; orders as in window_order."""
     position = torch.empty_like(before)
     position[before] = torch.arange(len(before), device="cpu")
     return position[after]
 
 
 def relative_position_index(window: int) -> Tensor:
-    """(T, T): for each pair of tokens of a window the row of the bias table that belongs to their offset."""
-    place = torch.arange(window**2, device="cpu")  # a constant: also there while the weights are still to be loaded
-    row, column = place // window, place % window
+    """Return the row of the bias table for the offset of each pair of tokens of a window, (T, T)."""
+    position = torch.arange(window**2, device="cpu")  # a constant, needed even while the weights are on the meta device
+    row, column = position // window, position % window
     rows = row[:, None] - row[None, :] + window - 1
     columns = column[:, None] - column[None, :] + window - 1
     return rows * (2 * window - 1) + columns
 
 
 def shift_mask(side: int, window: int, shift: int) -> Tensor:
-    """(N, 1, T, T): -100 between tokens that only the wrapping around has brought into one window, else 0."""
-    place = torch.arange(side, device="cpu")
-    band = (place >= side - window).long() + (place >= side - shift).long()  # 0, 1, 2 along one axis, once shifted
+    """Return the mask (N, 1, T, T): -100 between tokens that share a window only by wrapping around, else 0."""
+    position = torch.arange(side, device="cpu")
+    band = (position >= side - window).long() + (position >= side - shift).long()  # 0, 1, 2 along one shifted axis
     region = (band[:, None] * 3 + band[None, :]).flatten()[window_order(side, window, 0)].view(-1, window * window)
     return (region[:, None, :] != region[:, :, None]).float()[:, None] * -100  # regions (N, T)
 
 
 def _initialise(module: nn.Module) -> None:
-    """As published: linear layers and bias tables from a narrow normal distribution, convolutions as torch does."""
+    """Initialise as published: linear layers and bias tables narrow normal, convolutions by torch's default."""
     if isinstance(module, nn.Linear | ParallelLinear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

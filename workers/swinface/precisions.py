@@ -1,4 +1,4 @@
-"""What the network may compute in; here because neither the command line nor the configuration may import torch."""
+"""List the network's precisions, apart from it so that command line and configuration need not import torch."""
 
 from typing import Literal, TypeAlias, get_args
 

@@ -1,1 +1,1 @@
-"""Weights by name: those that come with the project, and the known public ones."""
+"""Find weights by name: those that come with the project, and known public ones."""

@@ -1,4 +1,4 @@
-"""Which weights have a name, where their files are, and whether a file is what it should be."""
+"""Look up named weights, find their files and verify them."""
 
 import hashlib
 import json
@@ -14,27 +14,27 @@ from faceanalytics.errors import ConfigError, ModelError
 from faceanalytics.settings import explain, read_yaml
 
 DEFAULT = "default"  # in place of a name or a path
-FACE_MODEL = "swinface-small"  # what that is
+FACE_MODEL = "swinface-small"  # the weights that DEFAULT stands for
 FOLDER_VARIABLE = "FACEANALYTICS_WEIGHTS"
-INSTALLATION = Path(__file__).resolve().parents[2]  # the packages `streamer` and `workers` lie in it
+INSTALLATION = Path(__file__).resolve().parents[2]  # folder of the packages `streamer` and `workers`
 
 log = logging.getLogger(__name__)
 
 
 class Entry(BaseModel):
-    """Weights with a name. Either they are bundled, or `file` is downloaded from `url`, or by hand."""
+    """Named weights: either bundled, or a `file` that is downloaded from `url` or by hand."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: Literal["face model", "detector"]
     source: str
-    """Who made them, and where that is to be read."""
+    """Who made the weights, with a reference."""
     terms: str
-    """What they may be used for, as far as it is known."""
+    """Terms of use, as far as known."""
     bundled: str | None = None
-    """Path in the installation; its card beside it ends in .json."""
+    """Path in the installation; the card beside it ends in .json."""
     file: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
-    """Name in the folder of downloads."""
+    """File name in the download folder."""
     url: Annotated[str, Field(pattern=r"^https://")] | None = None
     by_hand: str | None = None
     """How to get a file that has no address of its own."""
@@ -48,18 +48,18 @@ class Entry(BaseModel):
 
     @property
     def path(self) -> Path:
-        """Where the file is, or would be."""
+        """The path of the file, whether it exists or not."""
         return INSTALLATION / self.bundled if self.bundled else folder() / str(self.file)
 
     @property
     def record(self) -> Path:
-        """Where the sum of the first download is kept, in the form that `sha256sum -c` reads."""
+        """The file with the sha256 of the first download, in the format of `sha256sum -c`."""
         return self.path.with_name(self.path.name + ".sha256")
 
 
 @cache
 def registry() -> dict[str, Entry]:
-    """All weights with a name. Raises ConfigError if the file is not as it should be."""
+    """Read all named weights. Raises ConfigError if registry.yaml is invalid."""
     path = Path(__file__).with_name("registry.yaml")
     try:
         return TypeAdapter(dict[str, Entry]).validate_python(read_yaml(path))
@@ -68,82 +68,83 @@ def registry() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """Raises ConfigError for a name that there is not."""
+    """Return the weights of this name. Raises ConfigError for an unknown name."""
     if name not in registry():
         raise ConfigError(f"there are no weights called {name}: known are {', '.join(registry())}")
     return registry()[name]
 
 
 def folder() -> Path:
-    """Where downloads are kept: $FACEANALYTICS_WEIGHTS, else ~/.cache/faceanalytics/weights."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "faceanalytics" / "weights"
+    """Return the download folder: $FACEANALYTICS_WEIGHTS, or ~/.cache/faceanalytics/weights."""
+    configured = os.environ.get(FOLDER_VARIABLE)
+    return Path(configured) if configured else Path.home() / ".cache" / "faceanalytics" / "weights"
 
 
 def find(weights: str) -> str:
-    """The path of the face model that `weights` names, once its sum is right; the log says its terms.
+    """Return the path of the face model named `weights` after verifying it, and log its terms.
 
-    "default" is the bundled one; what is no name, a path or "untrained", is returned as it is. Raises ModelError.
+    "default" is the bundled model. A path or "untrained" is returned unchanged. Raises ModelError.
     """
     name = FACE_MODEL if weights == DEFAULT else weights
     if name not in registry():
         return weights
     chosen = entry(name)
     if chosen.what != "face model":
-        raise ModelError(f"{name} is a {chosen.what} and no face model: see `swinface weights list`")
+        raise ModelError(f"{name} is a {chosen.what}, not a face model: see `swinface weights list`")
     checked = verify(name)
     log.info("face model %s: %s; %s; %s", name, chosen.terms, chosen.source, checked)
     return str(chosen.path)
 
 
 def verify(name: str) -> str:
-    """Compare the file with its sum; what it was compared with, in words. Raises ModelError, ConfigError.
+    """Check the sha256 of the file and return the outcome as text. Raises ModelError, ConfigError.
 
-    A file of which no sum is known, such as one that was fetched by hand, gets its own recorded.
+    If no sha256 is known, as for a file downloaded by hand, the file's own is recorded.
     """
     chosen = entry(name)
-    found = _sum_of_file(name, chosen)
+    actual = _sum_of_file(name, chosen)
     expected, origin = expected_sum(name, chosen)
     if expected is None:
-        record_sum(chosen, found)
-        return f"sha256 {found} recorded now: its source states none"
-    if found != expected:
+        record_sum(chosen, actual)
+        return f"sha256 {actual} recorded: the source states none"
+    if actual != expected:
         raise ModelError(
-            f"{chosen.path} is damaged or has been replaced: its sha256 is {found}, {origin} {expected}. {_again(name)}"
+            f"{chosen.path} is damaged or has been replaced: its sha256 is {actual}, expected {expected} ({origin}); "
+            f"{_get_again(name)}"
         )
-    return f"sha256 as {origin}"
+    return f"sha256 matches ({origin})"
 
 
 def expected_sum(name: str, chosen: Entry) -> tuple[str | None, str]:
-    """The sum that the file must have, None if nothing is known, and where that stands. Raises ModelError."""
+    """Return the sha256 that the file must have, None if unknown, and its origin. Raises ModelError."""
     if chosen.bundled:
-        return _sum_of_card(name, chosen), "its card says"
+        return _sum_of_card(name, chosen), "from its card"
     if chosen.sha256:
-        return chosen.sha256, "its source states"
+        return chosen.sha256, "stated by its source"
     try:
-        return chosen.record.read_text().split()[0], "recorded at the first download:"
+        return chosen.record.read_text().split()[0], "recorded at the first download"
     except FileNotFoundError:
         return None, ""
     except (OSError, ValueError, IndexError) as error:
-        raise ModelError(f"cannot read the sum {chosen.record}: {error}. Delete it to trust the file") from error
+        raise ModelError(f"cannot read the sha256 {chosen.record}: {error}. Delete it to trust the file") from error
 
 
-def record_sum(chosen: Entry, found: str) -> None:
-    """Keep the sum for later. Raises ModelError if it cannot be written."""
+def record_sum(chosen: Entry, actual: str) -> None:
+    """Record the sha256 of a download. Raises ModelError if it cannot be written."""
     try:
-        chosen.record.write_text(f"{found}  {chosen.path.name}\n")
+        chosen.record.write_text(f"{actual}  {chosen.path.name}\n")
     except OSError as error:
-        raise ModelError(f"cannot write the sum {chosen.record}: {error.strerror}") from error
+        raise ModelError(f"cannot write the sha256 {chosen.record}: {error.strerror}") from error
 
 
 def how_to_get(name: str) -> str:
-    """What to do for a file that is not there."""
+    """Return instructions for getting a missing file."""
     chosen = entry(name)
     if chosen.by_hand is None:
-        return f"get it by: swinface weights pull {name}"
+        return f"download it with: swinface weights pull {name}"
     return (
-        f"it cannot be downloaded by a program: {chosen.by_hand}, put the file at {chosen.path}, then: swinface "
-        f"weights verify {name}. A copy at an address of your own: swinface weights pull {name} --url https://..."
+        f"it must be downloaded by hand: {chosen.by_hand}, put the file at {chosen.path}, then run: swinface "
+        f"weights verify {name}. If you host a copy: swinface weights pull {name} --url https://..."
     )
 
 
@@ -152,7 +153,7 @@ def _sum_of_file(name: str, chosen: Entry) -> str:
         with chosen.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise ModelError(f"{name} is not here, no {chosen.path}: {_again(name)}") from error
+        raise ModelError(f"{name} is missing, there is no {chosen.path}: {_get_again(name)}") from error
     except OSError as error:
         raise ModelError(f"cannot read {chosen.path}: {error.strerror}") from error
 
@@ -162,13 +163,13 @@ def _sum_of_card(name: str, chosen: Entry) -> str:
     try:
         return str(json.loads(card.read_text(encoding="utf-8"))["sha256"])
     except FileNotFoundError as error:
-        raise ModelError(f"{name} has no card {card}: {_again(name)}") from error
+        raise ModelError(f"{name} has no card {card}: {_get_again(name)}") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{card} is no card with a sha256: {_again(name)}") from error
+        raise ModelError(f"{card} is not a card with a sha256: {_get_again(name)}") from error
 
 
-def _again(name: str) -> str:
+def _get_again(name: str) -> str:
     chosen = entry(name)
     if chosen.bundled:
-        return "this build lacks its bundled weights. Install the project anew, or name others"
+        return "the bundled weights of this installation are incomplete. Reinstall the project, or name other weights"
     return how_to_get(name) if not chosen.path.exists() else f"delete it, then {how_to_get(name)}"

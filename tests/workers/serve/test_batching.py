@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workers.serve.batching import Queue, together
+from workers.serve.batching import Queue, joined_pixels
 from workers.serve.messages import Batch
 
 MAX_CROPS = 64
@@ -110,5 +110,5 @@ def test_the_queue_knows_whose_batch_waits() -> None:
 
 def test_pixels_are_put_together_in_order_and_a_single_batch_is_not_copied() -> None:
     first, second = batch(2, 1), batch(3, 2)
-    assert together([first]) is first.pixels
-    assert together([first, second])[:, 0, 0, 0].tolist() == [1, 1, 2, 2, 2]
+    assert joined_pixels([first]) is first.pixels
+    assert joined_pixels([first, second])[:, 0, 0, 0].tolist() == [1, 1, 2, 2, 2]

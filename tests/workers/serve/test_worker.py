@@ -151,7 +151,7 @@ def test_an_idle_worker_says_ready_each_second_to_every_streamer(
 ) -> None:
     for streamer in (near, far):
         ready = faces_pb2.Ready.FromString(streamer.wait_for(b"READY"))
-        assert (ready.protocol, ready.model_id, ready.device) == (2, "untrained", "cpu")
+        assert (ready.protocol, ready.model_id, ready.device) == (3, "untrained", "cpu")
         assert ready.max_batch == LONG_BATCH
         assert ready.worker == f"{socket.gethostname()}:{process.popen.pid}"
 
@@ -729,9 +729,9 @@ def test_the_engine_refuses_what_is_no_crop(engine: Engine) -> None:
 
 
 def test_memory_that_does_not_suffice_is_trouble_of_the_batch_and_other_errors_are_bugs(engine: Engine) -> None:
-    with pytest.raises(InferenceError, match="not enough memory on cpu for 3 crops"), engine.sorting_errors(3):
+    with pytest.raises(InferenceError, match="not enough memory on cpu for 3 crops"), engine.translating_errors(3):
         torch.empty(2**50)
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine.sorting_errors(3):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), engine.translating_errors(3):
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 

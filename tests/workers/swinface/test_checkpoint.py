@@ -135,7 +135,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_names(
 def test_a_tensor_that_is_none_is_refused(tmp_path: Path) -> None:
     content: dict[str, dict[str, object]] = {part: dict(state) for part, state in hollow_checkpoint().items()}
     content["state_dict_om"]["output_fcs.0.bias"] = [0.0, 0.0]
-    with pytest.raises(CheckpointError, match=r"om\.output_fcs\.0\.bias is no tensor but a list"):
+    with pytest.raises(CheckpointError, match=r"om\.output_fcs\.0\.bias is a list, expected a tensor"):
         load_official(save(content, tmp_path / "list.pt"))
 
 
@@ -153,9 +153,9 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     content = {"state_dict_backbone": _Code(tmp_path / "owned")}
     save(content, tmp_path / "torch.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(content))
-    with pytest.raises(CheckpointError, match=r"it holds \w+\.mkdir, which is no weight and is not run"):
+    with pytest.raises(CheckpointError, match=r"it holds \w+\.mkdir, which is refused"):
         load(str(tmp_path / "torch.pt"))
-    with pytest.raises(CheckpointError, match="is no PyTorch checkpoint, or a damaged one"):
+    with pytest.raises(CheckpointError, match="is not a PyTorch checkpoint, or is damaged"):
         load(str(tmp_path / "plain.pt"))
     assert not (tmp_path / "owned").exists()
 
@@ -203,7 +203,7 @@ def test_our_own_form_brings_back_the_same_weights_and_card(model: SwinFace, tmp
     assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
     assert (card["source"], card["licence"], card["sha256"]) == ("a test", "none", sha256(path))
     assert card["metrics"] == {"lfw": 0.5}
-    with pytest.raises(ValueError, match="says nothing of licence, metrics"):
+    with pytest.raises(ValueError, match="lacks licence, metrics"):
         save_own(model, path, {"source": "a test"})
     assert load(str(path))[1] == f"swinface-{card['sha256'][:12]}"
     assert not list(tmp_path.glob("*.partial"))
@@ -223,10 +223,10 @@ def _spoil(path: Path) -> None:
     [
         (None, "cannot read the card"),
         ("no json", "cannot read the card"),
-        ("[]", "is no card of weights"),
+        ("[]", "is not a card of weights"),
         ('{"schema": 2, "config": {}, "sha256": ""}', "schema 2"),
         ('{"schema": 1, "config": {}, "sha256": "0"}', "sha256 differ"),
-        ('{"schema": 1, "config": {}, "sha256": "SHA"}', "is no safetensors file"),
+        ('{"schema": 1, "config": {}, "sha256": "SHA"}', "is not a safetensors file"),
     ],
 )
 def test_our_own_form_with_a_wrong_card_or_content_is_refused(card: str | None, message: str, tmp_path: Path) -> None:

@@ -88,12 +88,12 @@ def test_the_sum_of_a_first_download_is_recorded_and_from_then_on_required(
 ) -> None:
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert weights("pull", UNSTATED, "--url", f"{server}/file") == 0
-    assert f"sha256 {digest}, which its source does not state" in capsys.readouterr().out
+    assert f"sha256 {digest} recorded" in capsys.readouterr().out
     file = downloads / "yolov8-lite-t-face.onnx"
     assert file.read_bytes() == CONTENT
     assert (downloads / f"{file.name}.sha256").read_text() == f"{digest}  {file.name}\n"  # as sha256sum -c reads it
     assert weights("pull", UNSTATED, "--url", f"{server}/none") == 0
-    assert "was here already" in capsys.readouterr().out
+    assert "already downloaded" in capsys.readouterr().out
     assert weights("path", UNSTATED) == 0
     assert capsys.readouterr().out == f"{file}\n"
 
@@ -101,27 +101,27 @@ def test_the_sum_of_a_first_download_is_recorded_and_from_then_on_required(
     for action in ("verify", "path", "pull"):
         assert weights(action, UNSTATED) == 4
     said = capsys.readouterr()
-    assert f"recorded at the first download: {digest}" in said.out
+    assert f"expected {digest} (recorded at the first download)" in said.out
     assert "damaged or has been replaced" in said.err
 
     file.unlink()
     assert weights("pull", UNSTATED, "--url", f"{server}/other") == 4
-    assert "If its makers have replaced it and you trust them, delete" in capsys.readouterr().err
+    assert "If its makers have replaced the file and you trust them, delete" in capsys.readouterr().err
     assert [path.name for path in downloads.iterdir()] == [f"{file.name}.sha256"]
 
 
 @pytest.mark.parametrize(
     ("name", "address", "code", "message"),
     [
-        (STATED, "{server}/file", 4, "its source states af09683b"),
+        (STATED, "{server}/file", 4, "cdd2c25 (stated by its source)"),
         (UNSTATED, "{server}/short", 4, "the connection ended after 160000 of 320000 bytes"),
-        (UNSTATED, "{server}/page", 4, "is a page to be read in a browser"),
+        (UNSTATED, "{server}/page", 4, "is a web page, not a weights file"),
         (UNSTATED, "{server}/none", 4, "the server answers 404"),
         (UNSTATED, "{server}/away", 4, "which is not encrypted"),
-        (UNSTATED, "http://127.0.0.1:{closed}/file", 4, "Connection refused. Is there a network"),
-        (UNSTATED, "http://example.com/file", 2, "it must begin with https://"),
-        (UNSTATED, "file:///etc/hostname", 2, "it must begin with https://"),
-        ("swinface-small", "{server}/file", 2, "comes with the project and is not downloaded"),
+        (UNSTATED, "http://127.0.0.1:{closed}/file", 4, "Connection refused. Check the network"),
+        (UNSTATED, "http://example.com/file", 2, "the address must begin with https://"),
+        (UNSTATED, "file:///etc/hostname", 2, "the address must begin with https://"),
+        ("swinface-small", "{server}/file", 2, "comes with the project; check it with"),
         ("swinface-large", "{server}/file", 2, "there are no weights called swinface-large: known are yolo-face-nano"),
     ],
 )
@@ -142,14 +142,14 @@ def test_a_file_that_only_a_browser_gets_is_asked_for_and_taken_from_its_place(
     file = downloads / "checkpoint_step_79999_gpu_0.pt"
     for action in ("pull", "path"):
         assert weights(action, BY_HAND) == 4
-        assert f"put the file at {file}, then: swinface weights verify {BY_HAND}" in capsys.readouterr().err
+        assert f"put the file at {file}, then run: swinface weights verify {BY_HAND}" in capsys.readouterr().err
     downloads.mkdir()
     file.write_bytes(CONTENT)
     assert weights("verify") == 0  # the bundled ones and this one
-    assert "recorded now: its source states none" in capsys.readouterr().out
+    assert "recorded: the source states none" in capsys.readouterr().out
     assert find(BY_HAND) == str(file)
     file.write_bytes(CONTENT[:-1])
-    with pytest.raises(ModelError, match=r"damaged or has been replaced: .* delete it, then it cannot be"):
+    with pytest.raises(ModelError, match=r"damaged or has been replaced: .* delete it, then it must be"):
         find(BY_HAND)
 
 
@@ -188,16 +188,16 @@ def test_a_bundled_face_model_that_is_not_as_its_card_says_is_refused(
         (installation if fault == "missing" else card_path(installation)).unlink()
     cv2.imwrite(str(tmp_path / "face.png"), np.zeros((112, 112, 3), np.uint8))
     assert main(["infer", str(tmp_path / "face.png")]) == 4
-    assert "this build lacks its bundled weights" in capsys.readouterr().err
+    assert "Reinstall the project" in capsys.readouterr().err
 
 
 def test_names_stand_for_face_models_only_and_paths_stay_paths(installation: Path) -> None:
     assert find("default") == find("swinface-small") == str(installation)
     for path in ("untrained", "nowhere/swinface-small.pt", "./swinface-small"):
         assert find(path) == path
-    with pytest.raises(ModelError, match="is a detector and no face model"):
+    with pytest.raises(ModelError, match="is a detector, not a face model"):
         find("yolo-face-nano")
-    assert verify("swinface-small") == "sha256 as its card says"
+    assert verify("swinface-small") == "sha256 matches (from its card)"
     assert entry("swinface-small").path == installation
 
 

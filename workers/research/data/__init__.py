@@ -1,1 +1,1 @@
-"""Faces with labels, in whatever layout they lie on disk."""
+"""Read sets of labelled faces in their published layouts."""

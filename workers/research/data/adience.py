@@ -1,4 +1,4 @@
-"""Adience by its fold files.
+"""Read Adience by its fold files.
 
 Layout: https://talhassner.github.io/home/projects/Adience/Adience-data.html (readme.txt): fold_0_data.txt to
 fold_4_data.txt, or fold_frontal_0_data.txt to fold_frontal_4_data.txt, tab separated with a header; images
@@ -28,15 +28,15 @@ class Adience(SetOptions):
 
     format: Literal["adience"]
     folds: Annotated[tuple[Fold, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """Which of the five folds. People of one fold are in no other."""
+    """Which of the five folds to use. Nobody is in two folds."""
     frontal: bool = False
-    """Only nearly frontal faces: the files fold_frontal_*."""
+    """Use only nearly frontal faces: the files fold_frontal_*."""
     version: Literal["faces", "aligned"] = "faces"
-    """The coarse crops, to align as served, or the images that come aligned."""
+    """faces: the coarse crops, which need `swinface data align`; aligned: the images that come aligned."""
 
 
 def open_adience(name: str, config: Adience) -> FaceSet:
-    """Who is who is not read: a user's album may show several people."""
+    """Open the set without identities, as a user's album may show several people."""
     files = [
         config.path / f"fold_{'frontal_' if config.frontal else ''}{fold}_data.txt"
         for fold in dict.fromkeys(config.folds)
@@ -55,7 +55,7 @@ def _image(row: Row, version: str) -> str:
 
 
 def _age(row: Row) -> float:
-    """Years: the middle of a group such as (25, 32), 28.5; (60, 100) gives 80; None is unknown."""
+    """Return the age in years: the middle of a group, such as 28.5 for (25, 32); nan for None."""
     text = row.cells["age"]
     if text in ("None", ""):
         return math.nan

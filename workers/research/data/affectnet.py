@@ -1,4 +1,4 @@
-"""AffectNet, both layouts in which it was given out.
+"""Read AffectNet in both layouts in which it was distributed.
 
 The first, https://mohammadmahoor.com/pages/databases/affectnet/: training.csv and validation.csv of the manually
 annotated images, with the columns COLUMNS. The later one: train_set and val_set with images/NUMBER.jpg and
@@ -28,16 +28,16 @@ COLUMNS = (
     *("face_x", "face_y", "face_width", "face_height", "facial_landmarks"),
     *("expression", "valence", "arousal"),
 )
-WITHOUT_CLASS = {7: "contempt", 8: "none", 9: "uncertain", 10: "no face"}  # AffectNet's classes that SwinFace lacks
-MANY = 50_000  # annotations between two log lines
+UNUSED_CLASSES = {7: "contempt", 8: "none", 9: "uncertain", 10: "no face"}  # classes that SwinFace does not have
+LOG_EVERY = 50_000  # annotations between two log lines
 
 
 class AffectNet(SetOptions):
-    """AffectNet's manually annotated images, by training.csv and validation.csv."""
+    """AffectNet's manually annotated images, labelled by training.csv and validation.csv."""
 
     format: Literal["affectnet"]
     part: Literal["train", "validation"] = "train"
-    """training.csv or validation.csv."""
+    """Whether to read training.csv or validation.csv."""
 
 
 class AffectNetFolders(SetOptions):
@@ -45,11 +45,11 @@ class AffectNetFolders(SetOptions):
 
     format: Literal["affectnet_npy"]
     part: Literal["train", "validation"] = "train"
-    """train_set or val_set."""
+    """Whether to read train_set or val_set."""
 
 
 def open_affectnet(name: str, config: AffectNet) -> FaceSet:
-    """Images of classes that SwinFace does not have are left out, and counted in a log line."""
+    """Open the set without images of classes that SwinFace does not have, and log their number."""
     file = "training.csv" if config.part == "train" else "validation.csv"
     label_file = _first(config.path / file, config.path / "Manually_Annotated_file_lists" / file)
     left_out: Counter[str] = Counter()
@@ -58,10 +58,10 @@ def open_affectnet(name: str, config: AffectNet) -> FaceSet:
         raw = row.whole("expression")
         if raw < 0:
             raise row.fail(f"expression {raw} is not within 0..10")
-        if raw in WITHOUT_CLASS:
-            left_out[WITHOUT_CLASS[raw]] += 1
+        if raw in UNUSED_CLASSES:
+            left_out[UNUSED_CLASSES[raw]] += 1
         else:
-            faces.append(Face(row.text(COLUMNS[0]), row.line, expression=_ours(raw)))
+            faces.append(Face(row.text(COLUMNS[0]), row.line, expression=_to_expression(raw)))
     report_left_out(name, left_out, len(faces) + left_out.total())
     folder = _first(
         config.path / "Manually_Annotated_Images", config.path / "Manually_Annotated" / "Manually_Annotated_Images"
@@ -70,40 +70,40 @@ def open_affectnet(name: str, config: AffectNet) -> FaceSet:
 
 
 def open_affectnet_folders(name: str, config: AffectNetFolders) -> FaceSet:
-    """As `open_affectnet`. Raises InputError for an image without annotation or with one that is no number."""
+    """Open the set like `open_affectnet`. Raises InputError for an image without a valid annotation."""
     root = config.path / ("train_set" if config.part == "train" else "val_set")
     left_out: Counter[str] = Counter()
     faces = []
     for count, image in enumerate(find_files(root / "images"), 1):
         raw = _read_annotation(root / "annotations" / f"{Path(image).stem}_exp.npy")
-        if raw in WITHOUT_CLASS:
-            left_out[WITHOUT_CLASS[raw]] += 1
+        if raw in UNUSED_CLASSES:
+            left_out[UNUSED_CLASSES[raw]] += 1
         else:
-            faces.append(Face(image, expression=_ours(raw)))
-        if count % MANY == 0:
+            faces.append(Face(image, expression=_to_expression(raw)))
+        if count % LOG_EVERY == 0:
             log.info("%s: %d annotations read", name, count)
     report_left_out(name, left_out, len(faces) + left_out.total())
     return assemble(name, config, root / "images", faces, ["expression"])
 
 
-def _ours(raw: int) -> int:
-    """Class ids that AffectNet does not have stay, to be found impossible."""
+def _to_expression(raw: int) -> int:
+    """Convert a class id. Ids that AffectNet does not have stay, to be reported as impossible later."""
     return AFFECTNET_TO_EXPRESSION[raw] if raw < len(AFFECTNET_TO_EXPRESSION) else raw
 
 
 def _has_header(path: Path) -> int:
-    """1 if the first line names the columns; the validation list was also given out without it."""
+    """Return 1 if the first line is a header, else 0: the validation list was also distributed without one."""
     _, cells = next(split_lines(path, ","), (1, []))
     return int(cells[:1] == [COLUMNS[0]])
 
 
-def _first(*places: Path) -> Path:
-    """The first that exists, else the first."""
-    return next((place for place in places if place.exists()), places[0])
+def _first(*paths: Path) -> Path:
+    """Return the first path that exists, or the first one if none does."""
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _read_annotation(path: Path) -> int:
-    """The class id in a .npy file of one number or one text of digits."""
+    """Return the class id in a .npy file that holds one number or one string of digits."""
     try:
         value = int(np.load(path, allow_pickle=False).item())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Images of faces to aligned crops of 112x112 pixels: `swinface data align`."""
+"""Turn images of faces into aligned crops of 112x112 pixels: `swinface data align`."""
 
 import hashlib
 import logging
@@ -14,20 +14,20 @@ from typing import Any
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
 from faceanalytics.progress import counted
 from workers.align import detector_file
-from workers.research.data.align_log import ALIGNED, Log, only_one
+from workers.research.data.align_log import ALIGNED, Log, exclusive
 from workers.research.data.align_one import Recipe, crop_name, start
 from workers.research.data.face_set import Images, Subset
 from workers.research.data.images import Files, Names, find_files
 from workers.research.data.parallel import parallel
 
-AT_ONCE = 4  # images that a process takes together, about 0.2 s: so long a signal waits
-SHOWN = 20  # failures; all are in the log
+AT_ONCE = 4  # images per task of a process, about 0.2 s, which is how long stopping takes
+SHOWN = 20  # failures to print; the log has all of them
 
 log = logging.getLogger(__name__)
 
 
-class Stop:
-    """Whether a signal has come. A second one does what it does without us: it ends the process at once."""
+class StopSignal:
+    """Records the first SIGINT or SIGTERM; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -37,20 +37,20 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._heed) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _heed(self, number: int, _frame: object) -> None:
+    def _on_signal(self, number: int, _frame: object) -> None:
         self.exit_code = 128 + number
         signal.signal(number, signal.SIG_DFL)
 
 
 def find_images(source: Path) -> Files:
-    """The images anywhere below a folder. Raises InputError if there are none."""
+    """Find all images below a folder. Raises InputError if there are none."""
     names = Names(find_files(source))
     if not names:
         from streamer.source.images import IMAGES
@@ -60,16 +60,17 @@ def find_images(source: Path) -> Files:
 
 
 def align_all(source: str, images: Images, recipe: Recipe, processes: int) -> int:
-    """Align the images that are not done yet, whose origin `source` tells from others; the exit code.
+    """Align the images that are not done yet and return the exit code.
 
-    Raises InputError if no image of all has a face; ModelError, ConfigError.
+    `source`: where the images come from, so that a resumed run is not mixed up with another one.
+    Raises InputError if no image has a face; ModelError, ConfigError.
     """
     _check_apart(images, recipe.out)
-    options = {"source": source, **_told(recipe)}
+    options = {"source": source, **_recipe_options(recipe)}
     names = _names(images)
-    _make(recipe.out)
-    stop = Stop()
-    with only_one(recipe.out):
+    _make_folder(recipe.out)
+    stop = StopSignal()
+    with exclusive(recipe.out):
         record = Log(recipe.out, options)
         to_do = [index for index, name in enumerate(names) if name not in record.done]
         if len(to_do) < len(names):
@@ -82,18 +83,18 @@ def align_all(source: str, images: Images, recipe: Recipe, processes: int) -> in
 
 
 def _check_apart(images: Images, out: Path) -> None:
-    """Raises ConfigError if crops would be taken for images, or could replace them."""
+    """Raise ConfigError if crops could be mistaken for images, or replace them."""
     while isinstance(images, Subset):
         images = images.images
     if not isinstance(images, Files):
         return
-    here, there = images.folder.resolve(), out.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):
-        raise ConfigError(f"{out} and the images in {images.folder} must not lie in each other: choose another OUT")
+    source, target = images.folder.resolve(), out.resolve()
+    if source.is_relative_to(target) or target.is_relative_to(source):
+        raise ConfigError(f"{out} and the folder of images {images.folder} must not overlap: choose another OUT")
 
 
-def _told(recipe: Recipe) -> dict[str, Any]:
-    """What the crops depend on. Raises ModelError if there is no detector."""
+def _recipe_options(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that the crops depend on. Raises ModelError if there is no detector."""
     weights = detector_file(recipe.detector)
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -106,7 +107,7 @@ def _told(recipe: Recipe) -> dict[str, Any]:
 
 
 def _names(images: Images) -> list[str]:
-    """Of all images. Raises ConfigError if one cannot be the name of a crop, or two crops would have one name."""
+    """Return the names of all images. Raises ConfigError if crops cannot have these names, or would share one."""
     names = [images.name(index) for index in range(len(images))]
     crops = Counter(map(crop_name, names))
     if len(crops) < len(names):
@@ -115,15 +116,15 @@ def _names(images: Images) -> list[str]:
     return names
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _report(record: Log, names: Sequence[str], stop: Stop) -> int:
-    """Say what is missing, of this and former runs; the exit code. Raises InputError if that is all."""
+def _report(record: Log, names: Sequence[str], stop: StopSignal) -> int:
+    """Print the failures of this and earlier runs and return the exit code. Raises InputError if all failed."""
     outcomes = {name: record.done[name] for name in names if name in record.done}
     failed = sorted(name for name, outcome in outcomes.items() if outcome.result != ALIGNED)
     if failed:
@@ -132,7 +133,7 @@ def _report(record: Log, names: Sequence[str], stop: Stop) -> int:
         sys.stderr.write(f"  and {len(failed) - SHOWN} more\n" if len(failed) > SHOWN else "")
     if stop():
         left = len(names) - len(outcomes)
-        log.warning("stopped by a signal, %d of %d images are left: the same command goes on", left, len(names))
+        log.warning("stopped by a signal, %d of %d images are left: run the same command to go on", left, len(names))
         return stop.exit_code
     with_border = sum(outcome.result == ALIGNED and outcome.border > 0 for outcome in outcomes.values())
     aligned = len(outcomes) - len(failed)

@@ -1,4 +1,4 @@
-"""The log of an alignment: which images are done, so that a second run goes on where the first one stopped."""
+"""Log which images are aligned, so that a second run goes on where the first one stopped."""
 
 import fcntl
 import json
@@ -15,12 +15,12 @@ from faceanalytics.files import replacing
 
 NAME = "aligned.jsonl"
 ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE = "aligned", "no face", "cannot be aligned", "unreadable"  # results
-Line: TypeAlias = dict[str, Any]  # name, result, and what else is known of one image
+Line: TypeAlias = dict[str, Any]  # name and result of one image, and further values
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an image, as far as it is counted."""
+    """The result for an image, without the values that are not counted."""
 
     result: str
     why: str = ""
@@ -33,7 +33,7 @@ class Outcome:
 class Log:
     """`aligned.jsonl` in the folder of the crops: a line of options, then one line per image.
 
-    Raises ConfigError if a former run had other options, InputError if the file is something else.
+    Raises ConfigError if an earlier run had other options, InputError if the file is not such a log.
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
@@ -44,15 +44,18 @@ class Log:
             self._read()
 
     def add(self, line: Line) -> None:
-        """Note what became of an image; it is in the file when this returns."""
+        """Append the result for an image to the file."""
         header = b"" if self.path.exists() else _encoded({"options": self._options})
         with self.path.open("ab") as file:
             file.write(header + _encoded(line))
         self.done[line["name"]] = _outcome(line)
 
     def _read(self) -> None:
-        """Take over what is done. What holds no longer is taken out of the file: a last line that was cut off, those of
-        crops that are gone, and those of images that could not be read, which may have been mended."""
+        """Read the results of earlier runs, and remove lines that are no longer valid from the file.
+
+        Those are a truncated last line, lines of deleted crops, and lines of unreadable images, which may have been
+        repaired.
+        """
         kept: dict[str, int] = {}  # image -> number of its line
         number = 0
         for number, text in self._lines():
@@ -61,14 +64,14 @@ class Log:
             line = self._parse(number, text)
             if number == 1:
                 self._compare(line)
-            elif self._holds(line):
+            elif self._is_valid(line):
                 kept[line["name"]] = number
                 self.done[line["name"]] = _outcome(line)
         if len(kept) + 1 < number or number <= 1:
-            self._keep(set(kept.values()))
+            self._rewrite(set(kept.values()))
 
-    def _keep(self, numbers: set[int]) -> None:
-        """These lines of the file and the options, nothing else."""
+    def _rewrite(self, numbers: set[int]) -> None:
+        """Rewrite the file with only the options and these lines."""
         with replacing(self.path) as partial, partial.open("wb") as file:
             file.write(_encoded({"options": self._options}))
             file.writelines(text for number, text in self._lines() if number in numbers)
@@ -81,10 +84,10 @@ class Log:
         try:
             line = json.loads(text)
         except ValueError as error:
-            raise InputError(f"{self.path}:{number}: not a line of an alignment's log: {error}") from error
+            raise InputError(f"{self.path}:{number}: not a line of an alignment log: {error}") from error
         needed = {"options"} if number == 1 else {"name", "result"}
         if not isinstance(line, dict) or not needed <= line.keys():
-            raise InputError(f"{self.path}:{number}: not a line of an alignment's log: no {' and '.join(needed)}")
+            raise InputError(f"{self.path}:{number}: not a line of an alignment log: no {' and '.join(needed)}")
         return line
 
     def _compare(self, header: Line) -> None:
@@ -94,11 +97,11 @@ class Log:
         if changed:
             listed = "\n".join(f"  {name}: was {before.get(name)!r}, is {now.get(name)!r}" for name in changed)
             raise ConfigError(
-                f"{self.path}:1: the faces there were aligned with other options:\n{listed}\n"
-                f"Go on with the same ones, or choose another folder for the crops"
+                f"{self.path}:1: these faces were aligned with other options:\n{listed}\n"
+                f"Use the same options, or choose another folder for the crops"
             )
 
-    def _holds(self, line: Line) -> bool:
+    def _is_valid(self, line: Line) -> bool:
         if line["result"] == ALIGNED:
             crop: Path = self.path.parent / line["crop"]
             return crop.is_file() and crop.stat().st_size > 0
@@ -106,8 +109,8 @@ class Log:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Raises ConfigError while another process is inside with the same folder; killed ones do not count."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock a folder. Raises ConfigError while another process holds the lock; a killed process releases it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

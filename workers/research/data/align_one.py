@@ -1,4 +1,4 @@
-"""The face of one image, found, aligned by the streamer's own crop code and written: what each process does."""
+"""Find, align and write the face of one image, in each process of `swinface data align`."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from workers.research.data.face_set import Bytes, Images
 from workers.research.data.images import is_image
 
 Choice = Literal["centre", "largest", "strongest"]
-BORDERS = (0.0, 0.5, 1.0)  # of the image's size on each side, tried in turn: detectors miss faces that fill an image
+BORDERS = (0.0, 0.5, 1.0)  # border per side relative to the image, tried in turn: detectors miss faces that fill images
 QUALITY = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How an image becomes a crop."""
+    """The settings by which an image becomes a crop."""
 
     detector: DetectorOptions
     out: Path  # folder of the crops
@@ -33,14 +33,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Aligner:
-    """What a process needs to align any image of a set."""
+    """Aligns any image of a set."""
 
     recipe: Recipe
     images: Images
     finder: FaceFinder
 
     def __call__(self, index: int) -> Line:
-        """Write the crop of an image; what became of it, for the log. Raises ConfigError if it cannot be written."""
+        """Write the crop of an image and return its line for the log. Raises ConfigError if it cannot be written."""
         name = self.images.name(index)
         try:
             image = cv2.cvtColor(self.images.read(index), cv2.COLOR_RGB2BGR).astype(np.uint8)
@@ -54,7 +54,7 @@ class Aligner:
     def _write(self, name: str, image: Bytes, faces: Sequence[tuple[Found, Bytes | None]]) -> Line:
         usable = [(face, crop) for face, crop in faces if crop is not None]
         if not usable:
-            return {"result": UNALIGNABLE, "why": "the landmarks are all at one place", "faces": len(faces)}
+            return {"result": UNALIGNABLE, "why": "all landmarks are at the same point", "faces": len(faces)}
         height, width = image.shape[:2]
         face, crop = usable[choose([face for face, _ in usable], (width, height), self.recipe.choose)]
         write_crop(self.recipe.out / crop_name(name), crop)
@@ -69,20 +69,20 @@ class Aligner:
 
 
 def start(recipe: Recipe, images: Images) -> Callable[[int], Line]:
-    """What a process of many does with an image's number. Raises ModelError and ConfigError of the detector."""
+    """Return the function that a process applies to the index of each image. Raises ModelError, ConfigError."""
     cv2.setNumThreads(1)
     cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cpus)})  # the detectors take a thread for each CPU that they see
+    os.sched_setaffinity(0, {min(cpus)})  # detectors start one thread per CPU that they see
     finder = FaceFinder(recipe.detector)
     os.sched_setaffinity(0, cpus)
     return Aligner(recipe, images, finder)
 
 
 def find(finder: FaceFinder, image: Bytes, border: float) -> list[tuple[Found, Bytes | None]]:
-    """The faces of a BGR image (h, w, 3), strongest first, in its pixels, and their crops; `border`: see BORDERS."""
+    """Return the faces of a BGR image (h, w, 3), highest score first, and their crops; `border`: see BORDERS."""
     height, width = image.shape[:2]
     above, beside = round(border * height), round(border * width)
-    # black, as what a crop shows beyond the image is anyway
+    # black, like the parts of a crop beyond the image
     padded = cv2.copyMakeBorder(image, above, above, beside, beside, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     shift = np.array([beside, above], np.float32)
     return [
@@ -92,27 +92,27 @@ def find(finder: FaceFinder, image: Bytes, border: float) -> list[tuple[Found, B
 
 
 def choose(faces: Sequence[Found], size: tuple[int, int], choice: Choice) -> int:
-    """Which of the faces of an image, strongest first, of `size` (width, height) px is its subject."""
+    """Return the index of the image's subject among its faces, highest score first; `size` (width, height) px."""
     if choice == "strongest":
         return 0
     if choice == "largest":
-        return max(range(len(faces)), key=lambda place: _area(faces[place]))
-    return min(range(len(faces)), key=lambda place: _off_centre(faces[place], size))
+        return max(range(len(faces)), key=lambda index: _area(faces[index]))
+    return min(range(len(faces)), key=lambda index: _off_centre(faces[index], size))
 
 
 def crop_name(name: str) -> str:
-    """Of an image's crop, below the folder of crops: the same, with .jpg added to names without an image's suffix.
+    """Return the name of an image's crop, the image's own with .jpg added if it has no image suffix.
 
-    images.Files looks for it there. Raises ConfigError if it would lie elsewhere.
+    images.Files applies the same rule. Raises ConfigError if the crop would be outside the folder of crops.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
-        raise ConfigError(f"{name!r} is not a name below a folder: its crop has no place")
+        raise ConfigError(f"{name!r} is not a name below a folder: its crop would be outside OUT")
     return name if is_image(name) else f"{name}.jpg"
 
 
 def write_crop(path: Path, crop: Bytes) -> None:
-    """Write RGB (112, 112, 3), complete or not at all, in the form that the suffix says. Raises ConfigError."""
+    """Write an RGB crop (112, 112, 3) atomically in the format of the suffix. Raises ConfigError."""
     suffix = path.suffix.lower()
     quality = [QUALITY[suffix], 95] if suffix in QUALITY else []
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), quality)
@@ -130,6 +130,6 @@ def _area(face: Found) -> float:
 
 
 def _off_centre(face: Found, size: tuple[int, int]) -> float:
-    """Distance of a face's middle from the image's, in sides of the face."""
+    """Return the distance of a face's centre from the image's centre, relative to the size of the face."""
     left, top, right, bottom = face.box.tolist()
     return hypot((left + right - size[0]) / 2, (top + bottom - size[1]) / 2) / sqrt(_area(face))

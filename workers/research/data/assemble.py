@@ -1,4 +1,4 @@
-"""Faces of one set, read one by one, as arrays."""
+"""Assemble faces that were read one by one into a FaceSet."""
 
 import math
 from collections import Counter
@@ -16,10 +16,10 @@ from workers.research.data.options import Kind, SetOptions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """One image and what is known of it."""
+    """One image and its labels."""
 
     name: str  # below the folder of images, with forward slashes
-    line: int = 0  # of the label file, from 1
+    line: int = 0  # line of the label file, from 1
     identity: str | None = None
     age: float = math.nan  # years
     age_spread: float = math.nan
@@ -36,14 +36,14 @@ def assemble(
     kinds: Sequence[Kind],
     label_file: Path | None = None,
 ) -> FaceSet:
-    """The set of these faces, whose images are below `folder` unless the configuration says otherwise.
+    """Build the set of these faces; their images are in `folder` unless the configuration names another folder.
 
-    Identities are numbered in the order of their names. Raises InputError if there are none, if the folder is missing,
-    or if an image stands twice.
+    Identities are numbered in the order of their names. Raises InputError if there are no faces, if the folder is
+    missing, or if an image is listed twice.
     """
     folder = config.images or folder
     if not folder.is_dir():
-        raise InputError(f"{name}: there is no folder of images {folder}; set `images` if they lie elsewhere")
+        raise InputError(f"{name}: there is no folder of images {folder}; set `images` if they are elsewhere")
     if not faces:
         raise InputError(f"{name}: no faces in {label_file or folder}")
     _refuse_repeated(name, faces, set(config.excluded()))
@@ -58,7 +58,7 @@ def assemble(
 
 
 def or_images(name: str, config: SetOptions, images: Images) -> Images:
-    """The images of a set that holds them itself, or the files in `images` of the same names. Raises InputError."""
+    """Return the files with the same names in the folder `images` if configured, else `images`. Raises InputError."""
     if config.images is None:
         return images
     if not config.images.is_dir():
@@ -67,7 +67,7 @@ def or_images(name: str, config: SetOptions, images: Images) -> Images:
 
 
 def labels_of(faces: Sequence[Face], kinds: Sequence[Kind]) -> Labels:
-    """These kinds of labels as columns."""
+    """Return these kinds of labels as columns."""
     return Labels(
         identity=number([face.identity for face in faces])[0] if "identity" in kinds else None,
         age=np.array([face.age for face in faces], np.float32) if "age" in kinds else None,
@@ -89,5 +89,6 @@ def _refuse_repeated(name: str, faces: Sequence[Face], excluded: set[str]) -> No
     if lines:
         listed = "\n".join(f"  {image}: lines {', '.join(map(str, at))}" for image, at in lines.items())
         raise InputError(
-            f"{name}: {len(lines)} images stand more than once; correct the labels, or list them in `exclude`\n{listed}"
+            f"{name}: {len(lines)} images are listed more than once; correct the labels, or list them in `exclude`\n"
+            f"{listed}"
         )

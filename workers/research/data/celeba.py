@@ -1,4 +1,4 @@
-"""CelebA as published: attributes, its partition and who is who.
+"""Read CelebA as published: attributes, partition and identities.
 
 Layout: https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (README.txt there), and Kaggle's copy of it as .csv,
 https://www.kaggle.com/datasets/jessicali9530/celeba-dataset
@@ -18,7 +18,7 @@ from workers.research.data.options import SetOptions
 from workers.research.data.rows import Row, read_rows, read_table, split_lines
 from workers.swinface.labels import CELEBA_COLUMNS
 
-# CelebA's own names of its columns, in its own order, which is that of labels.Task.celeba
+# CelebA's own column names in its own order, which labels.Task.celeba refers to
 COLUMNS = (
     *("5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose"),
     *("Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses"),
@@ -29,7 +29,7 @@ COLUMNS = (
 )
 IN_TASK_ORDER = tuple(COLUMNS[column] for column in CELEBA_COLUMNS)
 PARTS = {"train": 0, "validation": 1, "test": 2}
-FOLDERS = ("", "Anno", "Eval")  # below `path`, where the label files may lie
+FOLDERS = ("", "Anno", "Eval")  # folders below `path` that may hold the label files
 IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")
 Part = Literal["train", "validation", "test"]
 
@@ -39,15 +39,15 @@ class CelebA(SetOptions):
 
     format: Literal["celeba"]
     parts: Annotated[tuple[Part, ...], Field(min_length=1)] = ("train",)
-    """Parts of the official partition."""
+    """Parts of the official partition to use."""
     identities: bool = False
-    """Also read who is who from identity_CelebA.txt, which must be there then."""
+    """Also read identities from identity_CelebA.txt, which must exist then."""
 
 
 def open_celeba(name: str, config: CelebA) -> FaceSet:
-    """The columns are found by name and put in the order of the tasks. The gender is attribute `gender` only.
+    """Open the set with its columns, found by name, in the order of the tasks; gender is only an attribute.
 
-    Raises InputError for a header that names others, and for images without a part or an identity.
+    Raises InputError for an unknown header, and for images without a part or an identity.
     """
     label_file = _find(config.path, "list_attr_celeba.txt", "list_attr_celeba.csv")
     parts = _read_parts(_find(config.path, "list_eval_partition.txt", "list_eval_partition.csv"))
@@ -57,7 +57,7 @@ def open_celeba(name: str, config: CelebA) -> FaceSet:
     for row in _read_attributes(label_file):
         image = row.text("image_id")
         if image not in parts:
-            raise row.fail(f"{image} has no part in list_eval_partition")
+            raise row.fail(f"{image} is not in list_eval_partition")
         if parts[image] not in wanted:
             continue
         if people is not None and image not in people:
@@ -67,7 +67,7 @@ def open_celeba(name: str, config: CelebA) -> FaceSet:
     folder = next((config.path / place for place in IMAGES if (config.path / place).is_dir()), config.path)
     if folder == config.path and config.images is None:
         listed = ", ".join(IMAGES)
-        raise InputError(f"{name}: no folder of images in {config.path} ({listed}); set `images` to where they are")
+        raise InputError(f"{name}: no folder of images in {config.path} ({listed}); set `images` to their folder")
     kinds: Sequence[Literal["identity", "attributes"]] = (
         ["attributes"] if people is None else ["identity", "attributes"]
     )
@@ -75,7 +75,7 @@ def open_celeba(name: str, config: CelebA) -> FaceSet:
 
 
 def signs(row: Row, columns: Sequence[str]) -> Signs:
-    """(40,) the attributes of a line: 1 is present, -1 or 0 absent; any other number stays, to be found impossible."""
+    """Return the attributes of a line, (40,): 1 is present, -1 or 0 absent; other numbers are reported later."""
     values = np.empty(len(columns), np.int8)
     for place, column in enumerate(columns):
         text = row.cells[column]
@@ -90,16 +90,16 @@ def signs(row: Row, columns: Sequence[str]) -> Signs:
 
 
 def _find(root: Path, *names: str) -> Path:
-    """The first of these label files that is there. Raises InputError."""
-    places = [root / folder / name for name in names for folder in FOLDERS]
-    for place in places:
-        if place.is_file():
-            return place
-    raise InputError(f"there is none of {', '.join(str(place) for place in places)}")
+    """Return the first of these label files that exists. Raises InputError if none does."""
+    paths = [root / folder / name for name in names for folder in FOLDERS]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise InputError(f"the label file is missing; looked for {', '.join(map(str, paths))}")
 
 
 def _read_attributes(path: Path) -> Iterator[Row]:
-    """Lines with the columns image_id and COLUMNS, found by their names."""
+    """Yield lines with the columns image_id and COLUMNS, found by name."""
     if path.suffix == ".csv":
         yield from read_table(path, ["image_id", *COLUMNS])
         return
@@ -114,11 +114,11 @@ def _read_attributes(path: Path) -> Iterator[Row]:
         rows += 1
         yield row
     if rows != int(count[0]):
-        raise InputError(f"{path}:1: says {count[0]} images, but {rows} lines follow the header; is the file whole?")
+        raise InputError(f"{path}:1: says {count[0]} images, but {rows} lines follow the header; is the file complete?")
 
 
 def check_columns(path: Path, line: int, header: Sequence[str]) -> None:
-    """Raises InputError unless these are CelebA's columns, in any order."""
+    """Raise InputError unless these are CelebA's columns, in any order."""
     if sorted(header) != sorted(COLUMNS):
         wrong = sorted(set(header) ^ set(COLUMNS)) or ["a column twice"]
         raise InputError(f"{path}:{line}: not the 40 attributes of CelebA; unknown or missing: {', '.join(wrong)}")
@@ -130,8 +130,8 @@ def _read_parts(path: Path) -> Mapping[str, int]:
         if path.suffix == ".csv"
         else read_rows(path, ["image_id", "partition"])
     )
-    words = {str(number): number for number in PARTS.values()}
-    return {row.text("image_id"): row.one_of("partition", words) for row in rows}
+    numbers = {str(number): number for number in PARTS.values()}
+    return {row.text("image_id"): row.one_of("partition", numbers) for row in rows}
 
 
 def _read_people(path: Path) -> Mapping[str, str]:

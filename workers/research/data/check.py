@@ -1,4 +1,4 @@
-"""What is in sets of faces, and every problem with them: `swinface data check`."""
+"""Count and check sets of faces, and list every problem: `swinface data check`."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from workers.research.data.statistics import Sizes, Statistics, count, describe,
 if TYPE_CHECKING:
     from workers.research.data.sets import SetConfig
 
-AT_ONCE = 32  # images that a process reads together
+AT_ONCE = 32  # images per task of a process
 Size: TypeAlias = tuple[int, int]  # width, height, px
 
 
@@ -31,7 +31,7 @@ Size: TypeAlias = tuple[int, int]  # width, height, px
 class Request:
     """How much to check, and where the results go."""
 
-    images: int | None = None  # how many are read, drawn at random; None: all
+    images: int | None = None  # number of images to read, drawn at random; None: all
     processes: int = 1
     sheets: Path | None = None  # folder of the contact sheets
     out: Path | None = None  # JSON
@@ -44,32 +44,32 @@ class Problem:
 
     kind: Literal["impossible label", "unreadable image", "repeated name", "unusable set"]
     image: str | None  # its name in the set
-    says: str  # where it is and why
+    message: str  # where it is and why
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One set. Without facts if it could not be opened."""
+    """The report of one set."""
 
-    facts: Statistics | None
+    statistics: Statistics | None  # None: the set could not be opened
     sizes: Sizes | None
     problems: Sequence[Problem]
 
     def lines(self) -> Iterator[str]:
-        """As text."""
-        if self.facts:
-            yield from describe(self.facts)
+        """Yield the report as text."""
+        if self.statistics:
+            yield from describe(self.statistics)
         if self.sizes:
             yield from describe_sizes(self.sizes)
         kinds = Counter(problem.kind for problem in self.problems)
         yield f"problems     {', '.join(f'{kind} {number}' for kind, number in kinds.items()) or 'none'}"
-        yield from (f"  {problem.kind}: {problem.says}" for problem in self.problems)
+        yield from (f"  {problem.kind}: {problem.message}" for problem in self.problems)
 
 
 def check(configs: Mapping[str, "SetConfig"], request: Request) -> None:
-    """Check these sets and say what is in them on standard output.
+    """Check these sets and print their reports.
 
-    Raises InputError if there is any problem, after all of them were listed; ConfigError.
+    Raises InputError if there is any problem, after listing all of them; ConfigError.
     """
     from workers.research.data.sets import open_set
 
@@ -87,9 +87,9 @@ def check(configs: Mapping[str, "SetConfig"], request: Request) -> None:
 
 
 def check_request(request: Request, sets: int) -> None:
-    """Raise ConfigError before any work for what cannot be done."""
+    """Raise ConfigError for options that cannot work, before any work is done."""
     if request.exclude_out and sets != 1:
-        raise ConfigError(f"--exclude-out: names of one set at a time, these are {sets}: choose one with --set NAME")
+        raise ConfigError(f"--exclude-out works for one set at a time, not for {sets}: choose one with --set NAME")
     for option, path in (("--out", request.out), ("--exclude-out", request.exclude_out)):
         if path and not path.parent.is_dir():
             raise ConfigError(f"{option} {path}: there is no folder {path.parent}")
@@ -101,21 +101,21 @@ def check_request(request: Request, sets: int) -> None:
 
 
 def check_set(faces: FaceSet, request: Request) -> Report:
-    """What is in a set, and what is wrong with it; draws its contact sheet."""
+    """Count and check a set, and draw its contact sheet."""
     wrong = impossible(faces)
-    problems = [Problem("impossible label", faces.images.name(index), says) for index, says in wrong]
+    problems = [Problem("impossible label", faces.images.name(index), message) for index, message in wrong]
     problems += _repeated(faces)
     rows = _rows(len(faces), request.images)
     sizes: Counter[Size] = Counter()
     unreadable: list[tuple[int, Problem]] = []
     work = parallel(partial(_start, faces.images), rows, request.processes, AT_ONCE)
     with closing(work):
-        for index, found in counted(work, len(rows), faces.name):
-            if isinstance(found, str):
+        for index, result in counted(work, len(rows), faces.name):
+            if isinstance(result, str):
                 name = faces.images.name(index)
-                unreadable.append((index, Problem("unreadable image", name, f"{faces.where(index)}: {found}")))
+                unreadable.append((index, Problem("unreadable image", name, f"{faces.where(index)}: {result}")))
             else:
-                sizes[found] += 1
+                sizes[result] += 1
     problems += [problem for _, problem in sorted(unreadable, key=lambda item: item[0])]
     if request.sheets:
         from workers.research.data.sheet import write_sheet
@@ -126,7 +126,7 @@ def check_set(faces: FaceSet, request: Request) -> Report:
 
 
 def finish(reports: Mapping[str, Report], request: Request) -> None:
-    """Write the files that were asked for. Raises InputError if there is any problem."""
+    """Write the requested files. Raises InputError if there is any problem."""
     if request.out:
         text = json.dumps({"sets": {name: asdict(report) for name, report in reports.items()}}, indent=2)
         with replacing(request.out) as partial_file:
@@ -140,32 +140,33 @@ def finish(reports: Mapping[str, Report], request: Request) -> None:
         write_excluded(request.exclude_out, report.problems)
         raise InputError(
             f"problems, all listed above: {listed}. The names of these images are in {request.exclude_out}: "
-            f"with `exclude: {request.exclude_out}` the set leaves them out"
+            f"add `exclude: {request.exclude_out}` to the set to leave them out"
         )
     raise InputError(
-        f"problems, all listed above: {listed}. Mend them, or leave these images out: --set NAME --exclude-out FILE "
-        f"writes their names into a file for the set's option `exclude`"
+        f"problems, all listed above: {listed}. Fix them, or leave these images out: --set NAME --exclude-out FILE "
+        f"writes their names to a file for the set's option `exclude`"
     )
 
 
 def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
-    """Add the images' names to what is in the file, each with the reason. Raises ConfigError for names that such a
-    file cannot hold."""
+    """Add the images' names to the file, each with the reason. Raises ConfigError for names it cannot hold."""
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     reasons: dict[str, str] = {}
     for problem in problems:
         if problem.image is not None:
-            reasons.setdefault(problem.image, f"{problem.kind}: {' '.join(problem.says.split())}")
+            reasons.setdefault(problem.image, f"{problem.kind}: {' '.join(problem.message.split())}")
     for name in reasons:
         if name != name.strip() or name.startswith("#") or " #" in name or len(name.splitlines()) != 1:
-            raise ConfigError(f"{path} cannot hold the name {name!r}, which it would read otherwise: rename that image")
+            raise ConfigError(
+                f"{path} cannot hold the name {name!r}, which would be read differently: rename the image"
+            )
     lines = dict.fromkeys([*old, *(f"{name} # {reason}" for name, reason in reasons.items())])
     with replacing(path) as partial_file:
         partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def _show(name: str, report: Report) -> None:
-    faces = f"{report.facts.faces} faces" if report.facts else "cannot be used"
+    faces = f"{report.statistics.faces} faces" if report.statistics else "cannot be used"
     sys.stdout.write(f"{name}: {faces}\n" + "".join(f"  {line}\n" for line in report.lines()))
     sys.stdout.flush()
 
@@ -178,18 +179,18 @@ def _rows(total: int, wanted: int | None) -> Sequence[int]:
 
 
 def _repeated(faces: FaceSet) -> list[Problem]:
-    places: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for index in range(len(faces)):
-        places.setdefault(faces.images.name(index), []).append(index)
+        rows_of.setdefault(faces.images.name(index), []).append(index)
     return [
-        Problem("repeated name", name, f"{name} stands {len(rows)} times: {'; '.join(map(faces.where, rows))}")
-        for name, rows in places.items()
+        Problem("repeated name", name, f"{name} is listed {len(rows)} times: {'; '.join(map(faces.where, rows))}")
+        for name, rows in rows_of.items()
         if len(rows) > 1
     ]
 
 
 def _start(images: Images) -> Callable[[int], tuple[int, Size | str]]:
-    """What a process does with each image: its size, or why it cannot be read."""
+    """Return the function that a process applies to each image: its size, or why it cannot be read."""
     cv2.setNumThreads(1)
     return partial(_size, images)
 

@@ -1,4 +1,4 @@
-"""What every reader gives: images of faces, one each, and what is known of them."""
+"""Define FaceSet, the common result of all readers: images of faces with their labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -17,78 +17,78 @@ Halves = NDArray[np.float16]
 Integers = NDArray[np.int64]
 Signs = NDArray[np.int8]
 
-UNKNOWN = -1  # of a whole-number label of one face; an unknown age is nan
+UNKNOWN = -1  # value of an unknown whole-number label; an unknown age is nan
 OLDEST = 120.0  # years
 FACE_SIZE = 112  # px
-TAUGHT = ("embedding", "expression_scores")  # by a teacher: no labels
-JUDGED = ("identity", "age", "age_spread", "gender", "attributes", "expression")
+FROM_TEACHER = ("embedding", "expression_scores")
+LABELLED = ("identity", "age", "age_spread", "gender", "attributes", "expression")
 
 
 class Images(Protocol):
-    """The images of a set, read one by one when they are needed. Must survive being sent to another process."""
+    """The images of a set, read one by one on demand. Must be picklable."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Bytes:
-        """Image (h, w, 3) uint8 RGB as it is stored, not resized. Raises InputError that names it."""
+        """Return an image (h, w, 3) uint8 RGB as stored, not resized. Raises InputError that names it."""
 
     def name(self, index: int) -> str:
-        """What a person would find the image by, unique in the set and the same on every machine.
+        """Return the name of an image, unique in the set and the same on every machine.
 
-        A path below the folder of images with forward slashes, or a record's key.
+        It is a path below the folder of images with forward slashes, or the key of a record.
         """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """What is known of n faces. None: the set says nothing of this kind; UNKNOWN or nan: not of this face."""
+    """The labels of n faces. None: the set has no labels of this kind; UNKNOWN or nan: this face has none."""
 
     identity: Integers | None = None  # (n,) 0..number of identities - 1
     age: Floats | None = None  # (n,) years
-    age_spread: Floats | None = None  # (n,) years, standard deviation of several people's guesses
+    age_spread: Floats | None = None  # (n,) years, standard deviation of the guesses of several people
     gender: Integers | None = None  # (n,) 0 female, 1 male
     attributes: Signs | None = None  # (n, 40) 0 absent, 1 present, in the order of labels.ATTRIBUTES
     expression: Integers | None = None  # (n,) index into labels.EXPRESSIONS
-    embedding: Halves | None = None  # (n, width) of a teacher, unit length; see data/teacher.py
+    embedding: Halves | None = None  # (n, width) embeddings by a teacher, unit length; see data/teacher.py
     expression_scores: Halves | None = None  # (n, 7) probabilities by a teacher
 
     def at(self, rows: Integers) -> "Labels":
-        """The labels of these faces."""
+        """Return the labels of these faces."""
         return Labels(**{name: column[rows] for name, column in self.columns()})
 
     def only(self, kinds: Sequence[str]) -> "Labels":
-        """These kinds of labels, by field, without the others."""
+        """Return only these kinds of labels, given by field name."""
         return replace(self, **{name: None for name, _ in self.columns() if name not in kinds})
 
     def columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Name and values of the kinds that there are."""
+        """Yield name and values of the kinds that the set has."""
         for field in fields(self):
             column = getattr(self, field.name)
             if column is not None:
                 yield field.name, column
 
     def count(self) -> dict[str, int]:
-        """For how many faces each kind is known."""
+        """Return the number of faces with a known label, by kind."""
         return {name: int(_known(column).sum()) for name, column in self.columns()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceSet:
-    """Images of faces and their labels. The constructor raises ValueError if their numbers differ."""
+    """Images of faces and their labels. The constructor raises ValueError if the shapes do not match."""
 
-    name: str  # as the configuration calls it
+    name: str  # from the configuration
     images: Images
     labels: Labels
-    identities: Sequence[str] = ()  # name of each identity, if they are labelled
-    label_file: Path | None = None  # where the labels were read from, if it is one file
-    lines: Integers | None = None  # (n,) line of each face in it, from 1
+    identities: Sequence[str] = ()  # names of the identities, if labelled
+    label_file: Path | None = None  # the file of all labels, if there is one
+    lines: Integers | None = None  # (n,) line of each face in label_file, from 1
 
     def __post_init__(self) -> None:
         for name, column in self.labels.columns():
             shape: tuple[int, ...] = (len(self.images),)
             if name == "attributes":
                 shape = (*shape, len(ATTRIBUTES))
-            elif name in TAUGHT:
+            elif name in FROM_TEACHER:
                 shape = (*shape, column.shape[-1] if name == "embedding" else len(EXPRESSIONS))
             if column.shape != shape:
                 raise ValueError(f"{self.name}: {name} is {column.shape}, expected {shape}")
@@ -97,12 +97,12 @@ class FaceSet:
         return len(self.images)
 
     def at(self, rows: Integers) -> "FaceSet":
-        """The set with these faces only; identities keep their numbers."""
+        """Return the set with only these faces; identities keep their numbers."""
         lines = None if self.lines is None else self.lines[rows]
         return replace(self, images=Subset(self.images, rows), labels=self.labels.at(rows), lines=lines)
 
     def where(self, index: int) -> str:
-        """Where a person finds what is said of a face: the line of the label file, and the image."""
+        """Return where the labels of a face are found: the line of the label file, and the image."""
         name = self.images.name(index)
         if self.label_file is None or self.lines is None:
             return f"{self.name}: {name}"
@@ -111,7 +111,7 @@ class FaceSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subset:
-    """A part of the images of a set."""
+    """Some of the images of a set."""
 
     images: Images
     rows: Integers
@@ -127,9 +127,9 @@ class Subset:
 
 
 def fitted(image: Bytes) -> Bytes:
-    """An image (h, w, 3) as the network takes it, (112, 112, 3): the whole of it, as the published evaluation scales.
+    """Scale a whole image (h, w, 3) to the network's input, (112, 112, 3), as the published evaluation does.
 
-    Training images are scaled in the same way; published, training kept only the middle of those that are not square.
+    Training uses the same scaling; the published training cropped the middle of images that are not square.
     """
     if image.shape[:2] == (FACE_SIZE, FACE_SIZE):
         return image
@@ -137,17 +137,17 @@ def fitted(image: Bytes) -> Bytes:
 
 
 def impossible(faces: FaceSet) -> list[tuple[int, str]]:
-    """Every label that cannot be true: the face's place in the set, and one line that says where it is and why."""
-    found = []
-    for name, column in faces.labels.only(JUDGED).columns():
+    """Return every impossible label as the row of its face and one line that says where it is and why."""
+    problems = []
+    for name, column in faces.labels.only(LABELLED).columns():
         for row in np.flatnonzero(_is_impossible(name, column, faces)):
             value = column[row] if column.ndim == 1 else sorted(set(column[row].tolist()) - {UNKNOWN, 0, 1})
-            found.append((int(row), f"{faces.where(int(row))}: {name} {value} is not {_allowed(name, faces)}"))
-    return sorted(found)
+            problems.append((int(row), f"{faces.where(int(row))}: {name} {value} is not {_allowed(name, faces)}"))
+    return sorted(problems)
 
 
 def _is_impossible(name: str, column: NDArray[Any], faces: FaceSet) -> NDArray[np.bool_]:
-    """(n,)"""
+    """Return which labels (n,) cannot be true."""
     if name == "age":
         return np.asarray((column < 0) | (column > OLDEST) | np.isinf(column))
     if name == "age_spread":
@@ -169,6 +169,6 @@ def _allowed(name: str, faces: FaceSet) -> str:
 
 
 def _known(column: NDArray[Any]) -> NDArray[np.bool_]:
-    """(n,): is anything known of each face."""
+    """Return which faces (n,) have a known label."""
     known = ~np.isnan(column) if column.dtype.kind == "f" else column != UNKNOWN
     return np.asarray(known if known.ndim == 1 else known.any(1))

@@ -1,4 +1,4 @@
-"""FER2013 by its table of pixels, with its own labels or those of FER+.
+"""Read FER2013 from its table of pixels, with its own labels or those of FER+.
 
 Layout: https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge (columns
 emotion, pixels, Usage, in any order) and https://github.com/microsoft/FERPlus (fer2013new.csv: the same rows in the
@@ -17,35 +17,35 @@ from pydantic import Field
 from faceanalytics.errors import InputError
 from workers.research.data.assemble import or_images
 from workers.research.data.face_set import Bytes, FaceSet, Integers, Labels
-from workers.research.data.label_names import EXPRESSION_WORDS, classes, report_left_out
+from workers.research.data.label_names import EXPRESSION_NAMES, classes, report_left_out
 from workers.research.data.options import ResolvedPath, SetOptions
 from workers.research.data.rows import Row, read_table
 
-SIDE = 48  # pixels
+SIDE = 48  # px
 FER2013 = classes("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 Usage = Literal["Training", "PublicTest", "PrivateTest"]
 
 
 class Fer2013(SetOptions):
-    """FER2013; `path` is fer2013.csv. With `images` the images are files such as fer0000000.png, by row from 0."""
+    """FER2013; `path` is fer2013.csv. Files in `images` are named by the row from 0, such as fer0000000.png."""
 
     format: Literal["fer2013"]
     usage: Annotated[tuple[Usage, ...], Field(min_length=1)] = ("Training",)
-    """Parts of the challenge."""
+    """Parts of the challenge to use."""
     ferplus: ResolvedPath | None = None
-    """fer2013new.csv of FER+, whose votes then are the labels; none: FER2013's own labels."""
+    """fer2013new.csv of FER+, whose votes replace the labels; default: FER2013's own labels."""
     ferplus_rule: Literal["most", "half"] = "most"
-    """The class with the most votes, or one that has more than half of them. Ties, contempt, unknown and NF (no face)
-    are left out, and counted in a log line."""
+    """most: the class with the most votes; half: only a class with more than half of them. Faces with a tie, contempt,
+    unknown and NF (no face) are left out, and their number is logged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelRows:
-    """Images that are lines of a table, found by their offset."""
+    """Images stored as lines of a table."""
 
     path: Path
-    column: int  # of the pixels
+    column: int  # column of the pixels
     offsets: Integers  # (n,) bytes
     lines: Integers  # (n,) from 1
     rows: Integers  # (n,) from 0, without the header
@@ -83,7 +83,7 @@ class Line:
 
 
 def open_fer2013(name: str, config: Fer2013) -> FaceSet:
-    """Raises InputError for a line without 2,304 pixels, and for a file of FER+ that does not fit the table."""
+    """Open the set. Raises InputError for a line without 2,304 pixels, or a FER+ file that does not fit the table."""
     column, lines = _scan(config.path)
     wanted = [row for row, line in enumerate(lines) if line.usage in config.usage]
     if config.ferplus is None:
@@ -105,7 +105,7 @@ def _cells(line: bytes) -> list[bytes]:
 
 
 def _scan(path: Path) -> tuple[int, list[Line]]:
-    """Which column holds the pixels, and every line of the table; a table with its pixels would fill 300 MB."""
+    """Return the column of the pixels, and all lines without their pixels, which would take 300 MB."""
     try:
         with path.open("rb") as file:
             first = file.readline()
@@ -114,13 +114,13 @@ def _scan(path: Path) -> tuple[int, list[Line]]:
                 raise InputError(
                     f"{path}:1: expected the columns emotion, pixels, Usage; {', '.join(missing)} is missing"
                 )
-            places = {column: place for place, column in enumerate(header)}
-            return places["pixels"], list(_lines(path, file, len(first), len(header), places))
+            index_of = {column: index for index, column in enumerate(header)}
+            return index_of["pixels"], list(_lines(path, file, len(first), len(header), index_of))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
 
 
-def _lines(path: Path, file: Iterator[bytes], offset: int, columns: int, places: dict[str, int]) -> Iterator[Line]:
+def _lines(path: Path, file: Iterator[bytes], offset: int, columns: int, index_of: dict[str, int]) -> Iterator[Line]:
     for number, text in enumerate(file, 2):
         start, offset = offset, offset + len(text)
         if not text.strip():
@@ -128,7 +128,7 @@ def _lines(path: Path, file: Iterator[bytes], offset: int, columns: int, places:
         cells = _cells(text)
         if len(cells) != columns:
             raise InputError(f"{path}:{number}: {len(cells)} columns, expected {columns}")
-        emotion, pixels, usage = (cells[places[column]] for column in ("emotion", "pixels", "usage"))
+        emotion, pixels, usage = (cells[index_of[column]] for column in ("emotion", "pixels", "usage"))
         if pixels.count(b" ") != SIDE * SIDE - 1:
             raise InputError(f"{path}:{number}: {len(pixels.split())} pixels, expected {SIDE * SIDE}")
         if not emotion.isdigit():
@@ -139,29 +139,29 @@ def _lines(path: Path, file: Iterator[bytes], offset: int, columns: int, places:
 
 
 def _vote(name: str, config: Fer2013, lines: list[Line], wanted: list[int]) -> dict[int, int]:
-    """The expression that FER+ gives each row, without those that it gives none of SwinFace's."""
+    """Return FER+'s expression of each row, leaving out rows without one of SwinFace's expressions."""
     assert config.ferplus is not None
     table = list(read_table(config.ferplus, ["Usage", "Image name", *VOTED]))
     if len(table) != len(lines):
         raise InputError(
-            f"{config.ferplus}: {len(table)} rows, but {config.path} has {len(lines)}; they belong together"
+            f"{config.ferplus}: {len(table)} rows, but {config.path} has {len(lines)}; the files do not belong together"
         )
     left_out: Counter[str] = Counter()
     expressions = {}
     for row in wanted:
         if table[row].cells["Usage"] != lines[row].usage:
             raise table[row].fail(f"Usage is not {lines[row].usage}, as in line {lines[row].number} of {config.path}")
-        voted = _winner(table[row], config.ferplus_rule)
-        if voted in EXPRESSION_WORDS:
-            expressions[row] = EXPRESSION_WORDS[voted]
+        winner = _winner(table[row], config.ferplus_rule)
+        if winner in EXPRESSION_NAMES:
+            expressions[row] = EXPRESSION_NAMES[winner]
         else:
-            left_out[voted] += 1
+            left_out[winner] += 1
     report_left_out(name, left_out, len(wanted))
     return expressions
 
 
 def _winner(row: Row, rule: str) -> str:
-    """The class that the votes make, or why there is none."""
+    """Return the class that won the vote, or why there is none."""
     votes = {voted: row.whole(voted) for voted in VOTED}
     most = max(votes.values())
     leading = [voted for voted, count in votes.items() if count == most]

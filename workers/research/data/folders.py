@@ -1,4 +1,4 @@
-"""One folder per person, or per expression, with their images."""
+"""Read sets that have one folder of images per person or per expression."""
 
 import logging
 import os
@@ -13,10 +13,10 @@ from faceanalytics.errors import InputError
 from workers.research.data.assemble import Face, assemble
 from workers.research.data.face_set import FaceSet, Labels
 from workers.research.data.images import Files, Names, find_files, is_image
-from workers.research.data.label_names import EXPRESSION_WORDS
+from workers.research.data.label_names import EXPRESSION_NAMES
 from workers.research.data.options import SetOptions
 
-MANY = 1_000_000  # images between two log lines
+LOG_EVERY = 1_000_000  # images between two log lines
 log = logging.getLogger(__name__)
 
 
@@ -27,26 +27,26 @@ class PeopleFolders(SetOptions):
 
 
 class ExpressionFolders(SetOptions):
-    """FER2013 as images: `path/train/happy/image.jpg`; the folders are named by expression, in any common word.
+    """FER2013 as images: `path/train/happy/image.jpg`, with folders named by any common word for the expression.
 
     Layout: https://www.kaggle.com/datasets/msambare/fer2013
     """
 
     format: Literal["fer2013_folders"]
     parts: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
-    """Folders of `path` to take, train and test as published."""
+    """Folders of `path` to use; published are train and test."""
 
 
 def open_people(name: str, config: PeopleFolders) -> FaceSet:
-    """The images below each person's folder; identities are numbered in the order of the folders' names.
+    """Open the images in all people's folders; identities are numbered in the order of the folders' names.
 
-    Raises InputError for images that are in no person's folder.
+    Raises InputError for images outside people's folders.
     """
     root = config.images or config.path
     people = folders_in(root)
     if stray := [file.name for file in root.iterdir() if is_image(file.name)]:
         listed = "\n".join(f"  {file}" for file in sorted(stray))
-        raise InputError(f"{name}: {len(stray)} images in {root} are in no person's folder\n{listed}")
+        raise InputError(f"{name}: {len(stray)} images in {root} are not in a person's folder\n{listed}")
     counts: list[int] = []
     images = Names(_images(name, root, people, counts))
     if not len(images):
@@ -60,20 +60,20 @@ def open_people(name: str, config: PeopleFolders) -> FaceSet:
 
 
 def _images(name: str, root: Path, people: Sequence[str], counts: list[int]) -> Iterator[str]:
-    """Names of all images; how many each person has is added to `counts`."""
+    """Yield the names of all images, and append each person's number of images to `counts`."""
     total = 0
     for person in people:
         before = total
         for file in find_files(root / person):
             total += 1
-            if total % MANY == 0:
+            if total % LOG_EVERY == 0:
                 log.info("%s: %d images found", name, total)
             yield f"{person}/{file}"
         counts.append(total - before)
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, in order. Raises InputError if it cannot be read."""
+    """Return the sorted names of the folders in a folder. Raises InputError if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
@@ -82,15 +82,15 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def open_expressions(name: str, config: ExpressionFolders) -> FaceSet:
-    """Raises InputError for a folder whose name is no expression of SwinFace."""
+    """Open the set. Raises InputError for a folder that is not named after one of SwinFace's expressions."""
     root = config.images or config.path
     faces = []
     for part in config.parts:
         for folder in folders_in(root / part):
-            if folder.lower() not in EXPRESSION_WORDS:
-                known = ", ".join(EXPRESSION_WORDS)
-                raise InputError(f"{root / part / folder}: the folder is named by none of the expressions {known}")
-            expression = EXPRESSION_WORDS[folder.lower()]
+            if folder.lower() not in EXPRESSION_NAMES:
+                known = ", ".join(EXPRESSION_NAMES)
+                raise InputError(f"{root / part / folder}: the folder's name is not an expression; known are {known}")
+            expression = EXPRESSION_NAMES[folder.lower()]
             names = (f"{part}/{folder}/{file}" for file in find_files(root / part / folder))
             faces += [Face(file, expression=expression) for file in names]
     return assemble(name, config, root, faces, ["expression"])

@@ -1,4 +1,4 @@
-"""IMDB-WIKI by its MATLAB files.
+"""Read IMDB-WIKI from its MATLAB files.
 
 Layout: https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/: a struct `imdb` or `wiki` of arrays with one column per
 image: dob (birth, MATLAB serial date), photo_taken (year), full_path, gender (0 female, 1 male, nan), face_score
@@ -22,19 +22,21 @@ UNIX_EPOCH = 719_529  # MATLAB's serial date of 1970-01-01, which counts from da
 
 
 class ImdbWiki(SetOptions):
-    """IMDB-WIKI; `path` is imdb.mat or wiki.mat, whose folder holds the images unless `images` says otherwise."""
+    """IMDB-WIKI; `path` is imdb.mat or wiki.mat, with the images in the same folder or in `images`."""
 
     format: Literal["imdb_wiki"]
     min_face_score: float = 1.0
-    """Images whose face was detected with less are left out (-.inf: none; those without a face score -inf)."""
+    """Smallest face_score of the set's detector; images below are left out. -.inf keeps all, also those without a
+    face, which score -inf."""
     single_face: bool = True
-    """Images on which a second face was detected are left out: whose age it is, is not sure."""
+    """Leave out images in which a second face was detected, as it is not certain whose age is given."""
     ages: Annotated[tuple[float, float], Field()] | None = None
-    """Youngest and oldest, years: others are left out. None: they stay, and `data check` lists the impossible ones."""
+    """Youngest and oldest age in years; others are left out. Default: all stay, and `data check` lists impossible
+    ages."""
 
 
 def open_imdb_wiki(name: str, config: ImdbWiki) -> FaceSet:
-    """Ages by `age_at`; how many images each option left out is a log line. imdb also knows who is who."""
+    """Open the set with ages by `age_at`, and log how many images each option left out. imdb also has identities."""
     columns = _read(config.path)
     score, second = columns["face_score"], columns["second_face_score"]
     age = age_at(columns["dob"], columns["photo_taken"])
@@ -65,9 +67,9 @@ def open_imdb_wiki(name: str, config: ImdbWiki) -> FaceSet:
 
 
 def age_at(born: NDArray[Any], year: NDArray[Any]) -> Integers:
-    """Whole years lived, if the photo was taken in the middle of its year: birthdays up to 1 July count.
+    """Return the age in whole years on 1 July of the year of the photo.
 
-    The same as the data set's own datevec(datenum(photo_taken, 7, 1) - dob), in the calendar instead of mean years.
+    This is the set's own datevec(datenum(photo_taken, 7, 1) - dob), by the calendar instead of mean years.
     """
     days = np.floor(born).astype(np.int64) - UNIX_EPOCH
     date = days.astype("datetime64[D]")
@@ -77,7 +79,7 @@ def age_at(born: NDArray[Any], year: NDArray[Any]) -> Integers:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The columns that are used, (n,) each."""
+    """Return the columns that are used, (n,) each."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -89,7 +91,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"{path}: not a MATLAB file of version 5: {error}") from error
     struct = next((found[key] for key in ("imdb", "wiki") if key in found), None)
     if struct is None or struct.dtype.names is None:
-        raise InputError(f"{path}: holds neither a struct `imdb` nor `wiki`")
+        raise InputError(f"{path}: has neither a struct `imdb` nor `wiki`")
     needed = ("dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score")
     if missing := [column for column in needed if column not in struct.dtype.names]:
         raise InputError(f"{path}: the struct has no field {', '.join(missing)}")

@@ -1,8 +1,8 @@
-"""Face recognition sets of insightface: train.rec, train.idx and train.lst.
+"""Read insightface's face recognition sets: train.rec, train.idx and train.lst.
 
 Layout: https://github.com/deepinsight/insightface (recognition/_datasets_, recognition/arcface_torch/dataset.py,
 mxnet's recordio.IRHeader). A record is a header of flag (uint32), label (float32), id and id2 (uint64), then `flag`
-float32 labels if it is not 0, then the encoded image. Record 0 with flag > 0 is no image: its first label is the
+float32 labels if it is not 0, then the encoded image. Record 0 with flag > 0 is not an image: its first label is the
 last key of an image plus one, and the images are records 1 to that key.
 """
 
@@ -21,20 +21,20 @@ from workers.research.data.assemble import or_images
 from workers.research.data.face_set import Bytes, FaceSet, Floats, Labels
 from workers.research.data.images import decode
 from workers.research.data.options import SetOptions
-from workers.research.data.recordio import LENGTH, MAGIC, MANY, WHOLE, Index, RecordFile, read_index, scan
+from workers.research.data.recordio import LENGTH, LOG_EVERY, MAGIC, WHOLE, Index, RecordFile, read_index, scan
 from workers.research.data.rows import reading
 
 HEADER = struct.Struct("<IfQQ")
-READ = (8 + HEADER.size + 4) // 4  # words of a record up to its first label
-AT_ONCE = 100_000  # records whose headers are in memory
-CHECKED = 200  # records whose label is compared with the list's
+HEADER_WORDS = (8 + HEADER.size + 4) // 4  # words of a record up to its first label
+AT_ONCE = 100_000  # records whose headers are read together
+CHECKED = 200  # records whose label is compared with that in the list
 log = logging.getLogger(__name__)
 
 
 class RecordSet(SetOptions):
     """insightface's RecordIO; `path` is the folder of train.rec, or a .rec file.
 
-    With `images` the images are files called like the records' keys, such as 12.jpg.
+    Files in `images` are named by the records' keys, such as 12.jpg.
     """
 
     format: Literal["recordio"]
@@ -45,7 +45,7 @@ class Records:
     """Images in a record file."""
 
     file: RecordFile
-    index: Index  # of the n images
+    index: Index  # n images
 
     def __len__(self) -> int:
         return len(self.index.keys)
@@ -63,10 +63,10 @@ class Records:
 
 
 def open_recordio(name: str, config: RecordSet) -> FaceSet:
-    """Identities are numbered in the order of their labels: without gaps in the labels, the number is the label.
+    """Open the set; identities are numbered in the order of their labels.
 
-    Labels are taken from the .lst if there is one, after a look at some records; else from the headers of all records.
-    Raises InputError for a damaged file.
+    Labels are read from the .lst file if it exists and agrees with a sample of the records, else from all records'
+    headers. Raises InputError for a damaged file.
     """
     path = config.path / "train.rec" if config.path.is_dir() else config.path
     file = RecordFile(path)
@@ -83,7 +83,7 @@ def open_recordio(name: str, config: RecordSet) -> FaceSet:
 
 
 def _images(file: RecordFile, path: Path) -> Index:
-    """The records that are images. Raises InputError if one that record 0 speaks of is missing."""
+    """Return the records that are images. Raises InputError if one is missing according to record 0."""
     index_file = path.with_suffix(".idx")
     index = read_index(index_file) if index_file.exists() else scan(file)
     if not len(index.keys):
@@ -101,32 +101,33 @@ def _images(file: RecordFile, path: Path) -> Index:
     used = (index.keys >= 1) & (index.keys < end)
     # beyond 2^24 a float32 holds only every second number, and then only every fourth
     if abs(int(used.sum()) - (end - 1)) > (0 if end < 1 << 24 else np.spacing(np.float32(end))):
-        raise InputError(f"{path}: record 0 speaks of images 1 to {end - 1}, but {used.sum()} of them are there")
+        raise InputError(f"{path}: record 0 announces images 1 to {end - 1}, but the file has {used.sum()} of them")
     return Index(index.keys[used], index.offsets[used])
 
 
 def read_labels(file: RecordFile, index: Index) -> Floats:
-    """(n,) the first label of each record, from the headers alone. Raises InputError at the first damaged record."""
+    """Return the first label of each record, (n,), from the headers. Raises InputError at the first damaged record."""
     words = file.words()
     labels = np.empty(len(index.offsets), np.float32)
     for start in range(0, len(labels), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         labels[part] = _headers(file, words, Index(index.keys[part], index.offsets[part]))
-        if start and start % MANY == 0:
+        if start and start % LOG_EVERY == 0:
             log.info("%s: labels of %d of %d records read", file.path, start, len(labels))
     return labels
 
 
 def _headers(file: RecordFile, file_words: NDArray[np.uint32], index: Index) -> Floats:
-    """(n,) first labels, all records at once; what is unusual or damaged goes the slow way, which says why."""
-    inside = (index.offsets >= 0) & (index.offsets <= 4 * (len(file_words) - READ)) & (index.offsets % 4 == 0)
+    """Return the first labels (n,) of all records at once; unusual or damaged records are read one by one."""
+    last = 4 * (len(file_words) - HEADER_WORDS)
+    inside = (index.offsets >= 0) & (index.offsets <= last) & (index.offsets % 4 == 0)
     if not inside.any():
         return np.array(
             [_label(file, int(key), int(offset)) for key, offset in zip(index.keys, index.offsets, strict=True)],
             np.float32,
         )
     starts = np.where(inside, index.offsets, 0)
-    words = file_words[starts[:, None] // 4 + np.arange(READ)]  # magic, length, flag, label, id, id2, labels[0]
+    words = file_words[starts[:, None] // 4 + np.arange(HEADER_WORDS)]  # magic, length, flag, label, id, id2, labels[0]
     lengths = words[:, 1] & LENGTH
     usual = inside & (words[:, 0] == MAGIC) & (words[:, 1] >> 29 == WHOLE) & (lengths >= HEADER.size + 4)
     usual &= starts + 8 + lengths <= len(file)
@@ -147,7 +148,7 @@ def _label(file: RecordFile, key: int, offset: int) -> float:
 
 
 def _listed_labels(file: RecordFile, index: Index, path: Path) -> Floats | None:
-    """(n,) labels of the .lst file, None with a log line if it does not fit the records.
+    """Return the labels (n,) of the .lst file, or log a warning and return None if it does not fit the records.
 
     Lines are `aligned path label` (insightface's face2rec2, in the order of the records) or `key label path` (MXNet's
     im2rec), separated by tabs.
@@ -156,25 +157,25 @@ def _listed_labels(file: RecordFile, index: Index, path: Path) -> Floats | None:
     if len(labels) != len(index.keys):
         log.warning("%s: %d lines for %d images: labels are read from the records", path, len(labels), len(index.keys))
         return None
-    looked_at = np.unique(np.linspace(0, len(labels) - 1, CHECKED).astype(np.int64))
-    found = _headers(file, file.words(), Index(index.keys[looked_at], index.offsets[looked_at]))
-    if (found != labels[looked_at]).any():
-        log.warning("%s: says otherwise than the records: labels are read from them", path)
+    sample = np.unique(np.linspace(0, len(labels) - 1, CHECKED).astype(np.int64))
+    in_records = _headers(file, file.words(), Index(index.keys[sample], index.offsets[sample]))
+    if (in_records != labels[sample]).any():
+        log.warning("%s: disagrees with the records: labels are read from the records", path)
         return None
     return labels
 
 
 def _list(path: Path) -> Floats:
-    """(n,) the label of each line. Raises InputError for a line without one."""
+    """Return the label of each line, (n,). Raises InputError for a line without one."""
     labels = array("f")
-    place = 0
+    column = 0
     with reading(path) as file:
         for line, text in enumerate(file, 1):
             cells = text.rstrip("\r\n").split("\t")
-            place = place or (1 if len(cells) > 1 and _is_number(cells[1]) else 2)
-            if len(cells) < 3 or not _is_number(cells[place]):
+            column = column or (1 if len(cells) > 1 and _is_number(cells[1]) else 2)
+            if len(cells) < 3 or not _is_number(cells[column]):
                 raise InputError(f"{path}:{line}: expected `aligned path label` or `key label path` with tabs")
-            labels.append(float(cells[place]))
+            labels.append(float(cells[column]))
     return np.array(labels, np.float32)
 
 
@@ -191,5 +192,5 @@ def _refuse_fractions(file: RecordFile, index: Index, labels: Floats) -> None:
     if len(wrong):
         key, offset = int(index.keys[wrong[0]]), int(index.offsets[wrong[0]])
         raise file.fail(
-            key, offset, f"has the label {labels[wrong[0]]}, which is no identity ({len(wrong)} such records)"
+            key, offset, f"has the label {labels[wrong[0]]}, which is not an identity ({len(wrong)} such records)"
         )

@@ -1,4 +1,4 @@
-"""Words for gender and expression that sets use, and what they mean here."""
+"""Map the names of genders and expressions that sets use to our label numbers."""
 
 import logging
 from collections import Counter
@@ -8,7 +8,7 @@ from workers.swinface.labels import EXPRESSIONS
 
 log = logging.getLogger(__name__)
 
-GENDERS = {"female": 0, "f": 0, "male": 1, "m": 1}  # in any case of letters
+GENDERS = {"female": 0, "f": 0, "male": 1, "m": 1}  # in lower case
 _SYNONYMS = {
     "surprise": ("surprised",),
     "fear": ("fearful",),
@@ -18,18 +18,18 @@ _SYNONYMS = {
     "anger": ("angry",),
     "neutral": (),
 }
-EXPRESSION_WORDS = {
-    word: place for place, name in enumerate(EXPRESSIONS) for word in (name, *_SYNONYMS[name])
-}  # in lower case
+EXPRESSION_NAMES = {  # in lower case
+    synonym: number for number, name in enumerate(EXPRESSIONS) for synonym in (name, *_SYNONYMS[name])
+}
 
 
-def classes(*words: str) -> dict[int, int]:
-    """The place in EXPRESSIONS of each class of a set, whose classes are these words in its order from 0."""
-    return {number: EXPRESSION_WORDS[word] for number, word in enumerate(words)}
+def classes(*names: str) -> dict[int, int]:
+    """Map the class numbers of a set, whose classes have these names from 0 on, to indices of EXPRESSIONS."""
+    return {number: EXPRESSION_NAMES[name] for number, name in enumerate(names)}
 
 
 def report_left_out(name: str, reasons: Mapping[str, int] | Counter[str], total: int) -> None:
-    """One log line that says how many faces of a set are not used, and why."""
+    """Log how many faces of a set are left out, and why."""
     counted = {reason: count for reason, count in reasons.items() if count}
     if counted:
         listed = ", ".join(f"{count} {reason}" for reason, count in counted.items())

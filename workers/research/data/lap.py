@@ -1,4 +1,4 @@
-"""Apparent age by ChaLearn Looking at People: CLAP2015 and APPA-REAL.
+"""Read the apparent ages of ChaLearn Looking at People: CLAP2015 and APPA-REAL.
 
 Layout: https://chalearnlap.cvc.uab.cat/dataset/18/description/: lines `name;mean;std` or `name,mean,std` without header
 (Reference.csv, Train.csv); https://chalearnlap.cvc.uab.cat/dataset/26/description/: gt_avg_train.csv with the header
@@ -20,15 +20,15 @@ APPA_REAL = ("file_name", "apparent_age_avg", "apparent_age_std")
 
 
 class Lap(SetOptions):
-    """Apparent ages with the spread of the guesses; `path` is the table, whose folder holds the images."""
+    """Apparent ages with the spread of the guesses; `path` is the table, in the folder of the images."""
 
     format: Literal["lap"]
     suffix: str = ""
-    """What the images' names have behind the name in the table: _face.jpg for the faces of APPA-REAL."""
+    """Suffix of the image files after the name in the table: _face.jpg for the faces of APPA-REAL."""
 
 
 def open_lap(name: str, config: Lap) -> FaceSet:
-    """The age is the mean of the guesses, age_spread their standard deviation, years."""
+    """Open the set: age is the mean of the guesses, age_spread their standard deviation, in years."""
     faces = []
     for row in _rows(config.path):
         image, mean, std = APPA_REAL if "file_name" in row.cells else COLUMNS
@@ -49,5 +49,5 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """A first line with a word for each number."""
+    """Return whether the first line has words in place of numbers."""
     return all(cell and cell[0].isalpha() for cell in cells[1:])

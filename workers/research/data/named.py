@@ -1,4 +1,4 @@
-"""Sets whose labels are the names of their images: FG-NET, UTKFace, AgeDB and MORPH without its table."""
+"""Read sets whose labels are in the names of their images: FG-NET, UTKFace, AgeDB and MORPH without its table."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ MORPH = re.compile(r"(?P<person>\d+)_\w+?(?P<gender>[MF])(?P<age>\d{2,3})\.jpg",
 class FgNet(SetOptions):
     """FG-NET; `path` is the folder of images such as 001A02.JPG: person 001 at the age of 2.
 
-    Layout: https://yanweifu.github.io/FG_NET_data/ (a letter after the age tells images of the same age apart)
+    Layout: https://yanweifu.github.io/FG_NET_data/ (a letter after the age distinguishes images of the same age)
     """
 
     format: Literal["fgnet"]
@@ -46,18 +46,18 @@ class AgeDb(SetOptions):
 
 
 def open_fgnet(name: str, config: FgNet) -> FaceSet:
-    def face(image: str, found: re.Match[str]) -> Face:
-        return Face(image, identity=found["person"], age=float(found["age"]))
+    def face(image: str, match: re.Match[str]) -> Face:
+        return Face(image, identity=match["person"], age=float(match["age"]))
 
     return open_named(name, config, FGNET, "001A02.JPG", face, ["identity", "age"])
 
 
 def open_utkface(name: str, config: UtkFace) -> FaceSet:
-    """A few images of the official archive lack a field in their name: an error that names them."""
+    """Open the set. Raises InputError that lists the few images of the official archive whose names lack a field."""
 
-    def face(image: str, found: re.Match[str]) -> Face:
-        number = int(found["gender"])
-        return Face(image, age=float(found["age"]), gender={0: 1, 1: 0}.get(number, number))
+    def face(image: str, match: re.Match[str]) -> Face:
+        number = int(match["gender"])
+        return Face(image, age=float(match["age"]), gender={0: 1, 1: 0}.get(number, number))
 
     return open_named(name, config, UTKFACE, "age_gender_race_date.jpg", face, ["age", "gender"])
 
@@ -66,10 +66,10 @@ def open_agedb(name: str, config: AgeDb) -> FaceSet:
     return open_named(name, config, AGEDB, "0_MariaCallas_35_f.jpg", face_of_person, ["identity", "age", "gender"])
 
 
-def face_of_person(image: str, found: re.Match[str]) -> Face:
-    """A face whose name says person, age and gender by letter."""
-    gender = GENDERS[found["gender"].lower()]
-    return Face(image, identity=found["person"], age=float(found["age"]), gender=gender)
+def face_of_person(image: str, match: re.Match[str]) -> Face:
+    """Return a face whose name has the person, the age and the gender as a letter."""
+    gender = GENDERS[match["gender"].lower()]
+    return Face(image, identity=match["person"], age=float(match["age"]), gender=gender)
 
 
 def open_named(
@@ -80,16 +80,16 @@ def open_named(
     face: Callable[[str, re.Match[str]], Face],
     kinds: list[Kind],
 ) -> FaceSet:
-    """The images below `path`, labelled by their names. Raises InputError with every name that says nothing."""
+    """Open the images below `path`, labelled by their names. Raises InputError that lists all other names."""
     folder = config.images or config.path
     excluded = config.excluded()
     faces, wrong = [], []
     for image in find_files(folder):
-        found = pattern.fullmatch(PurePosixPath(image).name)
-        if found:
-            faces.append(face(image, found))
+        match = pattern.fullmatch(PurePosixPath(image).name)
+        if match:
+            faces.append(face(image, match))
         elif image in excluded:
-            faces.append(Face(image))  # left out where all excluded ones are
+            faces.append(Face(image))  # removed later with all excluded images
         else:
             wrong.append(image)
     if wrong:

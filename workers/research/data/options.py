@@ -1,4 +1,4 @@
-"""What can be said of every set of faces, whatever its layout."""
+"""Define the options that every set of faces has, whatever its layout."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,53 +7,52 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from faceanalytics.errors import ConfigError
 
-ResolvedPath = Annotated[
-    Path, AfterValidator(lambda path: path.expanduser().absolute())
-]  # ~ and relative ones resolved
+ResolvedPath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]  # absolute, with ~ expanded
 Kind = Literal["identity", "age", "age_spread", "gender", "attributes", "expression"]  # fields of face_set.Labels
 MODEL = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Split(BaseModel):
-    """One of two parts of a set that together are the whole, the same on every machine."""
+    """A split of a set into two parts, the same on every machine."""
 
     model_config = MODEL
 
     part: Literal["train", "validation"]
-    """Which part: what is held out is `validation`, the rest is `train`."""
+    """The part to use: `validation` is held out, `train` is the rest."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share that is held out, of the people or of the images, about."""
+    """Approximate share of the people or images to hold out."""
     seed: int = 0
-    """Another seed holds out others."""
+    """Seed of the draw: another seed holds out others."""
     by: Literal["person", "image"] | None = None
-    """What is drawn: whole people, so that no one is in both parts, or single images.
-    None: people if the set knows who is who, else images."""
+    """Unit of the draw: whole people, so that nobody is in both parts, or single images.
+    Default: people if the set has identities, else images."""
 
 
 class SetOptions(BaseModel):
-    """Options that every layout has."""
+    """Options of every layout."""
 
     model_config = MODEL
 
     path: ResolvedPath
-    """The set's folder or file, as its layout says."""
+    """Folder or file of the set, depending on its layout."""
     images: ResolvedPath | None = None
-    """Folder of the images in place of the set's own, such as that of its aligned faces; the same names below it."""
+    """Folder with images of the same names to use in place of the set's own, such as aligned faces."""
     exclude: ResolvedPath | None = None
-    """Text file of names of images to leave out, one per line, # before a remark. All of them must be in the set."""
+    """Text file with names of images to leave out, one per line, with # before comments. The set must have all of
+    them."""
     labels: Annotated[tuple[Kind, ...], Field(min_length=1)] | None = None
-    """Only these kinds of labels are used; none: all that the set has."""
+    """Kinds of labels to use; default: all that the set has."""
     split: Split | None = None
-    """Only this part of the set; none: everything."""
+    """Part of the set to use; default: the whole set."""
     min_images: Annotated[int, Field(ge=2)] | None = None
-    """People of whom there are fewer images are left out, and counted in a log line; none: nobody is."""
+    """Leave out people with fewer images, and log their number; default: keep everybody."""
 
     teacher: ResolvedPath | None = None
-    """File of what teachers say of the images, as `swinface data embed` writes it, for streams that learn `embedding`
-    or `expression_scores`. Each face of the set must be in it; what else is in it is not used."""
+    """File of teachers' outputs, written by `swinface data embed`, for streams that learn `embedding` or
+    `expression_scores`. It must have every face of the set; other entries are ignored."""
 
     def excluded(self) -> dict[str, int]:
-        """Names to leave out, and the line of `exclude` that says so. Raises ConfigError if it cannot be read."""
+        """Return the names to leave out and their lines in `exclude`. Raises ConfigError if it cannot be read."""
         if self.exclude is None:
             return {}
         try:

@@ -1,4 +1,4 @@
-"""The same work on many things in several processes, which end with the one that started them."""
+"""Apply a function to many items in several processes, which end when their parent does."""
 
 import multiprocessing
 import os
@@ -15,11 +15,11 @@ from faceanalytics.errors import UserError
 
 Result = TypeVar("Result")
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
-END_S = 30.0  # a process that was told to end has so long to finish what is under way
+END_S = 30.0  # time for a process to finish its current work before it is killed
 
 
 def cores() -> int:
-    """CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -30,38 +30,39 @@ def parallel(
     at_once: int,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[Result, None, None]:
-    """What the function that `start` makes in each process gives for each item, in the order in which it is done.
+    """Yield the results for all items in the order of completion.
 
-    `start` is sent to the processes; `at_once` items are handed over together. Once `is_stopped`, no more are handed
-    over, and those under way are finished. A UserError of a process is raised here; RuntimeError if one has died.
+    `start` is called in each process and returns the function to apply. `at_once` items are sent together. Once
+    `is_stopped`, no more items are sent, and those in progress are finished. Raises a UserError of a process, and
+    RuntimeError if a process died.
     """
-    waiting = iter(items)
+    remaining = iter(items)
     links: dict[Connection, SpawnProcess] = {}
-    with _signals_blocked():  # they are for the process that was started by the user: it says when to end
+    with _signals_blocked():  # only the parent handles signals and then ends the processes
         for _ in range(min(processes, -(-len(items) // at_once))):
             links.update([_begin(start)])
     try:
-        busy = [link for link in links if _hand_over(link, links[link], list(islice(waiting, at_once)))]
+        busy = [link for link in links if _send(link, links[link], list(islice(remaining, at_once)))]
         while busy:
             for link in [ready for ready in wait(busy) if isinstance(ready, Connection)]:
                 yield from _receive(link, links[link])
-                more = [] if is_stopped() else list(islice(waiting, at_once))
-                if not _hand_over(link, links[link], more):
+                more = [] if is_stopped() else list(islice(remaining, at_once))
+                if not _send(link, links[link], more):
                     busy.remove(link)
     finally:
         _end(links)
 
 
 def _begin(start: Callable[[], Callable[[int], Any]]) -> tuple[Connection, SpawnProcess]:
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, start), daemon=True)
+    link, remote = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(remote, start), daemon=True)
     process.start()
-    there.close()  # now only the process holds it, so that each end sees when the other has gone
-    return here, process
+    remote.close()  # now only the process holds it, so each end notices when the other has gone
+    return link, process
 
 
 def _serve(link: Connection, start: Callable[[], Callable[[int], Any]]) -> None:
-    """The whole life of a process. A bug ends it, and its trace is on standard error."""
+    """Work until the link is closed. A bug ends the process with a traceback on standard error."""
     try:
         work = start()
         while True:
@@ -70,12 +71,12 @@ def _serve(link: Connection, start: Callable[[], Callable[[int], Any]]) -> None:
             link.send(results)
     except UserError as error:
         link.send(error)
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # no more work, or the other process has been killed
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # no more work, or the parent was killed
         return
 
 
-def _hand_over(link: Connection, process: SpawnProcess, items: list[int]) -> bool:
-    """False if there are none."""
+def _send(link: Connection, process: SpawnProcess, items: list[int]) -> bool:
+    """Send items to a process; return False if there are none."""
     if items:
         try:
             link.send(items)
@@ -96,7 +97,7 @@ def _receive(link: Connection, process: SpawnProcess) -> list[Any]:
 
 def _died(process: SpawnProcess) -> str:
     process.join(END_S)
-    return f"process {process.pid} died in the middle of its work with exit code {process.exitcode}"
+    return f"process {process.pid} died during its work with exit code {process.exitcode}"
 
 
 def _end(links: dict[Connection, SpawnProcess]) -> None:
@@ -110,8 +111,8 @@ def _end(links: dict[Connection, SpawnProcess]) -> None:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """A process started inside never sees them."""
-    resource_tracker.ensure_running()  # multiprocessing would start it with the first process, and unblock signals
+    """Block signals for processes that are started inside."""
+    resource_tracker.ensure_running()  # otherwise multiprocessing starts it with the first process, unblocking signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

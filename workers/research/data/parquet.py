@@ -1,4 +1,4 @@
-"""Faces in Parquet files, with columns that the configuration names."""
+"""Read faces from Parquet files whose columns are named in the configuration."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,54 +13,54 @@ from faceanalytics.errors import ConfigError, InputError
 from workers.research.data.assemble import Face, labels_of, or_images
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Integers
 from workers.research.data.images import Names, decode, number
-from workers.research.data.label_names import EXPRESSION_WORDS, GENDERS
+from workers.research.data.label_names import EXPRESSION_NAMES, GENDERS
 from workers.research.data.options import MODEL, Kind, SetOptions
 
 Value = str | int | float | bool
 
 
 class Columns(BaseModel):
-    """Which column says what."""
+    """Names of the columns."""
 
     model_config = MODEL
 
     image: str = "image"
-    """Encoded images: bytes, or a struct with the field `bytes` as Hugging Face writes it."""
+    """Column of encoded images: bytes, or a struct with the field `bytes` as written by Hugging Face."""
     name: str | None = None
-    """Names of the images, unique; none: the file's name and the row, such as faces/000012."""
+    """Column of unique image names; default: the file's name and the row, such as faces/000012."""
     identity: str | None = None
-    """Who it is, text or number."""
+    """Column of identities, text or numbers."""
     age: str | None = None
-    """Years."""
+    """Column of ages in years."""
     gender: str | None = None
-    """A word such as male, F or unknown, or what `values` explains."""
+    """Column of genders: words such as male or F, or values defined in `values`."""
     expression: str | None = None
-    """A word such as happiness or happy, a number in SwinFace's order (0 surprise ... 6 neutral), or what `values`
-    explains."""
+    """Column of expressions: words such as happiness or happy, numbers in SwinFace's order (0 surprise ... 6 neutral),
+    or values defined in `values`."""
 
 
 class Parquet(SetOptions):
-    """A Parquet file, or all *.parquet of a folder as one set."""
+    """A Parquet file, or all *.parquet files of a folder as one set."""
 
     format: Literal["parquet"]
     columns: Columns = Columns()
-    """Which column says what; what is not named is not read."""
+    """Names of the columns; columns without a name here are not read."""
     where: Mapping[str, Value | tuple[Value, ...]] = {}
-    """Only rows with this value, or one of these, in a column, such as {split: train}."""
+    """Use only rows with this value, or one of these values, in a column, such as {split: train}."""
     values: Mapping[Literal["gender", "expression"], Annotated[Mapping[Value, str], Field(min_length=1)]] = {}
-    """What the values of a column mean, such as {expression: {"": unknown, contempt: unknown, 0: neutral}}."""
+    """Meaning of the values of a column, such as {expression: {"": unknown, contempt: unknown, 0: neutral}}."""
 
 
 @dataclass(slots=True, eq=False)
 class Table:
-    """Images in the rows of files. A process reads the column of images of a file when it needs the first."""
+    """Images in rows of Parquet files. A process reads a file's column of images when it first needs it."""
 
     files: Sequence[Path]
     column: str
     file: Integers  # (n,) which file
     row: Integers  # (n,) of the file, from 0
     names: Sequence[str]  # (n,)
-    columns: dict[int, Any]  # of each file read so far: Arrow's column of bytes
+    columns: dict[int, Any]  # by file read so far: Arrow's column of bytes
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.files, self.column, self.file, self.row, self.names
@@ -81,7 +81,7 @@ class Table:
         if isinstance(data, dict):
             data = data.get("bytes")
         if not isinstance(data, bytes):
-            raise InputError(f"{where}: {self.column} holds no image but {type(data).__name__}")
+            raise InputError(f"{where}: {self.column} holds {type(data).__name__}, expected an image")
         return decode(data, where)
 
     def name(self, index: int) -> str:
@@ -89,27 +89,28 @@ class Table:
 
 
 def open_parquet(name: str, config: Parquet) -> FaceSet:
-    """Raises InputError for a column that is not there and for words without a meaning, all listed.
+    """Open the set; identities are numbered in the order of their names.
 
-    Identities are numbered in the order of their names. Numbers out of range stay, to be found impossible.
+    Numbers out of range stay, to be reported as impossible later. Raises InputError that lists missing columns and
+    values without a known meaning.
     """
     files = sorted(config.path.glob("*.parquet")) if config.path.is_dir() else [config.path]
     if not files:
         raise InputError(f"{name}: no *.parquet in {config.path}")
     wanted = {kind: column for kind, column in config.columns if column is not None and kind != "image"}
     rows: dict[str, list[Any]] = {kind: [] for kind in ("file", "row", *wanted)}
-    seen: dict[str, set[Any]] = {column: set() for column in config.where}
-    for place, path in enumerate(files):
+    present: dict[str, set[Any]] = {column: set() for column in config.where}
+    for file_number, path in enumerate(files):
         _check_columns(path, [config.columns.image, *wanted.values(), *config.where])
         table = _read(path, list(dict.fromkeys([*wanted.values(), *config.where])))
         used = _matching(table, config.where)
         for column in config.where:
-            seen[column] |= set(table.column(column).unique().to_pylist())
-        rows["file"] += [place] * len(used)
+            present[column] |= set(table.column(column).unique().to_pylist())
+        rows["file"] += [file_number] * len(used)
         rows["row"] += used.tolist()
         for kind, column in wanted.items():
             rows[kind] += table.column(column).take(used).to_pylist()
-    _check_values(name, config.where, seen)
+    _check_values(name, config.where, present)
     if not rows["row"]:
         raise InputError(f"{name}: no row of {config.path} matches `where`")
     faces = _faces(name, config, rows, [file.stem for file in files])
@@ -129,10 +130,10 @@ def _faces(name: str, config: Parquet, rows: Mapping[str, list[Any]], stems: Seq
     ]
     if len(set(names)) != count or None in names:
         raise InputError(
-            f"{name}: the column {config.columns.name} does not name each image: some stand twice or are empty"
+            f"{name}: the column {config.columns.name} does not name each image: some names are repeated or empty"
         )
     genders = _codes(name, "gender", rows.get("gender", nothing), GENDERS, config)
-    expressions = _codes(name, "expression", rows.get("expression", nothing), EXPRESSION_WORDS, config)
+    expressions = _codes(name, "expression", rows.get("expression", nothing), EXPRESSION_NAMES, config)
     return [
         Face(
             str(image),
@@ -156,9 +157,9 @@ def _age(name: str, value: Any) -> float:
 
 
 def _codes(
-    name: str, kind: Literal["gender", "expression"], values: Sequence[Any], words: Mapping[str, int], config: Parquet
+    name: str, kind: Literal["gender", "expression"], values: Sequence[Any], known: Mapping[str, int], config: Parquet
 ) -> list[int]:
-    """Our number of each value; None is unknown."""
+    """Return our number of each value; None is unknown."""
     meanings = {str(value): meaning for value, meaning in config.values.get(kind, {}).items()}
     codes: dict[Any, int] = {None: UNKNOWN}
     values = [_whole(value) for value in values]
@@ -166,20 +167,20 @@ def _codes(
         meaning = meanings.get(str(value), value)
         if isinstance(meaning, int) and not isinstance(meaning, bool) and meaning != UNKNOWN:
             codes[value] = meaning
-        elif str(meaning).lower() in words:
-            codes[value] = words[str(meaning).lower()]
+        elif str(meaning).lower() in known:
+            codes[value] = known[str(meaning).lower()]
         elif meaning == "unknown" and str(value) in meanings:
             codes[value] = UNKNOWN
     if unknown := sorted({repr(value) for value in values if value not in codes}):
         raise InputError(
-            f"{name}: {kind}: no meaning of {', '.join(unknown)} is known; say it in `values: {{{kind}: ...}}`, one of "
-            f"unknown, {', '.join(words)}"
+            f"{name}: {kind}: the meaning of {', '.join(unknown)} is not known; define it in `values: {{{kind}: ...}}` "
+            f"as one of unknown, {', '.join(known)}"
         )
     return [codes[value] for value in values]
 
 
 def _whole(value: Any) -> Any:
-    """3 for 3.0, as columns with gaps are written, and None for nan; anything else as it is."""
+    """Convert 3.0, as columns with gaps are stored, to 3, and nan to None; return anything else unchanged."""
     if not isinstance(value, float):
         return value
     return None if math.isnan(value) else int(value) if value.is_integer() else value
@@ -190,7 +191,7 @@ def _allowed(wanted: Value | tuple[Value, ...]) -> tuple[Value, ...]:
 
 
 def _matching(table: Any, where: Mapping[str, Value | tuple[Value, ...]]) -> Integers:
-    """Rows with these values."""
+    """Return the rows with these values."""
     used = np.ones(table.num_rows, bool)
     for column, wanted in where.items():
         allowed = _allowed(wanted)
@@ -198,12 +199,12 @@ def _matching(table: Any, where: Mapping[str, Value | tuple[Value, ...]]) -> Int
     return np.flatnonzero(used)
 
 
-def _check_values(name: str, where: Mapping[str, Value | tuple[Value, ...]], seen: Mapping[str, set[Any]]) -> None:
-    """Raises ConfigError for a value that no row has: it is misspelt."""
+def _check_values(name: str, where: Mapping[str, Value | tuple[Value, ...]], present: Mapping[str, set[Any]]) -> None:
+    """Raise ConfigError for a value that no row has, which must be misspelt."""
     for column, wanted in where.items():
-        if absent := [value for value in _allowed(wanted) if value not in seen[column]]:
-            known = ", ".join(sorted(map(repr, seen[column]))[:20])
-            raise ConfigError(f"{name}: where.{column}: no row has {', '.join(map(repr, absent))}; there is {known}")
+        if absent := [value for value in _allowed(wanted) if value not in present[column]]:
+            known = ", ".join(sorted(map(repr, present[column]))[:20])
+            raise ConfigError(f"{name}: where.{column}: no row has {', '.join(map(repr, absent))}; it has {known}")
 
 
 def _check_columns(path: Path, needed: Sequence[str]) -> None:
@@ -213,7 +214,7 @@ def _check_columns(path: Path, needed: Sequence[str]) -> None:
 
 
 def _read(path: Path, columns: list[str]) -> Any:
-    """An Arrow table with these columns."""
+    """Return an Arrow table with these columns."""
     from pyarrow import ArrowException
 
     file = _open(path)

@@ -1,7 +1,7 @@
-"""The label files of the published SwinFace code, for those who have prepared their data for it.
+"""Read the label files of the published SwinFace code.
 
-Layout: https://github.com/lxq1000/SwinFace, swinface_project/analysis/datasets.py. Apparent ages (name;mean;std) are
-those of format `lap`.
+Layout: https://github.com/lxq1000/SwinFace, swinface_project/analysis/datasets.py. For its apparent ages
+(name;mean;std) use format `lap`.
 """
 
 import math
@@ -39,20 +39,20 @@ GENDERS = {"1.0": 1, "1": 1, "0.0": 0, "0": 0, "nan": UNKNOWN}
 class Published(SetOptions):
     """One label file of the published code; `path` is the file.
 
-    Images lie in its folder, those of age_gender in `data` beside it, unless `images` says otherwise.
+    Images are in its folder, those of age_gender in the folder `data` beside it, unless `images` names another one.
     """
 
     format: Literal["swinface"]
     holds: Holds
-    """age_gender: `path age gender` under a header (IMDB, WIKI, Adience, MORPH). celeba: name and 40 columns in the
-    order of the tasks under a header. raf: `train_00001.jpg 5`. affectnet: name, a column that is not used and the
-    expression in SwinFace's order, under a header. fgnet: `name age` under a header."""
+    """Content of the file. age_gender: `path age gender` below a header (IMDB, WIKI, Adience, MORPH). celeba: name and
+    40 columns in the order of the tasks below a header. raf: `train_00001.jpg 5`. affectnet: name, an unused column and
+    the expression in SwinFace's order, below a header. fgnet: `name age` below a header."""
     part: Literal["train", "test"] | None = None
-    """Of raf only, where one file lists both: images of this part."""
+    """For raf, whose file lists both parts: use only the images of this part."""
 
 
 def open_published(name: str, config: Published) -> FaceSet:
-    """Raises InputError for CelebA's columns in CelebA's own order: they would train every head on another's labels."""
+    """Open the set. Raises InputError for columns in CelebA's own order, which would train heads on wrong labels."""
     if config.holds == "celeba":
         _refuse_official_order(config)
     faces = [
@@ -65,7 +65,7 @@ def open_published(name: str, config: Published) -> FaceSet:
 
 
 def _rows(config: Published) -> list[Row]:
-    """With columns beyond those that are used in AffectNet's file."""
+    """Return all lines; AffectNet's file has more columns than are used."""
     columns = COLUMNS[config.holds]
     skip = 0 if config.holds == "raf" else 1
     if config.holds == "affectnet":
@@ -92,7 +92,7 @@ def _face(row: Row, holds: Holds) -> Face:
 
 
 def _refuse_official_order(config: Published) -> None:
-    """The header is not read by the published code, but CelebA's own one gives away a file that was not converted."""
+    """Raise InputError for CelebA's own header, which shows that the file was not converted to the tasks' order."""
     for line, cells in split_lines(config.path, None):
         if line > 2:
             return

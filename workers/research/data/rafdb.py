@@ -1,4 +1,4 @@
-"""RAF-DB, its basic part of seven expressions.
+"""Read the basic part of RAF-DB with seven expressions.
 
 Layout: http://www.whdeld.cn/RAF/model1.html (readme.txt of the archive): EmoLabel/list_patition_label.txt with lines
 `train_00001.jpg 5`, images Image/aligned/train_00001_aligned.jpg and Image/original/train_00001.jpg.
@@ -14,7 +14,7 @@ from workers.research.data.face_set import FaceSet
 from workers.research.data.options import SetOptions
 from workers.research.data.rows import Row, read_rows
 
-LABELS = "EmoLabel/list_patition_label.txt"  # so spelt
+LABELS = "EmoLabel/list_patition_label.txt"  # spelt like this in RAF-DB
 Part = Literal["train", "test"]
 
 
@@ -23,13 +23,14 @@ class RafDb(SetOptions):
 
     format: Literal["rafdb"]
     version: Literal["aligned", "original"] = "aligned"
-    """The images of 100x100 pixels that come aligned, or those from the web, to align as served."""
+    """aligned: the images of 100x100 pixels that come aligned; original: the images from the web, which need
+    `swinface data align`."""
     parts: Annotated[tuple[Part, ...], Field(min_length=1)] = ("train",)
-    """Official parts, which the images' names say."""
+    """Official parts to use; the names of the images begin with the part."""
 
 
 def open_rafdb(name: str, config: RafDb) -> FaceSet:
-    """Names are those of the files, with _aligned if those are taken."""
+    """Open the set; names are those of the files, with _aligned for the aligned ones."""
     label_file = config.path / LABELS
     rows = list(read_rows(label_file, ["image", "expression"]))
     faces = [
@@ -41,7 +42,7 @@ def open_rafdb(name: str, config: RafDb) -> FaceSet:
 
 
 def raf_expression(row: Row) -> int:
-    """RAF-DB counts from 1 surprise, fear, disgust, happiness, sadness, anger to 7 neutral: ours plus one."""
+    """Return our class: RAF-DB uses our order, but counts from 1 (surprise) to 7 (neutral)."""
     label = row.whole("expression")
     if label < 1:
         raise row.fail(f"expression {label} is not within 1..7")
@@ -49,7 +50,7 @@ def raf_expression(row: Row) -> int:
 
 
 def part_of(row: Row) -> str:
-    """train or test, with which the name of the image begins."""
+    """Return train or test, with which the name of the image begins."""
     part = PurePosixPath(row.text("image")).name.partition("_")[0]
     if part not in ("train", "test"):
         raise row.fail(f"the image {row.cells['image']!r} begins neither with train_ nor with test_")

@@ -1,4 +1,4 @@
-"""The record file of MXNet and insightface: records of bytes, found by key.
+"""Read record files of MXNet and insightface: records of bytes, found by key.
 
 Format: dmlc-core include/dmlc/recordio.h. A record is one part or several; a part is the magic number, a word of
 flag (upper 3 bits: 0 whole, 1 first, 2 middle, 3 last part) and length (lower 29 bits), the bytes, and zeros up to a
@@ -24,16 +24,16 @@ MAGIC = 0xCED7230A
 WORD = struct.pack("<I", MAGIC)
 LENGTH = (1 << 29) - 1
 WHOLE, FIRST, MIDDLE, LAST = range(4)
-MANY = 1_000_000  # records between two log lines
+LOG_EVERY = 1_000_000  # records between two log lines
 
 log = logging.getLogger(__name__)
 
 
 class RecordFile:
-    """A .rec file in memory as the system maps it; opened again in each process that it is sent to."""
+    """A memory-mapped .rec file; a process that it is sent to opens it again."""
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError if the file cannot be read."""
+        """Map the file. Raises InputError if it cannot be read."""
         self.path = path
         try:
             with path.open("rb") as file:
@@ -45,21 +45,21 @@ class RecordFile:
         return (RecordFile, (self.path,))
 
     def __len__(self) -> int:
-        """Bytes."""
+        """Return the size of the file in bytes."""
         return len(self.data)
 
     def words(self) -> NDArray[np.uint32]:
-        """(length // 4,) the file as words of four bytes, to which all records are aligned, without a copy of it."""
+        """Return the file as words of four bytes, to which records are aligned, (length // 4,), without a copy."""
         return np.frombuffer(self.data, "<u4", len(self.data) // 4)
 
     def record(self, offset: int, key: int) -> bytes:
-        """The record that starts there. Raises InputError with file, key and offset if it is damaged."""
+        """Return the record at an offset. Raises InputError with file, key and offset if it is damaged."""
         start = offset
         flag, part, offset = self._part(start, key)
         if flag == WHOLE:
             return part
         if flag != FIRST:
-            raise self.fail(key, start, f"begins with a part of kind {flag}")
+            raise self.fail(key, start, f"begins with a part of kind {flag}, expected {WHOLE} or {FIRST}")
         parts = [part]
         while flag != LAST:
             start = offset
@@ -70,32 +70,32 @@ class RecordFile:
         return WORD.join(parts)
 
     def _part(self, offset: int, key: int) -> tuple[int, bytes, int]:
-        """Flag and bytes of one part, and where the next one starts."""
+        """Return flag and bytes of one part, and the offset of the next one."""
         if not 0 <= offset <= len(self.data) - 8:
             raise self.fail(key, offset, f"starts beyond the end of the file ({len(self.data)} bytes)")
         magic, word = struct.unpack_from("<II", self.data, offset)
         if magic != MAGIC:
-            raise self.fail(key, offset, f"begins with {magic:#010x} in place of the magic number {MAGIC:#010x}")
+            raise self.fail(key, offset, f"begins with {magic:#010x} instead of the magic number {MAGIC:#010x}")
         start, length = offset + 8, word & LENGTH
         if start + length > len(self.data):
             raise self.fail(key, offset, f"of {length} bytes ends beyond the end of the file ({len(self.data)} bytes)")
         return word >> 29, self.data[start : start + length], start + (length + 3) // 4 * 4
 
     def fail(self, key: int, offset: int, reason: str) -> InputError:
-        """The error to raise for a record."""
+        """Return the error to raise for a record."""
         return InputError(f"{self.path}: record {key} at byte {offset} {reason}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Index:
-    """Where each record starts."""
+    """The offset of each record."""
 
     keys: Integers  # (n,)
     offsets: Integers  # (n,) bytes
 
 
 def read_index(path: Path) -> Index:
-    """The lines of an .idx file. Raises InputError with the line that is not two whole numbers."""
+    """Read an .idx file. Raises InputError with the number of a line that is not two whole numbers."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -105,15 +105,15 @@ def read_index(path: Path) -> Index:
         raise _wrong_line(path, text)
     keys, offsets = table.reshape(-1, 2).T
     if len(np.unique(keys)) != len(keys):
-        raise InputError(f"{path}: a key stands twice")
+        raise InputError(f"{path}: a key is listed twice")
     return Index(keys.copy(), offsets.copy())
 
 
 def _whole_numbers(text: bytes) -> Integers | None:
-    """All numbers of a text, None if something else stands there. Millions of lines take a second."""
+    """Return all whole numbers of a text, or None if it has anything else. Millions of lines take a second."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # how numpy reports what it cannot read
+            warnings.simplefilter("error")  # numpy reports unreadable text as a warning
             return np.fromstring(text, np.int64, sep=" ")
     except (ValueError, DeprecationWarning):
         return None
@@ -129,7 +129,7 @@ def _wrong_line(path: Path, text: bytes) -> InputError:
 
 
 def scan(file: RecordFile) -> Index:
-    """The index of a file that has none: records are counted from 0. Raises InputError at the first damaged one."""
+    """Build the index of a file without one, with keys from 0. Raises InputError at the first damaged record."""
     offsets: list[int] = []
     offset, size = 0, len(file)
     while offset < size:
@@ -138,11 +138,11 @@ def scan(file: RecordFile) -> Index:
         magic, word = struct.unpack_from("<II", file.data, offset)
         if magic != MAGIC:
             raise file.fail(
-                len(offsets), offset, f"begins with {magic:#010x} in place of the magic number {MAGIC:#010x}"
+                len(offsets), offset, f"begins with {magic:#010x} instead of the magic number {MAGIC:#010x}"
             )
         if word >> 29 in (WHOLE, FIRST):
             offsets.append(offset)
-            if len(offsets) % MANY == 0:
+            if len(offsets) % LOG_EVERY == 0:
                 log.info("%s: %d records found", file.path, len(offsets))
         offset += 8 + ((word & LENGTH) + 3) // 4 * 4
     if offset - size > 3:  # the padding of the last record may be missing

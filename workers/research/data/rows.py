@@ -1,4 +1,4 @@
-"""Label files line by line: what is wrong in them is said with file and line."""
+"""Read label files line by line, with errors that name file and line."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,24 +20,24 @@ class Row:
     cells: Mapping[str, str]  # text by column, without blanks around it
 
     def fail(self, reason: str) -> InputError:
-        """The error to raise for this line."""
+        """Return the error to raise for this line."""
         return InputError(f"{self.path}:{self.line}: {reason}")
 
     def text(self, column: str) -> str:
-        """What stands there; an empty cell is an error."""
+        """Return the text of a cell, which must not be empty."""
         if not self.cells[column]:
             raise self.fail(f"{column} is empty")
         return self.cells[column]
 
     def number(self, column: str) -> float:
-        """A number, which may be nan."""
+        """Return a number, which may be nan."""
         try:
             return float(self.cells[column])
         except ValueError:
             raise self.fail(f"{column} {self.cells[column]!r} is not a number") from None
 
     def whole(self, column: str) -> int:
-        """A whole number. -1 is refused: in our labels it would read as unknown."""
+        """Return a whole number other than -1, which would mean unknown in our labels."""
         try:
             value = int(self.cells[column])
         except ValueError:
@@ -47,17 +47,17 @@ class Row:
         return value
 
     def one_of(self, column: str, meanings: Mapping[str, int]) -> int:
-        """What the word there stands for."""
+        """Return the number that the text of a cell stands for."""
         if self.cells[column] not in meanings:
-            words = ", ".join(map(repr, meanings))
-            raise self.fail(f"{column} {self.cells[column]!r} is none of {words}")
+            known = ", ".join(map(repr, meanings))
+            raise self.fail(f"{column} {self.cells[column]!r} is not one of {known}")
         return meanings[self.cells[column]]
 
 
 def read_rows(path: Path, columns: Sequence[str], delimiter: str | None = None, skip: int = 0) -> Iterator[Row]:
-    """The lines of a file without header, or after `skip` lines of one; None: columns are separated by blanks.
+    """Yield the lines of a file with these columns after skipping `skip` lines; delimiter None: whitespace.
 
-    Empty lines are passed over. Raises InputError for a line with more or fewer columns.
+    Empty lines are ignored. Raises InputError for a line with more or fewer columns.
     """
     for line, cells in split_lines(path, delimiter):
         if line > skip:
@@ -65,7 +65,7 @@ def read_rows(path: Path, columns: Sequence[str], delimiter: str | None = None, 
 
 
 def read_table(path: Path, needed: Sequence[str], delimiter: str | None = ",") -> Iterator[Row]:
-    """The lines of a file whose first line names its columns. Raises InputError if one of those needed is missing."""
+    """Yield the lines of a file whose first line names its columns. Raises InputError if a needed one is missing."""
     lines = split_lines(path, delimiter)
     line, header = next(lines, (1, []))
     if missing := [column for column in needed if column not in header]:
@@ -86,7 +86,7 @@ def _row(path: Path, line: int, cells: Sequence[str], columns: Sequence[str]) ->
 
 
 def split_lines(path: Path, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line that is not empty. Raises InputError if the file cannot be read."""
+    """Yield number and cells of each line that is not empty. Raises InputError if the file cannot be read."""
     with reading(path) as file:
         if delimiter is None:
             for number, text in enumerate(file, 1):
@@ -101,7 +101,7 @@ def split_lines(path: Path, delimiter: str | None) -> Iterator[tuple[int, list[s
 
 @contextmanager
 def reading(path: Path) -> Iterator[TextIO]:
-    """A text file, open; what goes wrong in reading it is an InputError that names it."""
+    """Open a text file, and turn errors of reading it into an InputError that names it."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield file

@@ -1,4 +1,4 @@
-"""The part of a set that its configuration asks for."""
+"""Select the configured part of a set."""
 
 import hashlib
 from dataclasses import replace
@@ -15,10 +15,10 @@ Mask = NDArray[np.bool_]  # (n,)
 
 
 def select(faces: FaceSet, config: SetOptions) -> FaceSet:
-    """The set without the excluded images, the part to keep of it, with the kinds of labels to use.
+    """Apply `labels`, `exclude`, `split` and `min_images` to a set.
 
-    The identities that are left are numbered from 0 without gaps, in the order that they had. Raises ConfigError if
-    the configuration names what is not there, InputError if nothing is left.
+    The remaining identities are renumbered from 0 in the same order. Raises ConfigError for labels or names that the
+    set does not have, InputError if no face is left.
     """
     if config.labels is not None:
         _check_kinds(faces, config.labels)
@@ -26,7 +26,7 @@ def select(faces: FaceSet, config: SetOptions) -> FaceSet:
     if config.split is not None:
         used &= in_split(faces, config.split)
     if config.min_images is not None:
-        used &= _of_enough(faces, used, config.min_images)
+        used &= _has_enough_images(faces, used, config.min_images)
     if not used.any():
         raise InputError(f"{faces.name}: no face is left after `exclude`, `split` and `min_images`")
     if not used.all():
@@ -41,11 +41,11 @@ def select(faces: FaceSet, config: SetOptions) -> FaceSet:
 def _check_kinds(faces: FaceSet, wanted: tuple[str, ...]) -> None:
     known = [name for name, _ in faces.labels.columns()]
     if missing := [kind for kind in wanted if kind not in known]:
-        raise ConfigError(f"{faces.name}: labels: the set has none of {', '.join(missing)}; it has {', '.join(known)}")
+        raise ConfigError(f"{faces.name}: labels: the set has no {', '.join(missing)}; it has {', '.join(known)}")
 
 
 def _excluded(faces: FaceSet, config: SetOptions) -> Mask:
-    """Which faces `exclude` names."""
+    """Return which faces are listed in `exclude`."""
     named = config.excluded()
     if not named:
         return np.zeros(len(faces), bool)
@@ -57,13 +57,13 @@ def _excluded(faces: FaceSet, config: SetOptions) -> Mask:
 
 
 def in_split(faces: FaceSet, split: Split) -> Mask:
-    """Which faces belong to the part: decided by a hash of the person's name, or of the image's.
+    """Return which faces belong to the part, by a hash of the person's or the image's name.
 
-    A face of nobody known goes by its image. Raises ConfigError for people in a set that knows none.
+    A face without a known identity is split by its image. Raises ConfigError for a split by person without identities.
     """
     identity = faces.labels.identity
     if split.by == "person" and identity is None:
-        raise ConfigError(f"{faces.name}: split.by: this set does not know who is who; use `by: image`")
+        raise ConfigError(f"{faces.name}: split.by: this set has no identities; use `by: image`")
     held_out = np.zeros(len(faces), bool)
     by_image = np.ones(len(faces), bool)
     if identity is not None and split.by != "image":
@@ -75,20 +75,20 @@ def in_split(faces: FaceSet, split: Split) -> Mask:
     return held_out if split.part == "validation" else ~held_out
 
 
-def _of_enough(faces: FaceSet, used: Mask, least: int) -> Mask:
-    """Which faces are of people of whom at least so many are used; those of nobody known are not.
+def _has_enough_images(faces: FaceSet, used: Mask, minimum: int) -> Mask:
+    """Return which faces belong to people with at least `minimum` used images.
 
-    Raises ConfigError for a set that does not know who is who.
+    Faces without a known identity do not. Raises ConfigError for a set without identities.
     """
     identity = faces.labels.identity
     if identity is None:
-        raise ConfigError(f"{faces.name}: min_images: this set does not know who is who")
+        raise ConfigError(f"{faces.name}: min_images: this set has no identities; remove the option")
     known = identity != UNKNOWN
     counts = np.bincount(identity[used & known], minlength=len(faces.identities))
-    enough: Mask = known & (counts >= least)[identity]
-    people = int(((counts > 0) & (counts < least)).sum())
+    enough: Mask = known & (counts >= minimum)[identity]
+    people = int(((counts > 0) & (counts < minimum)).sum())
     left = int((used & ~enough).sum())
-    report_left_out(faces.name, {f"faces of {people} people with fewer than {least} images": left}, int(used.sum()))
+    report_left_out(faces.name, {f"faces of {people} people with fewer than {minimum} images": left}, int(used.sum()))
     return enough
 
 
@@ -98,7 +98,7 @@ def _is_held_out(name: str, split: Split) -> bool:
 
 
 def _renumbered(faces: FaceSet) -> FaceSet:
-    """The same faces with identities 0..n-1 of those that occur."""
+    """Renumber the identities that occur to 0..n-1."""
     identity = faces.labels.identity
     if identity is None:
         return faces

@@ -1,4 +1,4 @@
-"""Every layout of faces with labels that can be read, and which reader reads it."""
+"""List all layouts of sets, and open a set with the reader of its layout."""
 
 import re
 from pathlib import Path
@@ -50,7 +50,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def open_set(name: str, config: SetConfig) -> FaceSet:
-    """The faces of a set as its configuration asks for them. Raises InputError, ConfigError."""
+    """Open a set as configured. Raises InputError, ConfigError."""
     return with_teacher(select(_open(name, config), config), config.teacher)
 
 
@@ -95,7 +95,7 @@ def _open(name: str, config: SetConfig) -> FaceSet:
 
 
 def load_sets(path: Path) -> dict[str, SetConfig]:
-    """The section `sets` of a YAML file, by name of the set; other sections are not looked at.
+    """Read the section `sets` of a YAML file, by name of the set; other sections are ignored.
 
     Relative paths are resolved against the current directory, ~ and ${VARIABLE} are expanded. Raises ConfigError with
     the path of each wrong field.
@@ -107,7 +107,7 @@ def load_sets(path: Path) -> dict[str, SetConfig]:
     problems: list[str] = []
     for name, data in expand_environment(sets, str(path)).items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            problems.append(f"  sets.{name}: the name of a set is letters, digits, _ and -")
+            problems.append(f"  sets.{name}: the name of a set may only have letters, digits, _ and -")
             continue
         tag = str(data.get("format")) if isinstance(data, dict) else ""
         try:

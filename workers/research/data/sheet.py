@@ -1,4 +1,4 @@
-"""A contact sheet: some faces of a set, each with its labels in words, for a person who sees whether they are true."""
+"""Draw a contact sheet of a set, faces with their labels in words, so that a person can check them."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -15,18 +15,18 @@ from workers.research.data.statistics import GENDERS
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 COLUMNS, ROWS = 8, 6
-FACE, GAP, MARGIN, HEAD = 144, 14, 24, 76  # px: side of a face, between two, around all, height of the heading
+FACE, GAP, MARGIN, HEAD = 144, 14, 24, 76  # px: side of a face, gap between faces, margin, height of the heading
 LINE = 16  # px, from one line of text to the next
 PAPER, INK, PALE, BOX = (250, 250, 248), (28, 28, 30), (120, 120, 124), (228, 228, 226)
 COLOURS = {"person": (24, 78, 140), "labels": INK, "attributes": PALE}
-EACH = 200  # faces that are looked at for each value of a label
+EACH = 200  # candidates for each value of a label
 DECADE = 10  # years
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-Signs = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 
 def write_sheet(faces: FaceSet, path: Path, refused: Collection[int] = ()) -> None:
-    """Draw some faces of a set into a PNG; those refused are not taken. Raises ConfigError if it cannot be written."""
+    """Draw some faces of a set, but none of `refused`, into a PNG. Raises ConfigError if it cannot be written."""
     rows = choose(faces, COLUMNS * ROWS, refused)
     sheet = draw(faces, rows)
     with replacing(path) as partial:
@@ -34,27 +34,27 @@ def write_sheet(faces: FaceSet, path: Path, refused: Collection[int] = ()) -> No
 
 
 def choose(faces: FaceSet, number: int, refused: Collection[int] = ()) -> list[int]:
-    """At most so many faces that show as many values of the labels as they can, always the same ones.
+    """Choose at most `number` faces that together show as many label values as possible, always the same ones.
 
-    One by one the face is taken whose values are the rarest among those taken. If all that is known is who it is,
-    several images of each person are taken, so that one sees whether they are of one person.
+    Each step chooses the face whose values are the rarest among the chosen ones. If identity is the only label, choose
+    several images of each person, so that a viewer can see whether they show one person.
     """
     random = np.random.default_rng(0)
     usable = np.ones(len(faces), np.bool_)
     usable[list(refused)] = False
     kinds = {name for name, _ in faces.labels.columns()}
     if kinds == {"identity"} and faces.labels.identity is not None:
-        return _families(faces.labels.identity, usable, number, random)
+        return _rows_of_people(faces.labels.identity, usable, number, random)
     values = [value & usable for value in _values(faces)]
     pools = [np.flatnonzero(value) for value in (usable, *values)]
     candidates = np.unique(np.concatenate([random.permutation(pool)[: max(EACH, number)] for pool in pools]))
     has = np.array([value[candidates] for value in values], np.bool_).reshape(len(values), len(candidates)).T
-    taken = _take(has, _people(faces, candidates), number, random)
-    return sorted((int(row) for row in candidates[taken]), key=lambda row: _order(faces, row))
+    chosen = _choose_diverse(has, _people(faces, candidates), number, random)
+    return sorted((int(row) for row in candidates[chosen]), key=lambda row: _order(faces, row))
 
 
 def caption(faces: FaceSet, row: int) -> dict[str, str]:
-    """The labels of a face in words: `person`, `labels` and `attributes`, those of them that are known."""
+    """Return the known labels of a face in words, as `person`, `labels` and `attributes`."""
     labels = faces.labels
     words = []
     if labels.age is not None and not np.isnan(labels.age[row]):
@@ -75,7 +75,7 @@ def caption(faces: FaceSet, row: int) -> dict[str, str]:
 
 
 def draw(faces: FaceSet, rows: Sequence[int]) -> Image.Image:
-    """These faces in a grid, each with its caption below it."""
+    """Draw these faces in a grid, each with its caption below."""
     small, large = ImageFont.load_default(size=13), ImageFont.load_default(size=24)
     captions = [_wrapped(caption(faces, row), small) for row in rows]
     heights = [
@@ -111,16 +111,16 @@ def _paste(
 
 
 def _fitted(image: Bytes) -> Bytes:
-    """The whole image, its longer side FACE."""
+    """Scale the whole image so that its longer side is FACE."""
     height, width = image.shape[:2]
     scale = FACE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 
 
 def _wrapped(parts: dict[str, str], font: Font) -> list[tuple[str, str]]:
-    """Lines no wider than a face, each with the kind of its caption."""
+    """Wrap a caption into lines no wider than a face, each with its kind."""
     lines: list[tuple[str, str]] = []
     for kind, text in parts.items():
         line = ""
@@ -135,7 +135,7 @@ def _wrapped(parts: dict[str, str], font: Font) -> list[tuple[str, str]]:
 
 
 def _short(words: Sequence[str], font: Font) -> Iterator[str]:
-    """The same words; those wider than a face in pieces."""
+    """Yield the words, with words wider than a face cut into pieces."""
     for word in words:
         piece = ""
         for letter in word:
@@ -146,8 +146,8 @@ def _short(words: Sequence[str], font: Font) -> Iterator[str]:
         yield piece
 
 
-def _values(faces: FaceSet) -> Iterator[Signs]:
-    """For each value that a label may have, which faces (n,) have it."""
+def _values(faces: FaceSet) -> Iterator[Mask]:
+    """Yield for each value of a label which faces (n,) have it."""
     labels = faces.labels
     if labels.age is not None:
         decades = np.where(np.isfinite(labels.age), labels.age, -DECADE) // DECADE
@@ -161,30 +161,30 @@ def _values(faces: FaceSet) -> Iterator[Signs]:
 
 
 def _people(faces: FaceSet, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Who each candidate is; all different if it is not known."""
+    """Return the identity of each candidate; unknown ones count as different people."""
     if faces.labels.identity is None:
         return np.arange(len(candidates), dtype=np.int64)
-    who = faces.labels.identity[candidates]
-    return np.where(who < 0, len(faces.identities) + np.arange(len(candidates)), who)
+    identity = faces.labels.identity[candidates]
+    return np.where(identity < 0, len(faces.identities) + np.arange(len(candidates)), identity)
 
 
-def _take(has: Signs, people: NDArray[np.int64], number: int, random: np.random.Generator) -> list[int]:
-    """Rows of `has` (candidates, values), the one that adds most first."""
+def _choose_diverse(has: Mask, people: NDArray[np.int64], number: int, random: np.random.Generator) -> list[int]:
+    """Return rows of `has` (candidates, values) in greedy order of what they add to the chosen ones."""
     free = np.ones(len(has), np.bool_)
-    seen = np.zeros(has.shape[1])  # how often each value was taken
-    chance = random.random(len(has)) * 1e-3  # among equals
-    taken: list[int] = []
-    while len(taken) < min(number, len(has)):
-        gain = has @ (1 / (1 + seen) ** 2) / np.maximum(has.sum(1), 1) + chance - np.isin(people, people[taken])
+    counts = np.zeros(has.shape[1])  # chosen faces with each value
+    tie_break = random.random(len(has)) * 1e-3
+    chosen: list[int] = []
+    while len(chosen) < min(number, len(has)):
+        gain = has @ (1 / (1 + counts) ** 2) / np.maximum(has.sum(1), 1) + tie_break - np.isin(people, people[chosen])
         best = int(np.where(free, gain, -np.inf).argmax())
-        taken.append(best)
+        chosen.append(best)
         free[best] = False
-        seen += has[best]
-    return taken
+        counts += has[best]
+    return chosen
 
 
-def _families(identity: NDArray[np.int64], usable: Signs, number: int, random: np.random.Generator) -> list[int]:
-    """A row of the sheet for each person; people with several images first."""
+def _rows_of_people(identity: NDArray[np.int64], usable: Mask, number: int, random: np.random.Generator) -> list[int]:
+    """Return the images of one person per row of the sheet, people with several images first."""
     known = usable & (identity >= 0)
     images = np.bincount(identity[known]) if known.any() else np.zeros(0, np.int64)
     people = random.permutation(np.flatnonzero(images))
@@ -198,7 +198,7 @@ def _families(identity: NDArray[np.int64], usable: Signs, number: int, random: n
 
 
 def _order(faces: FaceSet, row: int) -> tuple[float, ...]:
-    """Faces with the same labels stand side by side."""
+    """Return the sort key that puts faces with the same labels side by side."""
     labels = faces.labels
     columns = (labels.expression, labels.gender, labels.age)
     return (*(float(np.nan_to_num(column[row], nan=-1.0)) for column in columns if column is not None), float(row))

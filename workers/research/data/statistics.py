@@ -1,4 +1,4 @@
-"""How many of what there are in a set: counts of its labels and of the sizes of its images."""
+"""Count the labels of a set and the sizes of its images."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from workers.research.data.face_set import OLDEST, UNKNOWN, FaceSet, Labels
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
-SIDE = 112  # px, of the crops that SwinFace takes
+SIDE = 112  # px, side of SwinFace's crops
 DECADE = 10  # years
-SHOWN = 6  # sizes of images, the most frequent; the report has all
+SHOWN = 6  # sizes of images to print; the report has all
 GENDERS = ("female", "male")
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """How many images there are of each person."""
+    """The number of people and of their images."""
 
     people: int  # with an image
     without_images: int
@@ -29,7 +29,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the labels of a set say, counted; None: the set says nothing of this kind. Impossible ones are no count."""
+    """Counts of a set's labels; None: the set has no labels of this kind. Impossible labels are not counted."""
 
     faces: int
     known: dict[str, int]  # faces by kind of label
@@ -37,21 +37,21 @@ class Statistics:
     ages: dict[str, int] | None  # faces by decade, such as 20-29
     genders: dict[str, int] | None
     expressions: dict[str, int] | None
-    attributes: dict[str, float | None] | None  # share that has each, of those of whom it is known; None: of nobody
+    attributes: dict[str, float | None] | None  # share of faces with it among those with a known label; None: no such
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The images that were read."""
+    """Counts of the sizes of the images that were read."""
 
     images: int
     sizes: dict[str, int]  # images by width x height in pixels, the most frequent first
     not_square: int
-    not_112: int  # have another size than the crops that SwinFace takes
+    not_112: int  # images that are not as large as SwinFace's crops
 
     @classmethod
     def of(cls, counts: Mapping[tuple[int, int], int]) -> "Sizes":
-        """From images by (width, height)."""
+        """Summarise counts of images by (width, height)."""
         ordered = Counter(counts).most_common()
         return cls(
             sum(counts.values()),
@@ -62,7 +62,7 @@ class Sizes:
 
 
 def count(faces: FaceSet) -> Statistics:
-    """The facts of a set."""
+    """Count the labels of a set."""
     labels = faces.labels
     return Statistics(
         len(faces),
@@ -75,26 +75,27 @@ def count(faces: FaceSet) -> Statistics:
     )
 
 
-def describe(facts: Statistics) -> Iterator[str]:
-    """The facts in lines of text."""
-    known = ", ".join(f"{name} {number}" for name, number in facts.known.items())
+def describe(statistics: Statistics) -> Iterator[str]:
+    """Yield the statistics as lines of text."""
+    known = ", ".join(f"{name} {number}" for name, number in statistics.known.items())
     yield f"known        {known or 'nothing'}"
-    if people := facts.people:
+    if people := statistics.people:
         empty = f", {people.without_images} more without an image" if people.without_images else ""
         each = f"{people.fewest} to {people.most} images each, median {people.median:g}"
         yield f"people       {people.people}, {each}{empty}"
-    for title, counts in (("ages", facts.ages), ("genders", facts.genders), ("expressions", facts.expressions)):
+    by_class = {"ages": statistics.ages, "genders": statistics.genders, "expressions": statistics.expressions}
+    for title, counts in by_class.items():
         if counts is not None:
             total = max(sum(counts.values()), 1)
             parts = (f"{name} {number} ({number / total:.1%})" for name, number in counts.items())
             yield from _columns(title, list(parts))
-    if facts.attributes is not None:
-        parts = (f"{name} {'-' if share is None else f'{share:.1%}'}" for name, share in facts.attributes.items())
+    if statistics.attributes is not None:
+        parts = (f"{name} {'-' if share is None else f'{share:.1%}'}" for name, share in statistics.attributes.items())
         yield from _columns("attributes", list(parts))
 
 
 def describe_sizes(sizes: Sizes) -> Iterator[str]:
-    """The sizes in lines of text."""
+    """Yield the sizes as lines of text."""
     shown = list(sizes.sizes.items())[:SHOWN]
     more = f", and {len(sizes.sizes) - SHOWN} other sizes" if len(sizes.sizes) > SHOWN else ""
     yield f"sizes        {', '.join(f'{size} {number}' for size, number in shown) or 'none was read'}{more}"
@@ -103,7 +104,7 @@ def describe_sizes(sizes: Sizes) -> Iterator[str]:
 
 
 def _columns(title: str, parts: list[str], wide: int = 4) -> Iterator[str]:
-    """Several to a line, one below the other."""
+    """Yield the parts in columns, several per line."""
     width = max(map(len, parts), default=0)
     for start in range(0, len(parts), wide):
         cells = "  ".join(part.ljust(width) for part in parts[start : start + wide])
@@ -113,14 +114,16 @@ def _columns(title: str, parts: list[str], wide: int = 4) -> Iterator[str]:
 def _people(identity: NDArray[np.int64], number: int) -> People:
     known = identity[(identity >= 0) & (identity < number)]
     images = np.bincount(known, minlength=number)
-    seen = images[images > 0]
-    if not len(seen):
+    present = images[images > 0]
+    if not len(present):
         return People(0, number, 0, 0.0, 0)
-    return People(len(seen), number - len(seen), int(seen.min()), float(np.median(seen)), int(seen.max()))
+    return People(
+        len(present), number - len(present), int(present.min()), float(np.median(present)), int(present.max())
+    )
 
 
 def _ages(age: NDArray[np.float32]) -> dict[str, int]:
-    """By decade, from the first one with a face to the last."""
+    """Return the number of faces by decade, from the first to the last decade with a face."""
     possible = age[(age >= 0) & (age <= OLDEST)]
     counts = np.bincount((possible // DECADE).astype(np.int64))
     first = int(np.flatnonzero(counts)[0]) if len(counts) else 0

@@ -20,7 +20,7 @@ from workers.research.detector.labels import Labelled, label_all, labelled
 from workers.research.detector.loader import Batch, batches
 from workers.research.detector.network import LandmarkLoss, build, parameters
 from workers.research.detector.score import score
-from workers.research.train.stop import StopRequest, asking
+from workers.research.train.stop import StopRequest, stop_on_signals
 from workers.research.train.writing import save_tensors, writing
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def train_detector(config: DetectorConfig, resume: bool) -> int:
     torch.manual_seed(config.seed)
     trainer = Trainer(config, device, saved)
     log.info("%d parameters, step %d of %d", parameters(trainer.model), step, config.steps)
-    with asking() as stop_request:
+    with stop_on_signals() as stop_request:
         return _run(trainer, scenes, held_out, stop_request)
 
 

@@ -1,1 +1,1 @@
-"""Measuring SwinFace by the protocols of the paper."""
+"""Measure SwinFace by the protocols of the paper."""

@@ -1,4 +1,4 @@
-"""Faces as worse cameras would have shown them, always in the same way: how much of an accuracy is left then."""
+"""Degrade faces in fixed ways, to measure how much accuracy is lost on worse images."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,18 +10,18 @@ from workers.research.evaluate.inference import Floats, Network
 
 
 def _small(face: Bytes, side: int) -> Bytes:
-    """As if the crop had had so many pixels a side."""
+    """Reduce the resolution to `side` pixels and scale up again."""
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _blurred(face: Bytes) -> Bytes:
-    """Out of focus: a Gaussian of two pixels."""
+    """Blur by a Gaussian of two pixels."""
     return np.asarray(cv2.GaussianBlur(face, (0, 0), 2.0), np.uint8)
 
 
 def _dark(face: Bytes) -> Bytes:
-    """A quarter of the light, as whole numbers."""
+    """Reduce the brightness to a quarter."""
     return np.asarray(face // 4, np.uint8)
 
 
@@ -33,10 +33,10 @@ DEGRADATIONS: Mapping[str, Callable[[Bytes], Bytes]] = {
 }
 
 
-def degraded(network: Network, how: str) -> Network:
-    """The network that sees such faces."""
+def degraded(network: Network, degradation: str) -> Network:
+    """Return the network applied to degraded faces."""
 
-    def shown(crops: Bytes) -> dict[str, Floats]:
-        return network(np.stack([DEGRADATIONS[how](crop) for crop in crops]))
+    def infer(crops: Bytes) -> dict[str, Floats]:
+        return network(np.stack([DEGRADATIONS[degradation](crop) for crop in crops]))
 
-    return shown
+    return infer

@@ -1,4 +1,4 @@
-"""Protocols of labelled sets: RAF-DB, CelebA, CLAP2015, FG-NET, and whatever the labels of any other set allow."""
+"""Evaluate on labelled sets: RAF-DB, CelebA, CLAP2015, FG-NET, and all that the labels of any other set allow."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +25,8 @@ from workers.research.evaluate.score import (
 )
 from workers.swinface.labels import OUTPUTS
 
-SHOWN = 20  # lines of an error
-KINDS = ("age", "gender", "attributes", "expression", "identity")  # of labels, in the order of the report
+SHOWN = 20  # lines to print in an error
+KINDS = ("age", "gender", "attributes", "expression", "identity")  # kinds of labels in the order of the report
 BY_PROTOCOL: Mapping[str, tuple[str, ...]] = {
     "raf-db": ("expression",),
     "celeba": ("attributes",),
@@ -34,23 +34,23 @@ BY_PROTOCOL: Mapping[str, tuple[str, ...]] = {
     "fg-net": ("age",),
     "faces": KINDS,
 }
-USED_BESIDE = {"age": ("age_spread", "identity")}  # labels that go with a kind, if they are there
+ADDITIONAL = {"age": ("age_spread", "identity")}  # labels that a kind also uses if the set has them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What of a set can be measured with some weights."""
+    """What can be measured on a set with the outputs of some weights."""
 
-    faces: FaceSet  # those of which something is known that is measured
+    faces: FaceSet  # faces with a label that is measured
     kinds: tuple[str, ...]
-    heads: tuple[str, ...]  # outputs that are needed
+    heads: tuple[str, ...]  # needed outputs
     absent: tuple[str, ...]  # what is not measured, and why
 
 
 def make_plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS) -> Plan:
-    """What `protocol` measures on the faces with these outputs.
+    """Plan what `protocol` measures on the faces with these outputs.
 
-    Raises InputError for labels that cannot be true or a set without any that are wanted, ModelError without a head.
+    Raises InputError for impossible labels or a set without needed ones, ModelError without a needed output.
     """
     if wrong := impossible(faces):
         lines = "".join(f"\n  {line}" for _, line in wrong[:SHOWN])
@@ -60,17 +60,17 @@ def make_plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS)
     known = faces.labels.count()
     labelled = [kind for kind in wanted if known.get(kind)]
     if not labelled:
-        raise InputError(f"{faces.name} has no label of {', '.join(wanted)}, which {protocol} needs")
+        raise InputError(f"{faces.name} has no labels of {', '.join(wanted)}, which {protocol} needs")
     absent = [f"{kind}: the set has no such labels" for kind in wanted if kind not in labelled]
     kinds, heads = [], set()
     for kind in labelled:
-        there = [head for head in heads_of(kind) if head in available]
-        if len(there) < len(heads_of(kind)):
+        present = [head for head in heads_of(kind) if head in available]
+        if len(present) < len(heads_of(kind)):
             missing = [head for head in heads_of(kind) if head not in available]
             absent.append(f"{kind}: the weights have no head {', '.join(missing)}")
-        if there:
+        if present:
             kinds.append(kind)
-            heads.update(there)
+            heads.update(present)
     if not kinds:
         raise ModelError(f"{protocol} cannot be measured with these weights: {'; '.join(absent)}")
     rows = np.flatnonzero(np.any([_is_known(faces.labels, kind) for kind in kinds], axis=0))
@@ -79,60 +79,62 @@ def make_plan(faces: FaceSet, protocol: str, available: Sequence[str] = OUTPUTS)
 
 
 def evaluate_faces(
-    planned: Plan,
+    plan: Plan,
     network: Network,
     options: InferenceOptions | None = None,
     leave_one_out: bool = False,
     groups: bool = False,
 ) -> Result:
-    """Judge what the network says of the faces; with `groups` of parts of them, too. Raises InputError."""
-    faces = planned.faces
+    """Score the network's outputs for the faces, with `groups` also by group of faces. Raises InputError."""
+    faces = plan.faces
     if leave_one_out:
         _check_persons(faces.name, faces.labels)
-    seen = infer(faces.images, network, options)
-    labels = faces.labels.at(seen.rows)
+    inferred = infer(faces.images, network, options)
+    labels = faces.labels.at(inferred.rows)
     if leave_one_out:
         _check_persons(faces.name, labels)
-    judges: dict[str, Callable[[Labels, Outputs], Scores]] = {
+    scorers: dict[str, Callable[[Labels, Outputs], Scores]] = {
         "age": partial(score_age, leave_one_out=leave_one_out),
         "gender": score_gender,
         "attributes": score_attributes,
         "expression": score_expression,
         "identity": score_identity,
     }
-    left = [kind for kind in planned.kinds if _is_known(labels, kind).any()]
-    judged = [judges[kind](labels, seen.outputs) for kind in left]
-    lost = tuple(f"{kind}: no image that has it can be read" for kind in planned.kinds if kind not in left)
+    measured = [kind for kind in plan.kinds if _is_known(labels, kind).any()]
+    scores = [scorers[kind](labels, inferred.outputs) for kind in measured]
+    lost = tuple(
+        f"{kind}: none of the images with this label can be read" for kind in plan.kinds if kind not in measured
+    )
     return Result(
-        metrics={name: value for part in judged for name, value in part.metrics.items()},
-        counts={"faces": len(seen.rows)} | {name: value for part in judged for name, value in part.counts.items()},
-        data=_digest(seen, faces.labels, planned.kinds),
+        metrics={name: value for part in scores for name, value in part.metrics.items()},
+        counts={"faces": len(inferred.rows)} | {name: value for part in scores for name, value in part.counts.items()},
+        data=_digest(inferred, faces.labels, plan.kinds),
         hashed="names, decoded pixels and used labels of the faces",
-        absent=planned.absent + lost + tuple(line for part in judged for line in part.absent),
-        unreadable=seen.unreadable,
-        details={name: value for part in judged for name, value in part.details.items()}
-        | ({"groups": by_group(faces, seen.rows, seen.outputs, judges, left)} if groups else {}),
+        absent=plan.absent + lost + tuple(line for part in scores for line in part.absent),
+        unreadable=inferred.unreadable,
+        details={name: value for part in scores for name, value in part.details.items()}
+        | ({"groups": by_group(faces, inferred.rows, inferred.outputs, scorers, measured)} if groups else {}),
     )
 
 
 def _check_persons(name: str, labels: Labels) -> None:
     identity = labels.identity
     if identity is None or len(np.unique(identity[identity != UNKNOWN])) < 2:
-        raise InputError(f"{name} does not say of at least two persons who they are, so none can be left out")
+        raise InputError(f"{name} has identities of fewer than two persons, so none can be left out")
 
 
 def _is_known(labels: Labels, kind: str) -> NDArray[np.bool_]:
-    """(n,) is this label known of each face."""
+    """Return which faces (n,) have a known label of this kind."""
     (column,) = (values for name, values in labels.columns() if name == kind)
     known = ~np.isnan(column) if kind == "age" else column != UNKNOWN
     return np.asarray(known if known.ndim == 1 else known.any(1))
 
 
-def _digest(seen: NetworkOutputs, labels: Labels, kinds: Sequence[str]) -> str:
-    used = {*kinds, *(name for kind in kinds for name in USED_BESIDE.get(kind, ()))}
-    found = hashlib.sha256(seen.digest.encode())
+def _digest(inferred: NetworkOutputs, labels: Labels, kinds: Sequence[str]) -> str:
+    used = {*kinds, *(name for kind in kinds for name in ADDITIONAL.get(kind, ()))}
+    digest = hashlib.sha256(inferred.digest.encode())
     for name, column in labels.columns():
         if name in used:
-            found.update(f"{name} {column.dtype.str} {column.shape}".encode())
-            found.update(np.ascontiguousarray(column).tobytes())
-    return found.hexdigest()
+            digest.update(f"{name} {column.dtype.str} {column.shape}".encode())
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()

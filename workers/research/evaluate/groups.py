@@ -1,4 +1,4 @@
-"""The same numbers for parts of the faces: who is answered worse than others."""
+"""Score groups of faces separately, to show for whom the network is less accurate."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -10,39 +10,39 @@ from workers.research.data.face_set import FaceSet, Integers, Labels
 from workers.research.evaluate.inference import Floats
 from workers.research.evaluate.score import Outputs, Scores
 
-AGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)  # years; each group from one up to the next
+AGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 121)  # years, limits of the age groups
 GENDERS = ("female", "male")
-LIGHTNESS = ("darkest third", "middle third", "lightest third")  # of mean luma of the crops of this set
+LIGHTNESS = ("darkest third", "middle third", "lightest third")  # thirds of the set by mean luma of the crop
 LUMA = np.array([0.299, 0.587, 0.114])  # of R, G, B (ITU-R BT.601)
-JUDGED = ("age", "gender", "expression")  # kinds whose numbers are means over faces
-FEWEST = 10  # faces, of which a number still says something
+AVERAGED = ("age", "gender", "expression")  # kinds whose metrics are means over faces
+MIN_FACES = 10  # smallest group for which a metric is meaningful
 
-Judge = Callable[[Labels, Outputs], Scores]
+Scorer = Callable[[Labels, Outputs], Scores]
 
 
 def by_group(
-    faces: FaceSet, rows: Integers, outputs: Outputs, judges: Mapping[str, Judge], kinds: Sequence[str]
+    faces: FaceSet, rows: Integers, outputs: Outputs, scorers: Mapping[str, Scorer], kinds: Sequence[str]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Numbers by grouping and group; `outputs` are those of these rows of the set.
+    """Return metrics by grouping and group; `outputs` are those of these rows of the set.
 
-    Groups with fewer than 10 faces are not there. Lightness is that of the images, of skin and of light together.
+    Groups with fewer than MIN_FACES faces are left out. Lightness is that of the image: skin and illumination together.
     """
     labels = faces.labels.at(rows)
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    result: dict[str, dict[str, dict[str, float]]] = {}
     for grouping, group, members in _groups(labels, lambda: _luma(faces, rows)):
-        if len(members) < FEWEST:
+        if len(members) < MIN_FACES:
             continue
-        theirs = {slug: output[members] for slug, output in outputs.items()}
-        numbers: dict[str, float] = {"faces": len(members)}
+        of_members = {slug: output[members] for slug, output in outputs.items()}
+        metrics: dict[str, float] = {"faces": len(members)}
         for kind in kinds:
-            if kind in JUDGED:
-                numbers |= judges[kind](labels.at(members), theirs).metrics
-        found.setdefault(grouping, {})[group] = numbers
-    return found
+            if kind in AVERAGED:
+                metrics |= scorers[kind](labels.at(members), of_members).metrics
+        result.setdefault(grouping, {})[group] = metrics
+    return result
 
 
 def _groups(labels: Labels, luma: Callable[[], Floats]) -> Iterator[tuple[str, str, Integers]]:
-    """Grouping, group and its rows."""
+    """Yield grouping, group and its rows."""
     if labels.age is not None:
         for low, high in pairwise(AGES):
             name = f"{low}-{high - 1}" if high <= AGES[-2] else f"{low}+"
@@ -60,5 +60,5 @@ def _where(mask: NDArray[np.bool_]) -> Integers:
 
 
 def _luma(faces: FaceSet, rows: Integers) -> Floats:
-    """(n,) mean of each image."""
+    """Return the mean luma of each image, (n,)."""
     return np.array([faces.images.read(int(row)).mean((0, 1)) @ LUMA for row in rows], np.float32)

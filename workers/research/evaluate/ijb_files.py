@@ -1,4 +1,4 @@
-"""What lies in a folder of IJB-B or IJB-C as insightface distributes it: meta/ says what the images are."""
+"""Read the lists of IJB-B or IJB-C in the folder meta/ of insightface's distribution."""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from faceanalytics.errors import InputError
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
-GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}  # the two halves of the persons, in the names of the files
+GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}  # the two galleries in the names of the files
 HEADING = ("TEMPLATE_ID", "SUBJECT_ID")
 
 
@@ -22,14 +22,14 @@ class Faces:
 
     names: tuple[str, ...]  # (n,) below loose_crop
     template: Integers  # (n,)
-    medium: Integers  # (n,) a still, or the video that a frame is from
+    medium: Integers  # (n,) an image, or the video that a frame is from
     landmarks: Floats  # (n, 5, 2) x y, pixels of the image
     score: Floats  # (n,) of the detector, 0..1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplatePairs:
-    """n comparisons of 1:1."""
+    """The n comparisons of 1:1."""
 
     first: Integers  # (n,) template
     second: Integers  # (n,) template
@@ -38,7 +38,7 @@ class TemplatePairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subjects:
-    """Templates of 1:N, each once, and whom they show."""
+    """The templates of 1:N and their subjects."""
 
     template: Integers  # (n,) ascending
     subject: Integers  # (n,)
@@ -46,7 +46,7 @@ class Subjects:
 
 @dataclass(frozen=True, slots=True)
 class IjbFolder:
-    """Where the files of `ijbb` or `ijbc` are."""
+    """The paths of the files of `ijbb` or `ijbc`."""
 
     path: Path
     name: str
@@ -77,31 +77,31 @@ class IjbFolder:
         return self._meta("1N_probe_mixed.csv")
 
     def lists(self, tasks: Sequence[str]) -> list[Path]:
-        """The files of meta/ that the tasks, `1:1` and `1:N`, need."""
+        """Return the files of meta/ that the tasks, `1:1` and `1:N`, need."""
         wanted = [self.media, self.faces]
         wanted += [self.pairs] if "1:1" in tasks else []
         return wanted + ([*self.galleries, self.probes] if "1:N" in tasks else [])
 
     def check(self, tasks: Sequence[str]) -> None:
-        """Raise InputError with everything that the tasks need and that is not there."""
+        """Raise InputError that lists everything that the tasks need and that is missing."""
         missing = [str(path) for path in self.lists(tasks) if not path.is_file()]
         missing += [] if self.images.is_dir() else [f"{self.images}/"]
         if missing:
-            raise InputError(f"{self.path} is no complete folder of {self.name}; missing:\n  " + "\n  ".join(missing))
+            raise InputError(f"{self.path} is an incomplete folder of {self.name}; missing:\n  " + "\n  ".join(missing))
 
     def _meta(self, rest: str) -> Path:
         return self.path / "meta" / f"{self.name}_{rest}"
 
 
 def read_faces(folder: IjbFolder) -> Faces:
-    """The two lists of images, which must name the same ones in the same order. Raises InputError with the line."""
+    """Read the two lists of images, which must name the same images in order. Raises InputError with the line."""
     media = list(_words(folder.media, 3))
     points = list(_words(folder.faces, 12))
     if len(media) != len(points):
         raise InputError(f"{folder.media} has {len(media)} images, {folder.faces} has {len(points)}")
     for (line, (name, *_)), (_, (other, *_)) in zip(media, points, strict=True):
         if name != other:
-            raise InputError(f"{folder.media}:{line}: {name}, but {folder.faces} has {other} in this place")
+            raise InputError(f"{folder.media}:{line}: {name}, but {folder.faces} has {other} in the same line")
     numbers = _numbers(folder.media, [(line, words[1:]) for line, words in media], int)
     values = _numbers(folder.faces, [(line, words[1:]) for line, words in points], float)
     return Faces(
@@ -114,7 +114,7 @@ def read_faces(folder: IjbFolder) -> Faces:
 
 
 def read_template_pairs(path: Path) -> TemplatePairs:
-    """Millions of lines `template template 0|1`. Raises InputError with the line."""
+    """Read lines `template template 0|1`, of which there are millions. Raises InputError with the line."""
     if not path.stat().st_size:
         raise InputError(f"{path}: the list is empty")
     try:
@@ -125,44 +125,44 @@ def read_template_pairs(path: Path) -> TemplatePairs:
         raise InputError(f"{path}:1: expected 3 columns (template template 0|1), found {table.shape[1]}")
     wrong = np.flatnonzero((table[:, 2] != 0) & (table[:, 2] != 1))
     if len(wrong):
-        raise InputError(f"{path}:{wrong[0] + 1}: {table[wrong[0], 2]} says not whether it is one person: 0 or 1")
+        raise InputError(f"{path}:{wrong[0] + 1}: {table[wrong[0], 2]} is neither 1 (one person) nor 0 (two persons)")
     return TemplatePairs(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2] == 1)
 
 
 def read_subjects(path: Path) -> Subjects:
-    """The templates of a gallery or of the probes: a table with a heading, one line per image.
+    """Read the templates of a gallery or of the probes from a table with a header and one line per image.
 
-    Raises InputError with the line, also for a template of two subjects.
+    Raises InputError with the line, also for a template with two subjects.
     """
-    found: dict[int, int] = {}
+    subject_of: dict[int, int] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         heading = [cell.strip().upper() for cell in next(rows, [])]
         if missing := [name for name in HEADING if name not in heading]:
-            raise InputError(f"{path}:1: the heading has no {', '.join(missing)}: {','.join(heading)}")
+            raise InputError(f"{path}:1: the header has no {', '.join(missing)}: {','.join(heading)}")
         columns = [heading.index(name) for name in HEADING]
         for row in rows:
             if len(row) != len(heading):
-                raise InputError(f"{path}:{rows.line_num}: {len(row)} columns, the heading has {len(heading)}")
+                raise InputError(f"{path}:{rows.line_num}: {len(row)} columns, the header has {len(heading)}")
             template, subject = (_whole(path, rows.line_num, row[column]) for column in columns)
-            if found.setdefault(template, subject) != subject:
+            if subject_of.setdefault(template, subject) != subject:
                 raise InputError(
                     f"{path}:{rows.line_num}: template {template} shows subject {subject}, "
-                    f"but {found[template]} further up"
+                    f"but {subject_of[template]} in an earlier line"
                 )
-    if not found:
+    if not subject_of:
         raise InputError(f"{path}: the list is empty")
-    table = np.array(sorted(found.items()), np.int64)
+    table = np.array(sorted(subject_of.items()), np.int64)
     return Subjects(table[:, 0], table[:, 1])
 
 
-def places(path: Path, known: Integers, wanted: Integers) -> Integers:
-    """Where in the ascending `known` templates the wanted ones are. Raises InputError for one without images."""
-    found = np.searchsorted(known, wanted).clip(max=max(len(known) - 1, 0))
-    missing = np.unique(wanted[known[found] != wanted]) if len(known) else wanted
+def positions_of(path: Path, known: Integers, wanted: Integers) -> Integers:
+    """Return the positions of templates among the ascending `known` ones. Raises InputError for one without images."""
+    positions = np.searchsorted(known, wanted).clip(max=max(len(known) - 1, 0))
+    missing = np.unique(wanted[known[positions] != wanted]) if len(known) else wanted
     if len(missing):
         raise InputError(f"{path}: {len(missing)} templates have no image, such as {missing[0]}")
-    return found
+    return positions
 
 
 def _words(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
@@ -175,13 +175,13 @@ def _words(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def _numbers(path: Path, rows: list[tuple[int, list[str]]], number: Callable[[str], float]) -> NDArray[np.float64]:
-    """(n, columns); whole numbers up to 2^53 stay what they are."""
+    """Convert cells to numbers, (n, columns); whole numbers up to 2^53 stay exact."""
     if not rows:
         raise InputError(f"{path}: the list is empty")
     table = np.empty((len(rows), len(rows[0][1])))
-    for place, (line, words) in enumerate(rows):
+    for index, (line, words) in enumerate(rows):
         try:
-            table[place] = [number(word) for word in words]
+            table[index] = [number(word) for word in words]
         except ValueError as error:
             raise InputError(f"{path}:{line}: {error}") from error
     wrong = np.flatnonzero(~np.isfinite(table).all(1))
@@ -194,7 +194,7 @@ def _whole(path: Path, line: int, word: str) -> int:
     try:
         return int(word)
     except ValueError as error:
-        raise InputError(f"{path}:{line}: {word!r} is no whole number") from error
+        raise InputError(f"{path}:{line}: {word!r} is not a whole number") from error
 
 
 def _first_wrong(path: Path, reason: str) -> InputError:

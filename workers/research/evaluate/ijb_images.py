@@ -1,4 +1,4 @@
-"""The images of IJB, aligned by the streamer's own crop from the landmarks that come with them."""
+"""Align the images of IJB with the streamer's own crop code, by the landmarks that come with them."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from workers.research.evaluate.ijb_files import Faces, IjbFolder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IjbImages:
-    """Aligned faces (112, 112, 3) RGB, black where an image ends."""
+    """Aligned faces (112, 112, 3) RGB, black beyond the image."""
 
     folder: IjbFolder
     faces: Faces

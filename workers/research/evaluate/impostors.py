@@ -1,7 +1,7 @@
-"""How similar strangers are for some weights: the table behind every threshold, for the weights' card.
+"""Measure how similar strangers are for some weights: the table for their card from which thresholds follow.
 
-Comparisons are those of a gallery, by the streamer's own code: the template of a person's images against the mean and
-the exemplars of another's.
+Comparisons are those of a gallery, with the streamer's own code: the template of a person's images against the mean
+and the exemplars of another person.
 """
 
 import hashlib
@@ -22,44 +22,44 @@ from workers.research.evaluate.result import Result
 from workers.swinface.checkpoint import IMPOSTOR_SCORES, card_path
 from workers.swinface.labels import EMBEDDING
 
-IMAGES = 5  # of a person, those that come first in the set: galleries have few, and tracks few good crops
-PEOPLE = 3000  # evenly taken from those that there are: all pairs of more take gigabytes
-FEWEST = 5  # people, who make the ten pairs without which nothing is known
-SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # shares of the report
+MAX_IMAGES = 5  # first images of a person: galleries have few, and tracks few good crops
+MAX_PEOPLE = 3000  # evenly sampled from the set: all pairs of more people take gigabytes
+MIN_PEOPLE = 5  # people, who make ten pairs
+SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # shares in the report
 
 
 def measure_impostors(faces: FaceSet, network: Network, source: str, options: InferenceOptions | None = None) -> Result:
-    """The table of cosines of everybody with everybody else; `source` says whose images these are.
+    """Measure the cosines of everybody with everybody else; `source` names the images in the card.
 
-    Raises InputError for a set that does not say who is who, or of too few people.
+    Raises InputError for a set without identities or with too few people.
     """
     identity = faces.labels.identity
     if identity is None:
-        raise InputError(f"{faces.name} has no label of identity, which impostors needs")
-    chosen = faces.at(_chosen(identity))
-    seen = infer(chosen.images, network, options)
-    of = chosen.labels.at(seen.rows).identity
-    assert of is not None
+        raise InputError(f"{faces.name} has no labels of identity, which impostors needs")
+    sample = faces.at(_sample(identity))
+    inferred = infer(sample.images, network, options)
+    person_of = sample.labels.at(inferred.rows).identity
+    assert person_of is not None
     people: dict[str, list[EmbeddedReference]] = {}
-    for person, embedding in zip(of.tolist(), seen.outputs[EMBEDDING], strict=True):
+    for person, embedding in zip(person_of.tolist(), inferred.outputs[EMBEDDING], strict=True):
         name = str(person)
         people.setdefault(name, []).append(EmbeddedReference(name, "", embedding, 1.0))
-    if len(people) < FEWEST:
-        raise InputError(f"{faces.name} has images of {len(people)} people, and at least {FEWEST} are needed")
+    if len(people) < MIN_PEOPLE:
+        raise InputError(f"{faces.name} has images of {len(people)} people, but at least {MIN_PEOPLE} are needed")
     table = cohort_scores(Gallery(people, ""), Gallery({}, ""), source)
-    digest = hashlib.sha256(seen.digest.encode() + np.ascontiguousarray(of).astype("<i8").tobytes())
+    digest = hashlib.sha256(inferred.digest.encode() + np.ascontiguousarray(person_of).astype("<i8").tobytes())
     return Result(
         metrics={f"reached_by_{share:.0e}_of_strangers_cosine": _at(table, share) for share in _known(table)},
-        counts={"faces": len(seen.rows), "people": table.people, "pairs": table.pairs},
+        counts={"faces": len(inferred.rows), "people": table.people, "pairs": table.pairs},
         data=digest.hexdigest(),
         hashed="names and decoded pixels of the faces, and who they are",
-        unreadable=seen.unreadable,
+        unreadable=inferred.unreadable,
         details={IMPOSTOR_SCORES: as_card(table)},
     )
 
 
 def as_card(table: ImpostorScores) -> dict[str, Any]:
-    """The table as it stands in a card."""
+    """Return the table in the form of the card."""
     return {
         "pairs": table.pairs,
         "people": table.people,
@@ -70,7 +70,7 @@ def as_card(table: ImpostorScores) -> dict[str, Any]:
 
 
 def write_card(weights: Path, table: dict[str, Any]) -> None:
-    """Put the table into the card beside the weights. Raises ConfigError if that cannot be done."""
+    """Write the table into the card beside the weights. Raises ConfigError if the card cannot be read or written."""
     path = card_path(weights)
     try:
         card = json.loads(path.read_text())
@@ -80,15 +80,15 @@ def write_card(weights: Path, table: dict[str, Any]) -> None:
         partial.write_text(json.dumps({**card, IMPOSTOR_SCORES: table}, indent=2) + "\n")
 
 
-def _chosen(identity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the first images of evenly taken people, ascending."""
+def _sample(identity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows, ascending, of the first images of evenly sampled people."""
     known = np.unique(identity[identity != UNKNOWN])
-    people = set(known[np.linspace(0, len(known) - 1, min(PEOPLE, len(known))).astype(np.int64)].tolist())
-    taken: dict[int, int] = {}
+    people = set(known[np.linspace(0, len(known) - 1, min(MAX_PEOPLE, len(known))).astype(np.int64)].tolist())
+    counts: dict[int, int] = {}
     rows = []
     for row, person in enumerate(identity.tolist()):
-        if person in people and taken.get(person, 0) < IMAGES:
-            taken[person] = taken.get(person, 0) + 1
+        if person in people and counts.get(person, 0) < MAX_IMAGES:
+            counts[person] = counts.get(person, 0) + 1
             rows.append(row)
     return np.array(rows, np.int64)
 

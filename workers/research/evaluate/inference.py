@@ -1,4 +1,4 @@
-"""Every image of a set through a network: read ahead in threads, shown whole, mirrored too where that is asked."""
+"""Run a network on every image of a set, reading ahead in threads."""
 
 import hashlib
 from collections import deque
@@ -19,54 +19,54 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Network: TypeAlias = Callable[[Bytes], dict[str, Floats]]  # uint8 (n, 112, 112, 3) RGB -> (n, width) by slug
 BATCH = 32  # images
-READERS = 4  # threads, for images that may be read several at a time
+READERS = 4  # threads, for images that can be read concurrently
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """How the images of a protocol go through the network."""
+    """Options of inference on a set of images."""
 
     batch: int = BATCH
-    skip_unreadable: bool = False  # go on without them; otherwise they are an error that lists them all
-    readers: int = 1  # threads; more than one only for images that may be read several at a time
-    what: str = "faces"  # word of the progress bar
+    skip_unreadable: bool = False  # skip unreadable images instead of raising an error that lists them all
+    readers: int = 1  # threads; more than one only for images that can be read concurrently
+    what: str = "faces"  # label of the progress bar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkOutputs:
-    """What the network says of the images that could be read."""
+    """The network's outputs for the readable images of a set."""
 
-    rows: Integers  # (n,) ascending
+    rows: Integers  # (n,) rows of the readable images, ascending
     outputs: dict[str, Floats]  # (n, width) by slug
-    digest: str  # sha256 over name, size and pixels of every image, or what was wrong with it
-    unreadable: tuple[str, ...] = ()  # one line each
+    digest: str  # sha256 of name, size and pixels of every image
+    unreadable: tuple[str, ...] = ()  # one line per unreadable image
 
 
 @dataclass(slots=True)
 class ReadReport:
-    """Grows while the images of a set are read."""
+    """The checksum of the images read so far, and the unreadable ones."""
 
     hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     unreadable: list[str] = field(default_factory=list)
 
     def close(self, options: InferenceOptions, total: int) -> None:
-        """Raise InputError that lists the unreadable ones, unless they are to be skipped and are not all."""
+        """Raise InputError that lists the unreadable images, unless they are to be skipped and others were readable."""
         if not self.unreadable or (options.skip_unreadable and len(self.unreadable) < total):
             return
         lines = "".join(f"\n  {line}" for line in self.unreadable)
-        advice = "" if options.skip_unreadable else "; --skip-unreadable measures on the others"
+        advice = "" if options.skip_unreadable else "; use --skip-unreadable to measure on the others"
         raise InputError(f"{len(self.unreadable)} of {total} images could not be read{advice}:{lines}")
 
 
 def mirrored(crops: Bytes) -> Bytes:
-    """(n, 112, 112, 3) with left and right exchanged."""
+    """Mirror crops (n, 112, 112, 3) left to right."""
     return np.ascontiguousarray(crops[:, :, ::-1])
 
 
 def batches(images: Images, options: InferenceOptions, read_report: ReadReport) -> Iterator[tuple[Integers, Bytes]]:
-    """Rows and crops of the readable images, in order, while the next ones are read.
+    """Yield rows and crops of the readable images, in order, while the next ones are being read.
 
-    After an unreadable image that must not be skipped, the others are still read, so that `reading` knows all.
+    After an unreadable image that must not be skipped, the others are still read, so that the report is complete.
     """
     rows: list[int] = []
     crops: list[Bytes] = []
@@ -81,15 +81,15 @@ def batches(images: Images, options: InferenceOptions, read_report: ReadReport) 
 
 
 def embeddings(network: Network, crops: Bytes) -> Floats:
-    """(n, width): f(x) + f(mirrored x), not normalised. Raises ModelError for numbers that are not finite."""
+    """Return f(x) + f(mirrored x), (n, width), not normalised. Raises ModelError for numbers that are not finite."""
     return _finite(EMBEDDING, network(crops)[EMBEDDING] + network(mirrored(crops))[EMBEDDING])
 
 
 def infer(images: Images, network: Network, options: InferenceOptions | None = None) -> NetworkOutputs:
-    """What the network says of each image; the embedding is f(x) + f(mirrored x), the others are of the image.
+    """Run the network on all images; the embedding is f(x) + f(mirrored x), other outputs are those of the image.
 
-    Raises InputError with every image that cannot be read, unless they are to be skipped, and ModelError for
-    outputs that are not finite.
+    Raises InputError that lists all unreadable images, unless they are to be skipped, and ModelError for outputs that
+    are not finite.
     """
     options = options or InferenceOptions()
     read_report = ReadReport()
@@ -104,14 +104,16 @@ def infer(images: Images, network: Network, options: InferenceOptions | None = N
             columns.setdefault(slug, []).append(_finite(slug, output))
     read_report.close(options, len(images))
     if not rows:
-        raise InputError("there are no images to look at")
-    found = {slug: np.concatenate(parts) for slug, parts in columns.items()}
-    return NetworkOutputs(np.concatenate(rows), found, read_report.hash.hexdigest(), tuple(read_report.unreadable))
+        raise InputError("there are no images")
+    joined = {slug: np.concatenate(parts) for slug, parts in columns.items()}
+    return NetworkOutputs(np.concatenate(rows), joined, read_report.hash.hexdigest(), tuple(read_report.unreadable))
 
 
 def _finite(slug: str, output: Floats) -> Floats:
     if not np.isfinite(output).all():
-        raise ModelError(f"the weights give numbers for {slug} that are not finite: they are damaged, or overflow")
+        raise ModelError(
+            f"the output {slug} is not finite: the weights are damaged, or overflow in this precision; try fp32"
+        )
     return output
 
 
@@ -126,16 +128,16 @@ def _crops(images: Images, options: InferenceOptions, read_report: ReadReport) -
 
 
 def _read_ahead(images: Images, options: InferenceOptions) -> Iterator[tuple[bytes, Bytes | str]]:
-    """Digest and crop of each image, or what is wrong with it, two batches ahead of the one who asks."""
-    waiting: deque[Future[tuple[bytes, Bytes | str]]] = deque()
+    """Yield digest and crop of each image, or why it cannot be read, reading up to two batches ahead."""
+    pending: deque[Future[tuple[bytes, Bytes | str]]] = deque()
     with ThreadPoolExecutor(options.readers, thread_name_prefix="evaluate") as pool:
         try:
             for row in range(len(images)):
-                waiting.append(pool.submit(_read, images, row))
-                if len(waiting) > 2 * options.batch:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(_read, images, row))
+                if len(pending) > 2 * options.batch:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

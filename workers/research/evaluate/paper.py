@@ -1,4 +1,4 @@
-"""The numbers that the paper (arXiv 2308.11509) gives for SwinFace, by protocol and name of the metric."""
+"""List the paper's results for SwinFace (arXiv 2308.11509) by protocol and metric."""
 
 from collections.abc import Mapping
 
@@ -35,5 +35,5 @@ PAPER: Mapping[str, Mapping[str, float]] = {
 
 
 def published(protocol: str, part: str | None = None) -> Mapping[str, float]:
-    """What the paper says of a protocol, or of one part of it; empty if nothing."""
+    """Return the paper's results for a protocol, or for one part of it; empty if there are none."""
     return PAPER.get(f"{protocol} {part}" if part else protocol, {})

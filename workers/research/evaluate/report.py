@@ -1,4 +1,4 @@
-"""A result for people, as a table, and for programs, as one JSON file that the same inputs give byte by byte."""
+"""Write a result as a table and as JSON; the same inputs give the same JSON byte by byte."""
 
 import json
 import math
@@ -12,27 +12,27 @@ from faceanalytics.files import replacing
 from workers.research.evaluate.result import Result
 
 SCHEMA = 1
-VERSION = 1  # of the protocols: raised when one of them would give another number
-DIGITS = 6  # after the point
+VERSION = 1  # of the protocols: raised when a change alters a result
+DIGITS = 6  # decimal places
 UNITS = {"percent": "%", "years": "years"}
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A result, what it was measured with, and what the paper says."""
+    """A result, how it was measured, and the paper's result."""
 
     protocol: str
-    part: str | None  # of the protocol, as in clap2015: val or test
+    part: str | None  # part of the protocol, such as val or test of clap2015
     weights: Mapping[str, str | None]  # sha256 (None: untrained), model_id
     device: str
     precision: str
     result: Result
     paper: Mapping[str, float]
-    degraded: str | None = None  # how the faces were made worse
+    degraded: str | None = None  # how the faces were degraded
 
 
 def check_out(out: Path | None) -> None:
-    """Raise ConfigError before any work is done for a file that cannot be written."""
+    """Raise ConfigError for a file that cannot be written, before any work is done."""
     if out is None:
         return
     if out.suffix != ".json":
@@ -42,13 +42,13 @@ def check_out(out: Path | None) -> None:
 
 
 def write(measured: Measured, out: Path) -> None:
-    """Raises ConfigError if it cannot be written."""
+    """Write the JSON file. Raises ConfigError if it cannot be written."""
     with replacing(out) as partial:
         partial.write_text(json.dumps(as_json(measured), indent=2, allow_nan=False) + "\n")
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
-    """Without a date, so that the same inputs give the same bytes; what cannot be said is null."""
+    """Return the content of the JSON file, without a date, so that it is reproducible; nan becomes null."""
     result = measured.result
     return {
         "schema": SCHEMA,
@@ -70,12 +70,12 @@ def as_json(measured: Measured) -> dict[str, Any]:
 
 
 def table(measured: Measured) -> str:
-    """Lines for standard output: each number beside the paper's."""
+    """Return the table for standard output, with the paper's results beside ours."""
     result = measured.result
     name = f"{measured.protocol} ({measured.part})" if measured.part else measured.protocol
     if measured.degraded:
         name += f", {measured.degraded}"
-    counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in result.counts.items())
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.counts.items())
     lines = [f"{name}: {counts}; {measured.weights['model_id']} in {measured.precision} on {measured.device}"]
     rows = [("", "measured", "paper", "")]
     for metric, value in result.metrics.items():
@@ -112,7 +112,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of Python, rounded; nan becomes null."""
+    """Convert to plain Python values, with rounded numbers and None for nan."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

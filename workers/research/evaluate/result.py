@@ -1,4 +1,4 @@
-"""What a protocol gives."""
+"""Define the result of a protocol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Numbers by name, whose last word is their unit, and what they were measured on."""
+    """Metrics whose names end in their unit, and what they were measured on."""
 
-    metrics: Mapping[str, float]  # *_percent, *_years, *_error (0..1); nan: it cannot be said
+    metrics: Mapping[str, float]  # *_percent, *_years, *_error (0..1); nan: undefined
     counts: Mapping[str, int]  # faces, pairs, persons and so on
-    data: str  # sha256 of the images and of what is said of them
-    hashed: str  # what went into it
+    data: str  # sha256 of images and labels
+    hashed: str  # what the sha256 covers
     absent: tuple[str, ...] = ()  # what was not measured, and why
     unreadable: tuple[str, ...] = ()  # images that were left out, one line each
     details: Mapping[str, Any] = field(default_factory=dict)  # tables too long for a line

@@ -1,4 +1,4 @@
-"""One protocol from the files that the command names to its table and its JSON."""
+"""Run a protocol of `swinface evaluate` and write its result."""
 
 import json
 import logging
@@ -32,22 +32,22 @@ Measure: TypeAlias = Callable[[Network], Result]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which weights are measured by which protocol, and where the result goes."""
+    """The weights to measure, the protocol, and where to write the result."""
 
     protocol: str
     weights: str
     device: str = "cpu"
     precision: "Precision" = "fp32"
-    threads: int | None = None  # of a CPU; None: one per core
+    threads: int | None = None  # CPU threads; None: one per core
     options: InferenceOptions = field(default_factory=InferenceOptions)
     out: Path | None = None  # .json
-    part: str | None = None  # of the protocol, for the paper's numbers: val or test
-    degraded: str | None = None  # how the faces are made worse, by evaluate.degrade
+    part: str | None = None  # part of the protocol, for the paper's results: val or test
+    degraded: str | None = None  # how to degrade the faces, by evaluate.degrade
     groups: bool = False  # also by age, gender and lightness
 
 
 def run_bin(request: Request, path: Path) -> Result:
-    """Verification of a .bin file of insightface. Raises InputError, ModelError, ConfigError."""
+    """Measure verification on a .bin file of insightface. Raises InputError, ModelError, ConfigError."""
     images, pairs = read_bin(path)
     digest = sha256(path)
 
@@ -59,15 +59,15 @@ def run_bin(request: Request, path: Path) -> Result:
 
 
 def run_pairs(request: Request, path: Path, folder: Path) -> Result:
-    """Verification of a list of pairs. Raises InputError, ModelError, ConfigError."""
+    """Measure verification on a list of pairs. Raises InputError, ModelError, ConfigError."""
     images, pairs = read_pairs(path, folder)
     options = replace(request.options, readers=READERS)
     return _run(request, HEADS, lambda network: verify(images, pairs, network, options))
 
 
 def run_ijb(request: Request, path: Path, tasks: Sequence[str]) -> Result:
-    """IJB-B or IJB-C, as the protocol says. Raises InputError, ModelError, ConfigError."""
-    from workers.research.evaluate.ijb import evaluate_ijb  # here, as it alone needs the streamer
+    """Measure on IJB-B or IJB-C. Raises InputError, ModelError, ConfigError."""
+    from workers.research.evaluate.ijb import evaluate_ijb  # here, because it needs the streamer
     from workers.research.evaluate.ijb_files import IjbFolder
 
     folder = IjbFolder(path, request.protocol)
@@ -76,21 +76,24 @@ def run_ijb(request: Request, path: Path, tasks: Sequence[str]) -> Result:
 
 
 def run_faces(request: Request, config: Path, name: str, leave_one_out: bool = False) -> Result:
-    """A set of a configuration. Raises InputError, ModelError, ConfigError."""
+    """Measure on a set of a configuration. Raises InputError, ModelError, ConfigError."""
     sets = load_sets(config)
     if name not in sets:
         raise ConfigError(f"--set {name}: {config} has no such set. It has {', '.join(sets)}")
-    planned = make_plan(open_set(name, sets[name]), request.protocol, heads_in(request.weights))
+    plan = make_plan(open_set(name, sets[name]), request.protocol, heads_in(request.weights))
     return _run(
         request,
-        planned.heads,
-        lambda network: evaluate_faces(planned, network, request.options, leave_one_out, request.groups),
+        plan.heads,
+        lambda network: evaluate_faces(plan, network, request.options, leave_one_out, request.groups),
     )
 
 
 def run_impostors(request: Request, config: Path, name: str, source: str | None, card: bool) -> Result:
-    """How similar strangers are, also into the weights' card. Raises InputError, ModelError, ConfigError."""
-    from workers.research.evaluate.impostors import (  # here, as it alone needs the streamer
+    """Measure how similar strangers are, and with `card` write it into the weights' card.
+
+    Raises InputError, ModelError, ConfigError.
+    """
+    from workers.research.evaluate.impostors import (  # here, because it needs the streamer
         measure_impostors,
         write_card,
     )
@@ -104,21 +107,21 @@ def run_impostors(request: Request, config: Path, name: str, source: str | None,
     if EMBEDDING not in heads_in(request.weights):
         raise ModelError(f"{request.weights} was not trained for identity")
     faces = open_set(name, sets[name])
-    result = _run(request, HEADS, lambda found: measure_impostors(faces, found, source or name, request.options))
+    result = _run(request, HEADS, lambda network: measure_impostors(faces, network, source or name, request.options))
     if card:
         write_card(weights, result.details[IMPOSTOR_SCORES])
     return result
 
 
 def heads_in(weights: str) -> tuple[str, ...]:
-    """The outputs that weights have been trained for: those of `outputs` in their card, or all."""
+    """Return the outputs that the weights were trained for: `outputs` of their card, or all."""
     path = Path(weights)
     if weights == UNTRAINED or path.suffix != ".safetensors":
         return OUTPUTS
     try:
         card = json.loads(card_path(path).read_text())
     except (OSError, ValueError):
-        return OUTPUTS  # whoever loads the weights says what is wrong
+        return OUTPUTS  # loading the weights will report the error
     named = card.get("outputs") if isinstance(card, dict) else None
     return tuple(slug for slug in OUTPUTS if slug in named) if isinstance(named, list) else OUTPUTS
 

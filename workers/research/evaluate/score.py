@@ -1,4 +1,4 @@
-"""What outputs are worth against the labels of the same faces, kind by kind: arrays in, numbers out."""
+"""Score outputs against the labels of the same faces, for each kind of label."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ from workers.research.evaluate.verification import squared_distances, ten_fold, 
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
 Floats = NDArray[np.float32]
-Outputs = Mapping[str, Floats]  # (n, width) by slug, as many rows as there are labels
+Outputs = Mapping[str, Floats]  # (n, width) by slug, one row per label
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Numbers of one kind of label. The units are those of Result."""
+    """Metrics of one kind of label, in the form of Result."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -42,43 +42,43 @@ class Scores:
 
 
 def heads_of(kind: str) -> tuple[str, ...]:
-    """The outputs that a kind of label is compared with."""
+    """Return the outputs that a kind of label is compared with."""
     if kind == "attributes":
         return tuple(task.slug for task in ATTRIBUTES)
     return (EMBEDDING,) if kind == "identity" else (kind,)
 
 
 def score_age(labels: Labels, outputs: Outputs, leave_one_out: bool = False) -> Scores:
-    """MAE and CS@5, with persons also over them, with several people's guesses the epsilon-error.
+    """Return MAE and CS@5; with identities also the MAE over persons, with an age spread the epsilon-error.
 
-    `leave_one_out`: also after a line fitted on the faces of all other persons; the network itself stays as it is.
+    `leave_one_out`: also correct each person's ages by a line fitted on all others; the network is not retrained.
     """
     age = _column(labels.age)
     known = np.flatnonzero(~np.isnan(age))
     truth, answer = age[known], outputs["age"][known, 0].astype(np.float64)
-    judged = Scores(_ages(truth, answer, ""), {"faces_with_age": len(known)})
+    scores = Scores(_ages(truth, answer, ""), {"faces_with_age": len(known)})
     if labels.age_spread is not None:
         guessed = np.flatnonzero(~np.isnan(labels.age_spread[known]))
         if len(guessed):
             spread = labels.age_spread[known][guessed]
-            judged.metrics["epsilon_error"] = epsilon_error(truth[guessed], spread, answer[guessed])
-            judged.counts["faces_with_spread"] = len(guessed)
+            scores.metrics["epsilon_error"] = epsilon_error(truth[guessed], spread, answer[guessed])
+            scores.counts["faces_with_spread"] = len(guessed)
     if labels.identity is None:
-        return judged
+        return scores
     persons, named = labels.identity[known], labels.identity[known] != UNKNOWN
     truth, answer, persons = truth[named], answer[named], persons[named]
     if len(persons):
-        judged.metrics["mae_over_persons_years"] = mean_over_groups(np.abs(answer - truth), persons)
-        judged.counts["persons_with_age"] = len(np.unique(persons))
+        scores.metrics["mae_over_persons_years"] = mean_over_groups(np.abs(answer - truth), persons)
+        scores.counts["persons_with_age"] = len(np.unique(persons))
     if leave_one_out:
         corrected = lines_without_own_group(truth, answer, persons).of(answer)
-        judged.metrics.update(_ages(truth, corrected, "left_out_"))
-        judged.metrics["left_out_mae_over_persons_years"] = mean_over_groups(np.abs(corrected - truth), persons)
-    return judged
+        scores.metrics.update(_ages(truth, corrected, "left_out_"))
+        scores.metrics["left_out_mae_over_persons_years"] = mean_over_groups(np.abs(corrected - truth), persons)
+    return scores
 
 
 def score_gender(labels: Labels, outputs: Outputs) -> Scores:
-    """Accuracy, and the mean over women and men."""
+    """Return the accuracy, and the mean of the accuracies of women and men."""
     truth, rows = _known(labels.gender)
     answer = outputs["gender"][rows].argmax(1)
     metrics = {
@@ -90,7 +90,7 @@ def score_gender(labels: Labels, outputs: Outputs) -> Scores:
 
 
 def score_expression(labels: Labels, outputs: Outputs) -> Scores:
-    """Overall accuracy, and the mean over the classes that have faces."""
+    """Return the overall accuracy, and the mean over the classes with faces."""
     truth, rows = _known(labels.expression)
     answer = outputs["expression"][rows].argmax(1)
     count = len(EXPRESSIONS)
@@ -111,24 +111,24 @@ def score_expression(labels: Labels, outputs: Outputs) -> Scores:
 
 
 def score_attributes(labels: Labels, outputs: Outputs) -> Scores:
-    """Accuracy of every attribute that has an output and a label, and their mean."""
+    """Return the accuracy of every attribute with an output and a label, and their mean."""
     if labels.attributes is None:
         raise ValueError("the set has no such labels")
-    judged = [(place, task.slug) for place, task in enumerate(ATTRIBUTES) if task.slug in outputs]
-    truth = labels.attributes[:, [place for place, _ in judged]]
-    answer = np.stack([outputs[slug].argmax(1) for _, slug in judged], 1)
+    columns = [(column, task.slug) for column, task in enumerate(ATTRIBUTES) if task.slug in outputs]
+    truth = labels.attributes[:, [column for column, _ in columns]]
+    answer = np.stack([outputs[slug].argmax(1) for _, slug in columns], 1)
     shares = attribute_accuracies(truth, answer, UNKNOWN)
-    said = {slug: float(share) for (_, slug), share in zip(judged, shares, strict=True) if not np.isnan(share)}
-    unknown = [slug for _, slug in judged if slug not in said]
-    metrics = {"attributes_mean_percent": percent(float(np.mean(list(said.values()))))} if said else {}
-    metrics |= {f"attribute_{slug}_percent": percent(share) for slug, share in said.items()}
-    absent = (f"attributes {', '.join(unknown)}: the set says of no face whether it has them",) if unknown else ()
+    accuracies = {slug: float(share) for (_, slug), share in zip(columns, shares, strict=True) if not np.isnan(share)}
+    unlabelled = [slug for _, slug in columns if slug not in accuracies]
+    metrics = {"attributes_mean_percent": percent(float(np.mean(list(accuracies.values()))))} if accuracies else {}
+    metrics |= {f"attribute_{slug}_percent": percent(share) for slug, share in accuracies.items()}
+    absent = (f"attributes {', '.join(unlabelled)}: no face of the set has such a label",) if unlabelled else ()
     faces = int((truth != UNKNOWN).any(1).sum())
-    return Scores(metrics, {"faces_with_attributes": faces, "attributes": len(said)}, {}, absent)
+    return Scores(metrics, {"faces_with_attributes": faces, "attributes": len(accuracies)}, {}, absent)
 
 
 def score_identity(labels: Labels, outputs: Outputs, seed: int = 0) -> Scores:
-    """Ten-fold accuracy of drawn pairs, and rank-1 of all faces against the first one of each person."""
+    """Return the ten-fold accuracy of drawn pairs, and rank-1 of all faces against the first face of each person."""
     identity = _column(labels.identity)
     embeddings = outputs[EMBEDDING]
     counts = {"persons": len(np.unique(identity[identity != UNKNOWN]))}
@@ -140,8 +140,8 @@ def score_identity(labels: Labels, outputs: Outputs, seed: int = 0) -> Scores:
     except ValueError as error:
         absent.append(f"verification: {error}")
     else:
-        found, folds = verification_metrics(embeddings, np.arange(len(identity)), pairs)
-        metrics |= {f"verification_{name}": value for name, value in found.items()}
+        overall, folds = verification_metrics(embeddings, np.arange(len(identity)), pairs)
+        metrics |= {f"verification_{name}": value for name, value in overall.items()}
         counts |= {"verification_pairs": len(pairs)}
         details |= {f"verification_{name}": value for name, value in folds.items()}
     try:
@@ -157,7 +157,7 @@ def score_identity(labels: Labels, outputs: Outputs, seed: int = 0) -> Scores:
 def verification_metrics(
     embeddings: NDArray[np.floating], rows: NDArray[np.int64], pairs: Pairs
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Numbers, and those of each fold; `embeddings` (n, width) of the ascending `rows`."""
+    """Return the metrics of pairs, and those of each fold; `embeddings` (n, width) are those of ascending `rows`."""
     first, second = np.searchsorted(rows, pairs.first), np.searchsorted(rows, pairs.second)
     distances = squared_distances(embeddings, first, second)
     folds = ten_fold(distances, pairs.same, pairs.fold)
@@ -175,15 +175,15 @@ def verification_metrics(
 
 
 def _one_reference(identity: Integers, embeddings: Floats) -> tuple[float, int]:
-    """Share of the faces whose person's first face is the nearest of all first faces, and how many are looked for."""
+    """Return rank-1 of all other faces against the first face of each person, and the number of these probes."""
     rows = np.flatnonzero(identity != UNKNOWN)
     persons, first = np.unique(identity[rows], return_index=True)
     probes = np.delete(rows, first)
     if not len(probes) or len(persons) < 2:
-        raise ValueError("there must be two persons, and one with two faces")
+        raise ValueError("it needs at least two persons, one of them with two faces")
     vectors = unit(embeddings).astype(np.float32)
-    found = search(vectors[rows[first]], persons, vectors[probes], identity[probes])
-    return found.at_rank[1], len(probes)
+    result = search(vectors[rows[first]], persons, vectors[probes], identity[probes])
+    return result.at_rank[1], len(probes)
 
 
 def _ages(truth: NDArray[np.floating], answer: NDArray[np.floating], prefix: str) -> dict[str, float]:
@@ -194,7 +194,7 @@ def _ages(truth: NDArray[np.floating], answer: NDArray[np.floating], prefix: str
 
 
 def _known(column: Integers | None) -> tuple[Integers, Integers]:
-    """Labels that are known, and their rows."""
+    """Return the known labels and their rows."""
     values = _column(column)
     rows = np.flatnonzero(values != UNKNOWN)
     return values[rows], rows

@@ -1,4 +1,4 @@
-"""Verification of pairs: LFW, CFP-FP, AgeDB-30, CALFW, CPLFW, and pairs drawn from any set."""
+"""Measure verification of pairs: LFW, CFP-FP, AgeDB-30, CALFW, CPLFW, and pairs drawn from any set."""
 
 import hashlib
 
@@ -16,31 +16,31 @@ HEADS = (EMBEDDING,)
 
 
 def verify(images: Images, pairs: Pairs, network: Network, options: InferenceOptions | None = None) -> Result:
-    """Ten-fold accuracy and VAL@FAR=1e-3 of pairs of rows of the images. Raises InputError.
+    """Measure ten-fold accuracy and VAL@FAR=1e-3 of pairs of images. Raises InputError.
 
-    Pairs with an unreadable image are left out, if that is allowed; the others stay in their folds.
+    Pairs with an unreadable image are left out, if the options allow it; the others stay in their folds.
     """
-    seen = infer(images, network, options)
-    usable = np.isin(pairs.first, seen.rows) & np.isin(pairs.second, seen.rows)
-    judged = pairs.at(usable)
-    if len(judged) == 0 or len(np.unique(judged.fold)) < 2:
-        raise InputError(f"{len(judged)} of {len(pairs)} pairs are left, too few to measure anything")
-    metrics, details = verification_metrics(seen.outputs[EMBEDDING], seen.rows, judged)
-    counts = {"faces": len(seen.rows), "pairs": len(judged), "pairs_of_one_person": int(judged.same.sum())}
-    if len(judged) < len(pairs):
-        counts["pairs_left_out"] = len(pairs) - len(judged)
+    inferred = infer(images, network, options)
+    usable = np.isin(pairs.first, inferred.rows) & np.isin(pairs.second, inferred.rows)
+    kept = pairs.at(usable)
+    if len(kept) == 0 or len(np.unique(kept.fold)) < 2:
+        raise InputError(f"{len(kept)} of {len(pairs)} pairs are readable, too few to measure anything")
+    metrics, details = verification_metrics(inferred.outputs[EMBEDDING], inferred.rows, kept)
+    counts = {"faces": len(inferred.rows), "pairs": len(kept), "pairs_of_one_person": int(kept.same.sum())}
+    if len(kept) < len(pairs):
+        counts["pairs_left_out"] = len(pairs) - len(kept)
     return Result(
         metrics=metrics,
         counts=counts,
-        data=_digest(seen, pairs),
+        data=_digest(inferred, pairs),
         hashed="names and decoded pixels of the images, pairs and folds",
-        unreadable=seen.unreadable,
+        unreadable=inferred.unreadable,
         details=details,
     )
 
 
-def _digest(seen: NetworkOutputs, pairs: Pairs) -> str:
-    found = hashlib.sha256(seen.digest.encode())
+def _digest(inferred: NetworkOutputs, pairs: Pairs) -> str:
+    digest = hashlib.sha256(inferred.digest.encode())
     for column in (pairs.first, pairs.second, pairs.same, pairs.fold):
-        found.update(np.ascontiguousarray(column).astype("<i8").tobytes())
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(column).astype("<i8").tobytes())
+    return digest.hexdigest()

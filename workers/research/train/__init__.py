@@ -1,1 +1,1 @@
-"""Training SwinFace."""
+"""Train SwinFace."""

@@ -1,4 +1,4 @@
-"""How training images are changed, so that the network learns faces and not files."""
+"""Augment training images."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,9 @@ from workers.research.data.face_set import Bytes, fitted
 from workers.research.train.camera import camera
 
 Augmentation: TypeAlias = Literal["published", "camera", "flip", "none"]
-# timm's arguments as published. What they come to: mirrored or not; two of fifteen RandAugment operations, each done
-# half of the time; a rectangle of noise in a quarter of the images. Colour jitter was asked for there too, but timm
-# leaves it out beside RandAugment. The published crop did nothing to square images, and is not needed for ours.
+# timm's arguments as published. Effectively: mirroring; two of fifteen RandAugment operations, each applied half of the
+# time; a rectangle of noise in a quarter of the images. The published settings include colour jitter, which timm skips
+# beside RandAugment, and a crop that does nothing to square images.
 PUBLISHED: dict[str, Any] = {
     "input_size": 112,
     "is_training": True,
@@ -31,19 +31,19 @@ PUBLISHED: dict[str, Any] = {
     "re_mode": "pixel",
     "re_count": 1,
 }
-RAND_AUGMENT = 2  # its place among timm's transforms
-Key: TypeAlias = Sequence[int]  # all random numbers of an image come from it
-# any size, RGB, to (112, 112, 3) in pixel values, uint8 or float32
+RAND_AUGMENT = 2  # its index among timm's transforms
+Key: TypeAlias = Sequence[int]  # seeds all random numbers of an image
+# RGB of any size -> (112, 112, 3) in pixel values, uint8 or float32
 Augment: TypeAlias = Callable[[Bytes, Key], Tensor]
 
 
 def augmentation(kind: Augmentation) -> Augment:
-    """What is done to each image of a stream."""
+    """Return the augmentation of this kind."""
     if kind == "published":
         return _Published()
     if kind == "camera":
-        return _by_a_camera
-    return _flipped if kind == "flip" else _as_it_is
+        return _camera
+    return _flipped if kind == "flip" else _unchanged
 
 
 class _Published:
@@ -53,16 +53,16 @@ class _Published:
         self._transform: Any = create_transform(**PUBLISHED)
         for operation in self._transform.transforms[RAND_AUGMENT].ops:
             if operation.name == "PosterizeIncreasing":
-                operation.level_fn = _bits_kept
+                operation.level_fn = _posterize_bits
 
     def __call__(self, image: Bytes, key: Key) -> Tensor:
-        with drawing_from(key):
-            changed: Tensor = self._transform(Image.fromarray(fitted(image)))  # (3, 112, 112), -1..1 and noise beyond
-        return changed.permute(1, 2, 0).mul(127.5).add(127.5)  # the noise is not cut to 0..255, as published
+        with seeding(key):
+            changed: Tensor = self._transform(Image.fromarray(fitted(image)))  # (3, 112, 112), -1..1, noise beyond that
+        return changed.permute(1, 2, 0).mul(127.5).add(127.5)  # the noise is not clipped to 0..255, as published
 
 
-def _bits_kept(level: float, _: Any) -> tuple[int]:
-    """4 less 4 * level / 10 as timm has it, but at least 1: it came to 0, a black image, which Pillow refuses."""
+def _posterize_bits(level: float, _: Any) -> tuple[int]:
+    """Return timm's 4 - 4 * level / 10, but at least 1: Pillow refuses 0 bits, a black image."""
     return (max(1, 4 - int(level / 10 * 4)),)
 
 
@@ -71,22 +71,22 @@ def _flipped(image: Bytes, key: Key) -> Tensor:
     return torch.from_numpy(face[:, ::-1].copy() if np.random.default_rng(key).random() < 0.5 else face)
 
 
-def _by_a_camera(image: Bytes, key: Key) -> Tensor:
+def _camera(image: Bytes, key: Key) -> Tensor:
     return torch.from_numpy(camera(fitted(image), np.random.default_rng(key)))
 
 
-def _as_it_is(image: Bytes, _: Key) -> Tensor:
+def _unchanged(image: Bytes, _: Key) -> Tensor:
     return torch.from_numpy(fitted(image))
 
 
 @contextmanager
-def drawing_from(key: Key) -> Iterator[None]:
-    """All random numbers of the libraries inside come from this key; outside nothing of it is noticed."""
+def seeding(key: Key) -> Iterator[None]:
+    """Seed the global random generators with this key, and restore their states afterwards."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(list(key)).generate_state(3)
     random.seed(int(seeds[0]))
     np.random.seed(int(seeds[1]))
-    torch.default_generator.manual_seed(int(seeds[2]))  # torch.manual_seed also asks after every GPU
+    torch.default_generator.manual_seed(int(seeds[2]))  # torch.manual_seed would also look for GPUs
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The state of a training on disk: saved by all processes together, and gone on with by any number of them."""
+"""Save the state of a training, and resume it with any number of processes."""
 
 import hashlib
 import json
@@ -17,20 +17,20 @@ from workers.research.train.partial_fc import joined
 from workers.research.train.process import Process
 from workers.research.train.state import State, average_statistics
 from workers.research.train.streams import TaskPlan
-from workers.research.train.writing import all_write, save_tensors, take_place
+from workers.research.train.writing import replace_folder, save_tensors, write_together
 from workers.swinface.checkpoint import load_own, save_own
 
 WEIGHTS = "weights.safetensors"
 AVERAGED = "averaged.safetensors"
 SCHEMA = 2
-FREE = ("run", "validate", "out", "licence", "missing_sets")  # what may change when a run goes on
-PLACES = ("path", "images", "exclude", "teacher")  # of a set: other machines have their own; what they hold is compared
+MAY_CHANGE = ("run", "validate", "out", "licence", "missing_sets")  # settings that may change when a run is resumed
+PATH_OPTIONS = ("path", "images", "exclude", "teacher")  # of a set; they differ by machine, so contents are compared
 
 log = logging.getLogger(__name__)
 
 
 def save(state: State, config: TrainConfig, plan: TaskPlan, process: Process) -> Path:
-    """Write a checkpoint of all processes, complete or not there; older ones beyond `keep` go. Gives its folder.
+    """Write a checkpoint of all processes atomically, delete old ones beyond `keep`, and return its folder.
 
     Raises ConfigError in all processes if one cannot write.
     """
@@ -39,12 +39,12 @@ def save(state: State, config: TrainConfig, plan: TaskPlan, process: Process) ->
     average_statistics(state.model, process)
 
     def begin() -> None:
-        if process.leads:
+        if process.is_main:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
 
     def fill() -> None:
-        if process.leads:
+        if process.is_main:
             save_own(state.model, partial / WEIGHTS, card(config, plan, state))
             if state.averaged is not None:
                 save_own(state.averaged, partial / AVERAGED, card(config, plan, state))
@@ -53,50 +53,50 @@ def save(state: State, config: TrainConfig, plan: TaskPlan, process: Process) ->
             save_tensors(state.centres.state_dict(), partial / f"persons-{process.rank}.pt")
 
     def finish() -> None:
-        if process.leads:
-            take_place(partial, folder)
+        if process.is_main:
+            replace_folder(partial, folder)
             for old in checkpoints(config.out)[: -config.run.keep]:
                 shutil.rmtree(old)
 
     for part in (begin, fill, finish):
-        all_write(process, folder, part)
+        write_together(process, folder, part)
     return folder
 
 
 def save_best(state: State, config: TrainConfig, plan: TaskPlan, process: Process) -> None:
-    """Write the weights as the best ones so far: a folder that takes the place of the last best, complete.
+    """Replace the folder `best` atomically by one with the current weights.
 
-    Raises ConfigError in all processes if the first one cannot write.
+    Raises ConfigError in all processes if the main one cannot write.
     """
     folder, partial = config.out / "best", config.out / "best.partial"
 
     def write() -> None:
-        if process.leads:
+        if process.is_main:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             save_own(state.averaged or state.model, partial / WEIGHTS, card(config, plan, state))
-            take_place(partial, folder)
+            replace_folder(partial, folder)
 
-    all_write(process, folder, write)
+    write_together(process, folder, write)
 
 
 def resume(state: State, folder: Path, config: TrainConfig, plan: TaskPlan, allow_changes: bool) -> None:
-    """Go on from a checkpoint, with as many processes as there are now. Raises ConfigError, InputError."""
+    """Load a checkpoint into the state, whatever number of processes wrote it. Raises ConfigError, InputError."""
     model, _ = load_own(folder / WEIGHTS)
     shared = _read(folder / "state.pt")
     if shared.get("schema") != SCHEMA:
         raise InputError(f"{folder} was written by another version: schema {shared.get('schema')}, expected {SCHEMA}")
-    before, now = json.loads(shared["config"]), {**essential(config), "found": _found(plan)}
+    before, now = json.loads(shared["config"]), {**essential(config), "found": _contents(plan)}
     if changed := changes(before, now):
         message = f"{folder} was trained with another configuration:" + "".join(f"\n  {line}" for line in changed)
         if not allow_changes:
             raise ConfigError(
-                f"{message}\nIt would not be the same training: say --allow-changes to go on all the same"
+                f"{message}\nIt would not be the same training. Use --allow-changes to resume it nevertheless"
             )
         log.warning("%s", message)
     try:
         state.model.load_state_dict(model.state_dict())
-        if state.averaged is not None:  # without a saved one it begins where the weights are
+        if state.averaged is not None:  # without a saved average it starts from the weights
             saved = folder / AVERAGED
             state.averaged.load_state_dict(load_own(saved)[0].state_dict() if saved.is_file() else model.state_dict())
         state.optimiser.load_state_dict(_with_bases(shared["optimiser"], state.optimiser))
@@ -114,7 +114,7 @@ def resume(state: State, folder: Path, config: TrainConfig, plan: TaskPlan, allo
 
 
 def card(config: TrainConfig, plan: TaskPlan, state: State) -> dict[str, Any]:
-    """What the weights' card says of this training."""
+    """Return the entries of the weights' card that describe this training."""
     source = {
         "name": f"trained by faceanalytics, {state.step} of {config.steps} steps",
         "seed": config.seed,
@@ -126,7 +126,7 @@ def card(config: TrainConfig, plan: TaskPlan, state: State) -> dict[str, Any]:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Folders of the complete checkpoints, oldest first."""
+    """Return the folders of all complete checkpoints, oldest first."""
     return sorted(path for path in (out / "checkpoints").glob("step-*") if not path.suffix)
 
 
@@ -134,30 +134,32 @@ def checkpoint_folder(out: Path, step: int) -> Path:
     return out / "checkpoints" / f"step-{step:09d}"
 
 
-def chosen(out: Path, resume: str | None) -> Path | None:
-    """The folder to go on from. Raises ConfigError, so that no run is overwritten or begun anew unawares."""
-    there = checkpoints(out)
+def checkpoint_to_resume(out: Path, resume: str | None) -> Path | None:
+    """Return the folder to resume from, None to start. Raises ConfigError if that would overwrite a run."""
+    existing = checkpoints(out)
     if resume is None:
-        if there:
-            raise ConfigError(f"{out} holds a training already ({there[-1].name}): say --resume last, or another `out`")
+        if existing:
+            raise ConfigError(
+                f"{out} already holds a training ({existing[-1].name}): use --resume last, or another `out`"
+            )
         return None
     if resume == "last":
-        if not there:
+        if not existing:
             raise ConfigError(f"--resume last: there is no checkpoint in {out}")
-        return there[-1]
+        return existing[-1]
     folder = Path(resume)
     if not (folder / WEIGHTS).is_file():
-        raise ConfigError(f"--resume {resume}: no such checkpoint; name a folder with {WEIGHTS}, or say last")
-    if there and folder.resolve() != there[-1].resolve():
+        raise ConfigError(f"--resume {resume}: no such checkpoint; give `last`, or a folder with {WEIGHTS}")
+    if existing and folder.resolve() != existing[-1].resolve():
         raise ConfigError(
-            f"--resume {resume}: {out} holds {there[-1].name}, which would be gone on with by the next `--resume "
-            "last`; remove what came later, or go on in another `out`"
+            f"--resume {resume}: {out} also holds {existing[-1].name}, which the next `--resume last` would resume; "
+            "remove the later checkpoints, or use another `out`"
         )
     return folder
 
 
 def _shared_state(state: State, config: TrainConfig, plan: TaskPlan) -> dict[str, Any]:
-    """What is the same in all processes, besides the weights; read again without running code."""
+    """Return the state that all processes share, besides the weights; it can be loaded without running code."""
     return {
         "schema": SCHEMA,
         "step": state.step,
@@ -168,22 +170,22 @@ def _shared_state(state: State, config: TrainConfig, plan: TaskPlan) -> dict[str
         "people": list(plan.people),
         "optimiser": state.optimiser.state_dict(),
         "scaler": state.scaler.state_dict(),
-        "config": json.dumps({**essential(config), "found": _found(plan)}),
+        "config": json.dumps({**essential(config), "found": _contents(plan)}),
     }
 
 
 def _with_bases(saved: dict[str, Any], optimiser: torch.optim.AdamW) -> dict[str, Any]:
-    """The saved optimiser with the highest rates and decays of now, which depend on the number of processes."""
+    """Return the saved optimiser with the current peak rates and decays, which depend on the number of processes."""
     now = optimiser.state_dict()["param_groups"]
     kept = ("base", "weight_decay", "betas")
     if len(now) != len(saved["param_groups"]):
-        raise ValueError("its parameters are grouped in another way")
+        raise ValueError("its parameters are grouped differently")
     mixed = [{**old, **{key: new[key] for key in kept}} for old, new in zip(saved["param_groups"], now, strict=True)]
     return {**saved, "param_groups": mixed}
 
 
 def _same_people(before: list[str], now: tuple[str, ...]) -> torch.Tensor | None:
-    """For each person of now the row among those before, -1: there was no such person. None: nothing has changed."""
+    """Return the earlier row of each current person, -1 for new people; None if nobody changed."""
     if tuple(before) == now:
         return None
     rows = {name: row for row, name in enumerate(before)}
@@ -191,20 +193,23 @@ def _same_people(before: list[str], now: tuple[str, ...]) -> torch.Tensor | None
 
 
 def essential(config: TrainConfig) -> dict[str, Any]:
-    """What of the configuration decides the numbers that come out, as JSON: not where its files lie."""
-    found: dict[str, Any] = json.loads(config.model_dump_json(by_alias=True))
-    kept = {key: value for key, value in found.items() if key not in FREE}
-    sets = {name: {k: v for k, v in one.items() if k not in PLACES} for name, one in kept["sets"].items()}
-    begin = None if config.start_from is None else Path(config.start_from).name
+    """Return the part of the configuration that determines the results, as JSON, without paths."""
+    settings: dict[str, Any] = json.loads(config.model_dump_json(by_alias=True))
+    kept = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    sets = {
+        name: {key: value for key, value in options.items() if key not in PATH_OPTIONS}
+        for name, options in kept["sets"].items()
+    }
+    start = None if config.start_from is None else Path(config.start_from).name
     teachers = {kind: None if path is None else path.name for kind, path in config.teachers}
-    return {**kept, "sets": sets, "start_from": begin, "teachers": teachers, "precision": config.run.precision}
+    return {**kept, "sets": sets, "start_from": start, "teachers": teachers, "precision": config.run.precision}
 
 
-def _found(plan: TaskPlan) -> dict[str, Any]:
-    """What is learnt from what: other faces would come in another order, other people have other centres."""
+def _contents(plan: TaskPlan) -> dict[str, Any]:
+    """Summarise the data: other faces would come in another order, other people would have other centres."""
     digest = hashlib.sha256("\n".join(plan.people).encode("utf-8", "surrogateescape")).hexdigest()
     return {
-        "streams": [stream.name for stream in plan.streams],  # their order, which draws depend on
+        "streams": [stream.name for stream in plan.streams],  # random draws depend on their order
         "outputs": list(plan.outputs),
         "faces": plan.sets,
         "people": f"{len(plan.people)} ({digest[:8]})",
@@ -212,7 +217,7 @@ def _found(plan: TaskPlan) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
-    """One line per setting that differs."""
+    """Return one line per setting that differs."""
     lines = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
@@ -225,7 +230,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    return found
+    return content

@@ -1,4 +1,4 @@
-"""All that a training may be told, on one page. Unknown keys are errors."""
+"""Define the configuration of a training. Unknown keys are errors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,24 +31,26 @@ class _Section(BaseModel):
 
 
 class Model(_Section):
-    """Numbers of the network, see workers/swinface/model.py; those of the paper by default."""
+    """Dimensions of the network, see workers/swinface/model.py; the paper's by default."""
 
     patch_size: Positive = 2
-    """Pixels."""
+    """Side of a patch in pixels."""
     channels: tuple[Positive, ...] = (96, 192, 384, 768)
-    """Of each stage; multiples of head_channels, each twice the one before."""
+    """Channels of each stage: multiples of head_channels, each twice the one before."""
     depths: tuple[Positive, ...] = (2, 2, 6, 2)
     """Blocks of each stage."""
     head_channels: Positive = 32
-    """Of one attention head."""
+    """Channels of one attention head."""
     mlp_ratio: Positive = 4
+    """Width of a block's MLP as a multiple of its channels."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Chance that the last block is skipped in training; it grows linearly from 0."""
+    """Probability of skipping the last block in training; it grows linearly from 0 at the first block."""
     fused_channels: tuple[Positive, ...] = (47, 93, 186, 186)
-    """What a subnet makes of each stage's level; their sum is its width."""
+    """Channels that a subnet computes from each stage; their sum is the width of the subnet."""
     gate_reduction: Positive = 16
+    """Factor by which the hidden layer of a subnet's gate is narrower than the subnet."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """In the subnets, in training."""
+    """Dropout rate of the subnets in training."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Model":
@@ -56,7 +58,7 @@ class Model(_Section):
         if len(self.depths) != stages or len(self.fused_channels) != stages:
             raise ValueError("channels, depths and fused_channels need one number for each stage")
         if sum(self.depths) < 2:
-            raise ValueError("depths must be two blocks at least")
+            raise ValueError("depths must sum to at least two blocks")
         if any(self.channels[0] * 2**index != count for index, count in enumerate(self.channels)):
             raise ValueError("each of channels must be twice the one before")
         if self.channels[0] % self.head_channels:
@@ -64,134 +66,151 @@ class Model(_Section):
         side = 112 // self.patch_size
         if 112 % self.patch_size or side != 7 * 2 ** (stages - 1):
             raise ValueError(
-                f"{stages} stages need patches of {16 / 2 ** (stages - 1):g} pixels: their last map must be 7x7"
+                f"{stages} stages need patches of {16 / 2 ** (stages - 1):g} pixels: the last map must be 7x7"
             )
         if sum(self.fused_channels) < self.gate_reduction:
-            raise ValueError(f"fused_channels must sum to gate_reduction, {self.gate_reduction}, at least")
+            raise ValueError(f"fused_channels must sum to at least gate_reduction, {self.gate_reduction}")
         return self
 
 
 class Part(_Section):
-    """A part of a stream: sets that are mixed as they are, with one share together."""
+    """Sets that are concatenated and together have one share of a stream."""
 
     sets: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the sets."""
     share: Share = 1.0
-    """Of the stream's faces."""
+    """Share of the stream's faces. The shares of a stream are scaled to sum to 1."""
 
 
 class StreamConfig(_Section):
-    """Faces for one kind of learning; each step takes `batch` of every stream."""
+    """A stream of faces for some tasks; each step takes `batch` faces of every stream."""
 
     batch: Positive
     """Faces per process and step."""
     learns: Annotated[tuple[Learnt, ...], Field(min_length=1)]
-    """Kinds of labels that are learnt from this stream; others that its sets may have are not used."""
+    """Labels to learn from this stream; other labels of its sets are ignored."""
     mix: Annotated[tuple[Part, ...], Field(min_length=1)]
+    """The sets of the stream and their shares."""
     augment: Augmentation = "published"
-    """published: mirrored, RandAugment, a rectangle erased; camera: what cameras do to a face; flip: mirrored; none:
-    as it is."""
+    """Augmentation of the images. published: mirroring, RandAugment, random erasing; camera: degradations typical of
+    cameras; flip: mirroring only; none."""
 
     @field_validator("mix")
     @classmethod
     def _has_each_set_once(cls, value: tuple[Part, ...]) -> tuple[Part, ...]:
         names = [name for part in value for name in part.sets]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{', '.join(twice)} stands more than once: its people would be taken for others")
+            raise ValueError(f"{', '.join(twice)} is listed more than once: its people would count as different people")
         return value
 
 
 class Recognition(_Section):
-    """CosFace with Partial FC."""
+    """The recognition loss: CosFace with Partial FC."""
 
     margin: Weight = 0.4
-    """Taken from the cosine to the face's own person."""
+    """CosFace margin, subtracted from the cosine to the face's own person."""
     scale: Rate = 64.0
-    """Of the cosines before the softmax."""
+    """Scale of the cosines before the softmax."""
     sample_rate: Share = 0.3
-    """Part of the persons that a step compares with, besides those of its faces."""
+    """Share of all persons that each step compares its faces with; persons in the batch are always included."""
 
 
 class Teachers(_Section):
-    """Networks that are asked about the mixed faces of each step, which no file can know of."""
+    """Teacher networks for the mixed faces of `mixup`, whose outputs cannot be computed in advance."""
 
     recogniser: ResolvedPath | None = None
-    """SwinFace's own .safetensors or .pt, or a .param of ncnn; its embeddings are learnt."""
+    """Teacher of embeddings: SwinFace weights (.safetensors, .pt), or an ncnn .param beside its .bin."""
     expressions: ResolvedPath | None = None
-    """SwinFace's own, or the .hdf5 of mini-XCEPTION; learnt in the streams that learn expression_scores."""
+    """Teacher of expressions, for streams that learn expression_scores: SwinFace weights, or the .hdf5 of
+    mini-XCEPTION."""
 
 
 class Optimiser(_Section):
-    """AdamW."""
+    """AdamW and its schedule: linear warm-up, then cosine decay."""
 
     learning_rate: Rate = 5e-4
-    """Highest, for 512 faces per step over all processes; it and the two others are scaled with the real number."""
+    """Peak learning rate for 512 faces per step over all processes. All learning rates are scaled in proportion to the
+    actual number of faces."""
     backbone_factor: Rate = 0.1
-    """The backbone's rate is this times the others'; 1 when it starts untrained."""
+    """Factor of the backbone's learning rate; use 1 for an untrained backbone."""
     warmup_steps: Annotated[int, Field(ge=0)] = 8000
+    """Steps of linear warm-up."""
     warmup_learning_rate: Rate = 5e-7
-    """At step 0."""
+    """Learning rate at step 0."""
     final_learning_rate: Rate = 5e-6
-    """At the last step, of every group."""
+    """Learning rate of all parameters at the last step."""
     weight_decay: Weight = 0.05
-    """Not of biases, norms and tables of relative positions."""
+    """Weight decay; not applied to biases, norms and relative position tables."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """AdamW's decay rates of the two moments."""
     clip_norm: Rate = 5.0
-    """Largest norm of the gradient of each part of the network: backbone, fam, tss, heads."""
+    """Gradient norm to clip to, separately for backbone, fam, tss and heads."""
     average: Decay | None = None
-    """Decay, per step, of a moving average of the weights, which is then what is validated and kept as best; none:
-    the weights are, as they are."""
+    """Decay per step of a moving average of the weights, which is validated and kept as best in place of the weights;
+    default: no average."""
 
 
 class Validate(_Section):
-    """What the best weights are chosen by: sets that are neither trained on nor test sets."""
+    """Validation, by which the best weights are chosen."""
 
     every_steps: Positive = 2000
+    """Steps between two validations."""
     sets: tuple[str, ...] = ()
+    """Names of the validation sets: neither training sets nor test sets."""
     batch: Positive = 64
-    """Faces at once."""
-    most: Positive | None = None
-    """Faces of each set, drawn by the seed and the same each time; none: all."""
+    """Faces per batch."""
+    max_faces: Positive | None = None
+    """Most faces of each set, drawn with the seed and the same each time; default: all."""
 
 
 class Run(_Section):
+    """How to run the training on this machine; these settings may change when a run is resumed."""
+
     device: Literal["cpu", "cuda"] = "cuda"
-    """Each process takes the GPU of its LOCAL_RANK. There is no fallback."""
+    """With cuda each process uses the GPU of its LOCAL_RANK. There is no fallback."""
     precision: Precision = "bf16"
-    """Of the matrix products; weights and losses stay fp32. fp16 scales the loss, for GPUs without bf16."""
+    """Precision of matrix products; weights and losses stay fp32. fp16 uses loss scaling, for GPUs without bf16."""
     threads: Positive | None = None
-    """Of each process on a CPU; none: the cores shared among the processes of this machine."""
+    """CPU threads per process; default: the cores divided among the processes of this machine."""
     loaders: Annotated[int, Field(ge=0)] = 8
-    """Processes that prepare images, for each training process; 0: it does that itself."""
+    """Image loading processes per training process; 0: the training process loads images itself."""
     log_steps: Positive = 10
+    """Steps between two lines of progress."""
     checkpoint_steps: Positive = 4000
+    """Steps between two checkpoints."""
     keep: Positive = 3
-    """Newest checkpoints that are kept; the best weights are kept besides."""
+    """Number of newest checkpoints to keep; the best weights are kept in addition."""
 
 
 class TrainConfig(_Section):
     out: ResolvedPath
     """Folder of the run: checkpoints, best weights, scalars."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 2048
+    """Seed of all random numbers."""
     steps: Positive = 80_000
+    """Length of the training in steps."""
     licence: str = "not stated"
-    """Under which terms the weights may be used; goes into their card."""
+    """Terms of use of the weights, written into their card."""
     start_from: str | None = None
-    """Weights to begin with, a file or a registered name; what they lack starts untrained. None: everything does."""
+    """Initial weights, a file or a registered name; parts that they lack start untrained. Default: all parts do."""
     model: Model = Model()
     sets: dict[str, SetConfig]
-    """Labelled faces by a name of your own; see docs/training.md for the formats."""
+    """Sets of labelled faces by a name of your choice; see docs/training.md for the formats."""
     missing_sets: Literal["stop", "leave_out"] = "stop"
-    """A set whose path is not there stops the training, or is left out with the tasks that it alone would teach."""
+    """If a set's path does not exist: stop, or leave out the set and the tasks that only it has labels for."""
     streams: Annotated[dict[str, StreamConfig], Field(min_length=1)]
+    """Streams of faces by a name of your choice."""
     leave_out: tuple[str, ...] = ()
-    """Outputs that are not to be learnt, by slug; `attributes` means all 40."""
+    """Outputs not to learn, by slug; `attributes` stands for all 40."""
     weights: dict[str, Weight] = {}
-    """Factors of the losses by slug, 1 by default; `attributes` means each of the 40 without one of its own,
-    `distillation` the loss against a teacher's embeddings, `expression_distillation` that against its expressions."""
+    """Loss weights by slug, 1 by default. `attributes` stands for each of the 40 that is not listed itself,
+    `distillation` for the loss against a teacher's embeddings, `expression_distillation` for that against its
+    expressions."""
     age_loss: Literal["published", "absolute"] = "published"
-    """published: squared at first, bounded at the end; absolute: the absolute error, squared below a year."""
+    """published: squared error that becomes bounded towards the end; absolute: absolute error, quadratic below one
+    year."""
     mixup: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """So many faces are added to each one of a step: two of a stream laid over each other, with the labels of both."""
+    """Number of mixed faces added per face of a step: two faces of a stream blended, with the labels of both."""
     teachers: Teachers = Teachers()
     recognition: Recognition = Recognition()
     optimiser: Optimiser = Optimiser()
@@ -203,7 +222,7 @@ class TrainConfig(_Section):
     def _are_outputs(cls, value: Any, field: ValidationInfo) -> Any:
         known = ("attributes", *OUTPUTS, *(DISTILLED if field.field_name == "weights" else ()))
         if unknown := sorted(set(value) - set(known)):
-            raise ValueError(f"there is no output {', '.join(unknown)}; known are {', '.join(known)}")
+            raise ValueError(f"unknown output {', '.join(unknown)}; known are {', '.join(known)}")
         return value
 
     @model_validator(mode="after")
@@ -216,28 +235,28 @@ class TrainConfig(_Section):
         if test := [name for name in sorted(trained | set(self.validate_by.sets)) if is_test(self.sets[name])]:
             raise ValueError(
                 f"{', '.join(test)}: a test set is only for `swinface evaluate`; hold out a part of the training set "
-                "for validation, with `keep`"
+                "for validation with `split`"
             )
         for held in self.validate_by.sets:
             if same := [name for name in sorted(trained) if _overlap(self.sets[name], self.sets[held])]:
                 raise ValueError(
-                    f"{held} validates with faces that {same[0]} trains on: give both the same `keep`, one the part "
+                    f"{held} validates with faces that {same[0]} trains on: give both the same `split`, one the part "
                     "`train` and the other `validation`"
                 )
         if not self.mixup and self.teachers != Teachers():
-            raise ValueError("teachers are asked about mixed faces: say `mixup` too, such as 1, or leave them out")
+            raise ValueError("teachers need mixed faces: set `mixup`, such as 1, or remove `teachers`")
         if sum("identity" in stream.learns for stream in self.streams.values()) > 1:
-            raise ValueError("only one stream can learn identity; put all sets with persons into its mix")
+            raise ValueError("only one stream can learn identity; put all sets with identities into its mix")
         return self
 
     def weight(self, slug: str) -> float:
-        """Factor of a task's loss."""
+        """Return the weight of a task's loss."""
         common = self.weights.get("attributes", 1.0) if slug in {task.slug for task in ATTRIBUTES} else 1.0
         return self.weights.get(slug, common)
 
 
 def load_train_config(path: Path, overrides: Mapping[str, Any]) -> TrainConfig:
-    """The training that a YAML file describes, under `overrides` of whole top-level settings. Raises ConfigError.
+    """Read a training's YAML file and replace top-level settings by `overrides`. Raises ConfigError.
 
     Relative paths are resolved against the current directory, ~ and ${VARIABLE} are expanded.
     """
@@ -250,18 +269,18 @@ def load_train_config(path: Path, overrides: Mapping[str, Any]) -> TrainConfig:
 
 
 def _overlap(trained: SetConfig, held: SetConfig) -> bool:
-    """Whether two sets are the same files, and not the two parts of one division."""
-    unlike = {"split", "labels", "images", "exclude", "teacher"}
-    if trained.model_dump(exclude=unlike) != held.model_dump(exclude=unlike):
+    """Return whether two sets read the same files without being the two parts of one split."""
+    ignored = {"split", "labels", "images", "exclude", "teacher"}
+    if trained.model_dump(exclude=ignored) != held.model_dump(exclude=ignored):
         return False
     if trained.split is None or held.split is None:
         return True
-    divided = trained.split.model_dump(exclude={"part"}) == held.split.model_dump(exclude={"part"})
-    return not divided or trained.split.part == held.split.part
+    same_split = trained.split.model_dump(exclude={"part"}) == held.split.model_dump(exclude={"part"})
+    return not same_split or trained.split.part == held.split.part
 
 
 def is_test(config: SetConfig) -> bool:
-    """Whether a set has faces of the part of a benchmark that results are reported on."""
+    """Return whether a set includes the test part of a benchmark."""
     parts = {*getattr(config, "parts", ()), *getattr(config, "usage", ()), getattr(config, "part", None)}
     everything = isinstance(config, Published) and config.holds == "raf" and config.part is None
     return everything or bool(parts & {"test", "PrivateTest"})

@@ -1,4 +1,4 @@
-"""How a training went, as an image: the losses, and what the validation sets said."""
+"""Plot the losses and validation results of a training."""
 
 import json
 from collections import defaultdict
@@ -9,7 +9,7 @@ from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import replacing
 from workers.research.train.monitor import SCALARS
 
-# headline numbers of the validation, in the order of the panels: suffix, title, what is better
+# headline numbers of the validation, in the order of the panels: suffix, title
 PANELS = (
     ("verification_accuracy_percent", "same person or not, % right"),
     ("mae_years", "age, mean error in years"),
@@ -21,7 +21,7 @@ Series = dict[str, list[tuple[int, float]]]
 
 
 def draw(run: Path, out: Path) -> None:
-    """Write a PNG of a training's folder. Raises InputError if it has no scalars, ConfigError for a bad `out`."""
+    """Plot a training's folder as PNG. Raises InputError if it has no scalars, ConfigError for a bad `out`."""
     if out.suffix != ".png":
         raise ConfigError(f"{out}: the name must end in .png")
     series = read(run / SCALARS)
@@ -45,7 +45,7 @@ def draw(run: Path, out: Path) -> None:
 
 
 def read(path: Path) -> Series:
-    """Steps and values by scalar. Raises InputError."""
+    """Return the steps and values of each scalar. Raises InputError."""
     try:
         records = [json.loads(line) for line in path.read_text().splitlines()]
     except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ def read(path: Path) -> Series:
 
 
 def _panels(series: Series) -> dict[str, Series]:
-    """What is drawn together, by title."""
+    """Group the series into panels by title."""
     losses = {name.removeprefix("loss/"): values for name, values in series.items() if name.startswith("loss/")}
     panels: dict[str, Series] = {"losses in training": losses} if losses else {}
     for suffix, title in PANELS:

@@ -1,4 +1,4 @@
-"""Batches of faces from all streams, in the order that sampling says, prepared by other processes."""
+"""Load batches of faces from all streams in other processes."""
 
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -23,19 +23,19 @@ from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 Integers = NDArray[np.int64]
 GENDER = next(column for column, task in enumerate(ATTRIBUTES) if task.slug == "gender")
 PREFETCH = 3  # batches ready per process
-WAIT_S = 300  # for one batch: a disk that gives nothing for so long is broken
+WAIT_S = 300  # time limit for one batch: a slower disk is broken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """Faces for one kind of learning: so many in each batch, from several sets one below the other."""
+    """Faces for some tasks: a fixed number of each batch, from several concatenated sets."""
 
     name: str
     batch: int  # faces per process and step
     sets: tuple[FaceSet, ...]
-    mix: Mix  # its rows count through `sets`
+    mix: Mix  # its rows are those of the concatenated sets
     augment: Augmentation
-    persons: tuple[int, ...]  # how much is added to the identities of each set, UNKNOWN: they are not learnt
+    persons: tuple[int, ...]  # offset of each set's identities among all persons; UNKNOWN: they are not learnt
 
     @property
     def recognition(self) -> bool:
@@ -47,11 +47,11 @@ RawBatch: TypeAlias = dict[str, Any]  # tensors by name, or `error`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What one process learns from in one step."""
+    """The faces and targets of one process in one step."""
 
     faces: Tensor  # (n, 112, 112, 3) uint8 or float32 pixel values, RGB
-    targets: dict[str, Tensor]  # by slug as losses.task_losses takes them, unknown ones included
-    persons: Tensor  # (n,) number of the person among all that are learnt; UNKNOWN in other streams
+    targets: dict[str, Tensor]  # by slug, in the form of losses.task_losses, unknown ones included
+    persons: Tensor  # (n,) number of the person among all persons; UNKNOWN in other streams
 
     def to(self, device: torch.device) -> "Batch":
         def moved(tensor: Tensor) -> Tensor:
@@ -72,13 +72,13 @@ def batches(
     processes: int,
     pinned: bool,
 ) -> Generator[Batch | InputError]:
-    """The batch of each step for this process, or what is wrong with an image of it.
+    """Yield this process's batch of each step, or an error if one of its images cannot be read.
 
-    `slugs`: the losses with targets. `places`: by stream, how many of its faces came before the first of `steps`.
+    `slugs`: losses that need targets. `places`: number of faces of each stream before the first of `steps`.
     """
-    dataset = _Joint(streams, seed, [places[stream.name] for stream in streams], steps.start, rank, world)
+    dataset = _StepDataset(streams, seed, [places[stream.name] for stream in streams], steps.start, rank, world)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="This DataLoader will create")  # more than cores: as configured
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # the user may configure many
         loader: DataLoader[RawBatch] = DataLoader(
             dataset,
             batch_size=None,
@@ -87,23 +87,23 @@ def batches(
             prefetch_factor=PREFETCH if processes else None,
             pin_memory=pinned,
             timeout=WAIT_S if processes else 0,
-            multiprocessing_context=_unthreaded() if processes else None,
-            worker_init_fn=_start if processes else None,
+            multiprocessing_context=_forkserver() if processes else None,
+            worker_init_fn=_init_worker if processes else None,
         )
         prepared = iter(loader)
     for raw in prepared:
-        yield InputError(raw["error"]) if "error" in raw else _sorted(raw, slugs)
+        yield InputError(raw["error"]) if "error" in raw else _to_batch(raw, slugs)
 
 
-def _unthreaded() -> ForkServerContext:
-    """Processes that are forked from one without threads: a fork of ours could wait for ever for one of its locks."""
+def _forkserver() -> ForkServerContext:
+    """Return a context that forks from a process without threads: forking ours could deadlock on one of its locks."""
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, "timm.data.transforms_factory"])
     return context
 
 
-class _Joint(Dataset[RawBatch]):
-    """Item number n is the batch of step n."""
+class _StepDataset(Dataset[RawBatch]):
+    """A dataset whose item n is the batch of step n."""
 
     def __init__(
         self, streams: tuple[Stream, ...], seed: int, places: list[int], first_step: int, rank: int, world: int
@@ -118,10 +118,10 @@ class _Joint(Dataset[RawBatch]):
             parts = [self._part(number, step) for number in range(len(self._streams))]
         except InputError as error:  # torch would hide it in a traceback
             return {"error": str(error)}
-        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name != "faces"}
+        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name != "faces"}
         faces = [part["faces"] for part in parts]
-        kind = torch.float32 if any(part.dtype == torch.float32 for part in faces) else torch.uint8
-        return {**found, "faces": torch.cat([part.to(kind) for part in faces])}
+        dtype = torch.float32 if any(part.dtype == torch.float32 for part in faces) else torch.uint8
+        return {**columns, "faces": torch.cat([part.to(dtype) for part in faces])}
 
     def _part(self, number: int, step: int) -> RawBatch:
         stream = self._streams[number]
@@ -129,27 +129,27 @@ class _Joint(Dataset[RawBatch]):
         starts = np.cumsum([0, *(len(faces) for faces in stream.sets)])
         faces, labels = [], []
         for position, row in enumerate(stream.mix.rows(first, stream.batch).tolist(), start=first):
-            which = int(np.searchsorted(starts, row, "right")) - 1
-            faces_of, index = stream.sets[which], row - int(starts[which])
-            image = faces_of.images.read(index)
+            set_number = int(np.searchsorted(starts, row, "right")) - 1
+            face_set, index = stream.sets[set_number], row - int(starts[set_number])
+            image = face_set.images.read(index)
             faces.append(self._augment[number](image, [self._seed, number, position]))
-            labels.append(_targets(faces_of.labels, index, stream.persons[which], self._width))
+            labels.append(_targets(face_set.labels, index, stream.persons[set_number], self._width))
         columns = {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in labels[0]}
         return {**columns, "faces": torch.stack(faces)}
 
 
 def teacher_width(streams: Sequence[Stream]) -> int:
-    """Numbers of a teacher's embedding; 0 without one. Raises ConfigError if teachers differ in it."""
+    """Return the width of the teacher's embeddings, 0 without a teacher. Raises ConfigError if teachers differ."""
     embeddings = {faces.name: faces.labels.embedding for stream in streams for faces in stream.sets}
     widths = {name: values.shape[1] for name, values in embeddings.items() if values is not None}
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{width} of {name}" for name, width in widths.items())
-        raise ConfigError(f"teacher: embeddings of one training need the same width, they have {listed}")
+        raise ConfigError(f"teacher: all embeddings of a training must have the same width, these have {listed}")
     return next(iter(widths.values()), 0)
 
 
 def _targets(labels: Labels, index: int, first_person: int, width: int) -> dict[str, NDArray[Any]]:
-    """`age` (), `classes` (41,): attributes and expression, `person` (), `embedding` (width,), `scores` (7,)."""
+    """Return `age` (), `classes` (41,) attributes and expression, `person` (), `embedding` (width,), `scores` (7,)."""
     classes = np.full(len(ATTRIBUTES) + 1, UNKNOWN, np.int64)
     if labels.attributes is not None:
         classes[:-1] = labels.attributes[index]
@@ -172,7 +172,7 @@ def _targets(labels: Labels, index: int, first_person: int, width: int) -> dict[
     }
 
 
-def _sorted(raw: Mapping[str, Tensor], slugs: tuple[str, ...]) -> Batch:
+def _to_batch(raw: Mapping[str, Tensor], slugs: tuple[str, ...]) -> Batch:
     columns = {task.slug: raw["classes"][:, column] for column, task in enumerate(ATTRIBUTES)}
     columns |= {"age": raw["age"], "expression": raw["classes"][:, -1], DISTILLATION: raw["embedding"]}
     columns |= {EXPRESSION_DISTILLATION: raw["scores"]}
@@ -180,8 +180,8 @@ def _sorted(raw: Mapping[str, Tensor], slugs: tuple[str, ...]) -> Batch:
     return Batch(raw["faces"], targets, raw["person"])
 
 
-def _start(_: int) -> None:
-    """In each process: several share the cores; a signal to the group is the trainer's to handle, who then ends us."""
+def _init_worker(_: int) -> None:
+    """Use one thread, as several processes share the cores, and leave signals to the trainer, which ends us."""
     import signal
 
     import cv2

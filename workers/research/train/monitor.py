@@ -1,4 +1,4 @@
-"""How the training goes: one line in the log, scalars for TensorBoard, and the same as JSON lines."""
+"""Report the progress of a training: a log line, TensorBoard scalars, and the same as JSON lines."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Gathers losses between two reports. Only the first process writes."""
+    """Accumulates losses between two reports. Only the main process writes."""
 
     def __init__(
         self,
@@ -29,18 +29,18 @@ class Monitor:
         done: int,
         unreported: Mapping[str, tuple[float, int]],
     ) -> None:
-        """`done`: steps taken before; scalars of later ones, written before an interruption, go.
+        """`done`: steps taken before; scalars of later steps, written before an interruption, are removed.
 
-        `unreported`: what was gathered then. Raises ConfigError if the scalars cannot be written.
+        `unreported`: losses accumulated before. Raises ConfigError if the scalars cannot be written.
         """
         self._process, self._slugs, self._steps = process, slugs, steps
         before = {slug: unreported.get(slug, (0.0, 0)) for slug in slugs}
-        self._sums = {slug: total if process.leads else 0.0 for slug, (total, _) in before.items()}
+        self._sums = {slug: total if process.is_main else 0.0 for slug, (total, _) in before.items()}
         self._counts = {slug: count for slug, (_, count) in before.items()}
         self._out = out
         self._faces, self._since, self._step = 0, time.monotonic(), done
         self._writer: Any = None
-        if process.leads:
+        if process.is_main:
             from torch.utils.tensorboard import SummaryWriter
 
             with writing(out):
@@ -48,23 +48,23 @@ class Monitor:
                 self._file = _continued(out / SCALARS, done)
                 self._writer = SummaryWriter(out / "tensorboard", purge_step=done + 1)
 
-    def add(self, losses: Mapping[str, float], taught: set[str], faces: int) -> None:
-        """A step of this process: its losses, the tasks that had labels in it, faces of all processes."""
+    def add(self, losses: Mapping[str, float], labelled: set[str], faces: int) -> None:
+        """Add a step: this process's losses, the tasks that had labels, the faces of all processes."""
         for slug, loss in losses.items():
-            if slug in taught:
+            if slug in labelled:
                 self._sums[slug] += loss
                 self._counts[slug] += 1
         self._faces += faces
 
     def report(self, step: int, rates: Mapping[str, float]) -> None:
-        """After so many steps; `rates`: learning rates by group. All processes must call it."""
+        """Report the losses since the last report; `rates`: learning rates by group. All processes must call it."""
         gathered = self.unreported()
         means = {slug: total / self._process.world / count for slug, (total, count) in gathered.items() if count}
         seconds = max(time.monotonic() - self._since, 1e-9)
         speed, pace = self._faces / seconds, seconds / max(step - self._step, 1)
         self._sums, self._counts = dict.fromkeys(self._slugs, 0.0), dict.fromkeys(self._slugs, 0)
         self._faces, self._since, self._step = 0, time.monotonic(), step
-        if not self._process.leads:
+        if not self._process.is_main:
             return
         left = timedelta(seconds=round(pace * (self._steps - step)))
         log.info("step %d of %d: %s; %.1f images/s, %s left", step, self._steps, _described(means), speed, left)
@@ -73,7 +73,7 @@ class Monitor:
         self.write(step, {**scalars, "images_per_second": speed})
 
     def unreported(self) -> dict[str, tuple[float, int]]:
-        """By slug: the losses since the last report, summed over processes and steps, and the number of those steps.
+        """Return by slug the losses since the last report, summed over processes and steps, and the number of steps.
 
         All processes must call it.
         """
@@ -81,8 +81,8 @@ class Monitor:
         return {slug: (total, self._counts[slug]) for slug, total in zip(self._slugs, sums, strict=True)}
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Scalars of a step; nothing in the other processes."""
-        if not self._process.leads:
+        """Write the scalars of a step; does nothing in other processes than the main one."""
+        if not self._process.is_main:
             return
         with writing(self._out):
             for name, value in scalars.items():
@@ -92,18 +92,18 @@ class Monitor:
             self._file.flush()
 
     def restart_clock(self, step: int) -> None:
-        """What happened after this step was not training."""
+        """Exclude the time since this step from the speed, as for validating or saving."""
         self._faces, self._since, self._step = 0, time.monotonic(), step
 
     def close(self) -> None:
-        if self._process.leads:
+        if self._process.is_main:
             with writing(self._out):
                 self._writer.close()
                 self._file.close()
 
 
 def _described(means: Mapping[str, float]) -> str:
-    """Losses as text; the attributes but gender as their mean."""
+    """Return the losses as text, with one mean for all attributes but gender."""
     shown = {slug: loss for slug, loss in means.items() if slug not in _ATTRIBUTES}
     rest = [loss for slug, loss in means.items() if slug in _ATTRIBUTES]
     if rest:
@@ -115,14 +115,14 @@ _ATTRIBUTES = {task.slug for task in ATTRIBUTES} - {"gender"}
 
 
 def _continued(path: Path, done: int) -> Any:
-    """The file open to append, without the lines of steps after `done` and a broken last one. Raises OSError."""
+    """Open the file to append, after removing lines of steps after `done` and a truncated last one. Raises OSError."""
     kept = []
     if path.exists():
         for line in path.read_text().splitlines():
             try:
                 if json.loads(line)["step"] <= done:
                     kept.append(line + "\n")
-            except ValueError:  # broken off
+            except ValueError:  # truncated
                 break
     path.write_text("".join(kept))
     return path.open("a")

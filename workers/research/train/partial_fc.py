@@ -1,4 +1,4 @@
-"""Recognition: CosFace over the centres of all persons, of which each process holds a part (Partial FC).
+"""Compute the recognition loss: CosFace over the centres of all persons, sharded over processes (Partial FC).
 
 CosFace: Wang et al. 2018, arXiv 1801.09414. Partial FC: An et al. 2022, arXiv 2203.15565. A step compares the faces of
 all processes with the centres of their own persons and a random part of the others.
@@ -11,21 +11,21 @@ import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-CENTRE_SPREAD = 0.01  # standard deviation of fresh centres
-CHUNK = 4096  # persons whose centres are drawn together: the same ones whoever holds them
+CENTRE_SPREAD = 0.01  # standard deviation of initial centres
+CHUNK = 4096  # persons whose centres are drawn together, so that they do not depend on the sharding
 
 
 class PartialFC(nn.Module):
-    """The centres of persons first..last-1 of all, and AdamW for those that a step used.
+    """The centres of persons first..last-1, and AdamW for those that a step sampled.
 
-    The optimiser is its own because only sampled rows have gradients and moments. In the published code the sampled
-    rows took the place of a parameter of the joint optimiser, which thereby never learnt: the head for gender.
+    It has its own optimiser because only sampled rows have gradients and moments. In the published code the sampled
+    rows replaced a parameter of the joint optimiser, the gender head, which therefore never learnt.
     """
 
     def __init__(
         self, persons: int, width: int, margin: float, scale: float, sample_rate: float, seed: int = 0
     ) -> None:
-        """Raises ValueError if there are fewer persons than processes."""
+        """Create this process's centres. Raises ValueError if there are fewer persons than processes."""
         super().__init__()
         if persons < _world():
             raise ValueError(f"{persons} persons cannot be divided among {_world()} processes")
@@ -44,23 +44,24 @@ class PartialFC(nn.Module):
         self._sampled: Tensor | None = None  # leaf, (sampled, width): its gradient is what `step` uses
 
     def forward(self, embeddings: Tensor, persons: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Mean loss over the faces of all processes: embeddings (n, width) and persons (n,) of this one.
+        """Return the mean loss over the faces of all processes.
 
-        Every process has as many faces and gets the same value. Gradients of embeddings are multiplied by the number of
-        processes, because DistributedDataParallel then divides those of the parameters by it.
-        `generator` draws the other persons of this process, on the device of the embeddings.
+        `embeddings` (n, width) and `persons` (n,) are those of this process. Every process has the same number of faces
+        and gets the same value. Gradients of embeddings are multiplied by the number of processes, because
+        DistributedDataParallel divides those of the parameters by it.
+        `generator` samples this process's other persons, on the device of the embeddings.
         """
-        everybody = _gathered(persons)  # (N,)
-        mine = (everybody >= self.first) & (everybody < self.last)
-        rows, target = self._sample(torch.where(mine, everybody - self.first, -1), generator)
+        all_persons = _gather(persons)  # (N,)
+        mine = (all_persons >= self.first) & (all_persons < self.last)
+        rows, target = self._sample(torch.where(mine, all_persons - self.first, -1), generator)
         self._rows, self._sampled = rows, self.centres[rows].requires_grad_()
-        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would leave logits of 64 errors of 0.2
-            everyone = _Gather.apply(F.normalize(embeddings.float()))  # (N, width)
-            logits = (everyone @ F.normalize(self._sampled).t()).clamp(-1, 1)  # (N, sampled), cosines
-            found = torch.nonzero(target >= 0)[:, 0]
-            less = torch.zeros_like(logits)
-            less[found, target[found]] = self.margin
-            logits = self.scale * (logits - less)
+        with torch.autocast(embeddings.device.type, enabled=False):  # in bf16 logits of 64 would have errors of 0.2
+            all_embeddings = _Gather.apply(F.normalize(embeddings.float()))  # (N, width)
+            logits = (all_embeddings @ F.normalize(self._sampled).t()).clamp(-1, 1)  # (N, sampled), cosines
+            positive = torch.nonzero(target >= 0)[:, 0]
+            margins = torch.zeros_like(logits)
+            margins[positive, target[positive]] = self.margin
+            logits = self.scale * (logits - margins)
         loss: Tensor = _ShardedCrossEntropy.apply(logits, target)
         return loss
 
@@ -68,10 +69,10 @@ class PartialFC(nn.Module):
     def step(
         self, rate: float, decay: float, betas: tuple[float, float], scale: float = 1.0, eps: float = 1e-8
     ) -> bool:
-        """One AdamW step (Loshchilov and Hutter 2019) of the sampled centres; whether their gradient was finite.
+        """Update the sampled centres by AdamW (Loshchilov and Hutter 2019); return whether their gradient was finite.
 
-        `scale`: what the loss was multiplied with. Rows that were not sampled keep centre and moments, and are not
-        decayed. The number of steps for the bias correction is shared, as published.
+        `scale`: factor of the loss. Rows that were not sampled keep centre and moments, without decay. All rows share
+        the number of steps of the bias correction, as published.
         """
         rows, gradient = self._used()
         gradient = gradient / scale
@@ -88,18 +89,18 @@ class PartialFC(nn.Module):
         return True
 
     def has_finite_gradient(self) -> bool:
-        """After backward()."""
+        """Return whether the gradient is finite, after backward()."""
         return bool(self._used()[1].isfinite().all())
 
     def gradient(self) -> Tensor:
-        """Of all own centres, (own persons, width), after backward(): zero for those not sampled."""
+        """Return the gradient of all own centres, (own persons, width), after backward(); zero if not sampled."""
         rows, gradient = self._used()
-        found = torch.zeros_like(self.centres)
-        found[rows] = gradient
-        return found
+        full = torch.zeros_like(self.centres)
+        full[rows] = gradient
+        return full
 
     def _used(self) -> tuple[Tensor, Tensor]:
-        """The sampled rows and their gradient."""
+        """Return the sampled rows and their gradient."""
         if self._rows is None or self._sampled is None or self._sampled.grad is None:
             raise RuntimeError("the centres have no gradient: call forward() and backward() first")
         return self._rows, self._sampled.grad
@@ -111,7 +112,7 @@ class PartialFC(nn.Module):
         self.steps = int(state["steps"])
 
     def _sample(self, target: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """The rows compared with, ascending, and the targets (N,) among them; -1: the person is another process's."""
+        """Return the sampled rows, ascending, and the targets (N,) among them; -1: a person of another process."""
         own = self.last - self.first
         count = max(1, int(self.sample_rate * own))
         positive = torch.unique(target[target >= 0])
@@ -123,42 +124,42 @@ class PartialFC(nn.Module):
             order = torch.rand(own, device=target.device, generator=generator)
             order[positive] = 2.0
             rows = order.topk(count).indices.sort().values
-        place = torch.searchsorted(rows, target.clamp(min=0))
-        return rows, torch.where(target >= 0, place, -1)
+        position = torch.searchsorted(rows, target.clamp(min=0))
+        return rows, torch.where(target >= 0, position, -1)
 
 
 def joined(shards: list[dict[str, Any]], centres: PartialFC, rows: Tensor | None = None) -> dict[str, Any]:
-    """The state for `centres` from those of all the processes of an earlier run, of whatever number.
+    """Return the state for `centres` from the shards of an earlier run with any number of processes.
 
-    `rows` (persons of now,): each one's place among the persons of the shards, -1: a new one, whose centre is fresh;
-    None: they are the same. Raises ValueError if the shards are not those of a whole run, or hold other persons.
+    `rows`: the index of each current person among the persons of the shards, -1 for a new person, who keeps the initial
+    centre; None: they are the same. Raises ValueError if the shards are incomplete or hold other persons.
     """
     if not shards:
-        raise ValueError("there are no centres of persons")
+        raise ValueError("the checkpoint has no centres of persons")
     shards = sorted(shards, key=lambda shard: int(shard["_extra_state"]["first"]))
     ends = [(int(shard["_extra_state"]["first"]), int(shard["_extra_state"]["last"])) for shard in shards]
     persons = int(shards[0]["_extra_state"]["persons"])
     whole = [first for first, _ in ends] == [0, *(last for _, last in ends[:-1])] and ends[-1][1] == persons
     if not whole or (rows is None and persons != centres.persons):
-        raise ValueError(f"the shards hold centres of {persons} persons as {ends}, needed are all {centres.persons}")
+        raise ValueError(f"the shards hold centres of {persons} persons as {ends}, expected all {centres.persons}")
     rows = torch.arange(persons) if rows is None else rows
     own = rows[centres.first : centres.last]
     known = own >= 0
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     for name in ("centres", "moment", "square"):
-        found[name] = getattr(centres, name).cpu().clone()
-        found[name][known] = torch.cat([shard[name] for shard in shards])[own[known]]
+        state[name] = getattr(centres, name).cpu().clone()
+        state[name][known] = torch.cat([shard[name] for shard in shards])[own[known]]
     steps = shards[0]["_extra_state"]["steps"]
-    return {**found, "_extra_state": {**centres.get_extra_state(), "steps": steps}}
+    return {**state, "_extra_state": {**centres.get_extra_state(), "steps": steps}}
 
 
 class _Gather(torch.autograd.Function):
-    """(n, width) of each process to (N, width) of all; see PartialFC.forward for what the gradients are."""
+    """Gathers (n, width) of each process to (N, width) of all; PartialFC.forward explains the gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.count = len(x)
-        return _gathered(x)
+        return _gather(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -171,7 +172,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _ShardedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of logits (N, own) whose other columns are with other processes; target -1: there too."""
+    """Mean cross-entropy of logits (N, own); other processes hold the other columns, and the targets that are -1."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
@@ -180,25 +181,25 @@ class _ShardedCrossEntropy(torch.autograd.Function):
         powers = (logits - highest[:, None]).exp_()
         total = powers.sum(1)
         _reduce(total, dist.ReduceOp.SUM)
-        found = torch.nonzero(target >= 0)[:, 0]
-        hit = torch.zeros_like(total)
-        hit[found] = logits[found, target[found]]
-        _reduce(hit, dist.ReduceOp.SUM)
+        positive = torch.nonzero(target >= 0)[:, 0]
+        own_logit = torch.zeros_like(total)
+        own_logit[positive] = logits[positive, target[positive]]
+        _reduce(own_logit, dist.ReduceOp.SUM)
         probabilities = powers.div_(total[:, None])
-        ctx.save_for_backward(probabilities, target, found)
-        return (highest + total.log() - hit).mean()
+        ctx.save_for_backward(probabilities, target, positive)
+        return (highest + total.log() - own_logit).mean()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        probabilities, target, found = ctx.saved_tensors
+        probabilities, target, positive = ctx.saved_tensors
         logits = probabilities.clone()
-        logits[found, target[found]] -= 1
+        logits[positive, target[positive]] -= 1
         return logits * (gradient / len(logits)), None
 
 
 def _fresh_centres(first: int, last: int, width: int, seed: int) -> Tensor:
-    """(last - first, width): the rows of one long table that does not depend on who holds which."""
+    """Return rows first..last-1 of one long table that does not depend on the sharding, (last - first, width)."""
     parts = []
     for chunk in range(first // CHUNK, -(-last // CHUNK)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + chunk)
@@ -207,8 +208,8 @@ def _fresh_centres(first: int, last: int, width: int, seed: int) -> Tensor:
     return torch.cat(parts) if parts else torch.empty(0, width)
 
 
-def _gathered(x: Tensor) -> Tensor:
-    """Of all processes, one after the other."""
+def _gather(x: Tensor) -> Tensor:
+    """Concatenate the tensors of all processes."""
     if _world() == 1:
         return x
     parts = [torch.empty_like(x) for _ in range(_world())]
@@ -216,9 +217,9 @@ def _gathered(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _reduce(x: Tensor, how: Any) -> None:
+def _reduce(x: Tensor, operation: Any) -> None:
     if _world() > 1:
-        dist.all_reduce(x, how)
+        dist.all_reduce(x, operation)
 
 
 def _world() -> int:

@@ -1,4 +1,4 @@
-"""One training process among those that torchrun started, or alone."""
+"""Communicate with the other training processes that torchrun started, if any."""
 
 import os
 import socket
@@ -11,46 +11,46 @@ import torch.distributed as dist
 
 from faceanalytics.errors import ConfigError, ModelError
 
-PATIENCE = timedelta(minutes=30)  # for a process that validates or reads slowly; a dead one is noticed by torchrun
+TIMEOUT = timedelta(minutes=30)  # for a process that validates or reads slowly; torchrun notices a dead one
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Which process this is and what it computes on. Small numbers are exchanged on the CPU, beside the gradients."""
+    """This process and its device. Small values are exchanged on the CPU, apart from the gradients."""
 
     rank: int
     world: int
     device: torch.device
-    group: Any = None  # gloo, for numbers on the CPU; None: alone
+    group: Any = None  # gloo group for values on the CPU; None: a single process
 
     @property
-    def leads(self) -> bool:
-        """Whether it is the one that writes files."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def sums(self, numbers: list[float]) -> list[float]:
-        """Each number summed over all processes."""
+        """Return each number summed over all processes."""
         if self.world == 1:
             return numbers
-        found = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(found, group=self.group)
-        return found.tolist()
+        totals = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(totals, group=self.group)
+        return totals.tolist()
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called it."""
         if self.world > 1:
             dist.barrier(group=self.group)
 
-    def gathered(self, value: Any) -> list[Any]:
-        """The values of all processes, in the first one; [] in the others."""
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes in the main one, [] in the others."""
         if self.world == 1:
             return [value]
-        found: list[Any] = [None] * self.world if self.leads else []
-        dist.gather_object(value, found if self.leads else None, group=self.group)
-        return found
+        values: list[Any] = [None] * self.world if self.is_main else []
+        dist.gather_object(value, values if self.is_main else None, group=self.group)
+        return values
 
-    def told(self, value: Any) -> Any:
-        """The value that the first process has."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the value of the main process."""
         if self.world == 1:
             return value
         box = [value]
@@ -67,43 +67,43 @@ class Process:
 
 
 def join(device: str, threads: int | None) -> Process:
-    """Join the processes that torchrun started. Raises ModelError if the device is not usable, ConfigError."""
+    """Join the processes that torchrun started. Raises ModelError if the device cannot be used, ConfigError."""
     rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
-    local, here = _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1)
-    where = _device(device, local)
-    if where.type == "cpu":
-        torch.set_num_threads(threads or max(1, _cores() // here))
+    local_rank, local_world = _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1)
+    own = _device(device, local_rank)
+    if own.type == "cpu":
+        torch.set_num_threads(threads or max(1, _cores() // local_world))
     else:
-        torch.cuda.set_device(where)
+        torch.cuda.set_device(own)
     if world == 1:
-        return Process(0, 1, where)
-    dist.init_process_group("gloo" if where.type == "cpu" else "nccl", timeout=PATIENCE)
-    return Process(rank, world, where, dist.new_group(backend="gloo", timeout=PATIENCE))
+        return Process(0, 1, own)
+    dist.init_process_group("gloo" if own.type == "cpu" else "nccl", timeout=TIMEOUT)
+    return Process(rank, world, own, dist.new_group(backend="gloo", timeout=TIMEOUT))
 
 
 def leave() -> None:
-    """Say goodbye to the other processes."""
+    """Leave the group of processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def _device(kind: str, local: int) -> torch.device:
+def _device(kind: str, local_rank: int) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count()
-    if local >= count:
+    if local_rank >= count:
         raise ModelError(
-            f"process {local} of {socket.gethostname()} needs its own GPU, but torch finds {count} here. Start fewer "
-            "processes, check the driver (nvidia-smi), or set `run: {device: cpu}`"
+            f"process {local_rank} of {socket.gethostname()} needs its own GPU, but torch finds {count} here. Start "
+            "fewer processes, check the driver (nvidia-smi), or set `run: {device: cpu}`"
         )
-    return torch.device("cuda", local)
+    return torch.device("cuda", local_rank)
 
 
 def _number(name: str, default: int) -> int:
     try:
         return int(os.environ.get(name, default))
     except ValueError:
-        raise ConfigError(f"the environment variable {name} is no number; torchrun sets it") from None
+        raise ConfigError(f"the environment variable {name} is not a number; torchrun sets it") from None
 
 
 def _cores() -> int:

@@ -1,4 +1,4 @@
-"""All that a training consists of between two steps, built from the configuration."""
+"""Build the state of a training from its configuration."""
 
 import logging
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from faceanalytics.errors import ConfigError
 from workers.research.train.config import TrainConfig
 from workers.research.train.partial_fc import PartialFC
 from workers.research.train.process import Process
-from workers.research.train.schedule import WORLD_OF_THE_PAPER, Schedule, groups
+from workers.research.train.schedule import REFERENCE_BATCH, Schedule, groups
 from workers.research.train.streams import TaskPlan
 from workers.swinface.checkpoint import UNTRAINED, load
 from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 from workers.weights.registry import find
 
-NO_SIZES = ("drop_path", "dropout", "batch_norm_eps")  # numbers of a network that its weights do not depend on
+NOT_SIZES = ("drop_path", "dropout", "batch_norm_eps")  # settings of a network that do not affect the shape of weights
 SCALE_GROWTH_STEPS = 100  # as published
 
 log = logging.getLogger(__name__)
@@ -26,39 +26,38 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class State:
-    """Between two steps. Random numbers have no state: each step draws from its own number and the seed."""
+    """All that changes during a training. Random numbers have no state: each step seeds its own."""
 
     model: SwinFace
     centres: PartialFC | None  # of the persons of this process; None: identity is not learnt
     optimiser: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     schedule: Schedule
-    person_rate: float  # highest learning rate of the centres
-    places: dict[str, int]  # by stream: faces that were taken from it, by all processes
+    person_rate: float  # peak learning rate of the centres
+    places: dict[str, int]  # by stream: number of its faces that all processes have used
     step: int = 0  # steps done
-    averaged: SwinFace | None = None  # moving average of the model's weights; None: none is kept
+    averaged: SwinFace | None = None  # moving average of the model's weights, if configured
     best: float | None = None  # highest skill of a validation
     metrics: dict[str, Any] = field(default_factory=dict)  # of the last validation
     unreported: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # see Monitor.unreported
 
 
-def fresh(config: TrainConfig, plan: TaskPlan, process: Process, begin: bool = True) -> State:
-    """The state before the first step. Raises ConfigError, ModelError if `start_from` does not fit.
+def fresh(config: TrainConfig, plan: TaskPlan, process: Process, initialise: bool = True) -> State:
+    """Return the state before the first step. Raises ConfigError, ModelError if `start_from` does not fit.
 
-    `begin`: with the weights of `start_from`, which are not needed where a checkpoint takes their place.
+    `initialise`: load the weights of `start_from`; not needed if a checkpoint replaces them.
     """
     torch.manual_seed(config.seed)
-    numbers = SwinFaceConfig(**config.model.model_dump())
-    model = SwinFace(numbers, plan.outputs)
-    began = start_from(model, config.start_from) if begin and config.start_from is not None else set()
-    if "age" in plan.outputs and "age" not in began:
+    model = SwinFace(SwinFaceConfig(**config.model.model_dump()), plan.outputs)
+    loaded = start_from(model, config.start_from) if initialise and config.start_from is not None else set()
+    if "age" in plan.outputs and "age" not in loaded:
         with torch.no_grad():
             model.get_parameter("heads.age.bias").fill_(plan.mean_age)
     if not model.recognises:  # only the embedding uses them
         model.backbone.norm.requires_grad_(False)
         model.backbone.feature.requires_grad_(False)
     model.to(process.device)
-    scale = plan.faces * process.world / WORLD_OF_THE_PAPER
+    scale = plan.faces * process.world / REFERENCE_BATCH
     options = config.optimiser
     rate = options.learning_rate * scale
     schedule = Schedule(
@@ -80,56 +79,57 @@ def fresh(config: TrainConfig, plan: TaskPlan, process: Process, begin: bool = T
 
 
 def start_from(model: SwinFace, weights: str) -> set[str]:
-    """Copy what a file of weights has of this network; the outputs that come from it. Raises ModelError, ConfigError.
+    """Copy all matching weights of a file into the network and return the outputs that the file has.
 
-    The backbone must fit. Subnets and heads that the file lacks stay untrained, and are named in the log.
+    The backbone must fit. Subnets and heads that the file lacks stay untrained and are logged. Raises ModelError,
+    ConfigError.
     """
     if weights == UNTRAINED:
-        raise ConfigError(f"start_from: {UNTRAINED} is what a training without `start_from` begins with: leave it out")
+        raise ConfigError(f"start_from: {UNTRAINED} is the default: leave `start_from` out")
     source, _ = load(find(weights))
-    if differing := _other_sizes(source.config, model.config):
-        raise ConfigError(f"start_from: {weights} is of another size than `model`: {differing}")
-    there, here = source.state_dict(), model.state_dict()
-    for name, tensor in here.items():
+    if differing := _size_differences(source.config, model.config):
+        raise ConfigError(f"start_from: {weights} has another size than `model`: {differing}")
+    loaded, own = source.state_dict(), model.state_dict()
+    for name, tensor in own.items():
         if name.startswith(("fam.", "tss.")) and tensor.dim():
-            rows = there[name].unflatten(0, (len(source.subnets), -1)) if source.tasks else tensor[:0]
-            for place, subnet in enumerate(model.subnets):
+            rows = loaded[name].unflatten(0, (len(source.subnets), -1)) if source.tasks else tensor[:0]
+            for index, subnet in enumerate(model.subnets):
                 if subnet in source.subnets:
-                    tensor.unflatten(0, (len(model.subnets), -1))[place].copy_(rows[source.subnets.index(subnet)])
-        elif name in there:
-            tensor.copy_(there[name])
-    began = set(output_slugs(source))
-    if new := [slug for slug in output_slugs(model) if slug not in began]:
+                    tensor.unflatten(0, (len(model.subnets), -1))[index].copy_(rows[source.subnets.index(subnet)])
+        elif name in loaded:
+            tensor.copy_(loaded[name])
+    outputs = set(output_slugs(source))
+    if new := [slug for slug in output_slugs(model) if slug not in outputs]:
         log.warning("start_from: %s was not trained for %s, which start untrained", weights, ", ".join(new))
-    return began
+    return outputs
 
 
 @torch.no_grad()
-def follow(averaged: SwinFace, model: SwinFace, decay: float, step: int) -> None:
-    """Move the averaged weights and statistics towards the model's, after `step` steps.
+def update_average(averaged: SwinFace, model: SwinFace, decay: float, step: int) -> None:
+    """Move the averaged weights and statistics towards the model's after `step` steps.
 
-    By 1 - min(decay, (1 + step) / (10 + step)): at first the average is young (TensorFlow's ExponentialMovingAverage).
+    The decay is min(decay, (1 + step) / (10 + step)), faster at first (TensorFlow's ExponentialMovingAverage).
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
     pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
     moving = [pair for pair in pairs if pair[0].is_floating_point()]
     torch._foreach_lerp_([old for old, _ in moving], [new for _, new in moving], share)
     for old, new in pairs:
-        if not old.is_floating_point():  # numbers of batches
+        if not old.is_floating_point():  # batch counters
             old.copy_(new)
 
 
 def average_statistics(model: SwinFace, process: Process) -> None:
-    """Give all processes the mean of their batch norms' statistics; published were those of the first process."""
+    """Average the batch norms' statistics over all processes; the published code keeps those of the first one."""
     buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
     process.average(buffers)
 
 
-def _other_sizes(there: SwinFaceConfig, here: SwinFaceConfig) -> str:
-    """The numbers of two networks that do not let one have the weights of the other."""
-    new = asdict(here)
-    differing = {key: old for key, old in asdict(there).items() if key not in NO_SIZES and old != new[key]}
-    return ", ".join(f"{key} {old} there, {new[key]} here" for key, old in differing.items())
+def _size_differences(source: SwinFaceConfig, model: SwinFaceConfig) -> str:
+    """Describe the settings for which the weights of one network do not fit the other."""
+    new = asdict(model)
+    differing = {key: old for key, old in asdict(source).items() if key not in NOT_SIZES and old != new[key]}
+    return ", ".join(f"{key} is {old} instead of {new[key]}" for key, old in differing.items())
 
 
 def _centres(config: TrainConfig, plan: TaskPlan, process: Process) -> PartialFC | None:

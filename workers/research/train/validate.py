@@ -1,4 +1,4 @@
-"""What the best weights are chosen by: how far they are above the best constant guess on faces that are not learnt."""
+"""Validate weights on held-out faces: the mean skill, relative to the best constant guess, chooses the best ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ from workers.research.train.config import TrainConfig
 from workers.research.train.process import Process
 from workers.research.train.step import HALF
 from workers.research.train.stop import StopRequest
-from workers.research.train.streams import TaskPlan, checked
+from workers.research.train.streams import TaskPlan, open_checked
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.swinface.model import SwinFace
 
@@ -36,7 +36,7 @@ SCORERS = {
     "expression": score_expression,
     "identity": score_identity,
 }
-HEADLINE = {  # the number of each kind that its skill is made of
+HEADLINE = {  # the metric that the skill of each kind is computed from
     "age": "mae_years",
     "gender": "gender_accuracy_percent",
     "attributes": "attributes_mean_percent",
@@ -46,60 +46,60 @@ HEADLINE = {  # the number of each kind that its skill is made of
 
 
 class _Stopped(Exception):
-    """A signal came while a set was looked at."""
+    """A signal interrupted the validation."""
 
 
 class Validation:
-    """The sets to validate with."""
+    """The validation sets."""
 
     def __init__(self, config: TrainConfig, process: Process, plan: TaskPlan, stop_request: StopRequest) -> None:
-        """Raises InputError for sets that tell nothing or that are trained on, ModelError if no output is trained."""
+        """Open the sets. Raises InputError if one has no usable labels or is trained on, ModelError without outputs."""
         self._config, self._process, self._stop_request = config, process, stop_request
         self.plans: list[Plan] = []
         for name in config.validate_by.sets:
-            faces = checked(name, config)
+            faces = open_checked(name, config)
             check_held_out(faces, plan, config)
-            planned = make_plan(_drawn(faces, config), "faces", plan.outputs)
-            _check(planned)
-            self.plans.append(planned)
+            set_plan = make_plan(_sample(faces, config), "faces", plan.outputs)
+            _check(set_plan)
+            self.plans.append(set_plan)
 
     def measure(self, model: SwinFace) -> tuple[dict[str, float], float] | None:
-        """The numbers of every set as `set/number`, {} but in the first process, and the mean skill, in all of them.
+        """Return the metrics as `set/metric`, only in the main process, and the mean skill, in all processes.
 
-        All processes take part, each with its share of the images. None, in all, if a signal to any came before the
-        end: what asks a training to stop does not wait for long.
+        Each process infers its share of the images. A signal to any process interrupts the validation, so that
+        stopping does not take long; then all return None.
         """
         metrics: dict[str, float] = {}
         skills = []
-        for planned in self.plans:
-            outputs = self._outputs(planned, model)
+        for plan in self.plans:
+            outputs = self._outputs(plan, model)
             if outputs is None:
                 return None
-            if not self._process.leads:
+            if not self._process.is_main:
                 continue
-            labels = planned.faces.labels
-            for kind in planned.kinds:
-                judged: Scores = SCORERS[kind](labels, outputs)
-                metrics |= {f"{planned.faces.name}/{name}": value for name, value in judged.metrics.items()}
-                skills.append(skill(kind, judged.metrics[HEADLINE[kind]], labels, planned.heads))
-        return metrics, self._process.told(float(np.mean(skills)) if skills else 0.0)
+            labels = plan.faces.labels
+            for kind in plan.kinds:
+                scores: Scores = SCORERS[kind](labels, outputs)
+                metrics |= {f"{plan.faces.name}/{name}": value for name, value in scores.metrics.items()}
+                skills.append(skill(kind, scores.metrics[HEADLINE[kind]], labels, plan.heads))
+        return metrics, self._process.broadcast(float(np.mean(skills)) if skills else 0.0)
 
-    def _outputs(self, planned: Plan, model: SwinFace) -> Outputs | None:
-        """Of all faces in the first process, {} in the others; None in all if a signal came."""
+    def _outputs(self, plan: Plan, model: SwinFace) -> Outputs | None:
+        """Return the outputs of all faces in the main process, {} in the others; None in all after a signal."""
         process = self._process
-        mine = np.arange(process.rank, len(planned.faces), process.world)
-        found: dict[str, Floats] = {}
+        mine = np.arange(process.rank, len(plan.faces), process.world)
+        own: dict[str, Floats] = {}
         stopped = False
         if len(mine):
-            faces = planned.faces.at(mine)
+            faces = plan.faces.at(mine)
             options = InferenceOptions(batch=self._config.validate_by.batch, what=f"validating with {faces.name}")
             try:
-                found = infer(faces.images, lambda crops: self._compute(model, crops), options).outputs
+                own = infer(faces.images, lambda crops: self._compute(model, crops), options).outputs
             except _Stopped:
                 stopped = True
         if process.sums([float(stopped)])[0]:
             return None
-        parts = [part for part in process.gathered((mine, found)) if len(part[0])]
+        parts = [part for part in process.gather((mine, own)) if len(part[0])]
         if not parts:
             return {}
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
@@ -118,7 +118,7 @@ class Validation:
 
 
 def check_held_out(held: FaceSet, plan: TaskPlan, config: TrainConfig) -> None:
-    """Raise InputError if a face to validate with is trained on, by the names of images in the same place."""
+    """Raise InputError if a validation face is also trained on, judged by the names of images in the same path."""
     names: set[str] | None = None
     for trained in {faces.name: faces for stream in plan.streams for faces in stream.sets}.values():
         if config.sets[trained.name].path.resolve() != config.sets[held.name].path.resolve():
@@ -129,36 +129,36 @@ def check_held_out(held: FaceSet, plan: TaskPlan, config: TrainConfig) -> None:
         if both:
             raise InputError(
                 f"{held.name} validates with {len(both)} faces that {trained.name} trains on, such as {both[0]}: give "
-                "both the same `keep`, one the part `train` and the other `validation`"
+                "both the same `split`, one the part `train` and the other `validation`"
             )
 
 
-def _check(planned: Plan) -> None:
-    """Raise InputError for a kind of label that would have no number to choose by."""
-    name, labels = planned.faces.name, planned.faces.labels
-    advice = "Hold out more, or say by the set's `labels` what it validates"
-    if "identity" in planned.kinds:
+def _check(plan: Plan) -> None:
+    """Raise InputError if the headline metric of a kind of label could not be computed."""
+    name, labels = plan.faces.name, plan.faces.labels
+    advice = "Hold out more faces, or name the labels to validate in the set's `labels`"
+    if "identity" in plan.kinds:
         try:
             draw_pairs(_column(labels.identity))
         except ValueError as error:
             raise InputError(f"validate: {name}: {error}. {advice}") from error
-    if "attributes" in planned.kinds and not _judged_signs(_column(labels.attributes), planned.heads):
-        raise InputError(f"validate: {name}: it says nothing of the attributes that are trained. {advice}")
+    if "attributes" in plan.kinds and not _labelled_attributes(_column(labels.attributes), plan.heads):
+        raise InputError(f"validate: {name}: it has no labels of the attributes that are trained. {advice}")
 
 
-def _drawn(faces: FaceSet, config: TrainConfig) -> FaceSet:
-    """At most so many faces of the set as the configuration says."""
-    most = config.validate_by.most
-    if most is None or len(faces) <= most:
+def _sample(faces: FaceSet, config: TrainConfig) -> FaceSet:
+    """Draw at most `max_faces` faces of the set."""
+    limit = config.validate_by.max_faces
+    if limit is None or len(faces) <= limit:
         return faces
-    return faces.at(np.sort(np.random.default_rng(config.seed).permutation(len(faces))[:most]))
+    return faces.at(np.sort(np.random.default_rng(config.seed).permutation(len(faces))[:limit]))
 
 
 def skill(kind: str, value: float, labels: Labels, heads: Sequence[str] = OUTPUTS) -> float:
-    """1: always right; 0: no better than the best guess that does not look at the image; below: worse.
+    """Return the skill of a headline metric: 1 is perfect, 0 the best constant guess, below 0 worse than that.
 
-    `value`: the headline number of the kind. The guess is the median age, the most frequent class, half of the pairs;
-    of attributes those among `heads`. 0 where that guess is always right.
+    `value`: the headline metric of the kind. The guess is the median age, the most frequent class (for attributes those
+    among `heads`), or one answer for all pairs. The skill is 0 if the guess is always right.
     """
     if kind == "age":
         ages = _column(labels.age)
@@ -166,7 +166,7 @@ def skill(kind: str, value: float, labels: Labels, heads: Sequence[str] = OUTPUT
         blind = float(np.abs(ages - np.median(ages)).mean())
         return 1 - value / blind if blind else 0.0
     if kind == "attributes":
-        blind = _most_frequent_signs(_column(labels.attributes), heads)
+        blind = _mean_most_frequent(_column(labels.attributes), heads)
     else:
         blind = 0.5 if kind == "identity" else _most_frequent(_column(getattr(labels, kind)))
     return (value / 100 - blind) / (1 - blind) if blind < 1 else 0.0
@@ -179,18 +179,18 @@ def _column(values: NDArray[Any] | None) -> NDArray[Any]:
 
 
 def _most_frequent(column: NDArray[np.integer]) -> float:
-    """Share of the most frequent class among those that are known."""
+    """Return the share of the most frequent class among known labels."""
     counts = np.unique(column[column != UNKNOWN], return_counts=True)[1]
     return float(counts.max() / counts.sum())
 
 
-def _judged_signs(attributes: NDArray[np.integer], heads: Sequence[str]) -> list[int]:
-    """Columns of the attributes with an output and a label."""
+def _labelled_attributes(attributes: NDArray[np.integer], heads: Sequence[str]) -> list[int]:
+    """Return the columns of the attributes that have an output and a label."""
     known = (attributes != UNKNOWN).any(0)
     return [column for column, task in enumerate(ATTRIBUTES) if task.slug in heads and known[column]]
 
 
-def _most_frequent_signs(attributes: NDArray[np.integer], heads: Sequence[str]) -> float:
-    """Mean of that over the attributes that are judged."""
-    shares = [_most_frequent(attributes[:, column]) for column in _judged_signs(attributes, heads)]
+def _mean_most_frequent(attributes: NDArray[np.integer], heads: Sequence[str]) -> float:
+    """Return the mean share of the most frequent class over the labelled attributes."""
+    shares = [_most_frequent(attributes[:, column]) for column in _labelled_attributes(attributes, heads)]
     return float(np.mean(shares))

@@ -1,4 +1,4 @@
-"""Files of a training: complete or not there, and trouble with the disk said as such."""
+"""Write a training's files atomically, with clear errors if the disk fails."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from workers.research.train.process import Process
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raises ConfigError for what the disk refuses inside."""
+    """Turn an OSError inside into a ConfigError that names the path."""
     try:
         yield
     except OSError as error:
@@ -23,27 +23,27 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def save_tensors(content: Any, path: Path) -> None:
-    """Write what torch.load reads again without running code. Raises OSError."""
+    """Write a file that torch.load can read without running code. Raises OSError."""
     try:
         torch.save(content, path)
-    except RuntimeError as error:  # what torch makes of a full disk
+    except RuntimeError as error:  # raised by torch if the disk is full
         raise OSError(f"{error} (is the disk full?)") from error
 
 
-def all_write(process: Process, path: Path, write: Callable[[], None]) -> None:
-    """Let each process write its part, and wait for all. Raises ConfigError in all if one could not."""
+def write_together(process: Process, path: Path, write: Callable[[], None]) -> None:
+    """Let each process write its part, and wait for all. Raises ConfigError in all processes if one fails."""
     failed = None
     try:
         write()
     except OSError as error:
         failed = error
     if process.sums([float(failed is not None)])[0]:
-        reason = "another process could not" if failed is None else failed.strerror or failed
+        reason = "another process failed to" if failed is None else failed.strerror or failed
         raise ConfigError(f"cannot write {path}: {reason}") from failed
 
 
-def take_place(partial: Path, folder: Path) -> None:
-    """Give a complete folder its name, once all of it is on the disk: machines lose their power. Raises OSError."""
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Rename a complete folder to its final name once it is on the disk, safe against power loss. Raises OSError."""
     for path in partial.iterdir():
         _sync(path)
     old = folder.with_name(folder.name + ".old")
@@ -56,7 +56,7 @@ def take_place(partial: Path, folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

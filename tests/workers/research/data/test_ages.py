@@ -53,7 +53,7 @@ def test_adience_reads_the_folds_and_images_asked_for(tmp_path: Path) -> None:
     ("row", "message"),
     [
         (adience_row("1.jpg", "old", "f"), ":2: age 'old' is neither a group such as (25, 32), a number nor None"),
-        (adience_row("1.jpg", "35", "x"), ":2: gender 'x' is none of 'f', 'm', 'u', ''"),
+        (adience_row("1.jpg", "35", "x"), ":2: gender 'x' is not one of 'f', 'm', 'u', ''"),
         ("a\tb", ":2: 2 columns, expected 12"),
         (adience_row("", "35", "f"), ":2: original_image is empty"),
     ],
@@ -87,7 +87,7 @@ def test_morphs_table_is_read_by_the_names_of_its_columns(tmp_path: Path) -> Non
 def test_morphs_genders_in_other_words_must_be_explained(tmp_path: Path) -> None:
     path = write(tmp_path / "morph.csv", "filename,age,gender", "a.jpg,32,0", "b.jpg,33,1")
     draw(tmp_path, ["a.jpg", "b.jpg"])
-    with pytest.raises(InputError, match=r"morph\.csv:2: gender '0' is none of"):
+    with pytest.raises(InputError, match=r"morph\.csv:2: gender '0' is not one of"):
         opened(format="morph", path=path)
     faces = opened(format="morph", path=path, genders={"0": "male", "1": "female"})
     assert values(faces.labels.gender) == [1, 0]
@@ -95,7 +95,9 @@ def test_morphs_genders_in_other_words_must_be_explained(tmp_path: Path) -> None
 
 def test_morphs_table_without_a_column_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "morph.csv", "filename,sex", "a.jpg,M")
-    with pytest.raises(InputError, match=r"morph\.csv:1: no column of age: age among filename, sex"):
+    with pytest.raises(
+        InputError, match=r"morph\.csv:1: missing columns, any of these names \(age: age\); it has filename, sex"
+    ):
         opened(format="morph", path=path)
 
 

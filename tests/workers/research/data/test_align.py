@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.support.patch_detector import FACE, POINTS, paint, write_lite_patch_detector
 from tests.support.patience import WAIT_S, until
 from workers.align import DetectorOptions, FaceFinder, Found
-from workers.research.data.align_log import Log, only_one
+from workers.research.data.align_log import Log, exclusive
 from workers.research.data.align_one import choose, crop_name, find
 from workers.research.data.cli import add_data, data
 from workers.research.data.images import decode, read
@@ -165,7 +165,7 @@ def test_a_name_without_a_suffix_that_can_be_written_gets_one(name: str, crop: s
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "a/../../b.png", ""])
 def test_no_crop_is_written_outside_its_folder(name: str) -> None:
-    with pytest.raises(ConfigError, match="its crop has no place"):
+    with pytest.raises(ConfigError, match="its crop would be outside OUT"):
         crop_name(name)
 
 
@@ -197,7 +197,7 @@ def test_other_options_than_before_are_refused(
 ) -> None:
     out = tmp_path / "out"
     Log(out_with(out), {"source": "a", "min_score": None}).add({"name": "a", "result": "no face"})
-    with pytest.raises(ConfigError, match=r"jsonl:1: .*other options:\n  min_score: was None, is 0.7\nGo on"):
+    with pytest.raises(ConfigError, match=r"jsonl:1: .*other options:\n  min_score: was None, is 0.7\nUse the same"):
         Log(out, {"source": "a", "min_score": 0.7})
     assert align_data(scenes, out, "--detector", detector, "--choose", "largest") == 2
     assert "  choose: was None, is 'largest'\n" in capsys.readouterr().err
@@ -224,7 +224,7 @@ def test_a_log_that_was_cut_off_is_repaired(cut: int, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_log_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "aligned.jsonl").write_text('{"name": "mine"}\n')
-    with pytest.raises(InputError, match=r"aligned.jsonl:1: not a line of an alignment's log: no options"):
+    with pytest.raises(InputError, match=r"aligned.jsonl:1: not a line of an alignment log: no options"):
         Log(tmp_path, {})
 
 
@@ -265,7 +265,7 @@ def test_a_signal_lets_what_is_under_way_finish(
 def test_two_runs_do_not_write_to_one_folder(
     scenes: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with only_one(tmp_path):
+    with exclusive(tmp_path):
         assert align_data(scenes, tmp_path, "--detector", detector) == 2
     assert "another run is writing there" in capsys.readouterr().err
 
@@ -275,7 +275,7 @@ def test_crops_are_not_written_among_the_images(
     inside: str, scenes: Path, detector: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert align_data(scenes, scenes / inside, "--detector", detector) == 2
-    assert "must not lie in each other" in capsys.readouterr().err
+    assert "must not overlap" in capsys.readouterr().err
 
 
 def test_a_configured_set_is_read_again_from_its_crops(detector: Path, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_trouble_of_a_process_is_raised_where_it_was_started() -> None:
 
 def test_a_process_that_dies_is_not_waited_for() -> None:
     dies: Any = partial(os._exit, 7)
-    with pytest.raises(RuntimeError, match="died in the middle of its work with exit code 7"):
+    with pytest.raises(RuntimeError, match="died during its work with exit code 7"):
         list(parallel(dies, range(3), 1, 1))
 
 

@@ -85,7 +85,7 @@ def test_celeba_of_kaggle_is_the_same(tmp_path: Path) -> None:
         (4, " -1", "", ":4: 40 columns, expected 41"),
         (4, " -1", " -1 -1", ":4: 42 columns, expected 41"),
         (5, " -1", " yes", ":5: 5_o_Clock_Shadow 'yes' is not a whole number"),
-        (5, "000003", "000009", ":5: 000009.jpg has no part in list_eval_partition"),
+        (5, "000003", "000009", ":5: 000009.jpg is not in list_eval_partition"),
     ],
 )
 def test_celeba_says_what_is_wrong_with_a_line(line: int, old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_celeba_keeps_impossible_values_to_be_listed(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is none of .*list_attr_celeba\.txt"):
+    with pytest.raises(InputError, match=r"the label file is missing; looked for .*list_attr_celeba\.txt"):
         opened(format="celeba", path=tmp_path)
     write(tmp_path / "list_attr_celeba.txt", "1", " ".join(CELEBA), celeba_row("a.jpg"))
     write(tmp_path / "list_eval_partition.txt", "a.jpg 0")
     with pytest.raises(InputError, match=r"no folder of images in .* set `images`"):
         opened(format="celeba", path=tmp_path)
     write(tmp_path / "list_eval_partition.txt", "a.jpg 3")
-    with pytest.raises(InputError, match=r"list_eval_partition\.txt:1: partition '3' is none of"):
+    with pytest.raises(InputError, match=r"list_eval_partition\.txt:1: partition '3' is not one of"):
         opened(format="celeba", path=tmp_path)

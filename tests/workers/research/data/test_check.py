@@ -82,25 +82,29 @@ def test_labels_are_counted(tmp_path: Path) -> None:
         expression=[0, 3, 3, 6, UNKNOWN],
         attributes=[attributes("bald"), attributes("bald", "male"), attributes(), attributes("male"), none],
     )
-    facts = count(faces)
-    assert facts.known == {"identity": 4, "age": 4, "gender": 4, "attributes": 4, "expression": 4}
-    assert facts.people == People(2, 1, 1, 2.0, 3)
-    assert facts.ages == {"0-9": 1, "10-19": 1, "20-29": 0, "30-39": 1}
-    assert facts.genders == {"female": 1, "male": 2}
-    assert facts.expressions is not None
-    assert (tuple(facts.expressions), facts.expressions["happiness"]) == (EXPRESSIONS, 2)
-    assert facts.attributes is not None
-    assert (facts.attributes["bald"], facts.attributes["male"], facts.attributes["young"]) == (0.5, 0.5, 0)
-    text = "\n".join(describe(facts))
+    statistics = count(faces)
+    assert statistics.known == {"identity": 4, "age": 4, "gender": 4, "attributes": 4, "expression": 4}
+    assert statistics.people == People(2, 1, 1, 2.0, 3)
+    assert statistics.ages == {"0-9": 1, "10-19": 1, "20-29": 0, "30-39": 1}
+    assert statistics.genders == {"female": 1, "male": 2}
+    assert statistics.expressions is not None
+    assert (tuple(statistics.expressions), statistics.expressions["happiness"]) == (EXPRESSIONS, 2)
+    assert statistics.attributes is not None
+    assert (statistics.attributes["bald"], statistics.attributes["male"], statistics.attributes["young"]) == (
+        0.5,
+        0.5,
+        0,
+    )
+    text = "\n".join(describe(statistics))
     assert "people       2, 1 to 3 images each, median 2, 1 more without an image" in text
     assert "30-39 1 (33.3%)" in text
     assert "happiness 2 (50.0%)" in text
 
 
 def test_a_set_without_labels_has_no_counts(tmp_path: Path) -> None:
-    facts = count(set_of(tmp_path, ["a"]))
-    assert (facts.known, facts.people, facts.ages, facts.attributes) == ({}, None, None, None)
-    assert list(describe(facts)) == ["known        nothing"]
+    statistics = count(set_of(tmp_path, ["a"]))
+    assert (statistics.known, statistics.people, statistics.ages, statistics.attributes) == ({}, None, None, None)
+    assert list(describe(statistics)) == ["known        nothing"]
     assert count(set_of(tmp_path, ["a"], age=[np.nan])).ages == {}
 
 
@@ -115,10 +119,10 @@ def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
         ("repeated name", "a.png"),
         ("unreadable image", "gone.png"),
     ]
-    says = [problem.says for problem in report.problems]
-    assert says[0] == "mine: a.png: age -3.0 is not within 0..120 years"
-    assert "stands 2 times" in says[2]
-    assert f"{tmp_path / 'gone.png'}: No such file" in says[3]
+    lines = [problem.message for problem in report.problems]
+    assert lines[0] == "mine: a.png: age -3.0 is not within 0..120 years"
+    assert "is listed 2 times" in lines[2]
+    assert f"{tmp_path / 'gone.png'}: No such file" in lines[3]
     assert report.sizes is not None
     assert report.sizes.sizes == {"112x112": 2, "60x80": 1}
     assert (report.sizes.images, report.sizes.not_square, report.sizes.not_112) == (3, 1, 1)
@@ -134,7 +138,7 @@ def test_a_set_with_problems_is_refused_until_they_are_left_out(
     assert "utk: 6 faces" in said.out
     assert "problems     impossible label 1, unreadable image 1" in said.out
     assert "200_0_0_2017.jpg: age 200.0 is not within 0..120 years" in said.out
-    assert f"with `exclude: {excluded}` the set leaves them out" in said.err
+    assert f"add `exclude: {excluded}` to the set to leave them out" in said.err
     problems = json.loads(report.read_text())["sets"]["utk"]["problems"]
     assert [problem["image"] for problem in problems] == ["200_0_0_2017.jpg", "50_1_0_2017.jpg"]
     lines = excluded.read_text().splitlines()
@@ -143,10 +147,10 @@ def test_a_set_with_problems_is_refused_until_they_are_left_out(
 
     utkface.write_text(utkface.read_text().replace("}", f", exclude: {excluded}}}"))
     assert check_data(utkface, "--out", report) == 0
-    facts = json.loads(report.read_text())["sets"]["utk"]
-    assert facts["problems"] == []
-    assert facts["facts"]["ages"] == {"0-9": 1, "10-19": 0, "20-29": 0, "30-39": 3}
-    assert facts["sizes"]["sizes"] == {"112x112": 1, "112x113": 1, "112x114": 1, "112x115": 1}
+    written = json.loads(report.read_text())["sets"]["utk"]
+    assert written["problems"] == []
+    assert written["statistics"]["ages"] == {"0-9": 1, "10-19": 0, "20-29": 0, "30-39": 3}
+    assert written["sizes"]["sizes"] == {"112x112": 1, "112x113": 1, "112x114": 1, "112x115": 1}
 
 
 def test_without_being_asked_no_file_is_written_and_the_way_out_is_said(
@@ -154,7 +158,7 @@ def test_without_being_asked_no_file_is_written_and_the_way_out_is_said(
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert check_data(utkface) == 3
-    assert "utk has 2. Mend them, or leave these images out: --set NAME --exclude-out FILE" in capsys.readouterr().err
+    assert "utk has 2. Fix them, or leave these images out: --set NAME --exclude-out FILE" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -202,7 +206,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 
 @pytest.mark.parametrize("name", ["#1.png", "a #1.png", " a.png", "a\nb.png"])
 def test_a_name_that_the_file_would_read_otherwise_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="rename that image"):
+    with pytest.raises(ConfigError, match="rename the image"):
         write_excluded(tmp_path / "x.txt", [Problem("unreadable image", name, "why")])
     assert list(tmp_path.iterdir()) == []
 

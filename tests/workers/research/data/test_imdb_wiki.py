@@ -115,5 +115,5 @@ def test_what_is_no_matlab_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.mat: No such file"):
         opened(format="imdb_wiki", path=tmp_path / "none.mat")
     savemat(path, {"other": {"dob": 1}})
-    with pytest.raises(InputError, match="holds neither a struct `imdb` nor `wiki`"):
+    with pytest.raises(InputError, match="has neither a struct `imdb` nor `wiki`"):
         opened(format="imdb_wiki", path=path)

@@ -24,7 +24,7 @@ def test_folders_are_people(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 
 def test_images_of_nobody_are_an_error(tmp_path: Path) -> None:
     draw(tmp_path, ["adam/a.jpg", "stray.jpg"])
-    with pytest.raises(InputError, match=r"1 images in .* are in no person's folder\n  stray\.jpg"):
+    with pytest.raises(InputError, match=r"1 images in .* are not in a person's folder\n  stray\.jpg"):
         opened(format="folders", path=tmp_path)
 
 
@@ -84,5 +84,5 @@ def test_the_folders_of_fer2013_are_expressions(tmp_path: Path) -> None:
     assert (names(faces)[0], shades(faces)[0]) == ("train/angry/1.jpg", 10)
     assert names(opened(format="fer2013_folders", path=tmp_path, parts=["test"])) == ["test/happy/1.jpg"]
     draw(tmp_path, ["test/contempt/1.jpg"])
-    with pytest.raises(InputError, match="test/contempt: the folder is named by none of the expressions"):
+    with pytest.raises(InputError, match="test/contempt: the folder's name is not an expression"):
         opened(format="fer2013_folders", path=tmp_path, parts=["test"])

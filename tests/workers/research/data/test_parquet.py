@@ -78,12 +78,12 @@ def test_a_set_goes_to_another_process_without_its_images(tmp_path: Path) -> Non
 
 def test_words_without_a_meaning_are_all_listed(tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet", mood=["", "contempt", "happy", "contempt"])
-    with pytest.raises(InputError, match=r"expression: no meaning of '', 'contempt' is known"):
+    with pytest.raises(InputError, match=r"expression: the meaning of '', 'contempt' is not known"):
         opened(format="parquet", path=path, columns={"expression": "mood"})
     meanings = {"expression": {"": "unknown", "contempt": "anger"}}
     faces = opened(format="parquet", path=path, columns={"expression": "mood"}, values=meanings)
     assert values(faces.labels.expression) == [-1, 5, 3, 5]
-    with pytest.raises(InputError, match="no meaning of 'contempt' is known"):
+    with pytest.raises(InputError, match="the meaning of 'contempt' is not known"):
         opened(
             format="parquet",
             path=path,
@@ -111,7 +111,7 @@ def test_whole_numbers_with_gaps_are_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [-1, 0.5, True])
 def test_a_value_that_would_have_to_be_guessed_is_refused(value: object, tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet", sex=[value] * 4)
-    with pytest.raises(InputError, match=f"gender: no meaning of {value} is known"):
+    with pytest.raises(InputError, match=f"gender: the meaning of {value} is not known"):
         opened(format="parquet", path=path, columns={"gender": "sex"})
     faces = opened(format="parquet", path=path, columns={"gender": "sex"}, values={"gender": {value: "unknown"}})
     assert values(faces.labels.gender) == [-1] * 4
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     path = parquet(tmp_path / "faces.parquet")
     with pytest.raises(InputError, match=r"faces\.parquet: there is no column mod among image, file"):
         opened(format="parquet", path=path, columns={"expression": "mod"})
-    with pytest.raises(ConfigError, match=r"where\.split: no row has 'training'; there is 'test', 'train', 'val'"):
+    with pytest.raises(ConfigError, match=r"where\.split: no row has 'training'; it has 'test', 'train', 'val'"):
         opened(format="parquet", path=path, where={"split": "training"})
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"no \*\.parquet in "):

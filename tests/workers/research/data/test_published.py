@@ -66,7 +66,7 @@ def test_fgnet_has_ages(tmp_path: Path) -> None:
     [
         ("age_gender", "a b.jpg 31 1.0", ":3: 4 columns, expected 3"),
         ("age_gender", "b.jpg old 1.0", ":3: age 'old' is not a number"),
-        ("age_gender", "b.jpg 31 male", ":3: gender 'male' is none of '1.0', '1', '0.0', '0', 'nan'"),
+        ("age_gender", "b.jpg 31 male", ":3: gender 'male' is not one of '1.0', '1', '0.0', '0', 'nan'"),
         ("celeba", "b.jpg 1 -1", ":3: 3 columns, expected 41"),
         ("raf", "test_1.jpg", ":3: 1 columns, expected 2"),
         ("affectnet", "b.jpg 1 -1", ":3: expression -1 is not a label"),

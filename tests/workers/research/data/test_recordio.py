@@ -142,7 +142,7 @@ def test_labels_are_taken_from_the_list(form: str, tmp_path: Path, caplog: pytes
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize(("lines", "message"), [(2, "2 lines for 3 images"), (3, "says otherwise than the records")])
+@pytest.mark.parametrize(("lines", "message"), [(2, "2 lines for 3 images"), (3, "disagrees with the records")])
 def test_a_list_of_other_records_is_not_believed(
     lines: int, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,7 +250,7 @@ def test_missing_images_are_counted(tmp_path: Path) -> None:
     folder = faces_of(tmp_path, [0, 1, 1])
     lines = (folder / "train.idx").read_text().splitlines(keepends=True)
     (folder / "train.idx").write_text("".join(lines[:2] + lines[3:]))
-    with pytest.raises(InputError, match="record 0 speaks of images 1 to 3, but 2 of them are there"):
+    with pytest.raises(InputError, match="record 0 announces images 1 to 3, but the file has 2 of them"):
         opened_in(folder)
 
 
@@ -260,7 +260,7 @@ def test_missing_images_are_counted(tmp_path: Path) -> None:
         ("0\t0\n1\tx\n", r"train\.idx:2: expected a key and an offset, found '1\\tx'"),
         ("0\t0\n1\n", r"train\.idx:2: "),
         ("0\t0\t5\n1\t2\n", r"train\.idx:1: "),
-        ("0\t0\n0\t0\n", "a key stands twice"),
+        ("0\t0\n0\t0\n", "a key is listed twice"),
         ("", "no records"),
     ],
 )
@@ -274,7 +274,7 @@ def test_a_wrong_index_is_named(text: str, message: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("label", [-1.0, 0.5, float("nan")])
 def test_a_label_that_is_no_identity_is_named(label: float, tmp_path: Path) -> None:
     folder = write_records(tmp_path, [face(0, shade(1)), face(label, shade(2))])
-    with pytest.raises(InputError, match=r"record 1 at byte \d+ has the label .*, which is no identity"):
+    with pytest.raises(InputError, match=r"record 1 at byte \d+ has the label .*, which is not an identity"):
         opened_in(folder)
 
 

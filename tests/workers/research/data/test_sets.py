@@ -54,7 +54,7 @@ def test_sets_are_read_and_other_sections_are_not_looked_at(tmp_path: Path, monk
         ("sets: {a: {format: jpeg, path: x}}", "sets.a: Input tag 'jpeg' found using 'format' does not match"),
         ("sets: {a: {path: x}}", "sets.a: Unable to extract tag using discriminator 'format'"),
         ("sets: {a: 5}", "sets.a: "),
-        ("sets: {a b: {format: folders, path: x}}", "sets.a b: the name of a set is letters"),
+        ("sets: {a b: {format: folders, path: x}}", "sets.a b: the name of a set may only have letters"),
         ("sets: {a: {format: folders}, b: {format: fgnet}}", "2 problem.*\n  sets.a.path: .*\n  sets.b.path: "),
         ("sets: {a: {format: folders, path: '${NOT_SET_AT_ALL}/x'}}", "variable NOT_SET_AT_ALL is not set"),
         ("sets: {a: {format: folders, path: x}, a: {format: fgnet, path: x}}", "'a' stands twice"),
@@ -131,7 +131,7 @@ def test_images_are_held_out_where_nobody_is_known(tmp_path: Path) -> None:
     kept = {"part": "validation", "share": 0.5}
     held_out = names(opened(format="utkface", path=tmp_path, split=kept))
     assert 5 <= len(held_out) <= 19
-    with pytest.raises(ConfigError, match=r"split\.by: this set does not know who is who"):
+    with pytest.raises(ConfigError, match=r"split\.by: this set has no identities"):
         opened(format="utkface", path=tmp_path, split=kept | {"by": "person"})
 
 
@@ -175,14 +175,14 @@ def test_only_labels_that_the_set_has_can_be_asked_for(tmp_path: Path) -> None:
     draw(tmp_path, ["26_0_2_20170116.jpg"])
     faces = opened(format="utkface", path=tmp_path, labels=["gender"])
     assert faces.labels.count() == {"gender": 1}
-    with pytest.raises(ConfigError, match="labels: the set has none of expression; it has age, gender"):
+    with pytest.raises(ConfigError, match="labels: the set has no expression; it has age, gender"):
         opened(format="utkface", path=tmp_path, labels=["gender", "expression"])
 
 
-def test_a_image_that_stands_twice_is_an_error_until_it_is_excluded(tmp_path: Path) -> None:
+def test_an_image_listed_twice_is_an_error_until_it_is_excluded(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "a.jpg;20;3", "b.jpg;30;3", "a.jpg;40;3")
     draw(tmp_path, ["a.jpg", "b.jpg"])
-    with pytest.raises(InputError, match=r"1 images stand more than once.*\n  a\.jpg: lines 1, 3"):
+    with pytest.raises(InputError, match=r"1 images are listed more than once.*\n  a\.jpg: lines 1, 3"):
         opened(format="lap", path=table)
     faces = opened(format="lap", path=table, exclude=write(tmp_path / "exclude.txt", "a.jpg"))
     assert (names(faces), values(faces.lines)) == (["b.jpg"], [2])
@@ -225,5 +225,5 @@ def test_excluded_images_do_not_count(tmp_path: Path) -> None:
 
 def test_a_set_that_knows_nobody_has_no_people_to_leave_out(tmp_path: Path) -> None:
     (tmp_path / "10_0_0_1.jpg").touch()
-    with pytest.raises(ConfigError, match="min_images: this set does not know who is who"):
+    with pytest.raises(ConfigError, match="min_images: this set has no identities"):
         opened(format="utkface", path=tmp_path, min_images=2)

@@ -194,7 +194,7 @@ def test_ijb_is_measured_from_its_folder(weights: Path, tmp_path: Path) -> None:
     assert run("ijbc", "--weights", weights, "--data", tmp_path / "IJBC", "--task", "1:1", "--out", out) == 0
     said = json.loads(out.read_text())
     assert set(said["paper"]) <= set(said["metrics"])
-    assert said["absent"] == ["task 1:N: not asked for"]
+    assert said["absent"] == ["task 1:N: not requested"]
     assert "meta/" in said["data"]["hashed"]
 
 

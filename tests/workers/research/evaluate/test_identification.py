@@ -101,7 +101,7 @@ def test_many_probes_are_searched_in_parts() -> None:
     assert found.at_rank[1] == 1
 
 
-@pytest.mark.parametrize(("subjects", "reason"), [([1, 1], "one entry for each subject"), ([1, 2], "none of the")])
+@pytest.mark.parametrize(("subjects", "reason"), [([1, 1], "one entry per subject"), ([1, 2], "none of the")])
 def test_a_gallery_that_cannot_be_searched_is_an_error(subjects: list[int], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         search(at(0, 90), np.array(subjects), at(0), np.array([7]))

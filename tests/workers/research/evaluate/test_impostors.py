@@ -50,7 +50,7 @@ def test_a_set_gives_the_table_and_the_streamer_uses_it_from_the_card(tmp_path: 
 
 
 def test_too_few_people_are_no_table_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="4 people, and at least 5"):
+    with pytest.raises(InputError, match="4 people, but at least 5"):
         measure_impostors(open_parquet("set", faces(tmp_path / "set.parquet", 4)), network, "four")
     card = {"schema": 1, "config": {}, "sha256": "0", "impostor_scores": {"pairs": 3}}
     (tmp_path / "w.json").write_text(json.dumps(card))

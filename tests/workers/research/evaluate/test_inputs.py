@@ -81,7 +81,7 @@ class Malicious:
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, protocol: int) -> None:
     path = write_bin(tmp_path / "a.bin", [Malicious(tmp_path / "run")] * 20, [True] * 10, protocol)
-    with pytest.raises(InputError, match=r"a\.bin: it holds posix\.mkdir, which no \.bin file needs, and is not run"):
+    with pytest.raises(InputError, match=r"a\.bin: it holds posix\.mkdir, which a \.bin file does not need; refused"):
         read_bin(path)
     assert not (tmp_path / "run").exists()
 
@@ -98,13 +98,13 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, protocol: int) 
 )
 def test_only_what_arrays_need_may_be_named(tmp_path: Path, name: bytes) -> None:
     (tmp_path / "a.bin").write_bytes(b"\x80\x02" + name + b".")
-    with pytest.raises(InputError, match=r"which no \.bin file needs"):
+    with pytest.raises(InputError, match=r"which a \.bin file does not need"):
         read_bin(tmp_path / "a.bin")
 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     bins = [np.array([b"a", None], object)] * 20
-    with pytest.raises(InputError, match=r"damaged one \(ValueError\)"):
+    with pytest.raises(InputError, match=r"damaged \(ValueError\)"):
         read_bin(write_bin(tmp_path / "a.bin", bins, [True] * 10))
 
 
@@ -112,7 +112,7 @@ def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     ("bins", "same", "reason"),
     [
         ([b"x"] * 19, [True] * 10, "19 images for 10 pairs, expected two for each"),
-        ([b"x"] * 18, [True] * 9, "9 pairs cannot be parted into 10 folds"),
+        ([b"x"] * 18, [True] * 9, "9 pairs cannot be divided into 10 folds"),
         ([b"x"] * 19 + ["text"], [True] * 10, "image 19 is str, expected bytes"),
         ([b"x"] * 20, [True] * 9 + [2], "issame of pair 9 is int, expected True or False"),
         ({"x": 1}, [True] * 10, "expected two lists, found dict and list of 10"),
@@ -126,7 +126,7 @@ def test_a_bin_file_of_another_form_is_refused(tmp_path: Path, bins: object, sam
 @pytest.mark.parametrize("data", [b"", b"no pickle", pickle.dumps(([b"x"] * 20, [True] * 10))[:40]])
 def test_a_damaged_bin_file_is_an_error_that_names_it(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.bin").write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.bin: no \.bin file of insightface, or a damaged one"):
+    with pytest.raises(InputError, match=r"a\.bin: not a \.bin file of insightface, or damaged"):
         read_bin(tmp_path / "a.bin")
 
 
@@ -177,13 +177,16 @@ def test_paths_with_blanks_stand_between_tabs(tmp_path: Path) -> None:
     [
         (["a b 1 0", "", "a c 0"], r"list\.txt:3: expected 4 columns .* found 3"),
         (["a b"], r"list\.txt:1: expected 3 or 4 columns"),
-        (["a b 1 0", "a b yes 0"], r"list\.txt:2: 'yes' says not whether"),
-        (["a b 1 0", "a b 0 first"], r"list\.txt:2: 'first' is no number of a fold"),
-        (["a b 1 0", "a c 0 0"], "all pairs are of one fold"),
-        (["a b 1"] * 9, "9 pairs cannot be parted into 10 folds"),
-        (["2 1", "A 1 2", "A 1 B 2", "B 1 2"], "3 pairs, but its first line promises 2 times 1 of each kind"),
+        (["a b 1 0", "a b yes 0"], r"list\.txt:2: 'yes' is neither 1"),
+        (["a b 1 0", "a b 0 first"], r"list\.txt:2: 'first' is not the number of a fold"),
+        (["a b 1 0", "a c 0 0"], "all pairs are in one fold"),
+        (["a b 1"] * 9, "9 pairs cannot be divided into 10 folds"),
+        (
+            ["2 1", "A 1 2", "A 1 B 2", "B 1 2"],
+            "3 pairs, but its first line announces 2 folds with 1 pairs of each kind",
+        ),
         (["2 1", "A 1 2", "A 1 B 2 3", "B 1 2", "A 1 B 1"], r"list\.txt:3: .* found 5 columns"),
-        (["2 1", "A 1 2", "A 1 B two", "B 1 2", "A 1 B 1"], r"list\.txt:3: 'two' is no number of an image"),
+        (["2 1", "A 1 2", "A 1 B two", "B 1 2", "A 1 B 1"], r"list\.txt:3: 'two' is not the number of an image"),
         ([], "the list is empty"),
     ],
 )
@@ -250,8 +253,8 @@ def test_template_pairs_are_three_numbers(tmp_path: Path) -> None:
     [
         (["1 2 1", "1 3"], r"list\.txt:2: expected 3 columns, found 2"),
         (["1 2", "1 3"], r"list\.txt:1: expected 3 columns"),
-        (["1 2 1", "1 x 0"], r"list\.txt:2: 'x' is no whole number"),
-        (["1 2 1", "1 3 2"], r"list\.txt:2: 2 says not whether"),
+        (["1 2 1", "1 x 0"], r"list\.txt:2: 'x' is not a whole number"),
+        (["1 2 1", "1 3 2"], r"list\.txt:2: 2 is neither 1"),
         ([], "the list is empty"),
     ],
 )
@@ -271,10 +274,10 @@ def test_subjects_are_found_by_the_heading_and_once_per_template(tmp_path: Path)
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        (["TEMPLATE,SUBJECT_ID", "1,2"], r"list\.txt:1: the heading has no TEMPLATE_ID"),
-        (["TEMPLATE_ID,SUBJECT_ID,F", "1,2,x", "1,2"], r"list\.txt:3: 2 columns, the heading has 3"),
+        (["TEMPLATE,SUBJECT_ID", "1,2"], r"list\.txt:1: the header has no TEMPLATE_ID"),
+        (["TEMPLATE_ID,SUBJECT_ID,F", "1,2,x", "1,2"], r"list\.txt:3: 2 columns, the header has 3"),
         (["TEMPLATE_ID,SUBJECT_ID", "1,2", "1,3"], r"list\.txt:3: template 1 shows subject 3, but 2"),
-        (["TEMPLATE_ID,SUBJECT_ID", "1,x"], r"list\.txt:2: 'x' is no whole number"),
+        (["TEMPLATE_ID,SUBJECT_ID", "1,x"], r"list\.txt:2: 'x' is not a whole number"),
         (["TEMPLATE_ID,SUBJECT_ID"], "the list is empty"),
     ],
 )

@@ -137,7 +137,7 @@ def test_unreadable_images_are_left_out_if_that_is_asked_for() -> None:
 
 
 def test_numbers_that_are_not_finite_are_not_judged() -> None:
-    with pytest.raises(ModelError, match="for age that are not finite"):
+    with pytest.raises(ModelError, match="the output age is not finite"):
         infer(Drawn([(1, 1, 1)]), lambda crops: {"age": np.full((len(crops), 1), np.nan, np.float32)})
 
 
@@ -227,7 +227,7 @@ def test_what_the_weights_have_no_head_for_is_said_and_not_computed() -> None:
 
 
 def test_a_set_without_the_labels_of_a_protocol_is_an_error() -> None:
-    with pytest.raises(InputError, match="drawn has no label of expression, which raf-db needs"):
+    with pytest.raises(InputError, match="drawn has no labels of expression, which raf-db needs"):
         make_plan(faces([(0, 0, 0)], Labels(age=np.array([1], np.float32))), "raf-db")
 
 
@@ -270,7 +270,7 @@ def test_fg_net_is_judged_over_persons_and_with_a_line_from_the_others() -> None
 
 def test_leaving_persons_out_needs_persons() -> None:
     drawn = faces([(1, 0, 0)], Labels(age=np.array([1], np.float32)))
-    with pytest.raises(InputError, match="does not say of at least two persons"):
+    with pytest.raises(InputError, match="has identities of fewer than two persons"):
         evaluate_faces(make_plan(drawn, "fg-net"), colour, leave_one_out=True)
 
 
@@ -345,7 +345,7 @@ def test_a_task_that_was_not_asked_for_needs_no_files(tmp_path: Path) -> None:
     folder = ijb_folder(tmp_path)
     folder.probes.unlink()
     result = evaluate_ijb(folder, colour, ("1:1",))
-    assert result.absent == ("task 1:N: not asked for",)
+    assert result.absent == ("task 1:N: not requested",)
     assert not any(name.startswith("rank") for name in result.metrics)
     with pytest.raises(InputError, match=r"ijbc_1N_probe_mixed\.csv"):
         evaluate_ijb(folder, colour)

@@ -45,7 +45,7 @@ def test_folds_in_order_are_those_of_an_unshuffled_kfold(count: int) -> None:
 
 
 def test_fewer_pairs_than_folds_are_an_error() -> None:
-    with pytest.raises(ValueError, match="9 pairs cannot be parted into 10 folds"):
+    with pytest.raises(ValueError, match="9 pairs cannot be divided into 10 folds"):
         folds_in_order(9)
 
 
@@ -136,7 +136,7 @@ def test_true_accepts_follow_the_published_reading_of_scikit_learn() -> None:
 
 
 def test_a_curve_needs_both_kinds_of_pairs() -> None:
-    with pytest.raises(ValueError, match="pairs of one person and pairs of two"):
+    with pytest.raises(ValueError, match="pairs of one person and pairs of two persons"):
         roc(np.array([0.1, 0.2]), np.array([True, True]))
 
 

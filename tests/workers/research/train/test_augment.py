@@ -11,7 +11,7 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 
 from workers.research.data.face_set import Bytes, fitted
-from workers.research.train.augment import PUBLISHED, RAND_AUGMENT, augmentation, drawing_from
+from workers.research.train.augment import PUBLISHED, RAND_AUGMENT, augmentation, seeding
 
 # as the published code calls it, colour jitter included
 AS_PUBLISHED: dict[str, Any] = {**PUBLISHED, "color_jitter": 0.4}
@@ -24,7 +24,7 @@ def face(seed: int = 0, side: int = 112) -> Bytes:
 
 
 def seeded(key: Sequence[int]) -> None:
-    """The generators as drawing_from sets them, told by what comes out of them there."""
+    """Seed the global generators as `seeding` does."""
     seeds = np.random.SeedSequence(list(key)).generate_state(3)
     random.seed(int(seeds[0]))
     np.random.seed(int(seeds[1]))
@@ -43,7 +43,7 @@ def test_the_published_augmentation_is_that_of_timm() -> None:
     for number in range(60):
         image = face(number)
         found = ours(image, [number])
-        with drawing_from([number]):
+        with seeding([number]):
             expected = theirs(Image.fromarray(image))
         torch.testing.assert_close(found / 127.5 - 1, expected.permute(1, 2, 0), rtol=0, atol=1e-6)
         changed += bool((found - torch.from_numpy(image)).abs().max() > 2)
@@ -102,15 +102,15 @@ def test_what_is_drawn_for_an_image_leaves_the_other_generators_alone() -> None:
     seeded([9])
     expected = drawn()
     seeded([9])
-    with drawing_from([1, 2]):
+    with seeding([1, 2]):
         inside = drawn()
     assert drawn() == expected
-    with drawing_from([1, 2]):
+    with seeding([1, 2]):
         assert drawn() == inside
-    with drawing_from([1, 3]):
+    with seeding([1, 3]):
         assert drawn() != inside
     seeded([9])
-    with pytest.raises(ZeroDivisionError), drawing_from([1]):
+    with pytest.raises(ZeroDivisionError), seeding([1]):
         _ = 1 // int(drawn()[0])
     assert drawn() == expected
 

@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 import torch
 
-from workers.research.train.losses import NO_CLASS, age_loss, known, task_losses
+from workers.research.train.losses import NO_CLASS, age_loss, count_known, task_losses
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_task_without_any_label_still_has_gradients_of_zero() -> None:
 
 def test_labels_are_counted_by_task() -> None:
     targets = {"age": torch.tensor([1.0, float("nan")]), "smiling": torch.tensor([NO_CLASS, 0])}
-    assert known(targets) == {"age": 1, "smiling": 1}
+    assert count_known(targets) == {"age": 1, "smiling": 1}
 
 
 @pytest.mark.parametrize(("slug", "width"), [("age", 1), ("gender", 2), ("expression", 7)])

@@ -141,7 +141,7 @@ def test_a_training_asks_its_teachers_about_mixtures(tmp_path: Path) -> None:
     learnt = {"age", "expression", "recognition", "distillation", "expression_distillation"}
     assert learnt == set(losses(tmp_path / "second"))
     nothing = {**changes, "mixup": 0.0, "teachers": teachers}
-    with pytest.raises(ConfigError, match="say `mixup` too"):
+    with pytest.raises(ConfigError, match="set `mixup`, such as 1"):
         load_train_config(configured(tmp_path, **nothing), {})
     del changes["streams"]["two"]
     unlearnt = {**changes, "out": str(tmp_path / "third"), "teachers": {"recogniser": str(network)}}

@@ -138,7 +138,7 @@ def test_two_processes_with_half_of_the_centres_each_learn_what_one_does(tmp_pat
 
 def test_shards_of_other_persons_are_refused() -> None:
     shard = PartialFC(PERSONS, WIDTH, 0.4, 64.0, 1.0).state_dict()
-    with pytest.raises(ValueError, match=r"centres of 23 persons.*needed are all 24"):
+    with pytest.raises(ValueError, match=r"centres of 23 persons.*expected all 24"):
         joined([shard], PartialFC(PERSONS + 1, WIDTH, 0.4, 64.0, 1.0))
 
 

@@ -37,7 +37,7 @@ from tests.support.training import (
 )
 from workers.cli import main
 from workers.research.data.images import read
-from workers.research.train.stop import asking
+from workers.research.train.stop import stop_on_signals
 from workers.swinface.checkpoint import load_own
 from workers.swinface.labels import ATTRIBUTES
 from workers.swinface.model import output_slugs
@@ -132,7 +132,7 @@ def test_sigint_saves_too(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    with asking() as stop_request:
+    with stop_on_signals() as stop_request:
         signal.raise_signal(signal.SIGINT)
         assert stop_request.exit_code == 130
         child = os.fork()

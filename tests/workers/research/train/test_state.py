@@ -98,9 +98,9 @@ def test_weights_of_recognition_only_are_a_backbone_to_begin_with(tmp_path: Path
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"another size than `model`: depths \(1, 1\) there, \(1, 2\) here"):
+    with pytest.raises(ConfigError, match=r"another size than `model`: depths is \(1, 1\) instead of \(1, 2\)"):
         start_from(network(depths=(1, 2)), written(network(), tmp_path))
-    with pytest.raises(ConfigError, match="leave it out"):
+    with pytest.raises(ConfigError, match="is the default"):
         start_from(network(), "untrained")
 
 
@@ -137,7 +137,7 @@ def test_a_folder_with_a_training_is_not_written_over(tmp_path: Path, capsys: py
     before = weights(tmp_path / "run", 6)
     capsys.readouterr()
     assert train(config) == 2
-    assert "holds a training already (step-000000006): say --resume last" in capsys.readouterr().err
+    assert "already holds a training (step-000000006): use --resume last" in capsys.readouterr().err
     older = str(tmp_path / "run" / "checkpoints" / "step-000000002")
     assert train(config, "--resume", older) == 2
     assert "holds step-000000006" in capsys.readouterr().err

@@ -38,7 +38,7 @@ from workers.research.train.mixup import Teachers
 from workers.research.train.process import Process, join, leave
 from workers.research.train.state import fresh
 from workers.research.train.step import Diverged, Trainer, take_step
-from workers.research.train.stop import StopRequest, agree, asking
+from workers.research.train.stop import StopRequest, exchange_status, stop_on_signals
 from workers.research.train.streams import open_plan
 from workers.research.train.train import distributed, train_in
 from workers.research.train.validate import Validation
@@ -118,14 +118,14 @@ def together(folder: str) -> None:
     torch.save(poisoned(root / "two.yaml", process), root / f"poisoned-{rank}.pt")
     config = load_train_config(root / "run.yaml", {})
     told: dict[str, Any] = {"whole": train_in(process, config, NOBODY)}
-    if process.leads:
+    if process.is_main:
         crashed(root / "run", root / "again", 2, 5)
     process.wait()
     told["again"] = train_in(process, load_train_config(root / "run.yaml", {"out": root / "again"}), NOBODY, "last")
     endless = load_train_config(root / "run.yaml", {"out": root / "stopped", "steps": 100_000})
-    if not process.leads:
+    if not process.is_main:
         threading.Thread(target=ask, args=(root / "stopped",), daemon=True).start()
-    with asking() as stop_request:
+    with stop_on_signals() as stop_request:
         told["stopped"] = train_in(process, endless, stop_request)
     try:
         train_in(process, load_train_config(root / "broken.yaml", {}), NOBODY)
@@ -150,7 +150,7 @@ def few_steps(path: Path, process: Process) -> dict[str, Any]:
     taught = tuple(slug for slug in plan.outputs if slug != EMBEDDING)
     found: dict[str, Any] = {"losses": [], "known": []}
     for batch in ready(trainer, taught):
-        agreed = agree(batch, taught, process, NOBODY)
+        agreed = exchange_status(batch, taught, process, NOBODY)
         found["known"].append(int(batch.targets["age"].isfinite().sum()))
         found["losses"].append(take_step(trainer, state, batch, agreed.known).losses)
     assert state.centres is not None
@@ -166,7 +166,7 @@ def poisoned(path: Path, process: Process) -> dict[str, Any]:
     before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
     trainer = Trainer(config, process, plan, distributed(state.model, process), Teachers(config, plan, process))
     batch = next(iter(ready(trainer, plan.outputs)))
-    agreed = agree(batch, plan.outputs, process, NOBODY)
+    agreed = exchange_status(batch, plan.outputs, process, NOBODY)
     faces = batch.faces.float() * (float("nan") if process.rank == 1 else 1.0)
     try:
         take_step(trainer, state, replace(batch, faces=faces), agreed.known)
@@ -208,7 +208,7 @@ def test_two_processes_learn_what_one_does_from_the_same_faces(folder: Path) -> 
 
 def test_numbers_that_are_none_in_one_process_stop_both_and_nothing_is_learnt(folder: Path) -> None:
     first, second = told(folder, "poisoned")
-    assert "something in another process is not finite" in first["error"]
+    assert "a number in another process is not finite" in first["error"]
     assert "loss of attractive, loss of" in second["error"]
     assert first["moved"] == second["moved"] == []
     saved = [torch.load(path, weights_only=True) for path in sorted((folder / "poisoned").glob("not-finite-*.pt"))]
@@ -270,7 +270,7 @@ def test_a_signal_to_one_process_stops_both_with_one_checkpoint(folder: Path) ->
 
 def test_a_image_that_one_process_cannot_read_stops_both(folder: Path) -> None:
     messages = [one["unreadable"] for one in told(folder, "told")]
-    assert sorted("another process met an image" in message for message in messages) == [False, True]
+    assert sorted("another process could not read an image" in message for message in messages) == [False, True]
     assert any("person-001/1.png: not an image" in message for message in messages)
     assert len(steps_saved(folder / "unreadable")) == 1
 

@@ -144,7 +144,7 @@ def test_every_kind_of_label_counts_in_the_skill(tmp_path: Path) -> None:
 
 
 def test_a_part_of_each_set_can_be_looked_at_always_the_same(tmp_path: Path) -> None:
-    parts = [validation(tmp_path, **held_out(tmp_path, most=30)) for _ in range(2)]
+    parts = [validation(tmp_path, **held_out(tmp_path, max_faces=30)) for _ in range(2)]
     assert [len(planned.faces) for planned in parts[0].plans] == [30, 21, 5]
     names = [[one.plans[0].faces.images.name(row) for row in range(30)] for one in parts]
     assert names[0] == names[1] == sorted(set(names[0]))
