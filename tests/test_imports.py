@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 # What streamer and workers share: it imports nothing else of ours.
-SHARED = {"errors", "files", "progress", "settings"}
+SHARED = {"errors", "extras", "files", "progress", "settings"}
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
 SPINE = {"config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
 WIRING = {"__main__", "app", "cli", "commands"}  # modules at the root, and one room, that may import every room

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
+from faceanalytics.extras import require
 from workers.research.data.cli import add_data, data
 from workers.research.detector.cli import add_train_detector, train_detector
 from workers.research.evaluate.cli import add_evaluate, evaluate
@@ -52,6 +53,18 @@ EXPORT_EXAMPLES = """examples:
   swinface export --format onnx --weights weights.safetensors swinface.onnx
   swinface export --format onnx --weights weights.safetensors --heads age,gender --opset 20 small.onnx"""
 OPSETS = range(18, 26)  # the least that torch's exporter writes, the newest that onnxscript can convert to
+WORKER_PACKAGES = ("torch", "safetensors")
+NEEDS = {  # of commands: the extra of this project, and what must be there of it before they begin
+    "worker": ("worker", *WORKER_PACKAGES),
+    "infer": ("worker", *WORKER_PACKAGES),
+    "convert": ("worker", *WORKER_PACKAGES),
+    "export": ("export", *WORKER_PACKAGES),
+    "data": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
+    "evaluate": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
+    "train": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "tensorboard", "timm"),
+    "curves": ("train", "matplotlib"),
+    "train-detector": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "ultralytics", "onnx"),
+}
 CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # libraries whose news are not ours
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -83,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
     }
     try:
+        if arguments.command in NEEDS:
+            extra, *packages = NEEDS[arguments.command]
+            require(extra, *packages, use=arguments.command)
         return commands[arguments.command](arguments)
     except UserError as error:
         print(f"swinface: {error}", file=sys.stderr)

@@ -15,27 +15,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from faceanalytics.errors import ConfigError, LostDependency
-from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2, tracks_pb2_grpc
-from streamer.config import split_address
+from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2
+from streamer.tools.subscription import OPTIONS, Interruption, Subscription, check_address, reason_of
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two tries to connect
 ENDED_ROWS = 8  # tracks that have ended and are still shown
 INTERRUPTED = 130  # exit code after Ctrl-C
 INSIST_S = 0.5  # between two tries to be interrupted
 REFRESH_PER_S = 4
-OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for the web, not for the streamer
-    ("grpc.keepalive_time_ms", 20_000),  # a streamer whose machine vanished is noticed
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
-AGAIN = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-}  # the others mean that asking again gives the same answer
 UNTRAINED = "The analysis network is UNTRAINED: ages, expressions and attributes are noise. Faces and tracks are real."
 COLUMNS = ("#", "stream", "state", "who", "age", "appears", "samples", "quality", "face px", "seen s")
 
@@ -53,7 +39,7 @@ class Printer(Protocol):
 def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
     """Print what happens to the tracks until Ctrl-C (130): on a terminal as a table that is drawn anew, else one line
     per event. A lost connection is made again; with `once` it ends the watch (1; 0 if the streamer has ended it)."""
-    _check(address)
+    check_address(address)
     try:
         with _insisting(), ExitStack() as stack:
             return follow(address, streams, _printer(as_json, stack), once)
@@ -88,36 +74,28 @@ def follow(
     """Carry events to the printer over as many connections as it takes; `wait` (s) passes the time between two.
     Raises LostDependency if the other side refuses in a way that will not change."""
     request = tracks_pb2.WatchTracksRequest(stream_ids=streams, snapshot=True)
-    delay = FIRST_DELAY_S
-    while True:
-        ended = True
-        try:
-            with grpc.insecure_channel(address, options=OPTIONS) as channel:
-                for event in tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(request):
-                    delay = FIRST_DELAY_S
-                    printer.show(event)
-            trouble = f"{address} has ended the watch"
-        except grpc.RpcError as error:
-            trouble, ended = f"{address}: {_reason(error)}", False
-        if once:
-            printer.tell(trouble)
-            return 0 if ended else 1
-        printer.tell(f"{trouble}; trying again in {delay:g} s")
-        wait(delay)
-        delay = min(2 * delay, LONGEST_DELAY_S)
+    for event in Subscription(address, request, wait):
+        if not isinstance(event, Interruption):
+            printer.show(event)
+        elif once:
+            printer.tell(event.reason)
+            return 0 if event.ended else 1
+        else:
+            printer.tell(f"{event.reason}; trying again in {event.retry_in_s:g} s")
+    return 0
 
 
 def check_health(address: str, timeout_s: float) -> int:
     """Print SERVING (0), NOT_SERVING (1), or why there is no answer within `timeout_s` (1, to standard error); and a
     line per model of the workers."""
-    _check(address)
+    check_address(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             system = system_pb2_grpc.SystemServiceStub(channel)
             models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
         except grpc.RpcError as error:
-            print(f"{address}: {_reason(error)}", file=sys.stderr)
+            print(f"{address}: {reason_of(error)}", file=sys.stderr)
             return 1
     print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
     for model in models:
@@ -277,26 +255,11 @@ class TablePrinter:
         self._message = message
 
 
-def _check(address: str) -> None:
-    try:
-        split_address(address)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
 def _printer(as_json: bool, stack: ExitStack) -> Printer:
     console = Console()
     if as_json:
         return JsonPrinter()
     return TablePrinter(console, stack) if console.is_terminal else LinePrinter()
-
-
-def _reason(error: grpc.RpcError) -> str:
-    """What the other side (or the way to it) said. Raises LostDependency if saying it again is no use."""
-    code, details = error.code(), error.details()
-    if code not in AGAIN and code is not grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise LostDependency(f"{code.name}: {details}") from error
-    return f"{code.name}: {details}"
 
 
 def _word(name: str, prefix: str) -> str:
