@@ -196,7 +196,8 @@ def test_what_needs_no_extra_of_the_python_api_loads_none() -> None:
 
 def test_the_streamer_with_the_bundled_detector_loads_neither_torch_nor_ultralytics() -> None:
     probe = (
-        "import numpy, streamer.app, streamer.recorded.analysis, streamer.recorded.annotate, streamer.tools.detect_files;"
+        "import numpy, streamer.app, streamer.recorded.analysis, streamer.recorded.annotate;"
+        "import streamer.tools.detect_files;"
         "from streamer.config import Detect; from streamer.detect.detector import Detector;"
         "Detector(Detect(weights='default')).detect([numpy.zeros((64, 64, 3), numpy.uint8)])"
     )

@@ -50,6 +50,7 @@ def test_an_array_is_bgr_unless_it_is_said_to_be_rgb(analyzer: fa.FaceAnalyzer, 
     (other,) = analyzer(np.ascontiguousarray(bgr[:, :, ::-1]), channels="RGB")
     for one in (face, other):
         assert one.embedding is not None
+        assert expected.embedding is not None
         assert np.array_equal(one.embedding, expected.embedding)
     frame = next(fa.read_video(make_face_clip(tmp_path / "clip.mp4", seconds=0.2)))
     assert np.array_equal(analyzer(frame, channels="RGB")[0].box, analyzer(frame.pixels)[0].box)  # a Frame is BGR
@@ -97,7 +98,7 @@ def test_what_is_not_an_image_is_an_error(
     detector: fa.Detector,
     wrong: np.ndarray | str,
     kind: type[Exception],
-    message: str,  # type: ignore[type-arg]
+    message: str,
 ) -> None:
     with pytest.raises(kind, match=message):
         detector(wrong)

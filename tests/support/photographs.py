@@ -32,7 +32,7 @@ def read_portrait() -> Bytes:
 def make_face_clip(path: Path, seconds: float = 2.0) -> Path:
     """A video of the photograph, 640x480, 25 frames per second, panning down slowly."""
     width, height = SIZE
-    pixels = cv2.resize(read_portrait(), (width, width), interpolation=cv2.INTER_CUBIC)
+    pixels = np.asarray(cv2.resize(read_portrait(), (width, width), interpolation=cv2.INTER_CUBIC), np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "18", "bf": "0"})
         assert isinstance(stream, av.VideoStream)
