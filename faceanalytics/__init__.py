@@ -101,7 +101,7 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-if not TYPE_CHECKING:  # else a name that there is not would have a type
+if not TYPE_CHECKING:  # it would give every misspelt name a type
 
     def __getattr__(name: str) -> object:
         if name == "__version__":

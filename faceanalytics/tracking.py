@@ -29,7 +29,7 @@ class TrackedFace:
 
 @dataclass(frozen=True, slots=True)
 class TrackedEnd:
-    """A face is followed no longer."""
+    """A track that has ended."""
 
     track_id: str
     number: int

@@ -21,7 +21,7 @@ from streamer.values import LANDMARK_NAMES
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The connection is there: all live tracks. It comes first, and again after each Disconnected."""
+    """All live tracks, once the connection is made: the first event, and again after each reconnection."""
 
     tracks: tuple[LiveTrack, ...]
     vanished: tuple[LiveTrack, ...]  # live before the gap and not now, as last seen; how they ended was missed
@@ -30,7 +30,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class TrackStarted:
-    """A face is followed now."""
+    """A track was confirmed."""
 
     track: LiveTrack
 
@@ -51,7 +51,7 @@ class TrackMerged:
 
 @dataclass(frozen=True, slots=True)
 class TrackEnded:
-    """A face is followed no longer; its values are final."""
+    """A track has ended; its values are final."""
 
     track: LiveTrack
 

@@ -1,4 +1,4 @@
-"""A watch of a streamer's tracks over as many connections as it takes: what every client of ours does."""
+"""A watch of a streamer's tracks over as many connections as it takes; the command line and the Python API share it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,9 +46,10 @@ class Subscription:
         request: tracks_pb2.WatchTracksRequest,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        """`address`: host:port; `wait` (s) passes the time between two connections, None: until `close` at the most.
+        """Connect when iterated over.
 
-        Raises ConfigError for an address of another form.
+        `address`: host:port; `wait` (s) passes the time between two connections, None: wait that long, or until
+        `close`. Raises ConfigError for an address of another form.
         """
         check_address(address)
         self._address = address

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import faceanalytics as fa
 from tests.end_to_end.programs import Program
+from tests.support.photographs import make_face_clip
 from tests.support.videos import make_video
 
 FILES = ("tracks.jsonl", "observations.jsonl", "summary.json", "embeddings.npz")
@@ -95,6 +97,20 @@ def test_what_cannot_be_analysed_is_an_error_of_the_user(
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(fa.MissingPackage, match=r"faceanalytics\[worker\]' \(or pass external_workers\)"):
         fa.analyze(clip)
+
+
+def test_ctrl_c_stops_the_analysis_and_its_worker(tmp_path: Path) -> None:
+    clip = make_face_clip(tmp_path / "long.mp4", seconds=120)
+    code = "import logging, faceanalytics as fa; logging.basicConfig(level=logging.INFO); fa.analyze({!r}, {!r})"
+    script = code.format(str(clip), str(tmp_path / "out"))
+    with Program(sys.executable, "-c", script, python="env") as program:  # not a module: `env` starts it
+        program.wait_for(r"worker \S+ is there")
+        program.wait_for(r"connected to")
+        program.signal(signal.SIGINT)
+        program.wait(60)
+    assert "KeyboardInterrupt" in program.text
+    assert "worker stopped" in program.text
+    assert not json.loads((tmp_path / "out" / "summary.json").read_text())["complete"]
 
 
 # --- tables

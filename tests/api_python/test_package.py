@@ -26,7 +26,7 @@ def test_the_version_is_that_of_the_installation() -> None:
     assert fa.__version__ == version("faceanalytics")
 
 
-def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'analyse'"):
         fa.analyse  # type: ignore[attr-defined]  # noqa: B018
 

@@ -55,7 +55,7 @@ def test_only_chosen_streams_are_heard_of() -> None:
     assert [track.track_id for track in first.tracks] == ["t2"]
 
 
-def test_a_gap_is_told_with_what_vanished_in_it() -> None:
+def test_a_gap_is_reported_with_what_vanished_in_it() -> None:
     with Running() as first:
         first.offer(summary("t1"), summary("t2"))
         events = fa.watch(first.address)
