@@ -1,1 +1,119 @@
-"""What the streamer and the workers share: errors, files, settings, progress, and the protocols between them."""
+"""The Python API, and what the streamer and the workers share: errors, files, settings, progress, and protocols.
+
+    import faceanalytics as fa
+
+Each name of the API is imported when it is first used, so importing this package costs nothing. See docs/python.md.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faceanalytics.analysis import analyze
+    from faceanalytics.analyzer import Face, FaceAnalyzer
+    from faceanalytics.detection import Detector
+    from faceanalytics.errors import ConfigError, InputError, LostDependency, ModelError, UserError
+    from faceanalytics.extras import MissingPackage
+    from faceanalytics.results import Analysed, Observation, Person, Results, Summary, read_results
+    from faceanalytics.tracking import TrackedEnd, TrackedFace, Tracker
+    from faceanalytics.tracks import Age, Attributes, Box, Decision, Expression, Identity, LiveTrack, Point, Track
+    from faceanalytics.video import read_video
+    from faceanalytics.watching import (
+        Disconnected,
+        Event,
+        Heartbeat,
+        Snapshot,
+        TrackEnded,
+        TrackMerged,
+        TrackStarted,
+        TrackUpdated,
+        Watch,
+        watch,
+        watch_async,
+    )
+    from streamer.values import Detections, Frame
+
+    __version__: str
+
+__all__ = [
+    "Age",
+    "Analysed",
+    "Attributes",
+    "Box",
+    "ConfigError",
+    "Decision",
+    "Detections",
+    "Detector",
+    "Disconnected",
+    "Event",
+    "Expression",
+    "Face",
+    "FaceAnalyzer",
+    "Frame",
+    "Heartbeat",
+    "Identity",
+    "InputError",
+    "LiveTrack",
+    "LostDependency",
+    "MissingPackage",
+    "ModelError",
+    "Observation",
+    "Person",
+    "Point",
+    "Results",
+    "Snapshot",
+    "Summary",
+    "Track",
+    "TrackEnded",
+    "TrackMerged",
+    "TrackStarted",
+    "TrackUpdated",
+    "TrackedEnd",
+    "TrackedFace",
+    "Tracker",
+    "UserError",
+    "Watch",
+    "__version__",
+    "analyze",
+    "read_results",
+    "read_video",
+    "watch",
+    "watch_async",
+]
+
+_MODULES = {
+    "faceanalytics.analysis": ("analyze",),
+    "faceanalytics.analyzer": ("Face", "FaceAnalyzer"),
+    "faceanalytics.detection": ("Detector",),
+    "faceanalytics.errors": ("ConfigError", "InputError", "LostDependency", "ModelError", "UserError"),
+    "faceanalytics.extras": ("MissingPackage",),
+    "faceanalytics.results": ("Analysed", "Observation", "Person", "Results", "Summary", "read_results"),
+    "faceanalytics.tracking": ("TrackedEnd", "TrackedFace", "Tracker"),
+    "faceanalytics.tracks": (
+        *("Age", "Attributes", "Box", "Decision", "Expression", "Identity", "LiveTrack", "Point", "Track"),
+    ),
+    "faceanalytics.video": ("read_video",),
+    "faceanalytics.watching": (
+        *("Disconnected", "Event", "Heartbeat", "Snapshot", "TrackEnded", "TrackMerged", "TrackStarted"),
+        *("TrackUpdated", "Watch", "watch", "watch_async"),
+    ),
+    "streamer.values": ("Detections", "Frame"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+if not TYPE_CHECKING:  # it would give every misspelt name a type
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("faceanalytics")
+        if name not in _HOME:
+            raise AttributeError(f"module 'faceanalytics' has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value  # the next use finds it at once
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
+from faceanalytics.extras import require
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.recorded.writer import VideoResult
 
 T = TypeVar("T")
+WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
 DEFAULT_PORT = 50051  # of publish.listen
 
 
@@ -105,6 +107,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     config = _settings(arguments)
     worker = None
     if not arguments.external_workers:
+        require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
     analysis = Analysis(config, worker, arguments.embeddings, arguments.explain)
     videos = _folders(arguments.videos, arguments.out)
@@ -248,6 +251,7 @@ def _config(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from streamer.tools.demo import Demo
 
+    require("demo", *WORKER_PACKAGES, use="the demo")
     demo = Demo(_settings(arguments), arguments.weights, arguments.out)
     result, code = until_signal(demo.run, demo.stop)
     return code or result

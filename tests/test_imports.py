@@ -11,7 +11,21 @@ import pytest
 from tests.conftest import ROOT
 
 # What streamer and workers share: it imports nothing else of ours.
-SHARED = {"commandline", "errors", "files", "progress", "settings"}
+SHARED = {"commandline", "errors", "extras", "files", "progress", "settings"}
+# The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
+# and packages of the workers. Nothing imports the API but itself.
+API: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "images": (set(), {"source", "values"}, set()),
+    "video": (set(), {"source", "values"}, set()),
+    "detection": ({"images"}, {"config", "detect", "values"}, set()),
+    "tracking": (set(), {"config", "track", "values"}, set()),
+    "analyzer": ({"images", "detection"}, {"config", "select", "values"}, {"runtime", "swinface", "weights"}),
+    "tracks": (set(), {"values"}, set()),
+    "tables": ({"results", "tracks"}, {"labels", "values"}, set()),
+    "results": ({"tables", "tracks"}, {"recorded", "values"}, set()),
+    "analysis": ({"results"}, {"config", "configfile", "dispatch", "recorded", "source"}, set()),
+    "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
+}
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
 SPINE = {"boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
 WIRING = {"__main__", "app", "cli", "commands"}  # modules at the root, and one room, that may import every room
@@ -107,6 +121,7 @@ def test_rooms_import_in_the_direction_of_the_house(path: Path) -> None:
         allowed = SPINE | {room} | ROOMS.get(room, set())
         assert ours <= allowed, f"{name_of(path)} must not import {sorted(ours - allowed)}"
     assert not parts(path, "workers", 0)
+    assert parts(path, "faceanalytics") <= SHARED | {"v1", "internal"}
     for package, users in PROTOS.items():
         if any(name.startswith(package) for name in imports(path)):
             assert room in users, f"{name_of(path)} must not import {package}"
@@ -128,13 +143,18 @@ def test_workers_import_in_the_direction_of_the_house(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules("faceanalytics"), ids=name_of)
-def test_what_is_shared_imports_nothing_else_of_ours(path: Path) -> None:
+def test_what_is_shared_imports_nothing_else_of_ours_and_the_api_what_it_is_made_of(path: Path) -> None:
     name = name_of(path).split(".")[1]
-    if name in SHARED:
+    if name in API:
+        api, rooms, packages = API[name]
+        assert parts(path, "faceanalytics") <= SHARED | api
+        assert parts(path, "streamer") <= rooms
+        assert parts(path, "workers") <= packages
+    elif name in SHARED:
         assert not parts(path, "streamer", 0) | parts(path, "workers", 0)
         assert parts(path, "faceanalytics") <= SHARED
     else:
-        assert name == "__init__", f"{path.name}: what streamer and workers share is named here"
+        assert name == "__init__", f"{path.name}: what streamer and workers share, and the API, are named here"
 
 
 def test_each_room_says_what_it_is_for_and_nothing_else() -> None:
@@ -164,6 +184,26 @@ def test_a_worker_that_serves_does_not_load_research() -> None:
 @pytest.mark.parametrize("module", ["streamer.cli", "workers.cli", "streamer.config", "streamer.values"])
 def test_nothing_heavy_is_imported_with(module: str) -> None:
     assert loaded(f"import {module}", HEAVY) == []
+
+
+def test_the_python_api_is_imported_where_it_is_used() -> None:
+    probe = "import faceanalytics as fa; dir(fa)"
+    assert loaded(probe, (*HEAVY, "streamer", "workers", "numpy", "pydantic", "yaml", "rich")) == []
+
+
+def test_what_needs_no_extra_of_the_python_api_loads_none() -> None:
+    probe = "import faceanalytics as fa; fa.watch, fa.analyze, fa.read_results, fa.Detector, fa.Tracker, fa.read_video"
+    assert loaded(probe, ("torch", "ultralytics", "openvino", "workers", "pyarrow", "pandas", "polars")) == []
+
+
+def test_the_streamer_with_the_bundled_detector_loads_neither_torch_nor_ultralytics() -> None:
+    probe = (
+        "import numpy, streamer.app, streamer.recorded.analysis, streamer.recorded.annotate;"
+        "import streamer.tools.detect_files;"
+        "from streamer.config import Detect; from streamer.detect.detector import Detector;"
+        "Detector(Detect(weights='default')).detect([numpy.zeros((64, 64, 3), numpy.uint8)])"
+    )
+    assert loaded(probe, ("onnxruntime", "torch", "ultralytics", "PIL", "workers")) == ["onnxruntime"]
 
 
 def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:

@@ -22,6 +22,7 @@ from faceanalytics.commandline import (
     weights_option,
 )
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError
+from faceanalytics.extras import require
 from workers.options import DETECTOR_NAMES, detector_group, precision_option, threads_option
 from workers.research.data.cli import add_data, data
 from workers.research.detector.cli import add_train_detector, train_detector
@@ -77,6 +78,18 @@ swinface export --format onnx swinface.onnx
 swinface export --format onnx --weights weights.safetensors --heads age,gender --opset 20 small.onnx
 """
 OPSETS = range(18, 26)  # from the oldest that torch's exporter writes to the newest that onnxscript converts to
+WORKER_PACKAGES = ("torch", "safetensors")
+NEEDS = {  # of a command: the extra of this project, and its packages that must be installed before it begins
+    "worker": ("worker", *WORKER_PACKAGES),
+    "infer": ("worker", *WORKER_PACKAGES),
+    "convert": ("worker", *WORKER_PACKAGES),
+    "export": ("export", *WORKER_PACKAGES),
+    "data": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
+    "evaluate": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
+    "train": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "tensorboard", "timm"),
+    "curves": ("train", "matplotlib"),
+    "train-detector": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "ultralytics", "onnx"),
+}
 CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # their progress messages help nobody here
 
 
@@ -99,7 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train-detector": train_detector,
         "evaluate": evaluate,
     }
-    return run_command("swinface", lambda: commands[arguments.command](arguments))
+
+    def run() -> int:
+        if arguments.command in NEEDS:
+            extra, *packages = NEEDS[arguments.command]
+            require(extra, *packages, use=arguments.command)
+        return commands[arguments.command](arguments)
+
+    return run_command("swinface", run)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ModelError
+from faceanalytics.extras import require
 from streamer.config import Detect
 from streamer.detect.letterbox import GREY
 from streamer.detect.offline import import_ultralytics
@@ -39,6 +40,7 @@ class PoseModel:
             "verbose": False,
             "save": False,
         }
+        require("ultralytics", "torch", "ultralytics", use=f"the face detector {path}")
         ultralytics = import_ultralytics()
         _check_device(config.device)
         # ultralytics interprets file names, and downloads those it knows: give it a neutral one

@@ -53,7 +53,7 @@ def _photograph(package: str, name: str) -> Bytes:
     if spec is not None and spec.submodule_search_locations:
         image = cv2.imread(str(Path(spec.submodule_search_locations[0]) / name))
     if image is None:
-        raise InputError(f"the demo needs {name} of the package {package}: install the project with its extra [demo]")
+        raise InputError(f"the demo needs {name} of the package {package}: pip install 'faceanalytics[demo]'")
     return np.asarray(image, np.uint8)
 
 

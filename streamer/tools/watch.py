@@ -15,27 +15,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from faceanalytics.errors import ConfigError, LostDependency
-from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2, tracks_pb2_grpc
-from streamer.config import split_address
+from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2
+from streamer.tools.subscription import OPTIONS, Interruption, Subscription, check_address, reason_of
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two attempts to connect
 ENDED_ROWS = 8  # ended tracks that are still shown
 INTERRUPTED = 130  # exit code after Ctrl-C
 INSIST_S = 0.5  # between two attempts to interrupt
 REFRESH_PER_S = 4
-OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # a proxy in the environment is for the web, not for the streamer
-    ("grpc.keepalive_time_ms", 20_000),  # detects that the machine of a streamer has vanished
-    ("grpc.keepalive_timeout_ms", 10_000),
-)
-AGAIN = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-}  # with any other code, trying again would give the same answer
 UNTRAINED = "The analysis network is UNTRAINED: ages, expressions and attributes are noise. Faces and tracks are real."
 COLUMNS = ("#", "stream", "state", "who", "age", "appears", "samples", "quality", "face px", "seen s")
 
@@ -56,7 +42,7 @@ def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
     A lost connection is restored; with `once` it ends the watch. Returns the exit code: 130 after Ctrl-C; with `once` 0
     if the streamer ended the watch, 1 if the connection was lost. Raises ConfigError and LostDependency.
     """
-    _check(address)
+    check_address(address)
     try:
         with _insisting(), ExitStack() as stack:
             return follow(address, streams, _printer(as_json, stack), once)
@@ -92,23 +78,15 @@ def follow(
     Returns the exit code of `watch`. Raises LostDependency if the server refuses for good.
     """
     request = tracks_pb2.WatchTracksRequest(stream_ids=streams, snapshot=True)
-    delay = FIRST_DELAY_S
-    while True:
-        ended = True
-        try:
-            with grpc.insecure_channel(address, options=OPTIONS) as channel:
-                for event in tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(request):
-                    delay = FIRST_DELAY_S
-                    printer.show(event)
-            trouble = f"{address} ended the watch"
-        except grpc.RpcError as error:
-            trouble, ended = f"{address}: {_reason(error)}", False
-        if once:
-            printer.notify(trouble)
-            return 0 if ended else 1
-        printer.notify(f"{trouble}; trying again in {delay:g} s")
-        wait(delay)
-        delay = min(2 * delay, LONGEST_DELAY_S)
+    for event in Subscription(address, request, wait):
+        if not isinstance(event, Interruption):
+            printer.show(event)
+        elif once:
+            printer.notify(event.reason)
+            return 0 if event.ended else 1
+        else:
+            printer.notify(f"{event.reason}; trying again in {event.retry_in_s:g} s")
+    return 0
 
 
 def check_health(address: str, timeout_s: float) -> int:
@@ -116,14 +94,14 @@ def check_health(address: str, timeout_s: float) -> int:
 
     Returns the exit code: 0 for SERVING, else 1, also without an answer within `timeout_s`.
     """
-    _check(address)
+    check_address(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             system = system_pb2_grpc.SystemServiceStub(channel)
             models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
         except grpc.RpcError as error:
-            print(f"{address}: {_reason(error)}", file=sys.stderr)
+            print(f"{address}: {reason_of(error)}", file=sys.stderr)
             return 1
     print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
     for model in models:
@@ -285,26 +263,11 @@ class TablePrinter:
         self._message = message
 
 
-def _check(address: str) -> None:
-    try:
-        split_address(address)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
 def _printer(as_json: bool, stack: ExitStack) -> Printer:
     console = Console()
     if as_json:
         return JsonPrinter()
     return TablePrinter(console, stack) if console.is_terminal else LinePrinter()
-
-
-def _reason(error: grpc.RpcError) -> str:
-    """Describe an error of the server or the connection. Raises LostDependency if a retry would fail too."""
-    code, details = error.code(), error.details()
-    if code not in AGAIN and code is not grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise LostDependency(f"{code.name}: {details}") from error
-    return f"{code.name}: {details}"
 
 
 def _word(name: str, prefix: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from faceanalytics.errors import ModelError
+from faceanalytics.extras import require
 from workers.swinface.checkpoint import chosen_heads, impostor_scores, licence, load
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 from workers.swinface.model import SwinFace, reduced
@@ -142,6 +143,7 @@ def _network(
         from workers.runtime.on_gpu import GpuNetwork
 
         return GpuNetwork(model, device, precision, largest_batch)
+    require("worker", "openvino", use="SwinFace on a CPU")
     from workers.runtime.on_cpu import CpuNetwork
 
     return CpuNetwork(model, precision, threads)

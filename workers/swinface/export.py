@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.extras import require
 from faceanalytics.files import replacing
 from workers.swinface.checkpoint import card_path, chosen_heads, load
 from workers.swinface.labels import OUTPUTS
@@ -101,11 +102,7 @@ def _check_out(out: Path) -> None:
 def _prepare() -> None:
     """Turn off ONNX Runtime's telemetry. Raises ConfigError if a package is missing."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed: pip install 'faceanalytics[export]'") from error
+    require("export", "onnx", "onnxscript", use="ONNX files are written with other packages")
 
 
 def _write(chosen: ChosenHeads, path: Path, opset: int, metadata: dict[str, str]) -> None:

@@ -1,0 +1,149 @@
+"""A recorded video through the whole system, as `streamer analyze` does it."""
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from faceanalytics.errors import InputError, UserError
+from faceanalytics.extras import require
+from faceanalytics.results import Results, read_results
+from streamer.config import StreamerConfig
+from streamer.configfile import load_config, parse_config
+from streamer.dispatch.worker_process import WorkerOptions
+from streamer.recorded.analysis import Analysis
+from streamer.recorded.writer import VideoResult
+from streamer.source.file import VideoInfo
+
+Config = Path | str | Mapping[str, Any]
+Progress = Callable[[int, int], object]
+
+log = logging.getLogger(__name__)
+
+
+def analyze(
+    video: Path | str,
+    out: Path | str | None = None,
+    *,
+    weights: Path | str = "default",
+    device: str = "cpu",
+    detector: Path | str = "default",
+    gallery: Path | str | None = None,
+    cohort: Path | str | None = None,
+    config: Config | None = None,
+    external_workers: str | None = None,
+    embeddings: bool = False,
+    explain: bool = False,
+    progress: Progress | None = None,
+) -> Results:
+    """Analyse a video and return what is in it; the files are the same, byte for byte, as those of `streamer analyze`.
+
+    `out`: folder for the files; None: a temporary one, which is gone afterwards.
+    `weights`, `device`: of the SwinFace worker, which is started as a child process.
+    `detector`: weights of the face detector.
+    `gallery`: folder with a sub-folder of images per person, to name people; `cohort`: the same of strangers.
+    `config`: a YAML file, or its content as a mapping, see `streamer config show`; the arguments here go before it.
+    `external_workers`: start no worker; workers of yours connect to this ZeroMQ endpoint, such as tcp://0.0.0.0:5570.
+    `embeddings`, `explain`: also write embeddings.npz, and explain.jsonl.
+    `progress`: called with the frames done and the frames expected, from another thread.
+
+    Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
+    A video that is cut off gives results with `summary.complete` False and a warning in the log.
+    Raises InputError for an unreadable video, ModelError, ConfigError, and LostDependency if the worker keeps dying.
+    """
+    settings = _settings(config, str(detector), gallery, cohort, external_workers)
+    worker = None
+    if external_workers is None:
+        require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")
+        worker = WorkerOptions(str(weights), device, settings.dispatch.batch)
+    analysis = Analysis(settings, worker, embeddings, explain)
+    if out is not None:
+        return _analyze(analysis, Path(video), Path(out), progress)
+    with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
+        return replace(_analyze(analysis, Path(video), Path(folder), progress), folder=None)
+
+
+def _settings(
+    config: Config | None,
+    detector: str,
+    gallery: Path | str | None,
+    cohort: Path | str | None,
+    external_workers: str | None,
+) -> StreamerConfig:
+    """The configuration with the arguments in it. Raises ConfigError."""
+    if isinstance(config, Mapping):
+        loaded = parse_config(dict(config), "config")
+    else:
+        loaded = load_config(None if config is None else Path(config))
+    data = loaded.model_dump()
+    if detector != "default":
+        data["detect"]["weights"] = detector
+    if gallery is not None:
+        data["gallery"]["folder"] = str(gallery)
+    if cohort is not None:
+        data["gallery"]["cohort"] = str(cohort)
+    if external_workers is not None:
+        data["dispatch"]["bind"] = external_workers
+    return parse_config(data, "analyze")
+
+
+def _analyze(analysis: Analysis, video: Path, out: Path, progress: Progress | None) -> Results:
+    result = _run(analysis, video, out, progress)
+    if not result.frames:
+        raise InputError(result.problem or f"{video}: no frame in it could be analysed")
+    if result.problem:
+        log.warning("not whole: %s", result.problem)
+    if result.lost_crops:
+        log.warning("%s: %d crops were not answered", video, result.lost_crops)
+    return read_results(out)
+
+
+def _run(analysis: Analysis, video: Path, out: Path, progress: Progress | None) -> VideoResult:
+    """Run it in an event loop of its own, in a thread of its own: the caller's thread may have a loop already."""
+    done: Future[VideoResult] = Future()
+    loop: Future[asyncio.AbstractEventLoop] = Future()
+
+    async def main() -> VideoResult:
+        loop.set_result(asyncio.get_running_loop())
+        (result,) = await analysis.run([(video, out)], report)
+        return result
+
+    def report(info: VideoInfo, result: VideoResult) -> None:
+        if progress is not None:
+            progress(result.frames, info.frames)
+
+    def run() -> None:
+        try:
+            done.set_result(asyncio.run(main()))
+        except BaseException as error:  # the caller's thread raises it
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="analyze")
+    thread.start()
+    try:
+        return done.result()
+    except BaseExceptionGroup as group:
+        users, bugs = group.split(UserError)
+        if users is None or bugs is not None:
+            raise
+        raise _first(users) from group
+    except KeyboardInterrupt:
+        with contextlib.suppress(RuntimeError):  # its loop has just ended
+            loop.result().call_soon_threadsafe(analysis.stop)
+        raise
+    finally:
+        thread.join()
+
+
+def _first(group: BaseExceptionGroup[UserError]) -> UserError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, UserError)
+    return error

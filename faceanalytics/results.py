@@ -1,0 +1,245 @@
+"""The files of a recorded analysis as values and tables."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from faceanalytics.errors import InputError
+from faceanalytics.settings import explain
+from faceanalytics.tables import arrow_table, to_pandas, to_polars
+from faceanalytics.tracks import Box, Point, Track
+from streamer.recorded.records import SCHEMA_VERSION
+from streamer.values import Floats
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+TableName: TypeAlias = Literal["tracks", "observations", "analyses"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The video that was analysed."""
+
+    name: str
+    sha256: str  # of its content
+    width: int  # pixels
+    height: int  # pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What the weights were trained for."""
+
+    age: bool
+    expression: bool
+    attributes: tuple[str, ...]
+    identity: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What was analysed, and with what. Equal headers have equal results."""
+
+    schema_version: int
+    source: Source
+    time_base: str  # what media times count from
+    detector: str  # model id
+    model_id: str  # of SwinFace's weights; "untrained": ages, expressions and identities mean nothing
+    outputs: Outputs
+    licence: str  # terms of the weights
+    gallery: Mapping[str, Any] | None  # what names were decided with; None: nobody could be named
+    config_hash: str  # of the settings that decide results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How much there was, and whether it is complete."""
+
+    frames: int
+    tracks: int
+    crops: int  # analyses that were asked for
+    lost_crops: int  # of these, without an answer
+    complete: bool  # False: the video was cut off, the analysis was stopped, or crops were lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One face in one frame."""
+
+    media_time_s: float
+    track_id: str
+    number: int  # of the track
+    box: Box
+    detection_score: float  # 0..1
+    landmarks: Mapping[str, Point]  # by name: left_eye, right_eye, nose, mouth_left, mouth_right
+    skipped: tuple[str, ...] = ()  # why it could not be analysed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropAnalysis:
+    """What SwinFace says of one crop. What the weights were not trained for is None."""
+
+    age_years: float | None
+    expression: Mapping[str, float] | None  # probabilities of the seven
+    attributes: Mapping[str, float] | None  # scores of "present", 0..1
+    embedding_norm: float | None  # grows with how recognisable the face is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysed:
+    """One crop that was analysed."""
+
+    media_time_s: float
+    track_id: str
+    number: int  # of the track
+    quality: float  # 0..1
+    analysis: CropAnalysis | None  # None: no worker answered
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person of a video: somebody of the gallery with all their tracks, or one track that nobody is named in.
+
+    Tracks without a name are not compared with each other: a stranger who comes back is another person here.
+    """
+
+    name: str | None  # of the gallery; None: nobody is named
+    tracks: tuple[Track, ...]  # in the order of their beginning
+
+    @property
+    def first_seen_s(self) -> float:
+        """Media time of the first detection."""
+        return min(track.first_seen_s for track in self.tracks)
+
+    @property
+    def last_seen_s(self) -> float:
+        """Media time of the last detection."""
+        return max(track.last_seen_s for track in self.tracks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Results:
+    """What a recorded analysis found in one video."""
+
+    folder: Path | None  # with the files; None: they were temporary
+    header: Header
+    summary: Summary
+    tracks: tuple[Track, ...]  # in the order of their end
+    observations: tuple[Observation, ...]  # each face of each frame, in the order of time
+    analyses: tuple[Analysed, ...]  # each crop that was analysed, in the order of time
+    embeddings: Mapping[str, Floats]  # (512,) unit length by track_id; empty unless they were asked for
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Those that the gallery names, each with all their tracks, and every other track alone, by first sight."""
+        named: dict[str, list[Track]] = {}
+        for track in self.tracks:
+            named.setdefault(track.person or f"\0{track.track_id}", []).append(track)
+        people = [
+            Person(tracks[0].person, tuple(sorted(tracks, key=lambda track: track.first_seen_s)))
+            for tracks in named.values()
+        ]
+        return tuple(sorted(people, key=lambda person: (person.first_seen_s, person.tracks[0].track_id)))
+
+    def to_arrow(self, table: TableName = "tracks") -> "pyarrow.Table":
+        """One row per track, per observation, or per analysis; needs the extra [analysis]. Columns: docs/python.md."""
+        return arrow_table(self, table)
+
+    def to_polars(self, table: TableName = "tracks") -> "polars.DataFrame":
+        """The same table for polars."""
+        return to_polars(self.to_arrow(table))
+
+    def to_pandas(self, table: TableName = "tracks") -> "pandas.DataFrame":
+        """The same table for pandas."""
+        return to_pandas(self.to_arrow(table))
+
+
+_HEADER, _SUMMARY, _TRACK, _OBSERVATION, _ANALYSED = (
+    TypeAdapter(Header),
+    TypeAdapter(Summary),
+    TypeAdapter(Track),
+    TypeAdapter(Observation),
+    TypeAdapter(Analysed),
+)
+
+
+def read_results(folder: Path | str) -> Results:
+    """Read the files that `streamer analyze` or `analyze` wrote into a folder.
+
+    Raises InputError if they are missing, not finished, damaged, or of another schema_version.
+    """
+    folder = Path(folder)
+    summary = _read_summary(folder / "summary.json")
+    header, records = _read_lines(folder / "tracks.jsonl")
+    other, seen = _read_lines(folder / "observations.jsonl")
+    if other != header:
+        raise InputError(f"{folder}: tracks.jsonl and observations.jsonl are of different analyses")
+    with _complaining(folder / "tracks.jsonl"):
+        tracks = tuple(_TRACK.validate_python(record) for record in records)
+    with _complaining(folder / "observations.jsonl"):
+        observations = [_OBSERVATION.validate_python(one) for one in seen if one.get("type") == "observation"]
+        analyses = [_ANALYSED.validate_python(one) for one in seen if one.get("type") == "analysis"]
+    return Results(
+        folder=folder,
+        header=header,
+        summary=summary,
+        tracks=tracks,
+        observations=tuple(observations),
+        analyses=tuple(analyses),
+        embeddings=_read_embeddings(folder / "embeddings.npz"),
+    )
+
+
+def _read_summary(path: Path) -> Summary:
+    with _complaining(path):
+        return _SUMMARY.validate_python(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _read_lines(path: Path) -> tuple[Header, list[dict[str, Any]]]:
+    """The header, checked, and the other records as they are."""
+    with _complaining(path):
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not records or any(not isinstance(record, dict) for record in records):
+            raise ValueError("it has no header, or lines that are not objects")
+        first, *others = records
+        if first.get("type") != "header":
+            raise ValueError("it has no header")
+        version = first.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{path} has schema_version {version}, this version of faceanalytics reads {SCHEMA_VERSION}: "
+                "analyse the video again, or read it with the version that wrote it"
+            )
+        return _HEADER.validate_python(first), others
+
+
+def _read_embeddings(path: Path) -> dict[str, Floats]:
+    if not path.exists():
+        return {}
+    with _complaining(path), np.load(path) as arrays:
+        return {str(name): row for name, row in zip(arrays["track_id"], arrays["embedding"], strict=True)}
+
+
+@contextmanager
+def _complaining(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into an InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        began = path.with_name(f"{path.name}.partial").exists() or path.with_name("tracks.jsonl.partial").exists()
+        why = "the analysis has not finished" if began else "this is not a folder that `streamer analyze` wrote"
+        raise InputError(f"{path} does not exist: {why}") from error
+    except ValidationError as error:
+        lines = "\n".join(explain(error))
+        raise InputError(f"{path} is not a result of `streamer analyze`:\n{lines}") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a result of `streamer analyze`: {error}") from error

@@ -1,0 +1,16 @@
+"""The frames of a video file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from streamer.source.file import read_file
+from streamer.values import Frame
+
+
+def read_video(path: Path | str) -> Iterator[Frame]:
+    """Yield every frame of a video file in order: `pixels` (h, w, 3) uint8 BGR, `media_time` in s since the first one.
+
+    Raises InputError if nothing can be read, and after the last frame of a file that was cut off.
+    """
+    path = Path(path)
+    return read_file(path, path.stem, 0)

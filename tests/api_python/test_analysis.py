@@ -1,0 +1,235 @@
+"""A recorded analysis from Python, with a real worker, beside the command line's; its files read again."""
+
+import json
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import faceanalytics as fa
+from tests.end_to_end.programs import Program
+from tests.support.photographs import make_face_clip
+from tests.support.videos import make_video
+
+FILES = ("tracks.jsonl", "observations.jsonl", "summary.json", "embeddings.npz")
+
+
+def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> None:
+    (track,) = results.tracks
+    assert track.person == "eileen"
+    assert track.decision is not None
+    assert track.decision.status == "IDENTIFIED"
+    assert track.decision.candidates[0].person == "eileen"
+    assert track.age is not None
+    assert track.age.low_years < track.age.years < track.age.high_years
+    assert track.expression is not None
+    assert track.expression.mostly == "happiness"
+    assert track.attributes is not None
+    assert track.attributes.scores.keys() == {"male"}
+    assert track.end_reason == "END_OF_FILE"
+    assert track.final
+    (person,) = results.people
+    assert (person.name, person.tracks) == ("eileen", (track,))
+    assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
+    assert results.summary == fa.Summary(frames=50, tracks=1, crops=len(results.analyses), lost_crops=0, complete=True)
+    assert len(results.analyses) == track.samples
+    assert {one.track_id for one in results.observations} == {track.track_id}
+    assert set(results.observations[0].landmarks) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
+    assert float(np.linalg.norm(results.embeddings[track.track_id])) == pytest.approx(1, abs=1e-5)
+    assert results.header.source.name == "clip.mp4"
+
+
+def test_the_files_are_those_of_the_command_line(folder: Path, results: fa.Results, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--out", out, "--gallery", folder / "people", "--embeddings")
+    with Program("streamer", "analyze", folder / "clip.mp4", *arguments) as program:
+        assert program.wait() == 0, program.text
+    assert results.folder == folder / "results"
+    for name in FILES:
+        assert (out / name).read_bytes() == (results.folder / name).read_bytes(), name
+    again = fa.read_results(str(out))
+    assert (again.header, again.summary, again.tracks) == (results.header, results.summary, results.tracks)
+    assert (again.observations, again.analyses) == (results.observations, results.analyses)
+
+
+def test_without_a_folder_nothing_is_left(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    results = fa.analyze(str(folder / "clip.mp4"), progress=lambda done, total: seen.append((done, total)))
+    assert results.folder is None
+    assert results.embeddings == {}
+    assert seen == [(done, 50) for done in range(1, 51)]
+    assert [person.name for person in results.people] == [None]
+
+
+def test_settings_come_from_a_mapping_or_a_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("track: {confirm_hits: 40}\n")
+    late = fa.analyze(folder / "clip.mp4", config=tmp_path / "config.yaml")
+    same = fa.analyze(folder / "clip.mp4", config={"track": {"confirm_hits": 40}})
+    assert len(late.observations) == len(same.observations) == 11
+    assert late.header == same.header
+
+
+def test_workers_of_ones_own_are_used(folder: Path, tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/w"
+    with Program("workers.serve", "--connect", endpoint):
+        results = fa.analyze(folder / "clip.mp4", external_workers=endpoint)
+    assert len(results.tracks) == 1
+
+
+def test_what_cannot_be_analysed_is_an_error_of_the_user(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = folder / "clip.mp4"
+    with pytest.raises(fa.InputError, match="no such file"):
+        fa.analyze("nowhere.mp4")
+    with pytest.raises(fa.ConfigError, match=r"track\.lost: unknown key"):
+        fa.analyze(clip, config={"track": {"lost": 1}})
+    with pytest.raises(fa.ModelError, match="does not exist"):
+        fa.analyze(clip, detector="nowhere.onnx")
+    with pytest.raises(fa.ModelError):
+        fa.analyze(clip, weights=tmp_path / "nowhere.safetensors")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(fa.MissingPackage, match=r"faceanalytics\[worker\]' \(or pass external_workers\)"):
+        fa.analyze(clip)
+
+
+def test_ctrl_c_stops_the_analysis_and_its_worker(tmp_path: Path) -> None:
+    clip = make_face_clip(tmp_path / "long.mp4", seconds=120)
+    code = "import logging, faceanalytics as fa; logging.basicConfig(level=logging.INFO); fa.analyze({!r}, {!r})"
+    script = code.format(str(clip), str(tmp_path / "out"))
+    with Program(sys.executable, "-c", script, python="env") as program:  # not a module: `env` starts it
+        program.wait_for(r"worker \S+ is there")
+        program.wait_for(r"connected to")
+        program.signal(signal.SIGINT)
+        program.wait()
+    assert "KeyboardInterrupt" in program.text
+    assert "worker stopped" in program.text
+    assert not json.loads((tmp_path / "out" / "summary.json").read_text())["complete"]
+
+
+# --- tables
+
+
+def test_tracks_are_a_table(results: fa.Results) -> None:
+    table = results.to_polars()
+    assert isinstance(table, pl.DataFrame)
+    assert table.height == 1
+    row = table.row(0, named=True)
+    (track,) = results.tracks
+    assert row["person"] == "eileen"
+    assert row["expression"] == "happiness"
+    assert row["age_years"] == pytest.approx(track.age.years if track.age else None)
+    assert row["attribute_male"] < 0.5
+    assert row["presence_male"] == (track.attributes.presence["male"] if track.attributes else None)
+    assert row["box_width"] == track.box.width
+    assert {name for name in table.columns if name.startswith("expression_")} == {
+        f"expression_{name}" for name in (track.expression.distribution if track.expression else ())
+    }
+
+
+def test_observations_and_analyses_are_tables(results: fa.Results) -> None:
+    observations, analyses = results.to_pandas("observations"), results.to_pandas("analyses")
+    assert isinstance(observations, pd.DataFrame)
+    assert len(observations) == len(results.observations)
+    assert observations["nose_x"].notna().all()
+    assert observations["media_time_s"].is_monotonic_increasing
+    assert analyses["answered"].all()
+    assert len(analyses) == len(results.analyses)
+    assert results.to_arrow("analyses").num_rows == len(results.analyses)
+    with pytest.raises(ValueError, match="tracks, observations and analyses"):
+        results.to_arrow("faces")  # type: ignore[arg-type]
+
+
+def test_a_video_without_faces_gives_tables_without_rows(results: fa.Results, tmp_path: Path) -> None:
+    empty = fa.analyze(make_video(tmp_path / "none.mp4", frames=5))
+    assert empty.people == ()
+    assert empty.to_polars().columns == results.to_polars().columns
+    assert empty.to_pandas("observations").empty
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "polars", "pandas"])
+def test_a_missing_library_of_tables_names_its_extra(
+    package: str, results: fa.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    line = rf"{package} is not installed: pip install 'faceanalytics\[analysis\]'"
+    with pytest.raises(fa.MissingPackage, match=line):
+        results.to_pandas() if package == "pandas" else results.to_polars()
+
+
+# --- files
+
+
+@pytest.fixture
+def copy(results: fa.Results, tmp_path: Path) -> Path:
+    """The files of the analysis, to be changed."""
+    assert results.folder is not None
+    return Path(shutil.copytree(results.folder, tmp_path / "copy"))
+
+
+def rewrite(path: Path, change: Any) -> None:
+    """Change the records of a file in place."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(record) + "\n" for record in change(records)))
+
+
+def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) -> None:
+    def more(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        header, track = records
+        unknown = {**track["decision"], "status": "UNKNOWN", "person": None, "reason": "BELOW_THRESHOLD"}
+        others = [
+            {**track, "track_id": "b", "first_seen_s": 5.0, "last_seen_s": 6.0},
+            {**track, "track_id": "c", "first_seen_s": 3.0, "decision": unknown},
+            {**track, "track_id": "d", "first_seen_s": 4.0, "decision": None},
+        ]
+        return [header, *others, track]
+
+    rewrite(copy / "tracks.jsonl", more)
+    people = fa.read_results(copy).people
+    first = fa.read_results(copy).tracks[-1].track_id
+    assert [person.name for person in people] == ["eileen", None, None]
+    assert [[track.track_id for track in person.tracks] for person in people] == [[first, "b"], ["c"], ["d"]]
+    assert people[0].last_seen_s == 6.0
+
+
+def test_another_schema_is_refused(copy: Path) -> None:
+    rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 2}, *records[1:]])
+    with pytest.raises(fa.InputError, match="has schema_version 2, this version of faceanalytics reads 3"):
+        fa.read_results(copy)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(fa.InputError, match=r"summary\.json does not exist: this is not a folder"):
+        fa.read_results(tmp_path)
+
+
+def test_an_analysis_that_has_not_finished_is_refused(copy: Path) -> None:
+    (copy / "summary.json").unlink()
+    (copy / "tracks.jsonl").rename(copy / "tracks.jsonl.partial")
+    with pytest.raises(fa.InputError, match="the analysis has not finished"):
+        fa.read_results(copy)
+
+
+def test_files_of_two_analyses_are_refused(copy: Path) -> None:
+    rewrite(copy / "observations.jsonl", lambda records: [{**records[0], "config_hash": "0" * 12}, *records[1:]])
+    with pytest.raises(fa.InputError, match="of different analyses"):
+        fa.read_results(copy)
+
+
+def test_a_wrong_field_is_named(copy: Path) -> None:
+    rewrite(copy / "tracks.jsonl", lambda records: [records[0], {**records[1], "first_seen_s": "early"}])
+    with pytest.raises(fa.InputError, match=r"tracks\.jsonl is not a result of `streamer analyze`:\n  first_seen_s: "):
+        fa.read_results(copy)
+
+
+@pytest.mark.parametrize("text", ["", "not JSON\n", "[]\n", '{"type": "track"}\n'])
+def test_a_damaged_file_is_refused(copy: Path, text: str) -> None:
+    (copy / "observations.jsonl").write_text(text)
+    with pytest.raises(fa.InputError, match=r"observations\.jsonl is not a result"):
+        fa.read_results(copy)

@@ -1,0 +1,90 @@
+"""docs/python.md is true: its examples run, one after the other, with real files, workers and a real streamer."""
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import faceanalytics as fa
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
+from tests.conftest import ROOT
+from tests.end_to_end.programs import Program, address_of
+from tests.support.photographs import make_face_clip, portrait
+
+PAGE = ROOT / "docs" / "python.md"
+ADDRESS = "127.0.0.1:50051"  # as the page has it
+LATER_S = 1.0  # the stream begins after the watch does
+CLIP_S = 15.0  # a camera does not wait: on a busy machine the first seconds are over before the tracker is there
+
+
+def examples() -> list[tuple[int, str]]:
+    """Line and code of each example."""
+    text = PAGE.read_text()
+    found = re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [(text.count("\n", 0, match.start(1)), match.group(1)) for match in found]
+
+
+@pytest.fixture
+def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of `streamer serve`, which follows the clip as a camera a moment from now."""
+    config = tmp_path / "serve.yaml"
+    config.write_text(f"publish: {{listen: '127.0.0.1:0'}}\ndispatch: {{bind: 'ipc://{tmp_path}/w'}}\n")
+    with (
+        Program("streamer", "serve", "--config", config) as program,
+        Program("workers.serve", "--connect", f"ipc://{tmp_path}/w", "--weights", "untrained"),
+    ):
+        address = address_of(program)
+        clip = make_face_clip(tmp_path / "door.mp4", seconds=CLIP_S)
+        program.wait_for("worker .* is there")
+
+        def add() -> None:
+            with grpc.insecure_channel(address) as channel:
+                settings = streams_pb2.StreamSettings(uri=str(clip))
+                request = streams_pb2.CreateStreamRequest(stream_id="door", settings=settings)
+                streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request)
+
+        adding = threading.Timer(LATER_S, add)
+        adding.start()
+        yield address
+        adding.join()
+
+
+@pytest.mark.timeout(400)
+def test_the_examples_run(
+    folder: Path, streamer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "people", tmp_path / "people")
+    shutil.copy(folder / "clip.mp4", tmp_path)
+    shutil.copy(portrait(), tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    watching = [code for _, code in examples() if ADDRESS in code]
+    assert len(watching) == 1
+    # it runs first, because it begins before the stream does
+    exec(compile(f"import faceanalytics as fa\n{watching[0]}".replace(ADDRESS, streamer), "watch", "exec"), {})
+    for line, code in examples():
+        if ADDRESS not in code:
+            exec(compile("\n" * line + code, str(PAGE), "exec"), names)
+    out = capsys.readouterr().out
+    assert "0 faces now; 0 vanished in a gap of None s" in out
+    assert re.search(r"door \d+ CONFIRMED None", out)
+    assert re.search(r"door \d+ END_OF_FILE Age\(", out)
+    assert "appears happiness" in out
+    assert "1.00 s: face 1 at [" in out
+    assert "eileen" in out
+    assert "nowhere.mp4: no such file" in out
+    assert names["similarity"] == pytest.approx(1, abs=1e-4)
+    assert isinstance(names["result"], fa.Results)
+
+
+def test_the_page_names_the_columns_of_the_table(results: fa.Results) -> None:
+    text = PAGE.read_text()
+    for name in results.to_arrow().column_names:
+        prefix = name.partition("_")[0]
+        generic = f"`{prefix}_...`"
+        assert f"`{name}`" in text or (prefix in ("expression", "attribute", "presence") and generic in text), name

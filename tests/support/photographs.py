@@ -1,0 +1,54 @@
+"""A photograph with one face that comes inside a package, a short clip that pans over it, and a gallery of it."""
+
+import shutil
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from streamer.values import Bytes
+
+FACE = (179, 55, 273, 177)  # x1 y1 x2 y2, pixels, of the face in the photograph, roughly
+SIZE = (640, 480)  # px, of the clip
+FPS = 25
+
+
+def portrait() -> Path:
+    """Eileen Collins by NASA, 512x512, public domain; scikit-image has it among its examples."""
+    spec = find_spec("skimage")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "data" / "astronaut.png"
+
+
+def read_portrait() -> Bytes:
+    """The photograph as BGR (512, 512, 3)."""
+    return np.asarray(cv2.imread(str(portrait())), np.uint8)
+
+
+def make_face_clip(path: Path, seconds: float = 2.0) -> Path:
+    """A video of the photograph, 640x480, 25 frames per second, panning down slowly."""
+    width, height = SIZE
+    pixels = np.asarray(cv2.resize(read_portrait(), (width, width), interpolation=cv2.INTER_CUBIC), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "18", "bf": "0"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1  # the same bytes everywhere
+        for number in range(round(seconds * FPS)):
+            top = min(number, width - height)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[top : top + height]), format="bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def make_gallery(folder: Path, name: str = "eileen") -> Path:
+    """A gallery of one person with one image."""
+    (folder / name).mkdir(parents=True)
+    shutil.copy(portrait(), folder / name)
+    return folder
