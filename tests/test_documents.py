@@ -1,5 +1,6 @@
 """The documents: short lines and plain words, and everything that they name exists."""
 
+import argparse
 import json
 import re
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ SETTINGS = [
     ROOT / "docker-compose.yml",
     *sorted((ROOT / "deploy").iterdir()),
 ]
-PROGRAMS = {"streamer": streamer_cli.main, "swinface": swinface_cli.main}
+PROGRAMS = {"streamer": streamer_cli.parser, "swinface": swinface_cli.parser}
 WIDTH = 120
 FOLDERS = "faceanalytics|streamer|workers|protos|configs|docs|tests|deploy"
 # options of other programs: torchrun, docker, tensorboard, git, and of `python -m tests.benchmarks...`
@@ -108,28 +109,31 @@ def test_paths_of_the_project_exist(path: Path) -> None:
         assert found, f"{name} is missing"
 
 
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands below a program or command, by name."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: inner for action in below for name, inner in action.choices.items()}
+
+
 @cache
-def usage(words: tuple[str, ...]) -> str:
-    """What `--help` prints after these words; fails on a command that does not exist."""
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[str] = []
-        patch.setattr("argparse.ArgumentParser._print_message", lambda _, text, file=None: printed.append(text))
-        patch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            PROGRAMS[words[0]]([*words[1:], "--help"])
-    assert stopped.value.code == 0, f"{' '.join(words)}: {''.join(printed)}"
-    return "".join(printed)
+def parser_of(program: str) -> argparse.ArgumentParser:
+    return PROGRAMS[program]()
+
+
+def command_of(words: list[str]) -> argparse.ArgumentParser:
+    """The command that these words call; fails if there is none of that name."""
+    parser = parser_of(words[0])
+    for word in words[1:]:
+        known = commands_of(parser)
+        if not known or word.startswith("-"):
+            break
+        assert word in known, f"{' '.join(words)}: no command {word}"
+        parser = known[word]
+    return parser
 
 
 def options(help_: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", help_))
-
-
-def below(help_: str) -> set[str]:
-    """Commands below a command, by its help."""
-    if not re.search(r"^usage: .* [A-Z]+ \.\.\.$", help_, re.MULTILINE):
-        return set()
-    return set(re.findall(r"^    ([a-z][\w-]*)(?= |$)", help_.partition("positional arguments:")[2], re.MULTILINE))
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -150,10 +154,8 @@ def test_commands_exist_with_their_options(path: Path) -> None:
         code = [*code_blocks(text), *spans(text)]
     for block in code:
         for words in commands(block):
-            help_ = usage(tuple(words[:2]))
-            if below(help_) and len(words) > 2 and not words[2].startswith("-"):
-                help_ = usage(tuple(words[:3]))
-            unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - options(help_) - FOREIGN
+            known = set(command_of(words)._option_string_actions)
+            unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - known - FOREIGN
             assert not unknown, f"{' '.join(words)}: no option {', '.join(sorted(unknown))}"
 
 
@@ -161,12 +163,11 @@ def test_commands_exist_with_their_options(path: Path) -> None:
 def all_options() -> set[str]:
     """Options of all commands of both programs, and of the commands below those."""
     found: set[str] = set()
-    todo: list[tuple[str, ...]] = [(program,) for program in PROGRAMS]
+    todo = [parser_of(program) for program in PROGRAMS]
     while todo:
-        words = todo.pop()
-        help_ = usage(words)
-        found |= options(help_)
-        todo += [(*words, name) for name in below(help_)]
+        parser = todo.pop()
+        found |= set(parser._option_string_actions)
+        todo += commands_of(parser).values()
     return found
 
 

@@ -70,7 +70,7 @@ async def _latencies(with_job: bool) -> list[float]:
         while not job.done() if job is not None else len(offered) < JOB_CROPS // 16 // 2:
             name = f"track{len(offered)}"
             offered[name] = time.perf_counter()
-            await dispatcher.offer(crop(name))
+            await dispatcher.offer(crop(name, received=time.monotonic()))
             await asyncio.sleep(EVERY_S)
         await dispatcher.drain(60)
         if job is not None:
