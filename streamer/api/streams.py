@@ -14,12 +14,28 @@ from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration, seconds
 from streamer.api.paging import page
 from streamer.config import Stream, redact
-from streamer.values import (
-    SourceStatus,
-)
+from streamer.values import SourceStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+TRANSPORTS = {
+    streams_pb2.TRANSPORT_UNSPECIFIED: "tcp",
+    streams_pb2.TRANSPORT_TCP: "tcp",
+    streams_pb2.TRANSPORT_UDP: "udp",
+}
+
+# fields of config.Stream -> what the API calls them
+API_NAMES = {
+    "id": "stream_id",
+    "uri": "settings.uri",
+    "transport": "settings.transport",
+    "connect_timeout_s": "settings.connect_timeout",
+    "stall_timeout_s": "settings.stall_timeout",
+    "max_fps": "settings.max_fps",
+    "loop": "settings.loop",
+    "enabled": "settings.paused",
+}
 
 
 class Cameras(Protocol):
@@ -110,61 +126,6 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         return stream_to_proto(stream, status)
 
 
-def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {key: value for part in parts for key, value in part.items()}
-
-
-async def _checked(context: aio.ServicerContext[Any, Any], data: dict[str, Any]) -> Stream:
-    """The stream of this data; ends the call with INVALID_ARGUMENT and the API's path of each wrong field."""
-    if not data["uri"] and not data.get("uri_file"):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "settings.uri: must be given")
-    try:
-        stream = Stream.model_validate(data)
-    except ValidationError as error:
-        problems = [line.strip().partition(":") for line in explain(error)]
-        lines = [f"{API_NAMES.get(field, field)}:{reason}" for field, _, reason in problems]
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(lines))
-    return stream
-
-
-async def _asked(
-    context: aio.ServicerContext[Any, Any],
-    stream_id: str,
-    function: Callable[P, T],
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> T:
-    """What the cameras answer, from a thread because they may wait; their errors end the call with its code."""
-    try:
-        answer = await asyncio.to_thread(function, *arguments, **named)
-    except KeyError:
-        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {stream_id!r}")
-    except ValueError:
-        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {stream_id!r}")
-    except ConfigError as error:
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
-    return answer
-
-
-TRANSPORTS = {
-    streams_pb2.TRANSPORT_UNSPECIFIED: "tcp",
-    streams_pb2.TRANSPORT_TCP: "tcp",
-    streams_pb2.TRANSPORT_UDP: "udp",
-}
-
-# fields of config.Stream -> what the API calls them
-API_NAMES = {
-    "id": "stream_id",
-    "uri": "settings.uri",
-    "transport": "settings.transport",
-    "connect_timeout_s": "settings.connect_timeout",
-    "stall_timeout_s": "settings.stall_timeout",
-    "max_fps": "settings.max_fps",
-    "loop": "settings.loop",
-    "enabled": "settings.paused",
-}
-
-
 def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
     """The message for a stream, its address without user, password and query."""
     error = status.error.value if status.error else "UNSPECIFIED"
@@ -217,3 +178,39 @@ def _given(settings: streams_pb2.StreamSettings, name: Literal["connect_timeout"
     if settings.HasField(name):
         return seconds(getattr(settings, name))
     return float(Stream.model_fields[f"{name}_s"].default)
+
+
+def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+async def _checked(context: aio.ServicerContext[Any, Any], data: dict[str, Any]) -> Stream:
+    """The stream of this data; ends the call with INVALID_ARGUMENT and the API's path of each wrong field."""
+    if not data["uri"] and not data.get("uri_file"):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "settings.uri: must be given")
+    try:
+        stream = Stream.model_validate(data)
+    except ValidationError as error:
+        problems = [line.strip().partition(":") for line in explain(error)]
+        lines = [f"{API_NAMES.get(field, field)}:{reason}" for field, _, reason in problems]
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(lines))
+    return stream
+
+
+async def _asked(
+    context: aio.ServicerContext[Any, Any],
+    stream_id: str,
+    function: Callable[P, T],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """What the cameras answer, from a thread because they may wait; their errors end the call with its code."""
+    try:
+        answer = await asyncio.to_thread(function, *arguments, **named)
+    except KeyError:
+        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {stream_id!r}")
+    except ValueError:
+        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {stream_id!r}")
+    except ConfigError as error:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+    return answer

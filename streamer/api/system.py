@@ -8,9 +8,7 @@ from grpc import aio
 from faceanalytics.v1 import system_pb2, system_pb2_grpc
 from streamer.api.paging import page
 from streamer.labels import ATTRIBUTE_VALUES
-from streamer.values import (
-    Model,
-)
+from streamer.values import Model
 
 Models: TypeAlias = Callable[[], Mapping[Model, int]]  # the models that there are now, each with its number of workers
 

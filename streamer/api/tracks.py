@@ -25,6 +25,8 @@ from streamer.values import (
     TrackSummary,
 )
 
+SEGMENTS = 100  # newest segments of a timeline in a message; the limit bounds the messages of a long track
+
 WatchContext = aio.ServicerContext[tracks_pb2.WatchTracksRequest, tracks_pb2.WatchTracksResponse]
 
 
@@ -121,9 +123,6 @@ def _to_message(event: Event, sequence: int, include_embedding: bool) -> tracks_
     )
     message.published_at.GetCurrentTime()
     return message
-
-
-SEGMENTS = 100  # of a timeline, the newest; more would make every message of a long track longer
 
 
 def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_pb2.Track:
