@@ -69,7 +69,7 @@ class LiveService:
             self._frames.close()
             deliver.close()
 
-        async with AsyncExitStack() as closing:  # closes in reverse order, after an error, too
+        async with AsyncExitStack() as closing:  # closes in reverse order, also after an error
             if self._config.metrics.listen:
                 closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
             self._dispatcher = Dispatcher(self._config.dispatch, self._on_result, self._on_finished, self._on_workers)
@@ -155,15 +155,15 @@ class LiveService:
         deadline = time.monotonic() + self._config.drain_s
         goodbye = min(GOODBYE_S, self._config.drain_s / 2)
 
-        def left() -> float:
+        def remaining() -> float:
             return max(0.0, deadline - goodbye - time.monotonic())
 
         log.info("stopping: finishing the work in progress, at most %g s", self._config.drain_s)
         self._server.set_serving(False)
-        await asyncio.to_thread(cameras.stop_all, left())
+        await asyncio.to_thread(cameras.stop_all, remaining())
         self._frames.close()
-        await asyncio.wait([observing], timeout=left())
-        given_up = await self._dispatcher.drain(left() if self._dispatcher.ledger.workers else 0)
+        await asyncio.wait([observing], timeout=remaining())
+        given_up = await self._dispatcher.drain(remaining() if self._dispatcher.ledger.workers else 0)
         if given_up:
             log.warning("gave up %d crops without an answer", given_up)
         self._publish(self._persons.release())

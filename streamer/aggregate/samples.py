@@ -15,7 +15,7 @@ from streamer.values import FaceAnalysis, FaceCrop, Floats
 
 Doubles = NDArray[np.float64]
 
-KEPT = 128  # most samples that are kept; above this the oldest half is folded
+KEPT = 128  # maximum number of samples kept; beyond it the oldest half is folded
 MIN_QUALITY = 0.01  # weight of a crop of quality 0: above 0, so that one analysis always gives an estimate
 LOGIT_LIMIT = 4.0  # limit of a crop's evidence for or against an attribute (a softmax of 0.982)
 SECOND = 1.0  # s, crops of the same second count as one look at the face

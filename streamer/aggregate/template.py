@@ -18,8 +18,8 @@ from streamer.aggregate.samples import Doubles, Sample
 from streamer.config import Aggregate
 from streamer.values import Floats
 
-ROUNDS = 5  # at most, of leaving out outliers
-MIN_SAMPLES = 3  # before any is left out
+ROUNDS = 5  # maximum number of passes that leave out outliers
+MIN_SAMPLES = 3  # with fewer samples none is left out
 GOOD_ENOUGH = 0.5  # relative to the track's best quality; poorer crops do not distinguish persons
 
 

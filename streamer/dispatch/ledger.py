@@ -82,7 +82,7 @@ class Ledger:
         self._config = config
         self._ids = itertools.count(1)
         self.live = LiveLane(config)
-        self._live_again: deque[Batch] = deque()  # live batches whose worker has gone
+        self._live_retries: deque[Batch] = deque()  # live batches whose worker has gone
         self._requests: dict[Priority, deque[Request]] = {priority: deque() for priority in Priority}
         self._in_a_row = 0  # batches of the most urgent client since another waiting client had a turn
         self._turns = itertools.count(1)
@@ -93,7 +93,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many crops wait to be sent."""
-        batches = [*self._live_again]
+        batches = [*self._live_retries]
         for requests in self._requests.values():
             batches += [batch for request in requests for batch in request.batches]
         return len(self.live) + sum(len(batch.jobs) for batch in batches)
@@ -154,12 +154,12 @@ class Ledger:
 
     def _waits(self, priority: Priority) -> bool:
         if priority is Priority.LIVE:
-            return bool(self._live_again or self.live)
+            return bool(self._live_retries or self.live)
         return bool(self._requests[priority])
 
     def _live_batch(self, max_batch: int) -> Batch:
-        if self._live_again:
-            return self._take_fitting(self._live_again, max_batch)
+        if self._live_retries:
+            return self._take_fitting(self._live_retries, max_batch)
         crops = self.live.take(min(self._config.batch, max_batch))
         return self._new_batch([Job(crop.pixels, crop=crop) for crop in crops], None)
 
@@ -199,7 +199,7 @@ class Ledger:
         if gone or not retry or batch.tries > self._config.retries:
             return list(batch.jobs.values())
         if batch.request is None:
-            self._live_again.append(batch)
+            self._live_retries.append(batch)
             return []
         batch.request.batches.appendleft(batch)
         if batch.request not in self._requests[batch.request.priority]:
@@ -230,21 +230,21 @@ class Ledger:
         """Remove and return the live crops that have waited longer than `max_wait_s`."""
         limit = now - self._config.max_wait_s
         old = [Job(crop.pixels, crop=crop) for crop in self.live.take_stale(limit)]
-        for batch in list(self._live_again):
+        for batch in list(self._live_retries):
             if any(job.crop is not None and job.crop.received < limit for job in batch.jobs.values()):
-                self._live_again.remove(batch)
+                self._live_retries.remove(batch)
                 old += batch.jobs.values()
         return old
 
     def give_up(self) -> list[Job]:
         """Remove and return everything that waits or is out."""
-        batches = [*self._live_again, *self._out.values()]
+        batches = [*self._live_retries, *self._out.values()]
         for requests in self._requests.values():
             batches += [batch for request in requests for batch in request.batches]
             for request in requests:
                 request.batches.clear()
             requests.clear()
-        self._live_again.clear()
+        self._live_retries.clear()
         self._out.clear()
         crops = self.live.take(len(self.live))
         return [

@@ -26,7 +26,7 @@ from streamer.values import Bytes, FaceAnalysis, Floats, ImpostorScores, Model
 
 AGAIN_S = 1.0  # pause before images are sent again that were lost or answered by other weights
 TRIES = 20  # an image that is lost more often is at fault itself, not the worker
-SHOWN = 20  # most images or pairs in a message
+SHOWN = 20  # maximum number of images or pairs in the log or a message
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from streamer.values import Candidate, Floats, ImpostorScores
 
 Doubles = NDArray[np.float64]
 
-EXEMPLARS = 5  # most exemplars of a person
-EXEMPLAR_PENALTY = 0.02  # cosine
+EXEMPLARS = 5  # maximum number per person
+EXEMPLAR_PENALTY = 0.02  # cosine, subtracted from those to exemplars
 TYPICAL = 3  # images of a person, from which further ones hardly raise the similarity to strangers
 MIN_COMPARED = 5  # people of a cohort with enough images, for the others not to be compared to
 

@@ -28,7 +28,7 @@ NEW_UNTIL = 8  # analyses up to which a track is new, that is, may turn out to c
 # python -m tests.benchmarks "Quality of crops").
 GOOD_QUALITY = 0.6
 POOR_PENALTY = 0.8
-HELD_REASONS = (EndReason.TIMEOUT, EndReason.LEFT_FRAME)  # after other ends the media time does not continue
+HELD_REASONS = (EndReason.TIMEOUT, EndReason.LEFT_FRAME)  # after other ends nobody can return in the same epoch
 NO_PIXELS = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
 
 

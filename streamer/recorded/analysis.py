@@ -59,9 +59,7 @@ class Analysis:
         self._stop = Event()
         self._writer: ResultWriter | None = None
         self._dispatcher: Dispatcher | None = None
-        self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = (
-            None  # the last one is for the header
-        )
+        self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # and its header fields
 
     def stop(self) -> None:
         """Make `run` finish the frames in progress and return; the files hold the results so far."""

@@ -112,9 +112,8 @@ class ResultWriter:
         for track in published.tracks:
             if track.state is TrackState.CONFIRMED and track.detection is not None:
                 self._observations.write(observation_record(published, track))
-        for raw, crop in zip(
-            observation.crops, published.crops, strict=True
-        ):  # in the order of the crops, not of the answers
+        # in the order of the crops, not of the answers
+        for raw, crop in zip(observation.crops, published.crops, strict=True):
             analysis = pending.analyses[raw.key.id]
             self._observations.write(analysis_record(crop, analysis))
             changed = [] if analysis is None else self._persons.add_analysis(raw, analysis)
