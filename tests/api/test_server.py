@@ -397,9 +397,8 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
         3,
         False,
     )
-    assert (
-        age_evidence.last_inferred_at.ToJsonString() == "2030-01-01T12:00:01Z"
-    )  # a quarter of a second before it was seen
+    # a quarter of a second before the face was last seen
+    assert age_evidence.last_inferred_at.ToJsonString() == "2030-01-01T12:00:01Z"
     assert not to_proto(summary()).identity.evidence.HasField("last_inferred_at")
     assert (track.identity.consistency, track.identity.outliers) == (0.875, 2)
     assert track.expression.appears == faces_pb2.EXPRESSION_HAPPINESS
