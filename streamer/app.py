@@ -1,4 +1,4 @@
-"""The whole streamer on one page: what is started, what is handed to whom, and how it stops."""
+"""Wires the whole live streamer together on one page: starts its parts, connects them and stops them in order."""
 
 import asyncio
 import logging
@@ -25,31 +25,32 @@ from streamer.source.cameras import Cameras
 from streamer.track.keys import live_keys, split_keys
 from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
 
-RELEASE_S = 1.0  # how often ends that are held back are looked at
-SAY_GOODBYE_S = 1.0  # of drain_s this much is kept for the last events to reach the subscribers
+RELEASE_S = 1.0  # time between two checks of the track ends that are held back
+GOODBYE_S = 1.0  # part of drain_s that is reserved for sending the last events to subscribers
 
 log = logging.getLogger(__name__)
 
 
 class LiveService:
-    """Cameras in, gRPC events out. `run` returns after `stop`; a bug in any part ends it with that exception."""
+    """Reads cameras and serves gRPC events. `run` returns after `stop`, or raises what a part raised."""
 
     def __init__(self, config: StreamerConfig, started: Callable[[Server], None] | None = None) -> None:
+        """`started` is called with the server once everything is running."""
         self._config = config
         self._started = started
         self._stopping = asyncio.Event()
         self._hub = Hub(config.publish)
         self._persons = Persons(config, split_keys(live_keys()))
-        self._other_model = asyncio.Event()  # the workers have other weights than the gallery was embedded by
-        self._gallery_model = ""
+        self._model_changed = asyncio.Event()  # the gallery was embedded by other weights than the workers have
+        self._gallery_model = ""  # id of the model that embedded the gallery
         self._frames = LatestPerCamera(_count_dropped)
 
     def stop(self) -> None:
-        """Finish what is under way, at most `drain_s`, and return from `run`."""
+        """Make `run` finish the work in progress, which takes at most `drain_s`, and return."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Raises ModelError, ConfigError, or an ExceptionGroup of what went wrong in a part."""
+        """Run until `stop`. Raises ModelError, ConfigError, or an ExceptionGroup of the exceptions of the parts."""
         loop = asyncio.get_running_loop()
         detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
         read = partial(read_gallery, self._config, detector, self._stopping.is_set)
@@ -69,7 +70,7 @@ class LiveService:
             self._frames.close()
             deliver.close()
 
-        async with AsyncExitStack() as closing:  # in the reverse order, whatever happens
+        async with AsyncExitStack() as closing:  # closes in reverse order, also after an error
             metrics.build_info.info({"version": version("faceanalytics")})
             if self._config.metrics.listen:
                 closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
@@ -77,18 +78,18 @@ class LiveService:
             closing.callback(self._dispatcher.close)
             self._server = await start_server(self._config.publish, self._hub, cameras, lambda: self._dispatcher.models)
             closing.push_async_callback(self._server.stop, 0)
-            closing.push_async_callback(asyncio.to_thread, cameras.stop_all, SAY_GOODBYE_S)
+            closing.push_async_callback(asyncio.to_thread, cameras.stop_all, GOODBYE_S)
             async with asyncio.TaskGroup() as group:
                 failing = group.create_task(_raise_when_set(bug))
                 wire = group.create_task(self._dispatcher.run())
                 observe = partial(observe_all, self._observer, self._frames, deliver)
                 observing = group.create_task(in_thread("observe", observe, stop_observing))
                 enrolling = group.create_task(self._enrol(people, strangers)) if people else None
-                releasing = group.create_task(self._release_late())
+                releasing = group.create_task(self._release_overdue())
                 for stream in self._config.streams:
                     cameras.add(stream)
-                where = self._server.address, self._dispatcher.endpoint
-                log.info("serving %d streams on %s, workers at %s", len(self._config.streams), *where)
+                addresses = self._server.address, self._dispatcher.endpoint
+                log.info("serving %d streams on %s, workers at %s", len(self._config.streams), *addresses)
                 if self._started is not None:
                     self._started(self._server)
                 await self._stopping.wait()
@@ -107,10 +108,10 @@ class LiveService:
         if model.impostors is not None and self._config.gallery.cohort is None:
             self._persons.use_impostors(model.impostors, model.id)
         if model.id != self._gallery_model:
-            self._other_model.set()
+            self._model_changed.set()
 
     async def _enrol(self, people: list[Reference], strangers: list[Reference]) -> None:
-        """Embed the gallery by the weights of the workers, and again when these change."""
+        """Embed the gallery with the weights of the workers, and again whenever they change."""
         references = [*people, *strangers]
         analyse = partial(self._dispatcher.analyse, priority=Priority.ENROLMENT)
         wait_for_worker, stopped = self._dispatcher.wait_for_worker, self._stopping.is_set
@@ -120,17 +121,17 @@ class LiveService:
             self._persons.use_gallery(gallery)
             self._persons.use_impostors(impostors, model.id)
             self._gallery_model = model.id
-            self._other_model.clear()
-            await self._other_model.wait()
+            self._model_changed.clear()
+            await self._model_changed.wait()
 
-    async def _release_late(self) -> None:
-        """Ends that are held back for a return come out in time, also when the camera gives no frames any more."""
+    async def _release_overdue(self) -> None:
+        """Publish the track ends whose time for a return is up, even if their camera no longer gives frames."""
         while True:
             await asyncio.sleep(RELEASE_S)
-            self._publish(self._persons.release_late(time.monotonic()))
+            self._publish(self._persons.release_overdue(time.monotonic()))
 
     async def _accept(self, observation: Observation) -> None:
-        """One frame's results, from the observe thread."""
+        """Take in the results of one frame, which come from the observe thread."""
         _, changed = self._persons.observe(observation)
         self._publish(changed)
         for crop in observation.crops:
@@ -152,27 +153,27 @@ class LiveService:
             self._hub.offer(summary, now)
 
     async def _drain(self, cameras: Cameras, observing: asyncio.Task[None]) -> None:
-        """In the direction of flow: cameras, frames, crops, tracks, subscribers."""
+        """Stop the parts in the direction of flow: cameras, frames, crops, tracks, subscribers."""
         deadline = time.monotonic() + self._config.drain_s
-        goodbye = min(SAY_GOODBYE_S, self._config.drain_s / 2)
+        goodbye = min(GOODBYE_S, self._config.drain_s / 2)
 
-        def left() -> float:
+        def remaining() -> float:
             return max(0.0, deadline - goodbye - time.monotonic())
 
-        log.info("stopping: finishing what is under way, at most %g s", self._config.drain_s)
+        log.info("stopping: finishing the work in progress, at most %g s", self._config.drain_s)
         self._server.set_serving(False)
-        await asyncio.to_thread(cameras.stop_all, left())
+        await asyncio.to_thread(cameras.stop_all, remaining())
         self._frames.close()
-        await asyncio.wait([observing], timeout=left())
-        given_up = await self._dispatcher.drain(left() if self._dispatcher.ledger.workers else 0)
+        await asyncio.wait([observing], timeout=remaining())
+        given_up = await self._dispatcher.drain(remaining() if self._dispatcher.ledger.workers else 0)
         if given_up:
-            log.warning("%d crops were given up unanswered", given_up)
+            log.warning("gave up %d crops without an answer", given_up)
         self._publish(self._persons.release())
-        unended = self._persons.open_ends(EndReason.SHUTDOWN)  # a detector that did not come back in time
+        unended = self._persons.open_ends(EndReason.SHUTDOWN)  # if the detector did not return in time
         for end in unended:
             self._on_finished(end)
         if unended:
-            log.warning("%d tracks were ended though their last frame was still being looked at", len(unended))
+            log.warning("%d tracks were ended before their last frame was analysed", len(unended))
         await self._server.stop(max(0.0, deadline - time.monotonic()))
 
 

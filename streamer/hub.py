@@ -1,7 +1,7 @@
-"""What is published and what waits for each subscriber. No socket: api/tracks.py carries the events out.
+"""Holds the live tracks and queues their events for each subscriber; api/tracks.py sends them to clients.
 
-Single-threaded, on the asyncio loop. Updates of one track coalesce while they wait; NEW, END and MERGE are never
-dropped; a subscriber for whom too much waits is given up.
+It is used from the asyncio loop only. Waiting updates of one track are replaced by the newest. NEW, END and MERGE are
+never dropped. A subscriber with too many waiting events is disconnected.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ from streamer import metrics
 from streamer.config import Publish
 from streamer.values import TrackSummary
 
-ENDED_S = 300.0  # an ended track can still be looked up for so long,
-ENDED_TRACKS = 1000  # but only the newest so many
+ENDED_S = 300.0  # ended tracks can be looked up for this long
+ENDED_TRACKS = 1000  # only this number of the newest ended tracks is kept
 
 
 class Kind(enum.Enum):
+    """The kind of an event."""
+
     SNAPSHOT = "SNAPSHOT"
     SNAPSHOT_END = "SNAPSHOT_END"
     NEW = "NEW"
@@ -30,55 +32,59 @@ class Kind(enum.Enum):
 
 @dataclass(slots=True, eq=False)
 class Event:
+    """Something to send to a subscriber."""
+
     kind: Kind
-    summary: TrackSummary | None = None  # None: SNAPSHOT_END and HEARTBEAT
+    summary: TrackSummary | None = None  # None for SNAPSHOT_END and HEARTBEAT
 
 
 class Subscriber:
-    """The events that wait for one watcher, in order. At most one UPDATE of a track waits: the newest."""
+    """The queue of events for one client. At most one UPDATE of a track waits, the newest."""
 
     def __init__(self, streams: Collection[str], min_interval_s: float, max_pending: int) -> None:
-        self.wake = asyncio.Event()  # there may be something to take
-        self.overflow = asyncio.Event()  # too much waited: nothing more comes
-        self.closing = False  # nothing new comes; what waits is still sent
+        """`streams` are the wanted cameras (empty: all), `min_interval_s` the time between two updates of a track."""
+        self.wake = asyncio.Event()  # an event may be ready
+        self.overflow = asyncio.Event()  # too many events waited: no further ones come
+        self.closing = False  # no new events come; waiting ones are still sent
         self._streams = frozenset(streams)
         self._min_interval_s = min_interval_s
         self._max_pending = max_pending
         self._queue: deque[Event] = deque()
-        self._pending = 0  # events in the queue without those of the snapshot
+        self._pending = 0  # events in the queue, except those of the snapshot
         self._updates: dict[str, Event] = {}  # track id -> its UPDATE in the queue
-        self._early: dict[str, TrackSummary] = {}  # track id -> an update that min_interval holds back
-        self._updated: dict[str, float] = {}  # track id -> when its last UPDATE was taken, s
+        self._deferred: dict[str, TrackSummary] = {}  # track id -> an update that min_interval_s holds back
+        self._updated: dict[str, float] = {}  # track id -> time of its last UPDATE taken, s
 
     def wants(self, camera: str) -> bool:
+        """Return whether this client wants the events of a camera."""
         return not self._streams or camera in self._streams
 
     def begin(self, snapshot: Sequence[TrackSummary]) -> None:
-        """The current tracks, before anything else. They do not count as pending: nobody is late at the start."""
+        """Queue the current tracks before any event. They do not count towards `max_pending`."""
         self._queue.extend(Event(Kind.SNAPSHOT, summary) for summary in snapshot)
         self._queue.append(Event(Kind.SNAPSHOT_END))
 
     def put(self, kind: Kind, summary: TrackSummary, now: float) -> None:
-        """Let an event wait, `now` in s. Sets `overflow` and forgets everything if it is one too many."""
+        """Queue an event, `now` in s. If that is one too many, set `overflow` and drop all events."""
         if self.overflow.is_set() or not self.wants(summary.key.camera):
             return
         if kind is Kind.UPDATE:
             self._update(summary, now)
         else:
-            self._early.pop(summary.key.id, None)
+            self._deferred.pop(summary.key.id, None)
             self._append(Event(kind, summary))
         self.wake.set()
 
     def take(self, now: float) -> Event | None:
-        """The next event that is due, `now` in s; None: nothing, until `wake` is set or `due` has come."""
+        """Remove and return the next event, `now` in s. None: wait until `wake` is set or `due` is reached."""
         self.wake.clear()
         if self._queue:
             event = self._queue.popleft()
         else:
-            ready = next((track_id for track_id in self._early if self._due(track_id) <= now), None)
+            ready = next((track_id for track_id in self._deferred if self._due(track_id) <= now), None)
             if ready is None:
                 return None
-            event = Event(Kind.UPDATE, self._early.pop(ready))
+            event = Event(Kind.UPDATE, self._deferred.pop(ready))
             self._pending += 1
         self._taken(event, now)
         return event
@@ -95,8 +101,8 @@ class Subscriber:
             self._updated.pop(track_id, None)
 
     def due(self) -> float:
-        """When the first update that is held back may go out, s; infinite: none is."""
-        return min(map(self._due, self._early), default=float("inf"))
+        """Return the time (s) at which the first deferred update becomes ready; infinity without one."""
+        return min(map(self._due, self._deferred), default=float("inf"))
 
     def _due(self, track_id: str) -> float:
         return self._updated.get(track_id, float("-inf")) + self._min_interval_s
@@ -106,9 +112,9 @@ class Subscriber:
         if track_id in self._updates:
             self._updates[track_id].summary = summary
         elif self._due(track_id) > now:
-            self._early[track_id] = summary
+            self._deferred[track_id] = summary
         else:
-            self._early.pop(track_id, None)
+            self._deferred.pop(track_id, None)
             self._append(Event(Kind.UPDATE, summary))
 
     def _append(self, event: Event) -> None:
@@ -119,7 +125,7 @@ class Subscriber:
         if self._pending > self._max_pending:
             self._queue.clear()
             self._updates.clear()
-            self._early.clear()
+            self._deferred.clear()
             self.overflow.set()
 
 
@@ -128,11 +134,11 @@ class _LiveTrack:
     summary: TrackSummary  # the newest
     published: int  # revision of the last event
     published_at: float  # s
-    analysed: tuple[str, int]  # model and samples of the newest
+    analysed: tuple[str, int]  # model id and number of samples of the newest
 
 
 class Hub:
-    """The live tracks and those who watch them. Times are `time.monotonic()` in s."""
+    """The live tracks and their subscribers. Times are `time.monotonic()` in s."""
 
     def __init__(self, config: Publish) -> None:
         self.closed = False
@@ -142,11 +148,13 @@ class Hub:
         self._subscribers: list[Subscriber] = []
 
     def offer(self, summary: TrackSummary, now: float) -> None:
-        """The newest state of a track: NEW at first, END or MERGE when final (exactly once), else UPDATE if its
-        revision has grown or nothing was published of it for `update_interval_s`. What comes after the end is ignored.
+        """Take in the newest state of a track and publish it.
+
+        The first one is a NEW, the final one an END or MERGE, exactly once. Others are an UPDATE, if the revision has
+        grown or if nothing was published of the track for `update_interval_s`. Summaries after the end are ignored.
         """
         track_id = summary.key.id
-        self._forget_ended(now)
+        self._drop_old_ended(now)
         live = self._live.get(track_id)
         if track_id in self._ended or (live is not None and summary.revision < live.summary.revision):
             return
@@ -168,7 +176,7 @@ class Hub:
     def subscribe(
         self, streams: Collection[str] = (), snapshot: bool = False, min_interval_s: float = 0.0
     ) -> Subscriber:
-        """Someone who hears of the tracks of these streams (none named: all) from now on."""
+        """Add a subscriber to the tracks of these streams (empty: all), with the current tracks first if `snapshot`."""
         subscriber = Subscriber(streams, min_interval_s, self._config.max_pending)
         subscriber.closing = self.closed
         if snapshot:
@@ -178,26 +186,26 @@ class Hub:
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Forget a subscriber; counts those that were given up."""
+        """Remove a subscriber, and count it if it has overflowed."""
         self._subscribers.remove(subscriber)
         metrics.subscribers.dec()
         if subscriber.overflow.is_set():
             metrics.subscriber_dropped.inc()
 
     def live(self, streams: Collection[str] = ()) -> list[TrackSummary]:
-        """The tracks of these streams (none named: all) that have not ended, oldest first."""
+        """Return the newest summaries of the live tracks of these streams (empty: all), oldest track first."""
         summaries = (live.summary for live in self._live.values())
         return sorted((one for one in summaries if not streams or one.key.camera in streams), key=lambda one: one.key)
 
     def get(self, track_id: str, now: float) -> TrackSummary | None:
-        """A live or recently ended track."""
-        self._forget_ended(now)
+        """Return the newest summary of a live or recently ended track; None: there is no such track."""
+        self._drop_old_ended(now)
         if track_id in self._live:
             return self._live[track_id].summary
         return self._ended[track_id][0] if track_id in self._ended else None
 
     def close(self) -> None:
-        """Nothing more will be offered: each subscriber gets what waits for it and is done."""
+        """End all subscriptions once their waiting events are sent. `offer` is not called after this."""
         self.closed = True
         for subscriber in self._subscribers:
             subscriber.closing = True
@@ -207,7 +215,7 @@ class Hub:
         for subscriber in self._subscribers:
             subscriber.put(kind, summary, now)
 
-    def _forget_ended(self, now: float) -> None:
+    def _drop_old_ended(self, now: float) -> None:
         while self._ended:
             oldest = next(iter(self._ended))
             if len(self._ended) <= ENDED_TRACKS and now - self._ended[oldest][1] < ENDED_S:

@@ -1,4 +1,4 @@
-"""Frames through detect, track and select, into Observations. The only stage made of stages."""
+"""Passes the frames of all cameras through detect, track and select, and returns Observations."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +25,12 @@ from streamer.values import (
     TrackState,
 )
 
-TAKE_S = 0.5  # longest wait for frames before looking at the clock again
+TAKE_S = 0.5  # longest single wait for frames
 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """A frame without its pixels; the fields are those of Observation."""
+    """A frame without its pixels. The fields are those of Observation."""
 
     camera: str
     epoch: int
@@ -47,8 +47,8 @@ class _Moment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Followed:
-    """A frame after detection and tracking, before its crops are selected."""
+class _Tracked:
+    """A frame after detection and tracking, before the selection of crops."""
 
     moment: _Moment
     detections: Detections
@@ -74,46 +74,50 @@ class _Followed:
 
 
 class Observer:
-    """All cameras of this process. Called from one thread, but for `on_result` and `set_workers`."""
+    """Detects, tracks and selects faces for all cameras of this process.
+
+    Only `on_result` and `set_workers` may be called from any thread; `observe` is for one thread.
+    """
 
     def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker, live: bool = False) -> None:
+        """`new_key` makes the keys of tracks. `live`: crops are scheduled by the monotonic clock, not by media time."""
         self._config = config
         self._detector = detector
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
-        self._shots: dict[str, ShotChangeDetector] = {}  # of the running epoch
-        self._last: dict[str, _Moment] = {}  # of the running epoch
+        self._shots: dict[str, ShotChangeDetector] = {}  # of the present epoch
+        self._last: dict[str, _Moment] = {}  # the last frame of the present epoch
         self._selector = CropSelector(config, live)
 
     def on_result(self, track_id: str, answered: bool) -> None:
-        """Live: a crop was answered or given up. Any thread may call this."""
+        """Note that a live crop was answered or given up. Any thread may call this."""
         self._selector.on_result(track_id, answered)
 
     def set_workers(self, models: Mapping[Model, int]) -> None:
-        """How many workers are alive with which weights. Any thread may call this."""
+        """Set the number of workers alive for each model. Any thread may call this."""
         self._selector.set_workers(models)
 
     def observe(self, items: Sequence[Item]) -> list[Observation]:
-        """The frames (at most one per camera) and ends of sources, in order; the detector sees all frames at once."""
+        """Process frames (at most one per camera) and ends of sources in order. All frames are one detector batch."""
         frames = [item for item in items if isinstance(item, Frame)]
         started = time.monotonic()
         found = iter(self._detector.detect([frame.pixels for frame in frames]) if frames else [])
         if frames:
             metrics.inference_seconds.labels("detect").observe(time.monotonic() - started)
-        followed: list[_Followed] = []
+        tracked: list[_Tracked] = []
         for item in items:
             if isinstance(item, SourceEnd):
-                followed += self._end(item.camera, item.reason)
+                tracked += self._end(item.camera, item.reason)
                 continue
             metrics.frame_age_seconds.labels(item.camera).observe(started - item.received)
             last = self._last.get(item.camera)
             if last is not None and last.epoch != item.epoch:
-                followed += self._end(item.camera, EndReason.SOURCE_LOST)
-            followed.append(self._follow(item, next(found)))
-        selections = self._selector.choose([each.considered for each in followed])
-        return [each.observation(selection) for each, selection in zip(followed, selections, strict=True)]
+                tracked += self._end(item.camera, EndReason.SOURCE_LOST)
+            tracked.append(self._track(item, next(found)))
+        selections = self._selector.choose([each.considered for each in tracked])
+        return [each.observation(selection) for each, selection in zip(tracked, selections, strict=True)]
 
-    def _follow(self, frame: Frame, detections: Detections) -> _Followed:
+    def _track(self, frame: Frame, detections: Detections) -> _Tracked:
         camera = frame.camera
         metrics.detections.labels(camera).inc(len(detections))
         if camera not in self._trackers:
@@ -127,9 +131,9 @@ class Observer:
         _count(ended)
         self._last[camera] = _Moment.of(frame)
         considered = Considered(camera, frame.media_time, tuple(tracks), tuple(ended), choices)
-        return _Followed(self._last[camera], detections, considered)
+        return _Tracked(self._last[camera], detections, considered)
 
-    def _end(self, camera: str, reason: EndReason) -> list[_Followed]:
+    def _end(self, camera: str, reason: EndReason) -> list[_Tracked]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
         self._shots.pop(camera, None)
         if reason is EndReason.SOURCE_REMOVED:
@@ -137,10 +141,10 @@ class Observer:
         if last is None or tracker is None:
             return []
         ended = tracker.end_all(reason)
-        if reason is not EndReason.SOURCE_REMOVED:  # then the camera and its labels are gone
+        if reason is not EndReason.SOURCE_REMOVED:  # a removed camera no longer has metrics
             metrics.tracks_active.labels(camera).set(0)
         _count(ended)
-        return [_Followed(last, Detections.none(), Considered(camera, last.media_time, (), tuple(ended), ()))]
+        return [_Tracked(last, Detections.none(), Considered(camera, last.media_time, (), tuple(ended), ()))]
 
 
 def _count(ended: Sequence[TrackEnd]) -> None:
@@ -150,7 +154,7 @@ def _count(ended: Sequence[TrackEnd]) -> None:
 
 
 def observe_all(observer: Observer, frames: Handover, deliver: Callable[[Observation], None]) -> None:
-    """The loop of the observe thread: until the hand-over is closed and empty. `deliver` may wait."""
+    """Observe frames until the hand-over is closed and empty: the loop of the observe thread. `deliver` may wait."""
     while (items := frames.take(TAKE_S)) is not None:
         for observation in observer.observe(items):
             deliver(observation)

@@ -1,8 +1,8 @@
-"""The values that travel between the stages.
+"""Defines the values that travel between the stages.
 
-Two clocks, never mixed: `media_time` is the source's own clock in seconds since its start, the only
-clock of tracking and aggregation; `received` is `time.monotonic()` in seconds, for latency only.
-Arrays are not written to after birth.
+There are two clocks, which are never mixed. `media_time` is the source's own clock in seconds since its start; tracking
+and aggregation use no other. `received` is `time.monotonic()` in seconds and serves to measure latency only.
+Arrays are never written to after a value is made.
 """
 
 import enum
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-MIN_COUNT = 10  # pairs of strangers that must reach a cosine before their share is believed
+MIN_COUNT = 10  # pairs of strangers that must reach a cosine for their share to be trusted
 CROP_SIZE = 112  # px, width and height of an aligned crop
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as seen in the image
 
@@ -32,14 +32,16 @@ def _check_shape(name: str, array: NDArray[np.generic], expected: tuple[int | No
 
 
 class ClockSource(enum.Enum):
-    """Where `captured_at` comes from."""
+    """The clock that `captured_at` is read from."""
 
     RTCP_NTP = "RTCP_NTP"  # the camera's own wall clock, from its RTCP sender reports
     ARRIVAL = "ARRIVAL"  # this machine's clock when the frame arrived
-    FILE_PTS = "FILE_PTS"  # a file: there is no wall clock, only media time
+    FILE_PTS = "FILE_PTS"  # a file, which has no wall clock, only media time
 
 
 class TrackState(enum.Enum):
+    """The state of a track. A tentative track has too few detections to be published."""
+
     TENTATIVE = "TENTATIVE"
     CONFIRMED = "CONFIRMED"
     LOST = "LOST"
@@ -47,6 +49,8 @@ class TrackState(enum.Enum):
 
 
 class EndReason(enum.Enum):
+    """Why a track ended."""
+
     TIMEOUT = "TIMEOUT"
     LEFT_FRAME = "LEFT_FRAME"
     MERGED = "MERGED"
@@ -54,7 +58,7 @@ class EndReason(enum.Enum):
     SOURCE_LOST = "SOURCE_LOST"
     SHUTDOWN = "SHUTDOWN"
     END_OF_FILE = "END_OF_FILE"
-    SPLIT = "SPLIT"  # its crops turned out to be of two persons: another track goes on
+    SPLIT = "SPLIT"  # its crops turned out to show two persons; a new track continues with the second
 
 
 class Reason(enum.Enum):
@@ -65,21 +69,23 @@ class Reason(enum.Enum):
     LOW_BRIGHTNESS = "LOW_BRIGHTNESS"
     EXTREME_POSE = "EXTREME_POSE"
     LOW_CONFIDENCE = "LOW_CONFIDENCE"
-    BUDGET = "BUDGET"  # it could be analysed, but its turn has not come
+    BUDGET = "BUDGET"  # it could be analysed, but others come first
 
 
 class SendDecision(enum.Enum):
-    """What became of a followed face in one frame."""
+    """What the scheduler decided for a tracked face in one frame."""
 
-    SENT = "SENT"  # its crop goes to a worker
-    UNUSABLE = "UNUSABLE"  # a Reason says why
-    TOO_SOON = "TOO_SOON"  # the track was analysed just before, or its last crop is still out
-    NOTHING_TO_GAIN = "NOTHING_TO_GAIN"  # its answers would hardly change
-    BETTER_CROP = "BETTER_CROP"  # a better one of the same track waits
-    BUDGET = "BUDGET"  # it waits: others would gain more, and no more may be sent now
+    SENT = "SENT"  # its crop is sent to a worker
+    UNUSABLE = "UNUSABLE"  # a Reason gives the cause
+    TOO_SOON = "TOO_SOON"  # the track was analysed a moment ago, or its last crop is still at a worker
+    NOTHING_TO_GAIN = "NOTHING_TO_GAIN"  # the estimates of the track would hardly change
+    BETTER_CROP = "BETTER_CROP"  # a better crop of the same track waits
+    BUDGET = "BUDGET"  # it waits: the budget is used up by faces that gain more
 
 
 class SourceState(enum.Enum):
+    """The state of a camera."""
+
     CONNECTING = "CONNECTING"
     RUNNING = "RUNNING"
     RECONNECTING = "RECONNECTING"
@@ -89,6 +95,8 @@ class SourceState(enum.Enum):
 
 
 class SourceErrorCode(enum.Enum):
+    """Why a camera cannot be read."""
+
     AUTH_FAILED = "AUTH_FAILED"
     NOT_FOUND = "NOT_FOUND"
     TLS_CERTIFICATE = "TLS_CERTIFICATE"
@@ -100,12 +108,12 @@ class SourceErrorCode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How a camera is doing; replaced whole at each change, so any thread may read it."""
+    """The status of a camera. Each change makes a new one, so any thread may read it."""
 
     state: SourceState
     error: SourceErrorCode | None = None
-    message: str = ""  # for people, without credentials
-    epoch: int = 0  # counts successful connections of this process; grows at each reconnect
+    message: str = ""  # human-readable, without credentials
+    epoch: int = 0  # number of the present connection; grows at each reconnect
     connects: int = 0  # successful connections since the start
     frames_decoded: int = 0
     width: int = 0  # px
@@ -114,6 +122,8 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
+    """One decoded video frame."""
+
     camera: str
     epoch: int  # grows at each reconnect; media_time is comparable within one epoch only
     media_time: float  # s since the first frame of this epoch
@@ -133,7 +143,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class SourceEnd:
-    """A camera has no more frames in this epoch: its tracks end with `reason`."""
+    """The end of a camera's epoch, after its last frame: its tracks end with `reason`."""
 
     camera: str
     epoch: int
@@ -142,7 +152,7 @@ class SourceEnd:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """The faces of one frame, as columns."""
+    """The faces detected in one frame, one row each."""
 
     boxes: Floats  # (n, 4) x1 y1 x2 y2, frame pixels
     scores: Floats  # (n,) 0..1
@@ -158,32 +168,35 @@ class Detections:
 
     @classmethod
     def none(cls) -> "Detections":
+        """Return detections without a face."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class TrackKey:
-    """Which track: `id` is unique over cameras and restarts; `number` is small, for overlays and MOT files."""
+    """Identifies a track: `id` is unique over cameras and restarts; `number` is small, for overlays and MOT files."""
 
-    id: str  # opaque, sorts by birth
+    id: str  # opaque; sorts by creation
     camera: str
     number: int  # from 1, per camera
 
 
 class Track(NamedTuple):
-    """One followed face at one frame. A tuple, because a crowd has hundreds of them in each frame."""
+    """One tracked face in one frame. It is a tuple because a crowd makes hundreds of them per frame."""
 
     key: TrackKey
     state: TrackState
     box: Floats  # (4,) x1 y1 x2 y2, frame pixels, smoothed by the filter
     score: float  # 0..1, of the last detection
-    detection: int | None  # row in this frame's Detections; None: not seen now, the box is predicted
+    detection: int | None  # row in this frame's Detections; None: not detected here, the box is predicted
     first_seen: float  # s, media time
     last_seen: float  # s, media time of the last detection
 
 
 @dataclass(frozen=True, slots=True)
 class TrackEnd:
+    """The end of a track."""
+
     key: TrackKey
     reason: EndReason
     time: float  # s, media time
@@ -195,20 +208,22 @@ class Quality:
     """How well a face can be analysed."""
 
     value: float  # 0..1
-    reasons: tuple[Reason, ...] = ()  # what lowers it below its floor; empty: good enough
+    reasons: tuple[Reason, ...] = ()  # why the face is not good enough; empty: it is
     eye_distance: float = 0.0  # px in the frame
     yaw: float = 0.0  # degrees, relative to the viewing ray
     pitch: float = 0.0  # degrees
-    sharpness: float = 0.0  # variance of the Laplacian over contrast, see crop.py
-    factors: Mapping[str, float] = field(default_factory=dict)  # each 0..1, whose product `value` is
+    sharpness: float = 0.0  # variance of the Laplacian over contrast, see select/quality.py
+    factors: Mapping[str, float] = field(default_factory=dict)  # each 0..1; `value` is their product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceCrop:
+    """An aligned face, to be analysed."""
+
     key: TrackKey
     media_time: float  # s
     received: float  # s, monotonic, of its frame
-    score: float  # 0..1, detector
+    score: float  # 0..1, of the detection
     quality: Quality
     pixels: Bytes  # (112, 112, 3) RGB, aligned to the ArcFace template
 
@@ -218,18 +233,18 @@ class FaceCrop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """What the scheduler did with one face, and why."""
+    """The scheduler's decision for one face, and its reasons."""
 
     key: TrackKey
-    media_time: float  # s, of the frame with the face; earlier than the observation's if its crop has waited
+    media_time: float  # s, of the frame with the face; before that of the observation if the crop has waited
     decision: SendDecision
-    quality: Quality  # without sharpness and brightness where the pixels were not looked at
-    expected_gain: float  # what its analysis would change, see schedule.py: 1 is worth sending; 0 for an unusable face
+    quality: Quality  # without sharpness and brightness if the pixels were not examined
+    expected_gain: float  # expected effect of an analysis, see select/gain.py: at least 1 to be sent; 0: unusable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What one frame (or the end of a source) gave."""
+    """The results of detection, tracking and selection for one frame, or for the end of a source."""
 
     camera: str
     epoch: int
@@ -240,62 +255,64 @@ class Observation:
     frame_size: tuple[int, int]  # width, height px
     detections: Detections
     tracks: tuple[Track, ...]
-    crops: tuple[FaceCrop, ...] = ()  # those to be analysed, of this frame or shortly before it
+    crops: tuple[FaceCrop, ...] = ()  # to be analysed; from this frame or shortly before it
     skipped: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)  # track id -> why its face was not sent
-    choices: tuple[Choice, ...] = ()  # for each followed face in view, and each crop that has waited and is sent
+    choices: tuple[Choice, ...] = ()  # one for each tracked face in view, and for each crop that has waited and is sent
     ended: tuple[TrackEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImpostorScores:
-    """Cosines of pairs of strangers, as points of their distribution's upper tail, see impostors.py."""
+    """Cosines of pairs of strangers, as points of the upper tail of their distribution, see identity/impostors.py."""
 
-    pairs: int  # that were compared
-    people: int  # they were of
+    pairs: int  # number of pairs that were compared
+    people: int  # number of people in these pairs
     shares: NDArray[np.float64]  # (n,) ascending shares of the pairs, each above MIN_COUNT / pairs
-    cosines: NDArray[np.float64]  # (n,) descending: no more than that share of the pairs reaches it
-    source: str  # for messages: whose images these are
+    cosines: NDArray[np.float64]  # (n,) descending; at most that share of the pairs reaches it
+    source: str  # where the images are from, for messages
 
     def __post_init__(self) -> None:
         n = len(self.shares)
         if n == 0 or self.shares.shape != (n,) or self.cosines.shape != (n,):
-            raise ValueError(f"shares {self.shares.shape} and cosines {self.cosines.shape} are no table")
+            raise ValueError(
+                f"shares {self.shares.shape} and cosines {self.cosines.shape} must be of one shape (n,), n > 0"
+            )
         fine = np.isfinite(self.shares).all() and np.isfinite(self.cosines).all()
         if not fine or (np.diff(self.shares) <= 0).any() or (np.diff(self.cosines) > 0).any():
-            raise ValueError("shares must ascend and cosines must not: the more pairs reach it, the lower it is")
+            raise ValueError("shares must ascend and cosines must not, and all must be finite")
         if not self.shares[0] * self.pairs * (1 + 1e-3) >= MIN_COUNT or self.shares[-1] > 1:
-            raise ValueError(f"shares must be from {MIN_COUNT} of the {self.pairs} pairs to all of them")
+            raise ValueError(f"shares must be between {MIN_COUNT} of the {self.pairs} pairs and 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The weights of workers, and what they were trained to tell. The rest is absent everywhere."""
+    """The weights that a worker has, and the outputs that they give. Other outputs are absent everywhere."""
 
     id: str
     age: bool
     expression: bool
-    attributes: tuple[int, ...]  # places among the 40 of the proto's Attribute, from 0, ascending
+    attributes: tuple[int, ...]  # indices from 0 into the 40 of the proto's Attribute, ascending
     identity: bool
-    licence: str = field(default="", compare=False)  # the terms, from the card; empty: nobody said
-    impostors: ImpostorScores | None = field(default=None, compare=False)  # from the card; None: nobody measured them
+    licence: str = field(default="", compare=False)  # from the model card; empty: not stated
+    impostors: ImpostorScores | None = field(default=None, compare=False)  # from the model card; None: not measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceAnalysis:
-    """SwinFace's answer to one crop; what the model does not tell is None, and it has no attributes but the model's."""
+    """The analysis of one crop. Outputs that the model does not have are None; `attributes` are those of the model."""
 
     model: Model
     age: float | None  # years
     expression: Floats | None  # (7,) softmax, order of the proto's Expression
     attributes: Floats  # (k,) softmax of "present", in the order of model.attributes
     embedding: Floats | None  # (512,) unit length
-    embedding_norm: float | None  # length before normalising: it grows with how recognisable the face is
+    embedding_norm: float | None  # length before normalising; it grows with the recognisability of the face
 
     def __post_init__(self) -> None:
-        there = self.age is not None, self.expression is not None, self.embedding is not None
-        told = self.model.age, self.model.expression, self.model.identity
-        if there != told or (self.embedding is None) != (self.embedding_norm is None):
-            raise ValueError(f"an analysis with (age, expression, identity) {there}, its model tells {told}")
+        present = self.age is not None, self.expression is not None, self.embedding is not None
+        expected = self.model.age, self.model.expression, self.model.identity
+        if present != expected or (self.embedding is None) != (self.embedding_norm is None):
+            raise ValueError(f"the analysis has (age, expression, identity) {present}, its model has {expected}")
         if self.expression is not None:
             _check_shape("expression", self.expression, (7,))
         _check_shape("attributes", self.attributes, (len(self.model.attributes),))
@@ -305,9 +322,9 @@ class FaceAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an estimate rests on."""
+    """The data behind an estimate."""
 
-    samples: int  # analyses that went in
+    samples: int  # number of analyses used
     best_quality: float  # 0..1, of the best crop among them
     last_inferred: float  # s, media time of the newest of them
     revision: int  # of the track, when the estimate last changed
@@ -315,6 +332,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class AgeEstimate:
+    """The age that a face appears to have."""
+
     years: float  # mean of the posterior
     low: float  # years, 10 % quantile
     high: float  # years, 90 % quantile
@@ -323,34 +342,38 @@ class AgeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of time in which a face appeared to show one expression."""
+    """An interval of time in which a face appeared to show one expression."""
 
     expression: int  # index into the 7 expressions
     start: float  # s, media time
     end: float  # s, media time
-    confidence: float  # 0..1, mean belief over its samples
+    confidence: float  # 0..1, mean posterior probability over its samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpressionEstimate:
-    current: int | None  # index into the 7 expressions: what the face appears to show now; None: it is not clear
-    current_since: float  # s, media time
+    """The expressions that a face appears to show, now and over time."""
+
+    current: int | None  # index into the 7 expressions; None: the face shows none clearly now
+    current_since: float  # s, media time of the change to `current`
     distribution: Floats  # (7,) share of the analysed time, sums to 1
-    timeline: tuple[Segment, ...]  # oldest first; the newest may still go on
+    timeline: tuple[Segment, ...]  # oldest first; the newest may still continue
     evidence: Evidence
 
 
 class Presence(enum.Enum):
     """Whether a face has an attribute."""
 
-    UNDECIDED = "UNDECIDED"  # there is not enough evidence for either
+    UNDECIDED = "UNDECIDED"  # the evidence is not sufficient for either
     PRESENT = "PRESENT"
     ABSENT = "ABSENT"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttributeEstimate:
-    which: tuple[int, ...]  # places among the 40 of the proto's Attribute: those that the model tells
+    """The attributes of a face."""
+
+    which: tuple[int, ...]  # indices into the 40 of the proto's Attribute: those of the model
     scores: Floats  # (k,) sigmoid of the mean logit of "present", in the order of `which`, not calibrated
     presence: tuple[Presence, ...]  # (k,)
     evidence: Evidence
@@ -358,31 +381,35 @@ class AttributeEstimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityEstimate:
+    """The face of a track as one vector."""
+
     template: Floats  # (512,) unit length
-    consistency: float | None  # -1..1, mean cosine of a crop to all others; None: there is only one
-    outliers: int  # crops that were left out because they do not resemble the others
+    consistency: float | None  # -1..1, mean cosine of a crop to all others; None: only one crop
+    outliers: int  # crops left out because they do not resemble the others
     evidence: Evidence
 
 
 class IdentityStatus(enum.Enum):
+    """Whether a face is identified as a person of the gallery."""
+
     IDENTIFIED = "IDENTIFIED"
-    UNKNOWN = "UNKNOWN"  # nobody of the gallery
-    UNDECIDED = "UNDECIDED"  # not enough to say, see the reason
+    UNKNOWN = "UNKNOWN"  # no person of the gallery
+    UNDECIDED = "UNDECIDED"  # see the reason
 
 
 class IdentityReason(enum.Enum):
-    """Why nobody is named."""
+    """Why no person is named."""
 
-    TOO_LITTLE_EVIDENCE = "TOO_LITTLE_EVIDENCE"  # too few analyses, or none of a good crop
+    TOO_LITTLE_EVIDENCE = "TOO_LITTLE_EVIDENCE"  # too few analyses, or no good crop
     BELOW_THRESHOLD = "BELOW_THRESHOLD"
-    AMBIGUOUS = "AMBIGUOUS"  # two people of the gallery are about as similar
-    NOT_CONFIRMED = "NOT_CONFIRMED"  # the newest search names somebody for the first time, against those before it
-    GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its images are not (or not yet) embedded by the weights of this track
+    AMBIGUOUS = "AMBIGUOUS"  # two people of the gallery are about equally similar
+    NOT_CONFIRMED = "NOT_CONFIRMED"  # the newest search names a person, but not enough searches in a row have done so
+    GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its images are not (yet) embedded by the model of this track
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """How similar a person of the gallery is, whatever was decided."""
+    """A person of the gallery and their similarity to a face, independent of the decision."""
 
     person: str
     similarity: float  # raw cosine, -1..1
@@ -390,24 +417,24 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class IdentityDecision:
-    """Who a face is; it rests on the newest search, and searches become rarer as the evidence grows."""
+    """The identity of a face, decided by the newest search of the gallery; searches become rarer as evidence grows."""
 
     status: IdentityStatus
     person: str  # empty unless IDENTIFIED
     reason: IdentityReason | None  # None if IDENTIFIED
     candidates: tuple[Candidate, ...]  # the most similar, best first; empty before the first search
     margin: float | None  # lead of the first candidate over the second, cosine; None without a second
-    threshold: float | None  # cosine that names a person; None before the first search
+    threshold: float | None  # cosine from which a person is named; None before the first search
     samples: int  # analyses behind the newest search
-    best_quality: float  # 0..1, of these
+    best_quality: float  # 0..1, of their best crop
     revision: int  # from 1; grows when status or person changes
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A stretch of a person's presence that was followed without a break."""
+    """An interval of time in which a person was tracked without a break."""
 
-    track_id: str  # under which it was first published
+    track_id: str  # id under which it was first published
     first_seen: float  # s, media time
     last_seen: float  # s, media time
 
@@ -419,26 +446,26 @@ class Sighting:
     time: float  # s, media time
     captured_at: datetime | None  # UTC; None for files
     box: Floats  # (4,) x1 y1 x2 y2 frame pixels, smoothed by the filter
-    landmarks: Floats | None  # (5, 2) frame pixels; None: not known
+    landmarks: Floats | None  # (5, 2) frame pixels; None: unknown
     frame_size: tuple[int, int]  # width, height px
     score: float  # 0..1, of the detector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackEstimates:
-    """What the analyses of one track add up to; None before the first one, and for what the model does not give."""
+    """The estimates from all analyses of one track; None before the first analysis and for outputs the model lacks."""
 
     age: AgeEstimate | None = None
     expression: ExpressionEstimate | None = None
     attributes: AttributeEstimate | None = None
     identity: IdentityEstimate | None = None
-    samples: int = 0  # analyses that went in
+    samples: int = 0  # number of analyses used
     model_id: str = ""  # empty before the first analysis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackSummary:
-    """Everything known of one track at one moment."""
+    """Everything known about one track at one moment."""
 
     key: TrackKey
     epoch: int
@@ -447,14 +474,14 @@ class TrackSummary:
     first_captured_at: datetime | None  # UTC; None for files
     clock_source: ClockSource
     last: Sighting  # the last detection
-    quality: float  # 0..1, best crop so far
+    quality: float  # 0..1, of the best crop so far
     reasons: tuple[Reason, ...]  # why the face has not been analysed (yet); empty once it has
     estimates: TrackEstimates
     revision: int  # grows with each change of state and each analysis; the last one is final
-    split_from: str  # id of the track whose other person this one turned out to be; empty: none
+    split_from: str  # id of the track that this one was split off; empty: it was not split off
     final: bool
     end_reason: EndReason | None
-    received: float  # s, monotonic: when the frame behind this summary arrived
-    decision: IdentityDecision | None = None  # None: there is no gallery
+    received: float  # s, monotonic, arrival of the frame behind this summary
+    decision: IdentityDecision | None = None  # None: no gallery is used
     intervals: tuple[Interval, ...] = ()  # in order; several if tracks were joined
-    merged_into: str = ""  # id of the track that goes on instead, with end_reason MERGED
+    merged_into: str = ""  # id of the track that continues this one; end_reason is MERGED

@@ -25,7 +25,7 @@ def drained(subscriber: Subscriber, now: float = 0.0) -> list[Event]:
     return list(iter(lambda: subscriber.take(now), None))
 
 
-def told(subscriber: Subscriber, now: float = 0.0) -> list[tuple[str, str, int]]:
+def taken(subscriber: Subscriber, now: float = 0.0) -> list[tuple[str, str, int]]:
     """Kind, track and revision of all that waits."""
     return [
         (event.kind.value, event.summary.key.id, event.summary.revision) if event.summary else (event.kind.value, "", 0)
@@ -42,10 +42,10 @@ def test_a_track_is_new_then_updated_then_ended_exactly_once() -> None:
     watcher = tracks.subscribe()
     for offered in (summary(revision=1), summary(revision=2)):
         tracks.offer(offered, 0.0)
-    assert told(watcher) == [("NEW", "t1", 1), ("UPDATE", "t1", 2)]
+    assert taken(watcher) == [("NEW", "t1", 1), ("UPDATE", "t1", 2)]
     for offered in (final(), final(), summary(revision=10)):
         tracks.offer(offered, 0.1)
-    assert told(watcher) == [("END", "t1", 9)]
+    assert taken(watcher) == [("END", "t1", 9)]
 
 
 def test_a_mere_new_position_is_published_only_when_nothing_was_for_a_while() -> None:
@@ -65,7 +65,7 @@ def test_a_summary_older_than_the_last_is_ignored() -> None:
     watcher = tracks.subscribe()
     for revision in (3, 2, 1):
         tracks.offer(summary(revision=revision), 5.0 - revision)
-    assert told(watcher) == [("NEW", "t1", 3)]
+    assert taken(watcher) == [("NEW", "t1", 3)]
     assert tracks.live()[0].revision == 3
 
 
@@ -73,7 +73,7 @@ def test_a_track_whose_first_summary_is_final_is_new_and_ended() -> None:
     tracks = hub()
     watcher = tracks.subscribe()
     tracks.offer(final(), 0.0)
-    assert told(watcher) == [("NEW", "t1", 9), ("END", "t1", 9)]
+    assert taken(watcher) == [("NEW", "t1", 9), ("END", "t1", 9)]
 
 
 def test_updates_that_wait_coalesce_and_keep_their_place() -> None:
@@ -83,7 +83,7 @@ def test_updates_that_wait_coalesce_and_keep_their_place() -> None:
         for name in ("t1", "t2"):
             tracks.offer(summary(name, revision), 0.0)
     tracks.offer(final("t1"), 0.0)
-    assert told(watcher) == [
+    assert taken(watcher) == [
         ("NEW", "t1", 1),
         ("NEW", "t2", 1),
         ("UPDATE", "t1", 5),
@@ -98,11 +98,11 @@ def test_a_subscriber_who_takes_nothing_is_given_up_and_disturbs_no_other() -> N
     seen = []
     for index in range(20):
         tracks.offer(summary(f"t{index:02}"), 0.0)
-        seen += told(reader)
+        seen += taken(reader)
         assert sleeper.overflow.is_set() == (index >= 16)
     assert seen == [("NEW", f"t{index:02}", 1) for index in range(20)]
     assert sleeper.wake.is_set()
-    assert told(sleeper) == []
+    assert taken(sleeper) == []
     tracks.unsubscribe(sleeper)
     tracks.unsubscribe(reader)
     assert metric("subscriber_dropped_total") == dropped + 1
@@ -113,7 +113,7 @@ def test_updates_alone_never_give_a_subscriber_up() -> None:
     watcher = tracks.subscribe()
     for revision in range(1000):
         tracks.offer(summary(revision=revision), 0.0)
-    assert told(watcher) == [("NEW", "t1", 0), ("UPDATE", "t1", 999)]
+    assert taken(watcher) == [("NEW", "t1", 0), ("UPDATE", "t1", 999)]
 
 
 def test_a_snapshot_larger_than_the_bound_is_no_overflow() -> None:
@@ -125,7 +125,7 @@ def test_a_snapshot_larger_than_the_bound_is_no_overflow() -> None:
     tracks.offer(summary("t00", 2), 0.0)
     tracks.offer(final("t01"), 0.0)
     assert not watcher.overflow.is_set()
-    assert told(watcher) == [
+    assert taken(watcher) == [
         *(("SNAPSHOT", f"t{index:02}", 1) for index in range(50)),
         ("SNAPSHOT_END", "", 0),
         ("NEW", "t99", 1),
@@ -135,7 +135,7 @@ def test_a_snapshot_larger_than_the_bound_is_no_overflow() -> None:
 
 
 def test_an_empty_snapshot_has_an_end_too() -> None:
-    assert told(hub().subscribe(snapshot=True)) == [("SNAPSHOT_END", "", 0)]
+    assert taken(hub().subscribe(snapshot=True)) == [("SNAPSHOT_END", "", 0)]
 
 
 @pytest.mark.parametrize("joins_at", range(8))
@@ -147,7 +147,7 @@ def test_whenever_a_watcher_joins_each_track_begins_once_and_ends_once(joins_at:
     watcher = tracks.subscribe(snapshot=True)
     for offered in offers[joins_at:]:
         tracks.offer(offered, 0.0)
-    events = told(watcher)
+    events = taken(watcher)
     begun = [name for kind, name, _ in events if kind in ("SNAPSHOT", "NEW")]
     ended = [name for kind, name, _ in events if kind == "END"]
     gone = {offered.key.id for offered in offers[:joins_at] if offered.final}
@@ -162,7 +162,7 @@ def test_a_watcher_hears_only_of_the_streams_it_asked_for() -> None:
     watcher = tracks.subscribe(["yard"], snapshot=True)
     tracks.offer(summary("t3", camera="door"), 0.0)
     tracks.offer(summary("t4", camera="yard"), 0.0)
-    assert told(watcher) == [("SNAPSHOT", "t2", 1), ("SNAPSHOT_END", "", 0), ("NEW", "t4", 1)]
+    assert taken(watcher) == [("SNAPSHOT", "t2", 1), ("SNAPSHOT_END", "", 0), ("NEW", "t4", 1)]
 
 
 def test_a_minimum_interval_holds_updates_back_but_not_new_and_end() -> None:
@@ -170,16 +170,16 @@ def test_a_minimum_interval_holds_updates_back_but_not_new_and_end() -> None:
     watcher = tracks.subscribe(min_interval_s=2.0)
     tracks.offer(summary(revision=1), 0.0)
     tracks.offer(summary(revision=2), 0.0)
-    assert told(watcher, 0.0) == [("NEW", "t1", 1), ("UPDATE", "t1", 2)]
+    assert taken(watcher, 0.0) == [("NEW", "t1", 1), ("UPDATE", "t1", 2)]
     tracks.offer(summary(revision=3), 0.5)
     tracks.offer(summary(revision=4), 1.0)
-    assert told(watcher, 1.0) == []
+    assert taken(watcher, 1.0) == []
     assert watcher.due() == 2.0
-    assert told(watcher, 2.0) == [("UPDATE", "t1", 4)]
+    assert taken(watcher, 2.0) == [("UPDATE", "t1", 4)]
     assert watcher.due() == float("inf")
     tracks.offer(summary(revision=5), 2.5)
     tracks.offer(final(), 2.6)
-    assert told(watcher, 2.6) == [("END", "t1", 9)]
+    assert taken(watcher, 2.6) == [("END", "t1", 9)]
 
 
 def test_updates_that_come_due_at_once_do_not_overflow() -> None:
@@ -188,8 +188,8 @@ def test_updates_that_come_due_at_once_do_not_overflow() -> None:
     names = [f"t{index:02}" for index in range(40)]
     for revision, name in itertools.product((1, 2, 3), names):
         tracks.offer(summary(name, revision), 0.0)
-        told(watcher, 0.0)
-    assert told(watcher, 10.0) == [("UPDATE", name, 3) for name in names]
+        taken(watcher, 0.0)
+    assert taken(watcher, 10.0) == [("UPDATE", name, 3) for name in names]
     assert not watcher.overflow.is_set()
 
 
@@ -198,10 +198,10 @@ def test_an_update_that_is_due_replaces_the_one_held_back() -> None:
     watcher = tracks.subscribe(min_interval_s=1.0)
     for revision, now in ((1, 0.0), (2, 0.0)):
         tracks.offer(summary(revision=revision), now)
-    told(watcher, 0.0)
+    taken(watcher, 0.0)
     tracks.offer(summary(revision=3), 0.5)
     tracks.offer(summary(revision=4), 1.5)
-    assert told(watcher, 1.5) == [("UPDATE", "t1", 4)]
+    assert taken(watcher, 1.5) == [("UPDATE", "t1", 4)]
 
 
 def test_an_ended_track_can_be_looked_up_for_a_while() -> None:
@@ -262,7 +262,7 @@ def test_closing_wakes_everyone_and_leaves_what_waits() -> None:
     tracks.close()
     assert watcher.closing
     assert watcher.wake.is_set()
-    assert told(watcher) == [("NEW", "t1", 1), ("END", "t1", 9)]
+    assert taken(watcher) == [("NEW", "t1", 1), ("END", "t1", 9)]
     assert tracks.subscribe().closing
 
 

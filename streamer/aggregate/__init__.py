@@ -1,1 +1,1 @@
-"""The FaceAnalyses of one track, summed up in a TrackSummary."""
+"""Combines the FaceAnalyses of each track into a TrackSummary."""

@@ -1,7 +1,7 @@
-"""What is known of each track: Observation and FaceAnalysis in, TrackSummary out. No clock, no socket.
+"""Combines the Observations and FaceAnalyses of each track into a TrackSummary. Pure: no clock, no socket.
 
-A track is published from its confirmation on. What its analyses add up to is in estimates.py. When they are of two
-persons, the track is split: the old one ends, and a new one has what followed.
+A track is published from its confirmation on. The estimates are made in estimates.py. If the analyses turn out to be of
+two persons, the track is split: the old track ends, and a new track gets the analyses of the second person.
 """
 
 import logging
@@ -32,13 +32,13 @@ from streamer.values import (
 
 log = logging.getLogger(__name__)
 
-MODEL_SILENT_S = 10.0  # a track returns to a model it had left only after its present model was silent for so long
-SIGHTINGS = 64  # where a track's newest crops are from; a split looks back no further
+MODEL_SILENT_S = 10.0  # a track returns to an earlier model only if its present one gave nothing for this long
+SIGHTINGS = 64  # number of newest crops per track whose sightings are kept; a split looks back no further
 
 
 @dataclass(slots=True, eq=False)
 class _Record:
-    """One confirmed track that has not ended; the fields are those of TrackSummary."""
+    """One confirmed track that has not ended. The fields are those of TrackSummary unless commented."""
 
     key: TrackKey
     epoch: int
@@ -55,37 +55,37 @@ class _Record:
     reasons: tuple[Reason, ...] = ()
     revision: int = 1
     samples: Samples | None = None
-    estimates: TrackEstimates = field(default_factory=TrackEstimates)  # changes with an analysis only
-    left_models: set[Model] = field(default_factory=set)
+    estimates: TrackEstimates = field(default_factory=TrackEstimates)  # changes only with an analysis
+    left_models: set[Model] = field(default_factory=set)  # models of earlier estimates
 
     def estimate(self, samples: Samples) -> None:
-        """Take over what these samples add up to, as a new revision."""
+        """Take over the estimates from `samples` as a new revision."""
         self.revision += 1
         self.samples, self.reasons = samples, ()
         self.estimates = samples.estimates(self.revision)
 
 
 class Aggregator:
-    """All tracks of all cameras: opened when confirmed, forgotten when finished."""
+    """The confirmed tracks of all cameras, until they are finished."""
 
     def __init__(self, config: Aggregate, new_key: Callable[[TrackKey], TrackKey]) -> None:
-        """`new_key` makes the key of what is split off a track."""
+        """`new_key` makes the key of a track that is split off another one."""
         self._config = config
         self._new_key = new_key
         self._records: dict[str, _Record] = {}  # by track id
-        self._logged_changes: set[tuple[str, str]] = set()  # changes of model that are in the log
+        self._logged_changes: set[tuple[str, str]] = set()  # (from, to) changes of model that were logged
 
     def observe(self, observation: Observation) -> list[TrackSummary]:
-        """The summaries of the confirmed and lost tracks of this frame. Tentative tracks are passed over."""
+        """Take in a frame; return the summaries of its confirmed and lost tracks. Tentative tracks are ignored."""
         qualities = {crop.key.id: crop.quality.value for crop in observation.crops}
         summaries = []
         for track in observation.tracks:
             record = self._records.get(track.key.id)
             if record is None and track.state is TrackState.CONFIRMED:
-                record = self._records[track.key.id] = _open(observation, track)
+                record = self._records[track.key.id] = _new_record(observation, track)
             if record is None:
                 continue
-            _see(record, observation, track)
+            _update(record, observation, track)
             if track.key.id in qualities:
                 record.quality = max(record.quality, qualities[track.key.id])
                 record.crops_seen.append(record.last)
@@ -93,10 +93,13 @@ class Aggregator:
         return summaries
 
     def add_analysis(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
-        """The summaries that this analysis changes, their `received` is the crop's: that of its track; if it makes
-        plain that the track has changed persons, the final one of the old track and the one of the new, by whose key
-        it goes on. None at all: the analysis is not used, because the track is unknown or finished, or it is older than
-        the track, much older than its other analyses, or of a model that the track has left."""
+        """Take in an analysis; return the summaries that it changes. Their `received` is that of the crop.
+
+        Usually that is the summary of its track. If the analysis shows that the track has changed persons, it is the
+        final summary of the old track and the first of the new track, under whose key the tracker's track continues.
+        The list is empty if the analysis is not used: its track is unknown or finished, or it is older than the track,
+        much older than the other analyses, or by a model that the track no longer uses.
+        """
         record = self._records.get(crop.key.id)
         if record is None or (record.split_from and crop.media_time < record.first_seen):
             return []
@@ -114,17 +117,19 @@ class Aggregator:
         return [self._summary(record, received=crop.received)]
 
     def finish(self, end: TrackEnd) -> TrackSummary | None:
-        """The final summary; the track is forgotten. None if it was never confirmed. To be called when all of the
-        track's crops are answered or lost."""
+        """Forget a track and return its final summary; None if it was never confirmed.
+
+        Call this when all crops of the track are answered or lost.
+        """
         record = self._records.pop(end.key.id, None)
-        return None if record is None else self._ended(record, end.reason)
+        return None if record is None else self._final_summary(record, end.reason)
 
     def open_ends(self, reason: EndReason) -> list[TrackEnd]:
-        """An end for each track that has none yet."""
+        """Return an end for each track that has not ended."""
         return [TrackEnd(record.key, reason, record.last.time, confirmed=True) for record in self._records.values()]
 
     def _split(self, old: _Record, samples: Samples, time: float, received: float) -> list[TrackSummary]:
-        """End the track where the other person came, and begin a new one there."""
+        """End a track at the media time (s) at which another person appeared, and begin a new track there."""
         before, after = samples.split(time)
         new = replace(
             old,
@@ -141,20 +146,23 @@ class Aggregator:
         new.estimate(after)
         new.quality = after.best_quality
         crops_before = [one for one in old.crops_seen if one.time < time]
-        old.last = crops_before[-1] if crops_before else _as_of(old.last, before.last_inferred)
+        old.last = crops_before[-1] if crops_before else _at_earlier_time(old.last, before.last_inferred)
         old.estimate(before)
         old.quality = before.best_quality
-        log.info("track %s turned out to be two persons: %s goes on at %.2f s", old.key.id, new.key.id, time)
-        return [self._ended(old, EndReason.SPLIT), self._summary(new, received)]
+        log.info("track %s shows two persons: %s continues it from %.2f s", old.key.id, new.key.id, time)
+        return [self._final_summary(old, EndReason.SPLIT), self._summary(new, received)]
 
-    def _ended(self, record: _Record, reason: EndReason) -> TrackSummary:
+    def _final_summary(self, record: _Record, reason: EndReason) -> TrackSummary:
         record.state = TrackState.ENDED
         record.revision += 1
         return self._summary(record, end_reason=reason)
 
     def _same_model(self, record: _Record, crop: FaceCrop, model: Model) -> bool:
-        """Estimates of two models are never mixed: another model starts them anew. Late answers of the model before it,
-        or of a worker that still has the old weights, are not used, so that two models do not take turns."""
+        """Return whether an analysis by `model` may be used. A new model resets the estimates: models are never mixed.
+
+        Analyses by an earlier model are not used while the present one is active. They are late, or from a worker that
+        still has the old weights; without this rule two models would alternate.
+        """
         present = record.samples
         if present is None or present.model == model:
             return True
@@ -165,7 +173,9 @@ class Aggregator:
         record.samples = None
         if (present.model.id, model.id) not in self._logged_changes:
             self._logged_changes.add((present.model.id, model.id))
-            log.warning("model changed from %s to %s: open tracks start anew with it", present.model.id, model.id)
+            log.warning(
+                "the model changed from %s to %s: the estimates of open tracks are reset", present.model.id, model.id
+            )
         return True
 
     def _summary(
@@ -174,8 +184,8 @@ class Aggregator:
         estimates = record.estimates
         expression = estimates.expression
         if expression is not None and expression.current is not None:
-            unheard = record.media_time - expression.evidence.last_inferred
-            if unheard > self._config.expression_gap_s:
+            since_analysis = record.media_time - expression.evidence.last_inferred
+            if since_analysis > self._config.expression_gap_s:
                 estimates = replace(estimates, expression=replace(expression, current=None))
         return TrackSummary(
             key=record.key,
@@ -196,7 +206,7 @@ class Aggregator:
         )
 
 
-def _open(observation: Observation, track: Track) -> _Record:
+def _new_record(observation: Observation, track: Track) -> _Record:
     return _Record(
         key=track.key,
         epoch=observation.epoch,
@@ -217,13 +227,13 @@ def _open(observation: Observation, track: Track) -> _Record:
     )
 
 
-def _see(record: _Record, observation: Observation, track: Track) -> None:
-    """Take over what this frame says of the track. Box, landmarks and score stay those of the last detection."""
+def _update(record: _Record, observation: Observation, track: Track) -> None:
+    """Update a track from a frame. Box, landmarks and score stay those of the last detection."""
     if track.state is not record.state:
         record.state = track.state
         record.revision += 1
     record.received, record.media_time = observation.received, observation.media_time
-    if observation.clock_source is not record.clock_source:  # both times by the same clock
+    if observation.clock_source is not record.clock_source:  # both wall-clock times must be of one clock
         record.clock_source = observation.clock_source
         record.first_captured_at = _wall_clock(observation, record.first_seen)
         record.last = replace(record.last, captured_at=_wall_clock(observation, track.last_seen))
@@ -241,13 +251,13 @@ def _see(record: _Record, observation: Observation, track: Track) -> None:
         record.reasons = observation.skipped.get(track.key.id, ())
 
 
-def _as_of(last: Sighting, time: float) -> Sighting:
-    """As if the face had last been seen at an earlier media time (s), where it is not known where that was."""
+def _at_earlier_time(last: Sighting, time: float) -> Sighting:
+    """Return the sighting with an earlier media time (s), for a time at which the box is unknown."""
     return replace(last, time=time, captured_at=_earlier(last.captured_at, last.time - time))
 
 
 def _wall_clock(observation: Observation, time: float) -> datetime | None:
-    """The wall clock at a media time (s) shortly before the observation."""
+    """Return the wall-clock time of a media time (s) shortly before the observation."""
     return _earlier(observation.captured_at, observation.media_time - time)
 
 

@@ -1,9 +1,10 @@
-"""Attributes over time: averaged logits, and whether they are evidence enough to say yes or no.
+"""Estimates the attributes of a face over time from averaged logits, and decides which are present or absent.
 
-Each second of images is one vote, weighted by its best quality. What does not change while a person is there is the
-mean of all votes; what may change (glasses, a hat, a smile) forgets old votes, with a memory that fits how long it
-lasts. A vote is a logit of at most +-4, so that no single image decides, and a decision needs two things: so many
-seconds of evidence, and a mean that lies clear of even by its own standard error. Anything else is UNDECIDED.
+The samples of one second are one vote, weighted by the best quality among them. An attribute that cannot change while a
+person is in view is the mean of all votes. One that can change (glasses, a hat, a smile) forgets old votes
+exponentially, with the time constant in MEMORY_S. A vote is a logit within +-4, so that no single image decides.
+A decision needs `attribute_seconds` of evidence, and a mean that is still beyond 0.5 +- `attribute_margin` (as a
+probability) when its standard error is subtracted. Otherwise the attribute is UNDECIDED.
 """
 
 import math
@@ -18,7 +19,7 @@ from streamer.aggregate.samples import Doubles, Sample, shares_of_seconds
 from streamer.config import Aggregate
 from streamer.values import Floats, Presence
 
-# s, how long each attribute that may change within a track is remembered
+# s, time constants of the attributes that may change within a track; the others never forget
 MEMORY_S = {
     faces_pb2.ATTRIBUTE_SMILING: 3.0,
     faces_pb2.ATTRIBUTE_MOUTH_SLIGHTLY_OPEN: 3.0,
@@ -27,38 +28,41 @@ MEMORY_S = {
     faces_pb2.ATTRIBUTE_EYEGLASSES: 10.0,
     faces_pb2.ATTRIBUTE_WEARING_HAT: 10.0,
 }
-MIN_SPREAD = 1.0  # logits: votes that agree by chance do not pass for certain
+MIN_SPREAD = 1.0  # logits, least standard deviation of a vote: a few votes may agree by chance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttributeBase:
-    """The votes that are no longer kept, as remembered at `time`; each (k,)."""
+    """The sums over the votes that are no longer kept, as remembered at `time`; each (k,)."""
 
-    weight: Doubles
-    weighted: Doubles  # weight times logit
-    squared: Doubles  # weight times logit squared
-    seconds: Doubles  # sum of the seconds' squared weights
+    weight: Doubles  # sum of the weights
+    weighted: Doubles  # sum of weight times logit
+    squared: Doubles  # sum of weight times logit squared
+    seconds: Doubles  # sum of the squared weight of each second
     time: float = 0.0  # s, media time
 
     @classmethod
     def empty(cls, count: int) -> "AttributeBase":
-        nothing = np.zeros(count)
-        return cls(nothing, nothing, nothing, nothing)
+        """Return a base without votes for `count` attributes."""
+        zeros = np.zeros(count)
+        return cls(zeros, zeros, zeros, zeros)
 
 
 class Attributes(NamedTuple):
+    """The estimate of each attribute."""
+
     scores: Floats  # (k,) 0..1
-    presence: tuple[Presence, ...]
+    presence: tuple[Presence, ...]  # (k,)
 
 
 def estimate_attributes(
     settings: Aggregate, which: Sequence[int], base: AttributeBase, samples: Sequence[Sample]
 ) -> Attributes:
-    """Of the attributes at these places of the proto's Attribute; there is at least one sample."""
-    whole = fold_attributes(which, base, samples)
-    mean = whole.weighted / whole.weight
-    seconds = whole.weight**2 / whole.seconds
-    spread = np.sqrt(np.maximum(whole.squared / whole.weight - mean**2, 0.0) + MIN_SPREAD**2)
+    """Estimate the attributes with the indices `which` into the proto's Attribute; there is at least one sample."""
+    combined = fold_attributes(which, base, samples)
+    mean = combined.weighted / combined.weight
+    seconds = combined.weight**2 / combined.seconds
+    spread = np.sqrt(np.maximum(combined.squared / combined.weight - mean**2, 0.0) + MIN_SPREAD**2)
     margin = math.log((0.5 + settings.attribute_margin) / (0.5 - settings.attribute_margin))
     decided = (seconds >= settings.attribute_seconds) & (np.abs(mean) - spread / np.sqrt(seconds) >= margin)
     presence = tuple(
@@ -69,7 +73,7 @@ def estimate_attributes(
 
 
 def fold_attributes(which: Sequence[int], base: AttributeBase, samples: Sequence[Sample]) -> AttributeBase:
-    """The base with these samples in it, as remembered at the last of them."""
+    """Return the base with `samples` added, as remembered at the last of them."""
     memory = np.array([MEMORY_S.get(faces_pb2.Attribute.ValueType(place + 1), math.inf) for place in which])
     times = np.array([one.time for one in samples])
     shares, begins = shares_of_seconds(samples)

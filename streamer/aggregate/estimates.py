@@ -1,8 +1,9 @@
-"""What the answers of one model say about one face: age, expression, attributes, identity.
+"""Estimates age, expression, attributes and identity of one face from its analyses by one model.
 
-The samples are kept in order of media time, so that the order in which they arrive makes no difference; what they add
-up to stands in age.py, expression.py with timeline.py, attributes.py and template.py. A long track's oldest samples
-become the base of each estimate; one that comes later than those is not used, but nothing so old is still under way.
+The samples are kept in order of media time, so their order of arrival does not matter. The estimates are computed in
+age.py, expression.py with timeline.py, attributes.py and template.py. In a long track the oldest samples are folded
+into the base of each estimate, which replaces them. A sample older than those is not used; in practice none arrives
+that late.
 """
 
 import math
@@ -28,7 +29,7 @@ from streamer.values import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Base:
-    """What the samples that are no longer kept have left."""
+    """The folded samples: the bases of all estimates."""
 
     samples: int
     best_quality: float
@@ -41,35 +42,36 @@ class _Base:
 
 
 class Samples:
-    """The samples of one model of one face, and what they add up to: None for what the model does not tell.
+    """The analyses of one face by one model, and the estimates from them.
 
-    The estimates want at least one sample, and the track's `revision` at which they are made.
+    Estimates of outputs that the model does not have are None.
     """
 
     def __init__(self, settings: Aggregate, model: Model, base: _Base | None = None) -> None:
         self.model = model
         self._settings = settings
-        nothing = AttributeBase.empty(len(model.attributes))
-        self._base = base or _Base(0, 0.0, -math.inf, AgeBase(), None, TimelineBase(), nothing, TemplateBase.empty())
-        self._samples: list[Sample] = []  # those that are kept, in order of media time
+        no_votes = AttributeBase.empty(len(model.attributes))
+        self._base = base or _Base(0, 0.0, -math.inf, AgeBase(), None, TimelineBase(), no_votes, TemplateBase.empty())
+        self._samples: list[Sample] = []  # not folded, in order of media time
         self._expressions = Expressions(settings, self._base.belief)
 
     @property
     def count(self) -> int:
+        """The number of samples, including folded ones."""
         return self._base.samples + len(self._samples)
 
     @property
     def best_quality(self) -> float:
-        """0..1, of the best crop."""
+        """The quality of the best crop, 0..1."""
         return max(self._base.best_quality, *(one.quality for one in self._samples))
 
     @property
     def last_inferred(self) -> float:
-        """s, media time of the newest sample."""
+        """The media time of the newest sample, s."""
         return self._samples[-1].time
 
     def add(self, one: Sample) -> int | None:
-        """Its place among those that are kept; None: it is too old to be used."""
+        """Add a sample; return its index among the samples that are not folded. None: it is too old to be used."""
         if one.time <= self._base.time:
             return None
         place = place_of(self._samples, one.time)
@@ -82,21 +84,21 @@ class Samples:
         return max(place - count, 0)
 
     def swapped_at(self, place: int) -> float | None:
-        """When another person took the place of this one, if the sample at `place` makes it plain: s, media time."""
+        """Return the media time (s) at which another person appeared if the sample at `place` shows that, else None."""
         if not self.model.identity:
             return None
         found = find_swap(self._settings, self._base.template, self._samples, place)
         return None if found is None else self._samples[found].time
 
     def split(self, time: float) -> tuple["Samples", "Samples"]:
-        """Those of the samples before a media time (s), and those of the samples from then on."""
+        """Return the samples before a media time (s) and those from then on."""
         before, after = Samples(self._settings, self.model, self._base), Samples(self._settings, self.model)
         for one in self._samples:
             (before if one.time < time else after).add(one)
         return before, after
 
     def estimates(self, revision: int) -> TrackEstimates:
-        """All that the model gives, as of this revision of the track. Needs a sample."""
+        """Return the estimates, marked with a revision of the track. There must be at least one sample."""
         each = self._age(revision), self._expression(revision), self._attributes(revision), self._identity(revision)
         return TrackEstimates(*each, samples=self.count, model_id=self.model.id)
 
@@ -126,7 +128,7 @@ class Samples:
         return AttributeEstimate(which, found.scores, found.presence, self._evidence(revision))
 
     def _identity(self, revision: int) -> IdentityEstimate | None:
-        """None also if the embeddings cancel each other out, so that they point nowhere."""
+        """Return the template; None also if the embeddings cancel each other out and have no direction."""
         if not self.model.identity:
             return None
         found = estimate_template(self._settings, self._base.template, self._samples)
@@ -144,7 +146,7 @@ class Samples:
         return [one.time for one in self._samples]
 
     def _fold(self, count: int) -> None:
-        """The oldest `count` samples become the base."""
+        """Fold the oldest `count` samples into the base."""
         settings, model, base = self._settings, self.model, self._base
         old, times, beliefs = self._samples[:count], self._times()[:count], self._expressions.smoothed[:count]
         self._base = _Base(

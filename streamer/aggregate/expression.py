@@ -1,11 +1,12 @@
-"""What a face appears to show, sample by sample: a hidden Markov chain over the seven expressions.
+"""Estimates the expression that a face appears to show at each sample, by a hidden Markov model of the expressions.
 
-An expression lasts: between two samples dt apart it stays with probability exp(-dt / dwell_s), and neutral lasts twice
-as long. A sample speaks for each expression by its softmax, made as sure as it is right by a temperature (Guo 2017, "On
-calibration of modern neural networks") and mixed with a share of plain error, so that no single sample outvotes what
-lasted; samples shortly after each other make the same errors and count for less. Any real dt will do. The live belief
-is the forward filter. For the timeline each sample is judged once more together with what came within the lag after it
-(fixed-lag smoothing; Rabiner 1989, "A tutorial on hidden Markov models", section III).
+Transitions: between two samples dt apart an expression persists with probability exp(-dt / dwell_s); neutral has twice
+the dwell time. Any dt is possible.
+Likelihoods: a sample's softmax is calibrated by a temperature (Guo 2017, "On calibration of modern neural networks")
+and mixed with a uniform error, so that no single sample overrules a lasting expression. Samples shortly after each
+other make the same errors and count for less.
+The live belief is the forward filter. For the timeline each sample is estimated once more, with the samples within the
+lag after it (fixed-lag smoothing; Rabiner 1989, "A tutorial on hidden Markov models", section III).
 """
 
 import math
@@ -19,38 +20,38 @@ from streamer.config import Aggregate
 
 COUNT = 7
 NEUTRAL = faces_pb2.EXPRESSION_NEUTRAL - 1
-NEUTRAL_LASTS = 2.0  # times as long as the others
-REPEATED_S = 0.3  # s, samples closer than this say mostly the same
-CLEAR, LOST = 0.4, 0.2  # belief from which an expression is the current one, and below which it no longer is
+NEUTRAL_DWELL = 2.0  # dwell time of neutral, relative to the others
+REPEATED_S = 0.3  # s, samples closer than this mostly repeat each other
+CLEAR, UNCLEAR = 0.4, 0.2  # belief from which an expression becomes current, and below which it no longer is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Belief:
-    """What is believed after one sample."""
+    """The state of the chain after one sample."""
 
     time: float  # s, media time of the sample
     scores: Doubles  # (7,) its softmax
-    speaks: Doubles  # (7,) how likely the sample is under each expression, up to a factor
-    stays: Doubles  # (7,) probability that each has lasted since the sample before
-    live: Doubles  # (7,) with all samples up to this one, sums to 1
-    current: int | None  # None: none is clear
+    likelihood: Doubles  # (7,) of the sample under each expression, up to a factor
+    persistence: Doubles  # (7,) probability that each has lasted since the sample before
+    live: Doubles  # (7,) posterior given all samples up to this one, sums to 1
+    current: int | None  # index into the 7 expressions; None: no clear one
     since: float  # s, media time of the sample that made it `current`
 
 
 class Expressions:
-    """The chain. A sample may be inserted anywhere: those after it are judged anew."""
+    """The chain. A sample may be inserted anywhere: the later ones are then computed again."""
 
     def __init__(self, settings: Aggregate, base: Belief | None = None) -> None:
-        """`base`: after the samples that are no longer kept."""
+        """`base` is the state after the samples that were dropped."""
         self._settings = settings
-        self._lasts = np.full(COUNT, settings.expression_dwell_s)
-        self._lasts[NEUTRAL] *= NEUTRAL_LASTS
+        self._dwell_s = np.full(COUNT, settings.expression_dwell_s)
+        self._dwell_s[NEUTRAL] *= NEUTRAL_DWELL
         self._base = base
         self.beliefs: list[Belief] = []
-        self.smoothed: list[Doubles] = []  # (7,) of each sample: also with what came within the lag after it
+        self.smoothed: list[Doubles] = []  # (7,) of each sample: posterior given also the samples within the lag
 
     def insert(self, place: int, time: float, scores: Doubles) -> None:
-        """A softmax (7,) at a media time (s), before the sample that is at `place` now."""
+        """Insert a softmax (7,) at a media time (s) before the sample that is at `place` now."""
         later = self.beliefs[place:]
         del self.beliefs[place:]
         self._append(time, scores)
@@ -59,7 +60,7 @@ class Expressions:
         self._smooth(place)
 
     def drop(self, count: int) -> Belief:
-        """Keep the oldest `count` samples no longer; the chain goes on from what was believed after them."""
+        """Drop the oldest `count` samples and return the state after them, from which the chain continues."""
         self._base = self.beliefs[count - 1]
         del self.beliefs[:count], self.smoothed[:count]
         return self._base
@@ -67,48 +68,52 @@ class Expressions:
     def _append(self, time: float, scores: Doubles) -> None:
         before = self.beliefs[-1] if self.beliefs else self._base
         passed = math.inf if before is None else time - before.time
-        wrong = self._settings.expression_error
-        sure = scores ** (1 / self._settings.expression_temperature)
-        speaks = ((1 - wrong) * sure / sure.sum() + wrong / COUNT) ** -math.expm1(-passed / REPEATED_S)
-        stays = np.exp(-passed / self._lasts)
-        expected = np.full(COUNT, 1 / COUNT) if before is None else _moved(before.live, stays)
-        live = expected * speaks
+        error_share = self._settings.expression_error
+        calibrated = scores ** (1 / self._settings.expression_temperature)
+        mixed = (1 - error_share) * calibrated / calibrated.sum() + error_share / COUNT
+        likelihood = mixed ** -math.expm1(-passed / REPEATED_S)
+        persistence = np.exp(-passed / self._dwell_s)
+        expected = np.full(COUNT, 1 / COUNT) if before is None else _after_transition(before.live, persistence)
+        live = expected * likelihood
         live /= live.sum()
         current, since = (None, time) if before is None else (before.current, before.since)
         leader = int(live.argmax())
         if live[leader] >= CLEAR and leader != current:
             current, since = leader, time
-        elif current is not None and live[current] < LOST:
+        elif current is not None and live[current] < UNCLEAR:
             current, since = None, time
-        self.beliefs.append(Belief(time, scores, speaks, stays, live, current, since))
+        self.beliefs.append(Belief(time, scores, likelihood, persistence, live, current, since))
 
     def _smooth(self, place: int) -> None:
-        """Judge the samples anew that a change at `place` reaches."""
+        """Smooth the samples again that a change at `place` affects."""
         first = place
-        while first > 0 and self._reach(first - 1) >= place:
+        while first > 0 and self._last_used(first - 1) >= place:
             first -= 1
         del self.smoothed[first:]
         found: list[Doubles] = []
         at = len(self.beliefs) - 1
-        while at >= first:  # those that reach equally far share one way back
-            last = self._reach(at)
+        while at >= first:  # samples with the same last sample share one backward pass
+            last = self._last_used(at)
             later = np.ones(COUNT)
             for place_ in range(last, first - 1, -1):
                 if place_ <= at:
-                    if self._reach(place_) < last:
+                    if self._last_used(place_) < last:
                         break
                     both = self.beliefs[place_].live * later
                     found.append(both / both.sum())
                     at = place_ - 1
                 belief = self.beliefs[place_]
-                heard = belief.speaks * later
-                later = belief.stays * heard + (1 - belief.stays) * (heard.sum() - heard) / (COUNT - 1)
+                weighted = belief.likelihood * later
+                lasting = belief.persistence
+                later = lasting * weighted + (1 - lasting) * (weighted.sum() - weighted) / (COUNT - 1)
                 later /= later.sum()
         self.smoothed += reversed(found)
 
-    def _reach(self, place: int) -> int:
-        """The last sample that has a say in what the one at `place` shows: within the lag, the next one in any case,
-        but none behind a gap."""
+    def _last_used(self, place: int) -> int:
+        """Return the index of the last sample that is used to smooth the one at `place`.
+
+        These are the next sample and all within the lag, but never one behind a gap.
+        """
         lag, gap = self._settings.expression_lag_s, self._settings.expression_gap_s
         last = place
         while last + 1 < len(self.beliefs):
@@ -119,8 +124,8 @@ class Expressions:
         return last
 
 
-def _moved(belief: Doubles, stays: Doubles) -> Doubles:
-    """The belief (7,) a while later: what an expression loses goes to all others alike."""
-    leaves = belief * (1 - stays)
-    moved: Doubles = belief * stays + (leaves.sum() - leaves) / (COUNT - 1)
-    return moved
+def _after_transition(belief: Doubles, persistence: Doubles) -> Doubles:
+    """Return the belief (7,) one step later: each expression passes what it loses to all others in equal parts."""
+    lost = belief * (1 - persistence)
+    predicted: Doubles = belief * persistence + (lost.sum() - lost) / (COUNT - 1)
+    return predicted

@@ -1,7 +1,7 @@
-"""The answers of one model about one face, in order of media time: what every estimate is made of.
+"""Defines a sample, one analysis of one face as the estimates use it, and operations on lists of samples.
 
-Answers may come in any order: each finds its place, and estimates see them sorted. Only the newest are kept one by one;
-what is older has become part of each estimate's base and cannot change any more.
+Lists are in order of media time, whatever order the answers arrive in. Only the newest samples of a track are kept;
+older ones are folded into the base of each estimate, where they no longer change.
 """
 
 from bisect import bisect_right
@@ -15,10 +15,10 @@ from streamer.values import FaceAnalysis, FaceCrop, Floats
 
 Doubles = NDArray[np.float64]
 
-KEPT = 128  # samples that are kept one by one at most; then the oldest half becomes the base
-MIN_QUALITY = 0.01  # a crop of quality 0 still counts a little, so that one analysis always gives an estimate
-LOGIT_LIMIT = 4.0  # no single crop speaks louder for or against an attribute (a softmax of 0.982)
-SECOND = 1.0  # s: crops of the same second are one look at the face, however many they are
+KEPT = 128  # maximum number of samples kept; beyond it the oldest half is folded
+MIN_QUALITY = 0.01  # weight of a crop of quality 0: above 0, so that one analysis always gives an estimate
+LOGIT_LIMIT = 4.0  # limit of a crop's evidence for or against an attribute (a softmax of 0.982)
+SECOND = 1.0  # s, crops of the same second count as one look at the face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,17 +35,17 @@ class Sample:
 
     @property
     def weight(self) -> float:
-        """How much it counts: its quality, but never nothing."""
+        """The weight in estimates: the quality, at least MIN_QUALITY."""
         return max(self.quality, MIN_QUALITY)
 
     @property
     def second(self) -> int:
-        """Which second of the media time it is from."""
+        """The number of the second of media time that the crop is from."""
         return int(self.time // SECOND)
 
 
 def sample_of(crop: FaceCrop, analysis: FaceAnalysis) -> Sample:
-    """The sample that an analysis of this crop is."""
+    """Return the sample of an analysis."""
     scores = np.clip(analysis.attributes.astype(np.float64), 1e-6, 1 - 1e-6)
     return Sample(
         time=crop.media_time,
@@ -59,12 +59,15 @@ def sample_of(crop: FaceCrop, analysis: FaceAnalysis) -> Sample:
 
 
 def place_of(samples: Sequence[Sample], time: float) -> int:
-    """Where a sample of this media time (s) belongs: after those of the same time."""
+    """Return the index at which to insert a sample of a media time (s): after those of the same time."""
     return bisect_right(samples, time, key=lambda one: one.time)
 
 
 def foldable(samples: Sequence[Sample]) -> int:
-    """How many of the oldest may become the base now: up to the half of KEPT, whole seconds only; 0: not yet."""
+    """Return how many of the oldest samples to fold now, 0 unless there are more than KEPT.
+
+    It is at most half of KEPT, and seconds are not divided unless one is longer than that.
+    """
     if len(samples) <= KEPT:
         return 0
     half = KEPT // 2
@@ -73,8 +76,10 @@ def foldable(samples: Sequence[Sample]) -> int:
 
 
 def shares_of_seconds(samples: Sequence[Sample]) -> tuple[Doubles, NDArray[np.intp]]:
-    """How much of its second each sample is, (n,) summing to 1 in each second, by quality; and the place at which each
-    second begins."""
+    """Return the share (n,) of each sample in its second, by weight, and the index at which each second begins.
+
+    The shares of one second sum to 1.
+    """
     weights = np.array([one.weight for one in samples])
     seconds = np.array([one.second for one in samples])
     begins = np.flatnonzero(np.diff(seconds, prepend=seconds[0] - 1))

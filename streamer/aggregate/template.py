@@ -1,9 +1,10 @@
-"""Who a face is, as one vector; how well the crops agree on it; and whether the track has changed persons.
+"""Combines the embeddings of a track into one identity template, and detects when the track has changed persons.
 
-The template is the normalised sum of the embeddings, each weighted by its crop's quality and by its own length, which
-grows with how recognisable a face is; crops of one second are averaged first, so that a long still second does not
-dominate. Crops that do not resemble the others are left out. When several good crops in a row resemble each other, but
-together not what was there before, the tracker has taken one person for another: that is a swap.
+The template is the normalised sum of the embeddings. Each is weighted by the quality of its crop and by its length
+before normalising, which grows with the recognisability of the face. Crops of one second share one weight, so that a
+second with many crops does not dominate. Crops that do not resemble the others (outliers) are left out.
+A swap is detected when several good crops in a row resemble each other but, taken together, not the crops before: the
+tracker has taken one person for another.
 """
 
 from collections.abc import Sequence
@@ -17,54 +18,57 @@ from streamer.aggregate.samples import Doubles, Sample
 from streamer.config import Aggregate
 from streamer.values import Floats
 
-ROUNDS = 5  # of leaving out, at most
-FEWEST = 3  # samples, before any is left out
-GOOD_ENOUGH = 0.5  # of the track's best quality: poorer crops do not tell persons apart
+ROUNDS = 5  # maximum number of passes that leave out outliers
+MIN_SAMPLES = 3  # with fewer samples none is left out
+GOOD_ENOUGH = 0.5  # relative to the track's best quality; poorer crops do not distinguish persons
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplateBase:
-    """The embeddings that are no longer kept."""
+    """The sums over the embeddings that are no longer kept."""
 
-    total: Doubles  # (512,) weighted sum
-    agreement: float = 0.0  # sum of weight times cosine to the rest
-    weight: float = 0.0  # sum of weights
-    samples: int = 0
-    outliers: int = 0
+    total: Doubles  # (512,) weighted sum of the embeddings
+    agreement: float = 0.0  # sum of weight times cosine to the other crops
+    weight: float = 0.0  # sum of the weights
+    samples: int = 0  # crops that were used
+    outliers: int = 0  # crops that were left out
 
     @classmethod
     def empty(cls) -> "TemplateBase":
+        """Return a base without embeddings."""
         return cls(np.zeros(512))
 
 
 class Template(NamedTuple):
+    """The template and how well the crops agree on it."""
+
     vector: Floats  # (512,) unit length
-    consistency: float | None  # mean cosine of a crop to all others, -1..1; None: there is only one crop
-    samples: int  # crops that went in
+    consistency: float | None  # mean cosine of a crop to all others, -1..1; None: only one crop
+    samples: int  # crops that were used
     outliers: int  # crops that were left out
 
 
 def estimate_template(settings: Aggregate, base: TemplateBase, samples: Sequence[Sample]) -> Template | None:
-    """None if the embeddings cancel each other out, so that they point nowhere."""
-    whole = fold_template(settings, base, samples)
-    length = float(np.linalg.norm(whole.total))
+    """Return the template; None if the embeddings cancel each other out and have no direction."""
+    combined = fold_template(settings, base, samples)
+    length = float(np.linalg.norm(combined.total))
     if length == 0.0:
         return None
-    consistency = whole.agreement / whole.weight if whole.samples > 1 else None
-    return Template((whole.total / length).astype(np.float32), consistency, whole.samples, whole.outliers)
+    consistency = combined.agreement / combined.weight if combined.samples > 1 else None
+    return Template((combined.total / length).astype(np.float32), consistency, combined.samples, combined.outliers)
 
 
 def fold_template(settings: Aggregate, base: TemplateBase, samples: Sequence[Sample]) -> TemplateBase:
-    """The base with these samples in it, without those that do not resemble the rest."""
-    vectors, weights = _weighed(samples)
+    """Return the base with `samples` added, except those that do not resemble the others."""
+    vectors, weights = _weighted_embeddings(samples)
     kept = np.ones(len(samples), bool)
-    cosines = _to_the_rest(base, vectors, weights, kept)
-    for _ in range(ROUNDS if base.samples + len(samples) >= FEWEST else 0):
+    cosines = _cosines_to_others(base, vectors, weights, kept)
+    for _ in range(ROUNDS if base.samples + len(samples) >= MIN_SAMPLES else 0):
         alike = cosines >= settings.identity_min_cosine
         if np.array_equal(alike, kept) or 2 * (base.samples + np.count_nonzero(alike)) <= base.samples + len(samples):
-            break  # it stays like this; or there is no majority that the others could be strangers to
+            break  # nothing changes now, or there would be no majority left
         kept = alike
-        cosines = _to_the_rest(base, vectors, weights, kept)
+        cosines = _cosines_to_others(base, vectors, weights, kept)
     return TemplateBase(
         total=base.total + (weights * kept) @ vectors,
         agreement=base.agreement + float((weights * kept) @ cosines),
@@ -75,50 +79,50 @@ def fold_template(settings: Aggregate, base: TemplateBase, samples: Sequence[Sam
 
 
 def find_swap(settings: Aggregate, base: TemplateBase, samples: Sequence[Sample], newest: int) -> int | None:
-    """The place of the first sample of another person, if the sample at `newest` makes that plain; else None."""
-    needed, least = settings.identity_swap_crops, settings.identity_min_cosine
+    """Return the index of the first sample of another person, if the sample at `newest` shows a swap; else None."""
+    min_crops, min_cosine = settings.identity_swap_crops, settings.identity_min_cosine
     best = max(one.quality for one in samples)
     good = [place for place, one in enumerate(samples) if one.quality >= GOOD_ENOUGH * best]
-    if newest not in good or base.samples + len(good) < 2 * needed:
+    if newest not in good or base.samples + len(good) < 2 * min_crops:
         return None
-    vectors, weights = _weighed(samples)
+    vectors, weights = _weighted_embeddings(samples)
     at = good.index(newest)
-    for size in range(needed, 2 * needed + 1):
+    for size in range(min_crops, 2 * min_crops + 1):
         for first in range(max(at - size + 1, 1), min(at, len(good) - size) + 1):
             start, window, known = good[first], good[first : first + size], good[max(first - size, 0) : first]
-            if base.samples + first < needed or _agreement(vectors[known]) < least / 2:
-                continue  # too little to go by: most of what was there resembles nobody
-            if _agreement(vectors[window]) < least:
-                continue  # and what came is not one person
+            if base.samples + first < min_crops or _agreement(vectors[known]) < min_cosine / 2:
+                continue  # too little to compare with, or the crops before do not resemble each other
+            if _agreement(vectors[window]) < min_cosine:
+                continue  # the crops after are not of one person
             before = base.total + weights[:start] @ vectors[:start]
             after = weights[window] @ vectors[window]
-            if after @ before < least * np.linalg.norm(after) * np.linalg.norm(before):
-                return _begin(vectors, start, before / np.linalg.norm(before), after / np.linalg.norm(after))
+            if after @ before < min_cosine * np.linalg.norm(after) * np.linalg.norm(before):
+                return _first_after_swap(vectors, start, before / np.linalg.norm(before), after / np.linalg.norm(after))
     return None
 
 
-def _begin(vectors: Doubles, start: int, before: Doubles, after: Doubles) -> int:
-    """The first of the samples up to `start` that are more like `after` than like `before`: poor ones are, too."""
+def _first_after_swap(vectors: Doubles, start: int, before: Doubles, after: Doubles) -> int:
+    """Move `start` back over the samples that resemble `after` more than `before`, poor ones included."""
     while start > 1 and vectors[start - 1] @ after > vectors[start - 1] @ before:
         start -= 1
     return start
 
 
 def _agreement(vectors: Doubles) -> float:
-    """Mean cosine of any two of them; 1 for one alone."""
+    """Return the mean cosine of any two of the unit vectors (n, 512); 1 for a single one."""
     return float((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)].mean()) if len(vectors) > 1 else 1.0
 
 
-def _weighed(samples: Sequence[Sample]) -> tuple[Doubles, Doubles]:
-    """The embeddings (n, 512) and their weights (n,): quality times norm, shared among those of one second."""
+def _weighted_embeddings(samples: Sequence[Sample]) -> tuple[Doubles, Doubles]:
+    """Return the embeddings (n, 512) and their weights (n,): quality times norm, divided by the crops of the second."""
     vectors = np.stack([one.embedding for one in samples if one.embedding is not None]).astype(np.float64)
     seconds: NDArray[np.intp] = np.array([one.second for one in samples], np.intp)
     _, which, counts = np.unique(seconds, return_inverse=True, return_counts=True)
     return vectors, np.array([one.weight * one.norm for one in samples]) / counts[which]
 
 
-def _to_the_rest(base: TemplateBase, vectors: Doubles, weights: Doubles, kept: NDArray[np.bool_]) -> Doubles:
-    """The cosine (n,) of each embedding to the sum of the kept ones without itself; 1 where there are no others."""
+def _cosines_to_others(base: TemplateBase, vectors: Doubles, weights: Doubles, kept: NDArray[np.bool_]) -> Doubles:
+    """Return the cosine (n,) of each embedding to the sum of the other kept ones; 1 if there are no others."""
     own = weights * kept
     total = base.total + own @ vectors
     along = vectors @ total

@@ -1,8 +1,8 @@
-"""What a face appeared to show and when: samples and what is believed of each, to segments with start and end.
+"""Makes the timeline of expressions: segments with start and end, from the smoothed belief of each sample.
 
-A segment is a run of samples of one clear expression. It changes half-way between two samples, and ends with the last
-sample before a gap: nothing is said about time in which nobody looked. What is too short to be seen by a person is no
-segment, and two segments of one expression with no more than that between them are one.
+A segment is a run of samples with one clear expression. The border between two runs is half-way between their samples.
+A run ends with the last sample before a gap: nothing is stated about time without analyses. Segments that are shorter
+than `expression_min_s` are dropped, and segments of one expression that are less than that apart are joined.
 """
 
 from collections.abc import Sequence
@@ -16,58 +16,58 @@ from streamer.aggregate.samples import Doubles
 from streamer.config import Aggregate
 from streamer.values import Floats, Segment
 
-BRIDGED_S = 0.4  # s, a shorter break is none, before anything is left out
+BRIDGED_S = 0.4  # s, shorter breaks within an expression are closed before short segments are dropped
 
 
 class _Run(NamedTuple):
-    """Samples in a row of the same expression."""
+    """Consecutive samples of the same expression."""
 
-    which: int | None  # None: none is clear
+    which: int | None  # index into the 7 expressions; None: no clear one
     start: float  # s, media time
     end: float  # s, media time
-    belief: float  # sum over its samples
+    belief: float  # sum of the belief in `which` over the samples
     samples: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimelineBase:
-    """The samples that are no longer kept."""
+    """The runs of the samples that are no longer kept."""
 
-    time: float | None = None  # s, media time of the last of them; None: there is none
-    last: Doubles = field(default_factory=lambda: np.zeros(7))  # what is believed of it
-    seconds: Doubles = field(default_factory=lambda: np.zeros(7))  # s, for each expression
-    settled: tuple[_Run, ...] = ()  # segments that nothing that follows can change, except that the last may go on
-    runs: tuple[_Run, ...] = ()  # those after them, as they are
+    time: float | None = None  # s, media time of the last of them; None: there are no such samples
+    last: Doubles = field(default_factory=lambda: np.zeros(7))  # belief of that sample
+    seconds: Doubles = field(default_factory=lambda: np.zeros(7))  # s, time of each expression
+    fixed: tuple[_Run, ...] = ()  # segments that later samples cannot change; only the last may still grow
+    runs: tuple[_Run, ...] = ()  # the runs after these, unprocessed
 
 
 def fold_timeline(
     settings: Aggregate, base: TimelineBase, times: Sequence[float], beliefs: Sequence[Doubles]
 ) -> TimelineBase:
-    """The base with these samples in it: media times (s), and what is believed of each (7,)."""
+    """Return the base with samples added, given by media time (s) and belief (7,)."""
     runs = _runs(settings, base, times, beliefs)
-    long = [_lasts(run, settings) for run in runs]
+    long = [_long_enough(run, settings) for run in runs]
     between = [place for place in range(1, len(runs)) if long[place - 1] and long[place]]
-    settled = base.settled
-    if between:  # nothing is joined or left out over the border of two long runs
-        settled = (*settled[:-1], *_tidy(settings, [*settled[-1:], *runs[: between[-1]]]))
+    fixed = base.fixed
+    if between:  # segments are never joined across the border of two long runs
+        fixed = (*fixed[:-1], *_to_segments(settings, [*fixed[-1:], *runs[: between[-1]]]))
         runs = runs[between[-1] :]
-    return TimelineBase(times[-1], beliefs[-1], _seconds(settings, base, times, beliefs), settled, tuple(runs))
+    return TimelineBase(times[-1], beliefs[-1], _seconds(settings, base, times, beliefs), fixed, tuple(runs))
 
 
 def segments(
     settings: Aggregate, base: TimelineBase, times: Sequence[float], beliefs: Sequence[Doubles]
 ) -> tuple[Segment, ...]:
-    """The timeline of all samples, oldest first."""
-    runs = _tidy(settings, [*base.settled[-1:], *_runs(settings, base, times, beliefs)])
+    """Return the timeline of all samples, oldest first."""
+    runs = _to_segments(settings, [*base.fixed[-1:], *_runs(settings, base, times, beliefs)])
     return tuple(
         Segment(run.which, run.start, run.end, run.belief / run.samples)
-        for run in (*base.settled[:-1], *runs)
+        for run in (*base.fixed[:-1], *runs)
         if run.which is not None
     )
 
 
 def shares(settings: Aggregate, base: TimelineBase, times: Sequence[float], beliefs: Sequence[Doubles]) -> Floats:
-    """The share (7,) of the analysed time that each expression had; one sample alone is all there is to say."""
+    """Return the share (7,) of the analysed time that each expression had; the mean belief if there is no such time."""
     seconds = _seconds(settings, base, times, beliefs)
     total = float(seconds.sum())
     found = seconds / total if total > 0 else np.mean(beliefs, axis=0)
@@ -75,7 +75,7 @@ def shares(settings: Aggregate, base: TimelineBase, times: Sequence[float], beli
 
 
 def _seconds(settings: Aggregate, base: TimelineBase, times: Sequence[float], beliefs: Sequence[Doubles]) -> Doubles:
-    """s for each expression (7,): two samples share the time between them, but no more of it than a gap may have."""
+    """Return the time (7,) of each expression, s. Two samples share the time between them, up to `expression_gap_s`."""
     before = [] if base.time is None else [base.time]
     all_times = np.array([*before, *times])
     believed = np.stack([*([base.last] if before else []), *beliefs])
@@ -85,6 +85,7 @@ def _seconds(settings: Aggregate, base: TimelineBase, times: Sequence[float], be
 
 
 def _runs(settings: Aggregate, base: TimelineBase, times: Sequence[float], beliefs: Sequence[Doubles]) -> list[_Run]:
+    """Return the runs of the base, continued by these samples."""
     runs = list(base.runs)
     last = base.time
     for time, belief in zip(times, beliefs, strict=True):
@@ -104,13 +105,13 @@ def _runs(settings: Aggregate, base: TimelineBase, times: Sequence[float], belie
     return runs
 
 
-def _tidy(settings: Aggregate, runs: Sequence[_Run]) -> list[_Run]:
-    """Without what is too short, and joined where too little is between."""
+def _to_segments(settings: Aggregate, runs: Sequence[_Run]) -> list[_Run]:
+    """Return the segments: runs of clear expressions, joined over short breaks and without short ones."""
     joined = _join([run for run in runs if run.which is not None], BRIDGED_S)
-    return _join([run for run in joined if _lasts(run, settings)], settings.expression_min_s)
+    return _join([run for run in joined if _long_enough(run, settings)], settings.expression_min_s)
 
 
-def _lasts(run: _Run, settings: Aggregate) -> bool:
+def _long_enough(run: _Run, settings: Aggregate) -> bool:
     return run.which is not None and run.end - run.start >= settings.expression_min_s
 
 

@@ -1,1 +1,1 @@
-"""The gRPC server."""
+"""The gRPC API: the server and its services."""

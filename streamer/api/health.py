@@ -1,4 +1,4 @@
-"""grpc.health.v1, per service: NOT_SERVING while no worker is alive."""
+"""The standard gRPC health service (grpc.health.v1): NOT_SERVING while no worker is alive."""
 
 import asyncio
 
@@ -20,20 +20,24 @@ SERVICES = (
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated without types
-    """grpc.health.v1 for the server and each service. The library's own keeps its watchers, and with them the server,
-    until the end of the grace; this one lets them go when the server stops."""
+    """Reports the health of the server (the empty name) and of each service.
+
+    It replaces the library's own servicer, which holds its watchers, and with them the server, until the grace period
+    ends. This one releases them as soon as the server stops.
+    """
 
     def __init__(self) -> None:
         self._statuses = dict.fromkeys(("", *SERVICES), Status.NOT_SERVING)
         self._leaving = False
-        self._changed = asyncio.Event()  # a new one for each change
+        self._changed = asyncio.Event()  # replaced at each change
 
     def set_status(self, status: int) -> None:
+        """Set the status of the server and of all services, and send it to those that watch."""
         self._statuses = dict.fromkeys(self._statuses, status)
         self._wake()
 
     def leave(self) -> None:
-        """Those who watch get the last status and no more."""
+        """End all watches after they have received the current status."""
         self._leaving = True
         self._wake()
 
@@ -45,7 +49,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self, request: health_pb2.HealthCheckRequest, context: HealthContext
     ) -> health_pb2.HealthCheckResponse:
         if request.service not in self._statuses:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: there is no {request.service!r} here")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: this server has no {request.service!r}")
         return Status(status=self._statuses[request.service])
 
     async def List(  # noqa: N802
@@ -59,13 +63,13 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         )
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: HealthContext) -> None:  # noqa: N802
-        told: int | None = None
+        sent: int | None = None
         while True:
-            changed, leaving = self._changed, self._leaving  # as of this status: more may come while it is written
+            changed, leaving = self._changed, self._leaving  # read with the status: both may change while it is written
             status = self._statuses.get(request.service, Status.SERVICE_UNKNOWN)
-            if status != told:
+            if status != sent:
                 await context.write(Status(status=status))
-            told = status
+            sent = status
             if leaving:
                 return
             await changed.wait()

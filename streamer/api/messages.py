@@ -1,4 +1,4 @@
-"""Times and durations as messages, and back."""
+"""Converts times and durations to protobuf messages and back."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """A moment as a message; None stays None."""
+    """Return a moment as a message; None stays None."""
     if moment is None:
         return None
     message = Timestamp()
@@ -16,12 +16,12 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
 
 
 def seconds(duration: Duration) -> float:
-    """A duration in s."""
+    """Return the seconds of a Duration."""
     return duration.seconds + duration.nanos * 1e-9
 
 
 def duration(value: float) -> Duration:
-    """`value` in s as a message."""
+    """Return `value` (s) as a message, rounded to nanoseconds."""
     message = Duration()
     message.FromNanoseconds(round(value * 1e9))
     return message

@@ -1,4 +1,4 @@
-"""The gRPC server: TrackService, StreamService, SystemService, health and reflection."""
+"""Starts and stops the gRPC server with TrackService, StreamService, SystemService, health and reflection."""
 
 import asyncio
 
@@ -16,34 +16,38 @@ from streamer.config import Publish, split_address
 from streamer.hub import Hub
 
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # else two servers could share a port and neither would notice
-    ("grpc.keepalive_time_ms", 30_000),  # a client whose machine vanished is noticed
+    ("grpc.so_reuseport", 0),  # otherwise two servers could share a port unnoticed
+    ("grpc.keepalive_time_ms", 30_000),  # detects clients whose machine has vanished
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients may look for us as well
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients may check the server, too
 )
 
 
 class Server:
-    """A running server. `start_server` makes it."""
+    """A running server, as `start_server` returns it."""
 
     def __init__(self, server: aio.Server, health: "Health", hub: Hub, address: str) -> None:
-        self.address = address  # host:port, with the real port
+        self.address = address  # host:port, with the port in use
         self._server = server
         self._health = health
         self._hub = hub
         self._serving = asyncio.Event()
 
     def set_serving(self, serving: bool) -> None:
-        """Whether results can be expected: not while no worker is alive."""
+        """Report whether results can be expected, which is the case while at least one worker is alive."""
         self._health.set_status(Status.SERVING if serving else Status.NOT_SERVING)
         (self._serving.set if serving else self._serving.clear)()
 
     async def wait_until_serving(self) -> None:
+        """Wait until `set_serving(True)` has been called."""
         await self._serving.wait()
 
     async def stop(self, grace: float) -> None:
-        """Health says NOT_SERVING, subscribers get what waits for them and their streams end with OK, then all closes.
-        Calls that are not done after `grace` seconds, such as a subscriber that does not read, are cut."""
+        """Stop the server.
+
+        Health reports NOT_SERVING at once. Subscribers receive their pending events, and their streams end with OK.
+        Calls that have not ended after `grace` seconds, such as those of a subscriber that does not read, are aborted.
+        """
         self.set_serving(False)
         self._health.leave()
         self._hub.close()
@@ -51,7 +55,7 @@ class Server:
 
 
 async def start_server(config: Publish, hub: Hub, cameras: Cameras, models: Models) -> Server:
-    """Listen on `config.listen` (port 0: any free one), NOT_SERVING at first. Raises ConfigError if it cannot."""
+    """Listen on `config.listen` (port 0: any free port), NOT_SERVING at first. Raises ConfigError if that fails."""
     host, _ = split_address(config.listen)
     server = aio.server(options=OPTIONS)
     health = Health()
@@ -66,7 +70,7 @@ async def start_server(config: Publish, hub: Hub, cameras: Cameras, models: Mode
     except RuntimeError as error:
         await server.stop(None)
         raise ConfigError(
-            f"publish.listen: cannot listen on {config.listen}: the port is in use or the host is not this machine"
+            f"publish.listen: cannot listen on {config.listen}: the port is in use, or the host is not this machine"
         ) from error
     await server.start()
     return Server(server, health, hub, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

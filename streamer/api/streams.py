@@ -1,4 +1,4 @@
-"""StreamService: the cameras, added and changed while the streamer runs."""
+"""StreamService: adds, changes and removes cameras while the streamer runs."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -14,39 +14,57 @@ from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration, seconds
 from streamer.api.paging import page
 from streamer.config import Stream, redact
-from streamer.values import (
-    SourceStatus,
-)
+from streamer.values import SourceStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+TRANSPORTS = {
+    streams_pb2.TRANSPORT_UNSPECIFIED: "tcp",
+    streams_pb2.TRANSPORT_TCP: "tcp",
+    streams_pb2.TRANSPORT_UDP: "udp",
+}
+
+# field of config.Stream -> its path in the API, for error messages
+API_NAMES = {
+    "id": "stream_id",
+    "uri": "settings.uri",
+    "transport": "settings.transport",
+    "connect_timeout_s": "settings.connect_timeout",
+    "stall_timeout_s": "settings.stall_timeout",
+    "max_fps": "settings.max_fps",
+    "loop": "settings.loop",
+    "enabled": "settings.paused",
+}
+
 
 class Cameras(Protocol):
-    """What is needed of streamer/cameras.py. `add`, `replace` and `remove` may take seconds."""
+    """The cameras as the service needs them, see source/cameras.py. `add`, `replace` and `remove` may take seconds."""
 
     def add(self, stream: Stream) -> None:
-        """ValueError: the id is in use."""
+        """Add a stream. Raises ValueError if its id is in use."""
 
     def replace(self, stream: Stream) -> None:
-        """KeyError: there is none of this id."""
+        """Replace the stream of the same id. Raises KeyError if the id is unknown."""
 
     def remove(self, stream_id: str) -> None:
-        """KeyError: there is none."""
+        """Remove a stream. Raises KeyError if the id is unknown."""
 
     def get(self, stream_id: str) -> tuple[Stream, SourceStatus]:
-        """KeyError: there is none."""
+        """Return a stream and its status. Raises KeyError if the id is unknown."""
         ...
 
     def list(self) -> list[tuple[Stream, SourceStatus]]:
-        """All streams."""
+        """Return all streams with their status."""
         ...
 
 
 class StreamService(streams_pb2_grpc.StreamServiceServicer):
+    """Serves the cameras of a `Cameras`; the methods are described in streams.proto."""
+
     def __init__(self, cameras: Cameras) -> None:
         self._cameras = cameras
-        self._changing = asyncio.Lock()  # an update reads, changes and writes
+        self._changing = asyncio.Lock()  # an update reads, changes and writes back
 
     async def CreateStream(  # noqa: N802
         self,
@@ -54,9 +72,9 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         context: aio.ServicerContext[streams_pb2.CreateStreamRequest, streams_pb2.CreateStreamResponse],
     ) -> streams_pb2.CreateStreamResponse:
         fields = stream_fields(request.settings)
-        stream = await _checked(context, {"id": request.stream_id, **_merged(fields.values())})
+        stream = await _validated(context, {"id": request.stream_id, **_merged(fields.values())})
         async with self._changing:
-            await _asked(context, request.stream_id, self._cameras.add, stream)
+            await _call(context, request.stream_id, self._cameras.add, stream)
         return streams_pb2.CreateStreamResponse(stream=await self._get(context, request.stream_id))
 
     async def GetStream(  # noqa: N802
@@ -85,15 +103,17 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         fields = stream_fields(request.settings)
         unknown = [path for path in request.update_mask.paths if path not in fields]
         if unknown:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"update_mask: no setting {', '.join(unknown)}")
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"update_mask: unknown settings: {', '.join(unknown)}"
+            )
         async with self._changing:
-            before, _ = await _asked(context, request.stream_id, self._cameras.get, request.stream_id)
+            before, _ = await _call(context, request.stream_id, self._cameras.get, request.stream_id)
             named = list(request.update_mask.paths) or list(fields)
             if not request.update_mask.paths and request.settings.uri == shown_address(before):
-                named.remove("uri")  # it comes from an answer, which leaves the password out: not a new address
+                named.remove("uri")  # copied from a response, where the password is left out: not a new address
             data = before.model_dump() | _merged(fields[name] for name in named)
-            stream = await _checked(context, data)
-            await _asked(context, request.stream_id, self._cameras.replace, stream)
+            stream = await _validated(context, data)
+            await _call(context, request.stream_id, self._cameras.replace, stream)
         return streams_pb2.UpdateStreamResponse(stream=await self._get(context, request.stream_id))
 
     async def DeleteStream(  # noqa: N802
@@ -102,71 +122,16 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         context: aio.ServicerContext[streams_pb2.DeleteStreamRequest, streams_pb2.DeleteStreamResponse],
     ) -> streams_pb2.DeleteStreamResponse:
         async with self._changing:
-            await _asked(context, request.stream_id, self._cameras.remove, request.stream_id)
+            await _call(context, request.stream_id, self._cameras.remove, request.stream_id)
         return streams_pb2.DeleteStreamResponse()
 
     async def _get(self, context: aio.ServicerContext[Any, Any], stream_id: str) -> streams_pb2.Stream:
-        stream, status = await _asked(context, stream_id, self._cameras.get, stream_id)
+        stream, status = await _call(context, stream_id, self._cameras.get, stream_id)
         return stream_to_proto(stream, status)
 
 
-def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {key: value for part in parts for key, value in part.items()}
-
-
-async def _checked(context: aio.ServicerContext[Any, Any], data: dict[str, Any]) -> Stream:
-    """The stream of this data; ends the call with INVALID_ARGUMENT and the API's path of each wrong field."""
-    if not data["uri"] and not data.get("uri_file"):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "settings.uri: must be given")
-    try:
-        stream = Stream.model_validate(data)
-    except ValidationError as error:
-        problems = [line.strip().partition(":") for line in explain(error)]
-        lines = [f"{API_NAMES.get(field, field)}:{reason}" for field, _, reason in problems]
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(lines))
-    return stream
-
-
-async def _asked(
-    context: aio.ServicerContext[Any, Any],
-    stream_id: str,
-    function: Callable[P, T],
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> T:
-    """What the cameras answer, from a thread because they may wait; their errors end the call with its code."""
-    try:
-        answer = await asyncio.to_thread(function, *arguments, **named)
-    except KeyError:
-        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {stream_id!r}")
-    except ValueError:
-        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {stream_id!r}")
-    except ConfigError as error:
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
-    return answer
-
-
-TRANSPORTS = {
-    streams_pb2.TRANSPORT_UNSPECIFIED: "tcp",
-    streams_pb2.TRANSPORT_TCP: "tcp",
-    streams_pb2.TRANSPORT_UDP: "udp",
-}
-
-# fields of config.Stream -> what the API calls them
-API_NAMES = {
-    "id": "stream_id",
-    "uri": "settings.uri",
-    "transport": "settings.transport",
-    "connect_timeout_s": "settings.connect_timeout",
-    "stall_timeout_s": "settings.stall_timeout",
-    "max_fps": "settings.max_fps",
-    "loop": "settings.loop",
-    "enabled": "settings.paused",
-}
-
-
 def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
-    """The message for a stream, its address without user, password and query."""
+    """Return the message of a stream. Its address is without user, password and query."""
     error = status.error.value if status.error else "UNSPECIFIED"
     return streams_pb2.Stream(
         stream_id=stream.id,
@@ -191,7 +156,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
 
 
 def shown_address(stream: Stream) -> str:
-    """The address as answers show it; empty if it is in a file that cannot be read."""
+    """Return the address as responses show it; empty if it is in a file that cannot be read."""
     try:
         return redact(stream.address())
     except ConfigError:
@@ -199,21 +164,65 @@ def shown_address(stream: Stream) -> str:
 
 
 def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, Any]]:
-    """Each of the settings by name, as the fields of config.Stream that it stands for."""
+    """Return, for each setting of the API by name, the fields of config.Stream that it sets and their values."""
     max_fps = settings.max_fps if settings.max_fps != 0 else None
     return {
         "uri": {"uri": settings.uri, "uri_file": None},
         "transport": {"transport": TRANSPORTS.get(settings.transport, "unknown")},
-        "connect_timeout": {"connect_timeout_s": _given(settings, "connect_timeout")},
-        "stall_timeout": {"stall_timeout_s": _given(settings, "stall_timeout")},
+        "connect_timeout": {"connect_timeout_s": _seconds_or_default(settings, "connect_timeout")},
+        "stall_timeout": {"stall_timeout_s": _seconds_or_default(settings, "stall_timeout")},
         "max_fps": {"max_fps": max_fps},
         "loop": {"loop": settings.loop},
         "paused": {"enabled": not settings.paused},
     }
 
 
-def _given(settings: streams_pb2.StreamSettings, name: Literal["connect_timeout", "stall_timeout"]) -> float:
-    """A duration of the settings in s; absent: the default of the configuration."""
+def _seconds_or_default(
+    settings: streams_pb2.StreamSettings, name: Literal["connect_timeout", "stall_timeout"]
+) -> float:
+    """Return a duration of the settings in s, or the default of config.Stream if it is absent."""
     if settings.HasField(name):
         return seconds(getattr(settings, name))
     return float(Stream.model_fields[f"{name}_s"].default)
+
+
+def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+async def _validated(context: aio.ServicerContext[Any, Any], data: dict[str, Any]) -> Stream:
+    """Return the stream that `data` describes.
+
+    Aborts the call with INVALID_ARGUMENT and the API's path of each invalid field if there is no such stream.
+    """
+    if not data["uri"] and not data.get("uri_file"):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "settings.uri: must be given")
+    try:
+        stream = Stream.model_validate(data)
+    except ValidationError as error:
+        problems = [line.strip().partition(":") for line in explain(error)]
+        lines = [f"{API_NAMES.get(field, field)}:{reason}" for field, _, reason in problems]
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(lines))
+    return stream
+
+
+async def _call(
+    context: aio.ServicerContext[Any, Any],
+    stream_id: str,
+    function: Callable[P, T],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> T:
+    """Call a function of the cameras in a thread, because it may wait, and return its result.
+
+    KeyError, ValueError and ConfigError abort the call with NOT_FOUND, ALREADY_EXISTS and FAILED_PRECONDITION.
+    """
+    try:
+        answer = await asyncio.to_thread(function, *arguments, **named)
+    except KeyError:
+        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {stream_id!r}")
+    except ValueError:
+        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {stream_id!r}")
+    except ConfigError as error:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+    return answer

@@ -1,4 +1,4 @@
-"""SystemService: what the streamer can tell, and by whom."""
+"""SystemService: lists the models of the connected workers."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -8,14 +8,14 @@ from grpc import aio
 from faceanalytics.v1 import system_pb2, system_pb2_grpc
 from streamer.api.paging import page
 from streamer.labels import ATTRIBUTE_VALUES
-from streamer.values import (
-    Model,
-)
+from streamer.values import Model
 
-Models: TypeAlias = Callable[[], Mapping[Model, int]]  # the models that there are now, each with its number of workers
+Models: TypeAlias = Callable[[], Mapping[Model, int]]  # returns the models in use, each with its number of workers
 
 
 class SystemService(system_pb2_grpc.SystemServiceServicer):
+    """Serves the models that `models` returns; the methods are described in system.proto."""
+
     def __init__(self, models: Models) -> None:
         self._models = models
 
@@ -32,7 +32,7 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
 
 
 def model_to_proto(model: Model, workers: int) -> system_pb2.Model:
-    """The message for a model that so many workers have."""
+    """Return the message of a model and the number of workers that have it."""
     return system_pb2.Model(
         model_id=model.id,
         has_age=model.age,

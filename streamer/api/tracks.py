@@ -1,4 +1,4 @@
-"""TrackService: carries the events out of the hub; the state is there."""
+"""TrackService: sends the tracks of the hub to clients. All state is in the hub."""
 
 import asyncio
 import time
@@ -25,15 +25,19 @@ from streamer.values import (
     TrackSummary,
 )
 
+SEGMENTS = 100  # newest segments of a timeline in a message; the limit bounds the messages of a long track
+
 WatchContext = aio.ServicerContext[tracks_pb2.WatchTracksRequest, tracks_pb2.WatchTracksResponse]
 
 
 class TrackService(tracks_pb2_grpc.TrackServiceServicer):
+    """Serves the tracks and events of a Hub; the methods are described in tracks.proto."""
+
     def __init__(self, config: Publish, hub: Hub) -> None:
         self._config = config
         self._hub = hub
 
-    async def WatchTracks(  # type: ignore[override]  # noqa: N802  # it writes instead of yielding
+    async def WatchTracks(  # type: ignore[override]  # noqa: N802  # writes instead of yielding
         self, request: tracks_pb2.WatchTracksRequest, context: WatchContext
     ) -> None:
         min_interval_s = seconds(request.min_interval)
@@ -47,7 +51,8 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         finally:
             self._hub.unsubscribe(subscriber)
         if subscriber.overflow.is_set():
-            # arrives behind what the client has not read; waits for that, or for the client or the server to go
+            # the status arrives after the unread messages: this waits for the client to read them, or for either
+            # side to close the connection
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, self._too_slow())
 
     async def GetTrack(  # noqa: N802
@@ -72,8 +77,10 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         return tracks_pb2.ListTracksResponse(tracks=tracks, next_page_token=token)
 
     async def _send_until_lost(self, subscriber: Subscriber, include_embedding: bool, context: WatchContext) -> None:
-        """Until everything is sent after the hub has closed, or until the subscriber has overflowed. The latter comes
-        while a write is waiting for the client, so it needs a task of its own."""
+        """Send events until the hub has closed and all are sent, or until the subscriber has overflowed.
+
+        An overflow happens while a write waits for the client, so it needs a task of its own.
+        """
         sending = asyncio.ensure_future(self._send(subscriber, include_embedding, context))
         overflow = asyncio.ensure_future(subscriber.overflow.wait())
         try:
@@ -86,15 +93,15 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
             await asyncio.wait({sending, overflow})
 
     async def _send(self, subscriber: Subscriber, include_embedding: bool, context: WatchContext) -> None:
-        """Each write waits for the one before it: what a client does not read piles up in the hub's bounded queue."""
-        await context.send_initial_metadata(())  # tells the client that from here on it misses nothing
+        """Send one event after another. Each write waits for the one before: unread events stay in the hub's queue."""
+        await context.send_initial_metadata(())  # the client knows that it misses nothing from here on
         sequence = 0
         while (event := await self._next(subscriber)) is not None:
             sequence += 1
             await context.write(_to_message(event, sequence, include_embedding))
 
     async def _next(self, subscriber: Subscriber) -> Event | None:
-        """The next event, a heartbeat if there is none for long; None: the hub is closed and all is sent."""
+        """Wait for the next event, or for a heartbeat after `heartbeat_s`. None: the hub is closed and all is sent."""
         silent_until = time.monotonic() + self._config.heartbeat_s
         while True:
             now = time.monotonic()
@@ -113,7 +120,7 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
 
 
 def _to_message(event: Event, sequence: int, include_embedding: bool) -> tracks_pb2.WatchTracksResponse:
-    """The message for an event, published now."""
+    """Return the message of an event, with the current time as `published_at`."""
     message = tracks_pb2.WatchTracksResponse(
         type=tracks_pb2.EventType.Value(f"EVENT_TYPE_{event.kind.value}"),
         sequence=sequence,
@@ -123,11 +130,8 @@ def _to_message(event: Event, sequence: int, include_embedding: bool) -> tracks_
     return message
 
 
-SEGMENTS = 100  # of a timeline, the newest; more would make every message of a long track longer
-
-
 def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_pb2.Track:
-    """The message for a summary; the embedding only if asked for."""
+    """Return the message of a summary, with the embedding only if `include_embedding`."""
     last, estimates = summary.last, summary.estimates
     width, height = last.frame_size
     age, expression = estimates.age, estimates.expression

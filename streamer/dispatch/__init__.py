@@ -1,1 +1,1 @@
-"""FaceCrops to the workers over ZeroMQ, FaceAnalyses back."""
+"""Sends FaceCrops to the workers over ZeroMQ and receives their FaceAnalyses."""

@@ -1,4 +1,4 @@
-"""Crops out to the workers, analyses back: the ROUTER socket around the Ledger."""
+"""Sends crops to the workers and receives their analyses: the ZeroMQ ROUTER socket around the Ledger."""
 
 import asyncio
 import fcntl
@@ -22,20 +22,22 @@ from streamer.dispatch.ledger import Job, Ledger, Priority, Request, Worker
 from streamer.dispatch.wire import PROTOCOL, to_analysis, to_model
 from streamer.values import Bytes, FaceAnalysis, FaceCrop, Model, TrackEnd
 
-TICK_S = 0.2  # how often deadlines are looked at
+TICK_S = 0.2  # time between two checks of the deadlines
 MAX_MESSAGE_BYTES = 16 << 20  # an answer to 1024 crops is 2.5 MB
 
 log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """The streamer's end of the wire, with two kinds of clients.
+    """Serves two kinds of clients, on the asyncio loop.
 
-    The live lane, `offer` and `end`, never waits: `on_result` gets each crop that no newer one of its track replaced,
-    with its analysis or None if it was given up; `on_finished` each ended track once all its crops are resolved.
-    `analyse` keeps every crop and returns the analyses. Live crops go first, and no client starves, see ledger.py.
+    Live clients call `offer` and `end`, which never wait. `on_result` receives each crop that was not replaced by a
+    newer one of its track, with its analysis, or None if the crop was given up. `on_finished` receives each ended track
+    once all its crops are resolved, that is, answered or given up.
+    Other clients call `analyse`, which keeps every crop and returns the analyses. Live crops go first, but no client
+    starves, see ledger.py.
 
-    `on_workers` gets the number of workers alive when it changes, `on_stuck` the name of a worker that has fallen
+    `on_workers` receives the number of workers alive when it changes, `on_stuck` the name of a worker that has fallen
     silent or does not answer in time.
     """
 
@@ -48,7 +50,10 @@ class Dispatcher:
         on_stuck: Callable[[str], None] | None = None,
         min_batch: int = 1,
     ) -> None:
-        """`min_batch`: workers that take fewer crops at once get no work, so that batches are never split."""
+        """Bind `dispatch.bind`. Raises ConfigError if that fails.
+
+        Workers whose `max_batch` is below `min_batch` get no work, so batches of that size are never split.
+        """
         self._config = config
         self._on_result = on_result
         self._on_finished = on_finished
@@ -56,7 +61,7 @@ class Dispatcher:
         self._on_stuck = on_stuck
         self._min_batch = min_batch
         self._changed = asyncio.Condition()
-        self._complained: set[bytes] = set()  # workers whose malformed messages were logged
+        self._reported_malformed: set[bytes] = set()  # addresses of workers whose malformed messages were logged
         self._waiting: dict[Request, asyncio.Future[None]] = {}
         self.ledger = Ledger(config)
         self.lost = 0  # crops given up
@@ -75,7 +80,7 @@ class Dispatcher:
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def close(self) -> None:
-        """Close the socket; workers notice and wait for the next streamer."""
+        """Close the socket. Workers reconnect when a streamer comes back."""
         self._context.destroy(linger=0)
         if self._lock is not None:
             Path(self._config.bind.removeprefix("ipc://")).unlink(missing_ok=True)
@@ -83,40 +88,40 @@ class Dispatcher:
 
     @property
     def models(self) -> dict[Model, int]:
-        """The weights that there are now, each with its number of workers; the oldest worker's first."""
+        """The models of the connected workers, each with its number of workers; the oldest worker's model first."""
         return dict(Counter(worker.model for worker in self.ledger.workers.values()))
 
     async def run(self) -> None:
-        """Receive and keep time until cancelled."""
+        """Receive messages and check deadlines until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive())
-            group.create_task(self._keep_time())
+            group.create_task(self._check_deadlines())
 
     async def offer(self, crop: FaceCrop) -> None:
-        """Live lane: hand a crop over; it replaces the waiting one of its track."""
+        """Queue a live crop. It replaces the waiting crop of its track."""
         metrics.face_inference_requests.labels(crop.key.camera).inc()
-        pushed_out = self.ledger.live.offer(crop)
-        if pushed_out is not None:
-            older, reason = pushed_out
+        removed = self.ledger.live.offer(crop)
+        if removed is not None:
+            older, reason = removed
             metrics.face_inference_skipped.labels(older.key.camera, reason).inc()
             if older.key != crop.key:
                 self._report(older, None)
-            self._close(older)
+            self._resolve_live(older)
         if self._given_up:
             self.give_up()
         await self._send()
 
     def end(self, end: TrackEnd) -> None:
-        """Live lane: a track has ended; `on_finished` is called now or with its last crop."""
+        """Note that a live track has ended. `on_finished` is called now, or when its last crop is resolved."""
         if self.ledger.live.end(end) is not None:
             self._finish(end)
 
     async def analyse(self, crops: Sequence[Bytes], priority: Priority) -> list[FaceAnalysis | None]:
-        """The analyses of aligned crops (112, 112, 3) RGB, in their order, once all are there.
+        """Wait for the analyses of aligned crops (112, 112, 3) RGB and return them in the order of the crops.
 
-        They go out in batches of `dispatch.batch`, each at most 1 + `dispatch.retries` times; None: never answered.
-        Waits for a worker as long as it takes, so a caller with a deadline cancels it; then what has not gone out is
-        dropped.
+        The crops are sent in batches of `dispatch.batch`, each batch at most 1 + `dispatch.retries` times. The analysis
+        of a crop that was never answered is None.
+        There is no time limit: a caller with a deadline cancels the call, which drops the crops not yet sent.
         """
         if self._given_up or not crops:
             return [None] * len(crops)
@@ -132,13 +137,13 @@ class Dispatcher:
         return request.analyses
 
     async def wait_for_worker(self) -> Model | None:
-        """Wait until a worker is there; its model. None: given up before."""
+        """Wait until a worker is connected and return its model. None: `give_up` was called before."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._given_up or bool(self.ledger.workers))
         return next(iter(self.models), None)
 
     async def drain(self, timeout_s: float | None) -> int:
-        """Wait until every crop is resolved; after `timeout_s` the rest is given up. Returns how many that were."""
+        """Wait until every crop is resolved; give up the rest after `timeout_s`. Returns how many were given up."""
         before = self.lost
         try:
             async with asyncio.timeout(timeout_s):
@@ -150,7 +155,7 @@ class Dispatcher:
         return self.lost - before
 
     def give_up(self) -> None:
-        """Every crop that is not resolved is lost, and so is each later one."""
+        """Give up every unresolved crop, and every crop that is offered later."""
         self._given_up = True
         self._lose(self.ledger.give_up(), "shutdown")
 
@@ -158,19 +163,19 @@ class Dispatcher:
         while True:
             frames = await self._socket.recv_multipart()
             try:
-                self._hear(frames, time.monotonic())
+                self._on_message(frames, time.monotonic())
             except (DecodeError, ValueError) as error:
-                self._complain(frames[0], error)
+                self._report_malformed(frames[0], error)
             await self._send()
             await self._notify()
 
-    async def _keep_time(self) -> None:
+    async def _check_deadlines(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             for address in self.ledger.silent(now):
                 self._report_stuck(self.ledger.workers[address])
-                self._worker_gone(address, "says nothing any more")
+                self._worker_gone(address, "has fallen silent")
             for worker, batch in self.ledger.overdue(now):
                 log.warning("batch of %d crops unanswered after %g s", len(batch.jobs), self._config.answer_within_s)
                 self._report_stuck(worker)
@@ -187,10 +192,10 @@ class Dispatcher:
         async with self._changed:
             self._changed.notify_all()
 
-    def _hear(self, frames: list[bytes], now: float) -> None:
-        """One message of a worker. Raises DecodeError or ValueError if it makes no sense."""
+    def _on_message(self, frames: list[bytes], now: float) -> None:
+        """Handle one message of a worker. Raises DecodeError or ValueError if it is malformed."""
         if len(frames) != 3:
-            raise ValueError(f"{len(frames) - 1} frames instead of 2")
+            raise ValueError(f"a message has {len(frames) - 1} frames, expected 2")
         address, kind, body = frames
         worker = self.ledger.workers.get(address)
         if worker is not None:
@@ -200,9 +205,9 @@ class Dispatcher:
         elif kind == b"ANSWER":
             self._answer(address, faces_pb2.Answer.FromString(body))
         elif kind == b"BYE":
-            self._worker_gone(address, "says goodbye", logging.INFO)
+            self._worker_gone(address, "is stopping", logging.INFO)
         elif kind != b"BUSY":
-            raise ValueError(f"unknown kind {kind[:20]!r}")
+            raise ValueError(f"unknown kind of message {kind[:20]!r}")
 
     def _ready(self, address: bytes, ready: faces_pb2.Ready, now: float) -> None:
         if ready.protocol != PROTOCOL:
@@ -218,11 +223,11 @@ class Dispatcher:
         if worker is None:
             worker = Worker(ready.worker, model, ready.max_batch, now)
             self.ledger.workers[address] = worker
-            self._complained.discard(address)
-            log.info("worker %s is there: model %s on %s", ready.worker, ready.model_id, ready.device)
+            self._reported_malformed.discard(address)
+            log.info("worker %s connected: model %s on %s", ready.worker, ready.model_id, ready.device)
             self._count_workers()
         if worker.batch is not None:
-            return  # a READY that crossed with our batch; the answer will come
+            return  # this READY and our batch crossed on the way: the answer will come
         worker.idle, worker.model = True, model
 
     def _answer(self, address: bytes, answer: faces_pb2.Answer) -> None:
@@ -233,12 +238,12 @@ class Dispatcher:
             return
         try:
             if answer.error:
-                raise ValueError(f"worker could not analyse a batch: {answer.error}")
+                raise ValueError(f"the worker could not analyse a batch: {answer.error}")
             if answer.model_id != worker.model.id:
-                raise ValueError(f"an answer by {answer.model_id} of a worker that said {worker.model.id}")
+                raise ValueError(f"the answer is by {answer.model_id}, but the worker announced {worker.model.id}")
             analyses = [to_analysis(face, worker.model) for face in answer.analyses]
             if [face.crop_id for face in answer.analyses] != list(batch.jobs):
-                raise ValueError("the answer is for other crops than the batch")
+                raise ValueError("the answer is for other crops than those of the batch")
         except ValueError:
             self._lose(self.ledger.failed(batch, retry=batch.retries), "error")
             raise
@@ -247,6 +252,7 @@ class Dispatcher:
             self._resolve(job, analysis)
 
     def _worker_gone(self, address: bytes, why: str, level: int = logging.WARNING) -> None:
+        """Forget a worker; its batch is retried or given up. `why` continues the log line after the worker's name."""
         worker = self.ledger.workers.get(address)
         if worker is None:
             return
@@ -268,10 +274,10 @@ class Dispatcher:
             self._resolve(job, None)
 
     def _resolve(self, job: Job, analysis: FaceAnalysis | None) -> None:
-        """Give the answer, or that there is none, to the client of this crop."""
+        """Pass an analysis, or None for a crop that was given up, to the client of this crop."""
         if job.crop is not None:
             self._report(job.crop, analysis)
-            self._close(job.crop)
+            self._resolve_live(job.crop)
         elif job.request is not None:
             job.request.analyses[job.place] = analysis
             job.request.unresolved -= 1
@@ -283,7 +289,7 @@ class Dispatcher:
         if self._on_result is not None:
             self._on_result(crop, analysis)
 
-    def _close(self, crop: FaceCrop) -> None:
+    def _resolve_live(self, crop: FaceCrop) -> None:
         end = self.ledger.live.resolve(crop)
         if end is not None:
             self._finish(end)
@@ -292,16 +298,16 @@ class Dispatcher:
         if self._on_finished is not None:
             self._on_finished(end)
 
-    def _complain(self, address: bytes, error: Exception) -> None:
-        """Count a malformed message; log the first of each worker."""
+    def _report_malformed(self, address: bytes, error: Exception) -> None:
+        """Count a malformed message, and log it if it is the first of this worker."""
         metrics.malformed_messages.inc()
-        if address not in self._complained:
-            self._complained.add(address)
+        if address not in self._reported_malformed:
+            self._reported_malformed.add(address)
             worker = self.ledger.workers.get(address)
             log.warning("message of worker %s ignored: %s", worker.name if worker else address.hex(), error)
 
     async def _send(self) -> None:
-        """Give the idle workers what waits."""
+        """Send waiting crops to the idle workers."""
         for address, batch in self.ledger.assign(time.monotonic()):
             header = faces_pb2.Batch(batch_id=batch.id, crop_ids=batch.jobs)
             pixels = np.stack([job.pixels for job in batch.jobs.values()])
@@ -310,13 +316,13 @@ class Dispatcher:
                 await self._socket.send_multipart(
                     [address, b"BATCH", header.SerializeToString(), pixels], flags=zmq.NOBLOCK, copy=False
                 )
-            except zmq.ZMQError as error:  # EHOSTUNREACH: the worker is not connected any more
+            except zmq.ZMQError as error:  # EHOSTUNREACH: the worker is no longer connected
                 self._worker_gone(address, f"cannot be reached: {error}")
         metrics.dispatch_queue_depth.set(self.ledger.waiting)
 
 
 def _lock(endpoint: str) -> IO[str] | None:
-    """Hold an ipc endpoint for this process: ZeroMQ would take it away from a streamer that uses it, without a word."""
+    """Lock an ipc endpoint for this process: ZeroMQ would silently take it over from a streamer that uses it."""
     if not endpoint.startswith("ipc://"):
         return None
     path = Path(endpoint.removeprefix("ipc://") + ".lock")
@@ -328,5 +334,5 @@ def _lock(endpoint: str) -> IO[str] | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise ConfigError(f"dispatch.bind: another streamer uses {endpoint}; give this one another") from error
+        raise ConfigError(f"dispatch.bind: another streamer uses {endpoint}; give this streamer another one") from error
     return file

@@ -1,4 +1,7 @@
-"""The crops of live cameras: of each track the newest waits, and an ended track is over with its last crop. Pure."""
+"""Keeps the waiting crops of live cameras, the newest of each track, and reports when an ended track is finished.
+
+Pure: no clock, no socket.
+"""
 
 from collections import Counter, OrderedDict
 
@@ -7,11 +10,11 @@ from streamer.values import FaceCrop, TrackEnd
 
 
 class LiveLane:
-    """Waiting crops by track, and the tracks that have ended while crops of theirs are unresolved."""
+    """The waiting crops by track, and the ended tracks that still have unresolved crops."""
 
     def __init__(self, config: Dispatch) -> None:
         self._config = config
-        self._waiting: OrderedDict[str, FaceCrop] = OrderedDict()  # by track id, the oldest first
+        self._waiting: OrderedDict[str, FaceCrop] = OrderedDict()  # by track id, oldest first
         self._unresolved: Counter[str] = Counter()  # crops per track that are neither answered nor given up
         self._ended: dict[str, TrackEnd] = {}  # ended tracks with unresolved crops
 
@@ -19,8 +22,11 @@ class LiveLane:
         return len(self._waiting)
 
     def offer(self, crop: FaceCrop) -> tuple[FaceCrop, str] | None:
-        """Let a crop wait. Returns the crop that had to make room and why: `superseded` by a newer one of its track,
-        or `overload`, the worst of more than `max_waiting`."""
+        """Queue a crop. Returns the crop that was removed for it, if any, and the reason.
+
+        The reasons are `superseded` (by this newer crop of its track) and `overload` (more than `max_waiting` crops
+        wait: the one of lowest quality is removed).
+        """
         track_id = crop.key.id
         self._unresolved[track_id] += 1
         older = self._waiting.pop(track_id, None)
@@ -33,7 +39,7 @@ class LiveLane:
         return None
 
     def end(self, end: TrackEnd) -> TrackEnd | None:
-        """A track has ended: its end, if no crop of it is unresolved; else `resolve` returns it with the last one."""
+        """Note that a track has ended. Returns its end if all its crops are resolved; otherwise `resolve` will."""
         if self._unresolved[end.key.id]:
             self._ended[end.key.id] = end
             return None
@@ -41,7 +47,7 @@ class LiveLane:
         return end
 
     def resolve(self, crop: FaceCrop) -> TrackEnd | None:
-        """A crop was answered or given up: the end of its track, if that was the last one of an ended track."""
+        """Note that a crop was answered or given up. Returns the end of its track if that was the track's last crop."""
         track_id = crop.key.id
         self._unresolved[track_id] -= 1
         if self._unresolved[track_id] > 0:
@@ -50,10 +56,10 @@ class LiveLane:
         return self._ended.pop(track_id, None)
 
     def take(self, count: int) -> list[FaceCrop]:
-        """Up to `count` crops, the longest waiting first; they wait no longer."""
+        """Remove and return up to `count` crops, the longest waiting first."""
         return [self._waiting.popitem(last=False)[1] for _ in range(min(count, len(self._waiting)))]
 
     def take_stale(self, received_before: float) -> list[FaceCrop]:
-        """The crops of frames that arrived before this moment (s, monotonic); they wait no longer."""
+        """Remove and return the crops of frames that arrived before a moment (s, monotonic)."""
         stale = [track_id for track_id, crop in self._waiting.items() if crop.received < received_before]
         return [self._waiting.pop(track_id) for track_id in stale]

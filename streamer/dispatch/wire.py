@@ -1,4 +1,4 @@
-"""The messages between streamer and worker, to and from values."""
+"""Converts the messages of workers to values."""
 
 import numpy as np
 
@@ -10,26 +10,30 @@ PROTOCOL = 3
 
 
 def to_model(ready: faces_pb2.Ready) -> Model:
-    """Raises ValueError for outputs that are none."""
+    """Return the model that a READY message announces. Raises ValueError if its outputs are invalid."""
     outputs = ready.outputs
     attributes = tuple(value - 1 for value in outputs.attributes)
     if list(attributes) != sorted(set(attributes) & set(range(len(ATTRIBUTES)))):
-        raise ValueError(f"{ready.worker} tells attributes that there are not: {list(outputs.attributes)}")
+        raise ValueError(f"{ready.worker} announces invalid attributes: {list(outputs.attributes)}")
     if not (attributes or outputs.age or outputs.expression or outputs.identity):
-        raise ValueError(f"{ready.worker} has weights that tell nothing")
+        raise ValueError(f"{ready.worker} announces weights without outputs")
     impostors = _to_impostors(ready.impostor_scores) if ready.HasField("impostor_scores") else None
-    told = ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity
-    return Model(*told, ready.licence, impostors)
+    return Model(
+        ready.model_id, outputs.age, outputs.expression, attributes, outputs.identity, ready.licence, impostors
+    )
 
 
 def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
-    """Raises ValueError for what is no table."""
+    """Return the table of a message. Raises ValueError if it is malformed."""
     shares, cosines = np.array(scores.shares, np.float64), np.array(scores.cosines, np.float64)
     return ImpostorScores(scores.pairs, scores.people, shares, cosines, scores.source)
 
 
 def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
-    """Raises ValueError for what the model does not tell, wrong sizes and numbers that are not finite."""
+    """Return the analysis of a message.
+
+    Raises ValueError for outputs that `model` does not have, wrong sizes and numbers that are not finite.
+    """
     analysis = FaceAnalysis(
         model=model,
         age=face.age_years if face.HasField("age_years") else None,
@@ -40,5 +44,5 @@ def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
     )
     parts = (analysis.age, analysis.expression, analysis.attributes, analysis.embedding, analysis.embedding_norm)
     if not all(np.isfinite(part).all() for part in parts if part is not None):
-        raise ValueError("an analysis with numbers that are not finite")
+        raise ValueError("the analysis has numbers that are not finite")
     return analysis

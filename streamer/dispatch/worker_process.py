@@ -1,4 +1,4 @@
-"""A worker as child process of a one-machine run (analyze, demo). It is started, never imported."""
+"""Runs a worker as a child process, for runs on one machine (analyze, demo)."""
 
 import asyncio
 import logging
@@ -10,36 +10,38 @@ from dataclasses import dataclass, field
 
 from faceanalytics.errors import LostDependency, ModelError
 
-RESTARTS = 3  # a worker that dies more often than this has a reason that starting again does not mend
-STEADY_S = 60.0  # after so long a worker counts as having worked, and the count begins anew
-STOP_S = 10.0  # a worker that was asked to stop gets so long
+RESTARTS = 3  # a worker that dies more often than this has a fault that a restart does not cure
+STEADY_S = 60.0  # a worker that ran longer than this resets the count of restarts
+STOP_S = 10.0  # a worker that has not stopped this long after SIGTERM is killed
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
+    """Options of the worker process."""
+
     weights: str  # as `swinface worker --weights` takes them
     device: str = "cpu"
-    max_batch: int = 16
-    # taken before the detector loads in a thread: that changes variables for a moment, and a process that is started
-    # meanwhile would get them, or fail because their memory moves
+    max_batch: int = 16  # crops
+    # Copied before the detector loads in a thread: loading changes variables for a moment. A process started meanwhile
+    # would get the changed ones, or fail because their memory moves.
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Queue[str]) -> None:
-    """Keep one worker running until cancelled; one whose name (host:pid) comes out of `stuck` is killed and replaced.
+    """Keep one worker running until cancelled. A worker whose name (host:pid) arrives in `stuck` is replaced.
 
     Raises ModelError if it cannot start, LostDependency if it keeps dying.
     """
-    # -P: whatever lies in the current folder is not imported
+    # -P: import nothing from the current folder
     command = [sys.executable, "-P", "-m", "workers.serve", "--connect", endpoint]
     command += ["--exit-with-parent", str(os.getpid()), "--max-batch", str(options.max_batch)]
     command += ["--weights", options.weights, "--device", options.device]
     deaths = 0
     while True:
         started = time.monotonic()
-        # a session of its own: Ctrl-C in the terminal stops the streamer, which then stops the worker
+        # a session of its own: Ctrl-C in the terminal reaches the streamer only, which then stops the worker
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, env=options.environment, start_new_session=True
         )
@@ -49,9 +51,9 @@ async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Queue
             await _stop(process)
             raise
         if code == ModelError.exit_code:
-            raise ModelError("the SwinFace worker could not start, see its message above")
+            raise ModelError("the SwinFace worker could not start; see its message above")
         if code == 2:
-            raise LostDependency("the SwinFace worker refused its arguments, see its message above")
+            raise LostDependency("the SwinFace worker refused its arguments; see its message above")
         deaths = 1 if time.monotonic() - started > STEADY_S else deaths + 1
         if deaths > RESTARTS:
             raise LostDependency(f"the SwinFace worker ended {deaths} times, last with exit code {code}")
@@ -60,21 +62,21 @@ async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Queue
 
 
 async def _wait(process: asyncio.subprocess.Process, stuck: asyncio.Queue[str]) -> int:
-    """The exit code, also of a worker that had to be killed because it was stuck."""
-    ended, noticed = asyncio.create_task(process.wait()), asyncio.create_task(_named(process.pid, stuck))
+    """Wait for the worker to end and return its exit code; kill it if it is reported stuck."""
+    ended, stuck_report = asyncio.create_task(process.wait()), asyncio.create_task(_reported_stuck(process.pid, stuck))
     try:
-        await asyncio.wait({ended, noticed}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ended, stuck_report}, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             log.warning("worker is stuck and is killed")
             process.kill()
         return await ended
     finally:
         ended.cancel()
-        noticed.cancel()
+        stuck_report.cancel()
 
 
-async def _named(pid: int, stuck: asyncio.Queue[str]) -> None:
-    """Wait for this worker's name: a worker that died is called stuck when the next one is already loading."""
+async def _reported_stuck(pid: int, stuck: asyncio.Queue[str]) -> None:
+    """Wait until `stuck` names this worker. Late reports about its predecessors are ignored."""
     while (await stuck.get()).rpartition(":")[2] != str(pid):
         pass
 

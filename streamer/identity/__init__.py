@@ -1,1 +1,1 @@
-"""TrackSummaries to people: tracks of one face joined, people of a gallery named."""
+"""Turns tracks into people: joins tracks of one face and names people of a gallery."""

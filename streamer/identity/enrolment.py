@@ -1,7 +1,7 @@
-"""A gallery's images, embedded by the workers: the people, and the cosine from which on one is named.
+"""Embeds the images of a gallery by the workers, and sets the cosine from which a person is named.
 
-The weights that embed the faces of videos embed these images, too. Each image is analysed twice, as it is and mirrored,
-and the two embeddings are added.
+The images are embedded by the same weights as the faces in videos. Each is analysed twice, as it is and mirrored, and
+the two embeddings are added.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from faceanalytics.errors import ConfigError, LostDependency
 from streamer.config import Gallery as Settings
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
-from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, unlike
+from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, dissimilar_images
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.identity.references import Reference, read_people
 from streamer.values import Bytes, FaceAnalysis, Floats, ImpostorScores, Model
 
-AGAIN_S = 1.0  # pause before images that were lost, or answered by other weights, go out again
-TRIES = 20  # after that many, the image is at fault and not the worker
-SHOWN = 20  # lines of a warning
+AGAIN_S = 1.0  # pause before images are sent again that were lost or answered by other weights
+TRIES = 20  # an image that is lost more often is at fault itself, not the worker
+SHOWN = 20  # maximum number of images or pairs in the log or a message
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 def read_gallery(
     config: StreamerConfig, detector: Detector, stopped: Callable[[], bool]
 ) -> tuple[list[Reference], list[Reference]]:
-    """The images of gallery.folder and of gallery.cohort (empty without one). Raises ConfigError, InputError."""
+    """Read the images of gallery.folder and of gallery.cohort (empty if not set). Raises ConfigError, InputError."""
     gallery, cohort = config.gallery.folder, config.gallery.cohort
     people = read_people(Path(gallery), "gallery.folder", detector, config.crop, stopped) if gallery else []
     strangers = read_people(Path(cohort), "gallery.cohort", detector, config.crop, stopped) if cohort else []
     both = sorted({one.person for one in people} & {one.person for one in strangers})
     if both:
-        raise ConfigError(f"gallery.cohort: must have nobody of the gallery, but both have {', '.join(both)}")
+        raise ConfigError(f"gallery.cohort: must not contain people of the gallery, but both have {', '.join(both)}")
     return people, strangers
 
 
@@ -50,9 +50,9 @@ async def embed(
     wait_for_worker: Callable[[], Awaitable[Model | None]],
     stopped: Callable[[], bool],
 ) -> tuple[Model, list[EmbeddedReference]] | None:
-    """Embed all references by the same weights, those of the workers; None: stopped before.
+    """Embed all references by one model, that of the workers; None if stopped before.
 
-    `analyse` and `wait_for_worker` are the dispatcher's. Raises ConfigError for weights that give no identity,
+    `analyse` and `wait_for_worker` are the dispatcher's. Raises ConfigError if the model has no identity output,
     LostDependency if an image is never answered.
     """
     found: dict[int, tuple[Model, EmbeddedReference]] = {}
@@ -81,9 +81,10 @@ async def embed(
 def enrolled(
     config: StreamerConfig, model: Model, people: Sequence[EmbeddedReference], strangers: Sequence[EmbeddedReference]
 ) -> tuple[EnrolledGallery, ImpostorScores]:
-    """The gallery with the threshold that its size, the stated rate and the strangers give; logs who looks alike.
+    """Make the gallery and its threshold, which follows from its size, the false-accept rate and the strangers' scores.
 
-    `people` and `strangers` are as `read_gallery` gave them, embedded. Raises ConfigError.
+    `people` and `strangers` are the embedded images of `read_gallery`. Logs people who look alike. Raises ConfigError
+    if there are no scores of strangers, or too few.
     """
     gallery = Gallery(_by_person(people), model.id)
     if strangers:
@@ -92,22 +93,22 @@ def enrolled(
         impostors = model.impostors
     else:
         raise ConfigError(
-            f"gallery.cohort: missing, and the weights {model.id} do not say how similar strangers are "
-            "(impostor_scores in their card). Give a folder of people who are in no gallery, one sub-folder each, some "
-            "hundreds of them; or weights whose card has the table: `swinface evaluate impostors` makes it"
+            f"gallery.cohort: missing, and the card of the weights {model.id} has no impostor_scores, which say how "
+            "similar strangers are. Give a folder with some hundreds of people who are in no gallery, one sub-folder "
+            "each, or weights whose card has the table; `swinface evaluate impostors` makes it"
         )
     rate = config.gallery.false_accept_rate
-    least = threshold(impostors, rate, len(gallery), "gallery.false_accept_rate")
+    named_from = threshold(impostors, rate, len(gallery), "gallery.false_accept_rate")
     log.info(
-        "gallery: %d people, named from cosine %.3f on (false-accept rate %g per search; %d pairs of %d people of %s)",
-        *(len(gallery), least, rate, impostors.pairs, impostors.people, impostors.source),
+        "gallery: %d people, named from cosine %.3f (false-accept rate %g per search; %d pairs of %d people of %s)",
+        *(len(gallery), named_from, rate, impostors.pairs, impostors.people, impostors.source),
     )
-    _audit(gallery, _by_person(people), least)
-    return EnrolledGallery(gallery, least), impostors
+    _audit(gallery, _by_person(people), named_from)
+    return EnrolledGallery(gallery, named_from), impostors
 
 
 def gallery_record(settings: Settings, found: EnrolledGallery, references: Sequence[Reference]) -> dict[str, Any]:
-    """For the header of results: what decided who is named."""
+    """Return the fields of a results header that identify the gallery and its threshold."""
     digest = hashlib.sha256()
     for reference in references:
         digest.update(f"{reference.name}\0".encode("utf-8", "surrogateescape") + reference.pixels.tobytes())
@@ -119,16 +120,16 @@ def gallery_record(settings: Settings, found: EnrolledGallery, references: Seque
     }
 
 
-def _audit(gallery: Gallery, people: dict[str, list[EmbeddedReference]], least: float) -> None:
-    """Log what makes answers AMBIGUOUS, or wrong."""
-    for one, other, similarity in gallery.alike(least)[:SHOWN]:
+def _audit(gallery: Gallery, people: dict[str, list[EmbeddedReference]], named_from: float) -> None:
+    """Log the people and images of a gallery that make decisions AMBIGUOUS or wrong."""
+    for one, other, similarity in gallery.similar_pairs(named_from)[:SHOWN]:
         log.warning(
-            "gallery: %s and %s are as similar as one person (cosine %.3f): the same one twice? Else both will "
+            "gallery: %s and %s are as similar as one person (cosine %.3f). If they are not the same person, both will "
             "often be AMBIGUOUS",
             *(one, other, similarity),
         )
-    strays = [stray for images in people.values() for stray in unlike(images, least)]
-    for name, similarity in strays[:SHOWN]:
+    dissimilar = [one for images in people.values() for one in dissimilar_images(images, named_from)]
+    for name, similarity in dissimilar[:SHOWN]:
         log.warning("gallery: %s does not look like the other images of the person (cosine %.3f)", name, similarity)
 
 
@@ -146,15 +147,15 @@ def _plain_and_mirrored(reference: Reference) -> tuple[Bytes, Bytes]:
 def _embedded(
     reference: Reference, plain: FaceAnalysis | None, mirrored: FaceAnalysis | None
 ) -> tuple[Model, EmbeddedReference] | None:
-    """None: not answered, or not by one model."""
+    """Return the model and the embedded reference. None: not answered, or not by one model with identity."""
     if plain is None or mirrored is None or plain.model != mirrored.model or not plain.model.identity:
         return None
-    embedding = _whole(plain) + _whole(mirrored)
+    embedding = _unnormalised(plain) + _unnormalised(mirrored)
     return plain.model, EmbeddedReference(reference.person, reference.name, embedding, reference.quality)
 
 
-def _whole(analysis: FaceAnalysis) -> Floats:
-    """(512,) as long as the network made it."""
+def _unnormalised(analysis: FaceAnalysis) -> Floats:
+    """Return the embedding (512,) before normalisation."""
     assert analysis.embedding is not None
     assert analysis.embedding_norm is not None
     return np.asarray(analysis.embedding * np.float32(analysis.embedding_norm), np.float32)

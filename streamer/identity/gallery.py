@@ -1,7 +1,7 @@
-"""People and their images, and who of them a face is most similar to: exact cosines, no index.
+"""Holds people and their embedded images, and finds those most similar to a face by exact search.
 
-A person's score is the higher of the cosine to the mean of the images and of the cosines to a few of them that differ
-most (less a little, as the highest of several is high by chance).
+A person's score is the higher of two: the cosine to the mean of the images, and the highest cosine to a few images that
+differ most (exemplars), less a small penalty because the highest of several is high by chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.identity.impostors import counted
+from streamer.identity.impostors import impostor_table
 from streamer.values import Candidate, Floats, ImpostorScores
 
 Doubles = NDArray[np.float64]
 
-EXEMPLARS = 5  # images that are kept one by one, those that differ most
-EXEMPLAR_PENALTY = 0.02  # cosine
-TYPICAL = 3  # images of a person: whoever has as many is as similar to strangers as one with more
-FEWEST = 5  # people of a cohort with so many images, for the others to be left out on their side
+EXEMPLARS = 5  # maximum number per person
+EXEMPLAR_PENALTY = 0.02  # cosine, subtracted from those to exemplars
+TYPICAL = 3  # images of a person, from which further ones hardly raise the similarity to strangers
+MIN_COMPARED = 5  # people of a cohort with enough images, for the others not to be compared to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,15 +27,15 @@ class EmbeddedReference:
 
     person: str
     name: str  # for messages
-    embedding: Floats  # (512,) as long as the network made it
+    embedding: Floats  # (512,) before normalisation
     quality: float  # 0..1
 
 
 class Gallery:
-    """People, their mean templates and exemplars, of one model. Not changed after it was made."""
+    """People with their mean templates and exemplars, by one model. Immutable."""
 
     def __init__(self, people: Mapping[str, Sequence[EmbeddedReference]], model_id: str) -> None:
-        """Each person has at least one image. Raises ValueError for an embedding without direction."""
+        """`people` are images by name, at least one each. Raises ValueError for an embedding of length 0."""
         self.model_id = model_id
         self.names = tuple(sorted(people))
         images = [people[name] for name in self.names]
@@ -49,7 +49,7 @@ class Gallery:
         return len(self.names)
 
     def scores(self, probes: Floats | Doubles) -> Doubles:
-        """(n, people) for the unit templates (n, 512) of n faces."""
+        """Return the scores (n, people) of the unit templates (n, 512) of n faces."""
         if not self.names:
             return np.zeros((len(probes), 0))
         to_mean = probes @ self.templates.T
@@ -57,13 +57,13 @@ class Gallery:
         return np.asarray(np.maximum(to_mean, to_exemplars - EXEMPLAR_PENALTY), np.float64)
 
     def search(self, probe: Floats, count: int) -> tuple[Candidate, ...]:
-        """The `count` most similar people for the unit template (512,) of a face, best first; ties by name."""
+        """Return the `count` people most similar to a unit template (512,), best first; ties by name."""
         scores = self.scores(np.asarray(probe, np.float64)[None])[0]
         best = np.argsort(-scores, kind="stable")[:count]
         return tuple(Candidate(self.names[row], float(scores[row])) for row in best)
 
-    def alike(self, threshold: float) -> list[tuple[str, str, float]]:
-        """Pairs of people who would be taken for each other, the most similar first."""
+    def similar_pairs(self, threshold: float) -> list[tuple[str, str, float]]:
+        """Return the pairs of people (name, name, score) that reach a threshold, the most similar first."""
         scores = self.scores(self.templates)
         higher = np.maximum(scores, scores.T)
         rows, columns = np.nonzero(np.triu(higher >= threshold, 1))
@@ -72,12 +72,12 @@ class Gallery:
 
 
 def template(images: Sequence[EmbeddedReference]) -> Doubles:
-    """(512,) unit length: the sum of the embeddings, in which clear faces weigh more because they are longer."""
+    """Return the normalised sum (512,) of the embeddings, in which clear faces weigh more because they are longer."""
     return _unit(np.stack([image.embedding for image in images]).sum(axis=0, dtype=np.float64))
 
 
 def exemplars_of(images: Sequence[EmbeddedReference]) -> Doubles:
-    """(n, 512) unit length: the best image, then always the one that is least similar to those taken."""
+    """Return the unit embeddings (n, 512) of the best image and, in turn, of the one least similar to those chosen."""
     units = np.stack([_unit(image.embedding) for image in images])
     taken = [max(range(len(images)), key=lambda row: (images[row].quality, -row))]
     nearest = units @ units[taken[0]]
@@ -88,8 +88,8 @@ def exemplars_of(images: Sequence[EmbeddedReference]) -> Doubles:
     return np.asarray(units[taken], np.float64)
 
 
-def unlike(images: Sequence[EmbeddedReference], threshold: float) -> list[tuple[str, float]]:
-    """Images that do not look like the same person's others: name, and cosine to their mean."""
+def dissimilar_images(images: Sequence[EmbeddedReference], threshold: float) -> list[tuple[str, float]]:
+    """Return the images of a person that are below a threshold: name, and cosine to the mean of the other images."""
     found = []
     for row, image in enumerate(images):
         others = [*images[:row], *images[row + 1 :]]
@@ -102,25 +102,25 @@ def unlike(images: Sequence[EmbeddedReference], threshold: float) -> list[tuple[
 
 
 def cohort_scores(cohort: Gallery, gallery: Gallery, source: str) -> ImpostorScores:
-    """How similar strangers are: everybody of the cohort against the others, and against the gallery.
+    """Measure how similar strangers are: each person of the cohort against the others and against the gallery.
 
-    The more images a person has, the more similar strangers are to the best of them and to their mean. So those of
-    the cohort who have fewer than people of the gallery usually have only are compared, and not compared to, if there
-    are others. Raises ConfigError if there are too few.
+    The more images a person has, the more similar strangers are to the best of them and to their mean. So people of the
+    cohort with fewer images than is usual in the gallery are compared with others, but others are not compared with
+    them, provided that MIN_COMPARED people remain. Raises ConfigError if there are too few people.
     """
     usual = min(TYPICAL, int(np.median(gallery.images))) if len(gallery) else TYPICAL
-    to = np.flatnonzero(cohort.images >= usual)
-    if len(to) < FEWEST:
-        to = np.arange(len(cohort))
-    among = cohort.scores(cohort.templates)[:, to][np.arange(len(cohort))[:, None] != to]
+    compared = np.flatnonzero(cohort.images >= usual)
+    if len(compared) < MIN_COMPARED:
+        compared = np.arange(len(cohort))
+    among = cohort.scores(cohort.templates)[:, compared][np.arange(len(cohort))[:, None] != compared]
     across = gallery.scores(cohort.templates).ravel()
-    both_ways = len(to) * (len(to) - 1) // 2
+    both_ways = len(compared) * (len(compared) - 1) // 2
     pairs = len(among) - both_ways + len(across)
-    return counted(np.concatenate([among, across]), pairs, len(cohort), source)
+    return impostor_table(np.concatenate([among, across]), pairs, len(cohort), source)
 
 
 def _unit(vector: Floats | Doubles) -> Doubles:
     length = float(np.linalg.norm(vector))
     if not length > 0:
-        raise ValueError("an embedding of length 0 points nowhere")
+        raise ValueError("an embedding of length 0 has no direction")
     return np.asarray(vector, np.float64) / length

@@ -1,8 +1,8 @@
-"""Who a face is: open-set decisions with evidence and hysteresis, one state per track. Pure: no clock, no socket.
+"""Decides which person of the gallery a track shows, or that it shows none of them. Pure: no clock, no socket.
 
-Each search of the gallery is one more chance for a stranger to be taken for somebody, so a track is searched when it
-has enough analyses, then when it has twice as many, and so on, and once at its end. Between searches the decision
-stands.
+Each search of the gallery is one more chance for a stranger to be named. So a track is searched when it has enough
+analyses, then whenever their number has doubled, and once at its end. Between searches the decision stays. A
+decision for or against a person changes only if several contradicting searches in a row agree (hysteresis).
 """
 
 from dataclasses import dataclass, replace
@@ -17,30 +17,30 @@ from streamer.values import (
     TrackSummary,
 )
 
-GROWTH = 2  # a track is searched again when it has so many times the analyses
+GROWTH = 2  # factor by which a track's analyses must grow for the next search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolledGallery:
-    """The gallery as decisions need it."""
+    """A gallery and its threshold."""
 
     gallery: Gallery
-    threshold: float  # cosine from which on somebody is named
+    threshold: float  # cosine from which a person is named
 
 
 @dataclass(slots=True)
 class _Track:
-    """What is decided of one track."""
+    """The decision for one track, and the searches that contradict it."""
 
     decision: IdentityDecision
     model_id: str
-    next_search: int  # samples
-    against: tuple[IdentityStatus, str] | None = None  # another answer than the decision's, of the newest searches
-    searches_against: int = 0  # how many of them in a row
+    next_search: int  # number of samples
+    against: tuple[IdentityStatus, str] | None = None  # status and person by which the newest searches contradict it
+    searches_against: int = 0  # number of these searches in a row
 
 
 class Identifier:
-    """Decisions for all tracks of all cameras."""
+    """Makes the decisions for the tracks of all cameras."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -48,36 +48,36 @@ class Identifier:
         self._tracks: dict[str, _Track] = {}
 
     def use(self, known: EnrolledGallery | None) -> None:
-        """Decide by this gallery from now on; None: it is not ready."""
+        """Use this gallery from now on; None: the gallery is not ready."""
         self._known = known
         for track in self._tracks.values():
             track.next_search = 0
 
     def decide(self, summary: TrackSummary) -> IdentityDecision:
-        """The decision for a track whose newest summary this is; a final one is forgotten afterwards."""
+        """Return the decision for a track, given its newest summary. The track is forgotten after its final summary."""
         track, model_id = self._tracks.get(summary.key.id), summary.estimates.model_id
-        if track is None or track.model_id not in ("", model_id):  # nothing is kept over a change of the model
+        if track is None or track.model_id not in ("", model_id):  # a change of the model resets the decision
             undecided = _undecided(IdentityReason.TOO_LITTLE_EVIDENCE, summary)
-            undecided = undecided if track is None else _turned(track.decision, undecided)
+            undecided = undecided if track is None else _with_revision(track.decision, undecided)
             track = self._tracks[summary.key.id] = _Track(undecided, model_id, 0)
         track.model_id = model_id
         if summary.estimates.samples >= track.next_search or summary.final:
-            self._look(track, summary)
+            self._update(track, summary)
         if summary.final:
             del self._tracks[summary.key.id]
         return track.decision
 
-    def _look(self, track: _Track, summary: TrackSummary) -> None:
-        """Search if there is something to search with and in; what was found before stays if there is not."""
-        track.next_search, problem = self._when(summary)
+    def _update(self, track: _Track, summary: TrackSummary) -> None:
+        """Search the gallery if template and gallery are ready. Otherwise the result of an earlier search stays."""
+        track.next_search, problem = self._next_search(summary)
         if problem is not None:
             if track.decision.threshold is None:
-                track.decision = _turned(track.decision, _undecided(problem, summary))
+                track.decision = _with_revision(track.decision, _undecided(problem, summary))
         elif track.decision.threshold is None or summary.estimates.samples > track.decision.samples:
             track.decision = self._search(track, summary)
 
-    def _when(self, summary: TrackSummary) -> tuple[int, IdentityReason | None]:
-        """The number of samples at which to look again, and why it is no use now."""
+    def _next_search(self, summary: TrackSummary) -> tuple[int, IdentityReason | None]:
+        """Return the number of samples for the next search, and the reason why there can be no search now."""
         identity, settings = summary.estimates.identity, self._settings
         if self._known is None or summary.estimates.model_id not in ("", self._known.gallery.model_id):
             return summary.estimates.samples + 1, IdentityReason.GALLERY_NOT_READY
@@ -92,8 +92,8 @@ class Identifier:
         assert summary.estimates.identity is not None
         threshold = self._known.threshold
         candidates = self._known.gallery.search(summary.estimates.identity.template, max(2, self._settings.candidates))
-        answer, reason = self._answer(candidates, threshold)
-        status, person = self._kept(track, answer, candidates[0], threshold)
+        answer, reason = self._result(candidates, threshold)
+        status, person = self._with_hysteresis(track, answer, candidates[0], threshold)
         if answer[0] is IdentityStatus.IDENTIFIED:
             reason = IdentityReason.NOT_CONFIRMED
         found = IdentityDecision(
@@ -107,12 +107,12 @@ class Identifier:
             best_quality=summary.estimates.identity.evidence.best_quality,
             revision=1,
         )
-        return _turned(track.decision, found)
+        return _with_revision(track.decision, found)
 
-    def _answer(
+    def _result(
         self, candidates: tuple[Candidate, ...], threshold: float
     ) -> tuple[tuple[IdentityStatus, str], IdentityReason | None]:
-        """What this search says by itself."""
+        """Return the result of one search by itself, and the reason why it names no person."""
         best = candidates[0]
         if best.similarity < threshold:
             return (IdentityStatus.UNKNOWN, ""), IdentityReason.BELOW_THRESHOLD
@@ -120,12 +120,12 @@ class Identifier:
             return (IdentityStatus.UNDECIDED, ""), IdentityReason.AMBIGUOUS
         return (IdentityStatus.IDENTIFIED, best.person), None
 
-    def _kept(
+    def _with_hysteresis(
         self, track: _Track, answer: tuple[IdentityStatus, str], best: Candidate, threshold: float
     ) -> tuple[IdentityStatus, str]:
-        """The answer after hysteresis: what was decided stays until several searches in a row say otherwise."""
+        """Return the result after hysteresis: a decision stays until several searches in a row contradict it alike."""
         before = (track.decision.status, track.decision.person)
-        if before[0] is IdentityStatus.UNDECIDED or self._holds(before, answer, best, threshold):
+        if before[0] is IdentityStatus.UNDECIDED or self._is_compatible(before, answer, best, threshold):
             track.against, track.searches_against = None, 0
             return answer if before[0] is IdentityStatus.UNDECIDED else before
         track.searches_against = track.searches_against + 1 if track.against == answer else 1
@@ -135,14 +135,14 @@ class Identifier:
         track.against, track.searches_against = None, 0
         return answer
 
-    def _holds(
+    def _is_compatible(
         self,
         before: tuple[IdentityStatus, str],
         answer: tuple[IdentityStatus, str],
         best: Candidate,
         threshold: float,
     ) -> bool:
-        """Whether a search that says `answer` leaves what was decided `before` as it is."""
+        """Return whether the result `answer` of a search is compatible with the decision `before`."""
         if answer == before:
             return True
         if before[0] is not IdentityStatus.IDENTIFIED or best.person != before[1]:
@@ -157,7 +157,7 @@ def _undecided(reason: IdentityReason, summary: TrackSummary) -> IdentityDecisio
     )
 
 
-def _turned(before: IdentityDecision, after: IdentityDecision) -> IdentityDecision:
-    """The new decision with its revision: one more if status or person changed."""
+def _with_revision(before: IdentityDecision, after: IdentityDecision) -> IdentityDecision:
+    """Return the decision `after` with its revision, which grows if status or person changed."""
     changed = (after.status, after.person) != (before.status, before.person)
     return replace(after, revision=before.revision + changed)

@@ -1,9 +1,9 @@
-"""How similar strangers are, and from which cosine on somebody is named: never a constant from the literature.
+"""Measures how similar strangers are, and derives the cosine from which a person is named.
 
 A search in a gallery of N people accepts a stranger if any of N comparisons of strangers reaches the threshold. If F is
-the distribution of one such comparison, the threshold for a false-accept rate R (the FPIR of ISO/IEC 19795-1, the share
-of searches by strangers that name somebody) is F^-1((1 - R)^(1/N)). F is counted, never extrapolated: a share of the
-comparisons that fewer than ten of them reach is not known.
+the distribution function of one such comparison, the threshold for a false-accept rate R (the FPIR of ISO/IEC 19795-1,
+the share of searches by strangers that name a person) is F^-1((1 - R)^(1/N)). F is measured and never extrapolated: a
+share of the comparisons is known only if at least MIN_COUNT pairs reach its cosine.
 """
 
 import math
@@ -16,60 +16,60 @@ from streamer.values import MIN_COUNT, ImpostorScores
 
 Doubles = NDArray[np.float64]
 
-STEPS_PER_DECADE = 20  # of the table: its thresholds are at most a twentieth of a decade too strict
+STEPS_PER_DECADE = 20  # of the table: its thresholds are too strict by at most a twentieth of a decade
 
 
-def counted(scores: Doubles, pairs: int, people: int, source: str) -> ImpostorScores:
-    """The table of `scores` (n,), cosines of `pairs` pairs (fewer than n if some were compared both ways).
+def impostor_table(scores: Doubles, pairs: int, people: int, source: str) -> ImpostorScores:
+    """Return the table of `scores` (n,), the cosines of `pairs` pairs (fewer than n if some were compared both ways).
 
-    Raises ConfigError if there are too few to know anything.
+    Raises ConfigError if there are fewer than MIN_COUNT pairs.
     """
     if pairs < MIN_COUNT or len(scores) < pairs:
         raise ConfigError(
-            f"{source}: {pairs} pairs of {people} people are too few to say how similar strangers are; "
+            f"{source}: {pairs} pairs of {people} people are too few to measure how similar strangers are; "
             f"at least {people_for(MIN_COUNT)} people are needed"
         )
     decades = math.log10(pairs / MIN_COUNT)
     shares = np.unique(np.logspace(math.log10(MIN_COUNT / pairs), 0, round(decades * STEPS_PER_DECADE) + 2))
     ranked = np.sort(scores)[::-1]
-    # one above the score that would be one too many, so that what reaches the threshold is no more than the share
-    first_too_many = np.minimum((shares * len(ranked)).astype(np.int64), len(ranked) - 1)
-    return ImpostorScores(pairs, people, shares, np.nextafter(ranked[first_too_many], np.inf), source)
+    # The threshold is just above the first score that would exceed the share.
+    first_above = np.minimum((shares * len(ranked)).astype(np.int64), len(ranked) - 1)
+    return ImpostorScores(pairs, people, shares, np.nextafter(ranked[first_above], np.inf), source)
 
 
 def threshold(known: ImpostorScores, false_accept_rate: float, people: int, setting: str) -> float:
-    """The cosine from which on one of `people` is accepted. `setting`: what the rate is called, for the message.
+    """Return the cosine from which one of `people` people is accepted. `setting` is the rate's name, for the message.
 
-    Raises ConfigError if the pairs are too few for so low a rate, and says which one is possible.
+    Raises ConfigError if there are too few pairs for such a low rate; the message gives the lowest possible one.
     """
     share = _share(false_accept_rate, people)
     row = int(np.searchsorted(known.shares, share * (1 + 1e-9), side="right")) - 1
     if row < 0:
         pairs = math.ceil(MIN_COUNT / share)
         raise ConfigError(
-            f"{setting}: {false_accept_rate:g} with {people} people to choose from cannot be kept: it takes "
-            f"{pairs} pairs of strangers (a cohort of {people_for(pairs)} people), and {known.source} has "
+            f"{setting}: {false_accept_rate:g} with {people} people to choose from cannot be guaranteed: it takes "
+            f"{pairs} pairs of strangers (a cohort of {people_for(pairs)} people), but {known.source} has "
             f"{known.pairs} of {known.people} people. Possible is {_rounded_up(min_rate(known, people))} or more"
         )
     return float(known.cosines[row])
 
 
 def min_rate(known: ImpostorScores, people: int) -> float:
-    """The lowest false-accept rate that these pairs can vouch for, with `people` to choose from."""
+    """Return the lowest false-accept rate that these pairs can guarantee with `people` people to choose from."""
     return -math.expm1(people * math.log1p(-min(float(known.shares[0]), 1 - 1e-12)))
 
 
 def _share(rate: float, people: int) -> float:
-    """1 - (1 - rate)^(1/people): the share of single comparisons that may reach the threshold."""
+    """Return 1 - (1 - rate)^(1/people), the share of single comparisons that may reach the threshold."""
     return -math.expm1(math.log1p(-rate) / max(people, 1))
 
 
 def people_for(pairs: int) -> int:
-    """The least number of people who make so many pairs."""
+    """Return the least number of people that make this number of pairs."""
     return math.ceil((1 + math.sqrt(1 + 8 * pairs)) / 2)
 
 
 def _rounded_up(rate: float) -> str:
-    """With two digits, so that what is printed is possible."""
+    """Return the rate rounded up to two digits, so that the printed rate is possible."""
     digits = 1 - math.floor(math.log10(rate))
     return f"{math.ceil(rate * 10**digits) / 10**digits:.{max(digits, 0)}f}"

@@ -1,9 +1,9 @@
-"""One answer per person: analyses summed up, tracks of one face joined, those of two split, names decided, published.
+"""Gives one summary per person: aggregates analyses, joins and splits tracks, and names people.
 
-It has the three inputs of the Aggregator and stands in its place. A track that continues another one is from then on
-that track: its observations and crops get the other's key before they are summed up, so that everything after this
-page sees one track with an interval of absence in it. In the same way what the tracker goes on with after it took one
-person for another gets the key of a new track.
+Persons wraps the Aggregator and has the same three inputs. When a track continues an earlier one, its observations and
+crops get the earlier track's key before they are aggregated. So everything downstream sees one track with an interval
+of absence. In the same way, after the tracker has taken one person for another, the rest of its track gets the key of a
+new track.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from streamer import metrics
 from streamer.aggregate.aggregator import Aggregator
 from streamer.config import StreamerConfig
 from streamer.identity.identification import EnrolledGallery, Identifier
-from streamer.identity.relink import HELD_REASONS, Held, Relinker
+from streamer.identity.relink import HELD_REASONS, HeldTrack, Relinker
 from streamer.values import (
     EndReason,
     FaceAnalysis,
@@ -31,39 +31,39 @@ from streamer.values import (
 
 @dataclass(slots=True, eq=False)
 class _Person:
-    """What is kept of an open track besides its summary."""
+    """The state of an open track besides its aggregation."""
 
-    track_id: str  # of the present interval
-    since: float  # s, media time, of the present interval
+    track_id: str  # id of the present interval
+    since: float  # s, media time, start of the present interval
     newest: TrackSummary | None = None
-    seen: tuple[Observation, Track] | None = None  # where the track was observed last
-    intervals: list[Interval] = field(default_factory=list)  # that are over
-    decided: int = 0  # revision of the decision that was counted
+    seen: tuple[Observation, Track] | None = None  # the last frame in which it was detected, and the track there
+    intervals: list[Interval] = field(default_factory=list)  # past ones
+    decided: int = 0  # revision of the last decision counted in the metrics
 
 
 class Persons:
-    """All tracks of all cameras."""
+    """Aggregates, joins, splits and names the tracks of all cameras."""
 
     def __init__(self, config: StreamerConfig, new_key: Callable[[TrackKey], TrackKey]) -> None:
-        """`new_key` makes the key of what is split off a track."""
+        """`new_key` makes the key of a track that is split off another one."""
         self._aggregator = Aggregator(config.aggregate, new_key)
         self._identifier = Identifier(config.gallery) if config.gallery.folder else None
         self._relinker = Relinker(config.relink) if config.relink.enabled else None
         self._persons: dict[str, _Person] = {}  # by id of the published track
-        self._continues: dict[str, TrackKey] = {}  # id of a track -> the published track that it is part of now
+        self._continues: dict[str, TrackKey] = {}  # id of the tracker's track -> key of the published track
 
     def use_gallery(self, known: EnrolledGallery) -> None:
-        """Name people by this gallery from now on."""
+        """Name people of this gallery from now on."""
         if self._identifier is not None:
             self._identifier.use(known)
 
     def use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
-        """Join tracks of this model's templates from now on."""
+        """Join tracks from now on, by templates of this model and by these scores of strangers."""
         if self._relinker is not None:
             self._relinker.use(impostors, model_id)
 
     def _published(self, observation: Observation) -> Observation:
-        """The observation with the keys under which its tracks are published."""
+        """Return the observation with the keys under which its tracks are published."""
         if not self._continues:
             return observation
         tracks = tuple(self._renamed(track) for track in observation.tracks)
@@ -73,13 +73,13 @@ class Persons:
         return replace(observation, tracks=tracks, skipped=skipped, crops=crops, choices=choices)
 
     def observe(self, observation: Observation) -> tuple[Observation, list[TrackSummary]]:
-        """The observation with the keys under which its tracks are published, and the summaries that it changes.
+        """Take in a frame, except its crops and ends, which go to `add_analysis` and `finish`.
 
-        Its crops and ends are given by `add_analysis` and `finish`.
+        Returns the observation with the keys under which its tracks are published, and the summaries that it changes.
         """
         changed = []
         if self._relinker is not None:
-            for end in self._relinker.over(observation.camera, observation.epoch, observation.media_time):
+            for end in self._relinker.expired(observation.camera, observation.epoch, observation.media_time):
                 changed += self._end(end)
         published = self._published(observation)
         changed += [self._complete(summary) for summary in self._aggregator.observe(published)]
@@ -91,7 +91,7 @@ class Persons:
         return published, changed
 
     def add_analysis(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
-        """The summaries that this analysis changes."""
+        """Take in an analysis and return the summaries that it changes. The crop has the tracker's key."""
         tracker_id = crop.key.id
         crop = replace(crop, key=self._key(crop.key))
         changed = self._add_analysis(tracker_id, crop, analysis)
@@ -102,58 +102,62 @@ class Persons:
         return changed
 
     def finish(self, end: TrackEnd) -> list[TrackSummary]:
-        """The summaries that the end of a track changes, whose crops are all answered or lost."""
+        """End a track whose crops are all answered or lost; return the summaries that this changes."""
         end = replace(end, key=self._continues.pop(end.key.id, end.key))
         person = self._persons.get(end.key.id)
         if self._relinker is None or not self._relinker.hold(end, person.newest if person else None):
-            if end.reason not in HELD_REASONS:  # nobody returns to the held ones either
+            if end.reason not in HELD_REASONS:  # then nobody can return to the held tracks either
                 return [*self.release(end.key.camera), *self._end(end)]
             return self._end(end)
         changed: list[TrackSummary] = []
-        for new in self._relinker.waiting(end.key.camera):
+        for new in self._relinker.comparable(end.key.camera):
             held = self._relinker.partner(new)
             if held is not None:
                 changed += self._join(new.key, held)
         return changed
 
     def release(self, camera: str | None = None) -> list[TrackSummary]:
-        """The ends that are held back (of a camera), now."""
-        ends = self._relinker.held(camera) if self._relinker else []
+        """End all held tracks (of one camera) now; return their final summaries."""
+        ends = self._relinker.held_ends(camera) if self._relinker else []
         return [summary for end in ends for summary in self._end(end)]
 
-    def release_late(self, now: float) -> list[TrackSummary]:
-        """The ends that are held back though their camera gives no frames by which their time could be up. `now` is
-        `time.monotonic()` in s."""
-        ends = self._relinker.late(now) if self._relinker else []
+    def release_overdue(self, now: float) -> list[TrackSummary]:
+        """End the held tracks that wait too long by the clock `now` (s, monotonic); return their final summaries.
+
+        `observe` does the same by media time, but not while the camera gives no frames.
+        """
+        ends = self._relinker.overdue(now) if self._relinker else []
         return [summary for end in ends for summary in self._end(end)]
 
     def open_ends(self, reason: EndReason) -> list[TrackEnd]:
-        """An end for each track that has none yet."""
+        """Return an end for each track that has not ended."""
         return self._aggregator.open_ends(reason)
 
-    def _join(self, new: TrackKey, held: Held) -> list[TrackSummary]:
-        """The new track ends, the held one goes on, with all that the new one knew."""
+    def _join(self, new: TrackKey, held: HeldTrack) -> list[TrackSummary]:
+        """End the new track and let the held one continue, with the analyses of the new one."""
         assert self._relinker is not None
         old = held.end.key
-        answers = self._relinker.join(new.id, held)
-        gone, person = self._persons[new.id], self._persons[old.id]
-        assert gone.newest is not None
-        changed = self._end(TrackEnd(new, EndReason.MERGED, gone.newest.last.time, confirmed=True), merged_into=old.id)
+        analyses = self._relinker.join(new.id, held)
+        joined, person = self._persons[new.id], self._persons[old.id]
+        assert joined.newest is not None
+        changed = self._end(
+            TrackEnd(new, EndReason.MERGED, joined.newest.last.time, confirmed=True), merged_into=old.id
+        )
         metrics.tracks_merged.labels(old.camera).inc()
-        person.intervals += [Interval(person.track_id, person.since, held.summary.last.time), *gone.intervals]
-        person.track_id, person.since = gone.track_id, gone.since
+        person.intervals += [Interval(person.track_id, person.since, held.summary.last.time), *joined.intervals]
+        person.track_id, person.since = joined.track_id, joined.since
         self._continues[new.id] = old
-        if gone.seen is not None:
-            observation, track = gone.seen
+        if joined.seen is not None:
+            observation, track = joined.seen
             self._aggregator.observe(replace(observation, tracks=(self._renamed(track),)))
             person.seen = (observation, self._renamed(track))
-        late: list[TrackSummary] = []
-        for crop, analysis in answers:
-            late += self._add_analysis(new.id, replace(crop, key=self._key(new)), analysis)
-        return [*changed, *(one for one in late if one.final), *late[-1:]]
+        updates: list[TrackSummary] = []
+        for crop, analysis in analyses:
+            updates += self._add_analysis(new.id, replace(crop, key=self._key(new)), analysis)
+        return [*changed, *(one for one in updates if one.final), *updates[-1:]]
 
     def _add_analysis(self, tracker_id: str, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
-        """`tracker_id` is the id of the tracker's track, which a split gives another key."""
+        """Aggregate an analysis. If that splits the track, the tracker's track `tracker_id` gets the new key."""
         summaries = self._aggregator.add_analysis(crop, analysis)
         if len(summaries) > 1:
             ended, new = summaries
@@ -170,7 +174,7 @@ class Persons:
         return [] if summary is None else [self._complete(replace(summary, merged_into=merged_into))]
 
     def _complete(self, summary: TrackSummary) -> TrackSummary:
-        """The summary with intervals and decision; it is the newest of its track."""
+        """Return the newest summary of a track with its intervals and decision."""
         track_id = summary.key.id
         person = self._persons.get(track_id)
         if person is None:

@@ -1,7 +1,7 @@
-"""A file through the very same stages, waiting instead of dropping: tracks.jsonl and observations.jsonl.
+"""Analyses video files through the stages of the live streamer, but waits instead of dropping frames or crops.
 
-Everything that depends on the order of answers happens in the order of the frames, so that two runs
-over the same file write the same bytes.
+Each video gets a folder of results, mainly tracks.jsonl and observations.jsonl. Answers are processed in the order of
+the frames, whatever order they arrive in, so two runs over the same file write the same bytes.
 """
 
 import asyncio
@@ -34,14 +34,7 @@ from streamer.recorded.records import SCHEMA_VERSION, model_record, write_summar
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.track.keys import recorded_keys, split_keys
-from streamer.values import (
-    EndReason,
-    ImpostorScores,
-    Model,
-    SourceEnd,
-    TrackEnd,
-    TrackKey,
-)
+from streamer.values import EndReason, ImpostorScores, Model, SourceEnd, TrackKey
 
 AHEAD = 4  # decoded frames that may wait for the detector
 
@@ -49,14 +42,15 @@ log = logging.getLogger(__name__)
 
 
 class Analysis:
-    """Analyse videos one after the other with one detector and one set of workers."""
+    """Analyses videos one after the other with one detector and one set of workers."""
 
     def __init__(
         self, config: StreamerConfig, worker: WorkerOptions | None, embeddings: bool = False, explain: bool = False
     ) -> None:
-        """`worker` is started as child process; None: workers connect to `dispatch.bind` by themselves.
+        """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
-        `embeddings`: also write the identity templates of the tracks; `explain`: why each face was analysed or not.
+        `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
+        or not.
         """
         self._config = config
         self._embeddings = embeddings
@@ -65,25 +59,25 @@ class Analysis:
         self._stop = Event()
         self._writer: ResultWriter | None = None
         self._dispatcher: Dispatcher | None = None
-        self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # the last: for the header
+        self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # and its header fields
 
     def stop(self) -> None:
-        """Finish the frames under way and return; the files hold what was analysed so far."""
+        """Make `run` finish the frames in progress and return; the files hold the results so far."""
         self._stop.set()
         if self._dispatcher is not None:
-            patience = self._config.drain_s if self._writer is not None else 0
-            asyncio.get_running_loop().call_later(patience, self._dispatcher.give_up)
+            wait_s = self._config.drain_s if self._writer is not None else 0
+            asyncio.get_running_loop().call_later(wait_s, self._dispatcher.give_up)
 
     async def run(
         self, videos: Sequence[tuple[Path, Path]], progress: Callable[[VideoInfo, VideoResult], None]
     ) -> list[VideoResult]:
-        """For each (video, folder) the files in that folder. `progress` is told after each frame.
+        """Analyse each (video, folder) and write the results into that folder. `progress` is called after each frame.
 
-        A video that cannot be read has its `problem` set, the others go on. Raises ModelError,
-        LostDependency, or an ExceptionGroup of what went wrong in a part.
+        The result of a video that cannot be read has its `problem` set, and the other videos go on. Raises ModelError,
+        LostDependency, or an ExceptionGroup of the exceptions of the parts.
         """
         results = [VideoResult(video, out) for video, out in videos]
-        infos = [await asyncio.to_thread(_probe, result) for result in results]  # before anything that takes long
+        infos = [await asyncio.to_thread(_probe, result) for result in results]  # before the slow parts start
         readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
         if readable:
             await self._analyse_all(readable, progress)
@@ -102,7 +96,7 @@ class Analysis:
                 async with asyncio.TaskGroup() as group:
                     wire = group.create_task(dispatcher.run())
                     child = group.create_task(run_worker(self._worker, bind, stuck)) if self._worker else None
-                    # the worker loads at the same time
+                    # the worker loads in the meantime
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
                     await self._enrol(detector, dispatcher)
                     for result, info in videos:
@@ -118,7 +112,7 @@ class Analysis:
                 dispatcher.close()
 
     async def _enrol(self, detector: Detector, dispatcher: Dispatcher) -> None:
-        """The gallery through the workers, if there is one. Raises ConfigError, InputError, LostDependency."""
+        """Read the gallery, if one is configured, and embed it. Raises ConfigError, InputError, LostDependency."""
         config = self._config
         read = partial(read_gallery, config, detector, self._stop.is_set)
         people, strangers = await in_thread("gallery", read, stop=self._stop.set)
@@ -157,7 +151,9 @@ class Analysis:
             result.problem = f"{result.video}: stopped before it began"
             return
         if self._embeddings and not model.identity:
-            raise ConfigError(f"--embeddings: the weights {model.id} were not trained for identity and give none")
+            raise ConfigError(
+                f"--embeddings: the weights {model.id} were not trained for identity and give no embeddings"
+            )
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
@@ -190,7 +186,7 @@ class Analysis:
         write_summary(out / "summary.json", result.counts())
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
-        """Knowing the gallery, and how similar strangers are."""
+        """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""
         persons = Persons(self._config, new_key)
         impostors = model.impostors
         if self._gallery is not None:
@@ -203,7 +199,7 @@ class Analysis:
     async def _run_stages(
         self, video: Path, observer: Observer, dispatcher: Dispatcher, writer: ResultWriter, result: VideoResult
     ) -> None:
-        """Returns when every frame is analysed and every crop is answered or lost."""
+        """Run decoding, observation and dispatch until every frame is analysed and every crop is answered or lost."""
         frames, settings = BoundedQueue(AHEAD), self._config.dispatch
         analyse = partial(dispatcher.analyse, priority=Priority.RECORDED)
         async with asyncio.TaskGroup() as answers:
@@ -215,7 +211,7 @@ class Analysis:
             await batches.seal()
 
     def _decode(self, video: Path, frames: BoundedQueue, result: VideoResult) -> None:
-        """The decode thread: every frame, then the end."""
+        """Put every frame and then the end of the source into `frames`: the decode thread."""
         reason = EndReason.END_OF_FILE
         try:
             for frame in read_file(video, video.stem, 0):
@@ -232,13 +228,8 @@ class Analysis:
         frames.close()
 
 
-def _finished_in_order(end: TrackEnd) -> None:
-    """Recorded tracks end with the observation that says so, see Recording."""
-    del end
-
-
 def _probe(result: VideoResult) -> VideoInfo | None:
-    """What the video is; None: it cannot be read, and the result says why."""
+    """Return the properties of a video. None: it cannot be read, and `result.problem` gives the reason."""
     try:
         return probe_file(result.video)
     except InputError as error:

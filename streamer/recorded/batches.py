@@ -1,4 +1,4 @@
-"""A recorded job's crops in batches that depend on their order alone, so that each run computes the same."""
+"""Groups the crops of a recorded analysis into batches that depend on their order only, so runs are repeatable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ Analyse = Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]]
 
 
 class CropBatches:
-    """A client of the dispatcher: keeps every crop, and makes its caller wait while too many are unanswered."""
+    """A client of the dispatcher that keeps every crop and makes its caller wait while too many are unanswered."""
 
     def __init__(
         self,
@@ -19,7 +19,7 @@ class CropBatches:
         size: int,
         max_waiting: int,
     ) -> None:
-        """`size`: crops of a batch; `max_waiting`: crops that may be unanswered, at least two batches."""
+        """`size`: crops per batch. `max_waiting`: limit of unanswered crops, at least two batches."""
         self._group = group
         self._analyse = analyse
         self._on_result = on_result
@@ -28,13 +28,13 @@ class CropBatches:
         self._filling: list[FaceCrop] = []
 
     async def add(self, crop: FaceCrop) -> None:
-        """Take a crop in. Waits for room when it completes a batch."""
+        """Add a crop. If it completes a batch, wait until that may be sent."""
         self._filling.append(crop)
         if len(self._filling) == self._size:
             await self.seal()
 
     async def seal(self) -> None:
-        """Send the batch that is being filled, though it is not full."""
+        """Send the batch that is being filled, even if it is not full. May wait like `add`."""
         if self._filling:
             batch, self._filling = self._filling, []
             await self._room.acquire()

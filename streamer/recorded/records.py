@@ -1,4 +1,4 @@
-"""What a recorded analysis writes: JSON lines with units in the names, in files that get their name when whole."""
+"""Makes the JSON records of a recorded analysis, with units in the field names, and writes its other files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,12 +30,12 @@ SCHEMA_VERSION = 3
 
 
 def write_summary(path: Path, counts: dict[str, Any]) -> None:
-    """Whether the analysis is complete, in a file of its own that is written last."""
+    """Write the counts of an analysis. This file is the last one, so its presence shows that the run has ended."""
     write_json(path, counts)
 
 
 def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
-    """Identity templates, `embedding` (n, 512) float32 of unit length, with `track_id` and `samples` (n,)."""
+    """Write the identity templates: `embedding` (n, 512) float32 of unit length, `track_id` and `samples` (n,)."""
     templates = [summary.estimates.identity for summary in summaries if summary.estimates.identity is not None]
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(
@@ -47,13 +47,13 @@ def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
 
 
 def box(corners: Floats) -> dict[str, float]:
-    """x1 y1 x2 y2 in pixels as named fields."""
+    """Return a box x1 y1 x2 y2 (px) as named fields, rounded to 0.01 px."""
     x1, y1, x2, y2 = (float(value) for value in corners)
     return {"x": round(x1, 2), "y": round(y1, 2), "width": round(x2 - x1, 2), "height": round(y2 - y1, 2)}
 
 
 def landmarks(points: Floats) -> dict[str, dict[str, float]]:
-    """(5, 2) pixels as named fields."""
+    """Return landmarks (5, 2) in px as named points, rounded to 0.01 px."""
     return {
         name: {"x": round(float(x), 2), "y": round(float(y), 2)}
         for name, (x, y) in zip(LANDMARK_NAMES, points, strict=True)
@@ -61,7 +61,7 @@ def landmarks(points: Floats) -> dict[str, dict[str, float]]:
 
 
 def model_record(model: Model) -> dict[str, Any]:
-    """For the header: the weights, and what they tell; the rest is null or missing in every record."""
+    """Return the fields of the header about the model. Outputs that it lacks are null or missing in every record."""
     return {
         "model_id": model.id,
         "outputs": {
@@ -75,11 +75,12 @@ def model_record(model: Model) -> dict[str, Any]:
 
 
 def scores(names: Sequence[str], values: Floats) -> dict[str, float]:
+    """Return scores (n,) by name, rounded to four digits."""
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
 
 def observation_record(observation: Observation, track: Track) -> dict[str, Any]:
-    """One face in one frame; with why it could not be analysed, if so."""
+    """Return the record of one face in one frame, with the reasons if it could not be analysed."""
     assert track.detection is not None
     record: dict[str, Any] = {
         "type": "observation",
@@ -96,7 +97,7 @@ def observation_record(observation: Observation, track: Track) -> dict[str, Any]
 
 
 def analysis_record(crop: FaceCrop, analysis: FaceAnalysis | None) -> dict[str, Any]:
-    """What the model said of one crop, taken at `media_time_s`; None: it gave no answer."""
+    """Return the record of one crop's analysis; None: the crop was lost. `media_time_s` is that of the crop's frame."""
     return {
         "type": "analysis",
         "media_time_s": round(crop.media_time, 6),
@@ -118,7 +119,7 @@ def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
 
 
 def track_record(summary: TrackSummary) -> dict[str, Any]:
-    """The final record of one track, with the names of the API's Track."""
+    """Return the final record of one track, in the field names of the API's Track."""
     return {
         "type": "track",
         "track_id": summary.key.id,
@@ -151,7 +152,7 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
 
 
 def answer_record(summary: TrackSummary) -> dict[str, Any]:
-    """What is known of a track so far, in the words of its final record, but without the timeline."""
+    """Return the estimates of a track so far, in the field names of its final record, but without the timeline."""
     expression = _expression(summary.estimates.expression)
     if expression is not None:
         del expression["timeline"]
@@ -231,7 +232,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def _number(value: float, digits: int) -> float:
-    """Rounded, and never -0.0."""
+    """Round a number; -0.0 becomes 0.0."""
     return round(value, digits) + 0.0
 
 

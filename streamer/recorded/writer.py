@@ -1,4 +1,4 @@
-"""One video's results, written in the order of its frames whatever the order of the answers."""
+"""Writes the results of one video in the order of its frames, whatever the order of the answers."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
-SEAL_FRAMES = 500  # results wait for their batch no longer than this; counted in frames, so each run does the same
+SEAL_FRAMES = 500  # a partly filled batch is sent after this many frames; frames, not seconds: runs stay identical
 
 
 @dataclass(slots=True)
 class VideoResult:
-    """What came of one video."""
+    """The outcome of one video: its counts and its problem, if any."""
 
     video: Path
     folder: Path
@@ -26,14 +26,15 @@ class VideoResult:
     tracks: int = 0
     crops: int = 0
     lost_crops: int = 0
-    problem: str = ""  # why it is not whole; empty: it is
+    problem: str = ""  # why the analysis is incomplete; empty: no problem
 
     @property
     def whole(self) -> bool:
+        """Whether the analysis is complete."""
         return not self.problem and not self.lost_crops
 
     def counts(self) -> dict[str, Any]:
-        """For summary.json."""
+        """Return the contents of summary.json."""
         return {
             "frames": self.frames,
             "tracks": self.tracks,
@@ -45,15 +46,15 @@ class VideoResult:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """An observation whose crops are not all answered."""
+    """An observation and the analyses of its crops so far."""
 
     observation: Observation
-    open: int
+    open: int  # crops without an answer
     analyses: dict[str, FaceAnalysis | None] = field(default_factory=dict)  # by track id
 
 
 class ResultWriter:
-    """One video's results: observations wait for the answers to their crops and are written in their order."""
+    """Holds each observation back until its crops are answered, then writes it and the tracks that it ends."""
 
     def __init__(
         self,
@@ -70,14 +71,14 @@ class ResultWriter:
         self._result = result
         self._on_frame = on_frame
         self._explanation = explanation
-        self.templates: list[TrackSummary] = []  # final, with an identity
+        self.templates: list[TrackSummary] = []  # final summaries with an identity
         self._pending: deque[_Pending] = deque()
-        self._by_crop: dict[int, _Pending] = {}  # by identity of the crop
+        self._by_crop: dict[int, _Pending] = {}  # by id() of the crop
         self._last_time: float | None = None
         self._accepted = 0
 
     async def accept(self, batches: CropBatches, observation: Observation) -> None:
-        """Take one frame's results in; its crops go to `batches`, which may wait."""
+        """Take in the observation of one frame and pass its crops to `batches`, which may wait."""
         pending = _Pending(observation, len(observation.crops))
         self._pending.append(pending)
         for crop in observation.crops:
@@ -89,7 +90,7 @@ class ResultWriter:
         self._write_ready()
 
     def on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        """The answer to a crop; None: it was lost."""
+        """Take in the analysis of a crop; None: the crop was lost."""
         pending = self._by_crop.pop(id(crop))
         pending.analyses[crop.key.id] = analysis
         pending.open -= 1
@@ -111,7 +112,8 @@ class ResultWriter:
         for track in published.tracks:
             if track.state is TrackState.CONFIRMED and track.detection is not None:
                 self._observations.write(observation_record(published, track))
-        for raw, crop in zip(observation.crops, published.crops, strict=True):  # not in the order of the answers
+        # in the order of the crops, not of the answers
+        for raw, crop in zip(observation.crops, published.crops, strict=True):
             analysis = pending.analyses[raw.key.id]
             self._observations.write(analysis_record(crop, analysis))
             changed = [] if analysis is None else self._persons.add_analysis(raw, analysis)
@@ -120,17 +122,17 @@ class ResultWriter:
             self._finish(changed)
         for end in observation.ended:
             self._finish(self._persons.finish(end))
-        if observation.media_time != self._last_time:  # the end of the video comes with the time of its last frame
+        if observation.media_time != self._last_time:  # the end of the video has the time of the last frame
             self._last_time = observation.media_time
             self._result.frames += 1
             self._on_frame()
 
     def close(self) -> None:
-        """The video is over: the ends that were held back, in case the face returns."""
+        """Write the tracks whose ends were held back in case the face returns. Called at the end of the video."""
         self._finish(self._persons.release())
 
     def _finish(self, summaries: list[TrackSummary]) -> None:
-        """Write those that are final; a track that another one continues is part of that one's record."""
+        """Write the final summaries, except those of tracks that were joined to another: they are in its record."""
         for summary in summaries:
             if summary.final and self._explanation is not None:
                 self._explanation.end(summary.key)

@@ -228,22 +228,22 @@ def test_tracks_do_not_mix() -> None:
 
 
 def swapped(seconds: int = 8, swap: int = 4) -> tuple[Aggregator, list[TrackSummary]]:
-    """One analysis a second, each told what it changed; another person from `swap` on."""
+    """Add one analysis a second, of another person from `swap` on; return all changed summaries."""
     aggregator = Aggregator(Aggregate(identity_swap_crops=3), split_key)
-    told: list[TrackSummary] = []
+    changed: list[TrackSummary] = []
     for second in range(1, seconds + 1):
-        place = track(float(second), left=10.0 * second)._replace(key=told[-1].key if told else KEY)
+        place = track(float(second), left=10.0 * second)._replace(key=changed[-1].key if changed else KEY)
         face, moment = crop(float(second), 0.8, key=place.key), NOON + timedelta(seconds=second)
         aggregator.observe(observation(float(second), place, crops=(face,), captured_at=moment))
         answer = analysis(30.0 if second < swap else 60.0, direction=int(second >= swap))
-        told += aggregator.add_analysis(face, answer)
-    return aggregator, told
+        changed += aggregator.add_analysis(face, answer)
+    return aggregator, changed
 
 
 def test_a_track_that_has_changed_persons_is_split_where_it_happened() -> None:
-    _, told = swapped()
-    (old,) = [one for one in told if one.final]
-    after = told[told.index(old) + 1 :]
+    _, changed = swapped()
+    (old,) = [one for one in changed if one.final]
+    after = changed[changed.index(old) + 1 :]
     assert (old.key, old.end_reason, old.state, old.last.time) == (KEY, EndReason.SPLIT, TrackState.ENDED, 3.0)
     assert old.estimates.age is not None
     assert (round(old.estimates.age.years), old.estimates.samples, old.last.box[0]) == (30, 3, 30.0)

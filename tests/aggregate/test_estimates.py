@@ -116,10 +116,10 @@ def test_what_the_model_does_not_tell_is_absent() -> None:
     for _ in range(KEPT + 1):  # also in what is no longer kept
         made.add(one)
     assert (made.estimates(1).age, made.estimates(1).expression, made.estimates(1).identity) == (None, None, None)
-    told = made.estimates(1).attributes
-    assert told is not None
-    assert told.which == (4, 9)
-    assert told.scores.tolist() == pytest.approx([0.9, 0.2])
+    attributes = made.estimates(1).attributes
+    assert attributes is not None
+    assert attributes.which == (4, 9)
+    assert attributes.scores.tolist() == pytest.approx([0.9, 0.2])
     only_age = model(expression=False, identity=False, attributes=())
     made = Samples(Aggregate(), only_age)
     made.add(sample_of(crop(), FaceAnalysis(only_age, 30.0, None, np.zeros(0, np.float32), None, None)))

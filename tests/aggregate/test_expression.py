@@ -1,4 +1,4 @@
-"""The chain of expressions and its timeline: what flickers is no change, and what was not looked at is not told."""
+"""Tests the chain of expressions and its timeline: flicker is no change, and unobserved time stays empty."""
 
 from collections.abc import Sequence
 from itertools import pairwise, permutations

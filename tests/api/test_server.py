@@ -154,7 +154,7 @@ async def read_all(call: Watch, messages: list[tracks_pb2.WatchTracksResponse]) 
             messages.append(message)
 
 
-def told(messages: Sequence[tracks_pb2.WatchTracksResponse]) -> list[tuple[str, str, int]]:
+def events_of(messages: Sequence[tracks_pb2.WatchTracksResponse]) -> list[tuple[str, str, int]]:
     """Kind, track and revision."""
     return [
         (tracks_pb2.EventType.Name(one.type).removeprefix("EVENT_TYPE_"), one.track.track_id, one.track.revision)
@@ -186,12 +186,12 @@ async def test_a_watch_begins_with_the_live_tracks_and_goes_on_with_the_changes(
         service.offer(summary("t1"), summary("t2"), final("t2"))
         watch = await service.watch(snapshot=True)
         service.offer(summary("t3"))
-        assert told(await read(watch, 3)) == [("SNAPSHOT", "t1", 1), ("SNAPSHOT_END", "", 0), ("NEW", "t3", 1)]
+        assert events_of(await read(watch, 3)) == [("SNAPSHOT", "t1", 1), ("SNAPSHOT_END", "", 0), ("NEW", "t3", 1)]
         service.offer(summary("t1", 2))
-        assert told(await read(watch, 1)) == [("UPDATE", "t1", 2)]
+        assert events_of(await read(watch, 1)) == [("UPDATE", "t1", 2)]
         service.offer(final("t1"), final("t3"))
         messages = await read(watch, 2)
-        assert told(messages) == [("END", "t1", 99), ("END", "t3", 99)]
+        assert events_of(messages) == [("END", "t1", 99), ("END", "t3", 99)]
         assert messages[0].track.final
         assert messages[0].track.end_reason == tracks_pb2.END_REASON_SHUTDOWN
 
@@ -210,7 +210,7 @@ async def test_messages_are_counted_without_holes_and_say_when_they_were_publish
 async def test_a_silent_watch_has_a_heartbeat() -> None:
     async with serving(heartbeat_s=0.1) as service:
         messages = await read(await service.watch(), 3)
-        assert told(messages) == [("HEARTBEAT", "", 0)] * 3
+        assert events_of(messages) == [("HEARTBEAT", "", 0)] * 3
         assert all(pause > 0.09 for pause in pauses(messages))
 
 
@@ -219,7 +219,7 @@ async def test_a_watch_hears_only_of_its_streams() -> None:
         service.offer(summary("t1", camera="door"), summary("t2", camera="yard"))
         watch = await service.watch(stream_ids=["yard"], snapshot=True)
         service.offer(final("t1", "door"), final("t2", "yard"))
-        assert told(await read(watch, 3)) == [("SNAPSHOT", "t2", 1), ("SNAPSHOT_END", "", 0), ("END", "t2", 99)]
+        assert events_of(await read(watch, 3)) == [("SNAPSHOT", "t2", 1), ("SNAPSHOT_END", "", 0), ("END", "t2", 99)]
 
 
 async def test_the_embedding_is_sent_only_if_asked_for() -> None:
@@ -242,11 +242,11 @@ async def test_updates_coalesce_while_a_minimum_interval_passes() -> None:
         watch = await service.watch(min_interval=Duration(nanos=300_000_000))
         service.offer(summary(revision=1), summary(revision=2))
         messages = await read(watch, 2)
-        assert told(messages) == [("NEW", "t1", 1), ("UPDATE", "t1", 2)]
+        assert events_of(messages) == [("NEW", "t1", 1), ("UPDATE", "t1", 2)]
         for revision in range(3, 10):
             service.offer(summary(revision=revision))
         messages += await read(watch, 1)
-        assert told(messages[2:]) == [("UPDATE", "t1", 9)]
+        assert events_of(messages[2:]) == [("UPDATE", "t1", 9)]
         assert pauses(messages)[1] > 0.29
 
 
@@ -289,7 +289,7 @@ async def test_a_subscriber_that_stops_reading_disturbs_no_one_and_is_disconnect
             await read_all(sleeping, buffered)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "more than 64 events waited" in (caught.value.details() or "")
-        assert told(buffered) == told(seen[: len(buffered)])
+        assert events_of(buffered) == events_of(seen[: len(buffered)])
         assert len(buffered) < len(seen) - 64
 
 
@@ -303,7 +303,7 @@ async def test_each_subscriber_gets_what_waits_for_it_before_the_server_stops() 
         for watch in watches:
             messages: list[tracks_pb2.WatchTracksResponse] = []
             await read_all(watch, messages)
-            assert told(messages) == [("NEW", name, 1) for name in names] + [("END", name, 99) for name in names]
+            assert events_of(messages) == [("NEW", name, 1) for name in names] + [("END", name, 99) for name in names]
             assert await watch.code() is grpc.StatusCode.OK
         await asyncio.wait_for(stopping, WAIT_S)
 
@@ -322,7 +322,7 @@ async def test_a_subscriber_that_does_not_read_cannot_hold_the_stop_up_beyond_th
         stopping = asyncio.create_task(service.server.stop(2.0))
         last: list[tracks_pb2.WatchTracksResponse] = []
         await read_all(reading, last)
-        assert told(last) == [("END", "t00000", 99)]
+        assert events_of(last) == [("END", "t00000", 99)]
         await asyncio.wait_for(stopping, WAIT_S)
         with pytest.raises(aio.AioRpcError) as caught:
             await read_all(sleeping, [])
@@ -386,15 +386,22 @@ def test_a_summary_becomes_a_message_with_all_that_is_known() -> None:
     assert track.clock_source == tracks_pb2.CLOCK_SOURCE_RTCP_NTP
     assert list(track.reasons) == [tracks_pb2.REASON_EXTREME_POSE, tracks_pb2.REASON_LOW_SHARPNESS]
     assert (track.age.years, track.age.low_years, track.age.high_years) == (31.5, 25.0, 38.0)
-    told = track.age.evidence
-    assert (told.samples, told.best_quality, told.last_inferred_s, told.revision, told.final) == (
+    age_evidence = track.age.evidence
+    assert (
+        age_evidence.samples,
+        age_evidence.best_quality,
+        age_evidence.last_inferred_s,
+        age_evidence.revision,
+        age_evidence.final,
+    ) == (
         2,
         0.5,
         1.25,
         3,
         False,
     )
-    assert told.last_inferred_at.ToJsonString() == "2030-01-01T12:00:01Z"  # a quarter of a second before it was seen
+    # a quarter of a second before the face was last seen
+    assert age_evidence.last_inferred_at.ToJsonString() == "2030-01-01T12:00:01Z"
     assert not to_proto(summary()).identity.evidence.HasField("last_inferred_at")
     assert (track.identity.consistency, track.identity.outliers) == (0.875, 2)
     assert track.expression.appears == faces_pb2.EXPRESSION_HAPPINESS
@@ -566,7 +573,7 @@ async def test_unknown_streams_existing_streams_and_unknown_masks_are_refused() 
         assert [(await refused(call))[0] for call in calls] == [grpc.StatusCode.NOT_FOUND] * 3
         masked = streams_pb2.UpdateStreamRequest(stream_id="door", update_mask=FieldMask(paths=["uri_file"]))
         code, details = await refused(service.streams.UpdateStream(masked))
-        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "update_mask: no setting uri_file")
+        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "update_mask: unknown settings: uri_file")
 
 
 # --- the server

@@ -184,8 +184,8 @@ def nonsense(batch: faces_pb2.Batch, pixels: bytes) -> dict[str, list[bytes]]:
     infinite = faces_pb2.Answer.FromString(good.SerializeToString())
     infinite.analyses[0].age_years = float("nan")
     few = faces_pb2.Answer(batch_id=batch.batch_id, model_id="m")
-    untold = faces_pb2.Answer.FromString(good.SerializeToString())
-    untold.analyses[0].ClearField("age_years")
+    without_age = faces_pb2.Answer.FromString(good.SerializeToString())
+    without_age.analyses[0].ClearField("age_years")
     other = faces_pb2.Answer.FromString(good.SerializeToString())
     other.model_id = "another"
     wrong = {
@@ -193,7 +193,7 @@ def nonsense(batch: faces_pb2.Batch, pixels: bytes) -> dict[str, list[bytes]]:
         "short embedding": short,
         "nan": infinite,
         "no analyses": few,
-        "no age": untold,
+        "no age": without_age,
         "another model": other,
     }
     return {name: [b"ANSWER", answer.SerializeToString()] for name, answer in wrong.items()}
@@ -223,16 +223,16 @@ async def test_an_analysis_holds_what_the_worker_was_trained_for(tmp_path: Path)
         outputs = faces_pb2.Outputs(expression=True, attributes=[5])
         ready = faces_pb2.Ready(protocol=3, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research")
         await socket.send_multipart([b"READY", ready.SerializeToString()])
-        told = await at.dispatcher.wait_for_worker()
-        assert told == model("s", age=False, attributes=(4,), identity=False)
-        assert told.licence == "research"
+        announced = await at.dispatcher.wait_for_worker()
+        assert announced == model("s", age=False, attributes=(4,), identity=False)
+        assert announced.licence == "research"
         await at.dispatcher.offer(crop("a"))
         batch, _ = await receive(socket)
         face = faces_pb2.FaceAnalysis(crop_id=batch.crop_ids[0], expression=[1 / 7] * 7, attributes=[0.75])
         await send_answer(socket, faces_pb2.Answer(batch_id=batch.batch_id, model_id="s", analyses=[face]))
         await until(lambda: bool(at.analyses))
     (found,) = at.analyses
-    assert (found.model, found.age, found.embedding, found.embedding_norm) == (told, None, None, None)
+    assert (found.model, found.age, found.embedding, found.embedding_norm) == (announced, None, None, None)
     assert found.attributes.tolist() == [0.75]
 
 
@@ -454,16 +454,16 @@ async def test_an_ipc_endpoint_is_not_taken_from_another_streamer(tmp_path: Path
 
 
 async def test_a_worker_that_does_not_answer_is_reported_as_stuck(tmp_path: Path) -> None:
-    told: list[str] = []
+    stuck: list[str] = []
     config = Dispatch(bind=f"ipc://{tmp_path}/w", answer_within_s=0.3, worker_silent_s=FOREVER_S)
-    dispatcher = Dispatcher(config, on_stuck=told.append)
+    dispatcher = Dispatcher(config, on_stuck=stuck.append)
     running = asyncio.create_task(dispatcher.run())
     async with dealer(config.bind) as socket:
         await say_ready(socket, max_batch=16)
         await dispatcher.wait_for_worker()
         await dispatcher.offer(crop("a"))
         await receive(socket)
-        await until(lambda: told == ["w"])
+        await until(lambda: stuck == ["w"])
     running.cancel()
     await asyncio.wait([running])
     dispatcher.close()

@@ -64,10 +64,10 @@ def test_a_worker_killed_in_the_middle_of_a_batch_is_replaced(tmp_path: Path, pa
         Subscriber(address_of(streamer)) as subscriber,
     ):
         until(lambda: samples(subscriber) >= 2, "analyses")
-        until(lambda: streamer.text.count("is there: model untrained") == 2, "both workers")
+        until(lambda: streamer.text.count("connected: model untrained") == 2, "both workers")
         second.signal(signal.SIGSTOP)  # a worker that hangs is as good as dead
         first.signal(signal.SIGKILL)
-        streamer.wait_for("says nothing any more|cannot be reached")
+        streamer.wait_for("has fallen silent|cannot be reached")
         before = samples(subscriber)
         with Program("workers.serve", *options):
             until(lambda: samples(subscriber) > before + 2, "analyses by the new worker")

@@ -179,7 +179,7 @@ def test_a_worker_of_its_own_that_hangs_is_replaced(tmp_path: Path, patches: Pat
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     arguments = ("--out", tmp_path / "out", "--weights", "untrained", "--config", tmp_path / "config.yaml")
     with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
-        program.wait_for("is there: model untrained")
+        program.wait_for("connected: model untrained")
         (worker,) = psutil.Process(program.process.pid).children()
         worker.suspend()
         program.wait_for("worker is stuck and is killed")

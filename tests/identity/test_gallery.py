@@ -89,7 +89,9 @@ async def test_the_weights_own_table_serves_without_a_cohort_and_nothing_without
     assert {track["decision"]["person"] for track in tracks} == {"ada", None}
     with pytest.raises(ExceptionGroup) as caught:
         await analyse(settings, place / "clip.mp4", tmp_path / "none")
-    assert caught.group_contains(ConfigError, match=r"gallery\.cohort: missing, and the weights colours do not say")
+    assert caught.group_contains(
+        ConfigError, match=r"gallery\.cohort: missing, and the card of the weights colours has no impostor_scores"
+    )
 
 
 async def test_a_live_track_gets_its_name_as_soon_as_the_gallery_is_embedded(place: Path, tmp_path: Path) -> None:
@@ -126,8 +128,8 @@ def test_images_that_are_no_use_are_named_with_the_reason(
     caplog.set_level(logging.INFO)
     (only,) = read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
     assert (only.person, only.name, only.pixels.shape) == ("ada", "ada/good.png", (112, 112, 3))
-    told = [record.getMessage() for record in caplog.records]
-    assert told[:3] == [
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[:3] == [
         "gallery.folder: ada/nobody.png left out: no face is found in it",
         "gallery.folder: ada/notes.txt left out: not an image, or of an unknown or damaged format (8 bytes)",
         "gallery.folder: ada/two.png left out: 2 faces, and none is much larger than the others: cut it down to one",

@@ -7,7 +7,7 @@ import pytest
 
 from faceanalytics.errors import ConfigError
 from streamer.config import Gallery as Settings
-from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, unlike
+from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, dissimilar_images
 from streamer.identity.identification import EnrolledGallery, Identifier
 from streamer.identity.impostors import threshold
 from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
@@ -36,14 +36,14 @@ def decided(
     """Name or status, reason and revision after each (template, samples) of one track, which then ends."""
     identifier = Identifier(Settings(min_samples=2, switch_searches=2))
     identifier.use(EnrolledGallery(gallery(), 0.5) if known else None)
-    told = []
+    decisions = []
     for number, (face, samples) in enumerate(faces):
         identity = IdentityEstimate(face, None, 0, evidence(samples, quality))
         final = number == len(faces) - 1
         found = identifier.decide(summary(samples=samples, identity=identity, model_id=model_id, final=final))
         reason = f" {found.reason.value}" if found.reason else ""
-        told.append(f"{found.person or found.status.value}{reason} {found.revision}")
-    return told
+        decisions.append(f"{found.person or found.status.value}{reason} {found.revision}")
+    return decisions
 
 
 ADA, BOB, STRANGER = axis(1, 0.2), axis(0, 1), axis(0.2, 0.2, 0.2, 1)
@@ -51,7 +51,7 @@ BETWEEN, FADING = axis(1, 0.97), axis(0.5, 0, 0, 0.95)  # cosines 0.72 and 0.70;
 
 
 @pytest.mark.parametrize(
-    ("faces", "told"),
+    ("faces", "decisions"),
     [
         ([(ADA, 1), (ADA, 2), (ADA, 3)], ["UNDECIDED TOO_LITTLE_EVIDENCE 1", "ada 2", "ada 2"]),
         ([(STRANGER, 2), (STRANGER, 4)], ["UNKNOWN BELOW_THRESHOLD 2"] * 2),
@@ -67,9 +67,9 @@ BETWEEN, FADING = axis(1, 0.97), axis(0.5, 0, 0, 0.95)  # cosines 0.72 and 0.70;
     ],
 )
 def test_a_decision_needs_evidence_and_stays_until_searches_agree_on_another(
-    faces: list[tuple[Floats, int]], told: list[str]
+    faces: list[tuple[Floats, int]], decisions: list[str]
 ) -> None:
-    assert decided(faces) == told
+    assert decided(faces) == decisions
 
 
 def test_nobody_is_named_by_poor_crops_without_a_gallery_or_by_that_of_another_model() -> None:
@@ -151,8 +151,8 @@ def test_images_and_people_that_confuse_are_found() -> None:
     twin = [EmbeddedReference("", "1.jpg", axis(1, 0.1), 0.9), EmbeddedReference("", "2.jpg", axis(1, 0, 0.1), 0.9)]
     stray = EmbeddedReference("", "3.jpg", axis(0, 0, 0, 1), 0.9)
     enrolled = Gallery({"ada": twin, "eve": [*twin, stray], "bob": [EmbeddedReference("", "4.jpg", BOB, 0.5)]}, "m")
-    assert [pair[:2] for pair in enrolled.alike(0.6)] == [("ada", "eve")]
-    assert [name for name, _ in unlike([*twin, stray], 0.6)] == ["3.jpg"]
+    assert [pair[:2] for pair in enrolled.similar_pairs(0.6)] == [("ada", "eve")]
+    assert [name for name, _ in dissimilar_images([*twin, stray], 0.6)] == ["3.jpg"]
     # the stray image pulls the mean away, but the exemplars still say who it is
     assert enrolled.search(axis(0, 0, 0, 1), 1)[0].person == "eve"
     assert enrolled.search(axis(0, 0, 0, 1), 1)[0].similarity == pytest.approx(0.98)

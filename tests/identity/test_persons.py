@@ -1,4 +1,4 @@
-"""Tracks of one face are joined after an absence: one id, one record, each end told exactly once."""
+"""Tracks of one face are joined after an absence: one id, one record, each end published exactly once."""
 
 import asyncio
 import json
@@ -59,25 +59,25 @@ class Stage:
         self.persons = Persons(config, split_key)
         if known is not None:
             self.persons.use_impostors(known, "test")
-        self.told: list[TrackSummary] = []
+        self.published: list[TrackSummary] = []
 
     def second(self, time: float, faces: dict[str, Floats], ended: Sequence[str] = (), epoch: int = 0) -> None:
         """These tracks are seen, analysed, and those have ended."""
         observed = observation(time, list(faces), ended, epoch)
-        self.told += self.persons.observe(observed)[1]
+        self.published += self.persons.observe(observed)[1]
         for name, template in faces.items():
             answer = replace(analysis(age=10 * time), embedding=template)
-            self.told += self.persons.add_analysis(
+            self.published += self.persons.add_analysis(
                 replace(crop(name, time, self.quality, received=time), key=key(name)), answer
             )
         for end in observed.ended:
-            self.told += self.persons.finish(end)
+            self.published += self.persons.finish(end)
 
     def events(self) -> list[str]:
         """What a subscriber hears, as `KIND track[>merged into]`, without updates."""
         hub = Hub(CONFIG.publish)
         subscriber = hub.subscribe()
-        for summary in self.told:
+        for summary in self.published:
             hub.offer(summary, 0.0)
         heard = []
         while (event := subscriber.take(0.0)) is not None:
@@ -122,7 +122,7 @@ def test_a_face_that_returns_goes_on_under_its_id_with_all_that_was_known() -> N
     assert stage.events() == ["NEW a", "NEW b", "MERGE b>a"]  # the end of a waits again
     stage.second(12, {})
     assert stage.events() == ["NEW a", "NEW b", "MERGE b>a", "END a"]
-    final = stage.told[-1]
+    final = stage.published[-1]
     assert (final.estimates.samples, final.first_seen, final.last.time, final.end_reason) == (
         5,
         0,
@@ -133,7 +133,7 @@ def test_a_face_that_returns_goes_on_under_its_id_with_all_that_was_known() -> N
     assert final.last.box[3] == 66
     assert final.estimates.age is not None
     assert final.estimates.age.evidence.samples == 5
-    (gone,) = [one for one in stage.told if one.merged_into]
+    (gone,) = [one for one in stage.published if one.merged_into]
     assert (gone.key.id, gone.end_reason, gone.final, gone.estimates.samples) == ("b", EndReason.MERGED, True, 2)
 
 
@@ -144,10 +144,10 @@ def test_it_may_go_and_return_again() -> None:
     stage.second(10, {"c": ADA})
     stage.second(11, {"c": ADA})
     stage.second(12, {"c": ADA})
-    stage.told += stage.persons.release()
+    stage.published += stage.persons.release()
     assert stage.events() == ["NEW a", "NEW b", "MERGE b>a", "NEW c", "MERGE c>a"]
     assert [one.key.id for one in stage.persons.open_ends(EndReason.SHUTDOWN)] == ["a"]
-    assert [one.track_id for one in stage.told[-1].intervals] == ["a", "b", "c"]
+    assert [one.track_id for one in stage.published[-1].intervals] == ["a", "b", "c"]
 
 
 def test_a_track_that_changes_persons_goes_on_as_another_in_all_that_is_published(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_track_that_changes_persons_goes_on_as_another_in_all_that_is_publishe
     assert [track.key for track in published.tracks] == [split_key(key("a"))]
     stage.second(9, {}, ended=["a"])
     assert stage.events() == ["NEW a", "END a", "NEW a+", "END a+"]
-    old, new = [one for one in stage.told if one.final]
+    old, new = [one for one in stage.published if one.final]
     assert (old.end_reason, old.last.time, new.end_reason, new.split_from) == (
         EndReason.SPLIT,
         3,
@@ -196,7 +196,7 @@ def test_what_is_not_surely_the_same_face_stays_apart(
 ) -> None:
     stage = Stage(config, known)
     ada_goes_and_returns(stage, returned)
-    stage.told += stage.persons.release()
+    stage.published += stage.persons.release()
     assert sorted(stage.events()) == ["END a", "NEW a", "NEW b"]
 
 
@@ -207,10 +207,10 @@ def test_two_lost_faces_that_are_about_as_similar_are_not_chosen_between() -> No
     stage.second(3, {}, ended=["a", "x"])
     for half in (8, 9):
         stage.second(half / 2, {"b": BOTH})
-    assert not [one for one in stage.told if one.merged_into]
+    assert not [one for one in stage.published if one.merged_into]
     stage.second(5, {"b": ADA})
     stage.second(5.5, {"b": ADA})  # with twice the analyses the lead is clear
-    assert [one.merged_into for one in stage.told if one.merged_into] == ["a"]
+    assert [one.merged_into for one in stage.published if one.merged_into] == ["a"]
 
 
 def test_a_face_beside_a_lost_one_is_never_its_continuation_and_an_early_return_waits_for_the_end() -> None:
@@ -219,15 +219,15 @@ def test_a_face_beside_a_lost_one_is_never_its_continuation_and_an_early_return_
         stage.second(time, {"a": ADA, "x": ADA})
     stage.second(3, {"x": ADA}, ended=["a"])
     stage.second(4, {"x": ADA})
-    assert not [one for one in stage.told if one.merged_into]
+    assert not [one for one in stage.published if one.merged_into]
     early = Stage()
     for time in (0, 1):
         early.second(time, {"a": ADA})
     for time in (4, 5):
         early.second(time, {"b": ADA})  # the tracker still holds on to a
-    assert not [one for one in early.told if one.merged_into]
+    assert not [one for one in early.published if one.merged_into]
     early.second(5.5, {}, ended=["a"])
-    assert [one.merged_into for one in early.told if one.merged_into] == ["a"]
+    assert [one.merged_into for one in early.published if one.merged_into] == ["a"]
 
 
 def test_held_ends_come_with_a_new_epoch_with_other_reasons_and_when_no_frame_comes() -> None:
@@ -240,11 +240,11 @@ def test_held_ends_come_with_a_new_epoch_with_other_reasons_and_when_no_frame_co
         if finish == "epoch":
             stage.second(0, {}, epoch=1)
         elif finish == "source":
-            stage.told += stage.persons.finish(TrackEnd(key("x"), EndReason.SOURCE_LOST, 3, confirmed=True))
+            stage.published += stage.persons.finish(TrackEnd(key("x"), EndReason.SOURCE_LOST, 3, confirmed=True))
         else:
-            assert stage.persons.release_late(5.9) == []
-            stage.told += stage.persons.release_late(6.1)
-        assert [one.end_reason for one in stage.told if one.final and one.key.id == "a"] == [EndReason.TIMEOUT]
+            assert stage.persons.release_overdue(5.9) == []
+            stage.published += stage.persons.release_overdue(6.1)
+        assert [one.end_reason for one in stage.published if one.final and one.key.id == "a"] == [EndReason.TIMEOUT]
 
 
 def test_the_name_stays_with_the_person_and_is_counted_as_one_decision() -> None:
@@ -252,7 +252,7 @@ def test_the_name_stays_with_the_person_and_is_counted_as_one_decision() -> None
     people = {"ada": [EmbeddedReference("ada", "1", ADA, 0.9)], "bob": [EmbeddedReference("bob", "1", BOB, 0.9)]}
     stage.persons.use_gallery(EnrolledGallery(Gallery(people, "test"), 0.5))
     ada_goes_and_returns(stage)
-    decisions = [(one.key.id, one.decision.person, one.decision.revision) for one in stage.told if one.decision]
+    decisions = [(one.key.id, one.decision.person, one.decision.revision) for one in stage.published if one.decision]
     assert decisions[-1] == ("a", "ada", 2)
     assert ("b", "ada", 2) in decisions
 

@@ -29,7 +29,7 @@ from tests.support.builders import analysis, crop, key, split_key
 
 
 class Desk:
-    """Answers the crops of each batch when it is told to, in any order."""
+    """Answers the crops of each batch when it is asked to, in any order."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Sequence[Bytes], asyncio.Future[list[FaceAnalysis | None]]]] = []
