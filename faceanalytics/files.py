@@ -28,12 +28,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises ConfigError if it cannot be written.
     """
+    with writing(path), complete_or_absent(path) as partial:
+        yield partial
+
+
+@contextlib.contextmanager
+def complete_or_absent(path: Path) -> Iterator[Path]:
+    """Do the same as `replacing`, but raise OSError if it cannot be written."""
     partial = _partial(path)
     try:
-        with writing(path):
-            yield partial
-            if partial.exists():
-                partial.replace(path)
+        yield partial
+        if partial.exists():
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):  # usually because it has got its name
             partial.unlink()

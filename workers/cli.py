@@ -23,6 +23,7 @@ from faceanalytics.commandline import (
 )
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError
 from faceanalytics.extras import require
+from faceanalytics.files import writing
 from workers.options import DETECTOR_NAMES, detector_group, precision_option, threads_option
 from workers.research.data.cli import add_data, data
 from workers.research.detector.cli import add_train_detector, train_detector
@@ -324,7 +325,8 @@ def _convert(arguments: argparse.Namespace) -> int:
         model, card = load_official(arguments.checkpoint), {"licence": "not stated", "metrics": {}}
         source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
     card = {**card, "source": source, "licence": arguments.licence or card["licence"]}
-    save_own(model, arguments.out, {**card, "metrics": metrics or card["metrics"]}, arguments.half)
+    with writing(arguments.out):
+        save_own(model, arguments.out, {**card, "metrics": metrics or card["metrics"]}, arguments.half)
     print(arguments.out)
     return 0
 

@@ -20,6 +20,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.files import complete_or_absent
 from workers.swinface.labels import OUTPUTS, SUBNETS, TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
 
@@ -172,20 +173,19 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any], half: bool = 
     """Write `path` (.safetensors) and its card (.json); `card` must have `source`, `licence` and `metrics`.
 
     `metrics`: results of these weights by benchmark, possibly empty. `half`: store matrices in fp16, biases and
-    statistics unchanged; `load_own` returns fp32. Raises ValueError for numbers too large for fp16.
+    statistics unchanged; `load_own` returns fp32. Raises ValueError for numbers too large for fp16, OSError if the disk
+    fails.
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must end in .safetensors")
     if absent := {"source", "licence", "metrics"} - set(card):
         raise ValueError(f"the card lacks {', '.join(sorted(absent))}")
-    partial = path.with_suffix(".safetensors.partial")
-    # not save_file: only the owner may read the file it writes
     tensors = {name: _stored(name, tensor, half).contiguous() for name, tensor in model.state_dict().items()}
-    partial.write_bytes(serialise(tensors))
     described = {"config": asdict(model.config), "outputs": output_slugs(model)}
-    full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(partial), **described}
-    partial.rename(path)
-    card_path(path).write_text(json.dumps(full, indent=2) + "\n")
+    with complete_or_absent(path) as weights, complete_or_absent(card_path(path)) as described_in:
+        weights.write_bytes(serialise(tensors))  # not save_file: only the owner may read the file it writes
+        full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(weights), **described}
+        described_in.write_text(json.dumps(full, indent=2) + "\n")
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:

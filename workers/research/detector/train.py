@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from faceanalytics.errors import ConfigError, ModelError
-from faceanalytics.files import replacing
+from faceanalytics.files import replacing, writing
 from workers.research.detector.config import DetectorConfig
 from workers.research.detector.export import save_pose, write_onnx
 from workers.research.detector.labels import Labelled, label_all, labelled
@@ -21,7 +21,7 @@ from workers.research.detector.loader import Batch, batches
 from workers.research.detector.network import LandmarkLoss, build, parameters
 from workers.research.detector.score import score
 from workers.research.train.stop import StopRequest, stop_on_signals
-from workers.research.train.writing import save_tensors, writing
+from workers.research.train.writing import save_tensors
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from faceanalytics.files import writing
 from workers.research.train.process import Process
-from workers.research.train.writing import writing
 from workers.swinface.labels import ATTRIBUTES
 
 SCALARS = "scalars.jsonl"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from faceanalytics.errors import UserError
+from faceanalytics.files import writing
 from workers.research.train.config import TrainConfig
 from workers.research.train.loader import Batch
 from workers.research.train.losses import task_losses
@@ -14,7 +15,7 @@ from workers.research.train.process import Process
 from workers.research.train.schedule import set_rates
 from workers.research.train.state import State, update_average
 from workers.research.train.streams import TaskPlan
-from workers.research.train.writing import save_tensors, writing
+from workers.research.train.writing import save_tensors
 from workers.swinface.labels import EMBEDDING
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

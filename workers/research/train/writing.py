@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,6 @@ import torch
 
 from faceanalytics.errors import ConfigError
 from workers.research.train.process import Process
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError inside into a ConfigError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def save_tensors(content: Any, path: Path) -> None:
