@@ -104,7 +104,7 @@ def test_ctrl_c_stops_the_analysis_and_its_worker(tmp_path: Path) -> None:
     code = "import logging, faceanalytics as fa; logging.basicConfig(level=logging.INFO); fa.analyze({!r}, {!r})"
     script = code.format(str(clip), str(tmp_path / "out"))
     with Program(sys.executable, "-c", script, python="env") as program:  # not a module: `env` starts it
-        program.wait_for(r"worker \S+ is there")
+        program.wait_for(r"worker \S+ connected")
         program.wait_for(r"connected to")
         program.signal(signal.SIGINT)
         program.wait()

@@ -40,7 +40,7 @@ def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
     ):
         address = address_of(program)
         clip = make_face_clip(tmp_path / "door.mp4", seconds=CLIP_S)
-        program.wait_for("worker .* is there")
+        program.wait_for("worker .* connected")
 
         def add() -> None:
             with grpc.insecure_channel(address) as channel:
