@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -13,12 +14,12 @@ import pytest
 import faceanalytics as fa
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from tests.conftest import ROOT
-from tests.end_to_end.programs import Program, address_of
+from tests.end_to_end.programs import Program, address_of, free_port
+from tests.support.patience import until
 from tests.support.photographs import make_face_clip, portrait
 
 PAGE = ROOT / "docs" / "python.md"
 ADDRESS = "127.0.0.1:50051"  # as the page has it
-LATER_S = 1.0  # the stream begins after the watch does
 CLIP_S = 15.0  # a camera does not wait: on a busy machine the first seconds are over before the tracker is there
 
 
@@ -31,9 +32,13 @@ def examples() -> list[tuple[int, str]]:
 
 @pytest.fixture
 def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of `streamer serve`, which follows the clip as a camera a moment from now."""
+    """The address of `streamer serve`, which follows the clip as a camera once somebody watches."""
     config = tmp_path / "serve.yaml"
-    config.write_text(f"publish: {{listen: '127.0.0.1:0'}}\ndispatch: {{bind: 'ipc://{tmp_path}/w'}}\n")
+    metrics = f"127.0.0.1:{free_port()}"
+    config.write_text(
+        f"publish: {{listen: '127.0.0.1:0'}}\ndispatch: {{bind: 'ipc://{tmp_path}/w'}}\n"
+        f"metrics: {{listen: '{metrics}'}}\n"
+    )
     with (
         Program("streamer", "serve", "--config", config) as program,
         Program("workers.serve", "--connect", f"ipc://{tmp_path}/w", "--weights", "untrained"),
@@ -42,19 +47,23 @@ def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
         clip = make_face_clip(tmp_path / "door.mp4", seconds=CLIP_S)
         program.wait_for("worker .* connected")
 
+        def is_watched() -> bool:
+            with urlopen(f"http://{metrics}/metrics") as page:
+                return "faceanalytics_subscribers 1.0" in page.read().decode()
+
         def add() -> None:
+            until(is_watched, "a subscriber")
             with grpc.insecure_channel(address) as channel:
                 settings = streams_pb2.StreamSettings(uri=str(clip))
                 request = streams_pb2.CreateStreamRequest(stream_id="door", settings=settings)
                 streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request)
 
-        adding = threading.Timer(LATER_S, add)
+        adding = threading.Thread(target=add)
         adding.start()
         yield address
         adding.join()
 
 
-@pytest.mark.timeout(400)
 def test_the_examples_run(
     folder: Path, streamer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from faceanalytics.watching import to_track
 from streamer.api.tracks import to_proto
 from streamer.recorded.records import track_record
 from tests.api.test_server import final, summary
+from tests.support.patience import WAIT_S
 from tests.tools.test_watch import Running, nobody_listens, threaded
-
-PATIENCE_S = 20.0
 
 
 def test_events_are_values_with_the_state_after_them() -> None:
@@ -98,9 +96,7 @@ def test_a_watch_is_closed_from_another_thread(connected: bool) -> None:
         events = fa.watch(running.address if connected else nobody_listens())
         next(events)
         threading.Timer(0.3, events.close).start()
-        began = time.monotonic()
-        assert [*events] == []
-        assert time.monotonic() - began < 0.9  # also while it waits to connect again
+        assert [*events] == []  # it ends, also while it waits to connect again
 
 
 def test_heartbeats_come_only_if_asked_for() -> None:
@@ -155,7 +151,7 @@ async def test_a_watch_is_cancelled_with_its_task() -> None:
         await asyncio.sleep(0.5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, PATIENCE_S)
+            await asyncio.wait_for(task, WAIT_S)
 
 
 def test_a_live_track_says_the_same_as_its_record() -> None:

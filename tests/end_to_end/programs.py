@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,11 @@ PATIENT_DISPATCH: dict[str, object] = {"answer_within_s": WAIT_S, "max_wait_s": 
 PATIENT_TRACK: dict[str, object] = {"lost_s": 60.0, "max_gap_s": 60.0, "min_shot_change": 2.0}
 SLOW_FACE = 10.0  # px/s
 EVENTS = {number: name.removeprefix("EVENT_TYPE_") for name, number in tracks_pb2.EventType.items()}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 class Program:

@@ -11,6 +11,7 @@ from faceanalytics.extras import MissingPackage, require
 from streamer.commands import WORKER_PACKAGES
 from tests.conftest import ROOT
 from tests.end_to_end.programs import Program
+from tests.support.patience import WAIT_S
 from tests.support.videos import make_video
 from workers.cli import NEEDS
 
@@ -32,7 +33,7 @@ sys.exit(main())
 def slim(package: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """`streamer` or `swinface` (package `workers`) as it is after `pip install faceanalytics` without any extra."""
     command = [sys.executable, "-c", SLIM.format(package=package), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,6 +16,7 @@ from tests.end_to_end.programs import (
     Subscriber,
     address_of,
     assert_complete,
+    free_port,
     serve,
 )
 from tests.support.patience import WAIT_S, until
@@ -24,11 +24,6 @@ from tests.support.rtsp_server import RtspServer
 from tests.support.videos import to_h264
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def first_epoch(tracks: list[tracks_pb2.Track]) -> list[tracks_pb2.Track]:
