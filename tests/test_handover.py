@@ -17,7 +17,7 @@ def end(camera: str = "a") -> SourceEnd:
     return SourceEnd(camera, 1, EndReason.SOURCE_LOST)
 
 
-def test_newest_replaces_a_waiting_frame_of_the_same_camera_and_tells() -> None:
+def test_newest_replaces_a_waiting_frame_of_the_same_camera_and_reports_it() -> None:
     dropped: list[Frame] = []
     newest = LatestPerCamera(dropped.append)
     first, second, other = frame(), frame(media_time=1), frame("b")

@@ -144,7 +144,7 @@ def test_nothing_is_kept_of_a_camera_that_was_removed(detector: Detector) -> Non
     assert one(watching.observe([frame(0.0, (100, 60), epoch=2)])).tracks[0].key.number == 1  # as if it were new
 
 
-def test_a_new_epoch_ends_the_tracks_of_the_old_one_and_its_time_begins_anew(detector: Detector) -> None:
+def test_a_new_epoch_ends_the_tracks_of_the_old_one_and_its_time_restarts(detector: Detector) -> None:
     watching = observer(detector)
     for time in (10.0, 10.04):
         watching.observe([frame(time, (100, 60))])

@@ -73,7 +73,7 @@ def read_labels(path: Path, images: Path | None) -> list[LabelledImage]:
     """
     readers = {".jsonl": _read_lines, ".xml": _read_dlib}
     if path.suffix.lower() not in readers:
-        raise ConfigError(f"{path}: labels are JSON lines (.jsonl) or dlib's .xml, told apart by the name's ending")
+        raise ConfigError(f"{path}: unknown kind of labels; use JSON lines (.jsonl) or dlib's XML (.xml)")
     try:
         found = readers[path.suffix.lower()](path, images)
     except (OSError, UnicodeDecodeError) as error:

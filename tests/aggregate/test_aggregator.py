@@ -184,7 +184,7 @@ def test_a_file_has_no_wall_clock() -> None:
     assert summary.first_captured_at is summary.last.captured_at is None
 
 
-def test_another_model_starts_the_estimates_anew(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_model_restarts_the_estimates(caplog: pytest.LogCaptureFixture) -> None:
     aggregator = opened()
     added(aggregator, crop(1.0, quality=0.9), analysis(20.0, "a", direction=0))
     with caplog.at_level(logging.WARNING):

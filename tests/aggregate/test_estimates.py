@@ -68,7 +68,7 @@ def test_the_order_of_the_answers_makes_no_difference(order: list[int], seed: in
     assert all_of(samples_of([samples[index] for index in order])) == all_of(samples_of(samples))
 
 
-def test_neither_does_a_late_answer_in_a_track_so_long_that_its_beginning_is_not_kept() -> None:
+def test_neither_does_a_late_answer_in_a_track_whose_beginning_is_no_longer_kept() -> None:
     samples = drawn(KEPT + KEPT // 2 + 20)
     late = [*samples[:-30], *reversed(samples[-30:])]
     made = samples_of(samples)

@@ -582,7 +582,7 @@ SERVICES = ["", *(f"faceanalytics.v1.{name}Service" for name in ("Track", "Strea
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def test_health_is_not_serving_until_told_otherwise() -> None:
+async def test_health_is_not_serving_until_it_is_set() -> None:
     async with serving() as service:
         for serves in (None, True, False):
             if serves is not None:
@@ -638,7 +638,7 @@ async def test_a_port_in_use_is_a_clear_error() -> None:
             await start_server(Publish(listen=address), Hub(Publish()), KeptCameras(), dict)
 
 
-async def test_a_watch_that_begins_while_the_server_stops_is_told_to_come_again() -> None:
+async def test_a_watch_that_begins_while_the_server_stops_is_unavailable() -> None:
     async with serving() as service:
         service.hub.close()
         watch = service.tracks.WatchTracks(tracks_pb2.WatchTracksRequest(snapshot=True))

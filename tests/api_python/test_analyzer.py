@@ -22,7 +22,7 @@ def detector() -> fa.Detector:
     return fa.Detector()
 
 
-def test_a_portrait_is_one_face_with_everything_that_the_model_tells(analyzer: fa.FaceAnalyzer) -> None:
+def test_a_portrait_is_one_face_with_all_outputs_of_the_model(analyzer: fa.FaceAnalyzer) -> None:
     (face,) = analyzer(portrait())
     assert face.box == pytest.approx(FACE, abs=8)
     assert face.landmarks.shape == (5, 2)

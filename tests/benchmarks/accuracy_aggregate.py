@@ -184,7 +184,7 @@ def _smoothed_expressions(times: Sequence[float], samples: Sequence[Doubles]) ->
 
 
 def _runs(times: Sequence[float], labels: Sequence[int]) -> list[Span]:
-    """Samples in a row of the same expression, from half-way to half-way; -1 is none."""
+    """Samples in a row of the same expression, from half-way to half-way; -1: no expression."""
     borders = [times[0], *((one + other) / 2 for one, other in itertools.pairwise(times)), times[-1]]
     runs: list[Span] = []
     for place, label in enumerate(labels):
@@ -210,7 +210,10 @@ def _f1(found: Sequence[Span], truth: Sequence[Span]) -> float:
 
 
 def _swaps() -> dict[str, float]:
-    """Of tracks of 30 s with one crop a second: how often a swap in their middle is noticed, and one that is none."""
+    """Measure how often a swap in the middle of a track is noticed, and how often one is reported without a swap.
+
+    Tracks last 30 s, with one crop a second.
+    """
     rng = np.random.default_rng(2)
     noticed, false, late, off = 0, 0, [], []
     plain, ours = [], []

@@ -57,7 +57,7 @@ from workers.research.detector.teachers import Teacher, agree, find, open_teache
 
 PUBLIC = {"YOLOv8-lite-t": "yolov8-lite-t-face", "YuNet": "yunet_n_640", "SCRFD-500m": "scrfd_500m_kps"}
 LITE = "YOLOv8-lite-t"
-HELD_OUT = {  # name: file or folder, share of the frames that is left out at the beginning, every so many-th frame
+HELD_OUT = {  # name: file or folder, share of the frames to skip at the beginning, step between frames
     "dlib": ("stills/dlib-68-landmarks", 0.0, 1),
     "group": ("stills/group-of-6.jpg", 0.0, 1),
     "swinface": ("stills/swinface-test.jpg", 0.0, 1),
@@ -242,11 +242,11 @@ def table(results: dict[str, Any]) -> str:
     lines += ["", f"{'':<19}{'landmark error, share of the eye distance':>55}{'ms, network':>14}{'whole':>8}"]
     for name, marks in results["landmark_error"].items():
         error, spent = marks["error"], results["milliseconds"][name]
-        told = "-" if error is None else (
+        errors = "-" if error is None else (
             f"mean {_share(error['mean'])}, median {_share(error['median'])}, {marks['hits']}/{marks['faces']} faces"
         )  # fmt: skip
         whole = "-" if spent["whole"] is None else f"{spent['whole']:.1f}"
-        lines.append(f"{name:<19}{told:>55}{spent['network']:>14.1f}{whole:>8}")
+        lines.append(f"{name:<19}{errors:>55}{spent['network']:>14.1f}{whole:>8}")
     return "\n".join(lines)
 
 

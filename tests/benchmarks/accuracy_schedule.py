@@ -103,15 +103,15 @@ def _temperature(stories: Sequence[Story]) -> float:
 def _measure_clips(engine: Engine) -> dict[str, Any]:
     """All policies on the tracks of all clips, each clip by itself, as their budgets are."""
     clips = clip_stories(engine)
-    told = []
+    with_reference = []
     for stories in clips:
         sent = _every(stories, 1)
-        told.append([_with_reference(story, _answers(story, sent[story.name])) for story in stories])
-    tracks = [story for stories in told for story in stories]
+        with_reference.append([_with_reference(story, _answers(story, sent[story.name])) for story in stories])
+    tracks = [story for stories in with_reference for story in stories]
     rows = {}
     for name, policy in _policies().items():
         sent = {}
-        for stories in told:
+        for stories in with_reference:
             sent |= policy(stories)
         answers = {story.name: _answers(story, sent[story.name]) for story in tracks}
         row = {"analyses": sum(map(len, sent.values())) / len(tracks)}
@@ -122,12 +122,14 @@ def _measure_clips(engine: Engine) -> dict[str, Any]:
 
 
 def _with_reference(story: Story, answers: list[tuple[int, TrackSummary]]) -> Story:
-    """What all frames say together, in the place of the truth."""
+    """Replace the truth by the estimates from all frames together."""
     last = answers[-1][1]
-    told = {frame: summary.estimates.expression.current for frame, summary in answers if summary.estimates.expression}
+    published = {
+        frame: summary.estimates.expression.current for frame, summary in answers if summary.estimates.expression
+    }
     expressions: list[int | None] = []
     for frame in range(len(story.looks)):
-        expressions.append(told.get(frame, expressions[-1] if expressions else None))
+        expressions.append(published.get(frame, expressions[-1] if expressions else None))
     age, identity = last.estimates.age, last.estimates.identity
     assert age is not None
     assert identity is not None
@@ -252,13 +254,13 @@ def _score_expression(stories: Sequence[Story], answers: dict[str, list[tuple[in
     for story in stories:
         assert story.expressions is not None
         now: int | None = None
-        told = {
+        published = {
             frame: summary.estimates.expression.current
             for frame, summary in answers[story.name]
             if summary.estimates.expression
         }
         for frame, truth in enumerate(story.expressions):
-            now = told.get(frame, now)
+            now = published.get(frame, now)
             if truth is not None:
                 right, count = right + (now == truth), count + 1
     return {"expression %": 100 * right / count}

@@ -59,8 +59,8 @@ def _split(settings: Aggregate, story: Story, sent: Sent) -> float | None:
     for decided, taken, look in sent[story.name]:
         time = decided / FPS
         aggregator.observe(observed(key, time))
-        told = aggregator.add_analysis(crop_of(story, taken, look), look.analysis)
-        if any(summary.split_from for summary in told):
+        summaries = aggregator.add_analysis(crop_of(story, taken, look), look.analysis)
+        if any(summary.split_from for summary in summaries):
             return time
     return None
 

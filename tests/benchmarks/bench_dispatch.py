@@ -159,7 +159,7 @@ def _bare(batch: int) -> float:
 def _echo(endpoint: str, batch: int) -> None:
     socket = zmq.Context().socket(zmq.DEALER)
     socket.connect(endpoint)
-    answer = bytes(batch * 2300)  # an analysis takes so much
+    answer = bytes(batch * 2300)  # about 2,300 bytes for each analysis
     while True:
         socket.send(answer)
         socket.recv(copy=False)

@@ -116,7 +116,7 @@ def _purity(frames: Sequence[_Frame]) -> float:
 
 
 def _clear(frames: Sequence[_Frame]) -> tuple[float, int]:
-    """MOTA and switches: a face stays with its track while they overlap, the others are paired anew."""
+    """Compute MOTA and switches: a face keeps its track while they overlap; the others are matched again."""
     last: dict[int, int] = {}  # true face: its track when it was last found
     faces = found = false = switches = 0
     for frame in frames:

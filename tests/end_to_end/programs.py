@@ -1,4 +1,4 @@
-"""The project's programs as real processes, and a subscriber that remembers what it was told."""
+"""The project's programs as real processes, and a subscriber that keeps all messages."""
 
 import re
 import signal

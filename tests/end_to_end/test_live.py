@@ -47,7 +47,7 @@ def watch_until_lost(subscriber: Subscriber, streams: list[str]) -> None:
 
 
 def check_people(subscriber: Subscriber, stream: str, people: int) -> None:
-    """As many tracks as people, each told from NEW to END, analysed, and described by a model that owns up."""
+    """Check for one track per person, each published from NEW to END, analysed, and naming its model."""
     ended = first_epoch(subscriber.tracks(stream, "END"))
     assert len(ended) == people
     for track in ended:

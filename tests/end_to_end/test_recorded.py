@@ -188,7 +188,7 @@ def test_a_worker_of_its_own_that_hangs_is_replaced(tmp_path: Path, patches: Pat
 
 
 @pytest.mark.parametrize("weights", ["missing.pt", "text.pt"])
-def test_swinface_weights_that_are_none_are_exit_code_4(tmp_path: Path, patches: Path, weights: str) -> None:
+def test_invalid_swinface_weights_are_exit_code_4(tmp_path: Path, patches: Path, weights: str) -> None:
     (tmp_path / "text.pt").write_text("no checkpoint")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"detect": {"weights": str(patches / "detector.onnx")}}))
     arguments = ("--out", tmp_path / "out", "--weights", tmp_path / weights, "--config", tmp_path / "config.yaml")

@@ -146,7 +146,7 @@ def test_labels_with_a_mistake_are_refused_with_their_line(text: str, complaint:
 
 
 def test_files_that_are_no_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="told apart"):
+    with pytest.raises(ConfigError, match="unknown kind of labels"):
         read_labels(tmp_path / "labels.csv", None)
     with pytest.raises(InputError, match="cannot be read"):
         read_labels(tmp_path / "labels.jsonl", None)

@@ -45,7 +45,7 @@ def found(*boxes: Box, scores: Sequence[float] = ()) -> Detections:
         (truth(), found(), []),
         (truth((0, 0, 40)), found(), []),
         (truth(), found((0, 0, 40)), [FALSE_HIT]),
-        # two thirds of each box common: an IoU of 1/2 is a hit, less is none
+        # two thirds of each box common: an IoU of 1/2 is a hit, less is not
         (truth((0, 0, 30)), found((10, 0, 30)), [0]),
         (truth((0, 0, 30)), found((11, 0, 30)), [FALSE_HIT]),
         # each face once: the second detection of it is false, however well it fits

@@ -79,7 +79,7 @@ def test_nobody_is_named_by_poor_crops_without_a_gallery_or_by_that_of_another_m
     assert decided(faces, model_id="other") == ["UNDECIDED GALLERY_NOT_READY 1"] * 2
 
 
-def test_a_track_is_decided_anew_by_a_new_gallery_and_after_a_change_of_model() -> None:
+def test_a_track_is_decided_again_by_a_new_gallery_and_after_a_change_of_model() -> None:
     identifier = Identifier(Settings())
     seen = summary(samples=4, identity=IdentityEstimate(ADA, None, 0, evidence(4, 0.9)), model_id="m")
     assert identifier.decide(seen).status is IdentityStatus.UNDECIDED

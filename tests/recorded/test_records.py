@@ -21,7 +21,7 @@ from streamer.values import (
 from tests.support.builders import crop, evidence, model, summary
 
 
-def test_what_the_model_does_not_tell_is_null_and_the_header_says_what_it_tells() -> None:
+def test_outputs_that_the_model_lacks_are_null_and_the_header_lists_its_outputs() -> None:
     silent = model("m", age=False, expression=False, attributes=(4,), identity=False)
     assert model_record(silent)["outputs"] == {
         "age": False, "expression": False, "attributes": ["male"], "identity": False
@@ -58,7 +58,7 @@ def test_a_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
     assert hash_file(path) == hashlib.sha256(content).hexdigest()
 
 
-def test_hashing_stops_when_it_is_told_to(tmp_path: Path) -> None:
+def test_hashing_stops_on_request(tmp_path: Path) -> None:
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(1 << 34)  # a minute to read

@@ -121,7 +121,7 @@ def test_an_output_that_no_worker_has_adds_no_gain() -> None:
     assert ages[-1] < 30  # the age is known, and it does not change
 
 
-def test_what_any_worker_tells_counts() -> None:
+def test_the_outputs_of_any_worker_count() -> None:
     age, identity = Model("a", True, False, (), False), Model("b", False, False, (3,), True)
     assert ModelOutputs.union([age, identity]) == ModelOutputs(age=True, expression=False, identity=True)
     assert ModelOutputs.union([]) == ModelOutputs.union([Model("c", False, False, (3,), False)]) == ModelOutputs()

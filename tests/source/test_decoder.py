@@ -101,7 +101,7 @@ def test_a_name_with_a_colon_or_a_percent_sign_is_a_name(tmp_path: Path) -> None
         assert len(read(make_video(tmp_path / name, frames=3))) == 3
 
 
-def test_probing_tells_size_length_rate_and_codec(tmp_path: Path) -> None:
+def test_probing_returns_size_length_rate_and_codec(tmp_path: Path) -> None:
     info = probe_file(make_video(tmp_path / "a.mkv", frames=50, codec="libx265"))
     assert (info.width, info.height, info.frames, info.codec) == (320, 240, 50, "hevc")
     assert [info.duration_s, info.fps] == pytest.approx([2.0, 25.0], abs=0.05)
@@ -193,7 +193,7 @@ def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "a.mp4/inside.mp4"])
-def test_a_file_that_is_not_there_is_told_from_others(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_has_an_error_of_its_own(tmp_path: Path, name: str) -> None:
     make_video(tmp_path / "a.mp4", frames=1)
     with pytest.raises(NoSuchFile, match="no such file"):
         open_file(tmp_path / name)

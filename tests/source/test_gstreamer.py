@@ -65,7 +65,7 @@ def test_images_come_in_order_and_carry_the_servers_clock(
     assert 0 <= (now - frames[-1].captured_at).total_seconds() < WAIT_S
 
 
-def test_refusals_are_told_apart(shared: Path, clip: Path) -> None:
+def test_each_refusal_has_its_own_error_code(shared: Path, clip: Path) -> None:
     with gstreamer(shared, clip, "--user", "u", "--password", "p", "--digest") as port:
         codes = []
         for uri in (f"rtsp://u:wrong@127.0.0.1:{port}/a", f"rtsp://u:p@127.0.0.1:{port}/b"):

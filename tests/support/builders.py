@@ -36,11 +36,11 @@ def end(track: str = "a", reason: EndReason = EndReason.TIMEOUT, time: float = 0
 
 
 def model(name: str = "test", **changes: Any) -> Model:
-    """Weights that tell all there is."""
+    """A model with all outputs."""
     return replace(Model(name, age=True, expression=True, attributes=tuple(range(40)), identity=True), **changes)
 
 
-# what a small model tells: `gender` is the only one of the attributes
+# outputs of a small model: of the attributes only `gender`
 SMALL = Model("small", age=True, expression=True, attributes=(4,), identity=True, licence="research only")
 
 

@@ -22,7 +22,9 @@ def draw(folder: Path, names: Iterable[str]) -> Path:
     for number, name in enumerate(names, 1):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(shade(10 * number % 256))  # PNG whatever the name says: images are told by their content
+        path.write_bytes(
+            shade(10 * number % 256)
+        )  # always PNG: the format is recognised by the content, not by the name
     return folder
 
 

@@ -14,7 +14,7 @@ Boxes = dict[int, list[tuple[int, np.ndarray[tuple[int], np.dtype[np.float64]]]]
 
 
 def read_mot(path: Path, stride: int = 1) -> Boxes:
-    """Number and box (left, top, right, bottom) of each object by frame; every `stride`-th frame, counted anew."""
+    """Read number and box (left, top, right, bottom) of each object by frame: every `stride`-th, renumbered from 1."""
     frames: Boxes = defaultdict(list)
     for row in np.loadtxt(path, delimiter=",", ndmin=2):
         frame, number = int(row[0]) - 1, int(row[1])

@@ -1,4 +1,4 @@
-"""People that the patch detectors find and a worker of a few lines tells apart: by the colours of eyes, nose and mouth.
+"""People that the patch detectors find and a worker of a few lines recognises by the colours of eyes, nose and mouth.
 
 Images and videos are real files, the worker speaks the real protocol over a real socket; only the network is not one.
 """

@@ -32,7 +32,7 @@ def image(seed: int) -> bytes:
 
 
 def draw_people(folder: Path, persons: int, each: int, seed: int = 0) -> Path:
-    """Folders of people with so many images each."""
+    """Write a folder for each person with `each` images."""
     for person in range(persons):
         for number in range(each):
             path = folder / f"person-{person:03d}" / f"{number}.png"

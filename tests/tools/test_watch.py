@@ -364,7 +364,7 @@ def threaded(service: tracks_pb2_grpc.TrackServiceServicer) -> Iterator[str]:
         server.stop(None).wait()
 
 
-def test_an_address_that_is_none_is_a_clear_error() -> None:
+def test_an_invalid_address_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="host:port"):
         watch("here", [], as_json=False, once=True)
 

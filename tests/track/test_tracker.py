@@ -48,7 +48,7 @@ def run(tracker: Tracker, frames: Iterable[Detections], start: float = 0.0, dt: 
 
 
 def states(answers: Iterable[Answer], number: int = 1) -> list[TrackState | None]:
-    """The state of one track in each frame, None where there is none."""
+    """The state of one track in each frame, None where it does not exist."""
     return [next((t.state for t in tracks if t.key.number == number), None) for tracks, _ in answers]
 
 
@@ -168,7 +168,9 @@ def test_a_jump_that_no_box_overlaps_is_still_the_same_face_if_it_is_near() -> N
         ("vanishes inside", [(640, 360)] * 5, EndReason.TIMEOUT),
     ],
 )
-def test_the_reason_of_an_end_tells_who_left(name: str, path: list[tuple[float, float]], reason: EndReason) -> None:
+def test_the_reason_of_an_end_shows_whether_the_person_left(
+    name: str, path: list[tuple[float, float]], reason: EndReason
+) -> None:
     answers = run(a_tracker(lost_s=1.0), [found((x, y, 0.9)) for x, y in path] + [NOTHING] * 30)
     assert [end.reason for end in ends(answers)] == [reason], name
 

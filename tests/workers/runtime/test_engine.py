@@ -203,7 +203,7 @@ print(json.dumps([seen, sockets]))
 
 
 @pytest.mark.slow
-def test_nobody_is_told_that_the_engine_runs(tmp_path: Path) -> None:
+def test_the_engine_opens_no_socket_and_writes_no_folder(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
     command = [sys.executable, "-c", NOTHING_SENT]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT_S)

@@ -313,7 +313,7 @@ def test_a_worker_that_cannot_work_says_why(arguments: Sequence[str], code: int,
 
 
 class FakeEngine(Engine):
-    """Answers zeros at once, or does what it is told to."""
+    """Answers zeros at once, or after calling `behave`."""
 
     def __init__(self, behave: Callable[[], None] = lambda: None) -> None:
         self.model_id, self.licence, self.device, self.heads = "fake", "", "cpu", OUTPUTS
@@ -384,7 +384,9 @@ def test_a_batch_for_which_memory_does_not_suffice_is_answered_with_an_error(tmp
 
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("error", [ModelError("the device cuda:0 has failed"), ZeroDivisionError("a bug")])
-def test_a_lost_device_or_a_bug_is_told_to_the_streamer_and_ends_the_worker(error: Exception, tmp_path: Path) -> None:
+def test_a_lost_device_or_a_bug_is_reported_to_the_streamer_and_ends_the_worker(
+    error: Exception, tmp_path: Path
+) -> None:
     heard = []
 
     def play(streamer: Streamer) -> None:
@@ -427,7 +429,7 @@ def test_a_worker_may_start_before_its_streamer(tmp_path: Path) -> None:
     heard = []
 
     def play() -> None:
-        time.sleep(0.3)  # so long the worker has nobody to talk to
+        time.sleep(0.3)  # meanwhile there is no streamer
         streamer = Streamer(endpoint)
         heard.append(streamer.hear()[0])
         os.kill(os.getpid(), signal.SIGINT)
@@ -620,7 +622,7 @@ def test_when_memory_does_not_suffice_for_batches_together_each_is_tried_alone(
 
 
 @pytest.mark.usefixtures("signals")
-def test_a_bug_is_told_to_every_streamer_whose_batch_was_computed(streamers: list[Streamer]) -> None:
+def test_a_bug_is_reported_to_every_streamer_whose_batch_was_computed(streamers: list[Streamer]) -> None:
     heard = []
 
     def play(first: Streamer, second: Streamer) -> None:
@@ -676,7 +678,7 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     assert (config.device, config.max_batch) == ("cpu", 8)
 
 
-def test_a_worker_waits_five_milliseconds_for_others_unless_told_otherwise() -> None:
+def test_a_worker_waits_five_milliseconds_for_others_by_default() -> None:
     assert load_config(None, {}).max_wait_ms == 5
     assert load_config(None, {"max_wait_ms": 0}).max_wait_ms == 0
 

@@ -132,7 +132,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_names(
     assert caught.value.exit_code == 4
 
 
-def test_a_tensor_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_entry_that_is_not_a_tensor_is_refused(tmp_path: Path) -> None:
     content: dict[str, dict[str, object]] = {part: dict(state) for part, state in hollow_checkpoint().items()}
     content["state_dict_om"]["output_fcs.0.bias"] = [0.0, 0.0]
     with pytest.raises(CheckpointError, match=r"om\.output_fcs\.0\.bias is a list, expected a tensor"):

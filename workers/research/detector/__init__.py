@@ -1,1 +1,1 @@
-"""Training of the face detector: labels by public detectors, composed scenes, a small YOLO pose network."""
+"""Train the face detector: labels from public detectors, composed scenes, a small YOLO pose network."""

@@ -1,4 +1,4 @@
-"""Scenes to train on: faces pasted into backgrounds, crops of labelled images as they are, images without any."""
+"""Compose scenes to train on: faces pasted into backgrounds, crops of labelled images, and images without faces."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +11,7 @@ from streamer.boxes import covered
 from streamer.detect.letterbox import GREY
 from streamer.values import Bytes
 from workers.research.detector.config import Scenes
-from workers.research.detector.degrade import as_cameras_do, noisy
+from workers.research.detector.degrade import degraded, noisy
 from workers.research.detector.geometry import (
     Numbers,
     Scene,
@@ -26,22 +26,22 @@ from workers.research.detector.labels import Labelled
 from workers.research.detector.library import Library, SourcePools, without_faces
 from workers.research.detector.paste import (
     LARGEST_ENLARGEMENT,
-    Spot,
+    Placement,
     add_face,
     add_head,
     add_patch,
-    blot,
-    grown,
+    erase,
+    expanded,
     swapped,
 )
 
-CROWD_PX = 40.0  # largest width of the farthest faces
+CROWD_PX = 40.0  # largest width of the faces in the farthest row
 MOST_PEOPLE = 40
-MIN_VISIBLE = 0.4  # of a face: less of one is neither a face nor background, and is blotted
+MIN_VISIBLE = 0.4  # visible share of a face: with less it is neither face nor background, so it is erased
 
 
 def compose(library: Library, options: Scenes, draw: Generator) -> Scene:
-    """One scene of `options.side` pixels; what it is depends on `draw` alone."""
+    """Compose a scene of `options.side` pixels. Equal generators `draw` give equal scenes."""
     kind = draw.random()
     if kind < options.empty:
         scene = _decorated(_empty(library, options, draw), library, draw, 0.7)
@@ -51,14 +51,16 @@ def compose(library: Library, options: Scenes, draw: Generator) -> Scene:
         scene = _pasted(library, options, draw)
     if draw.random() < 0.5:
         scene = mirrored(scene)
-    return clipped(replace(scene, image=as_cameras_do(scene.image, draw)), options.min_px)
+    return clipped(replace(scene, image=degraded(scene.image, draw)), options.min_px)
 
 
 def _empty(library: Library, options: Scenes, draw: Generator) -> Scene:
+    """Return a scene of background only."""
     return Scene(background(library, options.side, draw), np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32))
 
 
 def _pasted(library: Library, options: Scenes, draw: Generator) -> Scene:
+    """Compose a scene of faces pasted into a background."""
     scene = _decorated(_empty(library, options, draw), library, draw, 0.4)
     if draw.random() < options.crowded:
         return _crowd(scene, library, options, draw)
@@ -69,25 +71,30 @@ def _pasted(library: Library, options: Scenes, draw: Generator) -> Scene:
 
 
 def _with_a_face(
-    scene: Scene, library: Library, pools: SourcePools, options: Scenes, draw: Generator, spot: Spot | None = None
+    scene: Scene,
+    library: Library,
+    pools: SourcePools,
+    options: Scenes,
+    draw: Generator,
+    placement: Placement | None = None,
 ) -> Scene:
-    """One more face: a donor's on a turned head, or one of the shelves, at times with a donor's inner part."""
+    """Add a face: a donor's on a turned head, or one of the pools, sometimes with a donor's eyes, nose and mouth."""
     if library.poses and library.donors and draw.random() < options.turned:
         pose = library.poses[int(draw.integers(len(library.poses)))]
         given = library.donors[int(draw.integers(len(library.donors)))]
-        return add_head(scene, pose, given, options, draw, spot)
+        return add_head(scene, pose, given, options, draw, placement)
     source, item = pools.drawn(draw)
     donor = None
     if not source.tight and library.donors and draw.random() < options.swapped:
         donor = library.donors[int(draw.integers(len(library.donors)))]
-    return add_face(scene, source, item, donor, options, draw, spot)
+    return add_face(scene, source, item, donor, options, draw, placement)
 
 
 def _crowd(scene: Scene, library: Library, options: Scenes, draw: Generator) -> Scene:
-    """Rows of people, the farther ones first and a little smaller, each with hair and shoulders."""
+    """Add rows of people with hair and shoulders, from the farthest, who are smallest, to the nearest."""
     side, least = options.side, options.face_px[0]
     far = float(np.exp(draw.uniform(np.log(least), np.log(min(CROWD_PX, options.face_px[1])))))
-    grows = float(np.exp(draw.uniform(0, 0.7)))  # from the farthest row to the nearest
+    grows = float(np.exp(draw.uniform(0, 0.7)))  # ratio of widths, top to bottom of the scene
     apart, between = draw.uniform(1.2, 2.8), draw.uniform(0.8, 2.2)  # widths of a face
     height, people = far + draw.uniform(0, 0.5) * side, 0
     while height < side and people < MOST_PEOPLE:
@@ -96,15 +103,15 @@ def _crowd(scene: Scene, library: Library, options: Scenes, draw: Generator) -> 
             if draw.random() < 0.2:
                 continue
             at = np.array([left, height]) + draw.normal(0, 0.25 * width, 2)
-            spot = Spot(at, max(least, width * float(np.exp(draw.normal(0, 0.12)))))
-            scene = _with_a_face(scene, library, library.in_surroundings, options, draw, spot)
+            placement = Placement(at, max(least, width * float(np.exp(draw.normal(0, 0.12)))))
+            scene = _with_a_face(scene, library, library.in_surroundings, options, draw, placement)
             people += 1
         height += width * between
     return scene
 
 
 def _decorated(scene: Scene, library: Library, draw: Generator, chance: float) -> Scene:
-    """With pieces that are no faces."""
+    """Add patches that show no face, with the probability `chance`."""
     if draw.random() < chance:
         for _ in range(int(draw.integers(1, 5))):
             piece = _real_background(library, 160, draw)
@@ -114,7 +121,7 @@ def _decorated(scene: Scene, library: Library, draw: Generator, chance: float) -
 
 
 def _mosaic(library: Library, options: Scenes, draw: Generator) -> Scene:
-    """Four to 36 shown images side by side: faces get small in their own surroundings."""
+    """Tile 4 to 36 shown images, so that small faces appear in their own surroundings."""
     side = options.side
     count = int(draw.choice((2, 2, 3, 4, 6)))
     jitter = draw.uniform(-0.3, 0.3, (2, count - 1))
@@ -134,23 +141,24 @@ def _mosaic(library: Library, options: Scenes, draw: Generator) -> Scene:
 
 
 def _cut_to(scene: Scene, width: int, height: int, draw: Generator) -> Scene:
-    """The upper left part, with faces that are cut too much blotted."""
+    """Crop a scene to its upper left `width` by `height` pixels."""
     part = Scene(np.ascontiguousarray(scene.image[:height, :width]), scene.boxes, scene.landmarks)
     return _without_cut(part, draw)
 
 
 def _without_cut(scene: Scene, draw: Generator) -> Scene:
+    """Erase faces of which less than MIN_VISIBLE is inside the image, and clip the boxes of the others."""
     height, width = scene.image.shape[:2]
     shares = visible(scene.boxes, width, height)
     for box in scene.boxes[(shares > 0) & (shares < MIN_VISIBLE)]:
-        blot(scene.image, box, draw)
+        erase(scene.image, box, draw)
     keep = shares >= MIN_VISIBLE
     boxes = scene.boxes.clip(0, np.array([width, height, width, height], np.float32))
     return Scene(scene.image, boxes[keep], scene.landmarks[keep])
 
 
 def _shown(library: Library, options: Scenes, side: int, draw: Generator) -> Scene:
-    """A square out of a labelled image, scaled and at times turned; what is not sure in it is blotted."""
+    """Cut a square out of a labelled image, scaled and sometimes rotated, and erase its unsure faces."""
     source, item = library.shown.drawn(draw)
     scene = Scene(item.decoded(), item.boxes, item.landmarks)
     for row in range(len(scene.boxes)):
@@ -174,13 +182,13 @@ def _shown(library: Library, options: Scenes, side: int, draw: Generator) -> Sce
     )
     result = Scene(np.asarray(view, np.uint8), moved_boxes(scene.boxes, matrix), moved(scene.landmarks, matrix))
     for box in moved_boxes(item.unsure, matrix):
-        if covered(result.boxes, grown(box)[None]).max(initial=0) < 0.03:
-            blot(result.image, box, draw)
+        if covered(result.boxes, expanded(box)[None]).max(initial=0) < 0.03:
+            erase(result.image, box, draw)
     return _without_cut(result, draw)
 
 
 def _view(largest: float | None, item: Labelled, side: int, options: Scenes, draw: Generator) -> tuple[float, Numbers]:
-    """How much an image is scaled, and which of its points is looked at: mostly a face."""
+    """Draw the scale of an image and the point, mostly on a face, that the crop is placed by."""
     height, width = item.decoded().shape[:2]
     if len(item.boxes) and draw.random() < 0.85:
         box = item.boxes[int(draw.integers(len(item.boxes)))]
@@ -188,14 +196,14 @@ def _view(largest: float | None, item: Labelled, side: int, options: Scenes, dra
         most = min(options.face_px[1], side * 0.95, native * LARGEST_ENLARGEMENT, largest or np.inf)
         wanted = np.exp(draw.uniform(np.log(options.face_px[0]), np.log(max(most, options.face_px[0] * 1.1))))
         whole = side / max(height, width)
-        scale = max(float(wanted) / native, whole * 0.5)  # not a stamp in an empty square
+        scale = max(float(wanted) / native, whole * 0.5)  # a smaller image would leave the square mostly empty
         return scale, (box[:2] + box[2:]) / 2
     scale = side / max(height, width) * float(np.exp(draw.uniform(-0.3, 1.2)))
     return scale, np.array([width, height]) * draw.uniform(0, 1, 2)
 
 
 def background(library: Library, side: int, draw: Generator) -> Bytes:
-    """Something without a face (side, side, 3)."""
+    """Draw a background without faces, BGR (side, side, 3): a photograph or a drawn one."""
     if draw.random() < 0.72:
         piece = _real_background(library, side, draw)
         if piece is not None:
@@ -204,6 +212,7 @@ def background(library: Library, side: int, draw: Generator) -> Bytes:
 
 
 def _real_background(library: Library, side: int, draw: Generator) -> Bytes | None:
+    """Cut a square without faces out of a photograph; None if no such square is found."""
     if library.shown and (not library.backgrounds or draw.random() < 0.55):
         return without_faces(library.shown.drawn(draw)[1], side, draw)
     if not library.backgrounds:
@@ -219,7 +228,7 @@ def _real_background(library: Library, side: int, draw: Generator) -> Bytes | No
 
 
 def _drawn_background(side: int, draw: Generator) -> Bytes:
-    """A gradient, blots of colour, shapes."""
+    """Draw patches of colour and shapes (side, side, 3)."""
     cells = int(draw.integers(1, 9))
     few = draw.integers(0, 256, (cells + 1, cells + 1, 3)).astype(np.uint8)
     method = cv2.INTER_CUBIC if draw.random() < 0.7 else cv2.INTER_NEAREST

@@ -1,4 +1,4 @@
-"""What cameras and files do to images: light, colour, blur, noise, JPEG."""
+"""Degrade images as cameras and files do: exposure, colour, blur, noise, JPEG."""
 
 from functools import cache
 from typing import Any
@@ -10,8 +10,8 @@ from numpy.random import Generator
 from streamer.values import Bytes
 
 
-def lit(image: Bytes, draw: Generator, strength: float = 1.0) -> Bytes:
-    """Brightness, contrast, gamma and a colour cast, of any pixels (..., 3)."""
+def relit(image: Bytes, draw: Generator, strength: float = 1.0) -> Bytes:
+    """Change brightness, contrast, gamma and colour cast of pixels BGR (..., 3)."""
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = np.exp(draw.normal(0, 0.25 * strength))
     gain, shift = np.exp(draw.normal(0, 0.2 * strength)), draw.normal(0, 0.07 * strength)
@@ -24,11 +24,12 @@ def lit(image: Bytes, draw: Generator, strength: float = 1.0) -> Bytes:
 
 
 def grey(image: Bytes) -> Bytes:
+    """Remove the colour of a BGR image, which keeps its three channels."""
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def blurred(image: Bytes, draw: Generator, most: float = 2.0) -> Bytes:
-    """Out of focus, moved, or enlarged from fewer pixels."""
+    """Blur an image: out of focus, in motion, or enlarged from fewer pixels. `most`: largest deviation, px."""
     kind = draw.random()
     if kind < 0.45:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), draw.uniform(0.4, most)), np.uint8)
@@ -49,12 +50,12 @@ def blurred(image: Bytes, draw: Generator, most: float = 2.0) -> Bytes:
 
 @cache
 def _field() -> Any:
-    """Noise to take pieces of: (1024, 1024, 3), deviation 64."""
+    """Return the noise (1024, 1024, 3), standard deviation 64, that images take pieces of."""
     return (np.random.default_rng(0).standard_normal((1024, 1024, 3), np.float32) * 64).astype(np.int16)
 
 
 def noisy(image: Bytes, draw: Generator) -> Bytes:
-    """Noise of a sensor, of an image of at most 1024 pixels a side."""
+    """Add sensor noise to an image of at most 1024 pixels a side."""
     field, (height, width) = _field(), image.shape[:2]
     top, left = int(draw.integers(1025 - height)), int(draw.integers(1025 - width))
     noise = field[top : top + height, left : left + width] * np.int16(draw.integers(2, 15)) >> 6
@@ -62,15 +63,15 @@ def noisy(image: Bytes, draw: Generator) -> Bytes:
 
 
 def compressed(image: Bytes, draw: Generator) -> Bytes:
-    """JPEG of a quality from 15 to 90."""
+    """Compress an image as JPEG of a quality from 15 to 90."""
     coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(draw.integers(15, 91))])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def as_cameras_do(image: Bytes, draw: Generator) -> Bytes:
-    """A whole image, each trouble now and then."""
+def degraded(image: Bytes, draw: Generator) -> Bytes:
+    """Apply each degradation to a whole image, each with its own probability."""
     if draw.random() < 0.7:
-        image = lit(image, draw)
+        image = relit(image, draw)
     if draw.random() < 0.12:
         image = grey(image)
     if draw.random() < 0.15:

@@ -1,4 +1,4 @@
-"""The trained detector as files that ultralytics and the streamer read."""
+"""Write the trained detector as files that ultralytics and the streamer read."""
 
 import copy
 import shutil
@@ -13,11 +13,11 @@ import torch
 from faceanalytics.files import replacing
 from streamer.detect.offline import import_ultralytics
 
-SIDE = 640  # pixels of the square that the ONNX file takes
+SIDE = 640  # px, side of the square input of the ONNX file
 
 
 def save_pose(model: Any, path: Path) -> None:
-    """Write a PoseModel as an ultralytics checkpoint. Raises ConfigError."""
+    """Write a PoseModel as an ultralytics checkpoint in fp16. Raises ConfigError."""
     plain = copy.deepcopy(model).cpu().half()
     plain.args = {"task": "pose", "imgsz": SIDE}
     content = {
@@ -34,7 +34,7 @@ def save_pose(model: Any, path: Path) -> None:
 
 
 def write_onnx(checkpoint: Path, path: Path) -> None:
-    """Export an ultralytics checkpoint as ONNX for one image of 640x640. Raises ConfigError."""
+    """Export an ultralytics checkpoint as ONNX for one 640x640 image. Raises ConfigError."""
     ultralytics = import_ultralytics()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "detector.pt"

@@ -1,7 +1,7 @@
-"""Real faces turned to the side, up and down: the image of a face laid on a three-dimensional head.
+"""Turn real faces to the side, up and down by a 3D head model.
 
-Images of faces are mostly seen from the front; those are laid on ICT-FaceKit's head by their landmarks, as seen from
-the front, and the head is turned. What the front does not show is filled with a colour, as hair would be.
+Most images show faces from the front. Such a face becomes the texture of ICT-FaceKit's head, aligned by the
+landmarks, and the head is turned. Parts that the front view does not show get a plain colour, like hair.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ from workers.research.detector.labels import Labelled
 
 Integers: TypeAlias = NDArray[np.integer[Any]]
 
-SIDE, CENTIMETRES = 128, 30.0  # of the square that a turned head is drawn in
-SKIN = (range(11248), range(21451, 24591))  # vertices of face, head and neck, and of the eyeballs
-FACE = 9409  # vertices of the face come first
-WIDE, HIGH, LOW = 6.6, 9.8, -8.0  # centimetres: which part of the face a detector's box is drawn around
-FINE = 5  # points along each side of a quad
-SHOWN = 0.2  # of a normal towards the front: what leans away more is not seen there
-NECK, HAIRLINE = -10.5, 8.0  # centimetres: nothing is drawn below, and nothing of the image above
+SIDE, CENTIMETRES = 128, 30.0  # side of the square that a turned head is rendered in: pixels, and on the head
+SKIN = (range(11248), range(21451, 24591))  # vertices of face, head and neck; of the eyeballs
+FACE = 9409  # number of vertices of the face, which come first
+WIDE, HIGH, LOW = 6.6, 9.8, -8.0  # cm: limits of the part of the face that a detector's box surrounds
+FINE = 5  # sample points along each side of a quad
+SHOWN = 0.2  # smallest frontal component of a unit normal: steeper surfaces are not visible from the front
+NECK, HAIRLINE = -10.5, 8.0  # cm: the head ends below the one, the texture above the other
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """A head seen from somewhere."""
+    """A turned head, ready to be textured."""
 
-    origin: Floats  # (SIDE, SIDE, 2) where each pixel is when seen from the front, centimetres right and down
-    textured: Floats  # (SIDE, SIDE) 1 where the front shows it
-    mask: Bytes  # (SIDE, SIDE) 255 where the head is
-    front: Floats  # (5, 2) the landmarks seen from the front, centimetres
-    landmarks: Floats  # (5, 2) pixels
-    box: Floats  # (4,) pixels
+    origin: Floats  # (SIDE, SIDE, 2) position of each pixel in the front view, cm right and down
+    textured: Floats  # (SIDE, SIDE) 1 where the front view shows the surface, else 0
+    mask: Bytes  # (SIDE, SIDE) opacity, 255 on the head
+    front: Floats  # (5, 2) landmarks in the front view, cm right and down
+    landmarks: Floats  # (5, 2) x y, pixels
+    box: Floats  # (4,) x1 y1 x2 y2, pixels
 
 
 def open_heads(path: Path, count: int, seed: int) -> list[Pose]:
-    """So many heads of different people, turned differently. Raises ConfigError."""
+    """Make `count` heads of random shape, each in a random pose. Raises ConfigError."""
     try:
         with np.load(path) as data:
             neutral, identity = data["neutral"], data["identity"].astype(np.float32)
@@ -63,7 +63,7 @@ def open_heads(path: Path, count: int, seed: int) -> list[Pose]:
 
 
 def head(pose: Pose, donor: Labelled, draw: Generator) -> tuple[Scene, Bytes]:
-    """The donor's face on the head of a pose, and a mask (SIDE, SIDE) of it."""
+    """Render the donor's face on a turned head; return it with its mask (SIDE, SIDE)."""
     given = donor.decoded()
     ones = np.concatenate([pose.front, np.ones((5, 1), np.float32)], axis=1)
     matrix = np.linalg.lstsq(ones, donor.landmarks[0], rcond=None)[0].astype(np.float32)  # (3, 2)
@@ -79,13 +79,14 @@ def head(pose: Pose, donor: Labelled, draw: Generator) -> tuple[Scene, Bytes]:
 
 
 def _hair(draw: Generator) -> Floats:
-    """Of dark, brown, blond or grey, BGR."""
+    """Draw a hair tone, relative BGR (3,): dark, brown, blond or grey."""
     tones = np.array([[1, 1, 1], [0.6, 0.8, 1.1], [0.7, 1.1, 1.3], [1.2, 1.2, 1.2]], np.float32)
     tone: Floats = tones[int(draw.integers(len(tones)))]
     return tone
 
 
 def _pose(vertices: Floats, quads: Integers, marks: Integers, draw: Generator) -> Pose:
+    """Turn a head at random and project its surface: mostly to the side, otherwise up or down."""
     side, nod = draw.uniform(15, 85) * draw.choice([-1, 1]), draw.normal(0, 18)
     if draw.random() < 0.4:
         side, nod = draw.normal(0, 12), draw.uniform(18, 50) * draw.choice([-1, 1], p=[0.35, 0.65])
@@ -97,7 +98,7 @@ def _pose(vertices: Floats, quads: Integers, marks: Integers, draw: Generator) -
     keep = points[:, 1] > NECK
     points, shown = points[keep], shown[keep] & (points[keep, 1] < HAIRLINE)
     seen = points @ turn.T
-    order = np.argsort(seen[:, 2])  # the nearest are drawn last
+    order = np.argsort(seen[:, 2])  # far to near: later points overwrite
     cells = (_pixels(seen[order, :2])).astype(int).clip(0, SIDE - 1)
     drawn = np.zeros((SIDE, SIDE, 4), np.float32)
     values = np.stack([points[order, 0], -points[order, 1], shown[order], np.ones(len(order))], axis=1)
@@ -120,24 +121,24 @@ def _pose(vertices: Floats, quads: Integers, marks: Integers, draw: Generator) -
 
 
 def _five(vertices: Floats, marks: Integers) -> Sequence[Floats]:
-    """Vertices whose means are the five landmarks."""
+    """Return the five groups of vertices whose means are the landmarks."""
     return [vertices[marks[part]] for part in (range(36, 42), range(42, 48), [30], [48], [54])]
 
 
 def _rotation(side: float, nod: float) -> Floats:
-    """Of a head that turns to the side, then nods; radians."""
+    """Return the matrix (3, 3) of a head that turns to the side, then nods, by angles in radians."""
     around = np.array([[np.cos(side), 0, np.sin(side)], [0, 1, 0], [-np.sin(side), 0, np.cos(side)]])
     down = np.array([[1, 0, 0], [0, np.cos(nod), -np.sin(nod)], [0, np.sin(nod), np.cos(nod)]])
     return np.asarray(down @ around, np.float32)
 
 
 def _pixels(points: Floats) -> Floats:
-    """Centimetres (n, 2) right and up, from the middle, as pixels."""
+    """Convert points (n, 2) in cm right and up from the centre to pixels."""
     return np.asarray(points * np.float32(SIDE / CENTIMETRES) * (1, -1) + SIDE / 2, np.float32)
 
 
 def _dense(corners: Floats) -> Floats:
-    """Points (q * FINE^2, 3) all over quads (q, 4, 3)."""
+    """Sample quads (q, 4, 3) evenly; return points (q * FINE^2, 3)."""
     steps = (np.arange(FINE, dtype=np.float32) + 0.5) / FINE
     across, along = np.meshgrid(steps, steps)
     weights = np.stack(

@@ -33,13 +33,13 @@ class SourcePools:
 
     def __init__(self, pools: Sequence[SourcePool], weights: Sequence[float]) -> None:
         numbers = np.array(weights, np.float64)
-        self._shelves, self._ends = pools, np.cumsum(numbers / max(numbers.sum(), 1e-9))
+        self._pools, self._ends = pools, np.cumsum(numbers / max(numbers.sum(), 1e-9))
 
     def __len__(self) -> int:
-        return len(self._shelves)
+        return len(self._pools)
 
     def drawn(self, draw: Generator) -> tuple[Source, Labelled]:
-        pool = self._shelves[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
+        pool = self._pools[int(np.searchsorted(self._ends, draw.random() * 0.999999))]
         return pool.source, pool.images[int(np.searchsorted(pool.shares, draw.random() * 0.999999))]
 
 

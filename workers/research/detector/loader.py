@@ -1,4 +1,4 @@
-"""Batches of scenes, composed in other processes; scene number n is always the same one."""
+"""Load batches of scenes, composed in other processes; a scene depends only on the seed and its number."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from workers.research.detector.library import Library, open_library
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Scenes and their faces, as ultralytics' losses take them."""
+    """Scenes and their faces in the form of ultralytics' losses."""
 
     images: torch.Tensor  # (b, 3, side, side) uint8, RGB, channels last in memory
-    owners: torch.Tensor  # (n,) float, which image a face is in
-    boxes: torch.Tensor  # (n, 4) centre x y, width, height; shares of the side
-    landmarks: torch.Tensor  # (n, 5, 3) x y, shares of the side, and 2 inside the image, else 0
+    owners: torch.Tensor  # (n,) float, index of each face's image
+    boxes: torch.Tensor  # (n, 4) centre x y, width, height, as shares of the side
+    landmarks: torch.Tensor  # (n, 5, 3) x y, as shares of the side; 2 inside the image, else 0
 
 
 class Scenes(Dataset[Scene]):
-    """All scenes of a training. The labelled images are read by the process that asks for the first scene."""
+    """All scenes of a training. Each process reads the labelled images when it needs its first scene."""
 
     def __init__(self, config: DetectorConfig) -> None:
         self._library: Library | None = None
@@ -43,10 +43,10 @@ class Scenes(Dataset[Scene]):
 
 
 def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
-    """The batches of the steps from `first_step` on, of images that are labelled already."""
+    """Yield the batches of all steps from `first_step` on. The images must be labelled."""
     numbers = range(first_step * config.batch, config.steps * config.batch)
     loaders = config.run.loaders
-    if loaders:  # numpy would take all cores in each of them, and they would stand in each other's way
+    if loaders:  # otherwise numpy uses all cores in each process, and they slow each other down
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, "1")
     return iter(
@@ -56,7 +56,7 @@ def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
             sampler=numbers,
             num_workers=loaders,
             collate_fn=collate,
-            worker_init_fn=_alone,
+            worker_init_fn=_single_threaded,
             multiprocessing_context="forkserver" if loaders else None,  # a fork of a process with threads can hang
             prefetch_factor=4 if loaders else None,
             pin_memory=config.run.device == "cuda",
@@ -65,6 +65,7 @@ def batches(config: DetectorConfig, first_step: int) -> Iterator[Batch]:
 
 
 def collate(scenes: Sequence[Scene]) -> Batch:
+    """Combine scenes of the same side into a batch."""
     side = scenes[0].image.shape[0]
     images = torch.from_numpy(np.stack([scene.image[:, :, ::-1] for scene in scenes])).permute(0, 3, 1, 2)
     owners = np.repeat(np.arange(len(scenes), dtype=np.float32), [len(scene.boxes) for scene in scenes])
@@ -81,6 +82,6 @@ def collate(scenes: Sequence[Scene]) -> Batch:
     )
 
 
-def _alone(_: int) -> None:
+def _single_threaded(_: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The detector's network: an ultralytics pose model from five widths, with a lighter head than theirs."""
+"""Build the detector's network: an ultralytics pose model with a lighter head."""
 
 from importlib import import_module
 from typing import Any
@@ -13,11 +13,11 @@ NAMES = {0: "face"}
 
 
 def build(network: Network) -> Any:
-    """An untrained ultralytics PoseModel: one class, kpt_shape [5, 3], levels of stride 8, 16 and 32.
+    """Build an untrained ultralytics PoseModel: one class, kpt_shape [5, 3], levels of stride 8, 16 and 32.
 
     The structure is YOLOv8's, of plain convolutions. Boxes are regressed without bins (reg_max 1, as in YOLO26), and
-    the branches of the head have widths of their own: landmarks need more than boxes do. All layers are ultralytics'
-    own, so that its programs load, export and fine-tune the model.
+    each branch of the head has its own width, as landmarks need more channels than boxes. All layers come from
+    ultralytics, so its tools can load, export and fine-tune the model.
     """
     from streamer.detect.offline import import_ultralytics
 
@@ -25,7 +25,7 @@ def build(network: Network) -> Any:
     conv: Any = import_module("ultralytics.nn.modules").Conv
     pose: Any = import_module("ultralytics.nn.tasks").PoseModel
     usual = conv.default_act
-    conv.default_act = nn.ReLU()  # onnxruntime computes it within the convolution; SiLU costs extra
+    conv.default_act = nn.ReLU()  # onnxruntime fuses it into the convolution; SiLU costs extra time
     try:
         model = pose(_layers(network), ch=3, nc=1, data_kpt_shape=(KEYPOINTS, 3), verbose=False)
         _lighten(model.model[-1], network, conv)
@@ -36,6 +36,7 @@ def build(network: Network) -> Any:
 
 
 def _lighten(head: Any, network: Network, conv: Any) -> None:
+    """Replace the branches of ultralytics' head by narrower ones."""
     for level in range(head.nl):
         width = head.cv2[level][0].conv.in_channels
         box, score, points = network.box_channels, network.score_channels, network.landmark_channels
@@ -48,7 +49,7 @@ def _lighten(head: Any, network: Network, conv: Any) -> None:
 
 
 def _layers(network: Network) -> dict[str, Any]:
-    """The model as ultralytics' YAML has it: [from, repeats, module, arguments]."""
+    """Return the model in the form of ultralytics' YAML: [from, repeats, module, arguments]."""
     first, second, third, fourth, fifth = network.channels
     two, three, four, five = network.depths
     up = ["nn.Upsample", ["None", 2, "nearest"]]
@@ -90,21 +91,26 @@ def _layers(network: Network) -> dict[str, Any]:
 
 
 def parameters(model: nn.Module) -> int:
+    """Count the parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 class LandmarkLoss(nn.Module):
-    """Distance of the landmarks in shares of the box's side, growing as a logarithm: Wing loss in one piece.
+    """Logarithm of the landmarks' distance relative to the size of the box, a smooth Wing loss.
 
-    Unlike ultralytics' 1 - OKS it pulls landmarks that are far off, and near ones as strongly as a distance does.
+    Unlike that of ultralytics' 1 - OKS, its gradient still pulls distant landmarks, and near ones as a distance does.
     """
 
-    SOFT = 0.05  # share of the side at which the pull has halved
+    SOFT = 0.05  # share of the side at which the gradient has halved
 
     def forward(
         self, found: torch.Tensor, wanted: torch.Tensor, seen: torch.Tensor, area: torch.Tensor
     ) -> torch.Tensor:
-        """`found`, `wanted` (n, 5, 2 or 3) x y; `seen` (n, 5) which count; `area` (n, 1) of the box; all in cells."""
+        """Return the mean loss over the landmarks inside the image.
+
+        `found`, `wanted`: (n, 5, 2 or 3) x y; `seen`: (n, 5) nonzero inside the image; `area`: (n, 1) of the box; in
+        cells of the level.
+        """
         gap = (found[..., :2] - wanted[..., :2]).square().sum(-1).add(1e-6).sqrt() / area.sqrt()
         result: torch.Tensor = (torch.log1p(gap / self.SOFT) * seen).sum() / seen.sum().clamp(min=1)
         return result

@@ -1,4 +1,4 @@
-"""One labelled face set into a scene: cut out softly or as a whole image, turned, scaled, relit, partly covered."""
+"""Paste one labelled face into a scene: cut out, rotated, scaled, relit, and sometimes partly covered."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from numpy.random import Generator
 from streamer.boxes import covered
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import Scenes, Source
-from workers.research.detector.degrade import blurred, grey, lit
+from workers.research.detector.degrade import blurred, grey, relit
 from workers.research.detector.geometry import (
     Numbers,
     Scene,
@@ -22,25 +22,25 @@ from workers.research.detector.geometry import (
 from workers.research.detector.heads import Pose, head
 from workers.research.detector.labels import Labelled
 
-LARGEST_ENLARGEMENT = 2.2  # of a face's own pixels
-MOST_COVERED = 0.3  # of a face, by one that is pasted later
-AROUND = (0.25, 1.2)  # widths of a face that are taken on each side of it
-CLOSELY = (0.15, 0.5)  # the same in a crowd
+LARGEST_ENLARGEMENT = 2.2  # factor by which a face is enlarged at most
+MOST_COVERED = 0.3  # share of a face that later ones may cover
+AROUND = (0.25, 1.2)  # surroundings cut out on each side of a face, in widths of the face: drawn from this range
+AROUND_IN_CROWD = (0.15, 0.5)  # the same in a crowd
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cutting:
-    """A face with what is around it, and how much of each pixel is taken."""
+class Cutout:
+    """A face cut out with some surroundings."""
 
     face: Scene  # one face
-    mask: Bytes  # (h, w) 0..255
+    mask: Bytes  # (h, w) opacity of each pixel, 0..255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spot:
-    """Where a face is to stand in a crowd."""
+class Placement:
+    """Place and size of a face in a crowd."""
 
-    middle: Numbers  # (2,) px
+    centre: Numbers  # (2,) x y, px
     width: float  # px
 
 
@@ -51,24 +51,27 @@ def add_face(
     donor: Labelled | None,
     options: Scenes,
     draw: Generator,
-    spot: Spot | None = None,
+    placement: Placement | None = None,
 ) -> Scene:
-    """The scene with one more face, at a spot or anywhere, or as it was where there was no place for it."""
+    """Return the scene with a face of `item` added, at `placement` or anywhere; unchanged if there is no room for it.
+
+    `donor`: the face whose eyes, nose and mouth replace its own; None keeps them.
+    """
     row = int(draw.integers(len(item.boxes)))
     native = float(item.boxes[row, 2] - item.boxes[row, 0])
     most = min(options.face_px[1], source.largest or np.inf, native * LARGEST_ENLARGEMENT)
-    width = spot.width if spot else _drawn_width(most, options, draw)
-    around = CLOSELY if spot else AROUND
-    return _added(scene, _cut(item, row, source, donor, width / native, around, draw), width, draw, spot)
+    width = placement.width if placement else _drawn_width(most, options, draw)
+    around = AROUND_IN_CROWD if placement else AROUND
+    return _added(scene, _cut(item, row, source, donor, width / native, around, draw), width, draw, placement)
 
 
 def add_head(
-    scene: Scene, pose: Pose, donor: Labelled, options: Scenes, draw: Generator, spot: Spot | None = None
+    scene: Scene, pose: Pose, donor: Labelled, options: Scenes, draw: Generator, placement: Placement | None = None
 ) -> Scene:
-    """The scene with the donor's face on a turned head, or as it was where there was no place for it."""
+    """Return the scene with the donor's face on a turned head added; unchanged if there is no room for it."""
     face, mask = head(pose, donor, draw)
     native = float(face.boxes[0, 2] - face.boxes[0, 0])
-    width = spot.width if spot else _drawn_width(native * LARGEST_ENLARGEMENT, options, draw)
+    width = placement.width if placement else _drawn_width(native * LARGEST_ENLARGEMENT, options, draw)
     if width < native * 0.8:
         side = max(4, round(mask.shape[0] * width / native * 1.2))
         shrink = np.float32(side / mask.shape[0])
@@ -77,37 +80,40 @@ def add_head(
             for part in (face.image, mask)
         )
         face = Scene(image, face.boxes * shrink, face.landmarks * shrink)
-    return _added(scene, Cutting(face, mask), width, draw, spot)
+    return _added(scene, Cutout(face, mask), width, draw, placement)
 
 
 def _drawn_width(most: float, options: Scenes, draw: Generator) -> float:
-    """Pixels, by their logarithm from the least of all faces up to `most`."""
+    """Draw the width of a face in pixels, log-uniform from the smallest of `options` to `most`."""
     least = options.face_px[0]
     return float(np.exp(draw.uniform(np.log(least), np.log(max(most, least * 1.1)))))
 
 
-def _added(scene: Scene, cutting: Cutting, width: float, draw: Generator, spot: Spot | None) -> Scene:
-    """The scene with the cutting at a spot or anywhere, its face so wide; as it was if no place is found."""
+def _added(scene: Scene, cutout: Cutout, width: float, draw: Generator, placement: Placement | None) -> Scene:
+    """Return the scene with a cutout whose face is `width` pixels wide; unchanged if there is no room for it."""
     if draw.random() < 0.5:
-        cutting = _mirrored(cutting)
-    box = cutting.face.boxes[0]
-    for _ in range(1 if spot else 5):
-        matrix = _place(box, width / float(box[2] - box[0]), scene.image.shape, draw, spot)
+        cutout = _mirrored(cutout)
+    box = cutout.face.boxes[0]
+    for _ in range(1 if placement else 5):
+        matrix = _placing(box, width / float(box[2] - box[0]), scene.image.shape, draw, placement)
         new = moved_boxes(box[None], matrix)
         height, wide = scene.image.shape[:2]
-        extent = _extent(cutting.mask, matrix)
+        extent = _extent(cutout.mask, matrix)
         if visible(new, wide, height)[0] < 0.6 or covered(scene.boxes, extent[None]).max(initial=0) > MOST_COVERED:
             continue
-        image = _laid(scene.image, cutting, matrix, draw)
-        landmarks = moved(cutting.face.landmarks, matrix)
+        image = _blended(scene.image, cutout, matrix, draw)
+        landmarks = moved(cutout.face.landmarks, matrix)
         if draw.random() < 0.14:
-            image = _covered(image, new[0], landmarks[0], draw)
+            image = _occluded(image, new[0], landmarks[0], draw)
         return Scene(image, np.concatenate([scene.boxes, new]), np.concatenate([scene.landmarks, landmarks]))
     return scene
 
 
 def add_patch(scene: Scene, patch: Bytes, draw: Generator) -> Scene:
-    """A piece without a face, laid into the scene as faces are, where none is: its border alone must mean nothing."""
+    """Return the scene with a patch that shows no face; unchanged if it would cover one.
+
+    It is blended in as faces are, so that the network does not take the border of a cutout for a face.
+    """
     height, width = patch.shape[:2]
     size = float(np.exp(draw.uniform(np.log(10), np.log(scene.image.shape[1] * 0.6))))
     if size < width * 0.5:
@@ -115,28 +121,29 @@ def add_patch(scene: Scene, patch: Bytes, draw: Generator) -> Scene:
         height, width = patch.shape[:2]
     mask = _ellipse((height, width), np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95]), draw)
     box = np.array([width * 0.15, height * 0.05, width * 0.85, height * 0.95], np.float32)
-    matrix = _place(box, size / float(box[2] - box[0]), scene.image.shape, draw)
+    matrix = _placing(box, size / float(box[2] - box[0]), scene.image.shape, draw)
     whole = moved_boxes(np.array([[0, 0, width, height]], np.float32), matrix)[0]
     if covered(scene.boxes, whole[None]).max(initial=0) > 0.1:
         return scene
     nothing = Scene(patch, np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32))
-    return replace(scene, image=_laid(scene.image, Cutting(nothing, mask), matrix, draw))
+    return replace(scene, image=_blended(scene.image, Cutout(nothing, mask), matrix, draw))
 
 
 def swapped(face: Scene, row: int, donor: Labelled) -> Scene:
-    """The image with the inner part of another face in the face `row`, whose landmarks are the new ones.
+    """Replace eyes, nose and mouth of the face `row` by a donor's, and its landmarks with them.
 
-    The donor is moved by the affine map that brings its landmarks nearest, and takes over the mean colour.
+    The donor is fitted by the affine map that is best for the landmarks (least squares), and takes over most of the
+    face's mean colour. The scene is returned unchanged if their views differ too much or the face is too small.
     """
     given, height, width = donor.decoded(), *face.image.shape[:2]
     ones = np.concatenate([donor.landmarks[0], np.ones((5, 1), np.float32)], axis=1)
     matrix = np.linalg.lstsq(ones, face.landmarks[row], rcond=None)[0].T.astype(np.float32)
-    alike = (
+    relative_size = (
         np.sqrt(max(0.0, float(np.linalg.det(matrix[:, :2]))))
         / _spread(face.landmarks[row])
         * _spread(donor.landmarks[0])
     )
-    if not 0.5 < alike < 1.5:  # one of the two is seen from the side
+    if not 0.5 < relative_size < 1.5:  # one of the two is seen from the side
         return face
     box = donor.boxes[0]
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * (0.82, 0.86)
@@ -164,6 +171,7 @@ def swapped(face: Scene, row: int, donor: Labelled) -> Scene:
 
 
 def _spread(landmarks: Floats) -> float:
+    """Measure the size of a face by its landmarks (5, 2), in pixels."""
     return max(1e-6, float(landmarks.std(axis=0).mean()))
 
 
@@ -175,8 +183,8 @@ def _cut(
     scale: float,
     around: tuple[float, float],
     draw: Generator,
-) -> Cutting:
-    """The face `row` with some of what is `around` it; made small already where `scale` will make it so."""
+) -> Cutout:
+    """Cut out the face `row` with surroundings drawn from `around`; reduced here if `scale` will reduce it anyway."""
     face = Scene(item.decoded(), item.boxes, item.landmarks)
     if donor is not None:
         face = swapped(face, row, donor)
@@ -190,7 +198,7 @@ def _cut(
     piece = face.image[low[1] : high[1], low[0] : high[0]]
     start = low.astype(np.float32)
     others = np.delete(np.concatenate([item.boxes, item.unsure]), row, axis=0)
-    piece = _blotted(piece, others - np.tile(start, 2), box - np.tile(start, 2), draw)
+    piece = _without_others(piece, others - np.tile(start, 2), box - np.tile(start, 2), draw)
     size = np.array(piece.shape[1::-1])
     if scale < 0.8:
         size = np.maximum(2, np.round(size * scale * 1.2)).astype(int)
@@ -198,45 +206,45 @@ def _cut(
     if scale < 0.8:
         piece = np.asarray(cv2.resize(piece, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA), np.uint8)
     box = (box - np.tile(start, 2)) * np.tile(shrink, 2)
-    cutting = Scene(piece, box[None], ((face.landmarks[row : row + 1] - start) * shrink).astype(np.float32))
-    return Cutting(cutting, _mask(piece.shape[:2], box, source.tight, draw))
+    cutout = Scene(piece, box[None], ((face.landmarks[row : row + 1] - start) * shrink).astype(np.float32))
+    return Cutout(cutout, _mask(piece.shape[:2], box, source.tight, draw))
 
 
 def _mask(shape: tuple[int, ...], box: Floats, tight: bool, draw: Generator) -> Bytes:
-    """How much of each pixel is taken: all, with or without a soft border, or an ellipse around the head."""
+    """Draw the opacity of a cutout: the whole image, with or without a soft border, or an ellipse around the head."""
     sides = box[2:] - box[:2]
     if tight:
-        grown = np.concatenate([box[:2] - sides * (0.06, 0.05), box[2:] + sides * (0.06, 0.02)])
-        return _ellipse(shape, grown, draw)
+        closely = np.concatenate([box[:2] - sides * (0.06, 0.05), box[2:] + sides * (0.06, 0.02)])
+        return _ellipse(shape, closely, draw)
     if draw.random() < 0.45:
         mask = np.full(shape[:2], 255, np.uint8)
         return _soft(mask, draw) if draw.random() < 0.5 else mask
     return _ellipse(shape, np.concatenate([box[:2] - sides * (0.18, 0.3), box[2:] + sides * (0.18, 0.12)]), draw)
 
 
-def _blotted(piece: Bytes, boxes: Floats, own: Floats, draw: Generator) -> Bytes:
-    """The piece without other faces: filled with colours beside them."""
+def _without_others(piece: Bytes, boxes: Floats, own: Floats, draw: Generator) -> Bytes:
+    """Return the piece with the other faces erased, except those that touch the face's `own` box."""
     size = piece.shape[1], piece.shape[0]
-    apart = covered(own[None], np.array([grown(box) for box in boxes], np.float32).reshape(-1, 4))[0] < 0.03
+    apart = covered(own[None], np.array([expanded(box) for box in boxes], np.float32).reshape(-1, 4))[0] < 0.03
     near = boxes[apart & (visible(boxes, *size) > 0)]
     if not len(near):
         return piece
     piece = piece.copy()
     for box in near:
-        blot(piece, box, draw)
+        erase(piece, box, draw)
     return piece
 
 
-def grown(box: Floats) -> Floats:
-    """A box (4,) with a tenth of its sides more on each side."""
+def expanded(box: Floats) -> Floats:
+    """Expand a box (4,) by a tenth of its width and height on each side."""
     more = (box[2:] - box[:2]) * np.float32(0.1)
     return np.concatenate([box[:2] - more, box[2:] + more])
 
 
-def blot(image: Bytes, box: Floats, draw: Generator) -> None:
-    """Fill a box of an image, in place, with a blur of what is there and noise: no detector finds a face in it."""
+def erase(image: Bytes, box: Floats, draw: Generator) -> None:
+    """Erase a box of an image in place: fill it with blurred, shuffled colours in which no detector finds a face."""
     height, width = image.shape[:2]
-    large = grown(box)
+    large = expanded(box)
     left, top = large[:2].clip(0).astype(int)
     right, bottom = np.ceil(large[2:]).clip(0, (width, height)).astype(int)
     if right - left < 1 or bottom - top < 1:
@@ -250,50 +258,53 @@ def blot(image: Bytes, box: Floats, draw: Generator) -> None:
 
 
 def _ellipse(shape: tuple[int, ...], box: Floats, draw: Generator) -> Bytes:
-    """A soft ellipse, a little tilted."""
+    """Draw a mask: a soft, slightly tilted ellipse that fills the box."""
     mask = np.zeros(shape[:2], np.uint8)
     centre, sides = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * draw.uniform(0.95, 1.15, 2)
     cv2.ellipse(mask, (tuple(map(float, centre)), tuple(map(float, sides)), float(draw.normal(0, 5))), 255, -1)
     width = 1 + 2 * round(float(sides.min()) * draw.uniform(0.01, 0.08))
-    return np.asarray(cv2.blur(cv2.blur(mask, (width, width)), (width, width)), np.uint8)  # about a Gaussian, and fast
+    # two box blurs are nearly a Gaussian one, and faster
+    return np.asarray(cv2.blur(cv2.blur(mask, (width, width)), (width, width)), np.uint8)
 
 
 def _soft(mask: Bytes, draw: Generator) -> Bytes:
-    """A rectangle with borders that fade."""
+    """Fade out the borders of a rectangular mask, which is changed in place."""
     width = max(2, int(min(mask.shape) * draw.uniform(0.03, 0.15)))
     mask[:width], mask[-width:], mask[:, :width], mask[:, -width:] = 0, 0, 0, 0
     return np.asarray(cv2.blur(mask, (width, width)), np.uint8)
 
 
-def _mirrored(cutting: Cutting) -> Cutting:
-    return Cutting(mirrored(cutting.face), np.asarray(cv2.flip(cutting.mask, 1), np.uint8))
+def _mirrored(cutout: Cutout) -> Cutout:
+    return Cutout(mirrored(cutout.face), np.asarray(cv2.flip(cutout.mask, 1), np.uint8))
 
 
-def _place(box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, spot: Spot | None = None) -> Floats:
-    """At a spot, or somewhere in an image, now and then over its border; turned as heads are."""
+def _placing(
+    box: Floats, scale: float, shape: tuple[int, ...], draw: Generator, placement: Placement | None = None
+) -> Floats:
+    """Draw the matrix (2, 3) that scales, tilts and moves a face to `placement` or anywhere, even over the border."""
     kind = draw.random()
     degrees = draw.normal(0, 10) if kind < 0.6 else draw.uniform(-45, 45) if kind < 0.94 else draw.uniform(-100, 100)
-    target = spot.middle if spot else _anywhere((box[2:] - box[:2]) * scale, shape, draw)
+    target = placement.centre if placement else _anywhere((box[2:] - box[:2]) * scale, shape, draw)
     return similarity(scale, float(degrees), (box[:2] + box[2:]) / 2, target, float(np.exp(draw.normal(0, 0.05))))
 
 
 def _anywhere(sides: Floats, shape: tuple[int, ...], draw: Generator) -> Numbers:
-    """The middle of a face with these sides, px."""
+    """Draw the centre, in pixels, of a face with these sides."""
     reach = np.array(shape[1::-1], np.float32)
     margin = sides * draw.uniform(-0.25, 0.6) if draw.random() < 0.35 else sides * 0.5
     return np.where(margin * 2 < reach, draw.uniform(0, 1, 2) * (reach - 2 * margin) + margin, reach / 2)
 
 
 def _extent(mask: Bytes, matrix: Floats) -> Floats:
-    """The box (4,) around an image's corners under a matrix."""
+    """Return the box (4,) around an image that is transformed by a matrix (2, 3)."""
     height, width = mask.shape
     corners = moved(np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32), matrix)
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
-def _laid(image: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> Bytes:
-    """The image with the cutting on it, relit and at times blurred or grey."""
-    patch, mask = cutting.face.image, cutting.mask
+def _blended(image: Bytes, cutout: Cutout, matrix: Floats, draw: Generator) -> Bytes:
+    """Blend a cutout into the image, in place; often relit, sometimes blurred or grey."""
+    patch, mask = cutout.face.image, cutout.mask
     extent = _extent(mask, matrix)
     left, top = np.floor(extent[:2]).clip(0).astype(int)
     right, bottom = np.ceil(extent[2:]).clip(0, image.shape[1::-1]).astype(int)
@@ -306,7 +317,7 @@ def _laid(image: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> By
     )
     share = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR).astype(np.float32)[..., None] / 255
     if draw.random() < 0.5:
-        warped = lit(warped, draw, 0.6)
+        warped = relit(warped, draw, 0.6)
     if draw.random() < 0.1:
         warped = grey(warped)
     if draw.random() < 0.15 and min(size) > 8:
@@ -316,8 +327,8 @@ def _laid(image: Bytes, cutting: Cutting, matrix: Floats, draw: Generator) -> By
     return image
 
 
-def _covered(image: Bytes, box: Floats, landmarks: Floats, draw: Generator) -> Bytes:
-    """Something before the face: dark glasses, a hat, a mask, a hand or a post."""
+def _occluded(image: Bytes, box: Floats, landmarks: Floats, draw: Generator) -> Bytes:
+    """Draw an obstacle over the face, in place: dark glasses, a hat, a mask, or a shape such as a hand or a post."""
     kind, side = draw.random(), float(box[2] - box[0])
     colour = tuple(int(value) for value in draw.integers(0, 256, 3))
     eyes, mouth = landmarks[:2], landmarks[3:]

@@ -1,4 +1,4 @@
-"""Training the face detector, read from the top: `swinface train-detector`."""
+"""Train the face detector: `swinface train-detector`."""
 
 import copy
 import json
@@ -30,15 +30,16 @@ LOSSES = ("box", "landmarks", "seen", "score", "sides")
 
 
 def train_detector(config: DetectorConfig, resume: bool) -> int:
-    """Train as configured; the exit code: 0 done, 128 + signal when one asked to stop.
+    """Train as configured and return the exit code: 0, or 128 + signal number if a signal stopped it.
 
+    `resume`: continue from last.pt in `out`; otherwise `out` must not have one.
     Raises ConfigError, InputError, ModelError.
     """
     last = config.out / LAST
     if resume and not last.exists():
-        raise ConfigError(f"--resume last: there is no {last}; leave it out to begin")
+        raise ConfigError(f"--resume last: there is no {last}; leave out --resume to start a new training")
     if last.exists() and not resume:
-        raise ConfigError(f"{last} is there already: go on with --resume last, or choose another `out`")
+        raise ConfigError(f"{config.out} already holds a training ({LAST}): use --resume last, or another `out`")
     device = _device(config)
     label_all(config)
     held_out = {name: labelled(config, name, source) for name, source in config.held_out.items()}
@@ -56,11 +57,12 @@ def train_detector(config: DetectorConfig, resume: bool) -> int:
 
 def _device(config: DetectorConfig) -> torch.device:
     if config.run.device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("run.device is cuda, but torch finds no GPU here: check the driver, or set `device: cpu`")
+        raise ModelError("run.device is cuda, but torch finds no GPU: check the driver, or set `device: cpu`")
     return torch.device("cuda", 0) if config.run.device == "cuda" else torch.device("cpu")
 
 
 def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], stop_request: StopRequest) -> int:
+    """Take all remaining steps, export the best weights and return the exit code."""
     config = trainer.config
     config.out.mkdir(parents=True, exist_ok=True)
     begun, first = time.monotonic(), trainer.step
@@ -92,7 +94,7 @@ def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], s
                 trainer.save(config.out / LAST)
     if stop_request.signal:
         trainer.save(config.out / LAST)
-        log.info("saved at step %d; --resume last goes on", trainer.step)
+        log.info("stopped after step %d; --resume last continues from there", trainer.step)
         return stop_request.exit_code
     if not held_out:
         save_pose(trainer.average, config.out / BEST)
@@ -101,13 +103,13 @@ def _run(trainer: "Trainer", scenes: Any, held_out: dict[str, list[Labelled]], s
 
 
 class Trainer:
-    """The network, its moving average and the optimiser, step by step."""
+    """The network, its moving average and the optimiser."""
 
     def __init__(self, config: DetectorConfig, device: torch.device, saved: dict[str, Any] | None) -> None:
         self.config, self.device = config, device
         self.model = build(config.network)
         if config.start_from and saved is None:
-            _begin_with(self.model, config.start_from)
+            _load_weights(self.model, config.start_from)
         self.model.to(device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.step, self.best, self.rate = 0, float("-inf"), 0.0
@@ -130,7 +132,7 @@ class Trainer:
             self._restore(saved)
 
     def take(self, batch: Batch) -> dict[str, float]:
-        """One step; the losses by name."""
+        """Take one step and return the losses by name."""
         self.rate = _rate(self.config, self.step)
         for group in self._optimiser.param_groups:
             group["lr"] = self.rate
@@ -155,7 +157,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the average towards the weights; faster in the beginning."""
+        """Update the moving average of the weights; it follows faster in the first steps."""
         decay = min(self.config.optimiser.average, (1 + self.step) / (10 + self.step))
         for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
@@ -164,7 +166,7 @@ class Trainer:
                 mean.copy_(value)
 
     def save(self, path: Path) -> None:
-        """Raises ConfigError."""
+        """Write a checkpoint, from which a training can resume. Raises ConfigError."""
         content = {
             "step": self.step,
             "best": self.best,
@@ -176,17 +178,18 @@ class Trainer:
             save_tensors(content, partial)
 
     def _restore(self, saved: dict[str, Any]) -> None:
+        """Continue from the content of a checkpoint. Raises ConfigError."""
         try:
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self._optimiser.load_state_dict(saved["optimiser"])
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"the checkpoint is of another network: {error}") from error
+            raise ConfigError(f"the checkpoint does not fit the configured network: {error}") from error
         self.step, self.best = int(saved["step"]), float(saved["best"])
 
 
-def _begin_with(model: Any, path: Path) -> None:
-    """Raises ConfigError if the file is no checkpoint of such a network."""
+def _load_weights(model: Any, path: Path) -> None:
+    """Load a checkpoint's moving average into the model. Raises ConfigError if it does not fit."""
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
     except (OSError, RuntimeError, KeyError) as error:
@@ -194,7 +197,7 @@ def _begin_with(model: Any, path: Path) -> None:
 
 
 def _rate(config: DetectorConfig, step: int) -> float:
-    """Linear warm-up, then a cosine to the final share at the last step."""
+    """Return the learning rate: linear warm-up, then a cosine down to the final share at the last step."""
     options = config.optimiser
     if step < options.warmup_steps:
         return options.learning_rate * (step + 1) / options.warmup_steps

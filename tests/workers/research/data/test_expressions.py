@@ -128,7 +128,7 @@ def test_affectnets_annotation_files_are_read(tmp_path: Path, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no array", b"\x93NUMPY"])
-def test_an_annotation_that_is_none_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_an_invalid_annotation_is_named(content: bytes | None, tmp_path: Path) -> None:
     path = annotate(tmp_path / "train_set", "0", "1") / "annotations" / "1_exp.npy"
     path.unlink()
     if content is not None:

@@ -125,7 +125,7 @@ def test_boxes_of_turned_heads_hold_the_ellipse_in_them() -> None:
     assert scene.landmarks[0, 0, 0] == 60 - FIVE[1, 0] / 2
 
 
-def test_turned_faces_are_told_from_their_landmarks() -> None:
+def test_turned_faces_are_recognised_by_their_landmarks() -> None:
     aside = FIVE.copy()
     aside[2, 0] += 18
     assert turned(FIVE) < 0.15 < 0.9 < turned(aside)
@@ -166,7 +166,7 @@ def item_as_png(item: Labelled) -> Labelled:
 
 
 @pytest.mark.slow
-def test_a_training_saves_goes_on_and_exports_what_the_streamer_loads(config: DetectorConfig) -> None:
+def test_a_training_saves_resumes_and_exports_a_file_that_the_streamer_loads(config: DetectorConfig) -> None:
     assert train_detector(config, resume=False) == 0
     first = torch.load(config.out / "last.pt", weights_only=True)
     longer = config.model_copy(update={"images": 12})
@@ -174,7 +174,7 @@ def test_a_training_saves_goes_on_and_exports_what_the_streamer_loads(config: De
     second = torch.load(config.out / "last.pt", weights_only=True)
     assert (first["step"], second["step"]) == (2, 3)
     assert second["optimiser"]["state"][0]["step"] == 3
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already holds a training"):
         train_detector(config, resume=False)
     detector = Detector(Detect(weights=str(config.out / "yolo-face-nano.onnx"), min_score=0.01))
     found = detector.detect([painted().decoded()])[0]
@@ -192,10 +192,10 @@ def test_scenes_depend_on_their_number_alone(config: DetectorConfig) -> None:
     assert both[0].images.dtype == torch.uint8
 
 
-def test_what_is_held_out_cannot_be_trained_on(tmp_path: Path) -> None:
+def test_held_out_images_cannot_be_trained_on(tmp_path: Path) -> None:
     values = {"out": "o", "images": 1, "teachers": ["a", "b"], "sources": {"clip": {"path": "c.mp4", "paste": 1}}}
     (tmp_path / "c.yaml").write_text(
         yaml.safe_dump(values | {"held_out": {"end": {"path": "c.mp4", "part": [0.5, 1]}}})
     )
-    with pytest.raises(ConfigError, match=r"trains on what held_out\.end holds out"):
+    with pytest.raises(ConfigError, match=r"trains on images that held_out\.end holds out"):
         load_detector_config(tmp_path / "c.yaml", {})

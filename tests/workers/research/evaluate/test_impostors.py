@@ -1,4 +1,4 @@
-"""How similar strangers are: measured on a set, kept in the weights' card, told by the worker, used by the streamer."""
+"""How similar strangers are: measured on a set, kept in the weights' card, sent by the worker, used by the streamer."""
 
 import json
 from pathlib import Path
@@ -42,11 +42,13 @@ def test_a_set_gives_the_table_and_the_streamer_uses_it_from_the_card(tmp_path: 
     assert json.loads((tmp_path / "w.json").read_text())["licence"] == "none"
     table = impostor_scores(str(weights))
     message = faces_pb2.Ready.FromString(ready("w", "m", ("recognition",), "", "cpu", 16, table))
-    told = to_model(message).impostors
-    assert told is not None
-    assert (told.pairs, told.people, told.source) == (190, 20, "twenty people")
-    assert threshold(told, 0.1, 1, "") == pytest.approx(found.metrics["reached_by_1e-01_of_strangers_cosine"], abs=1e-5)
-    assert threshold(told, 0.1, 1, "") < threshold(told, 0.06, 1, "") <= 1
+    received = to_model(message).impostors
+    assert received is not None
+    assert (received.pairs, received.people, received.source) == (190, 20, "twenty people")
+    assert threshold(received, 0.1, 1, "") == pytest.approx(
+        found.metrics["reached_by_1e-01_of_strangers_cosine"], abs=1e-5
+    )
+    assert threshold(received, 0.1, 1, "") < threshold(received, 0.06, 1, "") <= 1
 
 
 def test_too_few_people_are_no_table_and_a_damaged_one_is_refused(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_damaged_bin_file_is_an_error_that_names_it(tmp_path: Path, data: byte
         read_bin(tmp_path / "a.bin")
 
 
-def test_a_image_of_a_bin_file_that_is_none_is_named_by_its_pair(tmp_path: Path) -> None:
+def test_an_invalid_image_of_a_bin_file_is_named_with_its_pair(tmp_path: Path) -> None:
     images, _ = read_bin(write_bin(tmp_path / "a.bin", [b"no image"] * 20, [True] * 10))
     with pytest.raises(InputError, match=r"a\.bin: image 7 \(of pair 3\): not an image"):
         images.read(7)

@@ -1,4 +1,4 @@
-"""What a training may be told, and what is said of the rest."""
+"""Settings of a training: valid ones, and the errors for all others."""
 
 from pathlib import Path
 from typing import Any

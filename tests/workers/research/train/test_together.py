@@ -110,28 +110,28 @@ def broken(folder: Path) -> Path:
 
 
 def together(folder: str) -> None:
-    """What each of the two processes does."""
+    """Run all trainings of this file in one of the two processes."""
     root = Path(folder)
     rank = int(os.environ["RANK"])
     process = join("cpu", 1)
     torch.save(few_steps(root / "two.yaml", process), root / f"two-{rank}.pt")
     torch.save(poisoned(root / "two.yaml", process), root / f"poisoned-{rank}.pt")
     config = load_train_config(root / "run.yaml", {})
-    told: dict[str, Any] = {"whole": train_in(process, config, NOBODY)}
+    outcome: dict[str, Any] = {"whole": train_in(process, config, NOBODY)}
     if process.is_main:
         crashed(root / "run", root / "again", 2, 5)
     process.wait()
-    told["again"] = train_in(process, load_train_config(root / "run.yaml", {"out": root / "again"}), NOBODY, "last")
+    outcome["again"] = train_in(process, load_train_config(root / "run.yaml", {"out": root / "again"}), NOBODY, "last")
     endless = load_train_config(root / "run.yaml", {"out": root / "stopped", "steps": 100_000})
     if not process.is_main:
         threading.Thread(target=ask, args=(root / "stopped",), daemon=True).start()
     with stop_on_signals() as stop_request:
-        told["stopped"] = train_in(process, endless, stop_request)
+        outcome["stopped"] = train_in(process, endless, stop_request)
     try:
         train_in(process, load_train_config(root / "broken.yaml", {}), NOBODY)
     except UserError as error:
-        told["unreadable"] = str(error)
-    torch.save(told, root / f"told-{rank}.pt")
+        outcome["unreadable"] = str(error)
+    torch.save(outcome, root / f"outcome-{rank}.pt")
     leave()
 
 
@@ -158,7 +158,7 @@ def few_steps(path: Path, process: Process) -> dict[str, Any]:
 
 
 def poisoned(path: Path, process: Process) -> dict[str, Any]:
-    """What happens if the second process gets faces that are no numbers; identity, which all share, is not learnt."""
+    """Take a step in which one process gets faces that are not finite; identity, which all share, is left out."""
     config = load_train_config(path, {"leave_out": [EMBEDDING], "out": path.parent / "poisoned"})
     config.out.mkdir(exist_ok=True)
     plan = open_plan(config)
@@ -184,13 +184,13 @@ def ready(trainer: Trainer, slugs: tuple[str, ...]) -> list[Batch]:
     return [batch for batch in found if isinstance(batch, Batch)]
 
 
-def told(folder: Path, name: str) -> list[dict[str, Any]]:
+def outcomes(folder: Path, name: str) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{name}-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 def test_two_processes_learn_what_one_does_from_the_same_faces(folder: Path) -> None:
     alone = few_steps(folder / "one.yaml", Process(0, 1, torch.device("cpu")))
-    pair = told(folder, "two")
+    pair = outcomes(folder, "two")
     assert [sum(counts) for counts in zip(*(one["known"] for one in pair), strict=True)] == alone["known"]
     assert any(first != second for first, second in zip(*(one["known"] for one in pair), strict=True))
     for step in range(STEPS):
@@ -206,8 +206,8 @@ def test_two_processes_learn_what_one_does_from_the_same_faces(folder: Path) -> 
     torch.testing.assert_close(centres, alone["centres"], rtol=1e-3, atol=1e-6)
 
 
-def test_numbers_that_are_none_in_one_process_stop_both_and_nothing_is_learnt(folder: Path) -> None:
-    first, second = told(folder, "poisoned")
+def test_numbers_that_are_not_finite_in_one_process_stop_both_and_nothing_is_learnt(folder: Path) -> None:
+    first, second = outcomes(folder, "poisoned")
     assert "a number in another process is not finite" in first["error"]
     assert "loss of attractive, loss of" in second["error"]
     assert first["moved"] == second["moved"] == []
@@ -217,7 +217,7 @@ def test_numbers_that_are_none_in_one_process_stop_both_and_nothing_is_learnt(fo
 
 
 def test_two_processes_write_one_checkpoint_and_one_log(folder: Path) -> None:
-    assert [one["whole"] for one in told(folder, "told")] == [0, 0]
+    assert [one["whole"] for one in outcomes(folder, "outcome")] == [0, 0]
     assert steps_saved(folder / "run") == [2, 4, 6]
     newest = folder / "run" / "checkpoints" / "step-000000006"
     assert sorted(path.name for path in newest.iterdir()) == [
@@ -242,7 +242,7 @@ def test_two_processes_measure_what_one_does(folder: Path) -> None:
 
 
 def test_two_processes_go_on_as_if_nothing_had_happened(folder: Path) -> None:
-    assert [one["again"] for one in told(folder, "told")] == [0, 0]
+    assert [one["again"] for one in outcomes(folder, "outcome")] == [0, 0]
     assert losses(folder / "again") == losses(folder / "run")
     assert_same(weights(folder / "again", 6), weights(folder / "run", 6))
 
@@ -262,14 +262,14 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(folder: Path, tmp_path: 
 
 
 def test_a_signal_to_one_process_stops_both_with_one_checkpoint(folder: Path) -> None:
-    assert [one["stopped"] for one in told(folder, "told")] == [143, 143]
+    assert [one["stopped"] for one in outcomes(folder, "outcome")] == [143, 143]
     step = steps_saved(folder / "stopped")[-1]
     assert step >= 2
     assert list(losses(folder / "stopped")["age"]) == list(range(1, step + 1))
 
 
 def test_a_image_that_one_process_cannot_read_stops_both(folder: Path) -> None:
-    messages = [one["unreadable"] for one in told(folder, "told")]
+    messages = [one["unreadable"] for one in outcomes(folder, "outcome")]
     assert sorted("another process could not read an image" in message for message in messages) == [False, True]
     assert any("person-001/1.png: not an image" in message for message in messages)
     assert len(steps_saved(folder / "unreadable")) == 1
