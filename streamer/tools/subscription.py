@@ -30,7 +30,7 @@ class Interruption:
     """The connection is lost, or was never made."""
 
     reason: str
-    ended: bool  # the streamer has ended the watch; False: it went away, or is not there
+    ended: bool  # the streamer ended the watch; False: it went away, or is not there
     retry_in_s: float
 
 
@@ -77,7 +77,7 @@ class Subscription:
                     for event in tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(self._request):
                         delay = FIRST_DELAY_S
                         yield event
-                trouble = f"{self._address} has ended the watch"
+                trouble = f"{self._address} ended the watch"
             except (grpc.RpcError, ValueError) as error:  # ValueError: the channel has just been closed
                 if self._closed.is_set():
                     return

@@ -91,7 +91,7 @@ def test_a_detector_alone_has_safe_defaults(detector: fa.Detector) -> None:
         (np.zeros((10, 10, 3), np.float32), ValueError, "float32"),
         (np.zeros((0, 10, 3), np.uint8), ValueError, "expected"),
         ([[1]], ValueError, "not list"),
-        ("nowhere.png", fa.InputError, "no such file"),
+        ("nowhere.png", fa.InputError, "No such file"),
     ],
 )
 def test_what_is_not_an_image_is_an_error(
