@@ -53,6 +53,7 @@ class Progress:
         now = time.monotonic()
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(name, total=total or None, rate=0.0), now
+            self._logged = now  # the time before the first item is loading, and the rate of one item says nothing
         task, began = self._tasks[name]
         rate = done / max(now - began, 1e-3)
         self._bar.update(task, completed=done, rate=rate)
