@@ -1,4 +1,4 @@
-"""The public mini-XCEPTION for FER2013 (arXiv 1710.07557), read from its Keras file, as a teacher of expressions."""
+"""Load the public mini-XCEPTION for FER2013 (arXiv 1710.07557) from its Keras file, as a teacher of expressions."""
 
 import json
 from pathlib import Path
@@ -12,15 +12,17 @@ from faceanalytics.errors import ModelError
 from workers.research.data.label_names import classes
 
 SIDE = 64  # px
-CLASSES = classes("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")  # ours, by its number
+CLASSES = classes(
+    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"
+)  # of ours, by the number of the network's class
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B
 
 
 class MiniXception(nn.Module):
-    """Images (n, 3, h, w), RGB of 0..255, to probabilities (n, 7) in SwinFace's order."""
+    """Maps images (n, 3, h, w), RGB 0..255, to probabilities (n, 7) in the order of SwinFace."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ModelError. Only layers that this network has are known; any other Keras file is refused."""
+        """Raises ModelError for any other Keras file: only the layers of this network are known."""
         super().__init__()
         try:
             import h5py
@@ -36,7 +38,7 @@ class MiniXception(nn.Module):
             raise ModelError(f"{path} is no Keras file of mini-XCEPTION: {error}") from error
         self._luma: Tensor
         self.register_buffer("_luma", torch.tensor(LUMA).view(1, 3, 1, 1))
-        self._order = sorted(CLASSES, key=lambda number: CLASSES[number])  # its class of each of ours
+        self._order = sorted(CLASSES, key=lambda number: CLASSES[number])  # its class for each of ours
         if self(torch.zeros(1, 3, SIDE, SIDE)).shape != (1, len(CLASSES)):
             raise ModelError(f"{path} does not tell {len(CLASSES)} expressions apart")
 
@@ -90,7 +92,7 @@ def _key(layer: dict[str, Any], name: str) -> str:
 
 
 def _tensors(group: Any, layer: dict[str, Any]) -> dict[str, Tensor]:
-    """A layer's weights by the last part of their names, such as `gamma`."""
+    """Return the weights of a layer by the last part of their names, such as `gamma`."""
     inner = group[layer["config"]["name"]]
     return {
         str(name).rsplit("/", 1)[-1].split(":")[0]: torch.tensor(inner[name][()])
@@ -99,7 +101,7 @@ def _tensors(group: Any, layer: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _padded(x: Tensor, size: int, stride: int, config: dict[str, Any], value: float) -> Tensor:
-    """TensorFlow's padding `same`: one more below and on the right where it cannot be even."""
+    """Pad as TensorFlow's `same`: an odd remainder goes below and to the right."""
     if config["padding"] != "same":
         return x
     edges = []

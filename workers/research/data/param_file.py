@@ -1,6 +1,7 @@
-"""Networks in ncnn's format, a .param beside its .bin, run by torch on any device: the layers of recognisers of faces.
+"""Load face recognisers from ncnn's format (.param and .bin) into torch, to run them on any device and in batches.
 
-ncnn itself computes on a CPU, one image after the other. The format: ncnn's wiki, param-and-model-file-structure.
+ncnn itself computes one image after the other, on a CPU. Only the layers of such recognisers are known.
+Format: ncnn's wiki, param-and-model-file-structure.
 """
 
 from dataclasses import dataclass, replace
@@ -16,15 +17,15 @@ from faceanalytics.errors import ModelError
 
 MAGIC = "7767517"
 HALF = 0x01306B47  # tag of weights in fp16; 0: fp32
-MIN_EPS = 1e-12  # torch takes no 0
+MIN_EPS = 1e-12  # torch does not accept 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
     kind: str
     name: str
-    taken: list[str]  # names of what it takes and gives
-    given: list[str]
+    taken: list[str]  # names of its inputs
+    given: list[str]  # names of its outputs
     numbers: dict[int, float]  # its settings by ncnn's keys
 
     def whole(self, key: int, default: int = 0) -> int:
@@ -32,10 +33,10 @@ class _Layer:
 
 
 class ParamNetwork(nn.Module):
-    """Images (n, 3, h, w), RGB of 0..255, to (n, width): the network scales them itself."""
+    """Maps images (n, 3, h, w), RGB 0..255, to embeddings (n, width); the network normalises them itself."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ModelError for files that are not there, cut off, or of layers that are not known here."""
+        """Raises ModelError for files that are missing or cut off, and for unknown layers."""
         super().__init__()
         try:
             self._layers = _parsed(path.read_text("ascii"))
@@ -83,11 +84,11 @@ class ParamNetwork(nn.Module):
 
 
 PRODUCTS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
-BATCH_NORM = ("slope", "mean", "variance", "bias")  # as they lie in the file
+BATCH_NORM = ("slope", "mean", "variance", "bias")  # in the order of the file
 
 
 class _Weights:
-    """The .bin, read from its beginning."""
+    """Reads the .bin from its beginning."""
 
     def __init__(self, content: NDArray[np.uint8]) -> None:
         self._content, self._place = content, 0
@@ -97,11 +98,11 @@ class _Weights:
         return len(self._content) - self._place
 
     def plain(self, count: int) -> Tensor:
-        """fp32"""
+        """Read fp32 numbers."""
         return torch.from_numpy(self._bytes(4 * count).view(np.float32).copy())
 
     def tagged(self, count: int) -> Tensor:
-        """fp32 or fp16, as the tag before them says."""
+        """Read fp32 or fp16 numbers, as the tag before them says."""
         tag = int(self._bytes(4).view(np.uint32)[0])
         if tag == HALF:
             values = self._bytes(-(-2 * count // 4) * 4).view(np.float16)[:count]
@@ -132,7 +133,7 @@ def _parsed(text: str) -> list[_Layer]:
 
 
 def _read(layer: _Layer, weights: _Weights) -> dict[str, Tensor]:
-    """The layer's weights by name. Raises ValueError."""
+    """Read the weights of a layer, by name. Raises ValueError."""
     outputs = layer.whole(0)
     match layer.kind:
         case "Input" | "Split":
@@ -154,7 +155,7 @@ def _read(layer: _Layer, weights: _Weights) -> dict[str, Tensor]:
 
 
 def _folded(layers: list[_Layer], weights: dict[str, dict[str, Tensor]]) -> list[_Layer]:
-    """The layers without the batch norms that follow a product at once: they become part of its weights."""
+    """Fold each batch norm that directly follows a product into the weights of the product."""
     kept: list[_Layer] = []
     for layer in layers:
         before = kept[-1] if kept else layer
