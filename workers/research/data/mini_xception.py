@@ -12,9 +12,8 @@ from faceanalytics.errors import ModelError
 from workers.research.data.label_names import classes
 
 SIDE = 64  # px
-CLASSES = classes(
-    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"
-)  # of ours, by the number of the network's class
+# our class, by the number of the network's class
+CLASSES = classes("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B
 
 
