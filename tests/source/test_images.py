@@ -40,7 +40,7 @@ READERS: dict[str, Callable[[Path], Bytes]] = {  # BGR
 }
 
 
-def picture() -> Bytes:
+def painted() -> Bytes:
     """BGR (112, 112, 3) that differs in its four corners."""
     image = np.full((SIDE, SIDE, 3), (40, 90, 200), np.uint8)
     image[: SIDE // 2, : SIDE // 2] = (220, 60, 30)
@@ -69,14 +69,14 @@ def grey() -> Bytes:
 @pytest.mark.parametrize(
     ("name", "written", "expected", "tolerance"),
     [
-        ("turned.jpg", picture(), picture(), 25),
+        ("turned.jpg", painted(), painted(), 25),
         ("grey.png", grey(), np.repeat(grey()[:, :, None], 3, axis=2), 0),
-        ("transparent.png", np.dstack([picture(), grey()]), picture(), 0),
-        ("deep.png", picture().astype(np.uint16) * 257, picture(), 0),
-        ("plain.bmp", picture(), picture(), 0),
-        ("plain.tif", picture(), picture(), 0),
-        ("plain.webp", picture(), picture(), 0),
-        ("plain.avif", picture(), picture(), 25),
+        ("transparent.png", np.dstack([painted(), grey()]), painted(), 0),
+        ("deep.png", painted().astype(np.uint16) * 257, painted(), 0),
+        ("plain.bmp", painted(), painted(), 0),
+        ("plain.tif", painted(), painted(), 0),
+        ("plain.webp", painted(), painted(), 0),
+        ("plain.avif", painted(), painted(), 25),
     ],
 )
 def test_every_command_sees_the_same_pixels(
@@ -129,8 +129,8 @@ def test_folders_are_searched_for_the_same_kinds_of_images(tmp_path: Path) -> No
 
 
 def test_the_content_decides_where_the_suffix_does_not(tmp_path: Path) -> None:
-    write(tmp_path / "plain.png", picture())
+    write(tmp_path / "plain.png", painted())
     renamed = (tmp_path / "plain.png").rename(tmp_path / "plain")
     [(time, pixels)] = read_images(renamed)
     assert time is None
-    np.testing.assert_array_equal(pixels, picture())
+    np.testing.assert_array_equal(pixels, painted())

@@ -70,7 +70,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def many(folder: Path, count: int) -> Path:
-    """So many images with a face, each at another place, and one without."""
+    """Paint `count` images with a face, each at another place, and one without."""
     for number in range(count):
         scene(folder / f"{number:03d}.png", 8 * number)
     scene(folder / "empty.png")
