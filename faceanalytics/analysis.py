@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from faceanalytics.errors import InputError, UserError
+from faceanalytics.errors import InputError, user_error_in
 from faceanalytics.extras import require
 from faceanalytics.results import Results, read_results
 from streamer.config import StreamerConfig
@@ -129,21 +129,13 @@ def _run(analysis: Analysis, video: Path, out: Path, progress: Progress | None) 
     try:
         return done.result()
     except BaseExceptionGroup as group:
-        users, bugs = group.split(UserError)
-        if users is None or bugs is not None:
+        error = user_error_in(group)
+        if error is None:
             raise
-        raise _first(users) from group
+        raise error from group
     except KeyboardInterrupt:
         with contextlib.suppress(RuntimeError):  # its loop has just ended
             loop.result().call_soon_threadsafe(analysis.stop)
         raise
     finally:
         thread.join()
-
-
-def _first(group: BaseExceptionGroup[UserError]) -> UserError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, UserError)
-    return error

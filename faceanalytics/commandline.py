@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TypeAlias
 
-from faceanalytics.errors import UserError
+from faceanalytics.errors import UserError, user_error_in
 
 EXIT_CODES = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
 4 model or device not usable, 5 partial result, 130/143 stopped by a signal, with the outputs completed."""
@@ -104,13 +104,13 @@ def run_command(name: str, command: Callable[[], int]) -> int:
     """Run a command of the program `name` and return its exit code; a UserError becomes one message."""
     try:
         return command()
-    except UserError as error:
-        return complain(name, error)
+    except UserError as one:
+        return complain(name, one)
     except BaseExceptionGroup as group:
-        users, bugs = group.split(UserError)
-        if bugs is not None or users is None:
+        error = user_error_in(group)
+        if error is None:
             raise
-        return complain(name, _first(users))
+        return complain(name, error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of the output has gone, as with `| head`
@@ -122,14 +122,6 @@ def complain(name: str, error: UserError) -> int:
     """Print the error of the program `name` to standard error and return its exit code."""
     sys.stderr.write(f"{name}: {error}\n")
     return error.exit_code
-
-
-def _first(group: BaseExceptionGroup[UserError]) -> UserError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, UserError)
-    return error
 
 
 def weights_option(parser: Options, default: str | None = "default", required: bool = False) -> None:

@@ -32,3 +32,15 @@ class LostDependency(UserError):
 
 
 PARTIAL_RESULT = 5  # exit code: some inputs failed, the outputs of the others are valid
+
+
+def user_error_in(group: BaseExceptionGroup[BaseException]) -> UserError | None:
+    """Return the first error of a group of UserErrors; None if one of them is a bug."""
+    users, bugs = group.split(UserError)
+    if users is None or bugs is not None:
+        return None
+    error: BaseException = users
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, UserError)
+    return error

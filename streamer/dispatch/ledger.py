@@ -84,6 +84,7 @@ class Ledger:
         self.live = LiveLane(config)
         self._live_retries: deque[Batch] = deque()  # live batches whose worker has gone
         self._requests: dict[Priority, deque[Request]] = {priority: deque() for priority in Priority}
+        self._queued = 0  # crops of requests that wait: counted, because a request may have very many
         self._in_a_row = 0  # batches of the most urgent client since another waiting client had a turn
         self._turns = itertools.count(1)
         self._last_turn = dict.fromkeys(Priority, 0)
@@ -93,10 +94,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many crops wait to be sent."""
-        batches = [*self._live_retries]
-        for requests in self._requests.values():
-            batches += [batch for request in requests for batch in request.batches]
-        return len(self.live) + sum(len(batch.jobs) for batch in batches)
+        return len(self.live) + sum(len(batch.jobs) for batch in self._live_retries) + self._queued
 
     @property
     def idle(self) -> bool:
@@ -112,11 +110,13 @@ class Ledger:
             request.batches.append(self._new_batch([Job(crops[at], request=request, place=at) for at in part], request))
         if request.batches:
             self._requests[priority].append(request)
+        self._queued += len(crops)
         return request
 
     def withdraw(self, request: Request) -> None:
         """Drop the batches of a request that are not out, because its client no longer waits."""
         request.withdrawn = True
+        self._queued -= sum(len(batch.jobs) for batch in request.batches)
         request.batches.clear()
         if request in self._requests[request.priority]:
             self._requests[request.priority].remove(request)
@@ -167,6 +167,7 @@ class Ledger:
         """Return the next batch of a priority, whose requests take turns."""
         request = self._requests[priority].popleft()
         batch = self._take_fitting(request.batches, max_batch)
+        self._queued -= len(batch.jobs)
         if request.batches:
             self._requests[priority].append(request)
         return batch
@@ -202,6 +203,7 @@ class Ledger:
             self._live_retries.append(batch)
             return []
         batch.request.batches.appendleft(batch)
+        self._queued += len(batch.jobs)
         if batch.request not in self._requests[batch.request.priority]:
             self._requests[batch.request.priority].appendleft(batch.request)
         return []
@@ -244,6 +246,7 @@ class Ledger:
             for request in requests:
                 request.batches.clear()
             requests.clear()
+        self._queued = 0
         self._live_retries.clear()
         self._out.clear()
         crops = self.live.take(len(self.live))

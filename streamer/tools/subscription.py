@@ -10,10 +10,10 @@ from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.config import split_address
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two tries to connect
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # between two attempts to connect
 OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for the web, not for the streamer
-    ("grpc.keepalive_time_ms", 20_000),  # a streamer whose machine vanished is noticed
+    ("grpc.enable_http_proxy", 0),  # a proxy in the environment is for the web, not for the streamer
+    ("grpc.keepalive_time_ms", 20_000),  # detects that the machine of a streamer has vanished
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 AGAIN = {
@@ -22,7 +22,7 @@ AGAIN = {
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
-}  # the others mean that asking again gives the same answer
+}  # with any other code, trying again would give the same answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def check_address(address: str) -> None:
 
 
 def reason_of(error: grpc.RpcError) -> str:
-    """What the other side (or the way to it) said. Raises LostDependency if asking again is of no use."""
+    """Describe an error of the server or the connection. Raises LostDependency if a retry would fail too."""
     code, details = error.code(), error.details()
     if code not in AGAIN and code is not grpc.StatusCode.DEADLINE_EXCEEDED:
         raise LostDependency(f"{code.name}: {details}") from error
