@@ -18,6 +18,7 @@ from tests.benchmarks import (
     accuracy_schedule,
     accuracy_swap,
     accuracy_track,
+    bench_cameras,
     bench_decode,
     bench_detect,
     bench_dispatch,
@@ -38,6 +39,7 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 NEED_DATA = {"Face detectors", "Quality of crops", "Trackers", "Choice of crops", "Tracks of two persons"}
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
+    "Reading cameras": bench_cameras,
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
     "Quality of crops": accuracy_quality,

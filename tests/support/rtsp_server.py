@@ -165,7 +165,7 @@ class Connection(socketserver.StreamRequestHandler):
             rtp, rtcp = (self._interleaved(int(channel)) for channel in channels.groups())
             answer = f"RTP/AVP/TCP;unicast;interleaved={channels[1]}-{channels[2]}"
         elif ports := re.search(r"client_port=(\d+)-(\d+)", asked):
-            self._sockets = _port_pair()
+            self._sockets = port_pair()
             rtp, rtcp = (self._datagram(s, int(p)) for s, p in zip(self._sockets, ports.groups(), strict=True))
             ours = "-".join(str(s.getsockname()[1]) for s in self._sockets)
             answer = f"RTP/AVP;unicast;client_port={ports[1]}-{ports[2]};server_port={ours}"
@@ -211,7 +211,7 @@ class Connection(socketserver.StreamRequestHandler):
         self._sockets = []
 
 
-def _port_pair() -> list[socket.socket]:
+def port_pair() -> list[socket.socket]:
     """Two UDP sockets on neighbouring ports, the first one even (RFC 3550)."""
     for _ in range(100):
         with contextlib.ExitStack() as opened:
