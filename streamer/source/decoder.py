@@ -6,56 +6,19 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
 
 from faceanalytics.errors import InputError
 from streamer import metrics
 from streamer.source.clock import MediaClock
-from streamer.values import Bytes
+from streamer.source.picture import Converter, DecodedFrame
 
 if TYPE_CHECKING:
     from av.packet import Packet
 
 USUAL_STEP_S = 0.04  # interval between frames if the stream does not state its frame rate
-
-
-class DecodedFrame:
-    """A decoded frame, converted to BGR on request."""
-
-    __slots__ = ("_decoder", "frame", "media_time")
-
-    def __init__(self, frame: av.VideoFrame, media_time: float, decoder: "Decoder") -> None:
-        self.frame = frame
-        self.media_time = media_time  # s
-        self._decoder = decoder
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Return width and height in pixels, after rotation."""
-        size = (self.frame.width, self.frame.height)
-        return size if self.frame.rotation % 180 == 0 else size[::-1]
-
-    @property
-    def stream_time(self) -> float | None:
-        """Return the stream's own timestamp in s, or None without one."""
-        if self.frame.pts is None or self.frame.time_base is None:
-            return None
-        return float(self.frame.pts * self.frame.time_base)
-
-    def pixels(self) -> Bytes | None:
-        """Convert to BGR (h, w, 3), rotated upright. Returns None, and counts the frame as damaged, if that fails."""
-        try:
-            pixels = self._decoder.reformatter.reformat(self.frame, format="bgr24", threads=1).to_ndarray()
-        except FFmpegError:
-            self._decoder.unconverted += 1
-            self._decoder.drop_damaged()
-            return None
-        turns = round(self.frame.rotation / 90)
-        return np.ascontiguousarray(np.rot90(pixels, turns) if turns else pixels, np.uint8)
 
 
 class Decoder:
@@ -67,7 +30,7 @@ class Decoder:
         self.damaged = 0
         self.unconverted = 0  # damaged frames that had already been yielded
         self.untimed = 0
-        self.reformatter = VideoReformatter()  # one for all frames: it keeps the conversion tables
+        self.converter = Converter(self._drop_unconverted)
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
         self._camera = camera
         self._presentation_times = presentation_times
@@ -91,12 +54,16 @@ class Decoder:
                 self.untimed += 1
                 self._drop("time")
                 continue
-            yield DecodedFrame(frame, media_time, self)
+            yield DecodedFrame(frame, media_time, self.converter)
 
     def drop_damaged(self) -> None:
         """Count a frame that is dropped because it is damaged."""
         self.damaged += 1
         self._drop("corrupt")
+
+    def _drop_unconverted(self) -> None:
+        self.unconverted += 1
+        self.drop_damaged()
 
     def _drop(self, reason: str) -> None:
         if self._camera:

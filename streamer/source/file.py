@@ -13,7 +13,8 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 
 from faceanalytics.errors import InputError
-from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, frame_rate, video_stream
+from streamer.source.decoder import USUAL_STEP_S, Decoder, frame_rate, video_stream
+from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame
 
 log = logging.getLogger(__name__)

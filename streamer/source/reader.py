@@ -21,8 +21,9 @@ from streamer import metrics
 from streamer.config import Stream, redact
 from streamer.handover import LatestPerCamera
 from streamer.source.clock import CameraClock, Thinning
-from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, video_stream
+from streamer.source.decoder import USUAL_STEP_S, Decoder, video_stream
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
+from streamer.source.picture import DecodedFrame
 from streamer.source.rtsp import SourceLost, connect, explain
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 

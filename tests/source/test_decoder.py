@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from faceanalytics.errors import InputError
-from streamer.source.decoder import DecodedFrame, Decoder, video_stream
+from streamer.source.decoder import Decoder, video_stream
 from streamer.source.file import NoSuchFile, TruncatedVideo, open_file, probe_file, read_file
+from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame
 from tests.support.videos import break_jpeg, cut_off, make_audio, make_video, read_number
 
@@ -187,8 +188,8 @@ def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) 
     path = make_video(tmp_path / "a.mp4", frames=1)
     with open_file(path) as container:
         decoder = Decoder(video_stream(container, str(path)), "")
-        assert DecodedFrame(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder).pixels() is None
-        assert DecodedFrame(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder).pixels() is not None
+        assert DecodedFrame(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder.converter).pixels() is None
+        assert DecodedFrame(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder.converter).pixels() is not None
     assert (decoder.damaged, decoder.unconverted) == (1, 1)
 
 
