@@ -1,16 +1,14 @@
 """Decode the packets of a video stream, from a file or a camera, into timed frames."""
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
-from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
 
-from faceanalytics.errors import InputError
 from streamer import metrics
 from streamer.source.clock import MediaClock
 from streamer.source.picture import Converter, DecodedFrame
@@ -18,19 +16,29 @@ from streamer.source.picture import Converter, DecodedFrame
 if TYPE_CHECKING:
     from av.packet import Packet
 
+log = logging.getLogger(__name__)
+
 USUAL_STEP_S = 0.04  # interval between frames if the stream does not state its frame rate
 
 
 class Decoder:
     """Decode the packets of one video stream; damaged and untimed frames are dropped and counted."""
 
-    def __init__(self, stream: av.VideoStream, camera: str, presentation_times: bool = True) -> None:
-        """`presentation_times`: False if the container stores decoding times only."""
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        camera: str,
+        presentation_times: bool = True,
+        note: Callable[[str], None] = log.debug,
+    ) -> None:
+        """`presentation_times`: False if the container stores decoding times only. `note` is called once for each
+        oddity of the picture.
+        """
         self.decoded = 0
         self.damaged = 0
         self.unconverted = 0  # damaged frames that had already been yielded
         self.untimed = 0
-        self.converter = Converter(self._drop_unconverted)
+        self.converter = Converter(stream, self._drop_unconverted, note)
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
         self._camera = camera
         self._presentation_times = presentation_times
@@ -68,17 +76,6 @@ class Decoder:
     def _drop(self, reason: str) -> None:
         if self._camera:
             metrics.frames_dropped.labels(self._camera, reason).inc()
-
-
-def video_stream(container: InputContainer, name: str) -> av.VideoStream:
-    """Return the first video stream that is not cover art. Raises InputError if none can be decoded."""
-    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not moving:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-        raise InputError(f"{name}: contains no video (only {kinds})")
-    if cast("av.VideoCodecContext | None", moving[0].codec_context) is None:
-        raise InputError(f"{name}: its video codec is not supported; re-encode it, for example as H.264")
-    return moving[0]
 
 
 def frame_rate(stream: av.VideoStream) -> float | None:

@@ -1,30 +1,35 @@
 """The picture of a decoded frame: its size, and its pixels in the form that every stage expects."""
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.error import FFmpegError
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
+from streamer.source.geometry import SQUARE, Geometry, credible, orientation
 from streamer.values import Bytes
 
 
 class DecodedFrame:
     """A decoded frame, converted to BGR on request."""
 
-    __slots__ = ("_converter", "frame", "media_time")
+    __slots__ = ("_converter", "frame", "geometry", "media_time")
 
     def __init__(self, frame: av.VideoFrame, media_time: float, converter: "Converter") -> None:
         self.frame = frame
         self.media_time = media_time  # s
+        self.geometry = converter.geometry(frame)
         self._converter = converter
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return width and height in pixels, after rotation."""
-        size = (self.frame.width, self.frame.height)
-        return size if self.frame.rotation % 180 == 0 else size[::-1]
+        """Return width and height of the upright picture in square pixels."""
+        return self.geometry.shown
 
     @property
     def stream_time(self) -> float | None:
@@ -34,24 +39,73 @@ class DecodedFrame:
         return float(self.frame.pts * self.frame.time_base)
 
     def pixels(self) -> Bytes | None:
-        """Convert to BGR (h, w, 3), rotated upright. Returns None, and counts the frame as damaged, if that fails."""
-        return self._converter.pixels(self.frame)
+        """Convert to upright BGR (h, w, 3) with square pixels. Returns None, and counts the frame as damaged, if that
+        fails.
+        """
+        return self._converter.pixels(self.frame, self.geometry)
 
 
 class Converter:
     """Converts the frames of one stream; its tables are kept from frame to frame."""
 
-    def __init__(self, failed: Callable[[], None]) -> None:
-        """`failed` is called for each frame that cannot be converted."""
+    def __init__(self, stream: av.VideoStream, failed: Callable[[], None], note: Callable[[str], None]) -> None:
+        """`failed` is called for each frame that cannot be converted, `note` once for each oddity of the stream."""
+        self._codec = stream.codec_context
         self._failed = failed
+        self._note = note
+        self._noted: set[str] = set()
         self._reformatter = VideoReformatter()
+        # the container's aspect ratio precedes that of the codec, which may change in mid-stream
+        by_container = stream.sample_aspect_ratio
+        self._fixed = by_container if by_container != self._codec.sample_aspect_ratio else None
+        self._stated: Fraction | None = None  # sample aspect ratio by the stream, and what is made of it
+        self._aspect = SQUARE
+        self._late = 0  # frames since the ratio changed
+        self._size = (0, 0)  # of the last frame
 
-    def pixels(self, frame: av.VideoFrame) -> Bytes | None:
-        """Return BGR (h, w, 3), rotated upright, or None if the frame cannot be converted."""
+    def geometry(self, frame: av.VideoFrame) -> Geometry:
+        """Return how to show a frame. Call it for each frame, in the order of decoding."""
+        size, aspect = (frame.width, frame.height), self._fixed or self._codec.sample_aspect_ratio
+        if aspect != self._stated:
+            # the decoder has read the new ratio, but still gives the frames before it, which it had put in order
+            self._late += 1
+            if size != self._size or frame.key_frame or self._late > self._codec.reorder_depth:
+                self._stated, self._late = aspect, 0
+                self._aspect = self._credible(aspect)
+        self._size = size
+        return Geometry(size, self._aspect, *_orientation(frame))
+
+    def pixels(self, frame: av.VideoFrame, geometry: Geometry) -> Bytes | None:
+        """Return upright BGR (h, w, 3) with square pixels, or None if the frame cannot be converted."""
         try:
-            pixels = self._reformatter.reformat(frame, format="bgr24", threads=1).to_ndarray()
+            if geometry.aspect == SQUARE:
+                image = self._reformatter.reformat(frame, format="bgr24", threads=1)
+            else:
+                width, height = geometry.square
+                image = self._reformatter.reformat(
+                    frame, width, height, "bgr24", interpolation=Interpolation.BICUBIC, threads=1
+                )
         except FFmpegError:
             self._failed()
             return None
-        turns = round(frame.rotation / 90)
-        return np.ascontiguousarray(np.rot90(pixels, turns) if turns else pixels, np.uint8)
+        return np.ascontiguousarray(geometry.upright(np.asarray(image.to_ndarray(), np.uint8)))
+
+    def _credible(self, aspect: Fraction | None) -> Fraction:
+        taken = credible(aspect)
+        if taken is None:
+            self._say(f"its sample aspect ratio {aspect} cannot be true; its pixels are taken as square")
+        return taken or SQUARE
+
+    def _say(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self._note(text)
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, int]:
+    try:
+        side_data = cast("Mapping[str, Buffer]", frame.side_data)
+    except ValueError:  # the frame has side data that PyAV does not know, such as Exif
+        return False, round(frame.rotation / 90) % 4
+    matrix = side_data.get("DISPLAYMATRIX")
+    return (False, 0) if matrix is None else orientation(struct.unpack("=9i", bytes(matrix)))
