@@ -11,6 +11,7 @@ from av.error import FFmpegError
 
 from streamer import metrics
 from streamer.source.clock import MediaClock
+from streamer.source.deinterlace import Deinterlacer
 from streamer.source.picture import Converter, DecodedFrame
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Decoder:
         self.damaged = 0
         self.unconverted = 0  # damaged frames that had already been yielded
         self.untimed = 0
+        self._deinterlacer = Deinterlacer(note)
         self.converter = Converter(stream, self._drop_unconverted, note)
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
         self._camera = camera
@@ -49,8 +51,8 @@ class Decoder:
             frames = packet.decode()
         except FFmpegError:  # each codec reports damage differently: no permission, not implemented, ...
             self.drop_damaged()
-            return
-        for frame in frames:
+            frames = []
+        for frame in self._deinterlacer.frames(frames, flush=not packet.size):
             self.decoded += 1
             if self._camera:
                 metrics.frames_decoded.labels(self._camera).inc()

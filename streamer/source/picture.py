@@ -12,6 +12,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from streamer.source.geometry import SQUARE, Geometry, credible, orientation
+from streamer.source.tone_map import HDR, ToneMapper
 from streamer.values import Bytes
 
 
@@ -55,6 +56,7 @@ class Converter:
         self._note = note
         self._noted: set[str] = set()
         self._reformatter = VideoReformatter()
+        self._tone_mapper: ToneMapper | None = ToneMapper()
         # the container's aspect ratio precedes that of the codec, which may change in mid-stream
         by_container = stream.sample_aspect_ratio
         self._fixed = by_container if by_container != self._codec.sample_aspect_ratio else None
@@ -76,7 +78,9 @@ class Converter:
         return Geometry(size, self._aspect, *_orientation(frame))
 
     def pixels(self, frame: av.VideoFrame, geometry: Geometry) -> Bytes | None:
-        """Return upright BGR (h, w, 3) with square pixels, or None if the frame cannot be converted."""
+        """Return upright SDR, BGR (h, w, 3) with square pixels, or None if the frame cannot be converted."""
+        if frame.color_trc in HDR:
+            frame = self._to_sdr(frame)
         try:
             if geometry.aspect == SQUARE:
                 image = self._reformatter.reformat(frame, format="bgr24", threads=1)
@@ -89,6 +93,15 @@ class Converter:
             self._failed()
             return None
         return np.ascontiguousarray(geometry.upright(np.asarray(image.to_ndarray(), np.uint8)))
+
+    def _to_sdr(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._tone_mapper is not None:
+            try:
+                return self._tone_mapper.to_sdr(frame)
+            except FFmpegError as error:
+                self._tone_mapper = None
+                self._say(f"its HDR pictures cannot be tone-mapped and look flat: {error.strerror}")
+        return frame
 
     def _credible(self, aspect: Fraction | None) -> Fraction:
         taken = credible(aspect)

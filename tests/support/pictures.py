@@ -29,6 +29,7 @@ class Track:
     disposition: int = 0
     pix_fmt: str = "yuv420p"
     options: dict[str, str] = field(default_factory=dict)
+    colours: tuple[int, int, int] | None = None  # matrix, transfer and primaries, as FFmpeg numbers them
     start: int = 0  # number of the first picture
     every: int = 1  # pictures of the clock per picture of the track
 
@@ -36,6 +37,14 @@ class Track:
 def numbered(frames: int, size: tuple[int, int] = (320, 240), first: int = 0) -> list[Bytes]:
     """Pictures with their numbers painted in."""
     return [image(first + number, size) for number in range(frames)]
+
+
+def woven(pictures: Sequence[Bytes]) -> list[Bytes]:
+    """Interlaced pictures, upper field first: each has the even lines of one picture and the odd lines of the next."""
+    frames = [picture.copy() for picture in pictures[::2]]
+    for frame, later in zip(frames, pictures[1::2], strict=True):
+        frame[1::2] = later[1::2]
+    return frames
 
 
 def write(path: Path, *tracks: Track, container_format: str | None = None, **muxer: str) -> Path:
@@ -66,6 +75,9 @@ def _stream(container: av.container.OutputContainer, track: Track) -> av.VideoSt
         stream.height, stream.width = first.shape[:2]
     stream.codec_context.thread_count = 1
     stream.pix_fmt = track.pix_fmt
+    if track.colours is not None:
+        context = stream.codec_context
+        context.colorspace, context.color_trc, context.color_primaries = track.colours
     if track.aspect is not None:
         stream.codec_context.sample_aspect_ratio = track.aspect
     if track.matrix is not None:
