@@ -57,9 +57,12 @@ class Converter:
         self._noted: set[str] = set()
         self._reformatter = VideoReformatter()
         self._tone_mapper: ToneMapper | None = ToneMapper()
-        # the container's aspect ratio precedes that of the codec, which may change in mid-stream
+        # a ratio of the container precedes that of the codec, which may change in mid-stream
         by_container = stream.sample_aspect_ratio
-        self._fixed = by_container if by_container != self._codec.sample_aspect_ratio else None
+        different = by_container != self._codec.sample_aspect_ratio
+        self._fixed = by_container if different and credible(by_container) is not None else None
+        if different:
+            self._credible(by_container)
         self._stated: Fraction | None = None  # sample aspect ratio by the stream, and what is made of it
         self._aspect = SQUARE
         self._late = 0  # frames since the ratio changed
@@ -106,7 +109,7 @@ class Converter:
     def _credible(self, aspect: Fraction | None) -> Fraction:
         taken = credible(aspect)
         if taken is None:
-            self._say(f"its sample aspect ratio {aspect} cannot be true; its pixels are taken as square")
+            self._say(f"its sample aspect ratio {aspect} cannot be true and is ignored")
         return taken or SQUARE
 
     def _say(self, text: str) -> None:

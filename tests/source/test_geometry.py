@@ -1,6 +1,7 @@
 import itertools
 import math
 import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,7 +123,19 @@ def test_an_impossible_aspect_ratio_is_ignored_and_logged(
 ) -> None:
     path = write(tmp_path / "a.mp4", Track(numbered(3), aspect=aspect))
     assert {frame.size for frame in read_file(path, "", 0)} == {STORED}
-    assert re.search(r"its sample aspect ratio \S+ cannot be true; its pixels are taken as square", caplog.text)
+    assert re.search(r"its sample aspect ratio \S+ cannot be true and is ignored", caplog.text)
+
+
+@pytest.mark.parametrize(("stated", "width"), [(3, 960), (100, 640)], ids=["credible", "impossible"])
+def test_a_ratio_of_the_container_precedes_that_of_the_codec_if_it_can_be_true(
+    tmp_path: Path, stated: int, width: int
+) -> None:
+    path = write(tmp_path / "a.mp4", Track(numbered(3), aspect=Fraction(2)))
+    data = path.read_bytes()
+    before, after = (b"pasp" + struct.pack(">II", wide, 1) for wide in (2, stated))
+    assert data.count(before) == 1
+    path.write_bytes(data.replace(before, after))
+    assert {frame.size for frame in read_file(path, "", 0)} == {(width, 240)}
 
 
 def test_an_aspect_ratio_that_changes_holds_from_its_first_frame_on(tmp_path: Path) -> None:
