@@ -146,9 +146,12 @@ class _Reader:
 
     def _watch(self, container: InputContainer, address: str) -> None:
         try:
-            video = choose_stream(container, redact(address), self._stream.video_stream).stream
+            choice = choose_stream(container, redact(address), self._stream.video_stream)
         except InputError as error:
             raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, str(error)) from error
+        video = choice.stream
+        if choice.count > 1:
+            log.info("camera %s: reading %s", self._stream.id, choice.description)
         decoder = Decoder(video, self._stream.id, note=partial(log.warning, "camera %s: %s", self._stream.id))
         thinning, clock = Thinning(self._stream.max_fps), CameraClock()
         self._frame_at = time.monotonic()

@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 HDR = {int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)}
 WHITE, PEAK = 203.0, 1000.0  # cd/m2: reference white, and what is shown as the brightest
 GRID = 33  # points of the table per colour
-UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+AS_BT2020 = {2, 3, 10}  # matrices: unspecified, reserved, and the rare constant luminance, which is close to it
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593])  # of BT.2020's red, green and blue
 BT2020_TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
 
@@ -33,7 +33,7 @@ class ToneMapper:
 
     def to_sdr(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Return an HDR frame as SDR (bgr24). Raises FFmpegError if FFmpeg cannot read its colours."""
-        if frame.colorspace == UNSPECIFIED:
+        if frame.colorspace in AS_BT2020:
             frame.colorspace = Colorspace.BT2020
         colours = (frame.color_trc, frame.color_primaries)
         form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, *colours)

@@ -95,21 +95,22 @@ def test_primaries_of_sdr_are_not_converted() -> None:
     assert table(PQ, WIDE)[0, 16, 16][2] == 0  # yellow of BT.2020 is beyond blue 0
 
 
-def test_a_stream_that_does_not_state_its_matrix_is_read_as_bt2020(tmp_path: Path) -> None:
+@pytest.mark.parametrize("matrix", [2, 10], ids=["unspecified", "constant luminance"])
+def test_a_stream_without_a_usable_matrix_is_read_as_bt2020(tmp_path: Path, matrix: int) -> None:
     colours = SKIN + OTHERS
     stated = video(tmp_path / "a.mkv", hdr(patches(colours), PQ), PQ)
-    silent = video(tmp_path / "b.mkv", hdr(patches(colours), PQ), PQ, matrix=2)
+    silent = video(tmp_path / "b.mkv", hdr(patches(colours), PQ), PQ, matrix=matrix)
     assert shown(stated, len(colours)) == shown(silent, len(colours))
 
 
-def test_hdr_is_turned_and_stretched_as_sdr_is(tmp_path: Path) -> None:
+def test_hdr_is_turned_as_sdr_is(tmp_path: Path) -> None:
     turned = (0, -(1 << 16), 0, 1 << 16, 0, 0, 0, 0, 1 << 30)
-    frame = hdr(patches([SKIN[0], SKIN[2]]), PQ)
-    track = Track([frame], "libx265", pix_fmt="yuv420p10le", colours=(WIDE, PQ, WIDE), matrix=turned, aspect=None)
+    frame = hdr(patches([SKIN[0]] * 4 + [SKIN[2]] * 4), PQ)
+    track = Track([frame], "libx265", pix_fmt="yuv420p10le", colours=(WIDE, PQ, WIDE), matrix=turned)
     (upright,) = read_file(write(tmp_path / "a.mp4", track), "", 0)
-    assert upright.size == (32, 64)
-    assert upright.pixels[48, 16].astype(int) == pytest.approx(SKIN[0], abs=9)
-    assert upright.pixels[16, 16].astype(int) == pytest.approx(SKIN[2], abs=9)
+    assert upright.size == (32, 256)
+    assert upright.pixels[192, 16].astype(int) == pytest.approx(SKIN[0], abs=9)
+    assert upright.pixels[64, 16].astype(int) == pytest.approx(SKIN[2], abs=9)
 
 
 @pytest.mark.parametrize(
