@@ -12,7 +12,8 @@ from av.stream import Disposition
 
 from faceanalytics.errors import InputError
 
-NOT_MOVING = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
+COVER = Disposition.attached_pic
+NOT_MOVING = COVER | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
 FOR_SOME = Disposition.visual_impaired | Disposition.hearing_impaired
 LOOK_AHEAD = 500  # packets to count where the header does not state the number of pictures
 SPARSE = 20  # a stream with fewer than a twentieth of the pictures of another is a thumbnail or a dummy
@@ -46,7 +47,8 @@ def choose_stream(
             raise InputError(f"{name}: has no video stream {number}; {_list(streams)}")
         candidates = [number]
     else:
-        candidates = [place for place, stream in enumerate(streams) if not stream.disposition & NOT_MOVING]
+        alone = [place for place, stream in enumerate(streams) if not stream.disposition & COVER]
+        candidates = [place for place in alone if not streams[place].disposition & NOT_MOVING] or alone
     if not candidates:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise InputError(f"{name}: contains no video (only {kinds})")
