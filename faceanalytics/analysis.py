@@ -40,6 +40,7 @@ def analyze(
     external_workers: str | None = None,
     embeddings: bool = False,
     explain: bool = False,
+    video_stream: int | None = None,
     progress: Progress | None = None,
 ) -> Results:
     """Analyse a video and return what is in it; the files are the same, byte for byte, as those of `streamer analyze`.
@@ -51,6 +52,7 @@ def analyze(
     `config`: a YAML file, or its content as a mapping, see `streamer config show`; the arguments here go before it.
     `external_workers`: start no worker; workers of yours connect to this ZeroMQ endpoint, such as tcp://0.0.0.0:5570.
     `embeddings`, `explain`: also write embeddings.npz, and explain.jsonl.
+    `video_stream`: which video stream of a file with several, from 0; None: the one that players show.
     `progress`: called with the frames done and the frames expected, from another thread.
 
     Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
@@ -62,7 +64,7 @@ def analyze(
     if external_workers is None:
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")
         worker = WorkerOptions(str(weights), device, settings.dispatch.batch)
-    analysis = Analysis(settings, worker, embeddings, explain)
+    analysis = Analysis(settings, worker, embeddings, explain, video_stream)
     if out is not None:
         return _analyze(analysis, Path(video), Path(out), progress)
     with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:

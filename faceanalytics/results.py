@@ -26,13 +26,25 @@ TableName: TypeAlias = Literal["tracks", "observations", "analyses"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """How the stored pictures were made upright with square pixels."""
+
+    stored_width: int  # pixels, as decoded
+    stored_height: int  # pixels
+    sample_aspect_ratio: str  # width:height of a stored pixel
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]  # takes published x, y, 1 to stored x, y
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """The video that was analysed."""
 
     name: str
     sha256: str  # of its content
-    width: int  # pixels
+    width: int  # pixels, upright and square
     height: int  # pixels
+    video_stream: int  # which one of the file's video streams, from 0
+    geometry: Geometry  # of the first frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

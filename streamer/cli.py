@@ -145,6 +145,12 @@ def _analyze(commands: Commands) -> None:
         commands, "analyze", "analyse recorded videos into files", ANALYZE, ANALYZE_EXAMPLES, ANALYZE_NOTES
     )
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video file that FFmpeg can read")
+    parser.add_argument(
+        "--video-stream",
+        type=int,
+        metavar="N",
+        help="video stream to analyse if a file has several, counted from 0 (default: the one that players show)",
+    )
     _config_option(parser)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")

@@ -109,7 +109,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     if not arguments.external_workers:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    analysis = Analysis(config, worker, arguments.embeddings, arguments.explain)
+    analysis = Analysis(config, worker, arguments.embeddings, arguments.explain, arguments.video_stream)
     videos = _folders(arguments.videos, arguments.out)
     stopping = Event()
 

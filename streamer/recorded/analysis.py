@@ -30,7 +30,7 @@ from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
-from streamer.recorded.records import SCHEMA_VERSION, model_record, write_summary, write_templates
+from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, write_summary, write_templates
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.track.keys import recorded_keys, split_keys
@@ -45,16 +45,22 @@ class Analysis:
     """Analyses videos one after the other with one detector and one set of workers."""
 
     def __init__(
-        self, config: StreamerConfig, worker: WorkerOptions | None, embeddings: bool = False, explain: bool = False
+        self,
+        config: StreamerConfig,
+        worker: WorkerOptions | None,
+        embeddings: bool = False,
+        explain: bool = False,
+        video_stream: int | None = None,
     ) -> None:
         """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
         `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
-        or not.
+        or not. `video_stream`: which one of a file, from 0; None: the one that players show.
         """
         self._config = config
         self._embeddings = embeddings
         self._explain = explain
+        self._video_stream = video_stream
         self._worker = worker
         self._stop = Event()
         self._writer: ResultWriter | None = None
@@ -77,7 +83,8 @@ class Analysis:
         LostDependency, or an ExceptionGroup of the exceptions of the parts.
         """
         results = [VideoResult(video, out) for video, out in videos]
-        infos = [await asyncio.to_thread(_probe, result) for result in results]  # before the slow parts start
+        probe = partial(_probe, video_stream=self._video_stream)
+        infos = [await asyncio.to_thread(probe, result) for result in results]  # before the slow parts start
         readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
         if readable:
             await self._analyse_all(readable, progress)
@@ -157,7 +164,7 @@ class Analysis:
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
-            "source": {"name": video.name, "sha256": content_hash, "width": info.width, "height": info.height},
+            "source": source_record(video.name, content_hash, info),
             "time_base": "seconds since the first frame, from the file's timestamps",
             "detector": detector.model_id,
             **model_record(model),
@@ -214,7 +221,7 @@ class Analysis:
         """Put every frame and then the end of the source into `frames`: the decode thread."""
         reason = EndReason.END_OF_FILE
         try:
-            for frame in read_file(video, video.stem, 0):
+            for frame in read_file(video, video.stem, 0, self._video_stream):
                 if self._stop.is_set():
                     reason = EndReason.SHUTDOWN
                     result.problem = f"{video}: stopped before its end"
@@ -228,10 +235,10 @@ class Analysis:
         frames.close()
 
 
-def _probe(result: VideoResult) -> VideoInfo | None:
+def _probe(result: VideoResult, video_stream: int | None) -> VideoInfo | None:
     """Return the properties of a video. None: it cannot be read, and `result.problem` gives the reason."""
     try:
-        return probe_file(result.video)
+        return probe_file(result.video, video_stream)
     except InputError as error:
         result.problem = str(error)
         return None

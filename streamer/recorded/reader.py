@@ -50,6 +50,7 @@ class ResultReader:
             self._known = {part["track_id"]: _known(track) for track in records for part in track["intervals"]}
             self.source: str = header["source"]["name"]  # of the video
             self.sha256: str = header["source"]["sha256"]
+            self.video_stream: int | None = header["source"].get("video_stream")  # None: before schema 4
             untrained = header["model_id"] == "untrained"
         self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every frame
         self._observations = _Moments(folder / "observations.jsonl", self._observation)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,10 @@ from streamer.values import (
     TrackSummary,
 )
 
-SCHEMA_VERSION = 3
+if TYPE_CHECKING:
+    from streamer.source.file import VideoInfo  # PyAV, which a reader of results does not need
+
+SCHEMA_VERSION = 4
 
 
 def write_summary(path: Path, counts: dict[str, Any]) -> None:
@@ -57,6 +60,24 @@ def landmarks(points: Floats) -> dict[str, dict[str, float]]:
     return {
         name: {"x": round(float(x), 2), "y": round(float(y), 2)}
         for name, (x, y) in zip(LANDMARK_NAMES, points, strict=True)
+    }
+
+
+def source_record(name: str, content_hash: str, info: "VideoInfo") -> dict[str, Any]:
+    """Return the fields of the header about the video; `geometry.matrix` takes published x, y, 1 to stored x, y."""
+    geometry = info.geometry
+    return {
+        "name": name,
+        "sha256": content_hash,
+        "width": info.width,
+        "height": info.height,
+        "video_stream": info.video_stream,
+        "geometry": {
+            "stored_width": geometry.stored[0],
+            "stored_height": geometry.stored[1],
+            "sample_aspect_ratio": f"{geometry.aspect.numerator}:{geometry.aspect.denominator}",
+            "matrix": [[_number(value, 6) for value in row] for row in geometry.to_stored().tolist()],
+        },
     }
 
 

@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,7 +14,10 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 
 from faceanalytics.errors import InputError
-from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, frame_rate, video_stream
+from streamer.source.choice import Choice, choose_stream, count_pictures, stated_pictures
+from streamer.source.decoder import USUAL_STEP_S, Decoder, frame_rate
+from streamer.source.geometry import Geometry
+from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame
 
 log = logging.getLogger(__name__)
@@ -39,18 +43,24 @@ class TruncatedVideo(InputError):
 class VideoInfo:
     """Properties in the header of a file; `duration_s` and `frames` are estimates, 0 if unknown."""
 
-    width: int  # px, after rotation
+    width: int  # px, upright and with square pixels
     height: int  # px
     duration_s: float
     frames: int
     fps: float
     codec: str
+    geometry: Geometry  # of the first frame
+    video_stream: int  # which one of the file's video streams, from 0
 
 
-def probe_file(path: Path) -> VideoInfo:
-    """Read the properties of a video and decode its first frame. Raises InputError."""
+def probe_file(path: Path, video_stream: int | None = None) -> VideoInfo:
+    """Read the properties of a video and decode its first frame. Raises InputError.
+
+    `video_stream`: which one of several, from 0; None: the one that players show.
+    """
     with open_file(path) as container:
-        stream = video_stream(container, str(path))
+        choice = _choose(container, path, video_stream)
+        stream = choice.stream
         first = next(iter(_decode(container, stream, path, "", False)), None)
         if first is None:
             raise InputError(f"{path}: none of its frames can be decoded")
@@ -58,24 +68,28 @@ def probe_file(path: Path) -> VideoInfo:
         duration = _declared_duration(stream) or (container.duration or 0) / av.time_base
         fps = frame_rate(stream) or 1 / USUAL_STEP_S
         frames = _indexed_frames(container, stream) or round(duration * fps)
-        return VideoInfo(width, height, duration, frames, fps, stream.codec_context.name)
+        codec = stream.codec_context.name
+        return VideoInfo(width, height, duration, frames, fps, codec, first.geometry, choice.number)
 
 
-def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
-    """Yield every frame of a video, in order, timed from the first one.
+def read_file(path: Path, camera: str, epoch: int, video_stream: int | None = None) -> Iterator[Frame]:
+    """Yield every frame of a video, in order, timed from the first one; `video_stream` as in `probe_file`.
 
     Raises InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
-    for decoded in decode_file(path, camera):
+    for decoded in decode_file(path, camera, video_stream=video_stream):
         pixels = decoded.pixels()
         if pixels is not None:
             yield Frame(camera, epoch, decoded.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
 
 
-def decode_file(path: Path, camera: str, warn: bool = True) -> Iterator[DecodedFrame]:
+def decode_file(path: Path, camera: str, warn: bool = True, video_stream: int | None = None) -> Iterator[DecodedFrame]:
     """Yield every frame of a video file; raises like `read_file`. `warn`: log problems that were worked around."""
     with open_file(path) as container:
-        yield from _decode(container, video_stream(container, str(path)), path, camera, warn)
+        choice = _choose(container, path, video_stream)
+        if warn and choice.count > 1:
+            log.info("%s: reading %s", path, choice.description)
+        yield from _decode(container, choice.stream, path, camera, warn)
 
 
 def open_file(path: Path) -> InputContainer:
@@ -96,6 +110,15 @@ def open_file(path: Path) -> InputContainer:
     return container
 
 
+def _choose(container: InputContainer, path: Path, number: int | None) -> Choice:
+    """Choose the video stream; its pictures are counted in a second container where the header does not state them."""
+    pictures = stated_pictures(container)
+    if number is None and pictures is None:
+        with open_file(path) as counted:
+            pictures = count_pictures(counted)
+    return choose_stream(container, str(path), number, pictures)
+
+
 def _check_file(path: Path) -> None:
     try:
         status = path.stat()
@@ -114,7 +137,8 @@ def _check_file(path: Path) -> None:
 def _decode(
     container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool
 ) -> Iterator[DecodedFrame]:
-    decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi")
+    note = partial(log.warning if warn else log.debug, "%s: %s", path)
+    decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi", note=note)
     packets, frames, last_damaged, last, problem = 0, 0, False, None, ""
     demuxer = container.demux(stream)
     while True:

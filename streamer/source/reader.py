@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -20,9 +21,11 @@ from faceanalytics.errors import ConfigError, InputError
 from streamer import metrics
 from streamer.config import Stream, redact
 from streamer.handover import LatestPerCamera
+from streamer.source.choice import choose_stream
 from streamer.source.clock import CameraClock, Thinning
-from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, video_stream
+from streamer.source.decoder import USUAL_STEP_S, Decoder
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
+from streamer.source.picture import DecodedFrame
 from streamer.source.rtsp import SourceLost, connect, explain
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 
@@ -143,10 +146,14 @@ class _Reader:
 
     def _watch(self, container: InputContainer, address: str) -> None:
         try:
-            video = video_stream(container, redact(address))
+            choice = choose_stream(container, redact(address), self._stream.video_stream)
         except InputError as error:
             raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, str(error)) from error
-        decoder, thinning, clock = Decoder(video, self._stream.id), Thinning(self._stream.max_fps), CameraClock()
+        video = choice.stream
+        if choice.count > 1:
+            log.info("camera %s: reading %s", self._stream.id, choice.description)
+        decoder = Decoder(video, self._stream.id, note=partial(log.warning, "camera %s: %s", self._stream.id))
+        thinning, clock = Thinning(self._stream.max_fps), CameraClock()
         self._frame_at = time.monotonic()
         for packet in self._packets(container, video, address):
             received, host_utc = time.monotonic(), time.time()
@@ -208,7 +215,7 @@ class _Reader:
         thinning, start, end = Thinning(self._stream.max_fps), time.monotonic(), 0.0
         self._running = False
         try:
-            for decoded in decode_file(path, self._stream.id, warn=first):
+            for decoded in decode_file(path, self._stream.id, first, self._stream.video_stream):
                 if not self._running:
                     start = time.monotonic()
                 end = decoded.media_time

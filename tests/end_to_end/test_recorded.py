@@ -4,18 +4,22 @@ import json
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import psutil
 import pytest
 import yaml
+from av.stream import Disposition
 
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
-from tests.support.patch_detector import make_patch_video
+from tests.support.patch_detector import make_patch_video, paint
 from tests.support.patience import WAIT_S, until
+from tests.support.pictures import Track, numbered, write
 from tests.support.videos import cut_off, make_audio
 
 pytestmark = pytest.mark.slow
@@ -112,6 +116,41 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_analysed(
     header, *tracks = records(tmp_path / "out" / cut.stem / "tracks.jsonl")
     assert header["source"]["name"] == cut.name
     assert len(tracks) == 1
+
+
+def test_boxes_are_upright_and_square_and_the_header_leads_back_to_the_stored_picture(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    shown = np.full((480, 640, 3), 90, np.uint8)
+    paint(shown, 400, 100)
+    stored = np.asarray(cv2.resize(shown[:, ::-1], (320, 480), interpolation=cv2.INTER_AREA), np.uint8)
+    mirror = (-(1 << 16), 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    dummy = Track(numbered(1, (320, 240)), disposition=Disposition.default)
+    video = write(
+        tmp_path / "oblong.mov", dummy, Track([stored] * 30, aspect=Fraction(2), matrix=mirror, options={"crf": "18"})
+    )
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--annotate", video)
+    assert done.returncode == 0, done.stderr
+    assert "reading video stream 1 of 2" in done.stderr
+    header, *found = records(tmp_path / "out" / "observations.jsonl")
+    source = header["source"]
+    assert (source["video_stream"], source["width"], source["height"]) == (1, 640, 480)
+    geometry = source["geometry"]
+    assert (geometry["stored_width"], geometry["stored_height"]) == (320, 480)
+    assert geometry["sample_aspect_ratio"] == "2:1"
+    assert geometry["matrix"] == [[-0.5, 0, 320], [0, 1, 0]]
+    box = next(record["box"] for record in found if record["type"] == "observation")
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    assert box["width"] == pytest.approx(box["height"], rel=0.2)
+    x, y = np.array(geometry["matrix"]) @ (*middle, 1)
+    patch = stored[round(y) - 5 : round(y) + 5, round(x) - 5 : round(x) + 5]
+    assert np.abs(patch.astype(int) - 90).mean() > 20  # not the grey around the face
+    with av.open(str(tmp_path / "out" / "annotated.mp4")) as drawn:
+        assert (drawn.streams.video[0].width, drawn.streams.video[0].height) == (640, 480)
+    done = analyze(tmp_path / "none", patches / "detector.onnx", endpoint, "--video-stream", "2", video)
+    assert done.returncode == 3
+    listed = "its video streams are 0: h264 320x240, default; 1: h264 320x480"
+    assert f"oblong.mov: has no video stream 2; {listed}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from streamer.values import Bytes
 from tests.end_to_end.programs import Program
 from tests.support.patch_detector import write_lite_patch_detector
 from tests.support.patience import until
+from tests.support.pictures import Track, numbered, write
 from tests.support.videos import make_video, read_number
 
 FACE = {
@@ -69,6 +70,18 @@ def test_the_faces_are_drawn_where_they_were_found(tmp_path: Path) -> None:
     assert np.abs(after[0][edge].astype(int) - before[0][edge]).mean() > 30
     assert np.abs(after[1][edge].astype(int) - before[1][edge]).mean() < 10
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_stream_that_was_analysed_is_drawn_into(tmp_path: Path) -> None:
+    video = write(tmp_path / "video.mkv", Track(numbered(3)), Track(numbered(3, (640, 480), first=10)))
+    for number, first, width in ((0, 0, 320), (1, 10, 640)):
+        source = {"name": video.name, "sha256": hash_file(video), "video_stream": number}
+        header = {"type": "header", "model_id": "untrained", "source": source}
+        out = tmp_path / "drawn.mp4"
+        annotate(video, results(tmp_path / "out", video, header=header), out)
+        drawn = images(out)
+        assert [read_number(image) for image in drawn] == [first, first + 1, first + 2]
+        assert drawn[0].shape[1] == width
 
 
 def test_with_reasons_each_image_shows_what_was_known_at_its_time(tmp_path: Path) -> None:

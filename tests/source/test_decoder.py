@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from faceanalytics.errors import InputError
-from streamer.source.decoder import DecodedFrame, Decoder, video_stream
+from streamer.source.choice import choose_stream
+from streamer.source.decoder import Decoder
 from streamer.source.file import NoSuchFile, TruncatedVideo, open_file, probe_file, read_file
+from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame
 from tests.support.videos import break_jpeg, cut_off, make_audio, make_video, read_number
 
@@ -186,9 +188,9 @@ def test_damage_that_the_codec_calls_not_implemented_costs_one_image(
 def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", frames=1)
     with open_file(path) as container:
-        decoder = Decoder(video_stream(container, str(path)), "")
-        assert DecodedFrame(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder).pixels() is None
-        assert DecodedFrame(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder).pixels() is not None
+        decoder = Decoder(choose_stream(container, str(path)).stream, "")
+        assert DecodedFrame(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder.converter).pixels() is None
+        assert DecodedFrame(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder.converter).pixels() is not None
     assert (decoder.damaged, decoder.unconverted) == (1, 1)
 
 
