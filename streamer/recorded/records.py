@@ -22,11 +22,12 @@ from streamer.values import (
     Model,
     Observation,
     Reason,
+    TimeBase,
     Track,
     TrackSummary,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def write_summary(path: Path, counts: dict[str, Any]) -> None:
@@ -57,6 +58,16 @@ def landmarks(points: Floats) -> dict[str, dict[str, float]]:
     return {
         name: {"x": round(float(x), 2), "y": round(float(y), 2)}
         for name, (x, y) in zip(LANDMARK_NAMES, points, strict=True)
+    }
+
+
+def time_base_record(time_base: TimeBase) -> dict[str, Any]:
+    """Return the field `time_base` of the header: media times are in seconds since the first frame."""
+    return {
+        "zero": "first frame",
+        "source": time_base.source,
+        "estimated_frames": time_base.estimated_frames,
+        "restarts": time_base.restarts,
     }
 
 
@@ -91,6 +102,8 @@ def observation_record(observation: Observation, track: Track) -> dict[str, Any]
         "detection_score": round(track.score, 4),
         "landmarks": landmarks(observation.detections.landmarks[track.detection]),
     }
+    if observation.time_estimated:
+        record["time_estimated"] = True
     if track.key.id in observation.skipped:
         record["skipped"] = _names(observation.skipped[track.key.id])
     return record

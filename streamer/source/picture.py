@@ -13,11 +13,12 @@ from streamer.values import Bytes
 class DecodedFrame:
     """A decoded frame, converted to BGR on request."""
 
-    __slots__ = ("_converter", "frame", "media_time")
+    __slots__ = ("_converter", "frame", "media_time", "time_estimated")
 
     def __init__(self, frame: av.VideoFrame, media_time: float, converter: "Converter") -> None:
         self.frame = frame
         self.media_time = media_time  # s
+        self.time_estimated = False  # by its neighbours, for lack of a usable timestamp
         self._converter = converter
 
     @property
@@ -25,13 +26,6 @@ class DecodedFrame:
         """Return width and height in pixels, after rotation."""
         size = (self.frame.width, self.frame.height)
         return size if self.frame.rotation % 180 == 0 else size[::-1]
-
-    @property
-    def stream_time(self) -> float | None:
-        """Return the stream's own timestamp in s, or None without one."""
-        if self.frame.pts is None or self.frame.time_base is None:
-            return None
-        return float(self.frame.pts * self.frame.time_base)
 
     def pixels(self) -> Bytes | None:
         """Convert to BGR (h, w, 3), rotated upright. Returns None, and counts the frame as damaged, if that fails."""
