@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
@@ -98,7 +99,7 @@ class Decoder:
             self._held.append(_Held(decoded, self._stamp(frame), frame.duration or 0))
         while self._held and (rest or len(self._held) >= AGREE or not self.clock.needs_following(self._held[0].stamp)):
             decoded, stamp, duration = self._held.popleft()
-            following = [each.stamp for each in self._held] if self.clock.needs_following(stamp) else []
+            following = [each.stamp for each in islice(self._held, AGREE - 1)]
             decoded.media_time, decoded.time_estimated = self._time_of(stamp, duration, following, received)
             yield decoded
 

@@ -16,7 +16,8 @@ AGREE = 8  # timestamps in a row that make a new line; more is a delay when live
 USUAL_STEPS = 2.5  # a step up to this many times the usual one is on the line; an outlier returns by at least 3
 HOLE_S = 3_500.0  # a jump beyond this is no pause: just below the hour by which clocks are put forward
 PAUSE_S = 1.0  # a camera's step beyond this is a pause only if that time has really passed
-NUDGE = 0.1  # usual steps to the next frame while media time is ahead of the timestamps
+NEAR_S = 60.0  # further away, a timestamp is not used to set the camera's wall clock
+NUDGE = 0.25  # least distance of an estimated frame to the next, in usual steps
 
 
 class Moment(NamedTuple):
@@ -45,9 +46,11 @@ class MediaClock:
         self._good = 0  # last timestamp on the line
         self._good_received = 0.0  # s, monotonic
         self._on_line = 0  # frames on this line
+        self._placed = 0  # frames on any line
         self._steps: deque[float] = deque(maxlen=AGREE + 1)  # s, the last ones on a line
         self._doubtful: deque[int] = deque(maxlen=AGREE)  # timestamps since the last one on the line
         self._last: float | None = None  # s, media time of the last frame
+        self._last_estimated = False
         self._last_duration = 0  # of the last frame, in units of a timestamp; 0: unknown
 
     def needs_following(self, stamp: int | None) -> bool:
@@ -80,12 +83,16 @@ class MediaClock:
                 stamp = None
         time = self._guess(following) if stamp is None else self._not_before_last(self._at(stamp))
         self.estimated += stamp is None
+        self._last_estimated = stamp is None or time != self._at(stamp)
         self._last, self._last_duration = time, duration
-        return Moment(time, stamp is None)
+        return Moment(time, self._last_estimated)
 
     def line_time(self, stamp: int) -> float | None:
-        """Return the media time of a timestamp if it is on the present line, in s; None before the first one."""
-        return None if self._origin is None else self._at(stamp)
+        """Return the media time of a timestamp in s, or None if it is far from the last frame: it may be wrong."""
+        if self._origin is None or self._last is None:
+            return None
+        time = self._at(stamp)
+        return time if abs(time - self._last) <= NEAR_S else None
 
     def _fits(self, stamp: int, later: Sequence[int], received: float) -> bool:
         """Return whether the timestamp is on the line, perhaps after a pause."""
@@ -115,7 +122,7 @@ class MediaClock:
             self.estimated += self._on_line
         else:
             self.restarts += 1
-            self.jump = self._seconds(stamp - self._good) - self._step()
+            self.jump = self._at(stamp) - (self._last or 0.0) - self._step()
         self._begin(stamp, received)
 
     def _begin(self, stamp: int, received: float) -> None:
@@ -125,6 +132,7 @@ class MediaClock:
     def _take(self, stamp: int, received: float) -> None:
         self._good, self._good_received = stamp, received
         self._on_line += 1
+        self._placed += 1
         self._doubtful.clear()
 
     def _guess(self, following: Sequence[int | None]) -> float:
@@ -135,7 +143,7 @@ class MediaClock:
         for frames, stamp in enumerate(following, start=2):
             if stamp is not None and self._origin is not None and stamp > self._good:
                 room = self._at(stamp) - self._last
-                return self._last + (min(step, room / frames) if room > 0 else NUDGE * step)
+                return self._last + max(min(step, room / frames), NUDGE * step)
         return self._last + step
 
     def _at(self, stamp: int) -> float:
@@ -143,11 +151,13 @@ class MediaClock:
         return self._origin[1] + self._seconds(stamp - self._origin[0])
 
     def _not_before_last(self, time: float) -> float:
-        return time if self._last is None or time > self._last else self._last + NUDGE * self._step()
+        if self._last is None or not self._last_estimated:
+            return time
+        return max(time, self._last + NUDGE * self._step())
 
     def _step(self) -> float:
         """Return the usual interval between frames, in s."""
-        if self._steps:
+        if self._steps and self.estimated <= self._placed:  # timestamps that are mostly wrong teach nothing
             return median(self._steps)
         return self._seconds(self._last_duration) or self._declared
 

@@ -251,7 +251,18 @@ class _Reader:
         pixels, epoch = decoded.pixels(), self._status.epoch
         if pixels is None:
             return
-        self._outlet.put(Frame(self._stream.id, epoch, decoded.media_time, captured_at, clock_source, received, pixels))
+        self._outlet.put(
+            Frame(
+                self._stream.id,
+                epoch,
+                decoded.media_time,
+                captured_at,
+                clock_source,
+                received,
+                pixels,
+                decoded.time_estimated,
+            )
+        )
 
     def _drop(self) -> None:
         metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()
