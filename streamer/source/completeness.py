@@ -23,7 +23,7 @@ class PacketTally:
     packets: int = 0
     last_damaged: bool = False
     end: float = 0.0  # s, stream time at which the last one ends
-    longest: float = 0.0  # s, the longest one
+    shortest: float = 0.0  # s, the shortest one of known length
     error: str = ""  # why the rest cannot be read
 
     def add(self, packet: "Packet[av.VideoStream]") -> None:
@@ -34,7 +34,7 @@ class PacketTally:
         self.last_damaged = packet.is_corrupt
         stamp = packet.dts if packet.pts is None else packet.pts
         length = float((packet.duration or 0) * packet.time_base)
-        self.longest = max(self.longest, length)
+        self.shortest = min(length, self.shortest or length) if length else self.shortest
         if stamp is not None:
             self.end = max(self.end, float(stamp * packet.time_base) + length)
 
@@ -50,25 +50,27 @@ def what_is_missing(
         return tally.error
     if tally.last_damaged:
         return "its last frame is incomplete"
-    indexed = _indexed_frames(container, stream)
-    if indexed > tally.packets:
-        return f"{indexed - tally.packets} frames of its index are missing"
+    stated = _stated_frames(container, stream)
+    if stated > tally.packets and container.format.name != "avi":
+        return f"{stated - tally.packets} frames of its index are missing"
     # some containers count from 0, others from the first frame
     lacks = declared_duration(stream) - max(tally.end, shown)
     with contextlib.suppress(OSError):  # the file has been removed
         cut_off = is_cut_off(path)
         if cut_off is not None:  # a declared length, in contrast, may include sound or a long last frame
-            all_there = tally.packets >= stream.frames > 0 or (
-                "DURATION" in stream.metadata and lacks < tally.longest / 2
-            )
+            ends = "DURATION" in stream.metadata and lacks <= tally.shortest / 2
+            counted = stream.frames > 0 and tally.packets >= stated > 0  # not known of a fragmented MP4
+            all_there = ends or counted  # only sound or an index is missing
             return "the file is shorter than its container states" if cut_off and not all_there else ""
     if lacks > max(MISSING_S, MISSING_SHARE * declared_duration(stream)):
         return f"its declared length is {declared_duration(stream):.2f} s"
     return ""
 
 
-def _indexed_frames(container: InputContainer, stream: av.VideoStream) -> int:
-    """Return the number of frames in the index of an MP4, which is exact; 0 for other containers."""
+def _stated_frames(container: InputContainer, stream: av.VideoStream) -> int:
+    """Return the frames in the index of an MP4 (of a fragmented one, so far) or by the header of an AVI, or 0."""
+    if container.format.name == "avi":
+        return stream.frames
     if "mp4" not in container.format.name.split(","):
         return 0
     return sum(entry.size > 0 for entry in stream.index_entries)  # an empty one repeats the frame before

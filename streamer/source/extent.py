@@ -1,5 +1,6 @@
 """How long a file should be by the sizes that its container states, to find files that were cut off."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -44,6 +45,8 @@ def _stated_end(file: BinaryIO, size: int) -> int | None:
         return _walk(file, size, _asf_object)
     if head[:3] == b"FLV":
         return _flv_end(file, size)
+    if head[:4] == b"GIF8":
+        return _gif_end(file, size)
     for length in TS_PACKETS:
         first = length - TS_PACKETS[0] if length == TS_PACKETS[1] else 0  # the time code comes before the packet
         if len(head) > first + 2 * length and all(head[first + i * length] == TS_SYNC for i in range(3)):
@@ -70,12 +73,14 @@ def _walk(file: BinaryIO, size: int, read: Callable[[BinaryIO], int | None]) -> 
 
 def _mp4_box(file: BinaryIO) -> int | None:
     head = file.read(16)
+    if len(head) < 8:
+        return 8  # the head of a box that has been cut off
+    if not head[4:8].isalnum():
+        return 0
     length = int.from_bytes(head[:4], "big")
     if length == 1:
         length = int.from_bytes(head[8:16], "big")
-    if length == 0:  # up to the end of the file
-        return None
-    return length if length >= 8 and head[4:8].isalnum() else 0
+    return length if length >= 8 else None  # 0: up to the end of the file
 
 
 def _riff_chunk(file: BinaryIO) -> int | None:
@@ -115,3 +120,23 @@ def _flv_end(file: BinaryIO, size: int) -> int:
             if FLV_TAG + int.from_bytes(tag[1:], "big") == length:
                 return size
     return size + 1
+
+
+def _gif_end(file: BinaryIO, size: int) -> int:
+    """Follow the blocks up to the last one, as nothing states the length; some files lack the end mark."""
+    file.seek(10)
+    file.seek(13 + _gif_colours(file.read(1)))
+    while (kind := file.read(1)) in {b"!", b","}:
+        if kind == b",":  # an image: its place, its colours, and the width of its codes
+            place = file.read(9)
+            file.seek(_gif_colours(place[8:]) + 1, os.SEEK_CUR)
+        else:
+            file.seek(1, os.SEEK_CUR)
+        while (length := int.from_bytes(file.read(1) or b"\1")) and file.tell() <= size:
+            file.seek(length, os.SEEK_CUR)
+    return max(size, file.tell())
+
+
+def _gif_colours(flags: bytes) -> int:
+    """Return the bytes of a colour table."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0

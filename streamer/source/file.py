@@ -160,6 +160,8 @@ def _frames(
             packet = next(demuxer)
         except StopIteration:
             return
+        except IndexError:  # PyAV, at the end, if streams appeared that the header does not have
+            break
         except FFmpegError as error:
             tally.error = error.strerror or "the rest cannot be read"
             break

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
@@ -120,7 +121,8 @@ def test_a_file_knows_at_once_that_a_jump_lasts() -> None:
 
 def test_segments_that_overlap_are_put_one_after_the_other() -> None:
     clock, times, estimated = clock_of_file([stamp - 5 * STEP * (stamp >= EVEN[15]) for stamp in EVEN])
-    assert (times, estimated, clock.restarts) == (pytest.approx(EVEN), [], 1)
+    assert times == pytest.approx(EVEN)
+    assert (estimated, clock.restarts) == ([], 1)
 
 
 @pytest.mark.parametrize("clock_of", [clock_of_file, clock_of_camera])
@@ -152,13 +154,14 @@ def test_time_always_grows() -> None:
     for stamps in ([0, 40, 40, 20, 80], [90_000, 90_040, 0, 40], [80, 120, 40, 200, 160, 0, 5000, 90, 91, 92]):
         for clock_of in (clock_of_file, clock_of_camera):
             times = clock_of(stamps)[1]
-            assert all(earlier < later for earlier, later in zip(times, times[1:], strict=False))
+            assert all(earlier < later for earlier, later in pairwise(times))
 
 
 def test_a_pause_of_a_camera_is_true_if_that_time_has_passed() -> None:
     stamps = [stamp + 8_000 * (stamp >= EVEN[15]) for stamp in EVEN]
     clock, times, estimated = clock_of_camera(stamps, stamps)
-    assert (times, estimated) == (pytest.approx(stamps), [])
+    assert times == pytest.approx(stamps)
+    assert estimated == []
     clock, times, _ = clock_of_camera(stamps, EVEN)
     assert times == pytest.approx(EVEN)
     assert clock.restarts == 1
