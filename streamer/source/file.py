@@ -175,13 +175,10 @@ def _warn(path: Path, decoder: Decoder) -> None:
     clock = decoder.clock
     if decoder.damaged:
         log.warning("%s: %d damaged frames dropped", path, decoder.damaged)
-    if clock.missing:
-        log.warning("%s: %d frames have no timestamp; their times were estimated", path, clock.missing)
-    if clock.estimated > clock.missing:
-        wrong = clock.estimated - clock.missing
-        log.warning("%s: %d frames have a wrong timestamp; their times were estimated", path, wrong)
+    if clock.estimated:
+        log.warning("%s: frames without a usable timestamp, timed by their neighbours: %d", path, clock.estimated)
     if clock.restarts:
-        log.warning("%s: the timestamps restart %d times; time goes on without the jumps", path, clock.restarts)
+        log.warning("%s: jumps of the timestamps, left out of the media time: %d", path, clock.restarts)
 
 
 def _why_invalid(path: Path) -> str:

@@ -36,7 +36,6 @@ class MediaClock:
         `live`: a step of the timestamps is compared with the time that has passed, as nothing of what follows is known.
         """
         self.estimated = 0  # frames placed by their neighbours
-        self.missing = 0  # of these, frames without any timestamp
         self.restarts = 0  # times that a new line began
         self.jump = 0.0  # s, by which the timestamps jumped at the last restart
         self._time_base = time_base
@@ -68,24 +67,14 @@ class MediaClock:
         a timestamp; `received` is when a live frame arrived (s, monotonic).
         """
         later = [each for each in following if each is not None]
-        if stamp is None:
-            self.missing += 1
-        elif self._origin is None:
-            self._begin(stamp, received)
-        elif self._fits(stamp, later, received):
-            self._steps.append(self._seconds(stamp - self._good))
-            self._take(stamp, received)
+        if stamp is not None and self._accepts(stamp, later, received):
+            time = self._not_too_early(self._at(stamp))
+            estimated = time != self._at(stamp)
         else:
-            self._doubtful.append(stamp)
-            if self._persists([*self._doubtful, *later][-AGREE:]):
-                self._restart(stamp, received)
-            else:
-                stamp = None
-        time = self._guess(following) if stamp is None else self._not_before_last(self._at(stamp))
-        self.estimated += stamp is None
-        self._last_estimated = stamp is None or time != self._at(stamp)
-        self._last, self._last_duration = time, duration
-        return Moment(time, self._last_estimated)
+            time, estimated = self._guess(following), True
+        self.estimated += estimated
+        self._last, self._last_estimated, self._last_duration = time, estimated, duration
+        return Moment(time, estimated)
 
     def line_time(self, stamp: int) -> float | None:
         """Return the media time of a timestamp in s, or None if it is far from the last frame: it may be wrong."""
@@ -93,6 +82,20 @@ class MediaClock:
             return None
         time = self._at(stamp)
         return time if abs(time - self._last) <= NEAR_S else None
+
+    def _accepts(self, stamp: int, later: Sequence[int], received: float) -> bool:
+        """Return whether the timestamp is right, on the present line or on a new one that it begins."""
+        if self._origin is None:
+            self._begin(stamp, received)
+        elif self._fits(stamp, later, received):
+            self._steps.append(self._seconds(stamp - self._good))
+            self._take(stamp, received)
+        else:
+            self._doubtful.append(stamp)
+            if not self._persists([*self._doubtful, *later][-AGREE:]):
+                return False
+            self._restart(stamp, received)
+        return True
 
     def _fits(self, stamp: int, later: Sequence[int], received: float) -> bool:
         """Return whether the timestamp is on the line, perhaps after a pause."""
@@ -150,7 +153,7 @@ class MediaClock:
         assert self._origin is not None
         return self._origin[1] + self._seconds(stamp - self._origin[0])
 
-    def _not_before_last(self, time: float) -> float:
+    def _not_too_early(self, time: float) -> float:
         if self._last is None or not self._last_estimated:
             return time
         return max(time, self._last + NUDGE * self._step())

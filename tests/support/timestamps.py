@@ -71,7 +71,7 @@ def with_ending(video: Path, path: Path, *, last_s: float = 0.0, audio_s: float 
         stream = container.add_stream_from_template(source.streams.video[0])
         sound = container.add_stream(codec, rate=32_000, layout="mono") if audio_s else None
         assert sound is None or isinstance(sound, av.AudioStream)
-        packets: "list[Packet[Any]]" = [packet for packet in source.demux(video=0) if packet.size]
+        packets: list[Packet[Any]] = [packet for packet in source.demux(video=0) if packet.size]
         last = max(packets, key=lambda packet: packet.pts or 0)
         for packet in packets:
             packet.stream = stream
@@ -88,7 +88,7 @@ def _silence(stream: av.AudioStream, seconds: float) -> "list[Packet[Any]]":
     stream.codec_context.open()
     size, kind = stream.codec_context.frame_size, stream.codec_context.format.name
     data = np.zeros((1, size), np.float32 if kind.startswith("flt") else np.int16)
-    packets: "list[Packet[Any]]" = []
+    packets: list[Packet[Any]] = []
     for start in range(0, round(seconds * 32_000), size):
         frame = av.AudioFrame.from_ndarray(data, format=kind, layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 32_000, start, Fraction(1, 32_000)
