@@ -56,7 +56,7 @@ def analyze(
     `progress`: called with the frames done and the frames expected, from another thread.
 
     Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
-    A video that is cut off gives results with `summary.complete` False and a warning in the log.
+    A video that is cut off or damaged gives results with `summary.complete` False and a warning in the log.
     Raises InputError for an unreadable video, ModelError, ConfigError, and LostDependency if the worker keeps dying.
     """
     settings = _settings(config, str(detector), gallery, cohort, external_workers)
@@ -101,6 +101,8 @@ def _analyze(analysis: Analysis, video: Path, out: Path, progress: Progress | No
         raise InputError(result.problem or f"{video}: no frame in it could be analysed")
     if result.problem:
         log.warning("not whole: %s", result.problem)
+    if result.read.dropped:
+        log.warning("not whole: %s: %s", video, result.dropped_frames())
     if result.lost_crops:
         log.warning("%s: %d crops were not answered", video, result.lost_crops)
     return read_results(out)

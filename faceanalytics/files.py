@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -72,8 +73,22 @@ class JsonLines:
 
     def write(self, record: dict[str, Any]) -> None:
         with writing(self._path):
-            self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+            self._file.write(_line(record))
             self._file.flush()
+
+    def replace_first(self, record: dict[str, Any]) -> None:
+        """Replace the first record. Nothing can be written afterwards."""
+        partial = _partial(self._path)
+        with writing(self._path), complete_or_absent(partial) as other:
+            self._file.close()
+            with partial.open("rb") as old, other.open("wb") as new:
+                old.readline()
+                new.write(_line(record).encode())
+                shutil.copyfileobj(old, new)
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -58,12 +58,22 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeBase:
+    """Where media times come from."""
+
+    zero: str  # what they count from
+    source: str  # pts: presentation times; dts: decoding times; estimated: some timestamps were missing or wrong
+    estimated_frames: int  # frames timed by their neighbours, for lack of a usable timestamp
+    restarts: int  # times that the timestamps jumped for good; media time goes on without the jump
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What was analysed, and with what. Equal headers have equal results."""
 
     schema_version: int
     source: Source
-    time_base: str  # what media times count from
+    time_base: TimeBase
     detector: str  # model id
     model_id: str  # of SwinFace's weights; "untrained": ages, expressions and identities mean nothing
     outputs: Outputs
@@ -80,7 +90,8 @@ class Summary:
     tracks: int
     crops: int  # analyses that were asked for
     lost_crops: int  # of these, without an answer
-    complete: bool  # False: the video was cut off, the analysis was stopped, or crops were lost
+    dropped: Mapping[str, int]  # frames of the video that were not analysed, by reason
+    complete: bool  # False: the video was cut off, the analysis was stopped, or frames were dropped or crops lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,7 @@ class Observation:
     box: Box
     detection_score: float  # 0..1
     landmarks: Mapping[str, Point]  # by name: left_eye, right_eye, nose, mouth_left, mouth_right
+    time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
     skipped: tuple[str, ...] = ()  # why it could not be analysed
 
 

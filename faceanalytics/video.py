@@ -14,4 +14,4 @@ def read_video(path: Path | str, video_stream: int | None = None) -> Iterator[Fr
     Raises InputError if nothing can be read, and after the last frame of a file that was cut off.
     """
     path = Path(path)
-    return read_file(path, path.stem, 0, video_stream)
+    return read_file(path, path.stem, 0, video_stream=video_stream)

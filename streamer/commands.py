@@ -169,6 +169,8 @@ def _report(result: "VideoResult") -> None:
     print(f"{result.video}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
     if result.problem:
         print(f"incomplete: {result.problem}", file=sys.stderr)
+    if result.read.dropped:
+        print(f"incomplete: {result.video}: {result.dropped_frames()}", file=sys.stderr)
     if result.lost_crops:
         print(f"{result.video}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
 

@@ -19,6 +19,11 @@ stream_connects = Counter(PREFIX + "stream_connects_total", "Successful connecti
 stream_stalls = Counter(PREFIX + "stream_stalls_total", "Times a connected stream stopped delivering.", ["stream"])
 frames_decoded = Counter(PREFIX + "frames_decoded_total", "Frames decoded.", ["stream"])
 frames_dropped = Counter(PREFIX + "frames_dropped_total", "Frames decoded but not analysed.", ["stream", "reason"])
+frames_time_estimated = Counter(
+    PREFIX + "frames_time_estimated_total",
+    "Frames timed by their neighbours, for lack of a usable timestamp.",
+    ["stream"],
+)
 frame_age_seconds = Histogram(
     PREFIX + "frame_age_seconds",
     "Seconds from arrival of a frame to its detection.",
@@ -67,6 +72,7 @@ _OF_STREAMS = (
     stream_stalls,
     frames_decoded,
     frames_dropped,
+    frames_time_estimated,
     frame_age_seconds,
     detections,
     tracks_active,

@@ -39,11 +39,12 @@ class _Moment:
     clock_source: ClockSource
     received: float
     frame_size: tuple[int, int]
+    time_estimated: bool
 
     @classmethod
     def of(cls, frame: Frame) -> "_Moment":
         moment = frame.camera, frame.epoch, frame.media_time, frame.captured_at, frame.clock_source, frame.received
-        return cls(*moment, frame.size)
+        return cls(*moment, frame.size, frame.time_estimated)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,7 @@ class _Tracked:
             skipped=selection.skipped,
             choices=selection.choices,
             ended=considered.ended,
+            time_estimated=moment.time_estimated,
         )
 
 

@@ -131,6 +131,7 @@ class Frame:
     clock_source: ClockSource
     received: float  # s, time.monotonic()
     pixels: Bytes  # (h, w, 3) BGR
+    time_estimated: bool = False  # media_time was estimated from its neighbours, for lack of a usable timestamp
 
     def __post_init__(self) -> None:
         _check_shape("pixels", self.pixels, (None, None, 3))
@@ -139,6 +140,15 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBase:
+    """Where the media times of a file come from."""
+
+    source: str = "pts"  # pts: presentation times; dts: decoding times; estimated: some had to be rebuilt
+    estimated_frames: int = 0  # frames timed by their neighbours, for lack of a usable timestamp
+    restarts: int = 0  # times that the timestamps jumped for good, and media time went on without the jump
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +269,7 @@ class Observation:
     skipped: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)  # track id -> why its face was not sent
     choices: tuple[Choice, ...] = ()  # one for each tracked face in view, and for each crop that has waited and is sent
     ended: tuple[TrackEnd, ...] = ()
+    time_estimated: bool = False  # media_time was estimated from its neighbours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,24 @@ def test_lines_get_their_name_when_they_are_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "lines.jsonl.partial").exists()
 
 
+def test_the_first_line_can_be_replaced_at_the_end(tmp_path: Path) -> None:
+    with JsonLines(tmp_path / "lines.jsonl") as lines:
+        for number in range(3):
+            lines.write({"a": number})
+        lines.replace_first({"all": 3})
+    assert (tmp_path / "lines.jsonl").read_text() == '{"all":3}\n{"a":1}\n{"a":2}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["lines.jsonl"]
+
+
+def test_a_full_disk_while_the_first_line_is_replaced_keeps_the_lines(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "lines.jsonl")
+    lines.write({"a": 1})
+    full(tmp_path / "lines.jsonl.partial.partial")
+    with pytest.raises(ConfigError, match="No space left"), lines:
+        lines.replace_first({"b": 2})
+    assert (tmp_path / "lines.jsonl.partial").read_text() == '{"a":1}\n'
+
+
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     full(tmp_path / "lines.jsonl.partial")

@@ -30,7 +30,14 @@ from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
-from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, write_summary, write_templates
+from streamer.recorded.records import (
+    SCHEMA_VERSION,
+    model_record,
+    source_record,
+    time_base_record,
+    write_summary,
+    write_templates,
+)
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.track.keys import recorded_keys, split_keys
@@ -165,7 +172,7 @@ class Analysis:
             "type": "header",
             "schema_version": SCHEMA_VERSION,
             "source": source_record(video.name, content_hash, info),
-            "time_base": "seconds since the first frame, from the file's timestamps",
+            "time_base": time_base_record(result.read.time_base),
             "detector": detector.model_id,
             **model_record(model),
             "gallery": self._gallery[2] if self._gallery else None,
@@ -174,13 +181,12 @@ class Analysis:
         with ExitStack() as files:
             tracks = files.enter_context(JsonLines(out / "tracks.jsonl"))
             observations = files.enter_context(JsonLines(out / "observations.jsonl"))
-            tracks.write(header)
-            observations.write(header)
-            explanation = None
+            explanation, written = None, [tracks, observations]
             if self._explain:
-                lines = files.enter_context(JsonLines(out / "explain.jsonl"))
+                written.append(files.enter_context(JsonLines(out / "explain.jsonl")))
+                explanation = Explanation(written[-1])
+            for lines in written:
                 lines.write(header)
-                explanation = Explanation(lines)
             persons = self._persons(model, split_keys(recorded_keys(content_hash)))
             writer = ResultWriter(persons, tracks, observations, result, on_frame, explanation)
             self._writer = writer
@@ -188,6 +194,10 @@ class Analysis:
             observer.set_workers({model: 1})
             await self._run_stages(video, observer, dispatcher, writer, result)
             writer.close()
+            time_base = time_base_record(result.read.time_base)
+            if time_base != header["time_base"]:  # that is known at the end only
+                for lines in written:
+                    lines.replace_first({**header, "time_base": time_base})
         if self._embeddings:
             write_templates(out / "embeddings.npz", writer.templates)
         write_summary(out / "summary.json", result.counts())
@@ -221,7 +231,7 @@ class Analysis:
         """Put every frame and then the end of the source into `frames`: the decode thread."""
         reason = EndReason.END_OF_FILE
         try:
-            for frame in read_file(video, video.stem, 0, self._video_stream):
+            for frame in read_file(video, video.stem, 0, video_stream=self._video_stream, report=result.read):
                 if self._stop.is_set():
                     reason = EndReason.SHUTDOWN
                     result.problem = f"{video}: stopped before its end"

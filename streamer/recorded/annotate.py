@@ -54,7 +54,7 @@ def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], 
         stream.time_base = TIME_BASE
         stream.codec_context.time_base = TIME_BASE
         stream.pix_fmt = "yuv420p"
-        for frame in _until_it_breaks_off(read_file(video, video.stem, 0, results.video_stream)):
+        for frame in _until_it_breaks_off(read_file(video, video.stem, 0, video_stream=results.video_stream)):
             if stopped():
                 raise InputError(f"{video}: stopped before the annotated video was complete")
             pixels = frame.pixels.copy()

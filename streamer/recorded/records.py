@@ -22,6 +22,7 @@ from streamer.values import (
     Model,
     Observation,
     Reason,
+    TimeBase,
     Track,
     TrackSummary,
 )
@@ -81,6 +82,16 @@ def source_record(name: str, content_hash: str, info: "VideoInfo") -> dict[str, 
     }
 
 
+def time_base_record(time_base: TimeBase) -> dict[str, Any]:
+    """Return the field `time_base` of the header: media times are in seconds since the first frame."""
+    return {
+        "zero": "first frame",
+        "source": time_base.source,
+        "estimated_frames": time_base.estimated_frames,
+        "restarts": time_base.restarts,
+    }
+
+
 def model_record(model: Model) -> dict[str, Any]:
     """Return the fields of the header about the model. Outputs that it lacks are null or missing in every record."""
     return {
@@ -112,6 +123,8 @@ def observation_record(observation: Observation, track: Track) -> dict[str, Any]
         "detection_score": round(track.score, 4),
         "landmarks": landmarks(observation.detections.landmarks[track.detection]),
     }
+    if observation.time_estimated:
+        record["time_estimated"] = True
     if track.key.id in observation.skipped:
         record["skipped"] = _names(observation.skipped[track.key.id])
     return record

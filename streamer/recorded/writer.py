@@ -11,6 +11,7 @@ from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record
+from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
 SEAL_FRAMES = 500  # a partly filled batch is sent after this many frames; frames, not seconds: runs stay identical
@@ -27,11 +28,17 @@ class VideoResult:
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
+    read: ReadReport = field(default_factory=ReadReport)
 
     @property
     def whole(self) -> bool:
         """Whether the analysis is complete."""
-        return not self.problem and not self.lost_crops
+        return not self.problem and not self.lost_crops and not self.read.dropped
+
+    def dropped_frames(self) -> str:
+        """Return a sentence about the frames that were dropped, if any."""
+        counts = ", ".join(f"{count} {reason}" for reason, count in self.read.dropped.items())
+        return f"frames that could not be analysed were dropped: {counts}" if counts else ""
 
     def counts(self) -> dict[str, Any]:
         """Return the contents of summary.json."""
@@ -40,6 +47,7 @@ class VideoResult:
             "tracks": self.tracks,
             "crops": self.crops,
             "lost_crops": self.lost_crops,
+            "dropped": self.read.dropped,
             "complete": self.whole,
         }
 

@@ -2,17 +2,20 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 import av
 from av.error import FFmpegError
 
 from streamer import metrics
-from streamer.source.clock import MediaClock
 from streamer.source.deinterlace import Deinterlacer
+from streamer.source.media_clock import AGREE, MediaClock, Moment
 from streamer.source.picture import Converter, DecodedFrame
+from streamer.values import TimeBase
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -22,62 +25,124 @@ log = logging.getLogger(__name__)
 USUAL_STEP_S = 0.04  # interval between frames if the stream does not state its frame rate
 
 
+class _Held(NamedTuple):
+    """A decoded frame whose media time is not known yet."""
+
+    decoded: DecodedFrame
+    stamp: int | None  # timestamp
+    duration: int  # in units of the timestamp; 0: unknown
+
+
 class Decoder:
-    """Decode the packets of one video stream; damaged and untimed frames are dropped and counted."""
+    """Decodes the packets of one video stream; damaged frames are dropped and counted."""
 
     def __init__(
         self,
         stream: av.VideoStream,
         camera: str,
+        *,
         presentation_times: bool = True,
+        live: bool = False,
         note: Callable[[str], None] = log.debug,
     ) -> None:
         """`presentation_times`: False if the container stores decoding times only. `note` is called once for each
         oddity of the picture.
+
+        `live`: a frame is never held until the next ones show whether its timestamp is right.
         """
         self.decoded = 0
         self.damaged = 0
         self.unconverted = 0  # damaged frames that had already been yielded
-        self.untimed = 0
+        self.by_decoding_time = not presentation_times
         self._deinterlacer = Deinterlacer(note)
         self.converter = Converter(stream, self._drop_unconverted, note)
-        self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
+        step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
+        self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), step, live)
+        self._stream = stream
         self._camera = camera
-        self._presentation_times = presentation_times
+        self._live = live
+        self._held: deque[_Held] = deque()
+        self._stamped = False  # a presentation time has been seen
+        self._last_dts: int | None = None  # where the next decoding time is, once the packets have ended
 
-    def decode(self, packet: "Packet[av.VideoStream]") -> Iterator[DecodedFrame]:
-        """Yield the frames that this packet completes; an empty packet flushes the last ones."""
+    @property
+    def time_base(self) -> TimeBase:
+        """Return where the media times so far come from."""
+        clock, source = self.clock, "dts" if self.by_decoding_time else "pts"
+        rebuilt = clock.estimated or clock.restarts
+        return TimeBase("estimated" if rebuilt else source, clock.estimated, clock.restarts)
+
+    def decode(self, packet: "Packet[av.VideoStream]", received: float = 0.0) -> Iterator[DecodedFrame]:
+        """Yield the frames that this packet completes; an empty packet flushes the last ones.
+
+        `received`: when a camera's packet arrived (s, monotonic).
+        """
         try:
             frames = packet.decode()
         except FFmpegError:  # each codec reports damage differently: no permission, not implemented, ...
             self.drop_damaged()
             frames = []
-        for frame in self._deinterlacer.frames(frames, flush=not packet.size):
+        yield from self._timed(frames, received, rest=not packet.size)
+
+    def finish(self) -> Iterator[DecodedFrame]:
+        """Yield the last frames of a stream that broke off, which no empty packet ends."""
+        try:
+            frames = self._stream.codec_context.decode(None)
+        except FFmpegError:
+            frames = []
+        yield from self._timed(frames, 0.0, rest=True)
+
+    def _timed(self, frames: Sequence[av.VideoFrame], received: float, rest: bool) -> Iterator[DecodedFrame]:
+        """Yield frames with their media time, but hold those that the next timestamps explain. `rest`: hold none."""
+        for frame in self._deinterlacer.frames(frames, flush=rest):
             self.decoded += 1
             if self._camera:
                 metrics.frames_decoded.labels(self._camera).inc()
             if frame.is_corrupt:
                 self.drop_damaged()
                 continue
-            media_time = self.clock.time_of(frame.pts if self._presentation_times else frame.dts)
-            if media_time is None:
-                self.untimed += 1
-                self._drop("time")
-                continue
-            yield DecodedFrame(frame, media_time, self.converter)
+            decoded = DecodedFrame(frame, 0.0, self.converter)
+            self._held.append(_Held(decoded, self._stamp(frame), frame.duration or 0))
+        while self._held and (rest or len(self._held) >= AGREE or not self.clock.needs_following(self._held[0].stamp)):
+            decoded, stamp, duration = self._held.popleft()
+            following = [each.stamp for each in islice(self._held, AGREE - 1)]
+            decoded.media_time, decoded.time_estimated = self._time_of(stamp, duration, following, received)
+            yield decoded
+
+    def _time_of(self, stamp: int | None, duration: int, following: list[int | None], received: float) -> Moment:
+        restarts = self.clock.restarts
+        moment = self.clock.time_of(stamp, duration, following, received)
+        if moment.estimated and self._camera:
+            metrics.frames_time_estimated.labels(self._camera).inc()
+        if self._live and self.clock.restarts != restarts:
+            log.warning(
+                "camera %s: its timestamps jumped by %+.3f s; media time goes on without the jump",
+                self._camera,
+                self.clock.jump,
+            )
+        return moment
+
+    def _stamp(self, frame: av.VideoFrame) -> int | None:
+        """Return the presentation time of a frame, or the decoding time if the stream has no others."""
+        if not self.by_decoding_time:
+            self._stamped = self._stamped or frame.pts is not None
+            self.by_decoding_time = not self._stamped and frame.dts is not None
+        if not self.by_decoding_time:
+            return frame.pts
+        # frames that the end of the stream flushes belong to no packet: they have no decoding time
+        stamp = self._last_dts if frame.dts is None else frame.dts
+        self._last_dts = None if stamp is None or not frame.duration else stamp + frame.duration
+        return stamp
 
     def drop_damaged(self) -> None:
         """Count a frame that is dropped because it is damaged."""
         self.damaged += 1
-        self._drop("corrupt")
+        if self._camera:
+            metrics.frames_dropped.labels(self._camera, "corrupt").inc()
 
     def _drop_unconverted(self) -> None:
         self.unconverted += 1
         self.drop_damaged()
-
-    def _drop(self, reason: str) -> None:
-        if self._camera:
-            metrics.frames_dropped.labels(self._camera, reason).inc()
 
 
 def frame_rate(stream: av.VideoStream) -> float | None:

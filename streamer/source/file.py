@@ -1,6 +1,5 @@
 """Read video files: their properties, their frames, and whether they are complete."""
 
-import contextlib
 import logging
 import stat
 import time
@@ -15,16 +14,15 @@ from av.error import FFmpegError, InvalidDataError
 
 from faceanalytics.errors import InputError
 from streamer.source.choice import Choice, choose_stream, count_pictures, stated_pictures
+from streamer.source.completeness import PacketTally, declared_duration, what_is_missing
 from streamer.source.decoder import USUAL_STEP_S, Decoder, frame_rate
 from streamer.source.geometry import Geometry
 from streamer.source.picture import DecodedFrame
-from streamer.values import ClockSource, Frame
+from streamer.values import ClockSource, Frame, TimeBase
 
 log = logging.getLogger(__name__)
 
 NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg renders text files as video, or follows lists
-
-MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends before its declared end by more than both was cut off
 
 
 class NoSuchFile(InputError):
@@ -61,35 +59,60 @@ def probe_file(path: Path, video_stream: int | None = None) -> VideoInfo:
     with open_file(path) as container:
         choice = _choose(container, path, video_stream)
         stream = choice.stream
-        first = next(iter(_decode(container, stream, path, "", False)), None)
+        first = next(iter(_decode(container, stream, path, "", False, ReadReport())), None)
         if first is None:
             raise InputError(f"{path}: none of its frames can be decoded")
         width, height = first.size
-        duration = _declared_duration(stream) or (container.duration or 0) / av.time_base
+        duration = declared_duration(stream) or (container.duration or 0) / av.time_base
         fps = frame_rate(stream) or 1 / USUAL_STEP_S
-        frames = _indexed_frames(container, stream) or round(duration * fps)
+        indexed = "mp4" in container.format.name.split(",")
+        frames = (indexed and stream.frames) or round(duration * fps)
         codec = stream.codec_context.name
         return VideoInfo(width, height, duration, frames, fps, codec, first.geometry, choice.number)
 
 
-def read_file(path: Path, camera: str, epoch: int, video_stream: int | None = None) -> Iterator[Frame]:
-    """Yield every frame of a video, in order, timed from the first one; `video_stream` as in `probe_file`.
+class ReadReport:
+    """How a file was read, up to the last frame so far."""
 
-    Raises InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
+    def __init__(self) -> None:
+        self.decoder: Decoder | None = None  # while nothing has been read
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Return the number of frames that were dropped, by reason."""
+        damaged = 0 if self.decoder is None else self.decoder.damaged
+        return {"damaged": damaged} if damaged else {}
+
+    @property
+    def time_base(self) -> TimeBase:
+        """Return where the media times come from."""
+        return TimeBase() if self.decoder is None else self.decoder.time_base
+
+
+def read_file(
+    path: Path, camera: str, epoch: int, *, video_stream: int | None = None, report: ReadReport | None = None
+) -> Iterator[Frame]:
+    """Yield every frame of a video, in order, timed from the first one; `report` says how it went.
+
+    `video_stream` as in `probe_file`. Raises InputError if no frame can be read, TruncatedVideo after the last frame of
+    a file that was cut off.
     """
-    for decoded in decode_file(path, camera, video_stream=video_stream):
+    for decoded in decode_file(path, camera, video_stream=video_stream, report=report):
         pixels = decoded.pixels()
         if pixels is not None:
-            yield Frame(camera, epoch, decoded.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
+            at, estimated = decoded.media_time, decoded.time_estimated
+            yield Frame(camera, epoch, at, None, ClockSource.FILE_PTS, time.monotonic(), pixels, estimated)
 
 
-def decode_file(path: Path, camera: str, warn: bool = True, video_stream: int | None = None) -> Iterator[DecodedFrame]:
+def decode_file(
+    path: Path, camera: str, *, warn: bool = True, video_stream: int | None = None, report: ReadReport | None = None
+) -> Iterator[DecodedFrame]:
     """Yield every frame of a video file; raises like `read_file`. `warn`: log problems that were worked around."""
     with open_file(path) as container:
         choice = _choose(container, path, video_stream)
         if warn and choice.count > 1:
             log.info("%s: reading %s", path, choice.description)
-        yield from _decode(container, choice.stream, path, camera, warn)
+        yield from _decode(container, choice.stream, path, camera, warn, report or ReadReport())
 
 
 def open_file(path: Path) -> InputContainer:
@@ -135,73 +158,55 @@ def _check_file(path: Path) -> None:
 
 
 def _decode(
-    container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool
+    container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool, report: ReadReport
 ) -> Iterator[DecodedFrame]:
     note = partial(log.warning if warn else log.debug, "%s: %s", path)
     decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi", note=note)
-    packets, frames, last_damaged, last, problem = 0, 0, False, None, ""
+    report.decoder = decoder
+    tally, frames, last = PacketTally(), 0, None
+    for decoded in _frames(container, stream, decoder, tally):
+        frames, last = frames + 1, decoded
+        yield decoded
+    frames -= decoder.unconverted
+    if last is None or not frames:
+        raise InputError(f"{path}: none of its frames can be decoded")
+    if warn:
+        _warn(path, decoder)
+    shown = last.media_time + float((last.frame.duration or 0) * (stream.time_base or 0))
+    problem = what_is_missing(container, stream, path, tally, shown)
+    if problem:
+        raise TruncatedVideo(f"{path}: the video is cut off after {last.media_time:.2f} s: {problem}", frames)
+
+
+def _frames(
+    container: InputContainer, stream: av.VideoStream, decoder: Decoder, tally: PacketTally
+) -> Iterator[DecodedFrame]:
+    """Yield the frames of a stream up to its end, or to where it cannot be read, which is noted in `tally`."""
     demuxer = container.demux(stream)
     while True:
         try:
             packet = next(demuxer)
         except StopIteration:
+            return
+        except IndexError:  # PyAV, at the end, if streams appeared that the header does not have
             break
         except FFmpegError as error:
-            problem = error.strerror or "the rest cannot be read"
+            tally.error = error.strerror or "the rest cannot be read"
             break
-        if packet.size:
-            packets, last_damaged = packets + 1, packet.is_corrupt
-        for decoded in decoder.decode(packet):
-            frames, last = frames + 1, decoded
-            yield decoded
-    frames -= decoder.unconverted
-    if last is None or not frames:
-        raise InputError(f"{path}: none of its frames can be decoded")
-    if warn:
-        _report(path, decoder)
-    problem = problem or _what_is_missing(stream, _indexed_frames(container, stream) - packets, last_damaged, last)
-    if problem:
-        raise TruncatedVideo(f"{path}: the video is cut off after {last.media_time:.2f} s: {problem}", frames)
+        tally.add(packet)
+        yield from decoder.decode(packet)
+    yield from decoder.finish()
 
 
-def _what_is_missing(stream: av.VideoStream, packets_missing: int, last_damaged: bool, last: DecodedFrame) -> str:
-    """Return why the file is incomplete, or an empty string."""
-    if last_damaged:
-        return "its last frame is incomplete"
-    if packets_missing > 0:
-        return f"{packets_missing} frames of its index are missing"
-    declared = _declared_duration(stream)
-    end = max(last.media_time, last.stream_time or 0.0)  # some containers count from 0, others from the first frame
-    if declared - end > max(MISSING_S, MISSING_SHARE * declared):
-        return f"its declared length is {declared:.2f} s"
-    return ""
-
-
-def _report(path: Path, decoder: Decoder) -> None:
+def _warn(path: Path, decoder: Decoder) -> None:
     """Log one line for each kind of problem that was worked around."""
+    clock = decoder.clock
     if decoder.damaged:
         log.warning("%s: %d damaged frames dropped", path, decoder.damaged)
-    if decoder.untimed:
-        log.warning("%s: %d frames dropped because their timestamps do not increase", path, decoder.untimed)
-    if decoder.clock.estimated:
-        log.warning("%s: %d frames have no timestamp; theirs were estimated", path, decoder.clock.estimated)
-    if decoder.clock.restarts:
-        log.warning("%s: the timestamps restart %d times", path, decoder.clock.restarts)
-
-
-def _indexed_frames(container: InputContainer, stream: av.VideoStream) -> int:
-    """Return the number of frames in the index of an MP4, which is exact; 0 for other containers."""
-    return stream.frames if "mp4" in container.format.name.split(",") else 0
-
-
-def _declared_duration(stream: av.VideoStream) -> float:
-    """Return the length of the video stream in s by its header, or 0 if the header does not state it."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    with contextlib.suppress(ValueError):  # Matroska keeps it as text: 00:01:02.500000000
-        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return 0.0
+    if clock.estimated:
+        log.warning("%s: frames without a usable timestamp, timed by their neighbours: %d", path, clock.estimated)
+    if clock.restarts:
+        log.warning("%s: jumps of the timestamps, left out of the media time: %d", path, clock.restarts)
 
 
 def _why_invalid(path: Path) -> str:

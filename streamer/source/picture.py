@@ -19,11 +19,12 @@ from streamer.values import Bytes
 class DecodedFrame:
     """A decoded frame, converted to BGR on request."""
 
-    __slots__ = ("_converter", "frame", "geometry", "media_time")
+    __slots__ = ("_converter", "frame", "geometry", "media_time", "time_estimated")
 
     def __init__(self, frame: av.VideoFrame, media_time: float, converter: "Converter") -> None:
         self.frame = frame
         self.media_time = media_time  # s
+        self.time_estimated = False  # by its neighbours, for lack of a usable timestamp
         self.geometry = converter.geometry(frame)
         self._converter = converter
 
@@ -31,13 +32,6 @@ class DecodedFrame:
     def size(self) -> tuple[int, int]:
         """Return width and height of the upright picture in square pixels."""
         return self.geometry.shown
-
-    @property
-    def stream_time(self) -> float | None:
-        """Return the stream's own timestamp in s, or None without one."""
-        if self.frame.pts is None or self.frame.time_base is None:
-            return None
-        return float(self.frame.pts * self.frame.time_base)
 
     def pixels(self) -> Bytes | None:
         """Convert to upright BGR (h, w, 3) with square pixels. Returns None, and counts the frame as damaged, if that

@@ -25,6 +25,7 @@ from streamer.source.choice import choose_stream
 from streamer.source.clock import CameraClock, Thinning
 from streamer.source.decoder import USUAL_STEP_S, Decoder
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
+from streamer.source.media_clock import MediaClock
 from streamer.source.picture import DecodedFrame
 from streamer.source.rtsp import SourceLost, connect, explain
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
@@ -152,13 +153,14 @@ class _Reader:
         video = choice.stream
         if choice.count > 1:
             log.info("camera %s: reading %s", self._stream.id, choice.description)
-        decoder = Decoder(video, self._stream.id, note=partial(log.warning, "camera %s: %s", self._stream.id))
+        note = partial(log.warning, "camera %s: %s", self._stream.id)
+        decoder = Decoder(video, self._stream.id, live=True, note=note)
         thinning, clock = Thinning(self._stream.max_fps), CameraClock()
         self._frame_at = time.monotonic()
         for packet in self._packets(container, video, address):
             received, host_utc = time.monotonic(), time.time()
-            _report_clock(clock, packet, host_utc)
-            for decoded in decoder.decode(packet):
+            _report_clock(clock, packet, decoder.clock, host_utc)
+            for decoded in decoder.decode(packet, received):
                 self._frame_at = received
                 self._arrived(decoded)
                 if thinning.takes(decoded.media_time):
@@ -215,7 +217,7 @@ class _Reader:
         thinning, start, end = Thinning(self._stream.max_fps), time.monotonic(), 0.0
         self._running = False
         try:
-            for decoded in decode_file(path, self._stream.id, first, self._stream.video_stream):
+            for decoded in decode_file(path, self._stream.id, warn=first, video_stream=self._stream.video_stream):
                 if not self._running:
                     start = time.monotonic()
                 end = decoded.media_time
@@ -252,13 +254,24 @@ class _Reader:
         pixels, epoch = decoded.pixels(), self._status.epoch
         if pixels is None:
             return
-        self._outlet.put(Frame(self._stream.id, epoch, decoded.media_time, captured_at, clock_source, received, pixels))
+        self._outlet.put(
+            Frame(
+                self._stream.id,
+                epoch,
+                decoded.media_time,
+                captured_at,
+                clock_source,
+                received,
+                pixels,
+                decoded.time_estimated,
+            )
+        )
 
     def _drop(self) -> None:
         metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()
 
     def _captured(self, clock: CameraClock, decoded: DecodedFrame, host_utc: float) -> tuple[datetime, ClockSource]:
-        utc = None if decoded.stream_time is None else clock.utc(decoded.stream_time)
+        utc = clock.utc(decoded.media_time)
         if utc is None:
             return datetime.fromtimestamp(host_utc, UTC), ClockSource.ARRIVAL
         metrics.clock_offset_seconds.labels(self._stream.id).set(host_utc - utc)
@@ -282,8 +295,11 @@ def local_path(address: str) -> Path | None:
     return Path(unquote(rest)) if scheme == "file" else None
 
 
-def _report_clock(clock: CameraClock, packet: "Packet[av.VideoStream]", host_utc: float) -> None:
+def _report_clock(
+    clock: CameraClock, packet: "Packet[av.VideoStream]", media_clock: MediaClock, host_utc: float
+) -> None:
     """Pass on the camera's wall clock, which FFmpeg attaches to each packet once a sender report has arrived."""
-    if packet.pts is not None and packet.has_sidedata("prft"):
+    media_time = None if packet.pts is None else media_clock.line_time(packet.pts)
+    if media_time is not None and packet.has_sidedata("prft"):
         microseconds = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))[0]
-        clock.report(float(packet.pts * packet.time_base), microseconds / 1e6, host_utc)
+        clock.report(media_time, microseconds / 1e6, host_utc)

@@ -37,7 +37,9 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     (person,) = results.people
     assert (person.name, person.tracks) == ("eileen", (track,))
     assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
-    assert results.summary == fa.Summary(frames=50, tracks=1, crops=len(results.analyses), lost_crops=0, complete=True)
+    assert results.summary == fa.Summary(
+        frames=50, tracks=1, crops=len(results.analyses), lost_crops=0, dropped={}, complete=True
+    )
     assert len(results.analyses) == track.samples
     assert {one.track_id for one in results.observations} == {track.track_id}
     assert set(results.observations[0].landmarks) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}

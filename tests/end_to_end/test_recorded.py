@@ -20,7 +20,8 @@ from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.patch_detector import make_patch_video, paint
 from tests.support.patience import WAIT_S, until
 from tests.support.pictures import Track, numbered, write
-from tests.support.videos import cut_off, make_audio
+from tests.support.timestamps import restamp_ts
+from tests.support.videos import break_jpeg, cut_off, make_audio, make_video
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +152,41 @@ def test_boxes_are_upright_and_square_and_the_header_leads_back_to_the_stored_pi
     assert done.returncode == 3
     listed = "its video streams are 0: h264 320x240, default; 1: h264 320x480"
     assert f"oblong.mov: has no video stream 2; {listed}" in done.stderr
+
+
+def test_wrong_timestamps_are_said_in_the_header_and_flagged(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    plain = make_patch_video(tmp_path / "plain.ts", seconds=4, faces=2)
+    wrong = restamp_ts(plain, tmp_path / "wrong.ts", lambda n, stamp: stamp + 36_000 * 90_000 * (n in {50, 70}))
+    tracks = {}
+    for video in (plain, wrong):
+        out = tmp_path / video.stem
+        done = analyze(out, patches / "detector.onnx", endpoint, "--explain", video)
+        assert done.returncode == 0, done.stderr
+        tracks[video.stem] = [(one["first_seen_s"], one["last_seen_s"]) for one in records(out / "tracks.jsonl")[1:]]
+    assert tracks["wrong"] == tracks["plain"]
+    headers = [records(out / name)[0] for name in ("tracks.jsonl", "observations.jsonl", "explain.jsonl")]
+    assert [header["time_base"] for header in headers] == [
+        {"zero": "first frame", "source": "estimated", "estimated_frames": 2, "restarts": 0}
+    ] * 3
+    flagged = [one["media_time_s"] for one in records(out / "observations.jsonl") if one.get("time_estimated")]
+    assert flagged == [2.0, 2.0, 2.8, 2.8]
+    assert "frames without a usable timestamp, timed by their neighbours: 2" in done.stderr
+    header = records(tmp_path / "plain" / "tracks.jsonl")[0]
+    assert header["time_base"] == {"zero": "first frame", "source": "pts", "estimated_frames": 0, "restarts": 0}
+
+
+def test_frames_that_were_dropped_make_the_result_incomplete(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    video = break_jpeg(make_video(tmp_path / "a.avi", codec="mjpeg", frames=10), 4)
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, video)
+    assert done.returncode == 5
+    assert "incomplete:" in done.stderr
+    assert "1 damaged" in done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["frames"], summary["dropped"], summary["complete"]) == (9, {"damaged": 1}, False)
 
 
 @pytest.mark.parametrize(

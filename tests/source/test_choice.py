@@ -23,7 +23,7 @@ CONTAINERS = ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.avi"]
 def chosen(path: Path, number: int | None = None) -> tuple[int, tuple[int, int], list[int]]:
     """The number of the stream that is read, the size of its pictures and their numbers."""
     info = probe_file(path, number)
-    frames = list(read_file(path, "", 0, number))
+    frames = list(read_file(path, "", 0, video_stream=number))
     assert {frame.size for frame in frames} == {(info.width, info.height)}
     return info.video_stream, frames[0].size, [read_number(frame.pixels) for frame in frames]
 
@@ -89,7 +89,7 @@ def test_the_stream_can_be_chosen_and_a_wrong_number_lists_what_there_is(tmp_pat
     assert chosen(path, 1) == (1, LARGE, list(range(30)))
     listed = r"a.mkv: has no video stream {}; its video streams are 0: h264 320x240; 1: h264 640x480, default"
     for number in (2, -1):
-        for use in (probe_file, lambda path, number: list(read_file(path, "", 0, number))):
+        for use in (probe_file, lambda path, number: list(read_file(path, "", 0, video_stream=number))):
             with pytest.raises(InputError, match=listed.format(number)):
                 use(path, number)
     with pytest.raises(InputError, match="has no video stream 0; it has no video stream"):

@@ -1,41 +1,8 @@
-from fractions import Fraction
-
 import pytest
 
-from streamer.source.clock import CameraClock, MediaClock, Thinning
+from streamer.source.clock import CameraClock, Thinning
 
 NOW = 1_800_000_000.0  # s, Unix time
-MS = Fraction(1, 1000)
-
-
-def media_times(*timestamps: int | None) -> list[float | None]:
-    clock = MediaClock(MS, step=0.04)
-    return [clock.time_of(pts) for pts in timestamps]
-
-
-@pytest.mark.parametrize(
-    ("timestamps", "expected"),
-    [
-        ([5000, 5040, 5173], [0, 0.04, 0.173]),
-        ([None, 80, 120], [0, 0.04, 0.08]),
-        ([0, None, None, 120], [0, 0.04, 0.08, 0.12]),
-        ([None, None], [0, 0.04]),
-        ([0, 40, 40, 20, 80], [0, 0.04, None, None, 0.08]),
-        ([90_000, 90_040, 0, 40], [0, 0.04, 0.08, 0.12]),
-        ([0, 40, 90_000], [0, 0.04, 90]),
-    ],
-)
-def test_media_time_is_seconds_since_the_first_image_and_grows(
-    timestamps: list[int | None], expected: list[float | None]
-) -> None:
-    assert media_times(*timestamps) == pytest.approx(expected)
-
-
-def test_what_the_media_clock_had_to_make_up_is_counted() -> None:
-    clock = MediaClock(MS, step=0.04)
-    for pts in (None, 90_000, None, 0):
-        clock.time_of(pts)
-    assert (clock.estimated, clock.restarts) == (2, 1)
 
 
 def camera_clock(*reports: tuple[float, float]) -> CameraClock:

@@ -18,6 +18,7 @@ from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErro
 from tests.conftest import ROOT
 from tests.support.patience import WAIT_S
 from tests.support.rtsp_server import RtspServer
+from tests.support.timestamps import restamp_ts
 from tests.support.videos import break_jpeg, cut_off, make_video, read_number
 from tests.support.watching import Watched, stream, watching
 
@@ -226,6 +227,17 @@ def test_a_file_plays_at_the_pace_of_its_timestamps_and_ends(tmp_path: Path, mon
     assert {frame.clock_source for frame in frames} == {ClockSource.FILE_PTS}
     assert watched.ends("file") == [EndReason.END_OF_FILE]
     assert isinstance(watched.items[-1], SourceEnd)
+
+
+def test_a_file_with_wrong_timestamps_plays_at_the_pace_of_its_pictures(tmp_path: Path) -> None:
+    plain = make_video(tmp_path / "a.ts", frames=30)
+    wrong = restamp_ts(plain, tmp_path / "wrong.ts", lambda n, stamp: stamp + 36_000 * 90_000 * (n in {0, 12, 29}))
+    with watching(stream("wrong", str(wrong))) as watched:
+        watched.until_state("wrong", SourceState.ENDED)
+        watched.items += watched.handover.take(0) or []
+    frames = watched.all_frames("wrong")
+    assert [frame.media_time for frame in frames] == pytest.approx([n / 25 for n in range(30)], abs=0.001)
+    assert [read_number(frame.pixels) for frame in frames if frame.time_estimated] == [12, 29]
 
 
 def test_a_looping_file_begins_a_new_epoch_each_time(tmp_path: Path) -> None:

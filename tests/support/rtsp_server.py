@@ -72,7 +72,7 @@ class Session:
                     return
 
     def _tick(self, seconds: float) -> int:
-        return (self._first_tick + round(seconds * CLOCK_RATE)) & 0xFFFFFFFF
+        return (self._first_tick + round(self._server.stamp(seconds) * CLOCK_RATE)) & 0xFFFFFFFF
 
     def _send(self, unit: AccessUnit, offset: float) -> None:
         payloads = [payload for nal in unit.nals for payload in packetise(self._clip.codec, nal)]
@@ -245,11 +245,16 @@ class RtspServer:
         once: bool = False,
         clock_offset_s: float = 0.0,
         report_after_s: float = 0.2,
+        stamp: Callable[[float], float] = float,
     ) -> None:
-        """`once`: hang up at the end instead of looping. `clock_offset_s` is added to the wall clock in the reports."""
+        """`once`: hang up at the end instead of looping. `clock_offset_s` is added to the wall clock in the reports.
+
+        `stamp` gives the timestamp (s) of an image or report at a time (s).
+        """
         self.clips = {name: load_clip(path) for name, path in mounts.items()}
         self.port = port
         self.once, self.clock_offset_s, self.report_after_s = once, clock_offset_s, report_after_s
+        self.stamp = stamp
         self.frozen = threading.Event()  # while set, sessions stay up but send nothing
         self.sessions: list[Session] = []  # all so far, the newest last
         self.connections: set[socket.socket] = set()

@@ -55,7 +55,7 @@ def make_video(
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.codec_context.thread_count = 1  # as cameras do: one slice per image; and the same bytes everywhere
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
         if times is not None:
             stream.codec_context.time_base = TIME_BASE
         if rotation:
