@@ -33,6 +33,26 @@ class _Held(NamedTuple):
     duration: int  # in units of the timestamp; 0: unknown
 
 
+class Damage:
+    """Counts the frames of one stream that are dropped because they are damaged."""
+
+    def __init__(self, camera: str) -> None:
+        self.dropped = 0
+        self.unconverted = 0  # of these, frames that had already been yielded
+        self._camera = camera
+
+    def drop(self) -> None:
+        """Count a frame that cannot be decoded."""
+        self.dropped += 1
+        if self._camera:
+            metrics.frames_dropped.labels(self._camera, "corrupt").inc()
+
+    def drop_unconverted(self) -> None:
+        """Count a frame that cannot be converted to BGR."""
+        self.unconverted += 1
+        self.drop()
+
+
 class Decoder:
     """Decodes the packets of one video stream; damaged frames are dropped and counted."""
 
@@ -51,11 +71,10 @@ class Decoder:
         `live`: a frame is never held until the next ones show whether its timestamp is right.
         """
         self.decoded = 0
-        self.damaged = 0
-        self.unconverted = 0  # damaged frames that had already been yielded
+        self.damage = Damage(camera)  # apart, so that no cycle of references keeps a decoder alive
         self.by_decoding_time = not presentation_times
         self._deinterlacer = Deinterlacer(note)
-        self.converter = Converter(stream, self._drop_unconverted, note)
+        self.converter = Converter(stream, self.damage.drop_unconverted, note)
         step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
         self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), step, live)
         self._stream = stream
@@ -80,7 +99,7 @@ class Decoder:
         try:
             frames = packet.decode()
         except FFmpegError:  # each codec reports damage differently: no permission, not implemented, ...
-            self.drop_damaged()
+            self.damage.drop()
             frames = []
         yield from self._timed(frames, received, rest=not packet.size)
 
@@ -99,7 +118,7 @@ class Decoder:
             if self._camera:
                 metrics.frames_decoded.labels(self._camera).inc()
             if frame.is_corrupt:
-                self.drop_damaged()
+                self.damage.drop()
                 continue
             decoded = DecodedFrame(frame, 0.0, self.converter)
             self._held.append(_Held(decoded, self._stamp(frame), frame.duration or 0))
@@ -133,16 +152,6 @@ class Decoder:
         stamp = self._last_dts if frame.dts is None else frame.dts
         self._last_dts = None if stamp is None or not frame.duration else stamp + frame.duration
         return stamp
-
-    def drop_damaged(self) -> None:
-        """Count a frame that is dropped because it is damaged."""
-        self.damaged += 1
-        if self._camera:
-            metrics.frames_dropped.labels(self._camera, "corrupt").inc()
-
-    def _drop_unconverted(self) -> None:
-        self.unconverted += 1
-        self.drop_damaged()
 
 
 def frame_rate(stream: av.VideoStream) -> float | None:

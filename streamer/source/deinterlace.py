@@ -12,7 +12,7 @@ from av.filter import Graph
 
 from streamer.source.filters import filter_chain
 
-Stamps = tuple[int | None, int | None, Fraction | None]  # pts, dts, time base
+Stamps = tuple[int | None, int | None, int, Fraction | None]  # pts, dts, duration, time base
 
 
 class Deinterlacer:
@@ -40,7 +40,7 @@ class Deinterlacer:
             if self._graph is None:
                 yield frame
                 continue
-            self._stamps.append((frame.pts, frame.dts, frame.time_base))
+            self._stamps.append((frame.pts, frame.dts, frame.duration, frame.time_base))
             self._graph.push(frame)
             yield from self._finished(self._graph)
         if flush and self._graph is not None:
@@ -58,7 +58,8 @@ class Deinterlacer:
                 frame = graph.vpull()
             except (NothingYet, NothingLeft):
                 return
-            frame.pts, frame.dts, frame.time_base = self._stamps.popleft()  # the filter halves the time base
+            # the filter halves the time base
+            frame.pts, frame.dts, frame.duration, frame.time_base = self._stamps.popleft()
             yield frame
 
     def _make(self, frame: av.VideoFrame) -> Graph | None:

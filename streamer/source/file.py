@@ -80,7 +80,7 @@ class ReadReport:
     @property
     def dropped(self) -> dict[str, int]:
         """Return the number of frames that were dropped, by reason."""
-        damaged = 0 if self.decoder is None else self.decoder.damaged
+        damaged = 0 if self.decoder is None else self.decoder.damage.dropped
         return {"damaged": damaged} if damaged else {}
 
     @property
@@ -167,7 +167,7 @@ def _decode(
     for decoded in _frames(container, stream, decoder, tally):
         frames, last = frames + 1, decoded
         yield decoded
-    frames -= decoder.unconverted
+    frames -= decoder.damage.unconverted
     if last is None or not frames:
         raise InputError(f"{path}: none of its frames can be decoded")
     if warn:
@@ -201,8 +201,8 @@ def _frames(
 def _warn(path: Path, decoder: Decoder) -> None:
     """Log one line for each kind of problem that was worked around."""
     clock = decoder.clock
-    if decoder.damaged:
-        log.warning("%s: %d damaged frames dropped", path, decoder.damaged)
+    if decoder.damage.dropped:
+        log.warning("%s: %d damaged frames dropped", path, decoder.damage.dropped)
     if clock.estimated:
         log.warning("%s: frames without a usable timestamp, timed by their neighbours: %d", path, clock.estimated)
     if clock.restarts:

@@ -191,7 +191,7 @@ def test_a_image_that_cannot_be_converted_is_counted_as_damaged(tmp_path: Path) 
         decoder = Decoder(choose_stream(container, str(path)).stream, "")
         assert DecodedFrame(av.VideoFrame(16, 16, "rgb96le"), 0.0, decoder.converter).pixels() is None
         assert DecodedFrame(av.VideoFrame(16, 16, "yuv420p"), 0.0, decoder.converter).pixels() is not None
-    assert (decoder.damaged, decoder.unconverted) == (1, 1)
+    assert (decoder.damage.dropped, decoder.damage.unconverted) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "a.mp4/inside.mp4"])
