@@ -62,8 +62,7 @@ def _write(video: Path, results: ResultReader, out: Path, stopped: Callable[[], 
             pixels = _make_even(pixels)
             if count == 0:
                 stream.height, stream.width = pixels.shape[:2]
-            elif pixels.shape[:2] != (stream.height, stream.width):
-                pixels = np.asarray(cv2.resize(pixels, (stream.width, stream.height)), np.uint8)
+            pixels = _fitted(pixels, stream.width, stream.height)
             image = av.VideoFrame.from_ndarray(pixels, format="bgr24")
             image.pts = round(frame.media_time / TIME_BASE)
             image.time_base = TIME_BASE
@@ -77,6 +76,18 @@ def _make_even(pixels: Bytes) -> Bytes:
     """Repeat the last row and column where needed, because H.264 requires even sides."""
     height, width = pixels.shape[:2]
     return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _fitted(pixels: Bytes, width: int, height: int) -> Bytes:
+    """Scale to this size with the aspect kept, with black bars where the aspects differ."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    scale = min(width / pixels.shape[1], height / pixels.shape[0])
+    columns, rows = (max(1, round(scale * side)) for side in (pixels.shape[1], pixels.shape[0]))
+    small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (width - columns) // 2, (height - rows) // 2
+    bars = top, height - rows - top, left, width - columns - left
+    return np.asarray(cv2.copyMakeBorder(small, *bars, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)
 
 
 def _until_it_breaks_off(frames: Iterator[Frame]) -> Iterator[Frame]:
