@@ -99,7 +99,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _names() -> list[str]:
-    return [each for name in OUTPUTS for each in (name, partial_name(Path(name)).name)]
+    return [name + ending for name in OUTPUTS for ending in ("", ".partial", ".silent.partial")]
 
 
 def _remove_earlier(folder: Path) -> None:

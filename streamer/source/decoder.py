@@ -46,6 +46,12 @@ class DecodedFrame:
             return None
         return float(self.frame.pts * self.frame.time_base)
 
+    @property
+    def clock_time(self) -> float | None:
+        """Return the timestamp that the media time was made from in s, or None without one."""
+        stamp = self._decoder.stamp(self.frame)
+        return None if stamp is None or self.frame.time_base is None else float(stamp * self.frame.time_base)
+
     def pixels(self) -> Bytes | None:
         """Convert to BGR (h, w, 3), rotated upright. Returns None, and counts the frame as damaged, if that fails."""
         try:
@@ -86,12 +92,16 @@ class Decoder:
             if frame.is_corrupt:
                 self.drop_damaged()
                 continue
-            media_time = self.clock.time_of(frame.pts if self._presentation_times else frame.dts)
+            media_time = self.clock.time_of(self.stamp(frame))
             if media_time is None:
                 self.untimed += 1
                 self._drop("time")
                 continue
             yield DecodedFrame(frame, media_time, self)
+
+    def stamp(self, frame: av.VideoFrame) -> int | None:
+        """Return the timestamp of a frame that counts, in its time base."""
+        return frame.pts if self._presentation_times else frame.dts
 
     def drop_damaged(self) -> None:
         """Count a frame that is dropped because it is damaged."""
