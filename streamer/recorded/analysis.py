@@ -92,7 +92,7 @@ class Analysis:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
             stuck: asyncio.Queue[str] = asyncio.Queue()
-            dispatcher = Dispatcher(dispatch, on_stuck=stuck.put_nowait, min_batch=dispatch.batch)
+            dispatcher = Dispatcher(dispatch, on_stuck=stuck.put_nowait, min_batch=dispatch.batch, keep_model=True)
             self._dispatcher = dispatcher
             try:
                 async with asyncio.TaskGroup() as group:
