@@ -85,9 +85,7 @@ def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:
         outputs = {_identity(folder / name) for name in _names()} - {None}
         for video, _ in videos:
             if _identity(video) in outputs:
-                raise ConfigError(
-                    f"--out: {video} would be removed as a result of an earlier run; choose another folder"
-                )
+                raise ConfigError(f"--out: {video} would be removed as an earlier result; choose another folder")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
