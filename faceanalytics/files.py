@@ -1,13 +1,15 @@
 """Files that are complete or absent: written under the name `*.partial` and renamed at the end."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any
 
 from faceanalytics.errors import ConfigError, InputError
 
@@ -36,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def complete_or_absent(path: Path) -> Iterator[Path]:
     """Do the same as `replacing`, but raise OSError if it cannot be written."""
-    partial = _partial(path)
+    partial = partial_name(path)
     try:
         yield partial
         if partial.exists():
@@ -47,15 +49,16 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
 
 
 class JsonLines:
-    """One JSON object per line, flushed per line. After an error the `.partial` file stays, valid so far.
+    """One JSON object per line, flushed per line. After an error the `.partial` file stays, with whole lines only.
 
     Raises ConfigError where it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._size = 0  # bytes of the whole lines
         with writing(path):
-            self._file: TextIO = _partial(path).open("w", encoding="utf-8", newline="\n")
+            self._file: IO[bytes] = partial_name(path).open("wb")
 
     def __enter__(self) -> "JsonLines":
         return self
@@ -66,35 +69,65 @@ class JsonLines:
         if error is not None:
             with contextlib.suppress(OSError):  # the error under way says more
                 self._file.close()
+            with contextlib.suppress(OSError):
+                os.truncate(partial_name(self._path), self._size)  # a full disk cuts the last line
             return
+        self.sync()
         with writing(self._path):
             self._file.close()
-            _partial(self._path).replace(self._path)
+            partial_name(self._path).replace(self._path)
 
     def write(self, record: dict[str, Any]) -> None:
+        line = _line(record)
         with writing(self._path):
-            self._file.write(_line(record))
+            self._file.write(line)
             self._file.flush()
+        self._size += len(line)
 
     def replace_first(self, record: dict[str, Any]) -> None:
-        """Replace the first record. Nothing can be written afterwards."""
-        partial = _partial(self._path)
+        """Replace the first record; the others stay."""
+        partial = partial_name(self._path)
         with writing(self._path), complete_or_absent(partial) as other:
             self._file.close()
             with partial.open("rb") as old, other.open("wb") as new:
                 old.readline()
-                new.write(_line(record).encode())
+                new.write(_line(record))
                 shutil.copyfileobj(old, new)
+                sync(new)
+        with writing(self._path):
+            self._file = partial.open("ab")
+
+    def sync(self) -> None:
+        """Wait until the lines are on the disk."""
+        with writing(self._path):
+            sync(self._file)
 
 
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def sync(file: IO[Any]) -> None:
+    """Wait until a file is on the disk: some file systems report only then that it is full. Raises OSError."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # EINVAL: no file of a disk, such as a pipe
+            raise
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write one JSON object, indented. Raises ConfigError if it cannot be written."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_json_to(partial, content)
+
+
+def write_json_to(path: Path, content: dict[str, Any]) -> None:
+    """Write one JSON object under this very name. Raises OSError if it cannot be written."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        sync(file)
 
 
 def never() -> bool:
@@ -116,5 +149,6 @@ def hash_file(path: Path, stopped: Callable[[], bool] = never) -> str:
     return digest.hexdigest()
 
 
-def _partial(path: Path) -> Path:
+def partial_name(path: Path) -> Path:
+    """Return the name that a file has until it is complete."""
     return path.parent / f"{path.name}.partial"

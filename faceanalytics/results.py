@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
+AGAIN = "analyse the video again"
+
 TableName: TypeAlias = Literal["tracks", "observations", "analyses"]
 
 
@@ -41,7 +43,7 @@ class Source:
 
     name: str
     sha256: str  # of its content
-    width: int  # pixels, upright and square
+    width: int  # pixels, of the first frame, upright and square
     height: int  # pixels
     video_stream: int  # which one of the file's video streams, from 0
     geometry: Geometry  # of the first frame
@@ -72,6 +74,8 @@ class Header:
     """What was analysed, and with what. Equal headers have equal results."""
 
     schema_version: int
+    version: str  # of faceanalytics
+    run_id: str  # hash of what decides the files of a run; in each of them
     source: Source
     time_base: TimeBase
     detector: str  # model id
@@ -86,6 +90,7 @@ class Header:
 class Summary:
     """How much there was, and whether it is complete."""
 
+    run_id: str  # that of the header
     frames: int
     tracks: int
     crops: int  # analyses that were asked for
@@ -102,6 +107,8 @@ class Observation:
     track_id: str
     number: int  # of the track
     box: Box
+    frame_width: int  # pixels; the size of the frames may change in mid-stream
+    frame_height: int  # pixels
     detection_score: float  # 0..1
     landmarks: Mapping[str, Point]  # by name: left_eye, right_eye, nose, mouth_left, mouth_right
     time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
@@ -199,18 +206,24 @@ _HEADER, _SUMMARY, _TRACK, _OBSERVATION, _ANALYSED = (
 def read_results(folder: Path | str) -> Results:
     """Read the files that `streamer analyze` or `analyze` wrote into a folder.
 
-    Raises InputError if they are missing, not finished, damaged, or of another schema_version.
+    Raises InputError if they are missing, not finished, damaged, of different runs, or of another schema_version.
     """
     folder = Path(folder)
-    summary = _read_summary(folder / "summary.json")
+    with _complaining(folder / "summary.json"):  # first: an analysis that has not finished lacks it
+        counts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     header, records = _read_lines(folder / "tracks.jsonl")
     other, seen = _read_lines(folder / "observations.jsonl")
     if other != header:
-        raise InputError(f"{folder}: tracks.jsonl and observations.jsonl are of different analyses")
+        raise InputError(f"{folder}: tracks.jsonl and observations.jsonl are of different runs; {AGAIN}")
+    with _complaining(folder / "summary.json"):
+        summary = _SUMMARY.validate_python(counts)
+    if summary.run_id != header.run_id:
+        raise InputError(f"{folder}: tracks.jsonl and summary.json are of different runs; {AGAIN}")
+    size = {"frame_width": header.source.width, "frame_height": header.source.height}  # unless a record has another
     with _complaining(folder / "tracks.jsonl"):
-        tracks = tuple(_TRACK.validate_python(record) for record in records)
+        tracks = tuple(_TRACK.validate_python(size | record) for record in records)
     with _complaining(folder / "observations.jsonl"):
-        observations = [_OBSERVATION.validate_python(one) for one in seen if one.get("type") == "observation"]
+        observations = [_OBSERVATION.validate_python(size | one) for one in seen if one.get("type") == "observation"]
         analyses = [_ANALYSED.validate_python(one) for one in seen if one.get("type") == "analysis"]
     return Results(
         folder=folder,
@@ -219,13 +232,8 @@ def read_results(folder: Path | str) -> Results:
         tracks=tracks,
         observations=tuple(observations),
         analyses=tuple(analyses),
-        embeddings=_read_embeddings(folder / "embeddings.npz"),
+        embeddings=_read_embeddings(folder / "embeddings.npz", header.run_id),
     )
-
-
-def _read_summary(path: Path) -> Summary:
-    with _complaining(path):
-        return _SUMMARY.validate_python(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _read_lines(path: Path) -> tuple[Header, list[dict[str, Any]]]:
@@ -241,15 +249,17 @@ def _read_lines(path: Path) -> tuple[Header, list[dict[str, Any]]]:
         if version != SCHEMA_VERSION:
             raise InputError(
                 f"{path} has schema_version {version}, this version of faceanalytics reads {SCHEMA_VERSION}: "
-                "analyse the video again, or read it with the version that wrote it"
+                f"{AGAIN}, or read it with the version that wrote it"
             )
         return _HEADER.validate_python(first), others
 
 
-def _read_embeddings(path: Path) -> dict[str, Floats]:
+def _read_embeddings(path: Path, run_id: str) -> dict[str, Floats]:
     if not path.exists():
         return {}
     with _complaining(path), np.load(path) as arrays:
+        if arrays["run_id"] != run_id:
+            raise InputError(f"{path} is of another run than tracks.jsonl beside it; remove it, or {AGAIN}")
         return {str(name): row for name, row in zip(arrays["track_id"], arrays["embedding"], strict=True)}
 
 
@@ -259,7 +269,8 @@ def _complaining(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        began = path.with_name(f"{path.name}.partial").exists() or path.with_name("tracks.jsonl.partial").exists()
+        beside = [path.with_name(name) for name in (f"{path.name}.partial", "tracks.jsonl.partial", "tracks.jsonl")]
+        began = any(one.exists() for one in beside if one != path)
         why = "the analysis has not finished" if began else "this is not a folder that `streamer analyze` wrote"
         raise InputError(f"{path} does not exist: {why}") from error
     except ValidationError as error:

@@ -30,6 +30,7 @@ def arrow_table(results: "Results", name: str) -> "pyarrow.Table":
     attributes = results.header.outputs.attributes
     text, number, whole, truth = pyarrow.string(), pyarrow.float64(), pyarrow.int64(), pyarrow.bool_()
     boxes = {f"box_{side}": number for side in BOX}
+    frames = {"frame_width": whole, "frame_height": whole}
     expressions = {f"expression_{one}": number for one in EXPRESSIONS}
     scores = {f"attribute_{one}": number for one in attributes}
     if name == "tracks":
@@ -56,6 +57,7 @@ def arrow_table(results: "Results", name: str) -> "pyarrow.Table":
             **scores,
             **{f"presence_{one}": text for one in attributes},
             **boxes,
+            **frames,
         }
     elif name == "observations":
         rows = [_observation_row(one) for one in results.observations]
@@ -66,6 +68,7 @@ def arrow_table(results: "Results", name: str) -> "pyarrow.Table":
             "detection_score": number,
             "skipped": pyarrow.list_(text),
             **boxes,
+            **frames,
             **{f"{point}_{axis}": number for point in LANDMARK_NAMES for axis in "xy"},
         }
     elif name == "analyses":
@@ -126,6 +129,8 @@ def _track_row(track: "Track") -> Row:
         **_prefixed("attribute", attributes.scores if attributes else {}),
         **_prefixed("presence", attributes.presence if attributes else {}),
         **_box(track.box),
+        "frame_width": track.frame_width,
+        "frame_height": track.frame_height,
     }
 
 
@@ -138,6 +143,8 @@ def _observation_row(one: "Observation") -> Row:
         "detection_score": one.detection_score,
         "skipped": list(one.skipped),
         **_box(one.box),
+        "frame_width": one.frame_width,
+        "frame_height": one.frame_height,
         **points,
     }
 

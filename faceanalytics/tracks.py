@@ -126,6 +126,8 @@ class Track:
     last_seen_s: float  # media time of the last detection
     end_reason: str | None  # such as LEFT_FRAME; None: it has not ended
     box: Box  # at last_seen_s
+    frame_width: int  # pixels, of the frame of the box
+    frame_height: int  # pixels
     quality: float  # 0..1, of the best crop
     reasons: tuple[str, ...]  # why it was not analysed, such as SMALL_BOUNDING_BOX; empty: it was
     samples: int  # analyses that went in
@@ -157,8 +159,6 @@ class LiveTrack(Track):
     last_captured_at: datetime | None  # UTC; None for files
     clock_source: str  # RTCP_NTP, ARRIVAL or FILE_PTS
     landmarks: Mapping[str, Point]  # of the last detection, by name
-    frame_width: int  # pixels
-    frame_height: int  # pixels
     detection_score: float  # 0..1, of the last detection
     merged_into: str | None  # id of the track that goes on instead
     embedding: Floats | None  # (512,) unit length; None unless it was asked for

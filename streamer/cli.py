@@ -41,7 +41,8 @@ streamer analyze clip.mp4 --out results/
 streamer analyze clip.mp4 --out results/ --annotate --gallery people/
 streamer analyze monday.mp4 tuesday.mp4 --out results/ --config configs/recorded.yaml --device cuda:0
 """
-ANALYZE_NOTES = "With several videos, the results of each go into a folder named after it, inside --out."
+ANALYZE_NOTES = """With several videos, the results of each go into a folder named after it, inside --out. Results of an
+earlier run in the same folder are removed."""
 WATCH = """Show the tracks of a running streamer until Ctrl-C: as a live table on a terminal, as one line per event
 elsewhere."""
 WATCH_EXAMPLES = """

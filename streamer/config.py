@@ -220,6 +220,9 @@ class Schedule(Section):
 class Dispatch(Section):
     bind: Endpoint = "ipc:///tmp/faceanalytics-workers.ipc"
     """ZeroMQ endpoint that workers connect to: ipc:///path or tcp://host:port."""
+    model: Annotated[str, Field(min_length=1)] | None = None
+    """Id of the weights that workers must have, as the worker's log and `streamer health` show it. Others are refused.
+    Default: the first worker decides; workers with other weights are refused while one with these is connected."""
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
     """Largest batch, in crops. A worker may ask for smaller ones."""
     answer_within_s: Seconds = 30.0

@@ -55,6 +55,7 @@ dispatch_queue_depth = Gauge(PREFIX + "dispatch_queue_depth", "Crops waiting for
 crops_lost = Counter(PREFIX + "crops_lost_total", "Crops given up after they were handed to dispatch.", ["reason"])
 malformed_messages = Counter(PREFIX + "malformed_messages_total", "Invalid messages from workers.")
 workers_alive = Gauge(PREFIX + "workers_alive", "Connected workers.")
+workers_refused = Counter(PREFIX + "workers_refused_total", "Workers refused because of their weights.")
 result_latency_seconds = Histogram(
     PREFIX + "result_latency_seconds",
     "Seconds from arrival of a frame to its published analysis.",

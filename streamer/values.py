@@ -116,7 +116,7 @@ class SourceStatus:
     epoch: int = 0  # number of the present connection; grows at each reconnect
     connects: int = 0  # successful connections since the start
     frames_decoded: int = 0
-    width: int = 0  # px
+    width: int = 0  # px, of the newest frame
     height: int = 0  # px
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.files import JsonLines
-from streamer.recorded.records import write_summary, write_templates
+from faceanalytics.files import JsonLines, write_json
+from tests.support.disk import small_files
 
 
 def full(path: Path) -> Path:
@@ -67,10 +67,22 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pyt
         lines.write({"a": 1})
 
 
-def test_a_summary_and_templates_on_a_full_disk_are_said(tmp_path: Path) -> None:
+def test_json_on_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     full(tmp_path / "summary.json.partial")
     with pytest.raises(ConfigError, match=r"cannot write .*summary\.json: No space left"):
-        write_summary(tmp_path / "summary.json", {"frames": 1})
-    full(tmp_path / "embeddings.npz.partial")
-    with pytest.raises(ConfigError, match=r"cannot write .*embeddings\.npz: No space left"):
-        write_templates(tmp_path / "embeddings.npz", [])
+        write_json(tmp_path / "summary.json", {"frames": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_that_a_full_disk_cuts_off_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+
+    def fill() -> None:
+        with JsonLines(path) as lines, small_files(100):
+            for _ in range(100):
+                lines.write({"text": "x" * 20})
+
+    with pytest.raises(ConfigError, match=f"cannot write {path}: File too large"):
+        fill()
+    assert not path.exists()
+    assert (tmp_path / "lines.jsonl.partial").read_text() == '{"text":"xxxxxxxxxxxxxxxxxxxx"}\n' * 3

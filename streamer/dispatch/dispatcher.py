@@ -1,6 +1,7 @@
 """Sends crops to the workers and receives their analyses: the ZeroMQ ROUTER socket around the Ledger."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import time
@@ -18,6 +19,7 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
 from streamer import metrics
 from streamer.config import Dispatch
+from streamer.dispatch.admission import Admission, Refused
 from streamer.dispatch.ledger import Job, Ledger, Priority, Request, Worker
 from streamer.dispatch.wire import PROTOCOL, to_analysis, to_model
 from streamer.values import Bytes, FaceAnalysis, FaceCrop, Model, TrackEnd
@@ -49,10 +51,12 @@ class Dispatcher:
         on_workers: Callable[[int], None] | None = None,
         on_stuck: Callable[[str], None] | None = None,
         min_batch: int = 1,
+        keep_model: bool = False,
     ) -> None:
         """Bind `dispatch.bind`. Raises ConfigError if that fails.
 
         Workers whose `max_batch` is below `min_batch` get no work, so batches of that size are never split.
+        `keep_model`: only workers with the weights of the first one ever get work.
         """
         self._config = config
         self._on_result = on_result
@@ -60,6 +64,7 @@ class Dispatcher:
         self._on_workers = on_workers
         self._on_stuck = on_stuck
         self._min_batch = min_batch
+        self._admission = Admission(config, keep_model)
         self._changed = asyncio.Condition()
         self._reported_malformed: set[bytes] = set()  # addresses of workers whose malformed messages were logged
         self._waiting: dict[Request, asyncio.Future[None]] = {}
@@ -164,6 +169,8 @@ class Dispatcher:
             frames = await self._socket.recv_multipart()
             try:
                 self._on_message(frames, time.monotonic())
+            except Refused as refused:
+                await self._refuse(frames[0], str(refused))
             except (DecodeError, ValueError) as error:
                 self._report_malformed(frames[0], error)
             await self._send()
@@ -181,6 +188,7 @@ class Dispatcher:
                 self._report_stuck(worker)
                 self._lose(self.ledger.failed(batch, retry=batch.retries), "timeout")
             self._lose(self.ledger.stale(now), "stale")
+            self._admission.forget_silent(now)
             await self._send()
             await self._notify()
 
@@ -193,7 +201,7 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _on_message(self, frames: list[bytes], now: float) -> None:
-        """Handle one message of a worker. Raises DecodeError or ValueError if it is malformed."""
+        """Handle one message of a worker. Raises Refused, or DecodeError or ValueError if it is malformed."""
         if len(frames) != 3:
             raise ValueError(f"a message has {len(frames) - 1} frames, expected 2")
         address, kind, body = frames
@@ -205,6 +213,7 @@ class Dispatcher:
         elif kind == b"ANSWER":
             self._answer(address, faces_pb2.Answer.FromString(body))
         elif kind == b"BYE":
+            self._admission.forget(address)
             self._worker_gone(address, "is stopping", logging.INFO)
         elif kind != b"BUSY":
             raise ValueError(f"unknown kind of message {kind[:20]!r}")
@@ -221,6 +230,7 @@ class Dispatcher:
         model = to_model(ready)
         worker = self.ledger.workers.get(address)
         if worker is None:
+            self._admission.admit(address, ready.worker, model, self.models, now)
             worker = Worker(ready.worker, model, ready.max_batch, now)
             self.ledger.workers[address] = worker
             self._reported_malformed.discard(address)
@@ -228,7 +238,15 @@ class Dispatcher:
             self._count_workers()
         if worker.batch is not None:
             return  # this READY and our batch crossed on the way: the answer will come
-        worker.idle, worker.model = True, model
+        if worker.model != model:
+            raise ValueError(f"{ready.worker} announces {ready.model_id}, but has announced {worker.model.id}")
+        worker.idle = True
+
+    async def _refuse(self, address: bytes, reason: str) -> None:
+        """Tell a worker why it gets no work."""
+        message = faces_pb2.Refusal(reason=reason).SerializeToString()
+        with contextlib.suppress(zmq.ZMQError):  # it has gone, or does not read
+            await self._socket.send_multipart([address, b"REFUSED", message], flags=zmq.NOBLOCK)
 
     def _answer(self, address: bytes, answer: faces_pb2.Answer) -> None:
         worker = self.ledger.workers.get(address)

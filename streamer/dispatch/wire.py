@@ -6,7 +6,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from streamer.labels import ATTRIBUTES
 from streamer.values import FaceAnalysis, ImpostorScores, Model
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 def to_model(ready: faces_pb2.Ready) -> Model:

@@ -8,14 +8,13 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from faceanalytics.errors import ConfigError, InputError
-from faceanalytics.files import JsonLines, hash_file
+from faceanalytics.files import hash_file
 from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
 from streamer.detect.detector import Detector
@@ -30,14 +29,8 @@ from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
-from streamer.recorded.records import (
-    SCHEMA_VERSION,
-    model_record,
-    source_record,
-    time_base_record,
-    write_summary,
-    write_templates,
-)
+from streamer.recorded.outputs import identified, refuse_to_remove, run_files
+from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.track.keys import recorded_keys, split_keys
@@ -86,9 +79,11 @@ class Analysis:
     ) -> list[VideoResult]:
         """Analyse each (video, folder) and write the results into that folder. `progress` is called after each frame.
 
-        The result of a video that cannot be read has its `problem` set, and the other videos go on. Raises ModelError,
-        LostDependency, or an ExceptionGroup of the exceptions of the parts.
+        Outputs of an earlier run in a folder are removed when its video begins. The result of a video that cannot be
+        read has its `problem` set, and the other videos go on. Raises ConfigError, ModelError, LostDependency, or an
+        ExceptionGroup of the exceptions of the parts.
         """
+        refuse_to_remove(videos)
         results = [VideoResult(video, out) for video, out in videos]
         probe = partial(_probe, video_stream=self._video_stream)
         infos = [await asyncio.to_thread(probe, result) for result in results]  # before the slow parts start
@@ -104,7 +99,7 @@ class Analysis:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
             stuck: asyncio.Queue[str] = asyncio.Queue()
-            dispatcher = Dispatcher(dispatch, on_stuck=stuck.put_nowait, min_batch=dispatch.batch)
+            dispatcher = Dispatcher(dispatch, on_stuck=stuck.put_nowait, min_batch=dispatch.batch, keep_model=True)
             self._dispatcher = dispatcher
             try:
                 async with asyncio.TaskGroup() as group:
@@ -178,17 +173,12 @@ class Analysis:
             "gallery": self._gallery[2] if self._gallery else None,
             "config_hash": config_hash(self._config),
         }
-        with ExitStack() as files:
-            tracks = files.enter_context(JsonLines(out / "tracks.jsonl"))
-            observations = files.enter_context(JsonLines(out / "observations.jsonl"))
-            explanation, written = None, [tracks, observations]
-            if self._explain:
-                written.append(files.enter_context(JsonLines(out / "explain.jsonl")))
-                explanation = Explanation(written[-1])
-            for lines in written:
-                lines.write(header)
+        header = identified(header, embeddings=self._embeddings, explain=self._explain)
+        with run_files(out, header, self._explain) as files:
+            size = info.width, info.height
+            explanation = Explanation(files.explanation, size) if files.explanation is not None else None
             persons = self._persons(model, split_keys(recorded_keys(content_hash)))
-            writer = ResultWriter(persons, tracks, observations, result, on_frame, explanation)
+            writer = ResultWriter(persons, files.tracks, files.observations, result, on_frame, size, explanation)
             self._writer = writer
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             observer.set_workers({model: 1})
@@ -196,11 +186,8 @@ class Analysis:
             writer.close()
             time_base = time_base_record(result.read.time_base)
             if time_base != header["time_base"]:  # that is known at the end only
-                for lines in written:
-                    lines.replace_first({**header, "time_base": time_base})
-        if self._embeddings:
-            write_templates(out / "embeddings.npz", writer.templates)
-        write_summary(out / "summary.json", result.counts())
+                files.replace_headers({**header, "time_base": time_base})
+            files.finish(result.counts(), writer.templates if self._embeddings else None)
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faceanalytics.files import JsonLines
-from streamer.recorded.records import answer_record, box
+from streamer.recorded.records import answer_record, box, size_record
 from streamer.values import Choice, FaceCrop, Observation, Quality, SendDecision, TrackKey, TrackState, TrackSummary
 
 
@@ -25,8 +25,10 @@ class Explanation:
     In every line, `media_time_s` is that of the frame at which the line was written.
     """
 
-    def __init__(self, lines: JsonLines) -> None:
+    def __init__(self, lines: JsonLines, frame_size: tuple[int, int]) -> None:
+        """`frame_size`: that of the header, px."""
         self._lines = lines
+        self._frame_size = frame_size
         self._open: dict[str, _Counts] = {}  # by track id
         self._now = 0.0  # s, media time of the frame
 
@@ -43,7 +45,8 @@ class Explanation:
                 counts.first_sent = self._now
         for track in observation.tracks:
             if track.state is not TrackState.CONFIRMED or track.detection is None:
-                self._write("state", track.key, {"state": track.state.value, "box": box(track.box)})
+                size = size_record(observation.frame_size, self._frame_size)
+                self._write("state", track.key, {"state": track.state.value, "box": box(track.box), **size})
 
     def answer(self, crop: FaceCrop, summaries: Sequence[TrackSummary]) -> None:
         """Write the state of the crop's track after its analysis, and that of a track that it continues."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faceanalytics.errors import InputError
+from streamer.recorded.records import SCHEMA_VERSION
 from streamer.values import SendDecision, TrackState
 
 Record = dict[str, Any]
@@ -41,7 +42,7 @@ class _Known(NamedTuple):
 class ResultReader:
     """The results of an analysis; of the files with one line per face, only one frame is held in memory.
 
-    Raises InputError, also from `faces`, if the files are not those that an analysis writes.
+    Raises InputError, also from `faces`, if the files are not those that an analysis writes, or not all of one run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,15 +51,16 @@ class ResultReader:
             self._known = {part["track_id"]: _known(track) for track in records for part in track["intervals"]}
             self.source: str = header["source"]["name"]  # of the video
             self.sha256: str = header["source"]["sha256"]
-            self.video_stream: int | None = header["source"].get("video_stream")  # None: before schema 4
+            self.video_stream: int = header["source"]["video_stream"]
+            self.run_id: str = header["run_id"]
             untrained = header["model_id"] == "untrained"
         self.notice = "SwinFace is UNTRAINED: ages and expressions are noise" if untrained else ""  # for every frame
-        self._observations = _Moments(folder / "observations.jsonl", self._observation)
+        self._observations = _Moments(folder / "observations.jsonl", self.run_id, self._observation)
         self._explanation: _Moments | None = None
         self._details: dict[str, str] = {}  # by track id, of one frame
         if (folder / "explain.jsonl").exists():  # then each frame shows the state at its time
             self._known.clear()
-            self._explanation = _Moments(folder / "explain.jsonl", self._explain)
+            self._explanation = _Moments(folder / "explain.jsonl", self.run_id, self._explain)
 
     def faces(self, time: float) -> list[Face]:
         """Return the faces of the frame at a media time (s). Call it in the order of time. Raises InputError."""
@@ -90,12 +92,15 @@ class ResultReader:
 class _Moments:
     """The lines of a file in the order of `media_time_s`, one frame at a time."""
 
-    def __init__(self, path: Path, read: Callable[[Record], Face | None]) -> None:
+    def __init__(self, path: Path, run_id: str, read: Callable[[Record], Face | None]) -> None:
         self._path = path
         self._read = read
         self._records = _lines(path)
         with _complaining(path, self._records):
-            _header(self._records)
+            if _header(self._records)["run_id"] != run_id:
+                raise InputError(
+                    f"{path} is of another run than tracks.jsonl beside it; remove it, or analyse the video again"
+                )
             self._next = next(self._records, None)
 
     def faces(self, time: float) -> list[Face]:
@@ -120,6 +125,11 @@ def _header(records: Iterator[Record]) -> Record:
     header = next(records, None)
     if header is None or header["type"] != "header":
         raise ValueError("the header is missing")
+    if header["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"it has schema_version {header['schema_version']}, this version reads {SCHEMA_VERSION}; "
+            "analyse the video again"
+        )
     return header
 
 

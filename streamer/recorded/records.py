@@ -1,12 +1,8 @@
-"""Makes the JSON records of a recorded analysis, with units in the field names, and writes its other files."""
+"""Makes the JSON records of a recorded analysis, with units in the field names."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from faceanalytics.files import replacing, write_json
 from streamer.labels import ATTRIBUTES, EXPRESSIONS
 from streamer.values import (
     LANDMARK_NAMES,
@@ -31,23 +27,6 @@ if TYPE_CHECKING:
     from streamer.source.file import VideoInfo  # PyAV, which a reader of results does not need
 
 SCHEMA_VERSION = 4
-
-
-def write_summary(path: Path, counts: dict[str, Any]) -> None:
-    """Write the counts of an analysis. This file is the last one, so its presence shows that the run has ended."""
-    write_json(path, counts)
-
-
-def write_templates(path: Path, summaries: Sequence[TrackSummary]) -> None:
-    """Write the identity templates: `embedding` (n, 512) float32 of unit length, `track_id` and `samples` (n,)."""
-    templates = [summary.estimates.identity for summary in summaries if summary.estimates.identity is not None]
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(
-            file,
-            track_id=np.array([one.key.id for one in summaries if one.estimates.identity is not None], np.str_),
-            embedding=np.stack([one.template for one in templates]) if templates else np.zeros((0, 512), np.float32),
-            samples=np.array([one.evidence.samples for one in templates], np.int64),
-        )
 
 
 def box(corners: Floats) -> dict[str, float]:
@@ -92,6 +71,11 @@ def time_base_record(time_base: TimeBase) -> dict[str, Any]:
     }
 
 
+def size_record(size: tuple[int, int], usual: tuple[int, int]) -> dict[str, int]:
+    """Return width and height of a frame in px if they are not the usual ones, those of the header."""
+    return {} if size == usual else {"frame_width": size[0], "frame_height": size[1]}
+
+
 def model_record(model: Model) -> dict[str, Any]:
     """Return the fields of the header about the model. Outputs that it lacks are null or missing in every record."""
     return {
@@ -111,8 +95,11 @@ def scores(names: Sequence[str], values: Floats) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
 
-def observation_record(observation: Observation, track: Track) -> dict[str, Any]:
-    """Return the record of one face in one frame, with the reasons if it could not be analysed."""
+def observation_record(observation: Observation, track: Track, usual: tuple[int, int]) -> dict[str, Any]:
+    """Return the record of one face in one frame, with the reasons if it could not be analysed.
+
+    `usual` is the frame size in the header, px.
+    """
     assert track.detection is not None
     record: dict[str, Any] = {
         "type": "observation",
@@ -120,6 +107,7 @@ def observation_record(observation: Observation, track: Track) -> dict[str, Any]
         "track_id": track.key.id,
         "number": track.key.number,
         "box": box(track.box),
+        **size_record(observation.frame_size, usual),
         "detection_score": round(track.score, 4),
         "landmarks": landmarks(observation.detections.landmarks[track.detection]),
     }
@@ -152,8 +140,11 @@ def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
     }
 
 
-def track_record(summary: TrackSummary) -> dict[str, Any]:
-    """Return the final record of one track, in the field names of the API's Track."""
+def track_record(summary: TrackSummary, usual: tuple[int, int]) -> dict[str, Any]:
+    """Return the final record of one track, in the field names of the API's Track.
+
+    `usual` is the frame size in the header, px.
+    """
     return {
         "type": "track",
         "track_id": summary.key.id,
@@ -162,6 +153,7 @@ def track_record(summary: TrackSummary) -> dict[str, Any]:
         "last_seen_s": round(summary.last.time, 6),
         "end_reason": summary.end_reason.value if summary.end_reason else None,
         "box": box(summary.last.box),
+        **size_record(summary.last.frame_size, usual),
         "quality": round(summary.quality, 4),
         "reasons": _names(summary.reasons),
         "samples": summary.estimates.samples,

@@ -1,5 +1,6 @@
 """Writes the results of one video in the order of its frames, whatever the order of the answers."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
 SEAL_FRAMES = 500  # a partly filled batch is sent after this many frames; frames, not seconds: runs stay identical
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -71,14 +74,18 @@ class ResultWriter:
         observations: JsonLines,
         result: VideoResult,
         on_frame: Callable[[], None],
+        frame_size: tuple[int, int],
         explanation: Explanation | None = None,
     ) -> None:
+        """`frame_size`: that of the header, px; records of frames of another size say theirs."""
         self._persons = persons
         self._tracks = tracks
         self._observations = observations
         self._result = result
         self._on_frame = on_frame
+        self._frame_size = frame_size
         self._explanation = explanation
+        self._resized = False  # a change of the frame size was logged
         self.templates: list[TrackSummary] = []  # final summaries with an identity
         self._pending: deque[_Pending] = deque()
         self._by_crop: dict[int, _Pending] = {}  # by id() of the crop
@@ -113,13 +120,14 @@ class ResultWriter:
     def _write(self, pending: _Pending) -> None:
         observation = pending.observation
         explanation = self._explanation
+        self._note_size(observation)
         published, changed = self._persons.observe(observation)
         self._finish(changed)
         if explanation is not None:
             explanation.observe(published)
         for track in published.tracks:
             if track.state is TrackState.CONFIRMED and track.detection is not None:
-                self._observations.write(observation_record(published, track))
+                self._observations.write(observation_record(published, track, self._frame_size))
         # in the order of the crops, not of the answers
         for raw, crop in zip(observation.crops, published.crops, strict=True):
             analysis = pending.analyses[raw.key.id]
@@ -135,6 +143,19 @@ class ResultWriter:
             self._result.frames += 1
             self._on_frame()
 
+    def _note_size(self, observation: Observation) -> None:
+        """Log the first change of the frame size."""
+        if self._resized or observation.frame_size == self._frame_size:
+            return
+        self._resized = True
+        sizes = (*self._frame_size, *observation.frame_size)
+        log.info(
+            "%s: the frame size changes from %dx%d to %dx%d at %.2f s",
+            self._result.video,
+            *sizes,
+            observation.media_time,
+        )
+
     def close(self) -> None:
         """Write the tracks whose ends were held back in case the face returns. Called at the end of the video."""
         self._finish(self._persons.release())
@@ -146,7 +167,7 @@ class ResultWriter:
                 self._explanation.end(summary.key)
             if not summary.final or summary.merged_into:
                 continue
-            self._tracks.write(track_record(summary))
+            self._tracks.write(track_record(summary, self._frame_size))
             self._result.tracks += 1
             if summary.estimates.identity is not None:
                 self.templates.append(summary)

@@ -76,7 +76,8 @@ class Decoder:
         self._deinterlacer = Deinterlacer(note)
         self.converter = Converter(stream, self.damage.drop_unconverted, note)
         step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
-        self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), step, live)
+        self._time_base = stream.time_base or Fraction(1, 90_000)
+        self.clock = MediaClock(self._time_base, step, live)
         self._stream = stream
         self._camera = camera
         self._live = live
@@ -126,6 +127,8 @@ class Decoder:
             decoded, stamp, duration = self._held.popleft()
             following = [each.stamp for each in islice(self._held, AGREE - 1)]
             decoded.media_time, decoded.time_estimated = self._time_of(stamp, duration, following, received)
+            if stamp is not None and not decoded.time_estimated:
+                decoded.clock_time = float(stamp * self._time_base)
             yield decoded
 
     def _time_of(self, stamp: int | None, duration: int, following: list[int | None], received: float) -> Moment:

@@ -19,11 +19,12 @@ from streamer.values import Bytes
 class DecodedFrame:
     """A decoded frame, converted to BGR on request."""
 
-    __slots__ = ("_converter", "frame", "geometry", "media_time", "time_estimated")
+    __slots__ = ("_converter", "clock_time", "frame", "geometry", "media_time", "time_estimated")
 
     def __init__(self, frame: av.VideoFrame, media_time: float, converter: "Converter") -> None:
         self.frame = frame
         self.media_time = media_time  # s
+        self.clock_time: float | None = None  # s, the timestamp behind the media time; None: it was estimated
         self.time_estimated = False  # by its neighbours, for lack of a usable timestamp
         self.geometry = converter.geometry(frame)
         self._converter = converter

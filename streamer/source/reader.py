@@ -235,7 +235,7 @@ class _Reader:
         self._outlet.end(EndReason.END_OF_FILE)
 
     def _arrived(self, decoded: DecodedFrame) -> None:
-        """Count a frame; the first one after connecting begins an epoch."""
+        """Count a frame and note its size; the first one after connecting begins an epoch."""
         if not self._running:
             self._running, self._running_since = True, time.monotonic()
             metrics.stream_connects.labels(self._stream.id).inc()
@@ -244,9 +244,16 @@ class _Reader:
                 self._status, epoch=self._next_epoch(), connects=self._status.connects + 1, width=width, height=height
             )
             self._change(SourceState.RUNNING, message=f"{width}x{height}")
+        elif decoded.size != (self._status.width, self._status.height):
+            self._resized(*decoded.size)
         self._status = replace(self._status, frames_decoded=self._status.frames_decoded + 1)
         if not self._outlet.closed:
             self._report(self._status)
+
+    def _resized(self, width: int, height: int) -> None:
+        before = f"{self._status.width}x{self._status.height}"
+        log.info("camera %s: the frame size changes from %s to %dx%d", self._stream.id, before, width, height)
+        self._status = replace(self._status, width=width, height=height)
 
     def _put(
         self, decoded: DecodedFrame, received: float, captured_at: datetime | None, clock_source: ClockSource

@@ -108,6 +108,13 @@ class BoxFilter:
         """Set all velocities to zero."""
         self._state[1] = 0
 
+    def scale(self, across: float, down: float) -> None:
+        """Carry all boxes over into a frame whose width and height are these multiples of the present one's."""
+        factor = np.array([across, down])[:, None]
+        for state in (self._state, self._seen):
+            state[:2] *= factor
+            state[2:] *= factor**2
+
     def hold_size(self, rows: Rows | Sequence[int]) -> None:
         """Keep the size of the given boxes while they move: a lost face that was growing may not keep growing."""
         self._state[1, 1, :, rows] = 0

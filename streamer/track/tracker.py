@@ -24,6 +24,7 @@ MAX_MARGIN = 0.5  # face sizes
 DUPLICATE_IOU = 0.85  # detections of one frame that overlap more are one face
 REPLAY_S = 0.15  # absences of at least this length are replayed; shorter ones do not change the velocity
 EDGE = 1.0  # px, a box this close to the edge of the frame touches it
+SAME_VIEW = 0.03  # frames whose aspects differ by a smaller share show the same view in another size
 MAX_COORDINATE = 1e6  # px, no image is larger
 
 STATES = (TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST)
@@ -59,6 +60,7 @@ class Tracker:
         self._new_key = new_key
         self._number = 0  # of the newest track
         self._time: float | None = None  # s, of the last frame
+        self._frame_size: tuple[int, int] | None = None  # of the last frame
         self._filter = BoxFilter()
         self._keys: list[TrackKey] = []  # row by row with the filter, oldest first
         self._lives: NDArray[np.void] = np.zeros(0, LIFE)  # the same rows
@@ -69,10 +71,12 @@ class Tracker:
         """Process one frame, with or without detections; return the live tracks, oldest first, and the ended ones.
 
         `time` is media time in s, `frame_size` width and height in px. With `new_shot` a new shot begins at this frame,
-        and earlier tracks are not continued by motion. Detections that are not finite or have no area are ignored.
+        and earlier tracks are not continued by motion; the same holds for a frame of another aspect. In a frame of
+        another size and the same aspect the tracks go on. Detections that are not finite or have no area are ignored.
         Raises ValueError if `time` is not finite or does not increase.
         """
-        gap = self._move_to(time, new_shot)
+        new_view = self._rescale(frame_size)
+        gap = self._move_to(time, new_shot or new_view)
         rows, boxes, scores = _usable(detections)
         found = measure(boxes)
         pairing = self._associate(time, gap, found, scores)
@@ -88,6 +92,16 @@ class Tracker:
         self._keep(np.zeros(len(self._keys), bool))
         self._time = None
         return ended
+
+    def _rescale(self, frame_size: tuple[int, int]) -> bool:
+        """Carry all boxes over into a frame of this size; return whether its aspect shows that the view is another."""
+        earlier, self._frame_size = self._frame_size, frame_size
+        if earlier is None or earlier == frame_size:
+            return False
+        across, down = frame_size[0] / earlier[0], frame_size[1] / earlier[1]
+        self._filter.scale(across, down)
+        self._lives["box"] *= (across, down, across, down)
+        return not math.isclose(across, down, rel_tol=SAME_VIEW)
 
     def _move_to(self, time: float, new_shot: bool) -> float:
         """Predict every box for this time; return the seconds since the last frame. A shot change stops all boxes."""

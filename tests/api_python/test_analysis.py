@@ -37,9 +37,8 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     (person,) = results.people
     assert (person.name, person.tracks) == ("eileen", (track,))
     assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
-    assert results.summary == fa.Summary(
-        frames=50, tracks=1, crops=len(results.analyses), lost_crops=0, dropped={}, complete=True
-    )
+    counts = {"frames": 50, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
+    assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True)
     assert len(results.analyses) == track.samples
     assert {one.track_id for one in results.observations} == {track.track_id}
     assert set(results.observations[0].landmarks) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
@@ -201,8 +200,9 @@ def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) ->
 
 
 def test_another_schema_is_refused(copy: Path) -> None:
-    rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 2}, *records[1:]])
-    with pytest.raises(fa.InputError, match="has schema_version 2, this version of faceanalytics reads 4"):
+    rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 3}, *records[1:]])
+    (copy / "summary.json").write_text('{"frames": 50, "complete": true}')
+    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 4"):
         fa.read_results(copy)
 
 
@@ -220,7 +220,29 @@ def test_an_analysis_that_has_not_finished_is_refused(copy: Path) -> None:
 
 def test_files_of_two_analyses_are_refused(copy: Path) -> None:
     rewrite(copy / "observations.jsonl", lambda records: [{**records[0], "config_hash": "0" * 12}, *records[1:]])
-    with pytest.raises(fa.InputError, match="of different analyses"):
+    with pytest.raises(fa.InputError, match="of different runs; analyse the video again"):
+        fa.read_results(copy)
+
+
+def test_a_summary_of_another_run_is_refused(copy: Path) -> None:
+    counts = json.loads((copy / "summary.json").read_text())
+    (copy / "summary.json").write_text(json.dumps({**counts, "run_id": "0" * 32}))
+    with pytest.raises(fa.InputError, match=r"summary\.json are of different runs; analyse the video again"):
+        fa.read_results(copy)
+
+
+def test_embeddings_of_another_run_are_refused(copy: Path) -> None:
+    with np.load(copy / "embeddings.npz") as arrays:
+        changed = {**arrays, "run_id": np.array("0" * 32)}
+    np.savez(copy / "embeddings.npz", **changed)
+    with pytest.raises(fa.InputError, match=r"embeddings\.npz is of another run"):
+        fa.read_results(copy)
+
+
+def test_files_that_only_partly_got_their_names_are_not_finished(copy: Path) -> None:
+    """As after a crash at the very end: summary.json is the last."""
+    (copy / "summary.json").unlink()
+    with pytest.raises(fa.InputError, match="the analysis has not finished"):
         fa.read_results(copy)
 
 

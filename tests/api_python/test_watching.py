@@ -156,7 +156,7 @@ async def test_a_watch_is_cancelled_with_its_task() -> None:
 
 def test_a_live_track_says_the_same_as_its_record() -> None:
     made = final("t1")
-    record = TypeAdapter(fa.Track).validate_python(track_record(made))
+    record = TypeAdapter(fa.Track).validate_python(track_record(made, (0, 0)))
     live = to_track(to_proto(made))
     for name in fa.Track.__dataclass_fields__:
         mine, other = getattr(live, name), getattr(record, name)

@@ -21,6 +21,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
+from streamer.dispatch.wire import PROTOCOL
 from streamer.recorded.batches import CropBatches
 from streamer.values import FaceAnalysis, FaceCrop
 from tests.support.builders import crop
@@ -131,7 +132,7 @@ def _worker(endpoint: str, max_batch: int, compute_s: float) -> None:
     socket.connect(endpoint)
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
     ready = faces_pb2.Ready(
-        protocol=3, worker="bench", model_id="bench", max_batch=max_batch, device="none", outputs=outputs
+        protocol=PROTOCOL, worker="bench", model_id="bench", max_batch=max_batch, device="none", outputs=outputs
     )
     embedding = np.full(512, 512**-0.5, "<f4").tobytes()
     while True:

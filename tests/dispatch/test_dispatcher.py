@@ -16,6 +16,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from streamer.config import Dispatch
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
+from streamer.dispatch.wire import PROTOCOL
 from streamer.values import Bytes, FaceAnalysis, FaceCrop, TrackEnd
 from tests.support.builders import crop, end, model
 from tests.support.patience import FOREVER_S, WAIT_S
@@ -24,13 +25,18 @@ from tests.support.patience import FOREVER_S, WAIT_S
 class Desk:
     """A Dispatcher, and what it reported."""
 
-    def __init__(self, config: Dispatch, min_batch: int = 1) -> None:
+    def __init__(self, config: Dispatch, min_batch: int = 1, keep_model: bool = False) -> None:
         self.results: list[tuple[str, float | None]] = []
         self.finished: list[str] = []
         self.workers: list[int] = []
         self.analyses: list[FaceAnalysis] = []
         self.dispatcher = Dispatcher(
-            config, self._on_result, self._on_finished, self.workers.append, min_batch=min_batch
+            config,
+            self._on_result,
+            self._on_finished,
+            self.workers.append,
+            min_batch=min_batch,
+            keep_model=keep_model,
         )
 
     def _on_result(self, face: FaceCrop, analysis: FaceAnalysis | None) -> None:
@@ -42,10 +48,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, min_batch: int = 1, /, **settings: object) -> AsyncIterator[Desk]:
+async def desk(
+    folder: Path, min_batch: int = 1, keep_model: bool = False, /, **settings: object
+) -> AsyncIterator[Desk]:
     patient = {"max_wait_s": 1e9, "worker_silent_s": FOREVER_S}
     data = {"bind": f"ipc://{folder}/workers", "batch": 4, **patient, **settings}
-    made = Desk(Dispatch.model_validate(data), min_batch)
+    made = Desk(Dispatch.model_validate(data), min_batch, keep_model)
     task = asyncio.create_task(made.dispatcher.run())
     try:
         yield made
@@ -67,10 +75,12 @@ async def dealer(endpoint: str) -> AsyncIterator[zmq.asyncio.Socket]:
         context.destroy(linger=0)
 
 
-async def say_ready(socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = 3) -> None:
+async def say_ready(
+    socket: zmq.asyncio.Socket, max_batch: int = 4, protocol: int = PROTOCOL, model_id: str = "m"
+) -> None:
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
     ready = faces_pb2.Ready(
-        protocol=protocol, worker="w", model_id="m", max_batch=max_batch, device="cpu", outputs=outputs
+        protocol=protocol, worker="w", model_id=model_id, max_batch=max_batch, device="cpu", outputs=outputs
     )
     await socket.send_multipart([b"READY", ready.SerializeToString()])
 
@@ -221,7 +231,9 @@ async def test_a_wrong_answer_loses_its_batch_and_nothing_else(
 async def test_an_analysis_holds_what_the_worker_was_trained_for(tmp_path: Path) -> None:
     async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
         outputs = faces_pb2.Outputs(expression=True, attributes=[5])
-        ready = faces_pb2.Ready(protocol=3, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research")
+        ready = faces_pb2.Ready(
+            protocol=PROTOCOL, worker="w", model_id="s", max_batch=4, outputs=outputs, licence="research"
+        )
         await socket.send_multipart([b"READY", ready.SerializeToString()])
         announced = await at.dispatcher.wait_for_worker()
         assert announced == model("s", age=False, attributes=(4,), identity=False)
@@ -242,7 +254,7 @@ async def test_a_worker_with_outputs_that_there_are_not_is_not_used(
 ) -> None:
     async with desk(tmp_path) as at, dealer(at.dispatcher.endpoint) as socket:
         outputs = faces_pb2.Outputs(attributes=attributes)
-        ready = faces_pb2.Ready(protocol=3, worker="w", model_id="s", max_batch=4, outputs=outputs)
+        ready = faces_pb2.Ready(protocol=PROTOCOL, worker="w", model_id="s", max_batch=4, outputs=outputs)
         await socket.send_multipart([b"READY", ready.SerializeToString()])
         await until(lambda: "ignored: w " in caplog.text)
         assert at.dispatcher.models == {}
@@ -269,6 +281,75 @@ async def test_another_version_of_the_protocol_gets_no_work(tmp_path: Path, capl
         await say_ready(socket, protocol=99)
         await until(lambda: "protocol 99" in caplog.text)
         assert at.workers == []
+
+
+async def refusal(socket: zmq.asyncio.Socket, model_id: str) -> str:
+    """Why a worker with this model is refused."""
+    await say_ready(socket, model_id=model_id)
+    async with asyncio.timeout(WAIT_S):
+        kind, body = await socket.recv_multipart()
+    assert kind == b"REFUSED"
+    return faces_pb2.Refusal.FromString(body).reason
+
+
+async def test_a_worker_with_other_weights_is_refused_until_the_others_have_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So workers are updated one after the other: the new ones wait beside the old ones, until these are stopped."""
+    async with (
+        desk(tmp_path) as at,
+        dealer(at.dispatcher.endpoint) as old,
+        dealer(at.dispatcher.endpoint) as same,
+        dealer(at.dispatcher.endpoint) as new,
+    ):
+        await say_ready(old)
+        await until(lambda: at.workers == [1])
+        for _ in range(3):
+            reason = await refusal(new, "n")
+            assert reason.startswith("its weights are n, but the connected workers have m; ")
+        await say_ready(same)
+        await until(lambda: at.dispatcher.models == {model("m"): 2})
+        await old.send_multipart([b"BYE", b""])
+        await until(lambda: at.dispatcher.models == {model("m"): 1})
+        assert await refusal(new, "n")
+        await same.send_multipart([b"BYE", b""])
+        await until(lambda: not at.dispatcher.models)
+        await at.dispatcher.offer(crop("a"))
+        await say_ready(new, model_id="n")
+        answer = answer_to(*await receive(new))
+        answer.model_id = "n"
+        await send_answer(new, answer)
+        await until(lambda: len(at.results) == 1)
+        assert at.analyses[0].model == model("n")
+        assert "the connected workers have n" in await refusal(old, "m")
+    assert caplog.text.count("refused: its weights are n") == 1
+
+
+async def test_a_worker_without_the_weights_of_the_configuration_is_refused(tmp_path: Path) -> None:
+    async with (
+        desk(tmp_path, model="m") as at,
+        dealer(at.dispatcher.endpoint) as other,
+        dealer(at.dispatcher.endpoint) as right,
+    ):
+        assert await refusal(other, "n") == "its weights are n, but dispatch.model of the streamer is m"
+        assert not at.dispatcher.models
+        await say_ready(right)
+        await until(lambda: at.dispatcher.models == {model("m"): 1})
+
+
+async def test_an_analysis_keeps_the_weights_that_it_began_with(tmp_path: Path) -> None:
+    async with (
+        desk(tmp_path, 1, True) as at,
+        dealer(at.dispatcher.endpoint) as first,
+        dealer(at.dispatcher.endpoint) as second,
+    ):
+        await say_ready(first)
+        await until(lambda: at.workers == [1])
+        await first.send_multipart([b"BYE", b""])
+        await until(lambda: at.workers == [1, 0])
+        assert await refusal(second, "n") == "its weights are n, but this analysis began with m"
+        await say_ready(second)
+        await until(lambda: at.workers == [1, 0, 1])
 
 
 async def serve(socket: zmq.asyncio.Socket, sizes: list[int] | None = None) -> None:

@@ -16,12 +16,15 @@ import pytest
 import yaml
 from av.stream import Disposition
 
+from faceanalytics.results import read_results
+from streamer.recorded.outputs import OUTPUTS
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
+from tests.support.disk import small_files
 from tests.support.patch_detector import make_patch_video, paint
 from tests.support.patience import WAIT_S, until
 from tests.support.pictures import Track, numbered, write
 from tests.support.timestamps import restamp_ts
-from tests.support.videos import break_jpeg, cut_off, make_audio, make_video
+from tests.support.videos import break_jpeg, cut_off, make_audio, make_video, write_resized
 
 pytestmark = pytest.mark.slow
 
@@ -226,6 +229,85 @@ def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, end
     _, *tracks = records(tmp_path / "out" / "tracks.jsonl")
     assert {track["end_reason"] for track in tracks} == {"SHUTDOWN"}
     assert len(tracks) == 3
+
+
+def test_a_new_run_leaves_nothing_of_an_older_one(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    """Another video, or other options: annotate must not draw by the older explain.jsonl."""
+    out, detector = tmp_path / "out", patches / "detector.onnx"
+    assert analyze(out, detector, endpoint, "--explain", "--embeddings", patches / "one.mp4").returncode == 0
+    first = records(out / "tracks.jsonl")[0]
+    assert {path.name for path in out.iterdir()} == set(OUTPUTS)
+    done = analyze(out, detector, endpoint, patches / "two.mp4")
+    assert done.returncode == 0
+    assert "removed the results of an earlier run: summary.json, " in done.stderr
+    assert {path.name for path in out.iterdir()} == {"tracks.jsonl", "observations.jsonl", "summary.json"}
+    header = records(out / "tracks.jsonl")[0]
+    assert header["run_id"] != first["run_id"]
+    assert json.loads((out / "summary.json").read_text())["run_id"] == header["run_id"]
+
+
+def test_a_full_disk_is_said_and_leaves_no_results(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    out, detector = tmp_path / "out", patches / "detector.onnx"
+    assert analyze(out, detector, endpoint, "--embeddings", patches / "one.mp4").returncode == 0
+    with small_files(20_000):  # the process inherits it
+        done = analyze(out, detector, endpoint, "--embeddings", patches / "two.mp4")
+    assert done.returncode == 2
+    assert f"cannot write {out}/observations.jsonl: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in out.iterdir()} == {"tracks.jsonl.partial", "observations.jsonl.partial"}
+    assert len(records(out / "observations.jsonl.partial")) > 10  # whole lines only
+
+
+def test_a_video_among_the_outputs_is_not_removed(tmp_path: Path, patches: Path) -> None:
+    video = tmp_path / "annotated.mp4"
+    video.write_bytes((patches / "one.mp4").read_bytes())
+    done = analyze(tmp_path, patches / "detector.onnx", f"ipc://{tmp_path}/w", video)
+    assert done.returncode == 2
+    assert f"{video} would be removed as an earlier result; choose another folder" in done.stderr
+    assert video.read_bytes() == (patches / "one.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("sizes", [((640, 480), (1280, 960)), ((1280, 960), (640, 480))])
+def test_faces_are_followed_when_the_frame_size_changes(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program, sizes: tuple[tuple[int, int], tuple[int, int]]
+) -> None:
+    with av.open(str(patches / "two.mp4")) as container:
+        frames = [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]
+    resized = [np.asarray(cv2.resize(each, sizes[row // 50]), np.uint8) for row, each in enumerate(frames)]
+    video = write_resized(tmp_path / "resized.ts", resized)
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--explain", video)
+    assert done.returncode == 0, done.stderr
+    header, *tracks = records(tmp_path / "out" / "tracks.jsonl")
+    assert (header["source"]["width"], header["source"]["height"]) == sizes[0]
+    assert len(tracks) == 2
+    assert all((track["frame_width"], track["frame_height"]) == sizes[1] for track in tracks)
+    _, *seen = records(tmp_path / "out" / "observations.jsonl")
+    faces = [line for line in seen if line["type"] == "observation"]
+    assert len(faces) > 2 * 90
+    for face in faces:
+        width, height = face.get("frame_width", sizes[0][0]), face.get("frame_height", sizes[0][1])
+        assert (width, height) == sizes[face["media_time_s"] >= 2.0]
+        assert face["box"]["x"] + face["box"]["width"] <= width * 1.02
+        assert face["box"]["width"] == pytest.approx(width / 10, rel=0.2)
+    assert "the frame size changes from {}x{} to {}x{} at 2.00 s".format(*sizes[0], *sizes[1]) in done.stderr
+    with av.open(str(tmp_path / "out" / "annotated.mp4")) as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {sizes[0]}
+    found = read_results(tmp_path / "out")
+    assert {(one.frame_width, one.frame_height) for one in found.observations} == set(sizes)
+
+
+def test_a_worker_without_the_weights_of_the_configuration_is_exit_code_4(tmp_path: Path, patches: Path) -> None:
+    settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": {"model": "another"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    arguments = ("--out", tmp_path / "out", "--weights", "untrained", "--config", tmp_path / "config.yaml")
+    with Program("streamer", "analyze", *arguments, patches / "one.mp4") as program:
+        assert program.wait() == 4, program.text
+    assert program.text.count("its weights are untrained, but dispatch.model of the streamer is another") == 2
+    assert "Traceback" not in program.text
 
 
 def test_without_workers_a_signal_still_ends_it(tmp_path: Path, patches: Path) -> None:

@@ -270,7 +270,7 @@ def test_a_recording_has_one_record_with_both_intervals_and_says_so_each_time(tm
         with JsonLines(folder / names[0]) as tracks, JsonLines(folder / names[1]) as observations:
             persons = Persons(CONFIG, split_key)
             persons.use_impostors(STRANGERS, "test")
-            writer = ResultWriter(persons, tracks, observations, result, lambda: None)
+            writer = ResultWriter(persons, tracks, observations, result, lambda: None, (640, 480))
 
             async def analyse(crops: Sequence[Bytes]) -> list[FaceAnalysis | None]:
                 return [replace(analysis(), embedding=ADA) for _ in crops]

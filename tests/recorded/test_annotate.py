@@ -16,13 +16,15 @@ from faceanalytics.files import hash_file
 from streamer.cli import main
 from streamer.recorded.annotate import annotate
 from streamer.recorded.reader import ResultReader
+from streamer.recorded.records import SCHEMA_VERSION
 from streamer.values import Bytes
 from tests.end_to_end.programs import Program
 from tests.support.patch_detector import write_lite_patch_detector
 from tests.support.patience import until
 from tests.support.pictures import Track, numbered, write
-from tests.support.videos import make_video, read_number
+from tests.support.videos import image, make_video, read_number, write_resized
 
+HEADER = {"type": "header", "schema_version": SCHEMA_VERSION, "run_id": "r", "model_id": "untrained"}
 FACE = {
     "type": "observation",
     "media_time_s": 0.0,
@@ -47,7 +49,7 @@ TRACK = {
 def results(folder: Path, video: Path, **different: Any) -> Path:
     """The files of an analysis of `video`; its `header`, `tracks` and `observations` may be `different`."""
     source = {"name": video.name, "sha256": hash_file(video)}
-    header = different.get("header", {"type": "header", "model_id": "untrained", "source": source})
+    header = different.get("header", {**HEADER, "source": source})
     folder.mkdir(exist_ok=True)
     for name, record in (("tracks", TRACK), ("observations", FACE)):
         lines = (header, different.get(name, record))
@@ -155,10 +157,10 @@ def test_the_current_folder_is_no_file_to_write(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / ".partial").exists()
 
 
-@pytest.mark.parametrize("missing", ["type", "model_id", "source"])
+@pytest.mark.parametrize("missing", ["type", "model_id", "source", "schema_version", "run_id"])
 def test_a_header_that_lacks_something_is_no_result(tmp_path: Path, missing: str) -> None:
     video = make_video(tmp_path / "video.mp4", frames=3)
-    header = {"type": "header", "model_id": "untrained", "source": {"name": "video.mp4", "sha256": hash_file(video)}}
+    header = {**HEADER, "source": {"name": "video.mp4", "sha256": hash_file(video)}}
     del header[missing]
     folder = results(tmp_path / "out", video, header=header)
     with pytest.raises(InputError, match=r"tracks\.jsonl was not written by `streamer analyze`"):
@@ -188,6 +190,27 @@ def test_records_that_lack_something_are_no_result(tmp_path: Path, name: str, re
     assert not list(tmp_path.glob("drawn*"))
 
 
+@pytest.mark.parametrize("name", ["explain", "observations"])
+def test_files_of_another_run_are_refused(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As an older explain.jsonl beside the results of a new run."""
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    folder = results(tmp_path / "out", video)
+    first, *others = (folder / "observations.jsonl").read_text().splitlines()
+    header = json.dumps({**json.loads(first), "run_id": "older"})
+    (folder / f"{name}.jsonl").write_text("\n".join([header, *others]))
+    assert main(["annotate", str(video), "--results", str(folder), "--out", str(tmp_path / "drawn.mp4")]) == 3
+    assert f"{name}.jsonl is of another run than tracks.jsonl beside it" in capsys.readouterr().err
+    assert not list(tmp_path.glob("drawn*"))
+
+
+def test_results_of_an_older_version_are_to_be_made_again(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "video.mp4", frames=3)
+    source = {"name": "video.mp4", "sha256": hash_file(video)}
+    folder = results(tmp_path / "out", video, header={**HEADER, "schema_version": 3, "source": source})
+    with pytest.raises(InputError, match="has schema_version 3, this version reads 4; analyse the video again"):
+        annotate(video, folder, tmp_path / "drawn.mp4")
+
+
 @pytest.mark.parametrize("size", [(1, 64), (64, 1), (1, 1), (321, 241)])
 def test_odd_sides_are_made_even_by_a_pixel_more(tmp_path: Path, size: tuple[int, int]) -> None:
     video = tmp_path / "odd.mov"
@@ -204,18 +227,39 @@ def test_odd_sides_are_made_even_by_a_pixel_more(tmp_path: Path, size: tuple[int
     assert {image.shape for image in images(out)} == {(size[1] + size[1] % 2, size[0] + size[0] % 2, 3)}
 
 
-def test_images_of_another_size_get_that_of_the_first(tmp_path: Path) -> None:
-    """Two H.264 streams one after the other, as a camera that is switched over records them."""
-    video = tmp_path / "switched.h264"
-    parts = [make_video(tmp_path / f"{width}.h264", frames=5, size=(width, 240)) for width in (320, 480)]
-    video.write_bytes(b"".join(part.read_bytes() for part in parts))
-    out = tmp_path / "drawn.mp4"
-    assert annotate(video, results(tmp_path / "out", video), out) == 10
-    drawn = images(out)
-    assert [image.shape for image in drawn] == [(240, 320, 3)] * 10
-    for wide, narrow in zip(images(parts[1]), drawn[5:], strict=True):
-        difference = np.abs(cv2.resize(wide, (320, 240)).astype(int) - narrow)
-        assert difference[:200].mean() < 4  # the notice is below
+@pytest.mark.parametrize("sizes", [((320, 240), (640, 480)), ((640, 480), (320, 240))])
+def test_frames_of_another_size_are_scaled_to_that_of_the_first(
+    tmp_path: Path, sizes: tuple[tuple[int, int], tuple[int, int]]
+) -> None:
+    frames = [image(number, sizes[number // 5]) for number in range(10)]
+    video = write_resized(tmp_path / "resized.ts", frames)
+    seen = [{**FACE, "media_time_s": time} for time in (0.0, 0.36)]  # the box is in pixels of its own frame
+    folder = results(tmp_path / "out", video)
+    lines = (folder / "observations.jsonl").read_text().splitlines()[:1]
+    (folder / "observations.jsonl").write_text("\n".join([*lines, *map(json.dumps, seen)]))
+    assert annotate(video, folder, tmp_path / "drawn.mp4") == 10
+    drawn = images(tmp_path / "drawn.mp4")
+    width, height = sizes[0]
+    assert {each.shape for each in drawn} == {(height, width, 3)}
+    scale = width / sizes[1][0]
+    for number in range(5, 9):
+        wanted = cv2.resize(frames[number], (width, height), interpolation=cv2.INTER_AREA)
+        assert np.abs(wanted.astype(int) - drawn[number])[: height * 4 // 5].mean() < 8  # the notice is below
+    edge = round(110 * scale), slice(round(97 * scale), round(104 * scale))  # left side of the box in the last frame
+    assert np.abs(drawn[9][edge].astype(int) - drawn[8][edge]).max() > 30
+
+
+def test_frames_of_another_aspect_keep_it_between_black_bars(tmp_path: Path) -> None:
+    frames = [image(number, (320, 240) if number < 5 else (480, 240)) for number in range(10)]
+    video = write_resized(tmp_path / "resized.ts", frames)
+    assert annotate(video, results(tmp_path / "out", video), tmp_path / "drawn.mp4") == 10
+    drawn = images(tmp_path / "drawn.mp4")
+    assert {each.shape for each in drawn} == {(240, 320, 3)}
+    for number in range(5, 10):
+        wanted = cv2.resize(frames[number], (320, 160), interpolation=cv2.INTER_AREA)
+        assert np.abs(wanted.astype(int) - drawn[number][40:200])[:130].mean() < 8  # the notice is below
+        assert drawn[number][:36].mean() < 8
+        assert drawn[number][204:].mean() < 8
 
 
 def test_it_stops_between_two_frames_and_leaves_nothing(tmp_path: Path) -> None:

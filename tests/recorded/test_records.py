@@ -20,6 +20,8 @@ from streamer.values import (
 )
 from tests.support.builders import crop, evidence, model, summary
 
+SIZE = (640, 480)
+
 
 def test_outputs_that_the_model_lacks_are_null_and_the_header_lists_its_outputs() -> None:
     silent = model("m", age=False, expression=False, attributes=(4,), identity=False)
@@ -31,7 +33,7 @@ def test_outputs_that_the_model_lacks_are_null_and_the_header_lists_its_outputs(
     assert record["analysis"] == {
         "age_years": None, "expression": None, "attributes": {"male": 0.75}, "embedding_norm": None
     }  # fmt: skip
-    final = track_record(summary(attributes=AttributeEstimate((4,), one, (Presence.PRESENT,), evidence())))
+    final = track_record(summary(attributes=AttributeEstimate((4,), one, (Presence.PRESENT,), evidence())), SIZE)
     assert (final["age"], final["expression"]) == (None, None)
     assert (final["attributes"]["scores"], final["attributes"]["presence"]) == ({"male": 0.75}, {"male": "PRESENT"})
 
@@ -40,7 +42,7 @@ def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() ->
     shown = ExpressionEstimate(None, 1.0, np.full(7, 1 / 7, np.float32), (Segment(3, 0.5, 2.0, 0.9),), evidence())
     who = IdentityEstimate(np.zeros(512, np.float32), 0.5, 1, evidence(samples=4))
     age = AgeEstimate(31.0, 25.5, 36.5, evidence())
-    record = track_record(summary(age=age, expression=shown, identity=who, split_from="t0"))
+    record = track_record(summary(age=age, expression=shown, identity=who, split_from="t0"), SIZE)
     rest = {"samples": 2, "best_quality": 0.5, "last_inferred_s": 1.5, "revision": 1}
     assert record["age"] == {"years": 31.0, "low_years": 25.5, "high_years": 36.5, **rest}
     assert record["expression"]["appears"] is None
@@ -71,3 +73,9 @@ def test_hashing_stops_on_request(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="stopped before it began"):
         hash_file(path, stopped)
     assert len(asked) == 3
+
+
+def test_a_record_says_the_frame_size_only_if_it_is_not_that_of_the_header() -> None:
+    assert "frame_width" not in track_record(summary(), SIZE)
+    record = track_record(summary(), (1280, 720))
+    assert (record["frame_width"], record["frame_height"]) == SIZE

@@ -27,6 +27,9 @@ from streamer.values import (
 )
 from tests.support.builders import analysis, crop, key, split_key
 
+SIZE = (640, 480)
+CONFIG = StreamerConfig()
+
 
 class Desk:
     """Answers the crops of each batch when it is asked to, in any order."""
@@ -70,7 +73,7 @@ def record(folder: Path, seed: int) -> tuple[bytes, bytes]:
 
     async def run() -> None:
         with JsonLines(folder / "tracks.jsonl") as tracks, JsonLines(folder / "observations.jsonl") as observations:
-            writer = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            writer = ResultWriter(Persons(CONFIG, split_key), tracks, observations, result, lambda: None, SIZE)
             desk = Desk()
             async with asyncio.TaskGroup() as group:
                 batches = CropBatches(group, desk.analyse, writer.on_result, size=1, max_waiting=100)
@@ -109,7 +112,7 @@ def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Pat
 
     async def run() -> None:
         with JsonLines(tmp_path / "tracks.jsonl") as tracks, JsonLines(tmp_path / "observations.jsonl") as observations:
-            writer = ResultWriter(Persons(StreamerConfig(), split_key), tracks, observations, result, lambda: None)
+            writer = ResultWriter(Persons(CONFIG, split_key), tracks, observations, result, lambda: None, SIZE)
 
             async def lose(crops: Sequence[Bytes]) -> list[FaceAnalysis | None]:
                 return [None] * len(crops)

@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from tests.conftest import ROOT
 from tests.support.patience import WAIT_S
 from tests.support.rtsp_server import RtspServer
 from tests.support.timestamps import restamp_ts
-from tests.support.videos import break_jpeg, cut_off, make_video, read_number
+from tests.support.videos import break_jpeg, cut_off, image, make_video, read_number, write_resized
 from tests.support.watching import Watched, stream, watching
 
 
@@ -104,6 +105,21 @@ def test_a_camera_whose_clock_was_never_set_is_not_believed(clip: Path) -> None:
     ):
         frames = watched.until_frames("unset", 25)
     assert {frame.clock_source for frame in frames} == {ClockSource.ARRIVAL}
+
+
+def test_the_status_follows_a_size_that_changes_in_mid_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    sizes = [(320, 240)] * 25 + [(640, 480)] * 25
+    clip = write_resized(tmp_path / "resized.ts", [image(number, size) for number, size in enumerate(sizes)])
+    with RtspServer({"a": clip}) as server, watching(stream("a", server.url("a"))) as watched:
+        watched.until_frames("a", 1)
+        assert (watched.status("a").width, watched.status("a").height) == (320, 240)
+        watched.until(lambda: watched.status("a").width == 640)
+        watched.until(lambda: watched.frames("a")[-1].size == (640, 480))
+        assert watched.status("a").height == 480
+        assert watched.status("a").connects == 1
+    lines = [record.getMessage() for record in caplog.records if "size" in record.getMessage()]
+    assert lines[0] == "camera a: the frame size changes from 320x240 to 640x480"
 
 
 def test_max_fps_thins_evenly_and_counts(clip: Path) -> None:

@@ -17,6 +17,7 @@ import zmq.asyncio
 from numpy.typing import NDArray
 
 from faceanalytics.internal.v1 import faces_pb2
+from streamer.dispatch.wire import PROTOCOL
 from streamer.select.align import TEMPLATE
 from tests.support.patch_detector import FACE, POINTS, paint
 
@@ -72,7 +73,7 @@ async def painted_worker(
     socket.connect(endpoint)
     outputs = faces_pb2.Outputs(age=True, expression=True, attributes=range(1, 41), identity=True)
     ready = faces_pb2.Ready(
-        protocol=3,
+        protocol=PROTOCOL,
         worker="painted",
         model_id=model_id,
         max_batch=16,

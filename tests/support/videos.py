@@ -4,10 +4,15 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 
 from streamer.values import Bytes
 
@@ -67,6 +72,41 @@ def make_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def write_resized(path: Path, images: Sequence[Bytes], fps: int = 25) -> Path:
+    """`images` (h, w, 3) BGR as one H.264 stream, whose size changes with theirs, as a camera that is switched over."""
+    step = round(1 / fps / TIME_BASE)
+    encoder: VideoCodecContext | None = None
+    with av.open(str(path), "w") as container:
+        stream = container.add_mux_stream("h264", width=images[0].shape[1], height=images[0].shape[0])
+        stream.time_base = TIME_BASE
+        for index, pixels in enumerate(images):
+            height, width = pixels.shape[:2]
+            if encoder is None or (encoder.width, encoder.height) != (width, height):
+                _mux(container, stream, encoder.encode(None) if encoder is not None else [])
+                encoder = _encoder(width, height, fps)
+            frame = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            frame.pts, frame.time_base = index * step, TIME_BASE
+            _mux(container, stream, encoder.encode(frame))
+        assert encoder is not None
+        _mux(container, stream, encoder.encode(None))
+    return path
+
+
+def _encoder(width: int, height: int, fps: int) -> VideoCodecContext:
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base, encoder.framerate, encoder.thread_count = TIME_BASE, Fraction(fps), 1
+    encoder.options = {"preset": "ultrafast", "crf": "18", "g": "25", "bf": "0"}
+    return encoder
+
+
+def _mux(container: OutputContainer, stream: Stream, packets: "Sequence[Packet[Any]]") -> None:
+    for packet in packets:
+        packet.stream = stream
+        container.mux(packet)
 
 
 def make_audio(path: Path) -> Path:

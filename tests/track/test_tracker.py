@@ -324,3 +324,33 @@ def test_two_hundred_faces_are_followed_each_by_one_track() -> None:
         assert [t.detection for t in sorted(tracks, key=lambda t: t.detection or 0)] == list(range(200))
         assert not ended
     assert {t.key.number for t in tracks} == set(range(1, 201))
+
+
+@pytest.mark.parametrize("scale", [2.0, 0.5])
+def test_tracks_go_on_in_frames_of_another_size_and_the_same_aspect(scale: float) -> None:
+    """The faces move, so the velocities are carried over too."""
+    tracker = a_tracker()
+    before = run(tracker, [found((300 + 8 * index, 300, 0.9), (800, 300, 0.9)) for index in range(20)])
+    resized = (round(1280 * scale), round(720 * scale))
+    after = []
+    for index in range(20, 40):
+        faces = [(300 + 8 * index, 300), (800, 300)] if index > 21 else [(800, 300)]  # the first is lost for a moment
+        rows = boxes_of([(x * scale, y * scale, 0.9) for x, y in faces], 60 * scale)
+        after.append(tracker.update(index * DT, boxes(*rows), resized))
+    assert numbers(before[-1]) == [1, 2]
+    assert all(numbers(answer) == [1, 2] for answer in after)
+    assert states(after) == [LOST] * 2 + [CONFIRMED] * 18
+    lost = after[1][0][0].box
+    assert (lost[0] + lost[2]) / 2 == pytest.approx((300 + 8 * 21) * scale, abs=6 * scale)
+    assert lost[2] - lost[0] == pytest.approx(60 * scale, rel=0.1)
+
+
+def test_a_frame_of_another_aspect_begins_a_new_shot_and_boxes_stay_in_the_frame() -> None:
+    tracker = a_tracker(lost_s=0.19)
+    run(tracker, [found((300, 300, 0.9))] * 5)
+    answers = [tracker.update(0.2 + index * DT, found((300, 300, 0.9)), (720, 720)) for index in range(6)]
+    assert states(answers, 1)[:4] == [LOST] * 4
+    assert states(answers, 2)[-1] is CONFIRMED
+    lost = answers[0][0][0].box
+    assert lost[2] < 720 * 330 / 1280 + 1
+    assert [end.key.number for end in ends(answers)] == [1]

@@ -11,7 +11,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from workers.runtime.engine import CROP_SHAPE, Analyses, Bytes
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 
-PROTOCOL = 3
+PROTOCOL = 4
 CROP_BYTES = int(np.prod(CROP_SHAPE))
 
 
@@ -28,6 +28,16 @@ class MalformedMessage(Exception):
     def __init__(self, message: str, batch_id: int | None = None) -> None:
         super().__init__(message)
         self.batch_id = batch_id
+
+
+def read_refusal(frames: Sequence[bytes]) -> str | None:
+    """Return why the streamer gives this worker no work; None if this is another message. Raises MalformedMessage."""
+    if len(frames) != 2 or frames[0] != b"REFUSED":
+        return None
+    try:
+        return str(faces_pb2.Refusal.FromString(frames[1]).reason)
+    except DecodeError as error:
+        raise MalformedMessage(f"refusal that cannot be decoded: {error}") from error
 
 
 def read_batch(frames: Sequence[bytes], max_batch: int) -> Batch:

@@ -25,6 +25,11 @@ inference_seconds = Histogram(
 batches_refused = Counter(
     _PREFIX + "batches_refused_total", "Batches answered with an error.", ["reason"], registry=REGISTRY
 )
+refusals = Counter(
+    _PREFIX + "refusals_total",
+    "Times that a streamer began to refuse this worker because of its weights.",
+    registry=REGISTRY,
+)
 malformed_messages = Counter(
     _PREFIX + "malformed_messages_total", "Messages of streamers that could not be decoded.", registry=REGISTRY
 )

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import zmq
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, ModelError
 from workers.runtime.engine import Engine, InferenceError
 from workers.serve import messages, metrics
 from workers.serve.batching import PendingBatch, Queue, joined_pixels
@@ -48,6 +48,7 @@ class Link:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self.endpoint = endpoint
         self.may_send = False  # it got READY and has not sent a batch since
+        self.refused = ""  # why the streamer gives no work; empty: it does
         self._connected: bool | None = None  # None: not known yet
         self.socket = context.socket(zmq.DEALER)
         options = {
@@ -95,6 +96,7 @@ class Link:
             log.info("%s %s", "connected to" if connected else "waiting for a streamer at", self.endpoint)
         self._connected = connected
         self.may_send = self.may_send and connected
+        self.refused = self.refused if connected else ""  # another streamer may come
 
 
 class Worker:
@@ -167,9 +169,13 @@ class Worker:
                 self._accept(link, frames)
 
     def _accept(self, link: Link, frames: list[bytes]) -> None:
-        """Queue a batch, or answer it with an error if it is malformed."""
+        """Queue a batch, or answer it with an error if it is malformed; note a refusal."""
         link.may_send = False
         try:
+            reason = messages.read_refusal(frames)
+            if reason is not None:
+                self._note_refusal(link, reason)
+                return
             batch = messages.read_batch(frames, self._max_batch)
             if link in self._queue or self._computes_for(link):
                 raise MalformedMessage("another batch of this streamer is not answered yet", batch.id)
@@ -179,7 +185,19 @@ class Worker:
             if error.batch_id is not None:
                 self._refuse(link, error.batch_id, str(error), "malformed")
             return
+        if link.refused:
+            log.info("%s gives work to this worker", link.endpoint)
+            link.refused = ""
         self._queue.add(link, batch, time.monotonic())
+
+    def _note_refusal(self, link: Link, reason: str) -> None:
+        """Log why a streamer gives no work. A worker that was started by that streamer has nothing else to do."""
+        if reason != link.refused:
+            log.warning("%s refuses this worker: %s", link.endpoint, reason)
+            metrics.refusals.inc()
+        link.refused = reason
+        if self._parent is not None and self._exit_code is None:
+            self._exit_code = ModelError.exit_code
 
     def _computes_for(self, link: Link) -> bool:
         return self._running is not None and any(pending.link is link for pending in self._running[0])

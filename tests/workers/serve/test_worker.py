@@ -151,7 +151,7 @@ def test_an_idle_worker_says_ready_each_second_to_every_streamer(
 ) -> None:
     for streamer in (near, far):
         ready = faces_pb2.Ready.FromString(streamer.wait_for(b"READY"))
-        assert (ready.protocol, ready.model_id, ready.device) == (3, "untrained", "cpu")
+        assert (ready.protocol, ready.model_id, ready.device) == (4, "untrained", "cpu")
         assert ready.max_batch == LONG_BATCH
         assert ready.worker == f"{socket.gethostname()}:{process.popen.pid}"
 
@@ -272,6 +272,41 @@ def test_a_worker_that_is_stopped_while_computing_answers_says_bye_and_exits_wit
 
 
 @pytest.mark.slow
+def refuse(streamer: Streamer, reason: str) -> None:
+    streamer.wait_for(b"READY")
+    streamer.send(b"REFUSED", faces_pb2.Refusal(reason=reason).SerializeToString())
+
+
+def test_a_refused_worker_says_why_once_and_works_when_it_is_asked_to(tmp_path: Path) -> None:
+    streamer = Streamer(f"ipc://{tmp_path}/streamer")
+    try:
+        popen = start("--connect", streamer.endpoint)
+        for _ in range(3):
+            refuse(streamer, "its weights are n, but the connected workers have m")
+        streamer.wait_for(b"READY")
+        streamer.send_batch(1, noise(1))
+        assert len(streamer.answer().analyses) == 1
+        popen.terminate()
+        _, log = popen.communicate(timeout=WAIT_S)
+    finally:
+        streamer.close()
+    assert popen.returncode == 128 + signal.SIGTERM
+    assert log.count("refuses this worker: its weights are n, but the connected workers have m") == 1
+    assert log.index("refuses this worker") < log.index("gives work to this worker")
+
+
+def test_a_worker_that_its_own_streamer_refuses_ends(tmp_path: Path) -> None:
+    streamer = Streamer(f"ipc://{tmp_path}/streamer")
+    try:
+        popen = start("--connect", streamer.endpoint, "--exit-with-parent", str(os.getpid()))
+        refuse(streamer, "its weights are n, but dispatch.model of the streamer is m")
+        _, log = popen.communicate(timeout=WAIT_S)
+    finally:
+        streamer.close()
+    assert popen.returncode == ModelError.exit_code
+    assert "dispatch.model of the streamer is m" in log
+
+
 def test_a_worker_ends_when_the_program_that_started_it_has_gone(tmp_path: Path) -> None:
     streamer = Streamer(f"ipc://{tmp_path}/a.ipc")
     worker = [sys.executable, "-m", "workers.serve", "--weights", "untrained", "--connect", streamer.endpoint]
