@@ -79,7 +79,7 @@ class Decoder:
         yield from self._timed(frames, received, rest=not packet.size)
 
     def finish(self) -> Iterator[DecodedFrame]:
-        """Yield the last frames of a stream that broke off, which no empty packet ends."""
+        """Yield the last frames of a stream, also if it broke off and no empty packet has flushed them."""
         try:
             frames = self._stream.codec_context.decode(None)
         except FFmpegError:
@@ -137,6 +137,14 @@ class Decoder:
     def _drop_unconverted(self) -> None:
         self.unconverted += 1
         self.drop_damaged()
+
+
+def demux(container: InputContainer, stream: av.VideoStream) -> Iterator["Packet[av.VideoStream]"]:
+    """Yield the packets of a stream up to its end. Raises FFmpegError."""
+    try:
+        yield from container.demux(stream)
+    except IndexError:  # of PyAV, at the end, if streams have appeared that the header does not have
+        return
 
 
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
