@@ -127,7 +127,7 @@ def test_a_cut_through_the_sound_alone_leaves_the_video_complete(
     assert count(cut_off(path, 0.95)) == 60
 
 
-def test_the_reason_is_told_after_the_last_frame(clip: Path, tmp_path: Path) -> None:
+def test_the_reason_is_reported_after_the_last_frame(clip: Path, tmp_path: Path) -> None:
     path = cut_off(with_ending(clip, tmp_path / "a.mkv"), 0.7)
     with pytest.raises(
         TruncatedVideo, match=r"cut off after \d\.\d\d s: the file is shorter than its container states"
