@@ -18,7 +18,7 @@ MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends before its declared en
 
 @dataclass(slots=True)
 class PacketTally:
-    """What the packets of a video stream amount to."""
+    """Totals over the packets of a video stream."""
 
     packets: int = 0
     last_damaged: bool = False

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import av
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from streamer import metrics
@@ -105,7 +106,7 @@ class Decoder:
         yield from self._timed(frames, received, rest=not packet.size)
 
     def finish(self) -> Iterator[DecodedFrame]:
-        """Yield the last frames of a stream that broke off, which no empty packet ends."""
+        """Yield the last frames of a stream, also if it broke off and no empty packet has flushed them."""
         try:
             frames = self._stream.codec_context.decode(None)
         except FFmpegError:
@@ -155,6 +156,14 @@ class Decoder:
         stamp = self._last_dts if frame.dts is None else frame.dts
         self._last_dts = None if stamp is None or not frame.duration else stamp + frame.duration
         return stamp
+
+
+def demux(container: InputContainer, stream: av.VideoStream) -> Iterator["Packet[av.VideoStream]"]:
+    """Yield the packets of a stream up to its end. Raises FFmpegError."""
+    try:
+        yield from container.demux(stream)
+    except IndexError:  # of PyAV, at the end, if streams have appeared that the header does not have
+        return
 
 
 def frame_rate(stream: av.VideoStream) -> float | None:

@@ -15,7 +15,7 @@ from av.error import FFmpegError, InvalidDataError
 from faceanalytics.errors import InputError
 from streamer.source.choice import Choice, choose_stream, count_pictures, stated_pictures
 from streamer.source.completeness import PacketTally, declared_duration, what_is_missing
-from streamer.source.decoder import USUAL_STEP_S, Decoder, frame_rate
+from streamer.source.decoder import USUAL_STEP_S, Decoder, demux, frame_rate
 from streamer.source.geometry import Geometry
 from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame, TimeBase
@@ -182,13 +182,11 @@ def _frames(
     container: InputContainer, stream: av.VideoStream, decoder: Decoder, tally: PacketTally
 ) -> Iterator[DecodedFrame]:
     """Yield the frames of a stream up to its end, or to where it cannot be read, which is noted in `tally`."""
-    demuxer = container.demux(stream)
+    packets = demux(container, stream)
     while True:
         try:
-            packet = next(demuxer)
+            packet = next(packets)
         except StopIteration:
-            return
-        except IndexError:  # PyAV, at the end, if streams appeared that the header does not have
             break
         except FFmpegError as error:
             tally.error = error.strerror or "the rest cannot be read"

@@ -48,6 +48,7 @@ class MediaClock:
         self._placed = 0  # frames on any line
         self._steps: deque[float] = deque(maxlen=AGREE + 1)  # s, the last ones on a line
         self._doubtful: deque[int] = deque(maxlen=AGREE)  # timestamps since the last one on the line
+        self._began = 0.0  # s, monotonic: when the first frame arrived, if it had no timestamp
         self._last: float | None = None  # s, media time of the last frame
         self._last_estimated = False
         self._last_duration = 0  # of the last frame, in units of a timestamp; 0: unknown
@@ -71,7 +72,7 @@ class MediaClock:
             time = self._not_too_early(self._at(stamp))
             estimated = time != self._at(stamp)
         else:
-            time, estimated = self._guess(following), True
+            time, estimated = self._guess(following, received), True
         self.estimated += estimated
         self._last, self._last_estimated, self._last_duration = time, estimated, duration
         return Moment(time, estimated)
@@ -138,11 +139,17 @@ class MediaClock:
         self._placed += 1
         self._doubtful.clear()
 
-    def _guess(self, following: Sequence[int | None]) -> float:
-        """Return the media time of a frame without a usable timestamp: one step on, but before the next good one."""
-        if self._last is None:
-            return 0.0
+    def _guess(self, following: Sequence[int | None], received: float) -> float:
+        """Return the media time of a frame without a usable timestamp: one step on, but before the next good one.
+
+        If a camera has sent no timestamp at all, its frames are shown as they arrive.
+        """
         step = self._step()
+        if self._last is None:
+            self._began = received
+            return 0.0
+        if self._live and self._origin is None:
+            return max(received - self._began, self._last + NUDGE * step)
         for frames, stamp in enumerate(following, start=2):
             if stamp is not None and self._origin is not None and stamp > self._good:
                 room = self._at(stamp) - self._last

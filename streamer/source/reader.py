@@ -23,7 +23,7 @@ from streamer.config import Stream, redact
 from streamer.handover import LatestPerCamera
 from streamer.source.choice import choose_stream
 from streamer.source.clock import CameraClock, Thinning
-from streamer.source.decoder import USUAL_STEP_S, Decoder
+from streamer.source.decoder import USUAL_STEP_S, Decoder, demux
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
 from streamer.source.media_clock import MediaClock
 from streamer.source.picture import DecodedFrame
@@ -175,7 +175,7 @@ class _Reader:
         lost: SourceLost | None = None
         while lost is None:
             try:
-                for packet in container.demux(video):
+                for packet in demux(container, video):
                     self._check_stall(address)
                     if self._outlet.closed:
                         return

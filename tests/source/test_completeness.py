@@ -109,6 +109,14 @@ def test_a_fragmented_file_that_was_cut_off_is_found_out(clip: Path, tmp_path: P
     assert "cut off" in problem(cut_off(with_ending(clip, tmp_path / "a.mp4", last_s=0.04, movflags=FRAGMENTED), share))
 
 
+def test_streams_that_appear_at_the_end_do_not_matter(clip: Path, tmp_path: Path) -> None:
+    """At some lengths, FFmpeg takes the rest of an FLV for a stream of data."""
+    data = with_ending(clip, tmp_path / "a.flv", audio_s=9.0).read_bytes()
+    for size in range(len(data) - 3000, len(data), 30):
+        (tmp_path / "cut.flv").write_bytes(data[:size])
+        assert "cut off" in problem(tmp_path / "cut.flv")
+
+
 @pytest.mark.parametrize("container", ["mp4", "mkv", "avi"])
 def test_a_cut_through_the_sound_alone_leaves_the_video_complete(
     clips: dict[str, Path], tmp_path: Path, container: str
@@ -119,7 +127,7 @@ def test_a_cut_through_the_sound_alone_leaves_the_video_complete(
     assert count(cut_off(path, 0.95)) == 60
 
 
-def test_the_reason_is_told_after_the_last_frame(clip: Path, tmp_path: Path) -> None:
+def test_the_reason_is_reported_after_the_last_frame(clip: Path, tmp_path: Path) -> None:
     path = cut_off(with_ending(clip, tmp_path / "a.mkv"), 0.7)
     with pytest.raises(
         TruncatedVideo, match=r"cut off after \d\.\d\d s: the file is shorter than its container states"

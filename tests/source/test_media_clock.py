@@ -166,6 +166,13 @@ def test_a_pause_of_a_camera_is_true_if_that_time_has_passed() -> None:
     assert clock.restarts == 1
 
 
+def test_a_camera_without_timestamps_is_timed_by_the_arrival_of_its_frames() -> None:
+    arrivals = [1000.0, 1150.0, 1290.0, 1290.0, 1300.0, 1450.0]
+    _, times, estimated = clock_of_camera([None] * 6, arrivals)
+    assert times == pytest.approx([0, 150, 290, 300, 310, 450])
+    assert estimated == list(range(6))
+
+
 def test_a_live_clock_catches_up_after_it_ran_ahead() -> None:
     stamps = [0, 40, 80, 120, 110, 125, 160, 200, 240]
     _, times, _ = clock_of_camera(stamps)
