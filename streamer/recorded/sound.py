@@ -133,7 +133,8 @@ class _Track:
         """Make the filter that brings frames to the output's format, with silence where nothing is."""
         graph, codec = Graph(), self._out.codec_context
         source = graph.add_abuffer(sample_rate=rate, format=form, layout=layout, time_base=Fraction(1, rate))
-        fill = graph.add("aresample", f"async=1:first_pts={self._samples}:osr={codec.sample_rate}")
+        begin = round(self._samples * rate / codec.sample_rate)  # in samples of the input
+        fill = graph.add("aresample", f"async=1:first_pts={begin}:osr={codec.sample_rate}")
         wanted = f"sample_fmts=fltp:sample_rates={codec.sample_rate}:channel_layouts={codec.layout.name}"
         graph.link_nodes(source, fill, graph.add("aformat", wanted), graph.add("abuffersink")).configure()
         return graph
@@ -148,6 +149,7 @@ class _Track:
             except (BlockingIOError, EOFError):
                 return packets
             assert isinstance(made, AudioFrame)
+            made.pts, made.time_base = self._samples, Fraction(1, made.sample_rate)  # nothing is missing before it
             self._samples += made.samples
             packets += self._out.encode(made)
 

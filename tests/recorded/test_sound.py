@@ -107,6 +107,18 @@ def test_sound_follows_timestamps_that_begin_again(tmp_path: Path, codec: str) -
     assert heard(drawn(video))[0] == pytest.approx([2.0, 6.0], abs=NEAR_S)
 
 
+def test_sound_whose_sample_rate_changes_is_encoded(tmp_path: Path) -> None:
+    parts = [
+        make_sounding(tmp_path / f"{rate}.ts", ("mp2",), seconds=4.0, beeps=(2.0,), rate=rate)
+        for rate in (48_000, 44_100)
+    ]
+    video = tmp_path / "both.ts"
+    video.write_bytes(b"".join(part.read_bytes() for part in [*parts, parts[0]]))
+    out = drawn(video)
+    assert codecs(out) == ["aac"]
+    assert heard(out)[0] == pytest.approx([2.0, 6.0, 10.0], abs=2 * NEAR_S)
+
+
 def test_a_packet_with_a_wrong_time_is_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     video = make_sounding(tmp_path / "a.ts", ("mp2",))
     data = bytearray(video.read_bytes())
