@@ -48,7 +48,7 @@ TRACK = {
 
 def results(folder: Path, video: Path, **different: Any) -> Path:
     """The files of an analysis of `video`; its `header`, `tracks` and `observations` may be `different`."""
-    source = {"name": video.name, "sha256": hash_file(video)}
+    source = {"name": video.name, "sha256": hash_file(video), "video_stream": 0}
     header = different.get("header", {**HEADER, "source": source})
     folder.mkdir(exist_ok=True)
     for name, record in (("tracks", TRACK), ("observations", FACE)):
@@ -160,7 +160,7 @@ def test_the_current_folder_is_no_file_to_write(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("missing", ["type", "model_id", "source", "schema_version", "run_id"])
 def test_a_header_that_lacks_something_is_no_result(tmp_path: Path, missing: str) -> None:
     video = make_video(tmp_path / "video.mp4", frames=3)
-    header = {**HEADER, "source": {"name": "video.mp4", "sha256": hash_file(video)}}
+    header = {**HEADER, "source": {"name": "video.mp4", "sha256": hash_file(video), "video_stream": 0}}
     del header[missing]
     folder = results(tmp_path / "out", video, header=header)
     with pytest.raises(InputError, match=r"tracks\.jsonl was not written by `streamer analyze`"):
@@ -205,7 +205,7 @@ def test_files_of_another_run_are_refused(tmp_path: Path, name: str, capsys: pyt
 
 def test_results_of_an_older_version_are_to_be_made_again(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4", frames=3)
-    source = {"name": "video.mp4", "sha256": hash_file(video)}
+    source = {"name": "video.mp4", "sha256": hash_file(video), "video_stream": 0}
     folder = results(tmp_path / "out", video, header={**HEADER, "schema_version": 3, "source": source})
     with pytest.raises(InputError, match="has schema_version 3, this version reads 4; analyse the video again"):
         annotate(video, folder, tmp_path / "drawn.mp4")
