@@ -28,6 +28,7 @@ class Clip:
     codec: str  # h264 or hevc
     units: tuple[AccessUnit, ...]
     length: float  # s, one round of the loop
+    sdp: str = ""  # what DESCRIBE answers; empty: a description of the images
 
 
 def load_clip(path: Path) -> Clip:
@@ -70,7 +71,9 @@ def packetise(codec: str, nal: bytes) -> list[bytes]:
 
 
 def describe(clip: Clip) -> str:
-    """SDP with the parameter sets of the first image."""
+    """SDP with the parameter sets of the first image, unless the clip has one of its own."""
+    if clip.sdp:
+        return clip.sdp
     kinds = {"h264": {7: "sprop-sps", 8: "sprop-pps"}, "hevc": {32: "sprop-vps", 33: "sprop-sps", 34: "sprop-pps"}}
     sets = {}
     for nal in clip.units[0].nals:
