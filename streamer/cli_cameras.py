@@ -5,8 +5,8 @@ from pathlib import Path
 
 from faceanalytics.commandline import Commands, Options, add_command, add_subcommands
 
-PROBE = """Connect to a camera as the streamer would, look at it for a few seconds, and say what it offers and what is
-wrong. The exit code is 0 if it can be used, and 3 if not."""
+PROBE = """Connect to a camera as the streamer would, look at it for a few seconds, and describe its video, its clock
+and its problems. The exit code is 0 if it can be used, and 3 if not."""
 PROBE_EXAMPLES = """
 streamer probe rtsp://admin@10.0.0.5/main --ask-password
 streamer probe rtsp://10.0.0.5/main --wait 60 --json
@@ -67,7 +67,7 @@ def password_options(parser: Options) -> None:
 
 def add_probe(commands: Commands) -> None:
     """Add `streamer probe`."""
-    parser = add_command(commands, "probe", "say what a camera offers and what is wrong", PROBE, PROBE_EXAMPLES)
+    parser = add_command(commands, "probe", "describe a camera and its problems", PROBE, PROBE_EXAMPLES)
     parser.add_argument("url", metavar="URL", help=URL)
     password_options(parser)
     parser.add_argument(

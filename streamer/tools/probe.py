@@ -65,19 +65,16 @@ def notes(address: str, found: Survey, stream: Stream) -> list[str]:
     live = found.clock is not ClockSource.FILE_PTS
     interval = max(found.key_frame_interval_s or 0.0, found.since_key_frame_s)
     if live and interval > LONG_KEY_FRAME_S:
-        at_least = "" if found.key_frame_interval_s == interval else "at least "
+        wait = f"{'' if found.key_frame_interval_s == interval else 'at least '}{interval:.0f} s"
         said.append(
-            f"a new connection may wait {at_least}{interval:.0f} s for its first picture: shorten the key-frame (I-frame) "
-            "interval of the camera"
+            f"a new connection may wait {wait} for its first picture: shorten the camera's key-frame (I-frame) interval"
         )
     if found.corrupt:
         said.append(
             f"{found.corrupt} of {found.packets} packets are damaged: check the network, or use --transport tcp"
         )
     if live and found.packets and found.clock_offset_s is None:
-        said.append(
-            "the camera sent no clock (RTCP sender report) meanwhile: the times of results are those of arrival"
-        )
+        said.append("no RTCP sender reports seen: without the clock of the camera, results carry times of arrival")
     if found.clock_offset_s is not None and abs(found.clock_offset_s) > WRONG_CLOCK_S:
         side = "behind" if found.clock_offset_s > 0 else "ahead of"
         said.append(
