@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
+from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
-DEFAULT_PORT = 50051  # of publish.listen
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "serve": _serve,
         "analyze": _analyze,
-        "probe": _probe,
-        "status": _status,
-        "streams": _streams,
+        "probe": probe,
+        "status": status,
+        "streams": streams,
         "watch": _watch,
         "health": _health,
         "detect": _detect,
@@ -84,25 +84,10 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
         data["publish"]["listen"] = arguments.listen
     if getattr(arguments, "bind", None):
         data["dispatch"]["bind"] = arguments.bind
-    cameras = [_named(text, "--camera") for text in getattr(arguments, "camera", [])]
+    cameras = [named(text, "--camera") for text in getattr(arguments, "camera", [])]
     if cameras or getattr(arguments, "ask_password", False) or getattr(arguments, "password_file", None):
-        data["streams"] = (*data["streams"], *({"id": n, "uri": u} for n, u in _addresses(arguments, cameras)))
+        data["streams"] = (*data["streams"], *({"id": n, "uri": u} for n, u in addresses(arguments, cameras)))
     return parse_config(data, "command line")
-
-
-def _named(text: str, origin: str) -> tuple[str, str]:
-    """Split NAME=URL. Raises ConfigError."""
-    name, equals, address = text.partition("=")
-    if not equals or "/" in name:
-        raise ConfigError(f"{origin}: write NAME=URL, such as door=rtsp://10.0.0.5/main")
-    return name, address
-
-
-def _addresses(arguments: argparse.Namespace, cameras: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the addresses by camera, with the password that the options give. Raises ConfigError."""
-    from streamer.tools.passwords import complete
-
-    return complete(cameras, arguments.ask_password, arguments.password_file)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -189,59 +174,16 @@ def _report(result: "VideoResult") -> None:
         print(f"{result.video}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
 
 
-def _with_port(address: str) -> str:
-    """Add the default port to an address without one; [::1] and the like keep their brackets."""
-    host_ends = address.rfind("]") + 1
-    return address if ":" in address[host_ends:] else f"{address}:{DEFAULT_PORT}"
-
-
-def _probe(arguments: argparse.Namespace) -> int:
-    from streamer.tools.probe import probe
-
-    ((_, address),) = _addresses(arguments, [("this camera", arguments.url)])
-    settings = {"transport": arguments.transport, "tls_ca_file": arguments.tls_ca_file}
-    return probe(address, arguments.wait, arguments.json, **settings)
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    from streamer.tools.streams import show_status
-
-    return show_status(_with_port(arguments.address), arguments.json, arguments.timeout)
-
-
-def _streams(arguments: argparse.Namespace) -> int:
-    from streamer.tools import streams
-
-    server = _with_port(arguments.server)
-    if arguments.action == "list":
-        return streams.list_streams(server, arguments.json)
-    if arguments.action == "remove":
-        return streams.remove_streams(server, arguments.names)
-    if arguments.action in ("pause", "resume"):
-        paused = arguments.action == "pause"
-        return streams.update_streams(
-            server, arguments.names, {"paused": paused}, "paused" if paused else "resumed", as_json=False
-        )
-    given = {name: getattr(arguments, name) for name in streams.SETTINGS if getattr(arguments, name, None) is not None}
-    if arguments.action == "update":
-        address = [("uri", arguments.uri)] if arguments.uri else []
-        if address or arguments.ask_password or arguments.password_file:
-            given |= _addresses(arguments, address)
-        return streams.update_streams(server, arguments.names, given, "updated", arguments.json)
-    ((name, uri),) = _addresses(arguments, [_named(arguments.camera, "streams add")])
-    return streams.add_stream(server, name, given | {"uri": uri, "paused": arguments.paused}, arguments.json)
-
-
 def _watch(arguments: argparse.Namespace) -> int:
     from streamer.tools.watch import watch
 
-    return watch(_with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
+    return watch(with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
 
 
 def _health(arguments: argparse.Namespace) -> int:
     from streamer.tools.watch import check_health
 
-    return check_health(_with_port(arguments.address), arguments.timeout)
+    return check_health(with_port(arguments.address), arguments.timeout)
 
 
 def _detect(arguments: argparse.Namespace) -> int:

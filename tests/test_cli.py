@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.cli import main
-from streamer.commands import _with_port
+from streamer.commands_cameras import with_port
 from tests.support.patch_detector import write_lite_patch_detector
 from tests.support.patience import WAIT_S
 
@@ -94,7 +94,7 @@ def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
     [("host", "host:50051"), ("host:1", "host:1"), ("[::1]", "[::1]:50051"), ("[::1]:1", "[::1]:1")],
 )
 def test_an_address_without_port_gets_the_usual_one(address: str, whole: str) -> None:
-    assert _with_port(address) == whole
+    assert with_port(address) == whole
 
 
 def test_a_camera_that_does_not_exist_is_no_reason_to_end(tmp_path: Path) -> None:

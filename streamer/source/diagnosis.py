@@ -19,6 +19,8 @@ def advice(code: SourceErrorCode, address: str, timeout_s: float) -> str:
     """
     if code is SourceErrorCode.AUTH_FAILED:
         return suspicious(address)
+    if code is SourceErrorCode.TLS_CERTIFICATE:
+        return "the file in tls_ca_file must contain the authority that signed the camera's certificate"
     if code in (SourceErrorCode.CONNECTION_FAILED, SourceErrorCode.TIMEOUT, SourceErrorCode.TLS_HANDSHAKE):
         return suspicious(address) or _look(address, min(timeout_s, LOOK_S))
     return ""
@@ -28,8 +30,17 @@ def _look(address: str, timeout_s: float) -> str:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        host, port = "", 0
+    if not host:
+        return "write rtsp://HOST:PORT/PATH, with a port up to 65535"
+    if parts.scheme not in PORTS:
+        return ""
+    try:
         plain = _answer(host, port, timeout_s, tls=False)
-    except (OSError, ValueError):  # unknown host, refused, no address: the error says it already
+    except TimeoutError:
+        return "nothing answers there: check the address, the camera's power and the network"
+    except OSError:  # unknown host or refused: the error says it already
         return ""
     encrypted = b""
     if not plain.startswith(b"RTSP/"):

@@ -62,7 +62,8 @@ def connect(address: str, stream: Stream, media: str = "video") -> InputContaine
         text = f"contains no video (only {', '.join(sorted(kinds))}); choose an address of the camera that has video"
         raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {text}")
     if lost.code is SourceErrorCode.AUTH_FAILED and not has_login(address):
-        text = "the camera asks for a user name and a password; write rtsp://USER:PASSWORD@HOST/PATH"
+        scheme = address.partition("://")[0]
+        text = f"the camera asks for a user name and a password; write {scheme}://USER:PASSWORD@HOST/PATH"
         raise SourceLost(lost.code, f"{redact(address)}: {text}")
     hint = advice(lost.code, address, stream.connect_timeout_s)
     raise SourceLost(lost.code, f"{lost}; {hint}") if hint else lost  # not from the error: it contains the password
