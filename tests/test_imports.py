@@ -28,13 +28,8 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
 SPINE = {"addresses", "boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
-WIRING = {
-    "__main__",
-    "app",
-    "cli",
-    "cli_cameras",
-    "commands",
-}  # modules at the root, and one room, that may import every room
+# modules at the root that may import every room
+WIRING = {"__main__", "app", "cli", "cli_cameras", "commands", "commands_cameras"}
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
     "source": set(),
