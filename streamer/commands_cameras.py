@@ -60,9 +60,10 @@ def streams(arguments: argparse.Namespace) -> int:
         )
     given = {name: getattr(arguments, name) for name in tool.SETTINGS if getattr(arguments, name, None) is not None}
     if arguments.action == "update":
-        address = [("uri", arguments.uri)] if arguments.uri else []
-        if address or arguments.ask_password or arguments.password_file:
-            given |= addresses(arguments, address)
+        if arguments.uri:
+            ((_, given["uri"]),) = addresses(arguments, [(arguments.names[0], arguments.uri)])
+        elif arguments.ask_password or arguments.password_file:
+            raise ConfigError("streams update: a password needs its address: add --uri rtsp://USER@HOST/PATH")
         return tool.update_streams(server, arguments.names, given, "updated", arguments.json)
     ((name, uri),) = addresses(arguments, [named(arguments.camera, "streams add")])
     return tool.add_stream(server, name, given | {"uri": uri, "paused": arguments.paused}, arguments.json)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from streamer.addresses import suspicious
 from streamer.values import SourceErrorCode
 
-LOOK_S = 2.0  # longest wait for a connection, and for an answer
+LOOK_S = 1.5  # longest wait for a connection, and for an answer
 PORTS = {"rtsp": 554, "rtsps": 322}
 
 

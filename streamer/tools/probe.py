@@ -132,7 +132,9 @@ def _video(found: Survey) -> str:
         parts.append("each a key frame")
     elif found.key_frame_interval_s is not None:
         parts.append(f"a key frame every {found.key_frame_interval_s:.1f} s")
-    elif found.key_frames:
+    elif found.packets == 1:
+        parts.append("only one picture")
+    elif found.key_frames and found.timed > 1:
         parts.append(f"no second key frame within {found.since_key_frame_s:.1f} s")
     if found.duration_s:
         parts.append(f"{found.duration_s:.2f} s long")

@@ -161,6 +161,12 @@ def test_a_file_is_described(folder: Path, probing: Probing) -> None:
     assert (found["key_frame_interval_s"], found["key_frames"], found["transport"]) == (1.0, 4, None)
 
 
+def test_a_video_of_one_picture_says_so(tmp_path: Path, probing: Probing) -> None:
+    text = probing.text(str(make_video(tmp_path / "one.mp4", frames=1)), 0)
+    assert "only one picture" in text
+    assert "key frame" not in text
+
+
 def test_files_that_are_no_videos_are_refused(tmp_path: Path, probing: Probing) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     assert "not usable: not a video" in probing.text(str(tmp_path / "text.mp4"), 3)

@@ -112,6 +112,7 @@ def test_refusals_are_usage_errors_and_a_missing_streamer_is_a_lost_dependency(s
     assert "write %23" in run("streams", "add", "x=rtsp://u:s3cret#@h/a", *at, code=2)
     assert "PERMISSION_DENIED" in run("streams", "add", "x=", "--uri-file", "/etc/hostname", *at, code=2)
     assert "at least one setting" in run("streams", "update", "first", *at, code=2)
+    assert "add --uri" in run("streams", "update", "first", "--ask-password", *at, code=2)
     assert "NAME=URL" in run("streams", "add", "rtsp://h/a?x=y", *at, code=2)
     for action in (("pause", "none"), ("remove", "none"), ("update", "none", "--max-fps", 1)):
         assert "NOT_FOUND" in run("streams", *action, *at, code=2)
