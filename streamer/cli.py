@@ -18,6 +18,7 @@ from faceanalytics.commandline import (
     program,
     weights_option,
 )
+from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
 and identity come out."""
@@ -31,8 +32,8 @@ SERVE = """Follow the faces of cameras and publish their age, expression, attrib
 signal. Workers (`swinface worker`) connect to it and analyse the faces."""
 SERVE_EXAMPLES = """
 streamer serve --config configs/live.yaml
-streamer serve --stream door=rtsp://10.0.0.5/main --stream yard=rtsp://10.0.0.6/main
-streamer serve --stream test=clip.mp4 --gallery people/ --listen 127.0.0.1:50052
+streamer serve --camera door=rtsp://admin@10.0.0.5/main --ask-password
+streamer serve --camera test=clip.mp4 --gallery people/ --listen 127.0.0.1:50052
 """
 ANALYZE = """Analyse recorded videos and write what was found into files: tracks.jsonl with one line per track, and
 observations.jsonl with one line per face and frame. A SwinFace worker is started for the run."""
@@ -110,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
-    for add in (_serve, _analyze, _watch, _health, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
+    cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
+    for add in (*cameras, _analyze, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
         add(commands)
     return parser
 
@@ -120,12 +122,15 @@ def _serve(commands: Commands) -> None:
     cameras = parser.add_argument_group("cameras and settings")
     _config_option(cameras)
     cameras.add_argument(
+        "--camera",
         "--stream",
         action="append",
         default=[],
-        metavar="ID=URI",
-        help="camera to add to those of the configuration, such as door=rtsp://10.0.0.5/main; may be repeated",
+        metavar="NAME=URL",
+        help="camera to add to those of the configuration, such as door=rtsp://10.0.0.5/main, in which ${NAME} stands "
+        "for a variable of the environment; may be repeated",
     )
+    password_options(cameras)
     _face_options(parser)
     addresses = parser.add_argument_group("addresses")
     addresses.add_argument(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
+from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
-DEFAULT_PORT = 50051  # of publish.listen
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,6 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "serve": _serve,
         "analyze": _analyze,
+        "probe": probe,
+        "status": status,
+        "streams": streams,
         "watch": _watch,
         "health": _health,
         "detect": _detect,
@@ -81,11 +84,9 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
         data["publish"]["listen"] = arguments.listen
     if getattr(arguments, "bind", None):
         data["dispatch"]["bind"] = arguments.bind
-    for text in getattr(arguments, "stream", []):
-        name, equals, uri = text.partition("=")
-        if not equals:
-            raise ConfigError("--stream: write ID=URI, such as door=rtsp://10.0.0.5/main")
-        data["streams"] = (*data["streams"], {"id": name, "uri": uri})
+    cameras = [named(text, "--camera") for text in getattr(arguments, "camera", [])]
+    if cameras or getattr(arguments, "ask_password", False) or getattr(arguments, "password_file", None):
+        data["streams"] = (*data["streams"], *({"id": n, "uri": u} for n, u in addresses(arguments, cameras)))
     return parse_config(data, "command line")
 
 
@@ -175,22 +176,16 @@ def _report(result: "VideoResult") -> None:
         print(f"{result.video}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
 
 
-def _with_port(address: str) -> str:
-    """Add the default port to an address without one; [::1] and the like keep their brackets."""
-    host_ends = address.rfind("]") + 1
-    return address if ":" in address[host_ends:] else f"{address}:{DEFAULT_PORT}"
-
-
 def _watch(arguments: argparse.Namespace) -> int:
     from streamer.tools.watch import watch
 
-    return watch(_with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
+    return watch(with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
 
 
 def _health(arguments: argparse.Namespace) -> int:
     from streamer.tools.watch import check_health
 
-    return check_health(_with_port(arguments.address), arguments.timeout)
+    return check_health(with_port(arguments.address), arguments.timeout)
 
 
 def _detect(arguments: argparse.Namespace) -> int:

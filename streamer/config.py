@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from faceanalytics.errors import ConfigError
+from streamer.addresses import unescaped
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -68,6 +69,13 @@ def _check_not_mistyped(uri: str, field: str) -> None:
         )
 
 
+def _check_escaped(uri: str, field: str) -> None:
+    """Raise ValueError for an address that an unescaped character of its password cuts in two."""
+    problem = unescaped(uri)
+    if problem:
+        raise ValueError(f"{field}: {problem}")
+
+
 Address = Annotated[str, AfterValidator(_is_address)]
 Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -100,7 +108,10 @@ class Stream(Section):
     connect_timeout_s: Seconds = 5.0
     """Longest wait for a connection, in seconds."""
     first_frame_timeout_s: Seconds = 10.0
-    """Longest wait from the connection to the first frame, in seconds."""
+    """Longest wait from the connection to the first packet, and from the first key frame to a picture, in seconds."""
+    key_frame_timeout_s: Seconds = 60.0
+    """Longest wait from the connection to the first key frame while packets arrive, in seconds. Cameras with a long
+    key-frame interval show no picture until the next key frame. A value below first_frame_timeout_s has no effect."""
     stall_timeout_s: Seconds = 5.0
     """Treat the camera as lost, and reconnect, after this many seconds without a frame."""
     reconnect: Reconnect = Reconnect()
@@ -122,6 +133,7 @@ class Stream(Section):
         scheme = _split_scheme(self.uri)[0].lower()
         if "://" in self.uri and scheme not in ("rtsp", "rtsps", "file"):
             raise ValueError(f"uri: {scheme}:// is not supported; use rtsp://, rtsps:// or the path of a file")
+        _check_escaped(self.uri, "uri")
         return self
 
     def address(self) -> str:
@@ -134,6 +146,7 @@ class Stream(Section):
             raise ConfigError(f"stream {self.id}: cannot read uri_file: {error}") from error
         try:
             _check_not_mistyped(uri, "uri_file")
+            _check_escaped(uri, "uri_file")
         except ValueError as error:
             raise ConfigError(f"stream {self.id}: {error}") from error
         return uri

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from streamer.cli import main
-from streamer.commands import _with_port
+from streamer.commands_cameras import with_port
 from tests.support.patch_detector import write_lite_patch_detector
 from tests.support.patience import WAIT_S
 
-COMMANDS = ["serve", "analyze", "watch", "health", "detect", "evaluate-detector", "track", "annotate", "config", "demo"]
+COMMANDS = [
+    *("serve", "probe", "status", "streams", "watch", "health"),
+    *("analyze", "detect", "evaluate-detector", "track", "annotate", "config", "demo"),
+]
 
 
 def run(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -91,11 +94,18 @@ def test_a_port_in_use_is_exit_code_2(tmp_path: Path) -> None:
     [("host", "host:50051"), ("host:1", "host:1"), ("[::1]", "[::1]:50051"), ("[::1]:1", "[::1]:1")],
 )
 def test_an_address_without_port_gets_the_usual_one(address: str, whole: str) -> None:
-    assert _with_port(address) == whole
+    assert with_port(address) == whole
 
 
 def test_a_camera_that_does_not_exist_is_no_reason_to_end(tmp_path: Path) -> None:
-    """It is retried; the wrong form of --stream is an error though."""
-    done = run("serve", "--stream", "rtsp://127.0.0.1:9/x", HOME=str(tmp_path))
-    assert done.returncode == 2
-    assert "ID=URI" in done.stderr
+    """It is retried; the wrong form of --camera is an error though."""
+    for option in ("--camera", "--stream"):
+        done = run("serve", option, "rtsp://127.0.0.1:9/x", HOME=str(tmp_path))
+        assert done.returncode == 2
+        assert "NAME=URL" in done.stderr
+
+
+def test_a_password_for_no_camera_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "secret").write_text("s3cret")
+    assert main(["serve", "--camera", "a=rtsp://h/a", "--password-file", str(tmp_path / "secret")]) == 2
+    assert "rtsp://USER@HOST/PATH" in capsys.readouterr().err

@@ -88,6 +88,17 @@ def test_a_mistyped_address_is_no_path_and_is_not_printed(tmp_path: Path, uri: s
     assert "geheim" not in str(caught.value)
 
 
+def test_an_address_that_its_password_cuts_in_two_is_refused_with_the_form_to_write(tmp_path: Path) -> None:
+    uri = "rtsp://admin:geheim#1@10.0.0.5/main"
+    with pytest.raises(ConfigError, match="uri: the password contains an unescaped '#': write %23") as caught:
+        parse_config({"streams": [{"id": "a", "uri": uri}]}, "test")
+    assert "geheim" not in str(caught.value)
+    (tmp_path / "uri").write_text(uri)
+    with pytest.raises(ConfigError, match="stream a: uri_file: the password contains") as caught:
+        Stream.model_validate({"id": "a", "uri_file": str(tmp_path / "uri")}).address()
+    assert "geheim" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "uri", ["/videos/12:30 me@home.mp4", "videos/me@home.mp4", "./12:30@home.mp4", "12:30.mp4", "file:///v/a@b.mp4"]
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import grpc
 from grpc import aio
@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from faceanalytics.errors import ConfigError
 from faceanalytics.settings import explain
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
+from streamer.api.allowed import check_allowed
 from streamer.api.messages import duration, seconds
 from streamer.api.paging import page
-from streamer.config import Stream, redact
+from streamer.config import Reconnect, Stream, redact
 from streamer.values import SourceStatus
 
 P = ParamSpec("P")
@@ -29,9 +30,16 @@ TRANSPORTS = {
 API_NAMES = {
     "id": "stream_id",
     "uri": "settings.uri",
+    "uri_file": "settings.uri_file",
     "transport": "settings.transport",
+    "tls_ca_file": "settings.tls_ca_file",
     "connect_timeout_s": "settings.connect_timeout",
+    "first_frame_timeout_s": "settings.first_frame_timeout",
+    "key_frame_timeout_s": "settings.key_frame_timeout",
     "stall_timeout_s": "settings.stall_timeout",
+    "reconnect.initial_s": "settings.reconnect_initial",
+    "reconnect.max_s": "settings.reconnect_max",
+    "reconnect.jitter": "settings.reconnect_jitter",
     "max_fps": "settings.max_fps",
     "loop": "settings.loop",
     "enabled": "settings.paused",
@@ -72,7 +80,8 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         context: aio.ServicerContext[streams_pb2.CreateStreamRequest, streams_pb2.CreateStreamResponse],
     ) -> streams_pb2.CreateStreamResponse:
         fields = stream_fields(request.settings)
-        stream = await _validated(context, {"id": request.stream_id, **_merged(fields.values())})
+        stream = await _validated(context, _changed({"id": request.stream_id}, fields.values()))
+        await _check_allowed(context, stream, None)
         async with self._changing:
             await _call(context, request.stream_id, self._cameras.add, stream)
         return streams_pb2.CreateStreamResponse(stream=await self._get(context, request.stream_id))
@@ -108,11 +117,9 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
             )
         async with self._changing:
             before, _ = await _call(context, request.stream_id, self._cameras.get, request.stream_id)
-            named = list(request.update_mask.paths) or list(fields)
-            if not request.update_mask.paths and request.settings.uri == shown_address(before):
-                named.remove("uri")  # copied from a response, where the password is left out: not a new address
-            data = before.model_dump() | _merged(fields[name] for name in named)
-            stream = await _validated(context, data)
+            named = list(request.update_mask.paths) or _given(request.settings, before)
+            stream = await _validated(context, _changed(before.model_dump(), (fields[name] for name in named)))
+            await _check_allowed(context, stream, before)
             await _call(context, request.stream_id, self._cameras.replace, stream)
         return streams_pb2.UpdateStreamResponse(stream=await self._get(context, request.stream_id))
 
@@ -143,6 +150,13 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
             max_fps=stream.max_fps or 0.0,
             loop=stream.loop,
             paused=not stream.enabled,
+            first_frame_timeout=duration(stream.first_frame_timeout_s),
+            key_frame_timeout=duration(stream.key_frame_timeout_s),
+            reconnect_initial=duration(stream.reconnect.initial_s),
+            reconnect_max=duration(stream.reconnect.max_s),
+            reconnect_jitter=stream.reconnect.jitter,
+            tls_ca_file=stream.tls_ca_file or "",
+            uri_file=stream.uri_file or "",
         ),
         state=streams_pb2.StreamState.Value(f"STREAM_STATE_{status.state.value}"),
         error_code=streams_pb2.StreamErrorCode.Value(f"STREAM_ERROR_CODE_{error}"),
@@ -165,29 +179,64 @@ def shown_address(stream: Stream) -> str:
 
 def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, Any]]:
     """Return, for each setting of the API by name, the fields of config.Stream that it sets and their values."""
-    max_fps = settings.max_fps if settings.max_fps != 0 else None
+    jitter = settings.reconnect_jitter if settings.HasField("reconnect_jitter") else Reconnect().jitter
     return {
-        "uri": {"uri": settings.uri, "uri_file": None},
+        "uri": {"uri": settings.uri},
+        "uri_file": {"uri_file": settings.uri_file or None},
         "transport": {"transport": TRANSPORTS.get(settings.transport, "unknown")},
-        "connect_timeout": {"connect_timeout_s": _seconds_or_default(settings, "connect_timeout")},
-        "stall_timeout": {"stall_timeout_s": _seconds_or_default(settings, "stall_timeout")},
-        "max_fps": {"max_fps": max_fps},
+        "tls_ca_file": {"tls_ca_file": settings.tls_ca_file or None},
+        "connect_timeout": {"connect_timeout_s": _seconds(settings, "connect_timeout")},
+        "first_frame_timeout": {"first_frame_timeout_s": _seconds(settings, "first_frame_timeout")},
+        "key_frame_timeout": {"key_frame_timeout_s": _seconds(settings, "key_frame_timeout")},
+        "stall_timeout": {"stall_timeout_s": _seconds(settings, "stall_timeout")},
+        "reconnect_initial": {"reconnect": {"initial_s": _seconds(settings, "reconnect_initial")}},
+        "reconnect_max": {"reconnect": {"max_s": _seconds(settings, "reconnect_max")}},
+        "reconnect_jitter": {"reconnect": {"jitter": jitter}},
+        "max_fps": {"max_fps": settings.max_fps if settings.max_fps != 0 else None},
         "loop": {"loop": settings.loop},
         "paused": {"enabled": not settings.paused},
     }
 
 
-def _seconds_or_default(
-    settings: streams_pb2.StreamSettings, name: Literal["connect_timeout", "stall_timeout"]
-) -> float:
-    """Return a duration of the settings in s, or the default of config.Stream if it is absent."""
+def _seconds(settings: streams_pb2.StreamSettings, name: Any) -> float:
+    """Return the duration `name` of the settings in s, or the default of the configuration if it is absent."""
     if settings.HasField(name):
         return seconds(getattr(settings, name))
-    return float(Stream.model_fields[f"{name}_s"].default)
+    delay = name.removeprefix("reconnect_")
+    model = Stream if delay == name else Reconnect
+    return float(model.model_fields[f"{delay}_s"].default)
 
 
-def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {key: value for part in parts for key, value in part.items()}
+def _given(settings: streams_pb2.StreamSettings, before: Stream) -> list[str]:
+    """Return the names of all settings, except an address copied from a response, where the password is left out."""
+    named = list(stream_fields(settings))
+    if settings.uri == shown_address(before):
+        named.remove("uri")
+    if settings.uri_file in ("", before.uri_file):
+        named.remove("uri_file")
+    return named
+
+
+def _changed(data: dict[str, Any], parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return plain data of a stream with the values of the parts. A new address replaces one of the other kind."""
+    given = [*parts]
+    changed = {**data, **{key: value for part in given for key, value in part.items() if key != "reconnect"}}
+    delays = {key: value for part in given for key, value in part.get("reconnect", {}).items()}
+    changed["reconnect"] = data.get("reconnect", {}) | delays
+    new = {key for part in given for key in ("uri", "uri_file") if part.get(key)}
+    if new == {"uri"}:
+        changed["uri_file"] = None
+    elif new == {"uri_file"}:
+        changed["uri"] = ""
+    return changed
+
+
+async def _check_allowed(context: aio.ServicerContext[Any, Any], stream: Stream, before: Stream | None) -> None:
+    """Abort the call with PERMISSION_DENIED if a client may not give a stream these settings."""
+    try:
+        check_allowed(stream, before)
+    except ConfigError as error:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
 
 
 async def _validated(context: aio.ServicerContext[Any, Any], data: dict[str, Any]) -> Stream:
@@ -200,7 +249,7 @@ async def _validated(context: aio.ServicerContext[Any, Any], data: dict[str, Any
     try:
         stream = Stream.model_validate(data)
     except ValidationError as error:
-        problems = [line.strip().partition(":") for line in explain(error)]
+        problems = [line.strip().removeprefix("(top): Value error, ").partition(":") for line in explain(error)]
         lines = [f"{API_NAMES.get(field, field)}:{reason}" for field, _, reason in problems]
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(lines))
     return stream

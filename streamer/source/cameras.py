@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from streamer import metrics
 from streamer.config import Stream
 from streamer.handover import LatestPerCamera
-from streamer.source.reader import Outlet, run_camera
+from streamer.source.reader import IN_PLACE, Outlet, run_camera
 from streamer.values import EndReason, SourceState, SourceStatus
 
 LINGER_S = 1.0  # longest wait for threads that hang in the network, once their ends have been handed over
@@ -45,9 +45,16 @@ class Cameras:
             self._cameras[stream.id] = self._start(stream)
 
     def replace(self, stream: Stream) -> None:
-        """Stop a camera and start it with new settings. Raises KeyError if the id is unknown."""
+        """Give a camera new settings: in place if it runs and its connection can stay, else by a restart.
+
+        Raises KeyError if the id is unknown.
+        """
         with self._lock:
-            self._cameras[stream.id].outlet.close(EndReason.SOURCE_REMOVED)
+            entry = self._cameras[stream.id]
+            if entry.status.state is SourceState.RUNNING and _same_connection(entry.stream, stream):
+                entry.stream = stream
+                return
+            entry.outlet.close(EndReason.SOURCE_REMOVED)
             self._cameras[stream.id] = self._start(stream)
 
     def remove(self, camera: str) -> None:
@@ -96,12 +103,16 @@ class Cameras:
                     _show(entry.stream.id, status.state)
 
         try:
-            run_camera(entry.stream, entry.outlet, report, lambda: next(self._epochs))
+            run_camera(lambda: entry.stream, entry.outlet, report, lambda: next(self._epochs))
         except BaseException as error:  # thread boundary: a bug ends the process
             self._failed(error)
         with self._lock:
             if entry.stream.id not in self._cameras:
                 metrics.forget_stream(entry.stream.id)  # again: the thread may have kept counting after the removal
+
+
+def _same_connection(before: Stream, after: Stream) -> bool:
+    return before == after.model_copy(update={name: getattr(before, name) for name in IN_PLACE})
 
 
 def _show(camera: str, state: SourceState) -> None:

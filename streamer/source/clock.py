@@ -36,8 +36,12 @@ class Thinning:
     """Select frames evenly, at most `max_fps` per second of media time; None selects all."""
 
     def __init__(self, max_fps: float | None) -> None:
-        self._period = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
+        self.limit(max_fps)
+
+    def limit(self, max_fps: float | None) -> None:
+        """Change the limit, from the next frame on."""
+        self._period = 1 / max_fps if max_fps else 0.0
 
     def takes(self, media_time: float) -> bool:
         """Return whether to use this frame. Call it once per frame, in order."""

@@ -77,9 +77,9 @@ class MediaClock:
         self._last, self._last_estimated, self._last_duration = time, estimated, duration
         return Moment(time, estimated)
 
-    def line_time(self, stamp: int) -> float | None:
+    def line_time(self, stamp: int | None) -> float | None:
         """Return the media time of a timestamp in s, or None if it is far from the last frame: it may be wrong."""
-        if self._origin is None or self._last is None:
+        if stamp is None or self._origin is None or self._last is None:
             return None
         time = self._at(stamp)
         return time if abs(time - self._last) <= NEAR_S else None

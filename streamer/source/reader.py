@@ -25,14 +25,18 @@ from streamer.source.choice import choose_stream
 from streamer.source.clock import CameraClock, Thinning
 from streamer.source.decoder import USUAL_STEP_S, Decoder, demux
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
-from streamer.source.media_clock import MediaClock
 from streamer.source.picture import DecodedFrame
 from streamer.source.rtsp import SourceLost, connect, explain
+from streamer.source.waiting import Waiting
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 
 if TYPE_CHECKING:
     from av.packet import Packet
 
+# settings that a running camera takes over without a new connection
+IN_PLACE = frozenset(
+    ("max_fps", "loop", "reconnect", "connect_timeout_s", "first_frame_timeout_s", "key_frame_timeout_s")
+)
 GOOD_WHILE_S = 10.0  # a camera that ran this long before it was lost is retried with the shortest delay
 
 log = logging.getLogger(__name__)
@@ -88,24 +92,37 @@ class Outlet:
 
 
 def run_camera(
-    stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
+    settings: Callable[[], Stream],
+    outlet: Outlet,
+    report: Callable[[SourceStatus], None],
+    next_epoch: Callable[[], int],
 ) -> None:
-    """Run one camera until its outlet is closed or its file has ended. `report` receives every change of status."""
-    _Reader(stream, outlet, report, next_epoch).run()
+    """Run one camera until its outlet is closed or its file has ended. `report` receives every change of status.
+
+    `settings` returns the present settings; those of IN_PLACE may change while the camera runs.
+    """
+    _Reader(settings, outlet, report, next_epoch).run()
 
 
 class _Reader:
     def __init__(
-        self, stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
+        self,
+        settings: Callable[[], Stream],
+        outlet: Outlet,
+        report: Callable[[SourceStatus], None],
+        next_epoch: Callable[[], int],
     ) -> None:
-        self._stream = stream
+        self._settings = settings
         self._outlet = outlet
         self._report = report
         self._next_epoch = next_epoch
         self._status = SourceStatus(SourceState.CONNECTING)
         self._running = False  # a frame has arrived since the connection
-        self._frame_at = 0.0  # s, monotonic: the last frame, or the connection
         self._running_since = 0.0  # s, monotonic
+
+    @property
+    def _stream(self) -> Stream:
+        return self._settings()
 
     def run(self) -> None:
         self._report(self._status)
@@ -155,36 +172,38 @@ class _Reader:
             log.info("camera %s: reading %s", self._stream.id, choice.description)
         note = partial(log.warning, "camera %s: %s", self._stream.id)
         decoder = Decoder(video, self._stream.id, live=True, note=note)
-        thinning, clock = Thinning(self._stream.max_fps), CameraClock()
-        self._frame_at = time.monotonic()
-        for packet in self._packets(container, video, address):
+        thinning, clock, waiting = Thinning(self._stream.max_fps), CameraClock(), Waiting(time.monotonic())
+        for packet in self._packets(container, video, address, waiting):
             received, host_utc = time.monotonic(), time.time()
-            _report_clock(clock, packet, decoder.clock, host_utc)
+            report_clock(clock, packet, decoder.clock.line_time(packet.pts), host_utc)
             for decoded in decoder.decode(packet, received):
-                self._frame_at = received
+                waiting.frame(received)
                 self._arrived(decoded)
+                thinning.limit(self._stream.max_fps)
                 if thinning.takes(decoded.media_time):
                     self._put(decoded, received, *self._captured(clock, decoded, host_utc))
                 else:
                     self._drop()
 
     def _packets(
-        self, container: InputContainer, video: av.VideoStream, address: str
+        self, container: InputContainer, video: av.VideoStream, address: str, waiting: Waiting
     ) -> Iterator["Packet[av.VideoStream]"]:
         """Yield packets until the outlet is closed. Raises SourceLost if no frame arrives in time, or at the end."""
         lost: SourceLost | None = None
         while lost is None:
             try:
                 for packet in demux(container, video):
-                    self._check_stall(address)
+                    self._check_stall(address, waiting)
                     if self._outlet.closed:
                         return
+                    if packet.size:
+                        waiting.packet(time.monotonic(), packet.is_keyframe)
                     yield packet
                 lost = SourceLost(
                     SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the camera closed the connection"
                 )
             except ExitError:  # no data for the read timeout, which is the shorter of the two waits
-                self._check_stall(address)
+                self._check_stall(address, waiting)
                 if self._outlet.closed:
                     return
             except FFmpegError as error:
@@ -193,11 +212,15 @@ class _Reader:
                 )
         raise lost  # here, so that the FFmpeg error, whose text contains the address, is not attached
 
-    def _check_stall(self, address: str) -> None:
-        longest = self._stream.stall_timeout_s if self._running else self._stream.first_frame_timeout_s
-        if time.monotonic() - self._frame_at >= longest and not self._outlet.closed:
+    def _check_stall(self, address: str, waiting: Waiting) -> None:
+        now = time.monotonic()
+        overdue = waiting.overdue(now, self._stream)
+        if overdue and not self._outlet.closed:
             metrics.stream_stalls.labels(self._stream.id).inc()
-            raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no frame for {longest:g} s")
+            raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: {overdue}")
+        notice = waiting.notice(now, self._stream)
+        if notice:
+            self._change(SourceState.CONNECTING, message=notice)
 
     def _play(self, path: Path) -> None:
         """Play a file at the pace of its timestamps."""
@@ -224,6 +247,7 @@ class _Reader:
                 if self._outlet.wait(start + end - time.monotonic()):
                     return
                 self._arrived(decoded)
+                thinning.limit(self._stream.max_fps)
                 if thinning.takes(end):
                     self._put(decoded, time.monotonic(), None, ClockSource.FILE_PTS)
                 else:
@@ -287,10 +311,11 @@ class _Reader:
     def _change(self, state: SourceState, error: SourceErrorCode | None = None, message: str = "") -> None:
         if self._outlet.closed:
             return
-        if (state, error) != (self._status.state, self._status.error):
+        kept = message if error or state is SourceState.CONNECTING else ""  # what a connection waits for is shown too
+        if (state, error) != (self._status.state, self._status.error) or (kept != self._status.message and not error):
             level = logging.INFO if error is None else logging.WARNING
             log.log(level, "camera %s %s%s", self._stream.id, state.value, f": {message}" if message else "")
-        self._status = replace(self._status, state=state, error=error, message=message if error else "")
+        self._status = replace(self._status, state=state, error=error, message=kept)
         self._report(self._status)
 
 
@@ -302,11 +327,13 @@ def local_path(address: str) -> Path | None:
     return Path(unquote(rest)) if scheme == "file" else None
 
 
-def _report_clock(
-    clock: CameraClock, packet: "Packet[av.VideoStream]", media_clock: MediaClock, host_utc: float
+def report_clock(
+    clock: CameraClock, packet: "Packet[av.VideoStream]", media_time: float | None, host_utc: float
 ) -> None:
-    """Pass on the camera's wall clock, which FFmpeg attaches to each packet once a sender report has arrived."""
-    media_time = None if packet.pts is None else media_clock.line_time(packet.pts)
+    """Pass on the camera's wall clock, which FFmpeg attaches to each packet once a sender report has arrived.
+
+    `media_time` of the packet in s, None if it is not known.
+    """
     if media_time is not None and packet.has_sidedata("prft"):
         microseconds = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))[0]
         clock.report(media_time, microseconds / 1e6, host_utc)

@@ -10,12 +10,16 @@ import av
 from av import error as av_errors
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Stream as AnyStream
 
+from streamer.addresses import has_login
 from streamer.config import Stream, redact
+from streamer.source.diagnosis import advice
 from streamer.values import SourceErrorCode
 
 ANALYSE_US = "100000"  # FFmpeg's default of seconds delays opening, then delivers old frames all at once
 RTSPS_PORT = 322
+ALL_MEDIA = "video+audio+data"
 
 CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (
     (av_errors.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED, "user name or password rejected; check the uri"),
@@ -42,24 +46,51 @@ class SourceLost(Exception):
         self.code = code
 
 
-def connect(address: str, stream: Stream) -> InputContainer:
-    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`. Raises SourceLost."""
-    options = {"rtsp_transport": stream.transport, "allowed_media_types": "video", "analyzeduration": ANALYSE_US}
-    if stream.tls_ca_file is not None:
-        options |= {"tls_verify": "1", "ca_file": stream.tls_ca_file}
-    read_timeout = min(stream.first_frame_timeout_s, stream.stall_timeout_s)
+def connect(address: str, stream: Stream, media: str = "video") -> InputContainer:
+    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`, and ask for `media`. Raises SourceLost."""
     began = time.monotonic()
     try:
-        return av.open(
-            address, "r", options=options, timeout=(stream.connect_timeout_s, read_timeout), metadata_errors="replace"
-        )
+        return _open(address, stream, media)
     except FFmpegError as error:
+        refused_without_video = isinstance(error, av_errors.HTTPOtherClientError) and media != ALL_MEDIA
         late = time.monotonic() - began >= stream.connect_timeout_s
         if late and not isinstance(error, av_errors.HTTPError):  # FFmpeg reports a timeout as an invalid answer
             lost = SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no answer in time")
         else:
             lost = explain(error, address) or _explain_io(address, stream)
-    raise lost  # not from the error: its text contains the password
+    if refused_without_video and (kinds := offered(address, stream)) and "video" not in kinds:
+        text = f"contains no video (only {', '.join(sorted(kinds))}); choose an address of the camera that has video"
+        raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {text}")
+    if lost.code is SourceErrorCode.AUTH_FAILED and not has_login(address):
+        scheme = address.partition("://")[0]
+        text = f"the camera asks for a user name and a password; write {scheme}://USER:PASSWORD@HOST/PATH"
+        raise SourceLost(lost.code, f"{redact(address)}: {text}")
+    hint = advice(lost.code, address, stream.connect_timeout_s)
+    raise SourceLost(lost.code, f"{lost}; {hint}") if hint else lost  # not from the error: it contains the password
+
+
+def _open(address: str, stream: Stream, media: str) -> InputContainer:
+    """Open an address. Raises FFmpegError, whose text contains the password."""
+    options = {"rtsp_transport": stream.transport, "allowed_media_types": media, "analyzeduration": ANALYSE_US}
+    if stream.tls_ca_file is not None:
+        options |= {"tls_verify": "1", "ca_file": stream.tls_ca_file}
+    timeouts = stream.connect_timeout_s, min(stream.first_frame_timeout_s, stream.stall_timeout_s)
+    return av.open(address, "r", options=options, timeout=timeouts, metadata_errors="replace")
+
+
+def offered(address: str, stream: Stream) -> dict[str, str]:
+    """Return the kinds of media at an address, each with its codec, such as audio: aac. Empty if that fails."""
+    try:
+        with _open(address, stream, ALL_MEDIA) as container:
+            return {each.type: codec_name(each) for each in container.streams}
+    except FFmpegError:
+        return {}
+
+
+def codec_name(stream: AnyStream) -> str:
+    """Return the name of a stream's codec, such as h264; `unknown` if FFmpeg has no decoder for it."""
+    context = getattr(stream, "codec_context", None)  # None without a decoder; data streams have none
+    return context.name if context is not None else "unknown"
 
 
 def explain(error: FFmpegError, address: str) -> SourceLost | None:

@@ -30,8 +30,9 @@ from faceanalytics.v1 import (
     tracks_pb2_grpc,
 )
 from streamer.api.server import Server, start_server
+from streamer.api.streams import stream_fields
 from streamer.api.tracks import SEGMENTS, to_proto
-from streamer.config import Publish, Stream
+from streamer.config import Publish, Reconnect, Stream
 from streamer.hub import Hub
 from streamer.values import (
     AgeEstimate,
@@ -538,6 +539,70 @@ async def test_an_address_in_a_file_can_be_shown_kept_and_replaced(tmp_path: Any
         assert (stream_now.uri, stream_now.uri_file) == ("b.mp4", None)
 
 
+async def test_every_setting_of_the_configuration_can_be_given_and_comes_back() -> None:
+    fields = stream_fields(streams_pb2.StreamSettings())
+    assert set(fields) == set(streams_pb2.StreamSettings.DESCRIPTOR.fields_by_name)
+    assert {"id"} | {key for part in fields.values() for key in part} == set(Stream.model_fields)
+    delays = [part["reconnect"] for part in fields.values() if "reconnect" in part]
+    assert {key for part in delays for key in part} == set(Reconnect.model_fields)
+    given = Stream.model_validate(
+        {
+            "id": "a",
+            "uri": "rtsps://h/a",
+            "transport": "udp",
+            "connect_timeout_s": 1,
+            "first_frame_timeout_s": 2,
+            "key_frame_timeout_s": 3,
+            "stall_timeout_s": 4,
+            "reconnect": {"initial_s": 5, "max_s": 6, "jitter": 0},
+            "max_fps": 7,
+            "loop": True,
+            "enabled": False,
+        }
+    )
+    assert {name for name in Stream.model_fields if getattr(given, name) == getattr(Stream(id="b", uri="x"), name)} == {
+        "uri_file",
+        "tls_ca_file",
+    }
+    async with serving(KeptCameras(given)) as service:
+        shown = (await service.streams.GetStream(streams_pb2.GetStreamRequest(stream_id="a"))).stream.settings
+        await service.streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id="c", settings=shown))
+        assert service.cameras.get("c")[0] == given.model_copy(update={"id": "c"})
+
+
+async def test_one_delay_is_changed_without_the_others() -> None:
+    before = Stream.model_validate({"id": "a", "uri": "a.mp4", "reconnect": {"initial_s": 2, "max_s": 9}})
+    async with serving(KeptCameras(before)) as service:
+        settings = streams_pb2.StreamSettings(reconnect_jitter=0)
+        request = streams_pb2.UpdateStreamRequest(
+            stream_id="a", settings=settings, update_mask=FieldMask(paths=["reconnect_jitter"])
+        )
+        await service.streams.UpdateStream(request)
+        assert service.cameras.get("a")[0].reconnect == Reconnect(initial_s=2, max_s=9, jitter=0)
+
+
+async def test_files_that_the_configuration_does_not_name_cannot_be_read_over_the_api(tmp_path: Any) -> None:
+    mine = tmp_path / "uri"
+    mine.write_text(SECRET)
+    before = Stream.model_validate({"id": "door", "uri_file": str(mine), "tls_ca_file": "ca.pem"})
+    async with serving(KeptCameras(before)) as service:
+        for name in ("uri_file", "tls_ca_file"):
+            settings = streams_pb2.StreamSettings(uri="" if name == "uri_file" else "rtsps://h/a")
+            setattr(settings, name, "/etc/passwd")
+            create = streams_pb2.CreateStreamRequest(stream_id="new", settings=settings)
+            update = streams_pb2.UpdateStreamRequest(
+                stream_id="door", settings=settings, update_mask=FieldMask(paths=[name])
+            )
+            for call in (service.streams.CreateStream(create), service.streams.UpdateStream(update)):
+                code, details = await refused(call)
+                assert code is grpc.StatusCode.PERMISSION_DENIED
+                assert details.startswith(f"settings.{name}: ")
+        kept = (await service.streams.GetStream(streams_pb2.GetStreamRequest(stream_id="door"))).stream.settings
+        kept.max_fps = 3
+        await service.streams.UpdateStream(streams_pb2.UpdateStreamRequest(stream_id="door", settings=kept))
+        assert service.cameras.list() == [(before.model_copy(update={"max_fps": 3.0}), STARTED)]
+
+
 @pytest.mark.parametrize(
     ("stream_id", "settings", "wrong"),
     [
@@ -545,6 +610,9 @@ async def test_an_address_in_a_file_can_be_shown_kept_and_replaced(tmp_path: Any
         ("a", streams_pb2.StreamSettings(), "settings.uri: must be given"),
         ("a", streams_pb2.StreamSettings(uri="a.mp4", max_fps=-1), "settings.max_fps: "),
         ("a", streams_pb2.StreamSettings(uri="a.mp4", stall_timeout=Duration()), "settings.stall_timeout: "),
+        ("a", streams_pb2.StreamSettings(uri="a.mp4", reconnect_max=Duration()), "settings.reconnect_max: "),
+        ("a", streams_pb2.StreamSettings(uri="a.mp4", reconnect_jitter=2), "settings.reconnect_jitter: "),
+        ("a", streams_pb2.StreamSettings(uri="rtsp://u:a#b@h/a"), "settings.uri: the password contains"),
         ("a", streams_pb2.StreamSettings(uri="a.mp4", transport=7), "settings.transport: "),  # type: ignore[arg-type]
     ],
 )
@@ -571,9 +639,9 @@ async def test_unknown_streams_existing_streams_and_unknown_masks_are_refused() 
             service.streams.DeleteStream(streams_pb2.DeleteStreamRequest(stream_id="yard")),
         ]
         assert [(await refused(call))[0] for call in calls] == [grpc.StatusCode.NOT_FOUND] * 3
-        masked = streams_pb2.UpdateStreamRequest(stream_id="door", update_mask=FieldMask(paths=["uri_file"]))
+        masked = streams_pb2.UpdateStreamRequest(stream_id="door", update_mask=FieldMask(paths=["file"]))
         code, details = await refused(service.streams.UpdateStream(masked))
-        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "update_mask: unknown settings: uri_file")
+        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "update_mask: unknown settings: file")
 
 
 # --- the server

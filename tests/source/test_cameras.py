@@ -1,6 +1,7 @@
 import logging
 import socket
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from streamer.values import EndReason, SourceState
 from tests.support.patience import FOREVER_S, WAIT_S, until
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import make_video
-from tests.support.watching import stream, watching
+from tests.support.watching import Watched, stream, watching
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +93,36 @@ def test_ids_that_are_unknown_or_taken_are_errors(clip: Path) -> None:
 def test_a_replaced_camera_goes_on_with_its_new_settings_in_a_new_epoch(clip: Path) -> None:
     with watching(stream("a", str(clip), loop=True)) as watched:
         before = watched.until_frames("a", 2)[-1]
-        watched.cameras.replace(stream("a", str(clip), loop=True, max_fps=5))
+        watched.cameras.replace(stream("a", str(clip), loop=True, transport="udp"))
         watched.until(lambda: watched.frames("a")[-1].epoch > before.epoch)
         assert watched.ends("a") == [EndReason.SOURCE_REMOVED]
-        assert watched.cameras.get("a")[0].max_fps == 5
+        assert watched.cameras.get("a")[0].transport == "udp"
+
+
+def test_a_running_camera_takes_over_a_new_rate_without_a_new_connection(clip: Path) -> None:
+    with RtspServer({"a": clip}) as server, watching(stream("a", server.url("a"))) as watched:
+        epoch = watched.until_frames("a", 2)[-1].epoch
+        watched.cameras.replace(stream("a", server.url("a"), max_fps=2))
+        watched.until(lambda: gaps(watched)[-2:] == pytest.approx([0.5, 0.5], abs=0.05))
+        watched.cameras.replace(stream("a", server.url("a")))
+        watched.until(lambda: gaps(watched)[-2:] == pytest.approx([0.04, 0.04], abs=0.01))
+        assert {frame.epoch for frame in watched.frames("a")} == {epoch}
+        assert watched.ends("a") == []
+        assert (watched.status("a").connects, len(server.sessions)) == (1, 1)
+
+
+def gaps(watched: Watched) -> list[float]:
+    """The seconds between the frames of camera "a", also those that were not taken in time."""
+    return [later.media_time - earlier.media_time for earlier, later in pairwise(watched.all_frames("a"))]
+
+
+def test_settings_of_a_camera_that_is_not_connected_take_effect_at_once(clip: Path) -> None:
+    with watching(
+        stream("a", "rtsp://127.0.0.1:1/a", reconnect={"initial_s": FOREVER_S, "max_s": FOREVER_S})
+    ) as watched:
+        watched.until_state("a", SourceState.RECONNECTING)
+        watched.cameras.replace(stream("a", str(clip), loop=True))
+        watched.until_frames("a", 1)
 
 
 def test_a_camera_that_is_not_enabled_is_paused_and_has_no_thread(clip: Path) -> None:

@@ -93,6 +93,8 @@ def test_certificates_are_checked_against_the_given_file(shared: Path, clip: Pat
         for trusted in (None, ours[0]):
             with watching(stream("tls", uri, tls_ca_file=trusted)) as watched:
                 watched.until_frames("tls", 1)
+        with pytest.raises(SourceLost, match="answers RTSP only with TLS: write rtsps://"):
+            connect(uri.replace("rtsps", "rtsp"), stream("tls", uri))
         with watching(stream("tls", uri, tls_ca_file=other[0])) as watched:
             status = watched.until_state("tls", SourceState.RECONNECTING)
     assert status.error is SourceErrorCode.TLS_CERTIFICATE

@@ -18,6 +18,7 @@ from streamer.source.reader import Outlet, local_path
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.conftest import ROOT
 from tests.support.patience import WAIT_S
+from tests.support.rtp import start_late
 from tests.support.rtsp_server import RtspServer
 from tests.support.timestamps import restamp_ts
 from tests.support.videos import break_jpeg, cut_off, image, make_video, read_number, write_resized
@@ -211,6 +212,28 @@ def test_a_camera_that_connects_but_shows_nothing_is_lost_after_the_first_frame_
             assert status.error is SourceErrorCode.TIMEOUT
             server.frozen.clear()
             watched.until_frames("blank", 1)
+
+
+def test_a_camera_with_a_long_key_frame_interval_starts_while_its_packets_arrive(tmp_path: Path) -> None:
+    with RtspServer({"a": make_video(tmp_path / "a.mp4", frames=150, gop=125)}) as server:
+        server.clips["a"] = start_late(server.clips["a"], 1)  # 5 s to the next key frame
+        with watching(stream("long", server.url("a"), first_frame_timeout_s=3.0)) as watched:
+            watched.until(lambda: "no key frame yet" in watched.status("long").message)
+            waiting = watched.status("long")
+            frames = watched.until_frames("long", 1)
+            running = watched.status("long")
+    assert (waiting.state, waiting.error) == (SourceState.CONNECTING, None)
+    assert read_number(frames[0].pixels) >= 125
+    assert (running.state, running.message) == (SourceState.RUNNING, "")
+
+
+def test_a_camera_without_key_frames_is_told_from_a_silent_one(tmp_path: Path) -> None:
+    with RtspServer({"a": make_video(tmp_path / "a.mp4", frames=150)}) as server:
+        server.clips["a"] = start_late(server.clips["a"], 1, key_frames=False)
+        settings = {"first_frame_timeout_s": 3.0, "key_frame_timeout_s": 3.0}
+        with watching(stream("keyless", server.url("a"), **settings)) as watched:
+            watched.until(lambda: "packets arrive, but no key frame for 3 s" in watched.status("keyless").message)
+            assert watched.status("keyless").error is SourceErrorCode.TIMEOUT
 
 
 def test_the_password_is_read_again_for_each_connection(clip: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from streamer.config import redact
 from streamer.source.rtsp import SourceLost, connect
 from streamer.values import SourceErrorCode
+from tests.support.rtp import sound_only
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import make_video
 from tests.support.watching import stream
@@ -33,15 +35,16 @@ def refused(uri: str, **settings: object) -> SourceLost:
 
 
 @contextlib.contextmanager
-def listener(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A TCP server that treats its one client with `answer`."""
+def listener(answer: Callable[[socket.socket], None], clients: int = 1) -> Iterator[str]:
+    """A TCP server that treats its first clients with `answer`."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def run() -> None:
-            with contextlib.suppress(OSError):
-                client, _ = server.accept()
-                with client:
-                    answer(client)
+            for _ in range(clients):
+                with contextlib.suppress(OSError):
+                    client, _ = server.accept()
+                    with client:
+                        answer(client)
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -110,6 +113,65 @@ def test_a_server_without_tls_is_a_failed_tls_handshake_for_rtsps(clip: Path) ->
     with RtspServer({"a": clip}, user="admin", password=PASSWORD) as server:
         lost = refused(server.url("a").replace("rtsp://", "rtsps://"))
     assert lost.code is SourceErrorCode.TLS_HANDSHAKE
+
+
+def test_a_camera_that_asks_for_a_login_says_so(clip: Path) -> None:
+    with RtspServer({"a": clip}, user="admin", password=PASSWORD) as server:
+        lost = refused(f"rtsp://127.0.0.1:{server.port}/a")
+    assert lost.code is SourceErrorCode.AUTH_FAILED
+    assert "asks for a user name and a password" in str(lost)
+
+
+def test_a_camera_that_has_only_sound_says_so(clip: Path) -> None:
+    with RtspServer({"a": clip}, user="admin", password=PASSWORD) as server:
+        server.clips["sound"] = sound_only()
+        lost = refused(server.url("sound"))
+    assert lost.code is SourceErrorCode.CODEC_UNSUPPORTED
+    assert "contains no video (only audio)" in str(lost)
+
+
+@contextlib.contextmanager
+def web_server() -> Iterator[int]:
+    """A web server; its port."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps"])
+def test_the_port_of_a_web_server_is_recognised(scheme: str) -> None:
+    with web_server() as port:
+        lost = refused(f"{scheme}://u:s3cret@127.0.0.1:{port}/a")
+    assert f"port {port} is a web server (HTTP), not RTSP" in str(lost)
+
+
+def test_other_servers_and_silence_are_recognised() -> None:
+    with listener(lambda client: client.sendall(b"SSH-2.0-OpenSSH_9.9\r\n"), clients=2) as address:
+        assert "is an SSH server" in str(refused(f"rtsp://u:s3cret@{address}/a"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        lost = refused(f"rtsp://u:s3cret@127.0.0.1:{port}/a", connect_timeout_s=0.5)
+    assert lost.code is SourceErrorCode.TIMEOUT
+    assert f"port {port} is open, but gives no answer" in str(lost)
+
+
+def test_rtsps_to_a_server_without_tls_says_what_to_write(clip: Path) -> None:
+    with RtspServer({"a": clip}) as server:
+        lost = refused(server.url("a").replace("rtsp://", "rtsps://u:s3cret@"))
+    assert f"port {server.port} answers RTSP without TLS: write rtsp:// in place of rtsps://" in str(lost)
+
+
+def test_an_unknown_host_may_be_half_of_a_password(clip: Path) -> None:
+    lost = refused("rtsp://u:s3cret@invalid./x@127.0.0.1/a")
+    assert "if the host follows the last '@', the password contains unescaped '/' and '@'" in str(lost)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Clip:
     codec: str  # h264 or hevc
     units: tuple[AccessUnit, ...]
     length: float  # s, one round of the loop
+    sdp: str = ""  # what DESCRIBE answers; empty: a description of the images
 
 
 def load_clip(path: Path) -> Clip:
@@ -47,6 +48,33 @@ def load_clip(path: Path) -> Clip:
     )
     step = (max(shown) - first) / max(1, len(shown) - 1)
     return Clip(codec, units, max(shown) - first + step)
+
+
+def start_late(clip: Clip, skipped: int, key_frames: bool = True) -> Clip:
+    """The clip without its first images, as a camera that a client joins; `key_frames`: False leaves out all others."""
+    description, first = describe(clip), clip.units[skipped]
+    units = [
+        replace(unit, shown=unit.shown - first.shown, due=unit.due - first.due)
+        for unit in clip.units[skipped:]
+        if key_frames or not any(nal[0] & 0x1F == 5 for nal in unit.nals)
+    ]
+    return replace(clip, units=tuple(units), length=clip.length - first.shown, sdp=description)
+
+
+def sound_only() -> Clip:
+    """A second of telephone sound."""
+    units = tuple(AccessUnit((b"\xd5" * 160,), number / 50, number / 50) for number in range(50))
+    return Clip("h264", units, 1.0, _sdp("m=audio 0 RTP/AVP 96", "a=rtpmap:96 PCMU/8000"))
+
+
+def unknown_codec(clip: Clip) -> Clip:
+    """The clip, announced as a codec that nobody knows."""
+    return replace(clip, sdp=_sdp("m=video 0 RTP/AVP 96", f"a=rtpmap:96 UNHEARD/{CLOCK_RATE}"))
+
+
+def _sdp(*media: str) -> str:
+    head = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=test", "c=IN IP4 0.0.0.0", "t=0 0", "a=control:*"]
+    return "\r\n".join([*head, *media, "a=control:track1", ""])
 
 
 def _nals(data: bytes) -> Iterator[bytes]:
@@ -70,7 +98,9 @@ def packetise(codec: str, nal: bytes) -> list[bytes]:
 
 
 def describe(clip: Clip) -> str:
-    """SDP with the parameter sets of the first image."""
+    """SDP with the parameter sets of the first image, unless the clip has one of its own."""
+    if clip.sdp:
+        return clip.sdp
     kinds = {"h264": {7: "sprop-sps", 8: "sprop-pps"}, "hevc": {32: "sprop-vps", 33: "sprop-sps", 34: "sprop-pps"}}
     sets = {}
     for nal in clip.units[0].nals:
@@ -81,6 +111,4 @@ def describe(clip: Clip) -> str:
         name, format_parameters = "H264", f"packetization-mode=1;sprop-parameter-sets={','.join(sets.values())}"
     else:
         name, format_parameters = "H265", ";".join(f"{key}={value}" for key, value in sets.items())
-    lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=test", "c=IN IP4 0.0.0.0", "t=0 0", "a=control:*"]
-    lines += ["m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/{CLOCK_RATE}", f"a=fmtp:96 {format_parameters}"]
-    return "\r\n".join([*lines, "a=control:track1", ""])
+    return _sdp("m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/{CLOCK_RATE}", f"a=fmtp:96 {format_parameters}")

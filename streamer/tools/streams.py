@@ -1,0 +1,199 @@
+"""Implement `streamer status` and `streamer streams`: see and manage the cameras of a running streamer."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from faceanalytics.errors import ConfigError, LostDependency
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc
+from streamer.api.messages import duration
+from streamer.tools.subscription import OPTIONS, check_address
+from streamer.tools.watch import model_line
+
+ANSWER_S = 10.0  # longest wait for an answer
+PIPE_WIDTH = 200  # characters of a table that does not go to a terminal
+GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+JSON_FORM: dict[str, Any] = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+TRANSPORTS = {"tcp": streams_pb2.TRANSPORT_TCP, "udp": streams_pb2.TRANSPORT_UDP}
+DURATIONS = (
+    "connect_timeout",
+    "first_frame_timeout",
+    "key_frame_timeout",
+    "stall_timeout",
+    "reconnect_initial",
+    "reconnect_max",
+)
+SETTINGS = (*DURATIONS, "reconnect_jitter", "max_fps", "transport", "loop", "tls_ca_file", "uri_file")
+
+COLUMNS: tuple[tuple[str, Callable[[streams_pb2.Stream], str]], ...] = (
+    ("stream", lambda stream: stream.stream_id),
+    ("state", lambda stream: state_of(stream)),
+    ("address", lambda stream: stream.settings.uri),
+    ("size", lambda stream: f"{stream.frame_width}x{stream.frame_height}" if stream.frame_width else ""),
+    ("frames", lambda stream: str(stream.frames_decoded)),
+    ("connects", lambda stream: str(stream.connects)),
+    ("message", lambda stream: stream.error_message),
+)
+
+
+class Call(Protocol):
+    """A method of a service, called with its request."""
+
+    def __call__(self, request: Any, *, timeout: float) -> Any:
+        """Return the response. Raises grpc.RpcError."""
+
+
+@contextmanager
+def _channel(address: str, timeout_s: float = ANSWER_S) -> Iterator[tuple[grpc.Channel, Callable[[Call, Any], Any]]]:
+    """Connect; gives the channel, and a function that calls a method. It raises ConfigError and LostDependency."""
+    check_address(address)
+    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+
+        def call(method: Call, request: Any) -> Any:
+            try:
+                return method(request, timeout=timeout_s)
+            except grpc.RpcError as error:
+                text = f"{address}: {error.code().name}: {error.details()}"
+                raise (LostDependency if error.code() in GONE else ConfigError)(text) from error
+
+        yield channel, call
+
+
+def show_status(address: str, as_json: bool, timeout_s: float) -> int:
+    """Print whether a streamer serves, its workers' models, and its cameras. Returns the exit code 0.
+
+    Raises LostDependency if it does not answer within `timeout_s`.
+    """
+    with _channel(address, timeout_s) as (channel, call):
+        health = call(health_pb2_grpc.HealthStub(channel).Check, health_pb2.HealthCheckRequest())
+        models = call(system_pb2_grpc.SystemServiceStub(channel).ListModels, system_pb2.ListModelsRequest()).models
+        streams = _all_streams(channel, call)
+    serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
+    if as_json:
+        _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(streams)})
+        return 0
+    workers = sum(model.workers for model in models)
+    print(f"{address}: {serving}, {workers} worker{'' if workers == 1 else 's'}, {_counted(streams)}")
+    for model in models:
+        print(f"  {model_line(model)}")
+    _print_table(streams)
+    return 0
+
+
+def list_streams(address: str, as_json: bool) -> int:
+    """Print the cameras of a streamer. Returns the exit code 0. Raises LostDependency if it does not answer."""
+    with _channel(address) as (channel, call):
+        streams = _all_streams(channel, call)
+    if as_json:
+        _print_json({"streams": _plain(streams)})
+    else:
+        _print_table(streams)
+    return 0
+
+
+def add_stream(address: str, name: str, settings: Mapping[str, Any], as_json: bool) -> int:
+    """Add a camera with the given settings, by their names in the API. Returns the exit code 0.
+
+    Raises ConfigError if the streamer refuses them, LostDependency if it does not answer.
+    """
+    request = streams_pb2.CreateStreamRequest(stream_id=name, settings=settings_message(settings))
+    with _channel(address) as (channel, call):
+        made = call(streams_pb2_grpc.StreamServiceStub(channel).CreateStream, request).stream
+    _report(made, "added", as_json)
+    return 0
+
+
+def update_streams(address: str, names: Iterable[str], settings: Mapping[str, Any], done: str, as_json: bool) -> int:
+    """Change the given settings of cameras, and print `done` for each. Returns the exit code 0; raises as above."""
+    if not settings:
+        raise ConfigError("streams update: name at least one setting to change")
+    with _channel(address) as (channel, call):
+        update = streams_pb2_grpc.StreamServiceStub(channel).UpdateStream
+        for name in names:
+            request = streams_pb2.UpdateStreamRequest(
+                stream_id=name, settings=settings_message(settings), update_mask=FieldMask(paths=[*settings])
+            )
+            _report(call(update, request).stream, done, as_json)
+    return 0
+
+
+def remove_streams(address: str, names: Iterable[str]) -> int:
+    """Remove cameras. Returns the exit code 0; raises as above."""
+    with _channel(address) as (channel, call):
+        delete = streams_pb2_grpc.StreamServiceStub(channel).DeleteStream
+        for name in names:
+            call(delete, streams_pb2.DeleteStreamRequest(stream_id=name))
+            print(f"{name}: removed", flush=True)
+    return 0
+
+
+def settings_message(settings: Mapping[str, Any]) -> streams_pb2.StreamSettings:
+    """Return settings, by their names in the API with times in s, as a message."""
+    fields: dict[str, Any] = {
+        name: duration(value) if name in DURATIONS else TRANSPORTS[value] if name == "transport" else value
+        for name, value in settings.items()
+    }
+    return streams_pb2.StreamSettings(**fields)
+
+
+def state_of(stream: streams_pb2.Stream) -> str:
+    """Return the state of a camera, with its error."""
+    state = streams_pb2.StreamState.Name(stream.state).removeprefix("STREAM_STATE_")
+    error = streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix("STREAM_ERROR_CODE_")
+    return f"{state} ({error})" if stream.error_code else state
+
+
+def _all_streams(channel: grpc.Channel, call: Callable[[Call, Any], Any]) -> list[streams_pb2.Stream]:
+    """Return all pages of the list."""
+    service, token, found = streams_pb2_grpc.StreamServiceStub(channel), "", []
+    while True:
+        page = call(service.ListStreams, streams_pb2.ListStreamsRequest(page_size=1000, page_token=token))
+        found += page.streams
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def _counted(streams: list[streams_pb2.Stream]) -> str:
+    states = [streams_pb2.StreamState.Name(stream.state).removeprefix("STREAM_STATE_") for stream in streams]
+    kinds = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    return f"{len(streams)} stream{'' if len(streams) == 1 else 's'}" + (f" ({kinds})" if kinds else "")
+
+
+def _print_table(streams: list[streams_pb2.Stream]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    if not streams:
+        print("no streams; add one with `streamer streams add NAME=URL`")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title, _ in COLUMNS:
+        table.add_column(title, justify="right" if title in ("frames", "connects") else "left", overflow="fold")
+    for stream in streams:
+        table.add_row(*(Text(text(stream)) for _, text in COLUMNS))
+    console.print(table)
+
+
+def _report(stream: streams_pb2.Stream, done: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(MessageToDict(stream, **JSON_FORM))
+    else:
+        print(f"{stream.stream_id}: {done}, {state_of(stream)}", flush=True)
+
+
+def _plain(messages: Iterable[Any]) -> list[dict[str, Any]]:
+    return [MessageToDict(message, **JSON_FORM) for message in messages]
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    print(json.dumps(data, ensure_ascii=False), flush=True)
