@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from faceanalytics.errors import ConfigError, InputError, ModelError
 from faceanalytics.files import replacing
+from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
@@ -87,14 +88,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
     Raises InputError if there are none.
     """
-    from streamer.source.images import IMAGES
+    from streamer.source.images import IMAGES, find_files
 
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
-        found += inside
+    found = [file for file in find_files(paths, IMAGES) if file not in paths or not file.is_dir()]
     if not found:
-        raise InputError(f"no images in {', '.join(str(path) for path in paths)} ({' '.join(sorted(IMAGES))})")
+        raise InputError(f"no images in {', '.join(map(printable, paths))} ({' '.join(sorted(IMAGES))})")
     return found
 
 
@@ -143,11 +141,11 @@ def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
 
     found = finder.find(read_image(path))
     if not found:
-        missing.faceless.append(str(path))
+        missing.faceless.append(printable(path))
     faces = []
     for number, (place, crop) in enumerate(found):
         if crop is None:
-            missing.unaligned.append(f"{path}: face {number}")
+            missing.unaligned.append(f"{printable(path)}: face {number}")
         else:
             faces.append(Face(path, crop, number, place))
     return faces
@@ -209,7 +207,7 @@ def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
             columns[slug].append(output)
     if places:
         arrays: dict[str, Any] = {slug: np.concatenate(parts) for slug, parts in columns.items()}
-        arrays |= {"path": np.array([str(path) for path, _, _ in places]), "model_id": np.array(engine.model_id)}
+        arrays |= {"path": np.array([printable(path) for path, _, _ in places]), "model_id": np.array(engine.model_id)}
         arrays |= _place_arrays([number for _, number, _ in places], [found for _, _, found in places if found])
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -262,7 +260,7 @@ def _records(engine: "Engine", analysed: Analysed) -> Iterator[dict[str, Any]]:
     """Yield the scores of each face by name."""
     for faces, outputs in analysed:
         for face, scores in zip(faces, _scores(outputs), strict=True):
-            yield {"path": str(face.path), **_place(face), "model_id": engine.model_id, **scores}
+            yield {"path": printable(face.path), **_place(face), "model_id": engine.model_id, **scores}
 
 
 def _place(face: Face) -> dict[str, Any]:

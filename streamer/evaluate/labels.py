@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.names import original
 from streamer.evaluate.score import Truth
 from streamer.values import LANDMARK_NAMES, Floats
 
@@ -106,7 +107,7 @@ def _read_lines(path: Path, images: Path | None) -> list[LabelledImage]:
         boxes = [(face.x, face.y, face.width, face.height) for face in line.faces]
         points = [NO_LANDMARKS if face.landmarks is None else _array(face.landmarks) for face in line.faces]
         truth = _truth(boxes, [face.ignore for face in line.faces], points, f"{path}:{number}")
-        found.append(LabelledImage((images or Path()) / line.source, time, size, truth))
+        found.append(LabelledImage((images or Path()) / original(line.source), time, size, truth))
     return found
 
 

@@ -65,13 +65,24 @@ def grey() -> Bytes:
     return np.arange(SIDE * SIDE, dtype=np.uint32).astype(np.uint8).reshape(SIDE, SIDE)
 
 
+def half() -> Bytes:
+    """An alpha channel (112, 112): the left half is opaque, the right half transparent."""
+    return np.repeat(np.arange(SIDE)[None] < SIDE // 2, SIDE, axis=0).astype(np.uint8) * 255
+
+
+def on_grey() -> Bytes:
+    image = painted()
+    image[:, SIDE // 2 :] = 127
+    return image
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     ("name", "written", "expected", "tolerance"),
     [
         ("turned.jpg", painted(), painted(), 25),
         ("grey.png", grey(), np.repeat(grey()[:, :, None], 3, axis=2), 0),
-        ("transparent.png", np.dstack([painted(), grey()]), painted(), 0),
+        ("transparent.png", np.dstack([painted(), half()]), on_grey(), 0),
         ("deep.png", painted().astype(np.uint16) * 257, painted(), 0),
         ("plain.bmp", painted(), painted(), 0),
         ("plain.tif", painted(), painted(), 0),

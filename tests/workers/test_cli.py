@@ -344,9 +344,9 @@ def test_a_image_is_resized_as_published_and_given_in_rgb(tmp_path: Path) -> Non
 
 def test_grey_and_transparent_images_are_read(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 20), 77, np.uint8))
-    cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 20, 4), 77, np.uint8))
-    for name in ("grey.png", "clear.png"):
-        np.testing.assert_array_equal(read_face(tmp_path / name), np.full((112, 112, 3), 77))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 20, 4), (77, 77, 77, 0), np.uint8))
+    for name, value in (("grey.png", 77), ("clear.png", 127)):  # what is transparent is grey
+        np.testing.assert_array_equal(read_face(tmp_path / name), np.full((112, 112, 3), value))
 
 
 def test_a_published_checkpoint_becomes_our_own_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

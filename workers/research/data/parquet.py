@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.folders import Skipped, files_in
 from workers.research.data.assemble import Face, labels_of, or_images
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Integers
 from workers.research.data.images import Names, decode, number
@@ -94,7 +95,7 @@ def open_parquet(name: str, config: Parquet) -> FaceSet:
     Numbers out of range stay, to be reported as impossible later. Raises InputError that lists missing columns and
     values without a known meaning.
     """
-    files = sorted(config.path.glob("*.parquet")) if config.path.is_dir() else [config.path]
+    files = _files(config.path)
     if not files:
         raise InputError(f"{name}: no *.parquet in {config.path}")
     wanted = {kind: column for kind, column in config.columns if column is not None and kind != "image"}
@@ -120,6 +121,15 @@ def open_parquet(name: str, config: Parquet) -> FaceSet:
     images = or_images(name, config, Table(files, config.columns.image, file, row, names, {}))
     identities = number([face.identity for face in faces])[1] if "identity" in kinds else ()
     return FaceSet(name, images, labels_of(faces, kinds), identities)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    skipped = Skipped()
+    files = [path / name for name in files_in(path, skipped) if name.endswith(".parquet")]
+    skipped.report()
+    return files
 
 
 def _faces(name: str, config: Parquet, rows: Mapping[str, list[Any]], stems: Sequence[str]) -> list[Face]:
