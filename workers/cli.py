@@ -324,9 +324,9 @@ def _convert(arguments: argparse.Namespace) -> int:
     else:
         model, card = load_official(arguments.checkpoint), {"licence": "not stated", "metrics": {}}
         source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
-    card = {**card, "source": source, "licence": arguments.licence or card["licence"]}
+    card = {**card, "source": source, "licence": arguments.licence or card.get("licence", "not stated")}
     with writing(arguments.out):
-        save_own(model, arguments.out, {**card, "metrics": metrics or card["metrics"]}, arguments.half)
+        save_own(model, arguments.out, {**card, "metrics": metrics or card.get("metrics", {})}, arguments.half)
     print(arguments.out)
     return 0
 

@@ -176,9 +176,19 @@ def _analysed(engine: "Engine", batches: Iterable[list[Face]]) -> Analysed:
     for batch in batches:
         done, under_way = under_way, (batch, engine.submit(np.stack([face.crop for face in batch])))
         if done:
-            yield done[0], done[1].outputs()
+            yield done[0], _finite(*done)
     if under_way:
-        yield under_way[0], under_way[1].outputs()
+        yield under_way[0], _finite(*under_way)
+
+
+def _finite(faces: list[Face], pending: "Pending") -> dict[str, Floats]:
+    """Return the outputs of a batch. Raises ModelError for NaN or infinity, which no result can hold."""
+    outputs = pending.outputs()
+    for slug, output in outputs.items():
+        if spoilt := np.flatnonzero(~np.isfinite(output).all(axis=1)).tolist():
+            image = printable(faces[spoilt[0]].path)
+            raise ModelError(f"{image}: the network's {slug} is not a number: try --precision fp32")
+    return outputs
 
 
 def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
@@ -230,7 +240,7 @@ def _write_lines(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
     """Write one JSON object per face. Returns the number of faces."""
     count = 0
     for record in _records(engine, analysed):
-        file.write(json.dumps(record) + "\n")
+        file.write(json.dumps(record, allow_nan=False) + "\n")
         count += 1
     return count
 

@@ -15,18 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.swinface_files import Checkpoint, hollow_checkpoint, published_shapes, save
 from workers.cli import main
-from workers.swinface.checkpoint import (
-    CheckpointError,
-    card_path,
-    load,
-    load_official,
-    load_own,
-    save_own,
-    sha256,
-    untrained,
-)
+from workers.swinface.card import card_path
+from workers.swinface.checkpoint import load, load_official, load_own, save_own, sha256, untrained
 from workers.swinface.labels import TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig
+from workers.swinface.state import CheckpointError
 
 
 @pytest.fixture(scope="module")
