@@ -32,13 +32,13 @@ class Skipped:
     def report(self) -> None:
         """Log how many there are of each kind, with some of their names."""
         for found, what in (
-            (self.hidden, "hidden files and folders and those that systems leave behind"),
-            (self.loops, "links to a folder that they are in"),
+            (self.hidden, "hidden files and folders"),
+            (self.loops, "links to a folder above them"),
             (self.special, "entries that are neither files nor folders"),
         ):
             if found:
                 shown = ", ".join(map(printable, found[:EXAMPLES])) + (", ..." if len(found) > EXAMPLES else "")
-                log.info("skipped %d %s: %s", len(found), what, shown)
+                log.info("%s, skipped: %d (%s)", what, len(found), shown)
 
 
 def is_hidden(name: str) -> bool:

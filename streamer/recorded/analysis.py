@@ -16,6 +16,7 @@ from typing import Any
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import JsonLines, hash_file
+from faceanalytics.names import printable
 from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
 from streamer.detect.detector import Detector
@@ -157,7 +158,12 @@ class Analysis:
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
-            "source": {"name": video.name, "sha256": content_hash, "width": info.width, "height": info.height},
+            "source": {
+                "name": printable(video.name),
+                "sha256": content_hash,
+                "width": info.width,
+                "height": info.height,
+            },
             "time_base": "seconds since the first frame, from the file's timestamps",
             "detector": detector.model_id,
             **model_record(model),
