@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.names import printable
 from faceanalytics.files import replacing
 from streamer.detect.letterbox import GREY
 from streamer.source.images import IMAGES, decode_image, find_files
@@ -76,9 +77,9 @@ def encoded_images(source: Source) -> Iterator[Encoded]:
     path = source.path
     if path.is_dir():
         files = [file for file in find_files([path], IMAGES) if file != path]
-        yield from ((str(file), file.read_bytes()) for file in _chosen(files, source))
+        yield from ((printable(file), file.read_bytes()) for file in _chosen(files, source))
     elif path.suffix.lower() in IMAGES:
-        yield str(path), path.read_bytes()
+        yield printable(path), path.read_bytes()
     elif path.suffix == ".parquet":
         yield from _rows(source)
     else:
