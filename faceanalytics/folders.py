@@ -52,7 +52,8 @@ def walk(folder: Path, skipped: Skipped) -> Iterator[str]:
     Hidden entries are added to `skipped`; links to folders are followed, but not in circles. A link to nothing is
     yielded, so that reading it reports the error. Raises InputError if a folder cannot be read.
     """
-    yield from _walk(str(folder), "", skipped, frozenset({_identity(str(folder))}))
+    above = frozenset(_identity(str(place)) for place in (folder, *folder.resolve().parents))
+    yield from _walk(str(folder), "", skipped, above)
 
 
 def folders_in(folder: Path, skipped: Skipped) -> list[str]:

@@ -56,6 +56,8 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     names, skipped = found(tmp_path / "set")
     assert names == ["ada/1.jpg", "bob/2.jpg"]
     assert [Path(loop).name for loop in skipped.loops] == ["up", "itself"]
+    names, skipped = found(tmp_path / "set" / "ada")
+    assert (names, len(skipped.loops)) == (["1.jpg"], 1), "also to a folder above the one that is walked"
 
 
 def test_a_folder_named_like_an_image_is_a_folder_and_a_pipe_is_nothing(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
     reasons: dict[str, str] = {}
     for problem in problems:
         if problem.image is not None:
-            reasons.setdefault(problem.image, f"{problem.kind}: {' '.join(problem.message.split())}")
+            reasons.setdefault(printable(problem.image), f"{problem.kind}: {' '.join(problem.message.split())}")
     for name in reasons:
         if name != name.strip() or name.startswith("#") or " #" in name or len(name.splitlines()) != 1:
             raise ConfigError(
@@ -169,7 +169,7 @@ def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
             )
     lines = dict.fromkeys([*old, *(f"{name} # {reason}" for name, reason in reasons.items())])
     with replacing(path) as partial_file:
-        partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def _show(name: str, report: Report) -> None:

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
-from faceanalytics.names import printable
 from faceanalytics.files import replacing
+from faceanalytics.names import printable
 from streamer.detect.letterbox import GREY
 from streamer.source.images import IMAGES, decode_image, find_files
 from streamer.values import Bytes, Floats
