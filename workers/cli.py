@@ -85,11 +85,11 @@ NEEDS = {  # of a command: the extra of this project, and its packages that must
     "infer": ("worker", *WORKER_PACKAGES),
     "convert": ("worker", *WORKER_PACKAGES),
     "export": ("export", *WORKER_PACKAGES),
-    "data": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
-    "evaluate": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
-    "train": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "tensorboard", "timm"),
+    "data": ("evaluate", *WORKER_PACKAGES, "pyarrow"),
+    "evaluate": ("evaluate", *WORKER_PACKAGES, "pyarrow"),
+    "train": ("train", *WORKER_PACKAGES, "pyarrow", "tensorboard", "timm"),
     "curves": ("train", "matplotlib"),
-    "train-detector": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "ultralytics", "onnx"),
+    "train-detector": ("train", *WORKER_PACKAGES, "pyarrow", "ultralytics", "onnx"),
 }
 CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # their progress messages help nobody here
 

@@ -20,11 +20,16 @@ from streamer.values import Bytes
 pillow_heif.register_heif_opener()
 WIDTH, HEIGHT = 80, 60
 GREY = 127
-EXACT = {
+EXACT: dict[str, dict[str, Any]] = {
     "PNG": {}, "BMP": {}, "TIFF": {}, "TIFF lzw": {"compression": "tiff_lzw"}, "WEBP": {"lossless": True},
     "TIFF deflate": {"compression": "tiff_adobe_deflate"}, "JPEG2000": {}, "PPM": {},
 }  # fmt: skip
-LOSSY = {"JPEG": {"quality": 95, "subsampling": 0}, "AVIF": {"quality": 95}, "HEIF": {"quality": 95}, "MPO": {}}
+LOSSY: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "AVIF": {"quality": 95},
+    "HEIF": {"quality": 95},
+    "MPO": {},
+}
 FORMATS = {**EXACT, **LOSSY}
 TURNED = ("JPEG", "PNG", "WEBP", "TIFF", "TIFF lzw", "AVIF", "HEIF")  # formats that say how they are turned
 

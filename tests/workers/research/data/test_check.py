@@ -326,8 +326,7 @@ def test_names_of_any_bytes_are_printed_and_can_be_excluded(tmp_path: Path, caps
     paint(tmp_path / "people", "ada/1.jpg")
     sets = tmp_path / "sets.yaml"
     sets.write_text(f"sets: {{people: {{format: folders, path: {tmp_path / 'people'}}}}}")
-    arguments = [sets, "--out", tmp_path / "out.json", "--exclude-out", tmp_path / "bad.txt"]
-    assert check_data(*arguments) == 3
+    assert check_data(sets, "--out", tmp_path / "out.json", "--exclude-out", tmp_path / "bad.txt") == 3
     assert r"people: Ren\xe9/bad\xe9.jpg: " in capsys.readouterr().out
     text = (tmp_path / "out.json").read_bytes().decode()
     assert json.loads(text)["sets"]["people"]["problems"][0]["image"] == r"Ren\xe9/bad\xe9.jpg"
