@@ -7,6 +7,8 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -60,9 +62,7 @@ def decode_image(data: bytes, where: str) -> Bytes:
     if not data:
         raise InputError(f"{where}: the image is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # guesses about the file; the outcome decides
-            return _decode_jpeg(data) if data.startswith(START) else _decode_other(data)
+        return _decode_jpeg(data) if data.startswith(START) else _decode_other(data)
     except (_Refused, JpegError) as refusal:
         raise InputError(f"{where}: {refusal}") from refusal
 
@@ -96,7 +96,7 @@ def _decode_other(data: bytes) -> Bytes:
     if Image.MAX_IMAGE_PIXELS is not None:  # it refuses twice as much
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2)
     try:
-        with Image.open(BytesIO(data), formats=formats) as image:
+        with _without_warnings(), Image.open(BytesIO(data), formats=formats) as image:
             _check_size(*image.size)
             if image.format == "PNG":
                 _verify(data)
@@ -199,8 +199,9 @@ def _orientation(exif: bytes) -> int:
 
     tags = Exif()
     try:
-        tags.load(exif)
-        return int(tags.get(ORIENTATION, 1))
+        with _without_warnings():
+            tags.load(exif)
+            return int(tags.get(ORIENTATION, 1))
     except _DAMAGED:
         return 1  # the image itself is whole
 
@@ -214,6 +215,14 @@ def _upright(pixels: Bytes, orientation: int) -> Bytes:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Drop what Pillow guesses about a file: the outcome decides."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_size(width: int, height: int) -> None:
