@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TypeAlias
 
 from faceanalytics.errors import UserError, user_error_in
+from faceanalytics.names import print_any_name
 
 EXIT_CODES = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
 4 model or device not usable, 5 partial result, 130/143 stopped by a signal, with the outputs completed."""
@@ -102,6 +103,7 @@ def set_up_logging(verbose: bool, quiet: Sequence[str] = ()) -> None:
 
 def run_command(name: str, command: Callable[[], int]) -> int:
     """Run a command of the program `name` and return its exit code; a UserError becomes one message."""
+    print_any_name()
     try:
         return command()
     except UserError as one:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from faceanalytics.errors import InputError
+from faceanalytics.names import printable
 from streamer.source.images import read_images
 from streamer.values import Bytes, Frame
 
@@ -35,5 +36,5 @@ def to_bgr(image: Image, channels: Channels) -> Bytes:
 def _read(path: Path) -> Bytes:
     time, pixels = next(read_images(path))
     if time is not None:
-        raise InputError(f"{path}: this is a video: read its frames with read_video, or use analyze")
+        raise InputError(f"{printable(path)}: this is a video: read its frames with read_video, or use analyze")
     return pixels

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from faceanalytics.errors import ConfigError
+from faceanalytics.names import printable
 from streamer.addresses import unescaped
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -381,6 +382,7 @@ class StreamerConfig(Section):
 
 def redact(uri: str) -> str:
     """Return an address for printing: without user, password and query. In a path, what looks like them is masked."""
+    uri = printable(uri)
     scheme, rest = _split_scheme(uri)
     if scheme.lower() in ("", "file"):
         return uri[: len(uri) - len(rest)] + re.sub(r"[^/:@]*:.*@", "***@", rest, flags=re.DOTALL)

@@ -85,11 +85,11 @@ NEEDS = {  # of a command: the extra of this project, and its packages that must
     "infer": ("worker", *WORKER_PACKAGES),
     "convert": ("worker", *WORKER_PACKAGES),
     "export": ("export", *WORKER_PACKAGES),
-    "data": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
-    "evaluate": ("evaluate", *WORKER_PACKAGES, "PIL", "pyarrow"),
-    "train": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "tensorboard", "timm"),
+    "data": ("evaluate", *WORKER_PACKAGES, "pyarrow"),
+    "evaluate": ("evaluate", *WORKER_PACKAGES, "pyarrow"),
+    "train": ("train", *WORKER_PACKAGES, "pyarrow", "tensorboard", "timm"),
     "curves": ("train", "matplotlib"),
-    "train-detector": ("train", *WORKER_PACKAGES, "PIL", "pyarrow", "ultralytics", "onnx"),
+    "train-detector": ("train", *WORKER_PACKAGES, "pyarrow", "ultralytics", "onnx"),
 }
 CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # their progress messages help nobody here
 
@@ -324,9 +324,9 @@ def _convert(arguments: argparse.Namespace) -> int:
     else:
         model, card = load_official(arguments.checkpoint), {"licence": "not stated", "metrics": {}}
         source = {"name": arguments.source or arguments.checkpoint.name, "sha256": sha256(arguments.checkpoint)}
-    card = {**card, "source": source, "licence": arguments.licence or card["licence"]}
+    card = {**card, "source": source, "licence": arguments.licence or card.get("licence", "not stated")}
     with writing(arguments.out):
-        save_own(model, arguments.out, {**card, "metrics": metrics or card["metrics"]}, arguments.half)
+        save_own(model, arguments.out, {**card, "metrics": metrics or card.get("metrics", {})}, arguments.half)
     print(arguments.out)
     return 0
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from faceanalytics.errors import ConfigError, InputError, ModelError
 from faceanalytics.files import replacing
+from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
@@ -87,14 +88,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
     Raises InputError if there are none.
     """
-    from streamer.source.images import IMAGES
+    from streamer.source.images import IMAGES, find_files
 
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES) if path.is_dir() else [path]
-        found += inside
+    found = [file for file in find_files(paths, IMAGES) if file not in paths or not file.is_dir()]
     if not found:
-        raise InputError(f"no images in {', '.join(str(path) for path in paths)} ({' '.join(sorted(IMAGES))})")
+        raise InputError(f"no images in {', '.join(map(printable, paths))} ({' '.join(sorted(IMAGES))})")
     return found
 
 
@@ -143,11 +141,11 @@ def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
 
     found = finder.find(read_image(path))
     if not found:
-        missing.faceless.append(str(path))
+        missing.faceless.append(printable(path))
     faces = []
     for number, (place, crop) in enumerate(found):
         if crop is None:
-            missing.unaligned.append(f"{path}: face {number}")
+            missing.unaligned.append(f"{printable(path)}: face {number}")
         else:
             faces.append(Face(path, crop, number, place))
     return faces
@@ -178,9 +176,19 @@ def _analysed(engine: "Engine", batches: Iterable[list[Face]]) -> Analysed:
     for batch in batches:
         done, under_way = under_way, (batch, engine.submit(np.stack([face.crop for face in batch])))
         if done:
-            yield done[0], done[1].outputs()
+            yield done[0], _finite(*done)
     if under_way:
-        yield under_way[0], under_way[1].outputs()
+        yield under_way[0], _finite(*under_way)
+
+
+def _finite(faces: list[Face], pending: "Pending") -> dict[str, Floats]:
+    """Return the outputs of a batch. Raises ModelError for NaN or infinity, which no result can hold."""
+    outputs = pending.outputs()
+    for slug, output in outputs.items():
+        if spoilt := np.flatnonzero(~np.isfinite(output).all(axis=1)).tolist():
+            image = printable(faces[spoilt[0]].path)
+            raise ModelError(f"{image}: the network's {slug} is not a number: try --precision fp32")
+    return outputs
 
 
 def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
@@ -209,7 +217,7 @@ def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
             columns[slug].append(output)
     if places:
         arrays: dict[str, Any] = {slug: np.concatenate(parts) for slug, parts in columns.items()}
-        arrays |= {"path": np.array([str(path) for path, _, _ in places]), "model_id": np.array(engine.model_id)}
+        arrays |= {"path": np.array([printable(path) for path, _, _ in places]), "model_id": np.array(engine.model_id)}
         arrays |= _place_arrays([number for _, number, _ in places], [found for _, _, found in places if found])
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -232,7 +240,7 @@ def _write_lines(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
     """Write one JSON object per face. Returns the number of faces."""
     count = 0
     for record in _records(engine, analysed):
-        file.write(json.dumps(record) + "\n")
+        file.write(json.dumps(record, allow_nan=False) + "\n")
         count += 1
     return count
 
@@ -262,7 +270,7 @@ def _records(engine: "Engine", analysed: Analysed) -> Iterator[dict[str, Any]]:
     """Yield the scores of each face by name."""
     for faces, outputs in analysed:
         for face, scores in zip(faces, _scores(outputs), strict=True):
-            yield {"path": str(face.path), **_place(face), "model_id": engine.model_id, **scores}
+            yield {"path": printable(face.path), **_place(face), "model_id": engine.model_id, **scores}
 
 
 def _place(face: Face) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceanalytics.errors import ModelError
+from streamer.detect.finite import check_onnx
 from streamer.detect.offline import import_onnxruntime
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def open_session(path: Path, device: str) -> "InferenceSession":
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except broken as error:
         raise ModelError(f"{path} is not an ONNX model that onnxruntime can run: {error}") from error
+    check_onnx(path)
     if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise ModelError(
             f"detect.device {device} is not usable: onnxruntime could not start CUDA on it; check the driver"

@@ -17,6 +17,7 @@ import numpy as np
 from faceanalytics.errors import ModelError
 from faceanalytics.extras import require
 from streamer.config import Detect
+from streamer.detect.finite import refuse
 from streamer.detect.letterbox import GREY
 from streamer.detect.offline import import_ultralytics
 from streamer.detect.session import threads
@@ -112,6 +113,8 @@ def _open(ultralytics: Any, link: Path, path: Path) -> Any:
             f"If you trust its origin, set ULTRALYTICS_SAFE_LOAD=false to let it run code of its own."
         ) from error
     check_pose(path, names, getattr(head, "kpt_shape", None))
+    state = yolo.model.state_dict().items()
+    refuse(path, ((name, tensor.float().numpy()) for name, tensor in state if tensor.is_floating_point()))
     return yolo
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from faceanalytics.errors import PARTIAL_RESULT, InputError
 from faceanalytics.files import write_json
+from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from streamer.config import Detect
 from streamer.detect.detector import Detector
@@ -79,11 +80,13 @@ def _read(group: list[LabelledImage]) -> Iterator[tuple[LabelledImage, Bytes]]:
         size = pixels.shape[1], pixels.shape[0]
         if image.size is not None and image.size != size:
             wrong = "x".join(map(str, image.size))
-            raise InputError(f"{source}: has {size[0]}x{size[1]} pixels, its labels are for {wrong}")
+            raise InputError(f"{printable(source)}: has {size[0]}x{size[1]} pixels, its labels are for {wrong}")
         yield image, pixels
     if wanted:
         times = ", ".join("none" if time is None else f"{time:g} s" for time in list(wanted)[:3])
-        raise InputError(f"{source}: {len(wanted)} labels are of frames that are not there: media time {times}")
+        raise InputError(
+            f"{printable(source)}: {len(wanted)} labels are of frames that are not there: media time {times}"
+        )
 
 
 def table(detector: str, request: Request, score: Score) -> str:

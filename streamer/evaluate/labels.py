@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.names import original, printable
 from streamer.evaluate.score import Truth
 from streamer.values import LANDMARK_NAMES, Floats
 
@@ -84,7 +85,7 @@ def read_labels(path: Path, images: Path | None) -> list[LabelledImage]:
     for image in found:
         if (key := (image.source, image.media_time)) in seen:
             when = "" if image.media_time is None else f" at {image.media_time:g} s"
-            raise InputError(f"{path}: {image.source}{when} is labelled twice")
+            raise InputError(f"{path}: {printable(image.source)}{when} is labelled twice")
         seen.add(key)
     return found
 
@@ -106,7 +107,7 @@ def _read_lines(path: Path, images: Path | None) -> list[LabelledImage]:
         boxes = [(face.x, face.y, face.width, face.height) for face in line.faces]
         points = [NO_LANDMARKS if face.landmarks is None else _array(face.landmarks) for face in line.faces]
         truth = _truth(boxes, [face.ignore for face in line.faces], points, f"{path}:{number}")
-        found.append(LabelledImage((images or Path()) / line.source, time, size, truth))
+        found.append(LabelledImage((images or Path()) / original(line.source), time, size, truth))
     return found
 
 

@@ -5,7 +5,8 @@ face of too low quality to be analysed in a video. A person without any usable i
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.folders import Skipped, folders_in, walk
+from faceanalytics.names import printable
 from streamer.config import Crop
 from streamer.detect.detector import Detector
 from streamer.select.align import align
@@ -31,7 +34,7 @@ class Reference:
     """The aligned face in one image of a person."""
 
     person: str
-    name: str  # of the file, below the folder
+    name: str  # of the file, below the folder, printable
     quality: float  # 0..1
     pixels: Bytes  # (112, 112, 3) RGB
 
@@ -51,21 +54,24 @@ def read_people(
     references: list[Reference] = []
     without: list[str] = []
     left_out = 0
-    people = _folders(folder, setting)
-    for person in people:
+    skipped = Skipped()
+    people = _people(folder, setting, skipped)
+    for person, place in people.items():
         before = len(references)
-        for path in _files(person):
+        for file in walk(folder / place, skipped):
             if stopped():
                 return references
+            name = printable(f"{place}/{file}")
             try:
-                quality, pixels = _face(path, detector, config)
+                quality, pixels = _face(folder / place / file, detector, config)
             except _Unusable as reason:
                 left_out += 1
-                log.warning("%s: %s left out: %s", setting, path.relative_to(folder), reason)
+                log.warning("%s: %s left out: %s", setting, name, reason)
                 continue
-            references.append(Reference(person.name, str(path.relative_to(folder)), quality, pixels))
+            references.append(Reference(person, name, quality, pixels))
         if len(references) == before:
-            without.append(person.name)
+            without.append(person)
+    skipped.report()
     if without:
         raise ConfigError(
             f"{setting}: there is no usable image of {', '.join(without)}. Give each one with a single, sharp face "
@@ -75,22 +81,26 @@ def read_people(
     return references
 
 
-def _folders(folder: Path, setting: str) -> list[Path]:
+def _people(folder: Path, setting: str, skipped: Skipped) -> dict[str, str]:
+    """Return the folder of each person by the name that results have: printable, with accents in one form (NFC)."""
     try:
-        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise ConfigError(f"{setting}: cannot read the folder {folder}: {error.strerror}") from error
+        found = folders_in(folder, skipped)
+    except InputError as error:
+        raise ConfigError(f"{setting}: cannot read the folder {error}") from error
     if not found:
-        raise ConfigError(f"{setting}: {folder} has no sub-folders; it takes one for each person, with images in it")
-    return found
-
-
-def _files(person: Path) -> Iterator[Path]:
-    try:
-        found = sorted(path for path in person.rglob("*") if path.is_file())
-    except OSError as error:
-        raise InputError(f"cannot read the folder {person}: {error.strerror}") from error
-    yield from (path for path in found if not path.name.startswith("."))
+        raise ConfigError(
+            f"{setting}: {printable(folder)} has no sub-folders; it takes one for each person, with images in it"
+        )
+    people: dict[str, str] = {}
+    for place in found:
+        person = unicodedata.normalize("NFC", printable(place))
+        if person in people:
+            raise ConfigError(
+                f"{setting}: two folders are called {person}, with accents that are stored in two ways: join or "
+                "rename them"
+            )
+        people[person] = place
+    return people
 
 
 def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
@@ -122,7 +132,7 @@ def _read(path: Path) -> Bytes:
     try:
         return read_image(path)
     except InputError as error:
-        raise _Unusable(str(error).removeprefix(f"{path}: ")) from error
+        raise _Unusable(str(error).removeprefix(f"{printable(path)}: ")) from error
 
 
 def _strong(detector: Detector, image: Bytes, config: Crop) -> Detections:

@@ -15,6 +15,7 @@ from typing import Any
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import hash_file
+from faceanalytics.names import printable
 from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
 from streamer.detect.detector import Detector
@@ -166,7 +167,7 @@ class Analysis:
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
-            "source": source_record(video.name, content_hash, info),
+            "source": source_record(printable(video.name), content_hash, info),
             "time_base": time_base_record(result.read.time_base),
             "detector": detector.model_id,
             **model_record(model),

@@ -1,37 +1,24 @@
 """Image files as BGR pixels, read alike by every command, and the images and videos of folders."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from faceanalytics.errors import InputError
+from faceanalytics.folders import Skipped, walk
+from faceanalytics.names import printable
+from streamer.source.decode_image import decode_image, is_still
 from streamer.values import Bytes
 
-IMAGES = frozenset({".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+__all__ = ["IMAGES", "VIDEOS", "decode_image", "find_files", "is_image", "read_image", "read_images"]
+
+IMAGES = frozenset(
+    {
+        ".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
 VIDEOS = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
-START_OF_JPEG, START_OF_SCAN, END_OF_JPEG = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-
-
-def decode_image(data: bytes, where: str) -> Bytes:
-    """Decode an image file to BGR (h, w, 3), turned upright as its EXIF orientation says.
-
-    Grey images get three equal channels; transparency and bits beyond eight are dropped. Raises InputError that begins
-    with `where` if the data is not an image or was cut off. Damage inside the compressed data of a JPEG or WebP, or in
-    the pixels of a BMP or TIFF, cannot be detected and gives wrong pixels; PNG has checksums.
-    """
-    if not data:
-        raise InputError(f"{where}: the image is empty (0 bytes)")
-    if data.startswith(START_OF_JPEG) and _is_cut_off(data):
-        raise InputError(f"{where}: the JPEG is cut off: its end marker is missing after {len(data)} bytes")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # such as an image larger than OpenCV accepts
-        raise InputError(f"{where}: the image cannot be decoded: {error.err}") from error
-    if pixels is None:
-        raise InputError(f"{where}: not an image, or of an unknown or damaged format ({len(data)} bytes)")
-    return np.asarray(pixels, np.uint8)
+START_BYTES = 256  # of a file, by which its kind is known
 
 
 def read_image(path: Path) -> Bytes:
@@ -39,8 +26,8 @@ def read_image(path: Path) -> Bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    return decode_image(data, str(path))
+        raise InputError(f"{printable(path)}: {error.strerror}") from error
+    return decode_image(data, printable(path))
 
 
 def read_images(path: Path) -> Iterator[tuple[float | None, Bytes]]:
@@ -49,7 +36,7 @@ def read_images(path: Path) -> Iterator[tuple[float | None, Bytes]]:
     Raises InputError.
     """
     if path.is_dir():
-        raise InputError(f"{path}: no image or video in this folder")
+        raise InputError(f"{printable(path)}: no image or video in this folder")
     if _is_image(path):
         yield None, read_image(path)
         return
@@ -59,31 +46,37 @@ def read_images(path: Path) -> Iterator[tuple[float | None, Bytes]]:
         yield frame.media_time, frame.pixels
 
 
-def find_files(paths: Sequence[Path]) -> list[Path]:
-    """List files as they are given, and for each folder the images and videos in and below it, sorted.
+def find_files(paths: Sequence[Path], suffixes: frozenset[str] = IMAGES | VIDEOS) -> list[Path]:
+    """List files as they are given, and for each folder the files with these suffixes in and below it, sorted.
 
-    In a folder the suffix decides, and names that begin with a dot are skipped. A folder without images or videos stays
-    in the list, so that reading it reports the error.
+    Hidden files are skipped and counted in the log. A folder without such files stays in the list, so that reading it
+    reports the error. Raises InputError if a folder cannot be read.
     """
     found: list[Path] = []
+    skipped = Skipped()
     for path in paths:
-        inside = sorted(place for place in path.rglob("*") if _is_wanted(place, path)) if path.is_dir() else []
+        inside = (
+            [path / name for name in walk(path, skipped) if Path(name).suffix.lower() in suffixes]
+            if path.is_dir()
+            else []
+        )
         found += inside or [path]
+    skipped.report()
     return found
 
 
-def _is_cut_off(jpeg: bytes) -> bool:
-    """Some versions of OpenCV fill missing rows with grey. Neither marker can occur in compressed data, and the
-    end marker of a thumbnail comes before the scans of the image."""
-    return jpeg.rfind(END_OF_JPEG) < max(jpeg.rfind(START_OF_SCAN), 0)
+def is_image(name: str) -> bool:
+    """Return whether a file name has the suffix of an image."""
+    return os.path.splitext(name)[1].lower() in IMAGES  # noqa: PTH122 - asked for millions of names
 
 
 def _is_image(path: Path) -> bool:
-    """Decide by the suffix of images, else by the content. A GIF is a video, of which OpenCV reads one frame."""
+    """Decide by the suffix, else by the content."""
     suffix = path.suffix.lower()
-    return suffix in IMAGES or (suffix != ".gif" and path.is_file() and cv2.haveImageReader(str(path)))
-
-
-def _is_wanted(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in IMAGES | VIDEOS and path.is_file()
+    if suffix in IMAGES or suffix in VIDEOS or not path.is_file():
+        return suffix in IMAGES
+    try:
+        with path.open("rb") as file:
+            return is_still(file.read(START_BYTES))
+    except OSError:
+        return False  # opening it as a video reports the error

@@ -11,6 +11,7 @@ import numpy as np
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import replacing
+from streamer.source.images import read_image
 from streamer.values import Bytes
 
 WIDTH, HEIGHT, FPS = 1280, 720, 25
@@ -49,12 +50,10 @@ def _frames() -> Iterator[Bytes]:
 
 def _photograph(package: str, name: str) -> Bytes:
     spec = find_spec(package)
-    image = None
-    if spec is not None and spec.submodule_search_locations:
-        image = cv2.imread(str(Path(spec.submodule_search_locations[0]) / name))
-    if image is None:
+    place = Path(spec.submodule_search_locations[0]) / name if spec and spec.submodule_search_locations else None
+    if place is None or not place.is_file():
         raise InputError(f"the demo needs {name} of the package {package}: pip install 'faceanalytics[demo]'")
-    return np.asarray(image, np.uint8)
+    return read_image(place)
 
 
 def _view(photograph: Bytes, view: tuple[float, ...]) -> Bytes:

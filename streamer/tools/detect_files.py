@@ -12,6 +12,7 @@ import cv2
 
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
 from faceanalytics.files import JsonLines
+from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from streamer.config import Crop, StreamerConfig
 from streamer.detect.detector import Detector
@@ -40,7 +41,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
             write = stack.enter_context(JsonLines(out)).write if out else _print
             drawings = _Drawings(draw) if draw else None
         except OSError as error:
-            raise ConfigError(f"--draw: cannot write into {draw}: {error.strerror}") from error
+            raise ConfigError(f"--draw: cannot write into {printable(draw or '')}: {error.strerror}") from error
         for path in counted(paths, len(paths), "images"):
             try:
                 for media_time, pixels in read_images(path):
@@ -52,7 +53,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
     if failures and len(paths) > 1:
         log.error("%d of %d files could not be read completely", failures, len(paths))
     if out:
-        print(f"{out}: {images} images, {faces} faces")
+        print(f"{printable(out)}: {images} images, {faces} faces")
     if not failures:
         return 0
     return PARTIAL_RESULT if images else InputError.exit_code
@@ -76,7 +77,7 @@ def _detect(
     qualities = [_quality(faces, row, pixels, config) for row in range(len(faces))]
     write(
         {
-            "source": str(path),
+            "source": printable(path),
             "media_time_s": None if media_time is None else round(media_time, 6),
             "frame_width": pixels.shape[1],
             "frame_height": pixels.shape[0],
@@ -121,14 +122,17 @@ class _Drawings:
         drawn = pixels.copy()
         for row, quality in enumerate(qualities):
             _draw(drawn, faces, row, quality)
-        stem = path.stem if media_time is None else f"{path.stem}-{media_time:010.3f}s"
+        stem = printable(path.stem) if media_time is None else f"{printable(path.stem)}-{media_time:010.3f}s"
         place = self._folder / f"{stem}.jpg"
         number = 2
         while place in self._written:  # files with the same name in several folders
             place, number = self._folder / f"{stem}-{number}.jpg", number + 1
         self._written.add(place)
-        if not cv2.imwrite(str(place), drawn):
-            raise InputError(f"cannot write {place}")
+        _, encoded = cv2.imencode(".jpg", drawn)
+        try:
+            place.write_bytes(encoded.tobytes())
+        except OSError as error:
+            raise InputError(f"cannot write {printable(place)}: {error.strerror}") from error
 
 
 def _draw(pixels: Bytes, faces: Detections, row: int, quality: Quality) -> None:

@@ -38,36 +38,56 @@ def track_file(detections: Path, fps: float, out: Path, config: config.Track) ->
 
 
 def read_detections(path: Path) -> dict[int, Detections]:
-    """Read detections by frame, from lines with COLUMNS; further columns are ignored. Raises InputError."""
+    """Read detections by frame, from lines with COLUMNS; further columns are ignored.
+
+    Raises InputError, also for a line that says again what an earlier one said: a frame cannot have the same box twice,
+    nor, where there are ids, the same id.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the detections {path}: {error}") from error
     frames: dict[int, list[_Row]] = {}
+    lines: dict[tuple[float, ...], int] = {}  # line of each frame and box, and of each frame and id
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             try:
-                frame, row = _parse(line)
+                frame, identity, row = _parse(line)
             except ValueError as error:
                 raise InputError(f"{path}:{number}: {error}; expected {COLUMNS}") from error
+            if problem := _doubled(lines, number, frame, identity, row):
+                raise InputError(f"{path}:{number}: {problem}: a doubled line; remove one of the two")
             frames.setdefault(frame, []).append(row)
     return {frame: _detections(rows) for frame, rows in sorted(frames.items())}
 
 
-def _parse(line: str) -> tuple[int, _Row]:
-    """Parse one line into its frame and row. Raises ValueError."""
+def _doubled(lines: dict[tuple[float, ...], int], number: int, frame: int, identity: float, row: _Row) -> str | None:
+    """Return what a line has in common with an earlier one; None: nothing, and it is added to `lines`."""
+    box = (frame, *row[:4])
+    if box in lines:
+        return f"line {lines[box]} has the same box in frame {frame}"
+    lines[box] = number
+    if identity > 0:  # ids count from 1, and detections have -1
+        if (frame, identity) in lines:
+            return f"line {lines[frame, identity]} has the same id {identity:g} in frame {frame}"
+        lines[frame, identity] = number
+    return None
+
+
+def _parse(line: str) -> tuple[int, float, _Row]:
+    """Parse one line into its frame, id and row. Raises ValueError."""
     fields = line.split(",") if "," in line else line.split()
     if len(fields) < 7:
         raise ValueError(f"{len(fields)} columns instead of at least 7")
     values = [_number(name, field) for name, field in zip(COLUMNS.split(","), fields, strict=False)]
-    frame, _, *row = values
+    frame, identity, *row = values
     if not 1 <= frame <= MAX_FRAME or frame != int(frame):
         raise ValueError(f"frame {fields[0]} is not a whole number from 1 to {MAX_FRAME}")
     if row[2] <= 0 or row[3] <= 0:
         raise ValueError(f"width {fields[4]} and height {fields[5]} must be above 0")
     if not 0 <= row[4] <= 1:
         raise ValueError(f"score {fields[6]} is not between 0 and 1, the scale of track.high_score")
-    return int(frame), tuple(row)
+    return int(frame), identity, tuple(row)
 
 
 def _number(name: str, field: str) -> float:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from faceanalytics.errors import ModelError
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import WHAT_WEIGHTS, Detector
+from streamer.detect.finite import check_onnx
 from streamer.detect.onnx_pose import PoseOnnxModel
 from streamer.detect.session import open_session
 from streamer.detect.ultralytics_pose import PoseModel
@@ -229,6 +231,51 @@ def test_a_file_that_is_no_model_is_refused(suffix: str, content: bytes, tmp_pat
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=f"broken{suffix} is not"):
+        Detector(Detect(weights=str(path)))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("write", [write_patch_detector, write_lite_patch_detector])
+@pytest.mark.parametrize("form", ["raw_data", "float_data", "half"])
+def test_weights_with_nan_or_infinity_are_refused_by_name(
+    write: Callable[[Path], Path], form: str, number: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "spoilt.onnx")
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.name == "magenta":
+            spoilt = onnx.numpy_helper.to_array(tensor).copy()
+            spoilt.flat[1] = number
+            tensor.CopyFrom(onnx.numpy_helper.from_array(spoilt, "magenta"))
+            if form == "float_data":
+                tensor.CopyFrom(
+                    onnx.helper.make_tensor("magenta", onnx.TensorProto.FLOAT, spoilt.shape, spoilt.ravel())
+                )
+    if form == "half":
+        unused = np.array([1, number], np.float16)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(unused, "unused"))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"spoilt\.onnx holds NaN or infinity in magenta"):
+        Detector(Detect(weights=str(path)))
+
+
+def test_a_bound_may_be_infinite(tmp_path: Path) -> None:
+    path = write_patch_detector(tmp_path / "bounded.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(-np.inf, np.float32), "bound"))
+    onnx.save(model, path)
+    check_onnx(path)
+
+
+def test_a_checkpoint_with_nan_is_refused_by_name(tmp_path: Path) -> None:
+    import torch
+
+    path = write_yolo(tmp_path / "spoilt.pt")
+    content = torch.load(path, weights_only=False)
+    with torch.no_grad():
+        content["model"].model[0].conv.weight[0, 0, 0, 0] = float("nan")
+    torch.save(content, path)
+    with pytest.raises(ModelError, match=r"spoilt\.pt holds NaN or infinity in model\.0\.conv\.weight"):
         Detector(Detect(weights=str(path)))
 
 

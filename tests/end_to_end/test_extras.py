@@ -5,7 +5,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pillow_heif
 import pytest
+from PIL import Image
 
 from faceanalytics.extras import MissingPackage, require
 from streamer.commands import WORKER_PACKAGES
@@ -16,10 +18,24 @@ from tests.support.videos import make_video
 from workers.cli import NEEDS
 
 EXTRA_PACKAGES = (
-    *("torch", "safetensors", "openvino", "ultralytics", "onnx", "onnxscript", "PIL", "pyarrow", "pandas", "polars"),
+    *(
+        "torch",
+        "safetensors",
+        "openvino",
+        "ultralytics",
+        "onnx",
+        "onnxscript",
+        "pillow_heif",
+        "pyarrow",
+        "pandas",
+        "polars",
+    ),
     *("timm", "tensorboard", "matplotlib", "skimage"),
 )
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}  # package -> what is installed, if it is called otherwise
+DISTRIBUTIONS = {
+    "pillow_heif": "pillow-heif",
+    "skimage": "scikit-image",
+}  # package -> what is installed, if it is called otherwise
 SLIM = f"""
 import sys
 for name in {EXTRA_PACKAGES!r}:
@@ -45,6 +61,20 @@ def test_the_bundled_detector_needs_no_extra(video: Path) -> None:
     done = slim("streamer", "detect", video)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 10
+
+
+def test_images_need_no_extra_but_heic(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (64, 48), (10, 20, 30, 40))
+    for name in ("a.png", "a.webp", "a.avif", "a.tif"):
+        image.save(tmp_path / name)
+    image.convert("RGB").save(tmp_path / "a.jpg")
+    pillow_heif.register_heif_opener()
+    image.save(tmp_path / "b.heic")
+    done = slim("streamer", "detect", tmp_path)
+    assert done.returncode == 5, done.stderr
+    assert len(done.stdout.splitlines()) == 5
+    assert "b.heic: HEIC images need pillow-heif" in done.stderr
+    assert "pip install 'faceanalytics[images]'" in done.stderr
 
 
 @pytest.mark.parametrize("package", ["streamer", "workers"])

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.internal.v1 import faces_pb2
-from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2, tracks_pb2_grpc
 from streamer.api.server import Server
 from streamer.app import LiveService
 from streamer.config import StreamerConfig
@@ -114,6 +116,58 @@ async def test_a_live_track_gets_its_name_as_soon_as_the_gallery_is_embedded(pla
     assert (decision.person, decision.candidates[0].person, len(decision.candidates)) == ("ada", "ada", 2)
     assert decision.candidates[0].similarity > 0.85 > decision.threshold
     assert "  ada  " in (event_line(event) or "")
+
+
+async def test_a_person_whose_folder_is_not_utf_8_reaches_every_subscriber(place: Path, tmp_path: Path) -> None:
+    rene = tmp_path / "people" / os.fsdecode(b"Ren\xe9")
+    write_image(tmp_path / "1.png", [ADA])
+    rene.mkdir(parents=True)
+    (tmp_path / "1.png").rename(rene / "1.png")
+    write_image(tmp_path / "people" / "bob" / "1.png", [BOB])
+    write_video(tmp_path / "long.mp4", {ADA: [(0, 60)]}, 60)
+    video = (tmp_path / "long.mp4").rename(tmp_path / os.fsdecode(b"vid\xe9o.mp4"))
+    gallery = {"folder": str(tmp_path / "people"), "cohort": str(place / "cohort"), "false_accept_rate": 0.25}
+    streams: Any = [{"id": "door", "uri": str(video), "loop": True}]
+    settings = config(place, tmp_path, streams=streams, gallery=gallery)
+    started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+    live = LiveService(settings, started.set_result)
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        running = group.create_task(live.run())
+        server = await started
+        async with painted_worker(settings.dispatch.bind), grpc.aio.insecure_channel(server.address) as channel:
+            async for event in tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(tracks_pb2.WatchTracksRequest()):
+                if event.track.decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED:
+                    break
+            listed = await streams_pb2_grpc.StreamServiceStub(channel).ListStreams(streams_pb2.ListStreamsRequest())
+            live.stop()
+            await running
+    assert event.track.decision.person == r"Ren\xe9"
+    assert [stream.settings.uri for stream in listed.streams] == [rf"{tmp_path}/vid\xe9o.mp4"]
+
+
+def test_people_are_found_as_folders_of_images_and_what_systems_leave_is_skipped(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector, settings = Detector(config(place, tmp_path).detect), StreamerConfig().crop
+    for name in ("ada/1.png", "ada/.ipynb_checkpoints/1.png", "__MACOSX/ada/1.png", ".ipynb_checkpoints/1.png"):
+        write_image(tmp_path / "people" / name, [ADA])
+    write_image(tmp_path / "people" / "ada" / "@eaDir" / "1.png" / "thumb.png", [BOB])
+    (tmp_path / "people" / "ada" / "Thumbs.db").write_bytes(b"x")
+    caplog.set_level(logging.INFO)
+    (only,) = read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
+    assert (only.person, only.name) == ("ada", "ada/1.png")
+    assert "hidden files and folders, skipped: 5 (" in caplog.text
+
+
+def test_accents_are_of_one_form_and_two_folders_that_look_the_same_are_refused(place: Path, tmp_path: Path) -> None:
+    detector, settings = Detector(config(place, tmp_path).detect), StreamerConfig().crop
+    composed, apart = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    write_image(tmp_path / "people" / apart / "1.png", [ADA])
+    (only,) = read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
+    assert only.person == composed
+    write_image(tmp_path / "people" / composed / "1.png", [BOB])
+    with pytest.raises(ConfigError, match=f"two folders are called {composed}"):
+        read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
 
 
 def test_images_that_are_no_use_are_named_with_the_reason(

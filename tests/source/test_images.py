@@ -9,8 +9,12 @@ import pytest
 from PIL import Image
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.images import to_bgr
+from streamer.evaluate.detector import _read
+from streamer.evaluate.labels import LabelledImage
+from streamer.evaluate.score import Truth
 from streamer.identity import references
-from streamer.source.images import IMAGES, find_files, read_images
+from streamer.source.images import IMAGES, decode_image, find_files, read_images
 from streamer.values import Bytes
 from workers import infer
 from workers.research.data import images
@@ -24,13 +28,23 @@ REFUSED = (InputError, ConfigError, references._Unusable)
 
 def labelled(path: Path) -> Bytes:
     """The image as the training of the detector reads it."""
-    [(_, encoded)] = encoded_images(Source(path=path))
+    [(where, encoded)] = encoded_images(Source(path=path))
+    decode_image(encoded, where)  # to label it
     none = np.zeros((0, 4), np.float32)
     return Labelled(encoded, none, np.zeros((0, 5, 2), np.float32), none).decoded()
 
 
+def labelled_for_evaluation(path: Path) -> Bytes:
+    """The image as `streamer evaluate-detector` reads it."""
+    truth = Truth(np.zeros((0, 4), np.float32), np.zeros(0, np.bool_), np.zeros((0, 5, 2), np.float32))
+    [(_, pixels)] = _read([LabelledImage(path, None, None, truth)])
+    return pixels
+
+
 READERS: dict[str, Callable[[Path], Bytes]] = {  # BGR
     "streamer detect": lambda path: next(pixels for _, pixels in read_images(path)),
+    "streamer evaluate-detector": labelled_for_evaluation,
+    "Python API": lambda path: to_bgr(path, "BGR"),
     "gallery": references._read,
     "swinface infer": lambda path: infer.read_face(path)[:, :, ::-1],
     "swinface data": lambda path: images.read(path)[:, :, ::-1],
@@ -65,13 +79,24 @@ def grey() -> Bytes:
     return np.arange(SIDE * SIDE, dtype=np.uint32).astype(np.uint8).reshape(SIDE, SIDE)
 
 
+def half() -> Bytes:
+    """An alpha channel (112, 112): the left half is opaque, the right half transparent."""
+    return np.repeat(np.arange(SIDE)[None] < SIDE // 2, SIDE, axis=0).astype(np.uint8) * 255
+
+
+def on_grey() -> Bytes:
+    image = painted()
+    image[:, SIDE // 2 :] = 127
+    return image
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     ("name", "written", "expected", "tolerance"),
     [
         ("turned.jpg", painted(), painted(), 25),
         ("grey.png", grey(), np.repeat(grey()[:, :, None], 3, axis=2), 0),
-        ("transparent.png", np.dstack([painted(), grey()]), painted(), 0),
+        ("transparent.png", np.dstack([painted(), half()]), on_grey(), 0),
         ("deep.png", painted().astype(np.uint16) * 257, painted(), 0),
         ("plain.bmp", painted(), painted(), 0),
         ("plain.tif", painted(), painted(), 0),
@@ -98,19 +123,24 @@ def test_every_command_sees_the_same_pixels(
     [
         (b"", "the image is empty (0 bytes)"),
         (b"hello, I am text\n", "not an image, or of an unknown or damaged format (17 bytes)"),
-        (None, "the JPEG is cut off: its end marker is missing after 900 bytes"),
+        (3000, "the JPEG is cut off: its end marker is missing after 3000 bytes"),
+        (-3000, "the JPEG is damaged: from byte 3000 its compressed data is filled with zeros"),
     ],
-    ids=["empty", "text", "cut off"],
+    ids=["empty", "text", "cut off", "filled with zeros"],
 )
 def test_every_command_refuses_the_same_files_with_the_same_words(
-    reader: str, content: bytes | None, reason: str, tmp_path: Path
+    reader: str, content: bytes | int, reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "bad.jpg"
     whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))[1].tobytes()
-    path.write_bytes(whole[:900] if content is None else content)
+    if isinstance(content, int):  # the bytes that are left; below 0: the rest is zeros
+        content = whole[: abs(content)] + (bytes(len(whole) + content) if content < 0 else b"")
+    path.write_bytes(content)
     with pytest.raises(REFUSED) as refusal:
         READERS[reader](path)
     assert str(refusal.value).endswith(reason)
+    if reader != "gallery":  # which puts the name before
+        assert str(path) in str(refusal.value)
 
 
 @pytest.mark.parametrize("reader", sorted(set(READERS) - {"records of sets", "train-detector: sources"}))
@@ -126,6 +156,24 @@ def test_folders_are_searched_for_the_same_kinds_of_images(tmp_path: Path) -> No
     assert [path.name for path in find_files([tmp_path])] == wanted
     assert [path.name for path in infer.find_images([tmp_path])] == wanted
     assert list(images.find_files(tmp_path)) == wanted
+
+
+def test_every_command_walks_a_folder_alike(tmp_path: Path) -> None:
+    hidden = (".a/1.jpg", "__MACOSX/1.jpg", "@eaDir/1.jpg", "ada/.ipynb_checkpoints/1.jpg", "ada/._1.jpg", "Thumbs.db")
+    for name in ("ada/2.png", "ada/1.jpg", "b.jpg/3.png", *hidden):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "any.png", painted())
+        (tmp_path / "any.png").replace(tmp_path / name)
+    (tmp_path / "ada" / "again").symlink_to(tmp_path)
+    wanted = ["ada/1.jpg", "ada/2.png", "b.jpg/3.png"]
+    for found in (
+        find_files([tmp_path]),
+        infer.find_images([tmp_path]),
+        [tmp_path / name for name in images.find_files(tmp_path)],
+        [Path(where) for where, _ in encoded_images(Source(path=tmp_path))],
+    ):
+        assert [path.relative_to(tmp_path).as_posix() for path in found] == wanted
+    assert len(library._backgrounds([tmp_path])) == 3
 
 
 def test_the_content_decides_where_the_suffix_does_not(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from faceanalytics.errors import ConfigError, ModelError
 from streamer.config import Detect, StreamerConfig
+from streamer.evaluate.labels import read_labels
 from streamer.tools.detect_files import detect_files
 from streamer.values import LANDMARK_NAMES, Bytes
 from tests.support.patch_detector import FACE, paint, write_patch_detector
@@ -152,6 +154,34 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
     *each, count = caplog.messages
     assert all(str(path) in message for path, message in zip(bad, each, strict=True))
     assert count.startswith("4 of 5 files")
+
+
+def test_names_of_any_bytes_are_written_printable(config: StreamerConfig, tmp_path: Path) -> None:
+    write_image(tmp_path / "plain.jpg", 100)
+    names = [os.fsdecode(b"caf\xe9.jpg"), r"caf\xe9.jpg", "two\nlines.jpg", "Zoë.jpg", os.fsdecode(b"walk\xe9")]
+    for name in names[:4]:
+        (tmp_path / name).write_bytes((tmp_path / "plain.jpg").read_bytes())
+    write_video(tmp_path / "walk.mkv", frames=1).rename(tmp_path / names[4])
+    files = [tmp_path / name for name in names]
+    out = tmp_path / os.fsdecode(b"out\xe9.jsonl")
+    assert detect_files(files, config, out, tmp_path / "drawn") == 0
+    shown = [r"caf\xe9", r"caf\x5cxe9", r"two\x0alines", "Zoë", r"walk\xe9"]
+    assert [line["source"] for line in lines(out)] == [f"{tmp_path}/{name}.jpg" for name in shown[:4]] + [
+        rf"{tmp_path}/walk\xe9"
+    ]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == sorted(
+        [f"{name}.jpg" for name in shown[:4]] + [r"walk\xe9-000000.000s.jpg"]
+    )
+    labels = read_labels(out.rename(tmp_path / "labels.jsonl"), None)
+    assert [label.source for label in labels] == files, "the labels lead back to the files"
+
+
+def test_a_bad_file_is_named_in_a_way_that_can_be_printed(
+    config: StreamerConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / os.fsdecode(b"bad\xe9.jpg")).write_bytes(b"no image")
+    assert detect_files([tmp_path], config, tmp_path / "out.jsonl", None) == 3
+    assert caplog.messages[-1].startswith(rf"{tmp_path}/bad\xe9.jpg: not an image")
 
 
 def test_nothing_readable_is_another_exit_code(config: StreamerConfig, tmp_path: Path) -> None:

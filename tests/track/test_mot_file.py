@@ -43,6 +43,27 @@ def test_hits_before_the_confirmation_are_written_and_tracks_never_confirmed_are
     assert len({row[1] for row in rows}) == 1
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([det_line(1, 100), det_line(1, 400), det_line(1, 100)], r"det\.txt:3: line 1 has the same box in frame 1"),
+        ([det_line(1, 100, 0.9), det_line(1, 100, 0.4)], r"det\.txt:2: line 1 has the same box in frame 1"),
+        (["1 -1 5 5 9 9 0.5", "", "1 -1 5.0 5 9 9 0.5"], r"det\.txt:3: line 1 has the same box in frame 1"),
+        (["2,7,5,5,9,9,1", "1,7,5,5,9,9,1", "2,7,50,5,9,9,1"], r"det\.txt:3: line 1 has the same id 7 in frame 2"),
+    ],
+)
+def test_a_doubled_line_is_an_error_with_both_lines(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        track_lines(tmp_path, lines)
+    assert not (tmp_path / "mot.txt").exists()
+
+
+@pytest.mark.parametrize("identity", ["-1", "0"])
+def test_detections_without_ids_are_not_doubled_by_them(identity: str, tmp_path: Path) -> None:
+    lines = [f"{frame},{identity},{left},5,9,9,1" for frame in (1, 2, 3) for left in (5, 50)]
+    assert len(track_lines(tmp_path, lines)) == 6
+
+
 def test_a_frame_that_is_missing_is_one_without_detections(tmp_path: Path) -> None:
     seen = [*range(1, 10), *range(20, 30)]
     rows = track_lines(tmp_path, [det_line(frame, 100 + 4 * frame) for frame in seen])

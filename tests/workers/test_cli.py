@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +11,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES
 from tests.support.models import write_lite
 from tests.support.patch_detector import FACE, POINTS, paint, write_patch_detector
 from tests.support.patience import WAIT_S
-from tests.support.swinface_files import hollow_checkpoint, save
+from tests.support.swinface_files import hollow_checkpoint, save, save_small
 from workers.cli import main
 from workers.infer import read_face
 from workers.serve.config import load_config
-from workers.swinface.checkpoint import load_own
+from workers.swinface.checkpoint import load_own, sha256
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
 from workers.swinface.precisions import PRECISIONS
 
@@ -130,6 +132,41 @@ def test_a_table_holds_what_the_lines_hold(folder: Path, tmp_path: Path) -> None
     assert [float(row["expression_fear"]) for row in rows] == [line["expression"]["fear"] for line in lines]
     assert [float(row["male"]) for row in rows] == [line["attributes"]["male"] for line in lines]
     assert len(rows[0]) == 5 + 7 + 40
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".npz"])
+def test_names_of_any_bytes_are_written_printable(suffix: str, tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.png"), "two\nlines.png"]
+    for name in names:
+        image(tmp_path / "a.png").rename(tmp_path / name)
+    out = tmp_path / f"x{suffix}"
+    assert infer(*(tmp_path / name for name in names), "--out", out) == 0
+    if suffix == ".npz":
+        paths = np.load(out)["path"].tolist()
+    elif suffix == ".csv":
+        with out.open(newline="") as file:
+            paths = [row["path"] for row in csv.DictReader(file)]
+    else:
+        paths = [json.loads(line)["path"] for line in out.read_text().splitlines()]
+    assert paths == [rf"{tmp_path}/caf\xe9.png", rf"{tmp_path}/two\x0alines.png"]
+
+
+def test_outputs_that_are_no_numbers_are_an_error_and_nothing_is_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of arithmetic that overflows: weights that are finite, but far too large."""
+    path = save_small(tmp_path / "large.safetensors", "age", "expression")
+    state = load_file(path)
+    state["heads.age.weight"].fill_(3e38)
+    state["heads.age.bias"].fill_(3e38)
+    save_file(state, path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "sha256": sha256(path)}))
+    for name in ("x.jsonl", "x.csv", "x.npz"):
+        arguments = ["infer", "--weights", str(path), "--out", str(tmp_path / name), str(folder / "a.png")]
+        assert main(arguments) == 4
+        assert f"{folder / 'a.png'}: the network's age is not a number" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
 
 
 def test_without_a_readable_image_the_exit_code_is_3_and_an_older_result_stays(
@@ -344,9 +381,9 @@ def test_a_image_is_resized_as_published_and_given_in_rgb(tmp_path: Path) -> Non
 
 def test_grey_and_transparent_images_are_read(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 20), 77, np.uint8))
-    cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 20, 4), 77, np.uint8))
-    for name in ("grey.png", "clear.png"):
-        np.testing.assert_array_equal(read_face(tmp_path / name), np.full((112, 112, 3), 77))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.full((20, 20, 4), (77, 77, 77, 0), np.uint8))
+    for name, value in (("grey.png", 77), ("clear.png", 127)):  # what is transparent is grey
+        np.testing.assert_array_equal(read_face(tmp_path / name), np.full((112, 112, 3), value))
 
 
 def test_a_published_checkpoint_becomes_our_own_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

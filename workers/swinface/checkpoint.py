@@ -19,17 +19,17 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.errors import ConfigError
 from faceanalytics.files import complete_or_absent
+from workers.swinface.card import SCHEMA, card_path, read_card
 from workers.swinface.labels import OUTPUTS, SUBNETS, TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig, output_slugs
+from workers.swinface.state import CheckpointError, check_finite, compare, unwrapped
 
 log = logging.getLogger(__name__)
 
 UNTRAINED = "untrained"  # instead of a path: random weights, for tests without real ones
-CARD_SCHEMA = 1
 IMPOSTOR_SCORES = "impostor_scores"  # key of the card
-SHOWN = 20  # names in one error message
 HOW_TO_GET = (
     "`swinface weights list` shows the names that --weights takes, such as swinface-official, the published "
     f"checkpoint, and where to get them. --weights {UNTRAINED} is for tests only."
@@ -84,10 +84,6 @@ _NOT_A_CHECKPOINT = (
 )
 
 
-class CheckpointError(ModelError):
-    """A weights file is missing or does not fit this network; the message says which."""
-
-
 def load(weights: str) -> tuple[SwinFace, str]:
     """Load the network for inference, and the id of its weights. Raises CheckpointError.
 
@@ -108,7 +104,7 @@ def licence(weights: str) -> str:
     path = Path(weights)
     if weights == UNTRAINED or path.suffix != ".safetensors":
         return ""
-    return str(_read_card(card_path(path)).get("licence", ""))
+    return str(read_card(card_path(path)).get("licence", ""))
 
 
 def impostor_scores(weights: str) -> dict[str, Any] | None:
@@ -119,7 +115,7 @@ def impostor_scores(weights: str) -> dict[str, Any] | None:
     path = Path(weights)
     if weights == UNTRAINED or path.suffix != ".safetensors":
         return None
-    table = _read_card(card_path(path)).get(IMPOSTOR_SCORES)
+    table = read_card(card_path(path)).get(IMPOSTOR_SCORES)
     if table is None:
         return None
     wanted = {"pairs": int, "people": int, "source": str, "shares": list, "cosines": list}
@@ -158,8 +154,9 @@ def load_official(path: Path) -> SwinFace:
     published = _published_tensors(_read_pickle(path), path)
     model = _without_weights(SwinFaceConfig())
     expected = {name: shape for ours, tensor in model.state_dict().items() for name, shape in _published(ours, tensor)}
-    found = {name: tuple(tensor.shape) for name, tensor in published.items() if not IGNORED.fullmatch(name)}
-    _compare(path, found, expected)
+    used = {name: tensor for name, tensor in published.items() if not IGNORED.fullmatch(name)}
+    compare(path, {name: tuple(tensor.shape) for name, tensor in used.items()}, expected)
+    check_finite(path, used)
     return _assign(
         model,
         {
@@ -184,7 +181,7 @@ def save_own(model: SwinFace, path: Path, card: Mapping[str, Any], half: bool = 
     described = {"config": asdict(model.config), "outputs": output_slugs(model)}
     with complete_or_absent(path) as weights, complete_or_absent(card_path(path)) as described_in:
         weights.write_bytes(serialise(tensors))  # not save_file: only the owner may read the file it writes
-        full = {"schema": CARD_SCHEMA, **card, "sha256": sha256(weights), **described}
+        full = {"schema": SCHEMA, **card, "sha256": sha256(weights), **described}
         described_in.write_text(json.dumps(full, indent=2) + "\n")
 
 
@@ -200,26 +197,23 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
 def load_own(path: Path) -> tuple[SwinFace, dict[str, Any]]:
     """Load the network and the card from our own form. Raises CheckpointError."""
     _check_readable(path)
-    card = _read_card(card_path(path))
+    card = read_card(card_path(path))
     if card["sha256"] != sha256(path):
         raise CheckpointError(f"{path} does not belong to its card {card_path(path).name}: their sha256 differ")
     try:
-        state = load_file(path)
+        state = unwrapped(path, load_file(path).items())
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
     model = _described(card["config"], card.get("outputs", OUTPUTS), path)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    _compare(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
+    compare(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
+    check_finite(path, state)
     return _assign(model, state), card
 
 
 def model_id(sha: str) -> str:
     """Return the id of weights in results; it changes whenever their file does."""
     return f"swinface-{sha[:12]}"
-
-
-def card_path(weights: Path) -> Path:
-    return weights.with_suffix(".json")
 
 
 def sha256(path: Path) -> str:
@@ -247,21 +241,6 @@ def _assign(model: SwinFace, state: Mapping[str, Tensor]) -> SwinFace:
     return model
 
 
-def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise CheckpointError that lists missing and unexpected tensors and those of another shape."""
-    problems = [f"missing: {name}" for name in expected if name not in found]
-    problems += [f"unexpected: {name}" for name in found if name not in expected]
-    problems += [
-        f"wrong shape: {name} is {found[name]}, expected {shape}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    if problems:
-        shown = "".join(f"\n  {problem}" for problem in problems[:SHOWN])
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise CheckpointError(f"{path} does not fit this network, {len(problems)} tensors differ:{shown}{more}")
-
-
 def _check_readable(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}: there is no such file. {HOW_TO_GET}")
@@ -286,29 +265,9 @@ def _published_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     absent = [part for part in parts if not isinstance(content, dict) or not isinstance(content.get(part), dict)]
     if absent:
         raise CheckpointError(f"{path} is not a SwinFace checkpoint: it has no {', '.join(absent)}. {HOW_TO_GET}")
-    tensors = {}
-    for part in PARTS:
-        for name, tensor in content[f"state_dict_{part}"].items():
-            full = f"{part}.{str(name).removeprefix('module.')}"
-            if not isinstance(tensor, Tensor):
-                raise CheckpointError(f"{path}: {full} is a {type(tensor).__name__}, expected a tensor")
-            tensors[full] = tensor
-    return tensors
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        card: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read the card of the weights, {path}: {error}") from error
-    absent = [key for key in ("schema", "config", "sha256") if not isinstance(card, dict) or key not in card]
-    if absent:
-        raise CheckpointError(f"{path} is not a card of weights: it has no {', '.join(absent)}")
-    if card["schema"] != CARD_SCHEMA:
-        raise CheckpointError(
-            f"{path} has schema {card['schema']}, this program reads {CARD_SCHEMA}: update the program"
-        )
-    return card
+    return unwrapped(
+        path, ((f"{part}.{name}", tensor) for part in PARTS for name, tensor in content[f"state_dict_{part}"].items())
+    )
 
 
 def _described(config: Any, outputs: Any, path: Path) -> SwinFace:

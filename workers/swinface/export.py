@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from faceanalytics.errors import ConfigError, ModelError
 from faceanalytics.extras import require
 from faceanalytics.files import replacing
-from workers.swinface.checkpoint import card_path, chosen_heads, load
+from workers.swinface.card import card_path
+from workers.swinface.checkpoint import chosen_heads, load
 from workers.swinface.labels import OUTPUTS
 from workers.swinface.model import SwinFace, reduced
 

@@ -11,22 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.support.swinface_files import Checkpoint, hollow_checkpoint, published_shapes, save
+from tests.support.swinface_files import Checkpoint, hollow_checkpoint, published_shapes, save, save_small
 from workers.cli import main
-from workers.swinface.checkpoint import (
-    CheckpointError,
-    card_path,
-    load,
-    load_official,
-    load_own,
-    save_own,
-    sha256,
-    untrained,
-)
+from workers.swinface.card import card_path
+from workers.swinface.checkpoint import load, load_official, load_own, save_own, sha256, untrained
 from workers.swinface.labels import TASKS
 from workers.swinface.model import SwinFace, SwinFaceConfig
+from workers.swinface.state import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +89,118 @@ def test_an_optimizer_beside_the_weights_does_not_matter(tmp_path: Path) -> None
         "state_lr_scheduler": {"t": 1.0},
     }
     assert isinstance(load_official(save(full, tmp_path / "full.pt")), SwinFace)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda number, name: f"_orig_mod.{name}",
+        lambda number, name: f"module._orig_mod.{name}",
+        lambda number, name: f"_orig_mod.module.{name}" if number % 2 else name,
+        lambda number, name: name.replace(".", "._orig_mod.", 1),
+    ],
+    ids=["compiled", "both", "mixed", "a part"],
+)
+def test_prefixes_of_wrappers_do_not_matter(
+    wrapped: Callable[[int, str], str], seeded: Checkpoint, official: Path, tmp_path: Path
+) -> None:
+    content = {
+        part: {wrapped(number, name): tensor for number, (name, tensor) in enumerate(state.items())}
+        for part, state in seeded.items()
+    }
+    plain, loaded = load_official(official).state_dict(), load_official(save(content, tmp_path / "wrapped.pt"))
+    assert all(torch.equal(tensor, plain[name]) for name, tensor in loaded.state_dict().items())
+    own = save_small(tmp_path / "own.safetensors", "age")
+    expected = load_own(own)[0].state_dict()
+    rewrite(own, {wrapped(number, name): tensor for number, (name, tensor) in enumerate(load_file(own).items())})
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in load_own(own)[0].state_dict().items())
+
+
+def test_a_tensor_with_and_without_a_prefix_is_refused(tmp_path: Path) -> None:
+    hollow = hollow_checkpoint()
+    hollow["state_dict_backbone"]["module.norm.weight"] = hollow["state_dict_backbone"]["norm.weight"]
+    with pytest.raises(CheckpointError, match=r"holds backbone\.norm\.weight twice"):
+        load_official(save(hollow, tmp_path / "twice.pt"))
+
+
+def rewrite(path: Path, state: dict[str, torch.Tensor], **card: object) -> Path:
+    """Replace the tensors of our own form, and values of its card."""
+    save_file(state, path)
+    old = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps({**old, **card, "sha256": sha256(path)}))
+    return path
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_with_nan_or_infinity_are_refused_by_name(number: float, half: bool, tmp_path: Path) -> None:
+    path = save_small(tmp_path / "own.safetensors", "age", "expression")
+    state = {name: tensor.half() if half and tensor.dim() > 1 else tensor for name, tensor in load_file(path).items()}
+    state["heads.age.weight"][0, 3:5] = number
+    rewrite(path, state)
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in 1 tensors:\n  heads\.age\.weight: 2 of \d+ numbers"):
+        load(str(path))
+    hollow = hollow_checkpoint()
+    hollow["state_dict_om"]["output_fcs.2.bias"] = torch.tensor([0.0, number])
+    hollow["state_dict_backbone"]["head.bias"] = torch.full((512,), number)  # which this network does not need
+    with pytest.raises(CheckpointError, match=r"infinity in 1 tensors:\n  om\.output_fcs\.2\.bias: 1 of 2 numbers"):
+        load_official(save(hollow, tmp_path / "spoilt.pt"))
+
+
+def test_every_command_refuses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save_small(tmp_path / "own.safetensors", "age", "expression")
+    state = load_file(path)
+    state["heads.age.bias"][0] = float("nan")
+    rewrite(path, state)
+    Image.new("RGB", (112, 112)).save(tmp_path / "face.png")
+    for command in (
+        ["infer", "--weights", str(path), str(tmp_path / "face.png")],
+        ["export", "--format", "onnx", "--weights", str(path), str(tmp_path / "out.onnx")],
+        ["convert", str(path), str(tmp_path / "out.safetensors")],
+        ["worker", "--weights", str(path), "--connect", f"ipc://{tmp_path}/w"],
+    ):
+        assert main(command) == 4, command
+        assert "NaN or infinity in 1 tensors:\n  heads.age.bias: 1 of 1 numbers" in capsys.readouterr().err
+
+
+def test_missing_and_unexpected_tensors_are_shown_side_by_side(tmp_path: Path) -> None:
+    path = save_small(tmp_path / "own.safetensors", "age")
+    rewrite(path, {name.replace("backbone", "trunk"): tensor for name, tensor in load_file(path).items()})
+    with pytest.raises(CheckpointError) as caught:
+        load_own(path)
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert "missing: backbone.patch_embed.proj.weight" in lines
+    assert sum(line.startswith("unexpected: trunk.") for line in lines) == 10
+    assert "and" in [line.split()[0] for line in lines]
+    assert len(lines) < 30
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"source": 5}, "source is 5, expected an object or text"),
+        ({"licence": ["none"]}, r'licence is \["none"\], expected text'),
+        ({"metrics": "good"}, 'metrics is "good", expected an object'),
+        ({"outputs": "age"}, 'outputs is "age", expected a list'),
+        ({"config": []}, r"config is \[\], expected an object"),
+    ],
+)
+def test_a_card_with_the_wrong_kind_of_value_is_refused(wrong: dict[str, object], message: str, tmp_path: Path) -> None:
+    path = save_small(tmp_path / "own.safetensors", "age")
+    with pytest.raises(CheckpointError, match=rf"own\.json: {message}"):
+        load(str(rewrite(path, load_file(path), **wrong)))
+
+
+def test_a_card_with_a_text_as_source_can_be_converted(tmp_path: Path) -> None:
+    path = save_small(tmp_path / "own.safetensors", "age")  # its source is the text "tests"
+    assert main(["convert", str(path), str(tmp_path / "a.safetensors")]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["source"] == {"name": "tests"}
+    card = json.loads(card_path(path).read_text())
+    for key in ("source", "licence", "metrics"):
+        del card[key]
+    card_path(path).write_text(json.dumps(card))
+    assert main(["convert", str(path), str(tmp_path / "b.safetensors")]) == 0
+    assert json.loads((tmp_path / "b.json").read_text())["licence"] == "not stated"
 
 
 def _without_a_key(hollow: Checkpoint) -> None:
@@ -201,7 +307,7 @@ def test_our_own_form_brings_back_the_same_weights_and_card(model: SwinFace, tmp
     loaded, card = load_own(path)
     ours = model.state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
-    assert (card["source"], card["licence"], card["sha256"]) == ("a test", "none", sha256(path))
+    assert (card["source"], card["licence"], card["sha256"]) == ({"name": "a test"}, "none", sha256(path))
     assert card["metrics"] == {"lfw": 0.5}
     with pytest.raises(ValueError, match="lacks licence, metrics"):
         save_own(model, path, {"source": "a test"})

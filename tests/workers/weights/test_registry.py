@@ -15,7 +15,8 @@ import torch
 
 from faceanalytics.errors import ModelError
 from workers.cli import main
-from workers.swinface.checkpoint import card_path, load, save_own
+from workers.swinface.card import card_path
+from workers.swinface.checkpoint import load, save_own
 from workers.swinface.model import SwinFace, SwinFaceConfig
 from workers.weights import registry
 from workers.weights.registry import entry, find, verify

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
+from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from workers.align import detector_file
 from workers.research.data.align_log import ALIGNED, Log, exclusive
@@ -66,7 +67,7 @@ def align_all(source: str, images: Images, recipe: Recipe, processes: int) -> in
     Raises InputError if no image has a face; ModelError, ConfigError.
     """
     _check_apart(images, recipe.out)
-    options = {"source": source, **_recipe_options(recipe)}
+    options = {"source": printable(source), **_recipe_options(recipe)}
     names = _names(images)
     _make_folder(recipe.out)
     stop = StopSignal()
@@ -129,7 +130,7 @@ def _report(record: Log, names: Sequence[str], stop: StopSignal) -> int:
     failed = sorted(name for name, outcome in outcomes.items() if outcome.result != ALIGNED)
     if failed:
         sys.stderr.write(f"{len(failed)} of {len(names)} images are not aligned (all are in {record.path}):\n")
-        sys.stderr.write("".join(f"  {name}: {outcomes[name]}\n" for name in failed[:SHOWN]))
+        sys.stderr.write("".join(f"  {printable(name)}: {outcomes[name]}\n" for name in failed[:SHOWN]))
         sys.stderr.write(f"  and {len(failed) - SHOWN} more\n" if len(failed) > SHOWN else "")
     if stop():
         left = len(names) - len(outcomes)

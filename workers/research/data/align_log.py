@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import replacing
+from faceanalytics.names import original, printable
 
 NAME = "aligned.jsonl"
+NAMES = ("name", "crop")  # values that may hold bytes that are not UTF-8, which the file must not
 ALIGNED, FACELESS, UNALIGNABLE, UNREADABLE = "aligned", "no face", "cannot be aligned", "unreadable"  # results
 Line: TypeAlias = dict[str, Any]  # name and result of one image, and further values
 
@@ -88,7 +90,7 @@ class Log:
         needed = {"options"} if number == 1 else {"name", "result"}
         if not isinstance(line, dict) or not needed <= line.keys():
             raise InputError(f"{self.path}:{number}: not a line of an alignment log: no {' and '.join(needed)}")
-        return line
+        return {**line, **{key: original(line[key]) for key in NAMES if key in line}}
 
     def _compare(self, header: Line) -> None:
         before = header["options"]
@@ -127,4 +129,4 @@ def _outcome(line: Line) -> Outcome:
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line).encode() + b"\n"
+    return json.dumps({**line, **{key: printable(line[key]) for key in NAMES if key in line}}).encode() + b"\n"

@@ -19,6 +19,7 @@ from workers.research.data.images import is_image
 
 Choice = Literal["centre", "largest", "strongest"]
 BORDERS = (0.0, 0.5, 1.0)  # border per side relative to the image, tried in turn: detectors miss faces that fill images
+WRITTEN_AS_JPEG = (".heic", ".heif", ".jfif")
 QUALITY = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
 
 
@@ -112,8 +113,11 @@ def crop_name(name: str) -> str:
 
 
 def write_crop(path: Path, crop: Bytes) -> None:
-    """Write an RGB crop (112, 112, 3) atomically in the format of the suffix. Raises ConfigError."""
-    suffix = path.suffix.lower()
+    """Write an RGB crop (112, 112, 3) atomically in the format of the suffix, JPEG instead of HEIC.
+
+    Readers decide by the content. Raises ConfigError.
+    """
+    suffix = ".jpg" if path.suffix.lower() in WRITTEN_AS_JPEG else path.suffix.lower()
     quality = [QUALITY[suffix], 95] if suffix in QUALITY else []
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), quality)
     try:

@@ -5,16 +5,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import replacing
+from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from workers.research.data.face_set import FaceSet, Images, impossible
 from workers.research.data.parallel import parallel
@@ -128,7 +129,7 @@ def check_set(faces: FaceSet, request: Request) -> Report:
 def finish(reports: Mapping[str, Report], request: Request) -> None:
     """Write the requested files. Raises InputError if there is any problem."""
     if request.out:
-        text = json.dumps({"sets": {name: asdict(report) for name, report in reports.items()}}, indent=2)
+        text = json.dumps({"sets": {name: _record(report) for name, report in reports.items()}}, indent=2)
         with replacing(request.out) as partial_file:
             partial_file.write_text(text + "\n")
     bad = {name: report for name, report in reports.items() if report.problems}
@@ -148,13 +149,19 @@ def finish(reports: Mapping[str, Report], request: Request) -> None:
     )
 
 
+def _record(report: Report) -> dict[str, Any]:
+    names = [None if problem.image is None else printable(problem.image) for problem in report.problems]
+    shown = [replace(problem, image=name) for problem, name in zip(report.problems, names, strict=True)]
+    return asdict(replace(report, problems=shown))
+
+
 def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
     """Add the images' names to the file, each with the reason. Raises ConfigError for names it cannot hold."""
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     reasons: dict[str, str] = {}
     for problem in problems:
         if problem.image is not None:
-            reasons.setdefault(problem.image, f"{problem.kind}: {' '.join(problem.message.split())}")
+            reasons.setdefault(printable(problem.image), f"{problem.kind}: {' '.join(problem.message.split())}")
     for name in reasons:
         if name != name.strip() or name.startswith("#") or " #" in name or len(name.splitlines()) != 1:
             raise ConfigError(
@@ -162,7 +169,7 @@ def write_excluded(path: Path, problems: Sequence[Problem]) -> None:
             )
     lines = dict.fromkeys([*old, *(f"{name} # {reason}" for name, reason in reasons.items())])
     with replacing(path) as partial_file:
-        partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        partial_file.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def _show(name: str, report: Report) -> None:
@@ -183,7 +190,9 @@ def _repeated(faces: FaceSet) -> list[Problem]:
     for index in range(len(faces)):
         rows_of.setdefault(faces.images.name(index), []).append(index)
     return [
-        Problem("repeated name", name, f"{name} is listed {len(rows)} times: {'; '.join(map(faces.where, rows))}")
+        Problem(
+            "repeated name", name, f"{printable(name)} is listed {len(rows)} times: {'; '.join(map(faces.where, rows))}"
+        )
         for name, rows in rows_of.items()
         if len(rows) > 1
     ]

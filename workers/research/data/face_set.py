@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from faceanalytics.names import printable
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 Bytes = NDArray[np.uint8]
@@ -103,7 +104,7 @@ class FaceSet:
 
     def where(self, index: int) -> str:
         """Return where the labels of a face are found: the line of the label file, and the image."""
-        name = self.images.name(index)
+        name = printable(self.images.name(index))
         if self.label_file is None or self.lines is None:
             return f"{self.name}: {name}"
         return f"{self.label_file}:{self.lines[index]}: {name}"

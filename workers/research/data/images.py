@@ -3,7 +3,6 @@
 The reader is imported where it is used, so that the streamer is not loaded together with a training.
 """
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceanalytics.errors import InputError
+from faceanalytics.folders import Skipped, walk
+from faceanalytics.names import printable
 from workers.research.data.face_set import Bytes, Integers
 
 
@@ -34,9 +34,9 @@ def read(path: Path) -> Bytes:
 
 def is_image(name: str) -> bool:
     """Return whether a file name has the suffix of an image."""
-    from streamer.source.images import IMAGES
+    from streamer.source import images
 
-    return os.path.splitext(name)[1].lower() in IMAGES  # noqa: PTH122  # asked for millions of names
+    return images.is_image(name)
 
 
 class Names(Sequence[str]):
@@ -87,21 +87,15 @@ class Files:
         return self.names[index]
 
 
-def find_files(folder: Path) -> Iterator[str]:
+def find_files(folder: Path, skipped: Skipped | None = None) -> Iterator[str]:
     """Yield the names of all images below a folder, with forward slashes, folder by folder in the order of names.
 
-    Raises InputError if the folder cannot be read.
+    What is hidden is added to `skipped`, or logged at the end. Raises InputError if a folder cannot be read.
     """
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}") from error
-    for entry in entries:
-        if entry.is_dir():
-            yield from (f"{entry.name}/{name}" for name in find_files(Path(entry.path)))
-        elif is_image(entry.name):
-            yield entry.name
+    left_out = Skipped() if skipped is None else skipped
+    yield from filter(is_image, walk(folder, left_out))
+    if skipped is None:
+        left_out.report()
 
 
 def number(names: Sequence[str | None]) -> tuple[Integers, tuple[str, ...]]:
@@ -109,4 +103,4 @@ def number(names: Sequence[str | None]) -> tuple[Integers, tuple[str, ...]]:
     known = sorted({name for name in names if name is not None})
     places = {name: place for place, name in enumerate(known)}
     numbers: NDArray[np.int64] = np.array([-1 if name is None else places[name] for name in names], np.int64)
-    return numbers, tuple(known)
+    return numbers, tuple(map(printable, known))

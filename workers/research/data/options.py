@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from faceanalytics.errors import ConfigError
+from faceanalytics.names import original
 
 ResolvedPath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]  # absolute, with ~ expanded
 Kind = Literal["identity", "age", "age_spread", "gender", "attributes", "expression"]  # fields of face_set.Labels
@@ -64,5 +65,5 @@ class SetOptions(BaseModel):
             name = line if not line.startswith("#") else ""
             name = name.split(" #", 1)[0].strip()
             if name:
-                named[name] = number
+                named[original(name)] = number
         return named

@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.folders import Skipped, files_in
 from workers.research.data.assemble import Face, labels_of, or_images
+from workers.research.data.class_names import ClassNames, by_name, class_names
 from workers.research.data.face_set import UNKNOWN, Bytes, FaceSet, Integers
 from workers.research.data.images import Names, decode, number
 from workers.research.data.label_names import EXPRESSION_NAMES, GENDERS
@@ -36,7 +38,7 @@ class Columns(BaseModel):
     """Column of genders: words such as male or F, or values defined in `values`."""
     expression: str | None = None
     """Column of expressions: words such as happiness or happy, numbers in SwinFace's order (0 surprise ... 6 neutral),
-    or values defined in `values`."""
+    or values defined in `values`. Numbers whose names are in the file (ClassLabel of Hugging Face) are read by name."""
 
 
 class Parquet(SetOptions):
@@ -94,22 +96,25 @@ def open_parquet(name: str, config: Parquet) -> FaceSet:
     Numbers out of range stay, to be reported as impossible later. Raises InputError that lists missing columns and
     values without a known meaning.
     """
-    files = sorted(config.path.glob("*.parquet")) if config.path.is_dir() else [config.path]
+    files = _files(config.path)
     if not files:
         raise InputError(f"{name}: no *.parquet in {config.path}")
     wanted = {kind: column for kind, column in config.columns if column is not None and kind != "image"}
     rows: dict[str, list[Any]] = {kind: [] for kind in ("file", "row", *wanted)}
     present: dict[str, set[Any]] = {column: set() for column in config.where}
     for file_number, path in enumerate(files):
-        _check_columns(path, [config.columns.image, *wanted.values(), *config.where])
+        classes = _check_columns(path, [config.columns.image, *wanted.values(), *config.where])
+        _check_order(path, config, classes)
         table = _read(path, list(dict.fromkeys([*wanted.values(), *config.where])))
-        used = _matching(table, config.where)
+        stored = {column: table.column(column).to_pylist() for column in table.column_names}
+        named = {column: by_name(path, column, values, classes) for column, values in stored.items()}
+        used = _matching(table.num_rows, stored, named, config.where)
         for column in config.where:
-            present[column] |= set(table.column(column).unique().to_pylist())
+            present[column] |= {*stored[column], *named[column]}
         rows["file"] += [file_number] * len(used)
-        rows["row"] += used.tolist()
+        rows["row"] += used
         for kind, column in wanted.items():
-            rows[kind] += table.column(column).take(used).to_pylist()
+            rows[kind] += [named[column][row] for row in used]
     _check_values(name, config.where, present)
     if not rows["row"]:
         raise InputError(f"{name}: no row of {config.path} matches `where`")
@@ -120,6 +125,15 @@ def open_parquet(name: str, config: Parquet) -> FaceSet:
     images = or_images(name, config, Table(files, config.columns.image, file, row, names, {}))
     identities = number([face.identity for face in faces])[1] if "identity" in kinds else ()
     return FaceSet(name, images, labels_of(faces, kinds), identities)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    skipped = Skipped()
+    files = [path / name for name in files_in(path, skipped) if name.endswith(".parquet")]
+    skipped.report()
+    return files
 
 
 def _faces(name: str, config: Parquet, rows: Mapping[str, list[Any]], stems: Sequence[str]) -> list[Face]:
@@ -179,6 +193,23 @@ def _codes(
     return [codes[value] for value in values]
 
 
+def _check_order(path: Path, config: Parquet, classes: ClassNames) -> None:
+    """Raise InputError if `values` gives a class number another meaning than the class names of the file."""
+    for kind, meanings in config.values.items():
+        column = getattr(config.columns, kind)
+        names = classes.get(column, ())
+        known: Mapping[str, int] = GENDERS if kind == "gender" else EXPRESSION_NAMES
+        for value, meaning in meanings.items():
+            if not isinstance(value, int) or not 0 <= value < len(names) or names[value].isdecimal():
+                continue
+            if meaning.lower() not in known or known[meaning.lower()] != known.get(names[value].lower()):
+                raise InputError(
+                    f"{path}: the class {value} of the column {column} is called {names[value]} in the file, but "
+                    f"`values` says {meaning}: remove {value} from `values: {{{kind}: ...}}`, or give the meaning of "
+                    f"{names[value]} there"
+                )
+
+
 def _whole(value: Any) -> Any:
     """Convert 3.0, as columns with gaps are stored, to 3, and nan to None; return anything else unchanged."""
     if not isinstance(value, float):
@@ -190,13 +221,21 @@ def _allowed(wanted: Value | tuple[Value, ...]) -> tuple[Value, ...]:
     return wanted if isinstance(wanted, tuple) else (wanted,)
 
 
-def _matching(table: Any, where: Mapping[str, Value | tuple[Value, ...]]) -> Integers:
-    """Return the rows with these values."""
-    used = np.ones(table.num_rows, bool)
-    for column, wanted in where.items():
-        allowed = _allowed(wanted)
-        used &= np.array([value in allowed for value in table.column(column).to_pylist()], bool)
-    return np.flatnonzero(used)
+def _matching(
+    count: int,
+    stored: Mapping[str, Sequence[Any]],
+    named: Mapping[str, Sequence[Any]],
+    where: Mapping[str, Value | tuple[Value, ...]],
+) -> list[int]:
+    """Return the rows that have these values, as they are stored or by the names of their classes."""
+    return [
+        row
+        for row in range(count)
+        if all(
+            stored[column][row] in _allowed(wanted) or named[column][row] in _allowed(wanted)
+            for column, wanted in where.items()
+        )
+    ]
 
 
 def _check_values(name: str, where: Mapping[str, Value | tuple[Value, ...]], present: Mapping[str, set[Any]]) -> None:
@@ -207,10 +246,12 @@ def _check_values(name: str, where: Mapping[str, Value | tuple[Value, ...]], pre
             raise ConfigError(f"{name}: where.{column}: no row has {', '.join(map(repr, absent))}; it has {known}")
 
 
-def _check_columns(path: Path, needed: Sequence[str]) -> None:
-    known = _open(path).schema_arrow.names
-    if missing := [column for column in needed if column not in known]:
-        raise InputError(f"{path}: there is no column {', '.join(missing)} among {', '.join(known)}")
+def _check_columns(path: Path, needed: Sequence[str]) -> ClassNames:
+    """Return the class names that the file holds. Raises InputError if a column is missing."""
+    schema = _open(path).schema_arrow
+    if missing := [column for column in needed if column not in schema.names]:
+        raise InputError(f"{path}: there is no column {', '.join(missing)} among {', '.join(schema.names)}")
+    return class_names(path, schema.metadata)
 
 
 def _read(path: Path, columns: list[str]) -> Any:

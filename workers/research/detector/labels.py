@@ -12,8 +12,9 @@ import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import replacing
+from faceanalytics.names import printable
 from streamer.detect.letterbox import GREY
-from streamer.source.images import IMAGES, decode_image
+from streamer.source.images import IMAGES, decode_image, find_files
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import DetectorConfig, Source
 from workers.research.detector.teachers import SIDE, Agreement, Teacher, agree, find, open_teacher, usual_scales
@@ -75,10 +76,10 @@ def encoded_images(source: Source) -> Iterator[Encoded]:
     """Yield the chosen images of a source. Raises InputError."""
     path = source.path
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
-        yield from ((str(file), file.read_bytes()) for file in _chosen(files, source))
+        files = [file for file in find_files([path], IMAGES) if file != path]
+        yield from ((printable(file), file.read_bytes()) for file in _chosen(files, source))
     elif path.suffix.lower() in IMAGES:
-        yield str(path), path.read_bytes()
+        yield printable(path), path.read_bytes()
     elif path.suffix == ".parquet":
         yield from _rows(source)
     else:

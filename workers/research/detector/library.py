@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from faceanalytics.errors import ConfigError, InputError
 from streamer.boxes import covered
-from streamer.source.images import IMAGES, read_image
+from streamer.source.images import IMAGES, find_files, is_image, read_image
 from streamer.values import Bytes, Floats
 from workers.research.detector.config import DetectorConfig, Source
 from workers.research.detector.heads import Pose, open_heads
@@ -135,16 +135,10 @@ def _packaged(name: str) -> Path:
 
 def _backgrounds(paths: Sequence[Path]) -> list[Bytes]:
     """Raises ConfigError."""
-    found = []
-    for path in paths:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in files:
-            if file.suffix.lower() not in IMAGES:
-                continue
-            try:
-                found.append(read_image(file))
-            except InputError as error:
-                raise ConfigError(f"backgrounds: {error}") from error
+    try:
+        found = [read_image(file) for file in find_files(paths, IMAGES) if not file.is_dir() and is_image(file.name)]
+    except InputError as error:
+        raise ConfigError(f"backgrounds: {error}") from error
     if paths and not found:
         raise ConfigError(f"backgrounds: there is no image in {', '.join(map(str, paths))}")
     return found

@@ -19,7 +19,8 @@ from streamer.values import ImpostorScores
 from workers.research.data.face_set import UNKNOWN, FaceSet
 from workers.research.evaluate.inference import InferenceOptions, Network, infer
 from workers.research.evaluate.result import Result
-from workers.swinface.checkpoint import IMPOSTOR_SCORES, card_path
+from workers.swinface.card import card_path
+from workers.swinface.checkpoint import IMPOSTOR_SCORES
 from workers.swinface.labels import EMBEDDING
 
 MAX_IMAGES = 5  # first images of a person: galleries have few, and tracks few good crops

@@ -20,7 +20,8 @@ from workers.research.evaluate.paper import published
 from workers.research.evaluate.report import Measured, table, write
 from workers.research.evaluate.result import Result
 from workers.research.evaluate.verify import HEADS, verify
-from workers.swinface.checkpoint import IMPOSTOR_SCORES, UNTRAINED, card_path, sha256
+from workers.swinface.card import card_path
+from workers.swinface.checkpoint import IMPOSTOR_SCORES, UNTRAINED, sha256
 from workers.swinface.labels import EMBEDDING, OUTPUTS
 
 if TYPE_CHECKING:

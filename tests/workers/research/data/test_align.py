@@ -101,6 +101,23 @@ def wait_for_lines(out: Path, count: int) -> None:
     until(lambda: log.exists() and log.read_bytes().count(b"\n") >= count, f"{count} lines in {log}", every_s=0.01)
 
 
+def test_images_with_names_of_any_bytes_are_aligned_once(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    scene(tmp_path / "images" / "a.jpg", 200).rename(tmp_path / "images" / name)
+    (tmp_path / "images" / os.fsdecode(b"bad\xe9.jpg")).write_bytes(b"no image")
+    for _ in range(2):
+        assert align_data(tmp_path / "images", tmp_path / "out", "--detector", detector, "--workers", "1") == 5
+        assert r"  bad\xe9.jpg: unreadable" in capsys.readouterr().err
+    assert (tmp_path / "out" / name).exists(), "a crop has the name of its image"
+    lines = [json.loads(line) for line in (tmp_path / "out" / "aligned.jsonl").read_text().splitlines()[1:]]
+    assert sorted((line["name"], line["result"]) for line in lines) == [
+        (r"bad\xe9.jpg", "unreadable"),
+        (r"caf\xe9.jpg", "aligned"),
+    ]
+
+
 def test_every_crop_is_the_streamers_and_has_the_name_of_its_image(
     scenes: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

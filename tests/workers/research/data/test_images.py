@@ -35,10 +35,10 @@ def test_images_are_rgb() -> None:
     np.testing.assert_array_equal(decode(encoded(".png", image), "x"), image[:, :, ::-1])
 
 
-def test_grey_transparent_and_deep_images_become_three_channels_of_eight_bits() -> None:
+def test_grey_opaque_and_deep_images_become_three_channels_of_eight_bits() -> None:
     for image in (
         np.full((5, 7), 77, np.uint8),
-        np.full((5, 7, 4), 77, np.uint8),
+        np.full((5, 7, 4), (77, 77, 77, 255), np.uint8),
         np.full((5, 7), 77 * 257, np.uint16),
     ):
         np.testing.assert_array_equal(decode(encoded(".png", image), "x"), np.full((5, 7, 3), 77))

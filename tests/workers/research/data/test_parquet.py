@@ -1,5 +1,6 @@
 """Parquet files with columns that the configuration names."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,87 @@ def test_a_value_asked_for_need_not_be_in_every_file(tmp_path: Path) -> None:
     parquet(tmp_path / "shards" / "a.parquet", split=["train"] * 4)
     faces = opened(format="parquet", path=tmp_path / "shards", where={"split": ["val", "test"]})
     assert names(faces) == ["b/000001", "b/000003"]
+
+
+def with_classes(path: Path, features: Any, **columns: list[Any]) -> Path:
+    """A file as Hugging Face writes it: `features` by column, in the metadata of the schema."""
+    table = pq.read_table(parquet(path, **columns))
+    metadata = json.dumps({"info": {"features": features}}).encode()
+    pq.write_table(table.replace_schema_metadata({b"huggingface": metadata}), path)
+    return path
+
+
+def class_label(*names: str) -> dict[str, Any]:
+    return {"names": list(names), "_type": "ClassLabel"}
+
+
+MOODS = class_label("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+def test_class_numbers_are_read_by_the_names_that_the_file_holds(tmp_path: Path) -> None:
+    features = {"mood": MOODS, "sex": class_label("Male", "Female"), "who": class_label("Zoe", "Adam")}
+    path = with_classes(tmp_path / "a.parquet", features, mood=[0, 4, -1, None], sex=[0, 1, 1, -1], who=[1, 0, 0, None])
+    faces = opened(format="parquet", path=path, columns={"expression": "mood", "gender": "sex", "identity": "who"})
+    assert values(faces.labels.expression) == [5, 6, -1, -1]
+    assert values(faces.labels.gender) == [1, 0, 0, -1]
+    assert (values(faces.labels.identity), faces.identities) == ([0, 1, 1, -1], ("Adam", "Zoe"))
+    chosen = opened(format="parquet", path=path, where={"mood": "neutral"})
+    assert names(chosen) == names(opened(format="parquet", path=path, where={"mood": 4})) == ["a/000001"]
+
+
+def test_files_of_one_set_may_number_their_classes_differently(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    with_classes(shards / "a.parquet", {"mood": MOODS}, mood=[0, 0, 3, 3])
+    with_classes(shards / "b.parquet", {"mood": class_label("happy", "angry")}, mood=[0, 0, 1, 1])
+    faces = opened(format="parquet", path=shards, columns={"expression": "mood"})
+    assert values(faces.labels.expression) == [5, 5, 3, 3, 3, 3, 5, 5]
+
+
+def test_an_order_that_contradicts_the_names_of_the_file_is_refused(tmp_path: Path) -> None:
+    path = with_classes(tmp_path / "a.parquet", {"mood": MOODS}, mood=[0, 1, 2, 3])
+    columns = {"expression": "mood"}
+    for meaning in ("surprise", "unknown"):
+        message = f"the class 0 of the column mood is called angry in the file, but `values` says {meaning}"
+        with pytest.raises(InputError, match=message):
+            opened(format="parquet", path=path, columns=columns, values={"expression": {0: meaning}})
+    agreed = opened(
+        format="parquet", path=path, columns=columns, values={"expression": {0: "anger", "fear": "unknown"}}
+    )
+    assert values(agreed.labels.expression) == [5, 2, -1, 3]
+
+
+def test_class_names_without_a_meaning_and_numbers_without_a_name_are_refused(tmp_path: Path) -> None:
+    columns = {"expression": "mood"}
+    contempt = with_classes(tmp_path / "a.parquet", {"mood": class_label("happy", "contempt")}, mood=[0, 1, 0, 0])
+    with pytest.raises(InputError, match="the meaning of 'contempt' is not known"):
+        opened(format="parquet", path=contempt, columns=columns)
+    beyond = with_classes(tmp_path / "b.parquet", {"mood": class_label("happy", "sad")}, mood=[0, 1, 2, 0])
+    with pytest.raises(InputError, match=r"mood holds 2, but the file names only the classes 0\.\.1: happy, sad"):
+        opened(format="parquet", path=beyond, columns=columns)
+    groups = with_classes(tmp_path / "c.parquet", {"years": class_label("0-2", "3-9")}, years=[0, 1, 0, 1])
+    with pytest.raises(InputError, match="the column of ages holds '0-2', which is not a number"):
+        opened(format="parquet", path=groups, columns={"age": "years"})
+
+
+def test_names_that_are_numbers_stand_for_them(tmp_path: Path) -> None:
+    features = {"mood": class_label("0", "1", "2"), "years": class_label("30", "20")}
+    path = with_classes(tmp_path / "a.parquet", features, mood=[0, 1, 2, 2], years=[0, 0, 1, 1])
+    faces = opened(format="parquet", path=path, columns={"expression": "mood", "age": "years"})
+    assert values(faces.labels.expression) == [0, 1, 2, 2]
+    assert values(faces.labels.age) == [30, 30, 20, 20]
+
+
+@pytest.mark.parametrize("features", [{"mood": {"_type": "ClassLabel"}}, {"mood": class_label() | {"names": 3}}, []])
+def test_metadata_that_cannot_be_understood_are_refused(features: Any, tmp_path: Path) -> None:
+    path = with_classes(tmp_path / "a.parquet", features)
+    with pytest.raises(InputError, match=r"metadata of Hugging Face|are not a list of texts"):
+        opened(format="parquet", path=path, columns={"expression": "mood"})
+
+
+def test_what_a_mac_leaves_beside_the_files_is_no_part_of_the_set(tmp_path: Path) -> None:
+    parquet(tmp_path / "shards" / "a.parquet")
+    (tmp_path / "shards" / "._a.parquet").write_bytes(b"AppleDouble")
+    assert len(opened(format="parquet", path=tmp_path / "shards")) == 4
 
 
 def test_images_of_hugging_face_are_in_a_struct(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from workers.research.data.parquet import Columns, Parquet, open_parquet
 from workers.research.evaluate.impostors import measure_impostors, write_card
 from workers.research.evaluate.inference import Floats
 from workers.serve.messages import ready
-from workers.swinface.checkpoint import CheckpointError, impostor_scores
+from workers.swinface.checkpoint import impostor_scores
+from workers.swinface.state import CheckpointError
 
 DIRECTIONS = np.random.default_rng(0).normal(size=(3 * 4 * 4, 512)).astype(np.float32)
 
