@@ -311,7 +311,7 @@ class Dispatcher:
         for address, batch in self.ledger.assign(time.monotonic()):
             header = faces_pb2.Batch(batch_id=batch.id, crop_ids=batch.jobs)
             pixels = np.stack([job.pixels for job in batch.jobs.values()])
-            metrics.face_batch_size.observe(len(batch.jobs))
+            metrics.dispatch_batch_crops.observe(len(batch.jobs))
             try:
                 await self._socket.send_multipart(
                     [address, b"BATCH", header.SerializeToString(), pixels], flags=zmq.NOBLOCK, copy=False

@@ -40,6 +40,11 @@ class DecodedFrame:
         return size if self.frame.rotation % 180 == 0 else size[::-1]
 
     @property
+    def codec(self) -> str:
+        """Return the name of the codec, such as h264."""
+        return self._decoder.codec
+
+    @property
     def stream_time(self) -> float | None:
         """Return the stream's own timestamp in s, or None without one."""
         if self.frame.pts is None or self.frame.time_base is None:
@@ -63,6 +68,7 @@ class Decoder:
 
     def __init__(self, stream: av.VideoStream, camera: str, presentation_times: bool = True) -> None:
         """`presentation_times`: False if the container stores decoding times only."""
+        self.codec = stream.codec_context.name
         self.decoded = 0
         self.damaged = 0
         self.unconverted = 0  # damaged frames that had already been yielded
