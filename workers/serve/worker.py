@@ -215,7 +215,7 @@ class Worker:
         started = time.monotonic()
         analyses = self._engine.analyse(joined_pixels(batches))
         seconds = time.monotonic() - started
-        metrics.face_batch_size.observe(len(analyses))
+        metrics.inference_batch_crops.observe(len(analyses))
         metrics.inference_seconds.labels("swinface").observe(seconds)
         answers: list[Outcome] = []
         first = 0
