@@ -22,6 +22,7 @@ class _OfStream(MetricWrapperBase):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.per_stream_only = self._labelnames == ("stream",)
         if "_labelvalues" not in named:  # not the series of one stream
             _metrics.append(self)
 
@@ -57,6 +58,9 @@ def know_stream(stream: str) -> None:
     with _lock:
         _drop(stream)
         _streams.add(stream)
+    for metric in _metrics:  # a counter that is absent until it counts hides its first increment from rate()
+        if isinstance(metric, StreamCounter) and metric.per_stream_only:
+            metric.labels(stream)
 
 
 def forget_stream(stream: str) -> None:

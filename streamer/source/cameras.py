@@ -19,7 +19,7 @@ from streamer.values import EndReason, SourceState, SourceStatus
 LINGER_S = 1.0  # longest wait for threads that hang in the network, once their ends have been handed over
 
 OVERLOADED = (
-    "camera %s overloaded: of %.1f frames/s only %.1f are analysed, %.0f %% are skipped; "
+    "camera %s overloaded: of %.1f frames/s to analyse only %.1f are analysed, %.0f %% are skipped; "
     "lower max_fps or the number of cameras, or use a faster device for detection"
 )
 
@@ -89,7 +89,7 @@ class Cameras:
             before, camera, extra = entry.flow, entry.stream.id, {"camera": entry.stream.id}
             entry.flow = flow = entry.health.sample(now, entry.status, totals.get(camera, metrics.StreamTotals()))
             if flow.overloaded and not before.overloaded:
-                log.warning(OVERLOADED, camera, flow.fps_in, flow.fps_analysed, 100 * flow.skipped, extra=extra)
+                log.warning(OVERLOADED, camera, flow.fps_wanted, flow.fps_analysed, 100 * flow.skipped, extra=extra)
             elif before.overloaded and not flow.overloaded:
                 log.info(
                     "camera %s no longer overloaded: %.1f frames/s analysed", camera, flow.fps_analysed, extra=extra

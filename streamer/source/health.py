@@ -2,7 +2,7 @@
 
 - Rates are means over the last RATE_S seconds.
 - A camera is *overloaded* once OVERLOAD_FROM of its frames were skipped over RATE_S seconds because newer ones arrived,
-  until that share is at most OVERLOAD_TO.
+  until that share is at most OVERLOAD_TO over RELIEF_S.
 - The link is POOR if in the last LINK_S seconds it broke twice or lost POOR_LOSS of its frames, or if it is down; FAIR
   if it broke once or lost FAIR_LOSS; else GOOD. Lost are damaged frames, and those that gaps in the timestamps suggest.
 """
@@ -16,6 +16,7 @@ from streamer.values import ClockSource, LinkQuality, SourceState, SourceStatus
 
 RATE_S = 10.0
 SLACK_S = 0.5  # samples are not taken exactly every second
+RELIEF_S = 30.0  # longer than RATE_S: cameras with few frames per second would change to and fro
 LINK_S = 60.0
 OVERLOAD_FROM = 0.2
 OVERLOAD_TO = 0.05
@@ -34,7 +35,8 @@ class Flow:
 
     fps_in: float = 0.0  # frames/s
     fps_analysed: float = 0.0  # frames/s
-    skipped: float = 0.0  # 0..1, share of the frames for analysis that newer ones replaced
+    fps_wanted: float = 0.0  # frames/s for analysis: those that max_fps leaves
+    skipped: float = 0.0  # 0..1, share of the wanted frames that newer ones replaced
     frame_age: float | None = None  # s
     overloaded: bool = False
     link_quality: LinkQuality | None = None
@@ -45,7 +47,7 @@ class _Sample:
     time: float  # s
     decoded: int
     analysed: int
-    skipped: int
+    wanted: int  # analysed, or replaced by newer ones
     lost: int
     breaks: int
     age_s: float
@@ -61,31 +63,34 @@ class Health:
     def sample(self, now: float, status: SourceStatus, totals: StreamTotals) -> Flow:
         """Take in the totals at `now` (s) and return the present flow."""
         lost = totals.missing + totals.dropped.get(DAMAGED, 0)
-        skipped = totals.dropped.get(SKIPPED, 0)
-        counts = totals.decoded, totals.analysed, skipped, lost, totals.disconnects, totals.age_s
+        wanted = totals.analysed + totals.dropped.get(SKIPPED, 0)
+        counts = totals.decoded, totals.analysed, wanted, lost, totals.disconnects, totals.age_s
         newest = _Sample(now, *counts)
         self._samples.append(newest)
         while len(self._samples) > 1 and self._samples[1].time <= now - LINK_S:
             self._samples.popleft()
-        since = self._samples[0]
-        for each in self._samples:
-            if each.time <= now - RATE_S + SLACK_S:
-                since = each
+        since = self._before(now - RATE_S)
         elapsed = newest.time - since.time
-        analysed, replaced = newest.analysed - since.analysed, newest.skipped - since.skipped
-        share = replaced / max(1, analysed + replaced)
-        if share <= OVERLOAD_TO:
+        analysed, wanted = newest.analysed - since.analysed, newest.wanted - since.wanted
+        skipped = _share(newest, since)
+        if not wanted or _share(newest, self._before(now - RELIEF_S)) <= OVERLOAD_TO:
             self._overloaded = False
-        elif share >= OVERLOAD_FROM and elapsed >= RATE_S - SLACK_S:
+        elif skipped >= OVERLOAD_FROM and elapsed >= RATE_S - SLACK_S:
             self._overloaded = True
         return Flow(
             fps_in=(newest.decoded - since.decoded) / elapsed if elapsed else 0.0,
             fps_analysed=analysed / elapsed if elapsed else 0.0,
-            skipped=share,
+            fps_wanted=wanted / elapsed if elapsed else 0.0,
+            skipped=skipped,
             frame_age=(newest.age_s - since.age_s) / analysed if analysed else None,
             overloaded=self._overloaded,
             link_quality=self._link_quality(newest, status),
         )
+
+    def _before(self, moment: float) -> _Sample:
+        """Return the newest sample from before about `moment` (s), or the oldest one."""
+        before = (each for each in reversed(self._samples) if each.time <= moment + SLACK_S)
+        return next(before, self._samples[0])
 
     def _link_quality(self, newest: _Sample, status: SourceStatus) -> LinkQuality | None:
         if status.clock_source is ClockSource.FILE_PTS or not status.connects:
@@ -98,6 +103,12 @@ class Health:
         if breaks >= 2 or loss >= POOR_LOSS:
             return LinkQuality.POOR
         return LinkQuality.FAIR if breaks or loss >= FAIR_LOSS else LinkQuality.GOOD
+
+
+def _share(newest: _Sample, since: _Sample) -> float:
+    """Return the share of the wanted frames between two samples that newer ones replaced."""
+    wanted = newest.wanted - since.wanted
+    return 1 - (newest.analysed - since.analysed) / wanted if wanted else 0.0
 
 
 class Gaps:

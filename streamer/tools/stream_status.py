@@ -140,7 +140,7 @@ class Changes:
         changed = []
         for one in streams:
             size = one.frame_width, one.frame_height
-            shown = one.state, one.error_code, one.epoch, size, one.codec, one.overloaded, one.link_quality
+            shown = one.state, one.error_code, size, one.codec, one.overloaded, one.link_quality
             if self._known.get(one.stream_id) != shown:
                 self._known[one.stream_id] = shown
                 changed.append(one)

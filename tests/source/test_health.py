@@ -73,10 +73,17 @@ def test_a_camera_is_overloaded_after_ten_seconds_and_until_almost_nothing_is_sk
     flags = [flow.overloaded for flow in camera.run(20, analysed=2)]
     assert flags == [False] * 9 + [True] * 11
     assert all(flow.overloaded for flow in camera.run(30, analysed=22))  # 12 %: between the two limits
-    flags = [flow.overloaded for flow in camera.run(20, analysed=25)]
+    flags = [flow.overloaded for flow in camera.run(31, analysed=25)]
     assert flags[-1] is False
     assert flags == sorted(flags, reverse=True)
     assert not any(flow.overloaded for flow in camera.run(30, analysed=22))
+
+
+def test_a_slow_camera_does_not_change_to_and_fro() -> None:
+    camera = Camera()
+    flows = [flow for _ in range(60) for flow in [*camera.run(4, 1, 1), *camera.run(1, 0, 1)]]
+    flags = [flow.overloaded for flow in flows]
+    assert flags == sorted(flags)
 
 
 def test_a_short_burst_is_no_overload_and_a_lost_camera_is_not_overloaded() -> None:
