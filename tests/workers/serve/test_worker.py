@@ -247,6 +247,8 @@ def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> Non
         text = page.read().decode()
     assert 'faceanalytics_inference_seconds_count{stage="swinface"}' in text
     assert "faceanalytics_inference_batch_crops_bucket" in text
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text
     assert "faceanalytics_batch_wait_seconds_count" in text
     assert 'model_id="untrained"' in text
 
