@@ -8,20 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prometheus_client import (
-    REGISTRY,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    Metric,
-    disable_created_metrics,
-    start_http_server,
-)
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from faceanalytics.errors import ConfigError
+from faceanalytics.metrics_server import serve_registry
 from streamer.config import split_address
 from streamer.series import StreamCounter, StreamGauge, StreamHistogram
 from streamer.values import LinkQuality, SourceState, SourceStatus
@@ -204,17 +196,8 @@ def serve_metrics(address: str) -> Callable[[], None]:
 
     Raises ConfigError if it cannot listen.
     """
-    # the moment at which each series was created doubles their number, and nothing reads it
-    disable_created_metrics()  # type: ignore[no-untyped-call]
     host, port = split_address(address)
     try:
-        server, thread = start_http_server(port, addr=host)
+        return serve_registry(host, port, REGISTRY)
     except OSError as error:
         raise ConfigError(f"metrics.listen: cannot listen on {address}: {error}; choose a free port") from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop

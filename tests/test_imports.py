@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 # What streamer and workers share: it imports nothing else of ours.
-SHARED = {"commandline", "errors", "extras", "files", "logs", "progress", "settings"}
+SHARED = {"commandline", "errors", "extras", "files", "logs", "metrics_server", "progress", "settings"}
 # The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
 # and packages of the workers. Nothing imports the API but itself.
 API: dict[str, tuple[set[str], set[str], set[str]]] = {

@@ -2,6 +2,8 @@
 
 import re
 import socket
+import struct
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from faceanalytics import metrics_server
 from streamer import metrics
 from streamer.detect.detector import Detector
 from streamer.observe import Observer
@@ -16,7 +19,7 @@ from streamer.series import forget_stream, know_stream
 from streamer.track.keys import recorded_keys
 from streamer.values import EndReason, LinkQuality, SourceEnd, SourceState, SourceStatus
 from tests.support.patch_detector import write_lite_patch_detector
-from tests.support.patience import WAIT_S
+from tests.support.patience import WAIT_S, until
 from tests.test_observe import config, frame
 
 
@@ -104,6 +107,43 @@ def test_frames_are_analysed_once_and_not_counted_for_a_removed_camera(tmp_path:
         assert "cam" not in metrics.stream_totals()
     finally:
         forget_stream("cam")
+
+
+REQUESTS = {
+    "whole": b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+    "begun": b"GET /met",
+    "garbage": b"\xff\xfe\0\r\n\r\n",
+    "tls": b"\x16\x03\x01\x02\x00",
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "long": b"GET " + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+}
+
+
+def test_clients_that_vanish_stall_or_send_garbage_leave_no_trace(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host, port = free.getsockname()
+    stop = metrics.serve_metrics(f"{host}:{port}")
+    try:
+        for data in list(REQUESTS.values()) * 5:
+            with socket.create_connection((host, port)) as connection:
+                connection.sendall(data)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset at once
+        stalled = socket.create_connection((host, port))
+        stalled.sendall(REQUESTS["begun"])
+        handling = [one for one in threading.enumerate() if "process_request_thread" in one.name]
+        until(lambda: not any(one.is_alive() for one in handling), "the end of the requests")
+        assert stalled.recv(100) == b""  # given up
+        stalled.close()
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=WAIT_S) as response:
+            assert response.status == 200
+    finally:
+        stop()
+    assert caplog.records == []
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["dispatch_batch_crops", "inference_batch_crops"])

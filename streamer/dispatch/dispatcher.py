@@ -299,12 +299,14 @@ class Dispatcher:
             self._on_finished(end)
 
     def _report_malformed(self, address: bytes, error: Exception) -> None:
-        """Count a malformed message, and log it if it is the first of this worker."""
+        """Count a malformed message, and log it if it is the first of this worker, or not of a worker at all."""
         metrics.malformed_messages.inc()
-        if address not in self._reported_malformed:
+        worker = self.ledger.workers.get(address)
+        if worker is None:  # whoever it is may connect again and again, each time with a new address
+            log.warning("message of worker %s ignored: %s", "unknown", error)
+        elif address not in self._reported_malformed:
             self._reported_malformed.add(address)
-            worker = self.ledger.workers.get(address)
-            log.warning("message of worker %s ignored: %s", worker.name if worker else address.hex(), error)
+            log.warning("message of worker %s ignored: %s", worker.name, error)
 
     async def _send(self) -> None:
         """Send waiting crops to the idle workers."""

@@ -1,19 +1,12 @@
 """Declare the worker's Prometheus metrics and serve them."""
 
+from collections.abc import Callable
 from importlib.metadata import version
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
 from faceanalytics.errors import ConfigError
+from faceanalytics.metrics_server import serve_registry
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # CPU time, memory, descriptors
@@ -45,14 +38,14 @@ answers_undelivered = Counter(
 )
 
 
-def serve_metrics(address: str, model_id: str) -> WSGIServer:
-    """Start the endpoint at `host:port` in its own thread. Raises ConfigError if it cannot listen."""
-    # the moment at which each series was created doubles their number, and nothing reads it
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+def serve_metrics(address: str, model_id: str) -> Callable[[], None]:
+    """Start the endpoint at `host:port` in its own thread, and return the function that stops it.
+
+    Raises ConfigError if it cannot listen.
+    """
     build_info.info({"version": version("faceanalytics"), "model_id": model_id})
     host, _, port = address.rpartition(":")
     try:
-        server, _ = start_http_server(int(port), addr=host.strip("[]"), registry=REGISTRY)
+        return serve_registry(host.strip("[]"), int(port), REGISTRY)
     except OSError as error:
         raise ConfigError(f"metrics_listen: cannot listen on {address}: {error}") from error
-    return server
