@@ -22,17 +22,29 @@ class _OfStream(MetricWrapperBase):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._known: dict[tuple[object, ...], Self] = {}  # series by labels: asking for one again takes no lock
         self.per_stream_only = self._labelnames == ("stream",)
         if "_labelvalues" not in named:  # not the series of one stream
             _metrics.append(self)
 
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Self:
         """Return the series of a stream; the values of all labels but the stream become lower case."""
+        known = self._known.get(labelvalues)
+        if known is not None:
+            return known
         stream, *others = labelvalues
         with _lock:
             if stream not in _streams:
                 return cast("Self", self.nowhere)
-            return super().labels(stream, *(str(value).lower() for value in others), **labelkwargs)
+            series = super().labels(stream, *(str(value).lower() for value in others), **labelkwargs)
+            self._known[labelvalues] = series
+            return series
+
+    def drop(self, stream: str) -> None:
+        """Forget all series of a stream; called with the lock."""
+        for labelvalues in [each for each in self._known if each[0] == stream]:
+            del self._known[labelvalues]
+        self.remove_by_labels({self._labelnames[0]: stream})
 
 
 class StreamCounter(_OfStream, Counter):
@@ -72,4 +84,4 @@ def forget_stream(stream: str) -> None:
 
 def _drop(stream: str) -> None:
     for metric in _metrics:
-        metric.remove_by_labels({"stream": stream})
+        metric.drop(stream)

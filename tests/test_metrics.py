@@ -62,8 +62,8 @@ def test_names_and_labels_follow_the_conventions() -> None:
                 assert label in ("stream", "le", "version", "method") or value == value.lower(), sample
             if family.type == "counter":
                 assert sample.name.endswith("_total")
-    assert values(families["faceanalytics_tracks_ended"], reason="left_frame") == [1]
-    assert values(families["faceanalytics_stream_errors"], code="auth_failed") == [1]
+    assert values(families["faceanalytics_tracks_ended"], stream="door", reason="left_frame") == [1]
+    assert values(families["faceanalytics_stream_errors"], stream="door", code="auth_failed") == [1]
     assert values(families["faceanalytics_stream_disconnects"], stream="door") == [0]  # before the first one
 
 

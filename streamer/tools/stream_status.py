@@ -9,11 +9,12 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
 from streamer.tools.subscription import OPTIONS
 
 POLL_S = 1.0
-COLUMNS = ("camera", "state", "for", "frames", "fps in", "analysed", "dropped", "age s", "link", "")
+COLUMNS = ("camera", "state", "for", "frames", "fps in", "analysed", "dropped", "age s", "last", "clock", "link", "")
+LEFT = ("camera", "state", "frames", "dropped", "clock", "link", "")
 FINE = (streams_pb2.STREAM_STATE_RUNNING, streams_pb2.STREAM_STATE_PAUSED, streams_pb2.STREAM_STATE_ENDED)
 
 Streams = list[streams_pb2.Stream]
@@ -72,6 +73,8 @@ def camera_line(stream: streams_pb2.Stream) -> str:
             parts.append(f"{stream.fps_in:.1f} fps in, {stream.fps_analysed:.1f} analysed")
         if stream.link_quality:
             parts.append(f"link {link_word(stream)}")
+    if is_down(stream) and stream.HasField("last_frame_at"):
+        parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
     return f"camera {stream.stream_id}: " + ", ".join(part for part in [*parts, note(stream)] if part)
 
 
@@ -91,16 +94,18 @@ def streams_table(streams: Iterable[streams_pb2.Stream]) -> Table:
     """Build a table of cameras for a terminal."""
     table = Table()
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("camera", "state", "frames", "link", "") else "right")
+        table.add_column(name, justify="left" if name in LEFT else "right")
     for stream in streams:
-        dropped = sum(stream.frames_dropped.values())
+        now = time.time()
+        dropped = ", ".join(f"{frames} {reason}" for reason, frames in sorted(stream.frames_dropped.items()))
+        last = ago(stream.last_frame_at, now) if stream.HasField("last_frame_at") else ""
+        clock = tracks_pb2.ClockSource.Name(stream.clock_source).removeprefix("CLOCK_SOURCE_").lower()
         age = f"{stream.frame_age.ToMicroseconds() / 1e6:.2f}" if stream.HasField("frame_age") else ""
-        row = (state_word(stream), ago(stream.state_since, time.time()), frames_word(stream))
-        rates = (f"{stream.fps_in:.1f}", f"{stream.fps_analysed:.1f}", str(dropped), age)
-        bad = is_down(stream) or stream.overloaded
-        table.add_row(
-            stream.stream_id, *row, *rates, link_word(stream), note(stream), style="bold red" if bad else None
-        )
+        row = (state_word(stream), ago(stream.state_since, now), frames_word(stream))
+        rates = (f"{stream.fps_in:.1f}", f"{stream.fps_analysed:.1f}", dropped, age)
+        source = (last, clock if stream.clock_source else "", link_word(stream))
+        style = "bold red" if is_down(stream) or stream.overloaded else None
+        table.add_row(stream.stream_id, *row, *rates, *source, note(stream), style=style)
     return table
 
 

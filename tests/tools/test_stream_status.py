@@ -48,6 +48,7 @@ LOST = SourceStatus(
     "rtsp://cam/1: no frame for 5 s",
     since=NOW - timedelta(hours=40),
     next_retry=NOW + timedelta(hours=1),
+    last_frame=NOW - timedelta(hours=41),
     width=640,
     height=360,
 )
@@ -66,7 +67,7 @@ def test_a_line_says_how_a_camera_is_doing() -> None:
     )
     line = camera_line(stream_to_proto(stream("gate"), LOST))
     assert line.startswith(
-        "camera gate: reconnecting for 40 h, TIMEOUT: rtsp://cam/1: no frame for 5 s (next attempt in "
+        "camera gate: reconnecting for 40 h, last frame 41 h ago, TIMEOUT: rtsp://cam/1: no frame for 5 s (next "
     )
 
 
@@ -76,15 +77,15 @@ def test_durations_have_a_readable_unit(seconds: float, text: str) -> None:
 
 
 def test_the_table_has_a_row_for_each_camera() -> None:
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Console(width=240, record=True, file=io.StringIO())
     shown = [(stream("door"), GOOD), (stream("yard"), BUSY), (stream("gate"), LOST)]
     console.print(streams_table(stream_to_proto(*pair) for pair in shown))
     rows = [line for line in console.export_text().splitlines() if "│" in line]
     assert len(rows) == 3
     door, yard, gate = [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows]
-    assert door[:9] == ["door", "running", "3 h", "640x360 h264", "25.0", "24.9", "0", "", "good"]
-    assert yard[4:] == ["25.0", "1.5", "500", "0.70", "fair", "overloaded"]
-    assert gate[1] == "reconnecting"
+    assert door == ["door", "running", "3 h", "640x360 h264", "25.0", "24.9", "", "", "", "arrival", "good", ""]
+    assert yard[4:] == ["25.0", "1.5", "30 max_fps, 470 newer", "0.70", "", "", "fair", "overloaded"]
+    assert (gate[1], gate[8]) == ("reconnecting", "41 h")
     assert gate[-1].startswith("TIMEOUT: rtsp://cam/1: no frame for 5 s")
 
 
