@@ -7,14 +7,15 @@ from contextlib import contextmanager
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
 from streamer.tools.subscription import OPTIONS
 
 POLL_S = 1.0
-COLUMNS = ("camera", "state", "for", "frames", "fps in", "analysed", "dropped", "age s", "last", "clock", "link", "")
-LEFT = ("camera", "state", "frames", "dropped", "clock", "link", "")
+COLUMNS = ("camera", "state", "fps", "link", "frames", "details")
 FINE = (streams_pb2.STREAM_STATE_RUNNING, streams_pb2.STREAM_STATE_PAUSED, streams_pb2.STREAM_STATE_ENDED)
 
 Streams = list[streams_pb2.Stream]
@@ -91,22 +92,30 @@ def note(stream: streams_pb2.Stream) -> str:
 
 
 def streams_table(streams: Iterable[streams_pb2.Stream]) -> Table:
-    """Build a table of cameras for a terminal."""
-    table = Table()
+    """Build a table of cameras for a terminal, in which only the details are wrapped."""
+    table = Table(box=box.SIMPLE_HEAD)
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in LEFT else "right")
+        table.add_column(name, no_wrap=name != COLUMNS[-1])
     for stream in streams:
-        now = time.time()
-        dropped = ", ".join(f"{frames} {reason}" for reason, frames in sorted(stream.frames_dropped.items()))
-        last = ago(stream.last_frame_at, now) if stream.HasField("last_frame_at") else ""
-        clock = tracks_pb2.ClockSource.Name(stream.clock_source).removeprefix("CLOCK_SOURCE_").lower()
-        age = f"{stream.frame_age.ToMicroseconds() / 1e6:.2f}" if stream.HasField("frame_age") else ""
-        row = (state_word(stream), ago(stream.state_since, now), frames_word(stream))
-        rates = (f"{stream.fps_in:.1f}", f"{stream.fps_analysed:.1f}", dropped, age)
-        source = (last, clock if stream.clock_source else "", link_word(stream))
+        state = f"{state_word(stream)} {ago(stream.state_since, time.time())}"
+        fps = f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
         style = "bold red" if is_down(stream) or stream.overloaded else None
-        table.add_row(stream.stream_id, *row, *rates, *source, note(stream), style=style)
+        row = (stream.stream_id, state, fps, link_word(stream), frames_word(stream), details(stream))
+        table.add_row(*(Text(cell) for cell in row), style=style)  # not markup: addresses contain [::1]
     return table
+
+
+def details(stream: streams_pb2.Stream) -> str:
+    """Return what is wrong with a camera, its last frame if that is old, clock, age of frames and dropped frames."""
+    parts = [note(stream)]
+    if is_down(stream) and stream.HasField("last_frame_at"):
+        parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
+    if stream.clock_source:
+        parts.append(f"clock {tracks_pb2.ClockSource.Name(stream.clock_source).removeprefix('CLOCK_SOURCE_').lower()}")
+    if stream.HasField("frame_age"):
+        parts.append(f"age {stream.frame_age.ToMicroseconds() / 1e6:.2f} s")
+    dropped = [f"{frames} {reason}" for reason, frames in sorted(stream.frames_dropped.items())]
+    return ", ".join(part for part in [*parts, f"dropped {', '.join(dropped)}" if dropped else ""] if part)
 
 
 def state_word(stream: streams_pb2.Stream) -> str:
