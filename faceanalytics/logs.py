@@ -42,6 +42,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if str(record.msg).startswith("camera %s"):  # what a message is about is its first argument
+            fields["camera"] = _subject(record)
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, default=str)
@@ -91,8 +93,13 @@ class Repeats:
 
 
 def _kind(record: logging.LogRecord) -> Kind:
+    return record.name, str(record.msg), _subject(record)
+
+
+def _subject(record: logging.LogRecord) -> str:
+    """Return the first argument of a message if it is a text, else nothing."""
     first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-    return record.name, str(record.msg), first if isinstance(first, str) else ""
+    return first if isinstance(first, str) else ""
 
 
 def _sum(last: logging.LogRecord, held: int) -> logging.LogRecord:

@@ -105,15 +105,16 @@ def test_a_bug_has_its_traceback() -> None:
 
 
 def test_json_has_the_time_level_logger_message_and_fields() -> None:
-    made = record("camera %s lost", "door\n", level=logging.WARNING)
-    made.camera = "door"
+    made = record("camera %s lost: %s", "door", "a\nb", level=logging.WARNING)
+    made.worker = "host:1"
     made.created = 1_796_040_000.25
     assert json.loads(JsonFormatter().format(made)) == {
         "time": "2026-11-30T12:00:00.250+00:00",
         "level": "WARNING",
         "logger": "streamer.source.reader",
-        "message": "camera door\n lost",
+        "message": "camera door lost: a\nb",
         "camera": "door",
+        "worker": "host:1",
     }
 
 

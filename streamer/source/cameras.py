@@ -66,7 +66,7 @@ class Cameras:
         with self._lock:
             self._cameras.pop(camera).outlet.close(EndReason.SOURCE_REMOVED)
             forget_stream(camera)
-        log.info("camera %s removed", camera, extra={"camera": camera})
+        log.info("camera %s removed", camera)
 
     def list(self) -> list[tuple[Stream, SourceStatus]]:
         """Return the settings and status of every camera, sorted by id."""
@@ -86,14 +86,12 @@ class Cameras:
         with self._lock:
             entries = list(self._cameras.values())
         for entry in entries:
-            before, camera, extra = entry.flow, entry.stream.id, {"camera": entry.stream.id}
+            before, camera = entry.flow, entry.stream.id
             entry.flow = flow = entry.health.sample(now, entry.status, totals.get(camera, metrics.StreamTotals()))
             if flow.overloaded and not before.overloaded:
-                log.warning(OVERLOADED, camera, flow.fps_wanted, flow.fps_analysed, 100 * flow.skipped, extra=extra)
+                log.warning(OVERLOADED, camera, flow.fps_wanted, flow.fps_analysed, 100 * flow.skipped)
             elif before.overloaded and not flow.overloaded:
-                log.info(
-                    "camera %s no longer overloaded: %.1f frames/s analysed", camera, flow.fps_analysed, extra=extra
-                )
+                log.info("camera %s no longer overloaded: %.1f frames/s analysed", camera, flow.fps_analysed)
 
     def stop_all(self, timeout_s: float) -> None:
         """Stop every camera with SHUTDOWN, then wait for their threads, at most `timeout_s` and LINGER_S."""

@@ -292,10 +292,7 @@ class _Reader:
             metrics.stream_errors.labels(self._stream.id, error.value).inc()
         if (state, error) != (self._status.state, self._status.error):
             level = logging.INFO if error is None else logging.WARNING
-            extra = {"camera": self._stream.id}
-            log.log(
-                level, "camera %s %s%s", self._stream.id, state.value, f": {message}" if message else "", extra=extra
-            )
+            log.log(level, "camera %s %s%s", self._stream.id, state.value, f": {message}" if message else "")
         now = datetime.now(UTC)
         self._status = replace(
             self._status,
