@@ -91,6 +91,7 @@ class StreamTotals:
     decoded: int = 0
     missing: int = 0
     analysed: int = 0
+    connects: int = 0
     disconnects: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
     age_s: float = 0.0  # sum over the frames analysed
@@ -113,6 +114,8 @@ def stream_totals() -> Mapping[str, StreamTotals]:
         total.missing = int(value)
     for total, _, value in each(frames_analysed, "_total"):
         total.analysed = int(value)
+    for total, _, value in each(stream_connects, "_total"):
+        total.connects = int(value)
     for total, _, value in each(stream_disconnects, "_total"):
         total.disconnects = int(value)
     for total, labels, value in each(frames_dropped, "_total"):

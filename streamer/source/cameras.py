@@ -128,6 +128,7 @@ def _status(entry: _Camera, totals: metrics.StreamTotals | None) -> SourceStatus
     counted, flow, arrived = totals or metrics.StreamTotals(), entry.flow, entry.outlet.last_frame_at
     return replace(
         entry.status,
+        connects=counted.connects,
         last_frame=datetime.fromtimestamp(arrived, UTC) if arrived else None,
         frames_decoded=counted.decoded,
         frames_missing=counted.missing,
