@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TypeAlias
 
-from faceanalytics.errors import UserError, user_error_in
+from faceanalytics.errors import ConfigError, UserError, user_error_in
+from faceanalytics.logs import FORMATS, log_to_stderr, logs_json
 from faceanalytics.names import print_any_name
 
 EXIT_CODES = """exit codes: 0 done, 1 bug or lost dependency, 2 usage or configuration, 3 input unreadable,
@@ -21,6 +22,8 @@ WEIGHTS = (
     "SwinFace weights: a .safetensors file, the published checkpoint (.pt), or a name that `swinface weights list` "
     "shows; `default` is the bundled model, and `untrained` (random) is for tests only"
 )
+LOG_FORMAT = "FACEANALYTICS_LOG_FORMAT"
+LOG_HELP = f"log lines of text or of JSON objects (default: ${LOG_FORMAT}, else text)"
 DETECTOR = "face detector weights, a .onnx or .pt file"
 DETECTOR_DEFAULT = "$FACEANALYTICS_DETECTOR, else the bundled model"
 
@@ -51,6 +54,7 @@ def program(name: str, description: str, examples: str) -> tuple[argparse.Argume
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")
     parser.add_argument("--verbose", action="store_true", help="log debug messages")
+    parser.add_argument("--log-format", choices=FORMATS, default=_log_format(name), help=LOG_HELP)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     return parser, commands
 
@@ -59,13 +63,24 @@ def add_command(
     commands: Commands, name: str, summary: str, description: str, examples: str, notes: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command. `summary` stands in the list of commands; `examples` has one command line per line."""
-    return commands.add_parser(
+    parser = commands.add_parser(
         name,
         help=summary,
         description=description,
         epilog=_epilog(examples, notes),
         formatter_class=HelpFormatter,
     )
+    # also accepted behind the command; SUPPRESS keeps what was given before it
+    parser.add_argument("--log-format", choices=FORMATS, default=argparse.SUPPRESS, help=LOG_HELP)
+    return parser
+
+
+def _log_format(program: str) -> str:
+    """Return the default of --log-format, which a parent process sets."""
+    form = os.environ.get(LOG_FORMAT, FORMATS[0])
+    if form not in FORMATS:
+        raise SystemExit(complain(program, ConfigError(f"${LOG_FORMAT} is {form!r}: set it to text or json")))
+    return form
 
 
 def add_subcommands(parser: argparse.ArgumentParser, destination: str, metavar: str = "COMMAND") -> Commands:
@@ -89,13 +104,14 @@ def positive(text: str) -> int:
 positive.__name__ = "whole number"  # argparse prints the name: "invalid whole number value: 'x'"
 
 
-def set_up_logging(verbose: bool, quiet: Sequence[str] = ()) -> None:
-    """Log to standard error. Without `verbose`, the loggers named in `quiet` report warnings only."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+def set_up_logging(arguments: argparse.Namespace, quiet: Sequence[str] = (), serves: bool = False) -> None:
+    """Log to standard error as the options say. `serves`: the command runs for days, so repeated lines are summed up.
+
+    Without --verbose, the loggers named in `quiet` report warnings only. Child processes inherit the format.
+    """
+    verbose: bool = arguments.verbose
+    os.environ[LOG_FORMAT] = arguments.log_format
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO, arguments.log_format, sum_up=serves)
     if not verbose:
         for name in quiet:
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -121,8 +137,11 @@ def run_command(name: str, command: Callable[[], int]) -> int:
 
 
 def complain(name: str, error: UserError) -> int:
-    """Print the error of the program `name` to standard error and return its exit code."""
-    sys.stderr.write(f"{name}: {error}\n")
+    """Print the error of the program `name` to standard error, or log it as JSON, and return its exit code."""
+    if logs_json():
+        logging.getLogger(name).error("%s", error)
+    else:
+        sys.stderr.write(f"{name}: {error}\n")
     return error.exit_code
 
 

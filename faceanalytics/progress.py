@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from faceanalytics.logs import logs_json
+
 LOG_EVERY_S = 10.0
 
 T = TypeVar("T")
@@ -29,9 +31,9 @@ class Progress:
     """Named tasks, each with its rate in `unit` per second."""
 
     def __init__(self, unit: str, shown: bool | None = None) -> None:
-        """`shown`: draw the bar; None: if standard error is a terminal."""
+        """`shown`: draw the bar; None: if standard error is a terminal and the log is not JSON."""
         self._unit = unit
-        self._shown = sys.stderr.isatty() if shown is None else shown
+        self._shown = _has_room() if shown is None else shown
         rate = TextColumn("{task.fields[rate]:.1f} " + f"{unit}/s")
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
         # standard output must not be redirected: it may be the result
@@ -75,4 +77,9 @@ def counted(things: Iterable[T], total: int, name: str, unit: str = "images", sh
 def download_bar() -> Bar:
     """Bytes and bytes per second, on standard error if that is a terminal."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    return Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    return Bar(*columns, console=Console(stderr=True), disable=not _has_room())
+
+
+def _has_room() -> bool:
+    """Return whether a bar can be drawn: JSON lines must stay alone."""
+    return sys.stderr.isatty() and not logs_json()

@@ -1,13 +1,14 @@
 """Settings in YAML: read strictly, environment variables put in, problems reported field by field."""
 
+import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from faceanalytics.errors import ConfigError
 
@@ -39,17 +40,45 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def explain(error: ValidationError, within: Sequence[str] = (), unnamed: Sequence[str] = ()) -> list[str]:
+def explain(
+    error: ValidationError, within: Sequence[str] = (), unnamed: Sequence[str] = (), model: Any = None
+) -> list[str]:
     """One line per wrong setting, `sets.faces.path: reason`, without the values.
 
-    `within`: the sections that the checked data stand in; `unnamed`: steps of pydantic's own that a user did not write.
+    `within`: the sections that the checked data stand in; `unnamed`: steps of pydantic's own that a user did not write;
+    `model`: the type that the data should have, from which a known key is suggested for an unknown one.
     """
     lines = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         steps = [str(part) for part in item["loc"] if str(part) not in unnamed]
         where = ".".join([*within, *steps]) or "(top)"
-        lines.append(f"  {where}: {'unknown key' if item['type'] == 'extra_forbidden' else item['msg']}")
+        reason = item["msg"]
+        if item["type"] == "extra_forbidden":
+            reason = f"unknown key{close_to(steps[-1], _keys_at(model, item['loc'][:-1]))}"
+        lines.append(f"  {where}: {reason}")
     return lines
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean max_fps?` if one of the known names resembles `name`, else nothing."""
+    found = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _keys_at(model: Any, path: Sequence[int | str]) -> set[str]:
+    """Return the keys that a type allows at a path. Steps that are no keys, such as places in a list, are skipped."""
+    models = _models_in(model)
+    for step in path:
+        inner = [each.model_fields[str(step)].annotation for each in models if str(step) in each.model_fields]
+        models = [found for annotation in inner for found in _models_in(annotation)] or models
+    return {name for each in models for name in each.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models in a type, such as those of a list or of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
 
 
 def expand_environment(value: Any, origin: str) -> Any:

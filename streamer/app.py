@@ -25,6 +25,7 @@ from streamer.source.cameras import Cameras
 from streamer.track.keys import live_keys, split_keys
 from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
 
+SAMPLE_S = 1.0  # time between two measurements of the cameras
 RELEASE_S = 1.0  # time between two checks of the track ends that are held back
 GOODBYE_S = 1.0  # part of drain_s that is reserved for sending the last events to subscribers
 
@@ -72,6 +73,7 @@ class LiveService:
 
         async with AsyncExitStack() as closing:  # closes in reverse order, also after an error
             metrics.build_info.info({"version": version("faceanalytics")})
+            closing.callback(metrics.show_streams(lambda: [(each.id, status) for each, status in cameras.list()]))
             if self._config.metrics.listen:
                 closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
             self._dispatcher = Dispatcher(self._config.dispatch, self._on_result, self._on_finished, self._on_workers)
@@ -86,6 +88,7 @@ class LiveService:
                 observing = group.create_task(in_thread("observe", observe, stop_observing))
                 enrolling = group.create_task(self._enrol(people, strangers)) if people else None
                 releasing = group.create_task(self._release_overdue())
+                sampling = group.create_task(_sample(cameras))
                 for stream in self._config.streams:
                     cameras.add(stream)
                 addresses = self._server.address, self._dispatcher.endpoint
@@ -96,7 +99,7 @@ class LiveService:
                 if enrolling is not None:
                     enrolling.cancel()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing, releasing):
+                for task in (wire, failing, observing, releasing, sampling):
                     task.cancel()
 
     def _on_workers(self, alive: int) -> None:
@@ -175,6 +178,13 @@ class LiveService:
         if unended:
             log.warning("%d tracks were ended before their last frame was analysed", len(unended))
         await self._server.stop(max(0.0, deadline - time.monotonic()))
+
+
+async def _sample(cameras: Cameras) -> None:
+    """Measure the cameras, which notices when one is overloaded."""
+    while True:
+        await asyncio.sleep(SAMPLE_S)
+        cameras.sample(time.monotonic())
 
 
 def _count_dropped(frame: Frame) -> None:

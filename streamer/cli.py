@@ -44,15 +44,15 @@ streamer analyze monday.mp4 tuesday.mp4 --out results/ --config configs/recorded
 """
 ANALYZE_NOTES = """With several videos, the results of each go into a folder named after it, inside --out. Results of an
 earlier run in the same folder are removed."""
-WATCH = """Show the tracks of a running streamer until Ctrl-C: as a live table on a terminal, as one line per event
-elsewhere."""
+WATCH = """Show the cameras and tracks of a running streamer until Ctrl-C: as live tables on a terminal, as one line per
+event and change of a camera elsewhere. With --json only events are shown."""
 WATCH_EXAMPLES = """
 streamer watch 127.0.0.1
 streamer watch 10.0.0.7:50051 --stream door
 streamer watch 10.0.0.7 --json > events.jsonl
 """
-HEALTH = """Check that a streamer is serving and has a worker: print its status and the models of its workers. The exit
-code is 0 if it is serving, else 1."""
+HEALTH = """Check that a streamer is serving and has a worker: print its status, the models of its workers, and the
+cameras that are down or overloaded. The exit code is 0 if it is serving, else 1; cameras do not change it."""
 HEALTH_EXAMPLES = """
 streamer health 127.0.0.1
 streamer health 10.0.0.7:50051 --timeout 10

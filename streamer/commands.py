@@ -28,7 +28,7 @@ WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code; an error that the user can mend becomes one message."""
-    set_up_logging(arguments.verbose)
+    set_up_logging(arguments, serves=arguments.command == "serve")
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "serve": _serve,
         "analyze": _analyze,

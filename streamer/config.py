@@ -14,7 +14,7 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.names import printable
 from streamer.addresses import unescaped
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]  # longer waits overflow in the system calls
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # per second

@@ -27,7 +27,8 @@ def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
     try:
         return StreamerConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {len(explain(error))} problem(s)\n" + "\n".join(explain(error))) from error
+        problems = explain(error, model=StreamerConfig)
+        raise ConfigError(f"{origin}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
 
 
 def show_config(config: StreamerConfig) -> str:

@@ -1,52 +1,73 @@
 """Declare every Prometheus metric of the streamer, named with its unit.
 
-Labels come from bounded sets: never a track, a person or an address.
+Labels come from bounded sets: never a track, a person or an address. The values of `state`, `reason`, `code` and the
+like are in lower case.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from faceanalytics.errors import ConfigError
+from faceanalytics.metrics_server import serve_registry
 from streamer.config import split_address
+from streamer.series import StreamCounter, StreamGauge, StreamHistogram
+from streamer.values import LinkQuality, SourceState, SourceStatus
 
 PREFIX = "faceanalytics_"
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 build_info = Info(PREFIX + "build", "Version of the running program.")
-stream_state = Gauge(PREFIX + "stream_state", "1 for the current state of the stream, else 0.", ["stream", "state"])
-stream_connects = Counter(PREFIX + "stream_connects_total", "Successful connections.", ["stream"])
-stream_stalls = Counter(PREFIX + "stream_stalls_total", "Times a connected stream stopped delivering.", ["stream"])
-frames_decoded = Counter(PREFIX + "frames_decoded_total", "Frames decoded.", ["stream"])
-frames_dropped = Counter(PREFIX + "frames_dropped_total", "Frames decoded but not analysed.", ["stream", "reason"])
-frames_time_estimated = Counter(
+stream_connects = StreamCounter(PREFIX + "stream_connects_total", "Successful connections.", ["stream"])
+stream_disconnects = StreamCounter(PREFIX + "stream_disconnects_total", "Times a running stream was lost.", ["stream"])
+stream_stalls = StreamCounter(
+    PREFIX + "stream_stalls_total", "Times a connected stream stopped delivering.", ["stream"]
+)
+stream_errors = StreamCounter(
+    PREFIX + "stream_errors_total", "Failures to read a stream, each attempt included.", ["stream", "code"]
+)
+frames_decoded = StreamCounter(PREFIX + "frames_decoded_total", "Frames decoded.", ["stream"])
+frames_missing = StreamCounter(
+    PREFIX + "frames_missing_total", "Frames that did not arrive, by the gaps between timestamps.", ["stream"]
+)
+frames_dropped = StreamCounter(
+    PREFIX + "frames_dropped_total", "Frames decoded but not analysed.", ["stream", "reason"]
+)
+frames_time_estimated = StreamCounter(
     PREFIX + "frames_time_estimated_total",
     "Frames timed by their neighbours, for lack of a usable timestamp.",
     ["stream"],
 )
-frame_age_seconds = Histogram(
+frames_analysed = StreamCounter(PREFIX + "frames_analysed_total", "Frames searched for faces.", ["stream"])
+frame_age_seconds = StreamHistogram(
     PREFIX + "frame_age_seconds",
     "Seconds from arrival of a frame to its detection.",
     ["stream"],
     buckets=_LATENCY_S,
 )
-detections = Counter(PREFIX + "detections_total", "Faces detected.", ["stream"])
-tracks_active = Gauge(PREFIX + "tracks_active", "Confirmed or lost tracks that have not ended.", ["stream"])
-tracks_ended = Counter(PREFIX + "tracks_ended_total", "Confirmed tracks that ended.", ["stream", "reason"])
-tracks_merged = Counter(PREFIX + "tracks_merged_total", "Tracks merged into an earlier one.", ["stream"])
+detections = StreamCounter(PREFIX + "detections_total", "Faces detected.", ["stream"])
+tracks_active = StreamGauge(PREFIX + "tracks_active", "Confirmed or lost tracks that have not ended.", ["stream"])
+tracks_ended = StreamCounter(PREFIX + "tracks_ended_total", "Confirmed tracks that ended.", ["stream", "reason"])
+tracks_merged = StreamCounter(PREFIX + "tracks_merged_total", "Tracks merged into an earlier one.", ["stream"])
 identity_decisions = Counter(
     PREFIX + "identity_decisions_total", "Identity decisions, when made and when changed.", ["outcome"]
 )
-face_inference_requests = Counter(PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"])
+face_inference_requests = StreamCounter(
+    PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"]
+)
 client_crops = Counter(
     PREFIX + "client_crops_total", "Crops handed to dispatch by clients other than cameras.", ["client"]
 )
-face_inference_skipped = Counter(
+face_inference_skipped = StreamCounter(
     PREFIX + "face_inference_skipped_total", "Confirmed faces not sent for analysis, per frame.", ["stream", "reason"]
 )
 face_budget = Gauge(PREFIX + "face_budget_per_second", "Allowed crops per second, over all cameras; 0 without workers.")
-face_batch_size = Histogram(
-    PREFIX + "face_batch_size", "Crops per batch sent to a worker.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+dispatch_batch_crops = Histogram(
+    PREFIX + "dispatch_batch_crops", "Crops per batch sent to a worker.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 inference_seconds = Histogram(
     PREFIX + "inference_seconds", "Duration of one call of a model.", ["stage"], buckets=_LATENCY_S
@@ -61,34 +82,122 @@ result_latency_seconds = Histogram(
     "Seconds from arrival of a frame to its published analysis.",
     buckets=_LATENCY_S,
 )
-clock_offset_seconds = Gauge(
+clock_offset_seconds = StreamGauge(
     PREFIX + "clock_offset_seconds", "Arrival time minus the camera's own clock: its delay plus its error.", ["stream"]
 )
 subscribers = Gauge(PREFIX + "subscribers", "Connected subscribers.")
 subscriber_dropped = Counter(PREFIX + "subscriber_dropped_total", "Subscribers disconnected because they did not read.")
+invalid_requests = Counter(PREFIX + "invalid_requests_total", "Requests that could not be decoded.", ["method"])
 
-_OF_STREAMS = (
-    stream_state,
-    stream_connects,
-    stream_stalls,
-    frames_decoded,
-    frames_dropped,
-    frames_time_estimated,
-    frame_age_seconds,
-    detections,
-    tracks_active,
-    tracks_ended,
-    tracks_merged,
-    face_inference_requests,
-    face_inference_skipped,
-    clock_offset_seconds,
+
+@dataclass(slots=True)
+class StreamTotals:
+    """What was counted for a stream since it was added."""
+
+    decoded: int = 0
+    missing: int = 0
+    analysed: int = 0
+    connects: int = 0
+    disconnects: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # by reason
+    age_s: float = 0.0  # sum over the frames analysed
+
+
+def stream_totals() -> Mapping[str, StreamTotals]:
+    """Return what was counted for each stream that has counted anything."""
+    totals: dict[str, StreamTotals] = {}
+
+    def each(
+        metric: StreamCounter | StreamHistogram, suffix: str
+    ) -> Iterator[tuple[StreamTotals, Mapping[str, str], float]]:
+        for sample in (sample for family in metric.collect() for sample in family.samples):
+            if sample.name.endswith(suffix):
+                yield totals.setdefault(sample.labels["stream"], StreamTotals()), sample.labels, sample.value
+
+    for total, _, value in each(frames_decoded, "_total"):
+        total.decoded = int(value)
+    for total, _, value in each(frames_missing, "_total"):
+        total.missing = int(value)
+    for total, _, value in each(frames_analysed, "_total"):
+        total.analysed = int(value)
+    for total, _, value in each(stream_connects, "_total"):
+        total.connects = int(value)
+    for total, _, value in each(stream_disconnects, "_total"):
+        total.disconnects = int(value)
+    for total, labels, value in each(frames_dropped, "_total"):
+        total.dropped[labels["reason"]] = int(value)
+    for total, _, value in each(frame_age_seconds, "_sum"):
+        total.age_s = value
+    return totals
+
+
+class _StatusCollector(Collector):
+    """Shows the present state of each stream as it is when it is asked for."""
+
+    def __init__(self, statuses: Callable[[], Iterable[tuple[str, SourceStatus]]]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> Iterable[Metric]:
+        known = list(self._statuses())
+        yield _one_of("stream_state", "1 for the current state of the stream, else 0.", "state", SourceState, known)
+        text = "1 for the current quality of the link, else 0."
+        yield _one_of("stream_link_quality", text, "quality", LinkQuality, known)
+        info = _gauge("stream_info", "Codec and clock of the stream; always 1.", "stream", "codec", "clock_source")
+        for stream, status in known:
+            if status.codec:
+                clock = status.clock_source.value.lower() if status.clock_source else ""
+                info.add_metric([stream, status.codec, clock], 1)
+        yield info
+        for name, text, read in _OF_STATUS:
+            family = _gauge(name, text, "stream")
+            for stream, status in known:
+                value = read(status)
+                if value is not None:
+                    family.add_metric([stream], value)
+            yield family
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+def _unix(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment is not None else None
+
+
+_OF_STATUS: tuple[tuple[str, str, Callable[[SourceStatus], float | None]], ...] = (
+    ("stream_overloaded", "1 while many frames are skipped because newer ones arrive.", lambda s: float(s.overloaded)),
+    ("stream_frame_width_pixels", "Width of the frames.", lambda s: s.width or None),
+    ("stream_frame_height_pixels", "Height of the frames.", lambda s: s.height or None),
+    ("stream_last_frame_timestamp_seconds", "Unix time of the newest frame's arrival.", lambda s: _unix(s.last_frame)),
+    ("stream_state_timestamp_seconds", "Unix time at which the current state began.", lambda s: _unix(s.since)),
+    ("stream_next_retry_timestamp_seconds", "Unix time of the next attempt to connect.", lambda s: _unix(s.next_retry)),
 )
 
 
-def forget_stream(stream: str) -> None:
-    """Drop a stream from every metric that has it as a label."""
-    for metric in _OF_STREAMS:
-        metric.remove_by_labels({"stream": stream})
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, labels=labels)
+
+
+def _one_of(
+    name: str,
+    text: str,
+    label: str,
+    values: type[SourceState] | type[LinkQuality],
+    known: Iterable[tuple[str, SourceStatus]],
+) -> GaugeMetricFamily:
+    family = _gauge(name, text, "stream", label)
+    for stream, status in known:
+        current = status.state if values is SourceState else status.link_quality
+        for value in values:
+            family.add_metric([stream, value.value.lower()], float(value is current))
+    return family
+
+
+def show_streams(statuses: Callable[[], Iterable[tuple[str, SourceStatus]]]) -> Callable[[], None]:
+    """Add what `statuses` returns to the endpoint, and return the function that takes it away again."""
+    collector = _StatusCollector(statuses)
+    REGISTRY.register(collector)
+    return lambda: REGISTRY.unregister(collector)
 
 
 def serve_metrics(address: str) -> Callable[[], None]:
@@ -98,13 +207,6 @@ def serve_metrics(address: str) -> Callable[[], None]:
     """
     host, port = split_address(address)
     try:
-        server, thread = start_http_server(port, addr=host)
+        return serve_registry(host, port, REGISTRY)
     except OSError as error:
         raise ConfigError(f"metrics.listen: cannot listen on {address}: {error}; choose a free port") from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop

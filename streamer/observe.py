@@ -112,6 +112,7 @@ class Observer:
                 tracked += self._end(item.camera, item.reason)
                 continue
             metrics.frame_age_seconds.labels(item.camera).observe(started - item.received)
+            metrics.frames_analysed.labels(item.camera).inc()
             last = self._last.get(item.camera)
             if last is not None and last.epoch != item.epoch:
                 tracked += self._end(item.camera, EndReason.SOURCE_LOST)
@@ -143,8 +144,7 @@ class Observer:
         if last is None or tracker is None:
             return []
         ended = tracker.end_all(reason)
-        if reason is not EndReason.SOURCE_REMOVED:  # a removed camera no longer has metrics
-            metrics.tracks_active.labels(camera).set(0)
+        metrics.tracks_active.labels(camera).set(0)
         _count(ended)
         return [_Tracked(last, Detections.none(), Considered(camera, last.media_time, (), tuple(ended), ()))]
 

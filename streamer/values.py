@@ -106,6 +106,14 @@ class SourceErrorCode(enum.Enum):
     CONNECTION_FAILED = "CONNECTION_FAILED"
 
 
+class LinkQuality(enum.Enum):
+    """The quality of the connection to a running camera in the last minute, see source/health.py."""
+
+    GOOD = "GOOD"
+    FAIR = "FAIR"
+    POOR = "POOR"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
     """The status of a camera. Each change makes a new one, so any thread may read it."""
@@ -115,9 +123,22 @@ class SourceStatus:
     message: str = ""  # human-readable, without credentials
     epoch: int = 0  # number of the present connection; grows at each reconnect
     connects: int = 0  # successful connections since the start
-    frames_decoded: int = 0
+    since: datetime | None = None  # UTC, when the state began
+    next_retry: datetime | None = None  # UTC, while it waits to connect again
+    codec: str = ""
+    clock_source: ClockSource | None = None  # None: before the first frame
     width: int = 0  # px, of the newest frame
     height: int = 0  # px
+    last_frame: datetime | None = None  # UTC, arrival of the newest frame
+    frames_decoded: int = 0
+    frames_missing: int = 0  # that did not arrive, by the gaps between timestamps
+    frames_analysed: int = 0
+    frames_dropped: Mapping[str, int] = field(default_factory=dict)  # by reason
+    fps_in: float = 0.0  # frames decoded per second, see source/health.py
+    fps_analysed: float = 0.0  # frames searched for faces per second
+    frame_age: float | None = None  # s, mean time from arrival to detection; None: no frame was analysed
+    overloaded: bool = False  # many frames are skipped because newer ones arrive
+    link_quality: LinkQuality | None = None  # None: not a running camera
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,10 +9,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from streamer import cli as streamer_cli
 from streamer.config import StreamerConfig
+from streamer.values import LinkQuality, SourceState
 from tests.conftest import ROOT
 from workers import cli as swinface_cli
 from workers.research.detector.config import DetectorConfig
@@ -205,6 +207,18 @@ def test_metrics_exist(path: Path) -> None:
     sources = (ROOT / "streamer" / "metrics.py").read_text() + (ROOT / "workers" / "serve" / "metrics.py").read_text()
     for name in re.findall(r"`faceanalytics_([a-z_]+)", path.read_text()):
         assert f'"{name}"' in sources, f"no metric faceanalytics_{name}"
+
+
+def test_alerts_use_metrics_and_label_values_that_exist() -> None:
+    sources = (ROOT / "streamer" / "metrics.py").read_text()
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
+    values = {one.value.lower() for kind in (SourceState, LinkQuality) for one in kind} | {"shutdown"}
+    assert len(rules) > 5
+    for rule in rules:
+        for name in re.findall(r"faceanalytics_([a-z_]+)", rule["expr"]):
+            assert f'"{name}"' in sources, f"no metric faceanalytics_{name}"
+        for texts in re.findall(r'"([a-z|]+)"', rule["expr"]):
+            assert {*texts.split("|")} <= values, rule["expr"]
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=name_of)

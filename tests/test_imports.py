@@ -11,7 +11,18 @@ import pytest
 from tests.conftest import ROOT
 
 # What streamer and workers share: it imports nothing else of ours.
-SHARED = {"commandline", "errors", "extras", "files", "folders", "names", "progress", "settings"}
+SHARED = {
+    "commandline",
+    "errors",
+    "extras",
+    "files",
+    "folders",
+    "logs",
+    "metrics_server",
+    "names",
+    "progress",
+    "settings",
+}
 # The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
 # and packages of the workers. Nothing imports the API but itself.
 API: dict[str, tuple[set[str], set[str], set[str]]] = {
@@ -27,7 +38,7 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
-SPINE = {"addresses", "boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
+SPINE = {"addresses", "boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "series", "values"}
 # modules at the root that may import every room
 WIRING = {"__main__", "app", "cli", "cli_cameras", "commands", "commands_cameras"}
 # room or module of the streamer -> the rooms it may import, besides the spine

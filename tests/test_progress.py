@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from faceanalytics import progress
+from faceanalytics.logs import JsonFormatter
 from faceanalytics.progress import counted
 
 
@@ -23,3 +24,15 @@ def test_progress_is_a_bar_on_terminals_and_a_line_in_the_log_elsewhere(
     assert list(counted(iter("ab"), 2, "reading")) == ["a", "b"]
     assert "images/s" in capsys.readouterr().err
     assert caplog.text == ""
+
+
+def test_no_bar_is_drawn_between_lines_of_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = logging.NullHandler()
+    handler.setFormatter(JsonFormatter())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(counted(iter("ab"), 2, "reading")) == ["a", "b"]
+    assert capsys.readouterr().err == ""

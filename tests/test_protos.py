@@ -18,6 +18,7 @@ from streamer.values import (
     EndReason,
     IdentityReason,
     IdentityStatus,
+    LinkQuality,
     Presence,
     Reason,
     SourceErrorCode,
@@ -47,6 +48,8 @@ def inside_message(message: DescriptorProto, where: Where, name: str) -> Iterato
     for index, field in enumerate(message.field):
         yield (*where, FIELD, index), f"{name}.{field.name}"
     for index, nested in enumerate(message.nested_type):
+        if nested.options.map_entry:  # made by protoc
+            continue
         yield from inside_message(nested, (*where, NESTED, index), f"{name}.{nested.name}")
     for index, nested_enum in enumerate(message.enum_type):
         yield (*where, NESTED_ENUM, index), f"{name}.{nested_enum.name}"
@@ -105,6 +108,7 @@ def test_each_call_has_a_request_and_a_response_of_its_own(files: list[FileDescr
         (Reason, tracks_pb2.Reason, "REASON_"),
         (ClockSource, tracks_pb2.ClockSource, "CLOCK_SOURCE_"),
         (SourceState, streams_pb2.StreamState, "STREAM_STATE_"),
+        (LinkQuality, streams_pb2.LinkQuality, "LINK_QUALITY_"),
         (SourceErrorCode, streams_pb2.StreamErrorCode, "STREAM_ERROR_CODE_"),
         (Kind, tracks_pb2.EventType, "EVENT_TYPE_"),
         (IdentityStatus, tracks_pb2.IdentityStatus, "IDENTITY_STATUS_"),

@@ -97,7 +97,7 @@ CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = parser().parse_args(argv)
-    set_up_logging(arguments.verbose, CHATTY)
+    set_up_logging(arguments, CHATTY, serves=arguments.command == "worker")
     # Unless this is set before torch is imported, its threads spin while they wait for each other; beside other busy
     # programs, such as a streamer, that makes an inference ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

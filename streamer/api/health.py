@@ -7,6 +7,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from faceanalytics.v1 import streams_pb2, system_pb2, tracks_pb2
+from streamer.api.problems import shown
 
 HealthContext = aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
@@ -49,7 +50,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self, request: health_pb2.HealthCheckRequest, context: HealthContext
     ) -> health_pb2.HealthCheckResponse:
         if request.service not in self._statuses:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: this server has no {request.service!r}")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: this server has no {shown(request.service)}")
         return Status(status=self._statuses[request.service])
 
     async def List(  # noqa: N802

@@ -9,6 +9,7 @@ from grpc_reflection.v1alpha import reflection
 from faceanalytics.errors import ConfigError
 from faceanalytics.v1 import streams_pb2_grpc, system_pb2_grpc, tracks_pb2_grpc
 from streamer.api.health import SERVICES, Health, Status
+from streamer.api.requests import DecodableRequests
 from streamer.api.streams import Cameras, StreamService
 from streamer.api.system import Models, SystemService
 from streamer.api.tracks import TrackService
@@ -57,7 +58,7 @@ class Server:
 async def start_server(config: Publish, hub: Hub, cameras: Cameras, models: Models) -> Server:
     """Listen on `config.listen` (port 0: any free port), NOT_SERVING at first. Raises ConfigError if that fails."""
     host, _ = split_address(config.listen)
-    server = aio.server(options=OPTIONS)
+    server = aio.server(interceptors=[DecodableRequests()], options=OPTIONS)
     health = Health()
     tracks_pb2_grpc.add_TrackServiceServicer_to_server(TrackService(config, hub), server)
     streams_pb2_grpc.add_StreamServiceServicer_to_server(StreamService(cameras), server)

@@ -1,6 +1,7 @@
 """StreamService: adds, changes and removes cameras while the streamer runs."""
 
 import asyncio
+import enum
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -9,11 +10,11 @@ from grpc import aio
 from pydantic import ValidationError
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.settings import explain
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
 from streamer.api.allowed import check_allowed
-from streamer.api.messages import duration, seconds
+from streamer.api.messages import duration, seconds, timestamp
 from streamer.api.paging import page
+from streamer.api.problems import field_problems, mask_problems, shown
 from streamer.config import Reconnect, Stream, redact
 from streamer.values import SourceStatus
 
@@ -110,11 +111,9 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         context: aio.ServicerContext[streams_pb2.UpdateStreamRequest, streams_pb2.UpdateStreamResponse],
     ) -> streams_pb2.UpdateStreamResponse:
         fields = stream_fields(request.settings)
-        unknown = [path for path in request.update_mask.paths if path not in fields]
-        if unknown:
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, f"update_mask: unknown settings: {', '.join(unknown)}"
-            )
+        problems = mask_problems(request.update_mask.paths, fields)
+        if problems:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problems)
         async with self._changing:
             before, _ = await _call(context, request.stream_id, self._cameras.get, request.stream_id)
             named = list(request.update_mask.paths) or _given(request.settings, before)
@@ -139,7 +138,7 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
 
 def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
     """Return the message of a stream. Its address is without user, password and query."""
-    error = status.error.value if status.error else "UNSPECIFIED"
+    error, clock, link = _name(status.error), _name(status.clock_source), _name(status.link_quality)
     return streams_pb2.Stream(
         stream_id=stream.id,
         settings=streams_pb2.StreamSettings(
@@ -166,7 +165,25 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
         frames_decoded=status.frames_decoded,
         frame_width=status.width,
         frame_height=status.height,
+        state_since=timestamp(status.since),
+        next_retry_at=timestamp(status.next_retry),
+        last_frame_at=timestamp(status.last_frame),
+        codec=status.codec,
+        clock_source=tracks_pb2.ClockSource.Value(f"CLOCK_SOURCE_{clock}"),
+        fps_in=status.fps_in,
+        fps_analysed=status.fps_analysed,
+        frames_analysed=status.frames_analysed,
+        frames_dropped=status.frames_dropped,
+        frames_missing=status.frames_missing,
+        frame_age=None if status.frame_age is None else duration(status.frame_age),
+        overloaded=status.overloaded,
+        link_quality=streams_pb2.LinkQuality.Value(f"LINK_QUALITY_{link}"),
     )
+
+
+def _name(value: enum.Enum | None) -> str:
+    """Return the name that the protocol has for a value, without its prefix."""
+    return value.name if value is not None else "UNSPECIFIED"
 
 
 def shown_address(stream: Stream) -> str:
@@ -249,9 +266,7 @@ async def _validated(context: aio.ServicerContext[Any, Any], data: dict[str, Any
     try:
         stream = Stream.model_validate(data)
     except ValidationError as error:
-        problems = [line.strip().removeprefix("(top): Value error, ").partition(":") for line in explain(error)]
-        lines = [f"{API_NAMES.get(field, field)}:{reason}" for field, _, reason in problems]
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "\n".join(lines))
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, field_problems(error, API_NAMES))
     return stream
 
 
@@ -269,9 +284,9 @@ async def _call(
     try:
         answer = await asyncio.to_thread(function, *arguments, **named)
     except KeyError:
-        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {stream_id!r}")
+        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {shown(stream_id)}")
     except ValueError:
-        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {stream_id!r}")
+        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {shown(stream_id)}")
     except ConfigError as error:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
     return answer

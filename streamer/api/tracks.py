@@ -10,6 +10,7 @@ from grpc import aio
 from faceanalytics.v1 import faces_pb2, tracks_pb2, tracks_pb2_grpc
 from streamer.api.messages import seconds, timestamp
 from streamer.api.paging import page
+from streamer.api.problems import shown
 from streamer.config import Publish
 from streamer.hub import Event, Hub, Kind, Subscriber
 from streamer.labels import ATTRIBUTE_VALUES, EXPRESSION_VALUES
@@ -62,7 +63,9 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
     ) -> tracks_pb2.GetTrackResponse:
         summary = self._hub.get(request.track_id, time.monotonic())
         if summary is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"track_id: no live or recent track {request.track_id!r}")
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"track_id: no live or recent track {shown(request.track_id)}"
+            )
         return tracks_pb2.GetTrackResponse(track=to_proto(summary, request.include_embedding))
 
     async def ListTracks(  # noqa: N802

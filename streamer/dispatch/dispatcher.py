@@ -317,19 +317,21 @@ class Dispatcher:
             self._on_finished(end)
 
     def _report_malformed(self, address: bytes, error: Exception) -> None:
-        """Count a malformed message, and log it if it is the first of this worker."""
+        """Count a malformed message, and log it if it is the first of this worker, or not of a worker at all."""
         metrics.malformed_messages.inc()
-        if address not in self._reported_malformed:
+        worker = self.ledger.workers.get(address)
+        if worker is None:  # whoever it is may connect again and again, each time with a new address
+            log.warning("message of worker %s ignored: %s", "unknown", error)
+        elif address not in self._reported_malformed:
             self._reported_malformed.add(address)
-            worker = self.ledger.workers.get(address)
-            log.warning("message of worker %s ignored: %s", worker.name if worker else address.hex(), error)
+            log.warning("message of worker %s ignored: %s", worker.name, error)
 
     async def _send(self) -> None:
         """Send waiting crops to the idle workers."""
         for address, batch in self.ledger.assign(time.monotonic()):
             header = faces_pb2.Batch(batch_id=batch.id, crop_ids=batch.jobs)
             pixels = np.stack([job.pixels for job in batch.jobs.values()])
-            metrics.face_batch_size.observe(len(batch.jobs))
+            metrics.dispatch_batch_crops.observe(len(batch.jobs))
             try:
                 await self._socket.send_multipart(
                     [address, b"BATCH", header.SerializeToString(), pixels], flags=zmq.NOBLOCK, copy=False

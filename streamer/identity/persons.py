@@ -192,7 +192,7 @@ class Persons:
         decision = self._identifier.decide(summary)
         if decision.revision != person.decided:
             person.decided = decision.revision
-            metrics.identity_decisions.labels(decision.status.value).inc()
+            metrics.identity_decisions.labels(decision.status.value.lower()).inc()
         return decision
 
     def _key(self, key: TrackKey) -> TrackKey:

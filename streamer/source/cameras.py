@@ -5,15 +5,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from streamer import metrics
 from streamer.config import Stream
 from streamer.handover import LatestPerCamera
+from streamer.series import forget_stream, know_stream
+from streamer.source.health import Flow, Health
 from streamer.source.reader import IN_PLACE, Outlet, run_camera
 from streamer.values import EndReason, SourceState, SourceStatus
 
 LINGER_S = 1.0  # longest wait for threads that hang in the network, once their ends have been handed over
+
+OVERLOADED = (
+    "camera %s overloaded: of %.1f frames/s to analyse only %.1f are analysed, %.0f %% are skipped; "
+    "lower max_fps or the number of cameras, or use a faster device for detection"
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +32,8 @@ class _Camera:
     outlet: Outlet
     status: SourceStatus
     thread: threading.Thread | None = None
+    health: Health = field(default_factory=Health)
+    flow: Flow = field(default_factory=Flow)  # what `sample` found last
 
 
 class Cameras:
@@ -42,6 +52,7 @@ class Cameras:
         with self._lock:
             if stream.id in self._cameras:
                 raise ValueError(f"stream {stream.id} already exists")
+            know_stream(stream.id)
             self._cameras[stream.id] = self._start(stream)
 
     def replace(self, stream: Stream) -> None:
@@ -61,18 +72,33 @@ class Cameras:
         """Stop a camera and hand over its SourceEnd before returning. Raises KeyError if the id is unknown."""
         with self._lock:
             self._cameras.pop(camera).outlet.close(EndReason.SOURCE_REMOVED)
-            metrics.forget_stream(camera)
+            forget_stream(camera)
         log.info("camera %s removed", camera)
 
     def list(self) -> list[tuple[Stream, SourceStatus]]:
         """Return the settings and status of every camera, sorted by id."""
+        totals = metrics.stream_totals()
         with self._lock:
-            return [(entry.stream, entry.status) for _, entry in sorted(self._cameras.items())]
+            return [(entry.stream, _status(entry, totals.get(name))) for name, entry in sorted(self._cameras.items())]
 
     def get(self, camera: str) -> tuple[Stream, SourceStatus]:
         """Return the settings and status of a camera. Raises KeyError if the id is unknown."""
+        totals = metrics.stream_totals()
         with self._lock:
-            return self._cameras[camera].stream, self._cameras[camera].status
+            return self._cameras[camera].stream, _status(self._cameras[camera], totals.get(camera))
+
+    def sample(self, now: float) -> None:
+        """Measure what arrives and what becomes of it, and log overload. To be called every second; `now`: s."""
+        totals = metrics.stream_totals()
+        with self._lock:
+            entries = list(self._cameras.values())
+        for entry in entries:
+            before, camera = entry.flow, entry.stream.id
+            entry.flow = flow = entry.health.sample(now, entry.status, totals.get(camera, metrics.StreamTotals()))
+            if flow.overloaded and not before.overloaded:
+                log.warning(OVERLOADED, camera, flow.fps_wanted, flow.fps_analysed, 100 * flow.skipped)
+            elif before.overloaded and not flow.overloaded:
+                log.info("camera %s no longer overloaded: %.1f frames/s analysed", camera, flow.fps_analysed)
 
     def stop_all(self, timeout_s: float) -> None:
         """Stop every camera with SHUTDOWN, then wait for their threads, at most `timeout_s` and LINGER_S."""
@@ -87,8 +113,8 @@ class Cameras:
 
     def _start(self, stream: Stream) -> _Camera:
         state = SourceState.CONNECTING if stream.enabled else SourceState.PAUSED
-        entry = _Camera(stream, Outlet(stream.id, self._handover), SourceStatus(state))
-        _show(stream.id, state)
+        status = SourceStatus(state, since=datetime.now(UTC))
+        entry = _Camera(stream, Outlet(stream.id, self._handover), status)
         if stream.enabled:
             entry.thread = threading.Thread(target=self._run, args=(entry,), name=f"decode-{stream.id}", daemon=True)
             entry.thread.start()
@@ -96,25 +122,32 @@ class Cameras:
 
     def _run(self, entry: _Camera) -> None:
         def report(status: SourceStatus) -> None:
-            with self._lock:
-                changed = status.state is not entry.status.state
-                entry.status = status
-                if changed and self._cameras.get(entry.stream.id) is entry:
-                    _show(entry.stream.id, status.state)
+            entry.status = status
 
         try:
             run_camera(lambda: entry.stream, entry.outlet, report, lambda: next(self._epochs))
         except BaseException as error:  # thread boundary: a bug ends the process
             self._failed(error)
-        with self._lock:
-            if entry.stream.id not in self._cameras:
-                metrics.forget_stream(entry.stream.id)  # again: the thread may have kept counting after the removal
 
 
 def _same_connection(before: Stream, after: Stream) -> bool:
     return before == after.model_copy(update={name: getattr(before, name) for name in IN_PLACE})
 
 
-def _show(camera: str, state: SourceState) -> None:
-    for each in SourceState:
-        metrics.stream_state.labels(camera, each.value).set(each is state)
+def _status(entry: _Camera, totals: metrics.StreamTotals | None) -> SourceStatus:
+    """Complete the status that the reader reported with what has been counted and measured."""
+    counted, flow, arrived = totals or metrics.StreamTotals(), entry.flow, entry.outlet.last_frame_at
+    return replace(
+        entry.status,
+        connects=counted.connects,
+        last_frame=datetime.fromtimestamp(arrived, UTC) if arrived else None,
+        frames_decoded=counted.decoded,
+        frames_missing=counted.missing,
+        frames_analysed=counted.analysed,
+        frames_dropped=counted.dropped,
+        fps_in=flow.fps_in,
+        fps_analysed=flow.fps_analysed,
+        frame_age=flow.frame_age,
+        overloaded=flow.overloaded,
+        link_quality=flow.link_quality,
+    )

@@ -34,6 +34,11 @@ class DecodedFrame:
         """Return width and height of the upright picture in square pixels."""
         return self.geometry.shown
 
+    @property
+    def codec(self) -> str:
+        """Return the name of the codec, such as h264."""
+        return self._converter.codec
+
     def pixels(self) -> Bytes | None:
         """Convert to upright BGR (h, w, 3) with square pixels. Returns None, and counts the frame as damaged, if that
         fails.
@@ -46,6 +51,7 @@ class Converter:
 
     def __init__(self, stream: av.VideoStream, failed: Callable[[], None], note: Callable[[str], None]) -> None:
         """`failed` is called for each frame that cannot be converted, `note` once for each oddity of the stream."""
+        self.codec = stream.codec_context.name
         self._codec = stream.codec_context
         self._failed = failed
         self._note = note

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from streamer.source.choice import choose_stream
 from streamer.source.clock import CameraClock, Thinning
 from streamer.source.decoder import USUAL_STEP_S, Decoder, demux
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
+from streamer.source.health import Gaps
 from streamer.source.picture import DecodedFrame
 from streamer.source.rtsp import SourceLost, connect, explain
 from streamer.source.waiting import Waiting
@@ -50,6 +51,7 @@ class Outlet:
         self._handover = handover
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self.last_frame_at = 0.0  # s, Unix time of the newest frame's arrival; 0: none; written by the reader alone
         self._epoch = 0  # of the last frame
         self._open = False  # frames have arrived since the last end
 
@@ -116,7 +118,8 @@ class _Reader:
         self._outlet = outlet
         self._report = report
         self._next_epoch = next_epoch
-        self._status = SourceStatus(SourceState.CONNECTING)
+        self._status = SourceStatus(SourceState.CONNECTING, since=datetime.now(UTC))
+        self._gaps = Gaps()
         self._running = False  # a frame has arrived since the connection
         self._running_since = 0.0  # s, monotonic
 
@@ -133,10 +136,13 @@ class _Reader:
                 return
             except SourceLost as lost:
                 self._outlet.end(EndReason.SOURCE_LOST)
-                if self._running and time.monotonic() - self._running_since > GOOD_WHILE_S:
-                    failures = 0
-                self._change(SourceState.RECONNECTING, lost.code, str(lost))
-            self._outlet.wait(self._delay(failures))
+                if self._running:
+                    metrics.stream_disconnects.labels(self._stream.id).inc()
+                    if time.monotonic() - self._running_since > GOOD_WHILE_S:
+                        failures = 0
+                delay = self._delay(failures)
+                self._change(SourceState.RECONNECTING, lost.code, str(lost), retry_in_s=delay)
+            self._outlet.wait(delay)
             failures += 1
 
     def _delay(self, failures: int) -> float:
@@ -259,18 +265,29 @@ class _Reader:
         self._outlet.end(EndReason.END_OF_FILE)
 
     def _arrived(self, decoded: DecodedFrame) -> None:
-        """Count a frame and note its size; the first one after connecting begins an epoch."""
+        """Note a frame; the first one after connecting begins an epoch."""
+        self._outlet.last_frame_at = time.time()
+        width, height = decoded.size
+        described = decoded.codec, width, height
         if not self._running:
-            self._running, self._running_since = True, time.monotonic()
+            self._running, self._running_since, self._gaps = True, time.monotonic(), Gaps()
             metrics.stream_connects.labels(self._stream.id).inc()
-            width, height = decoded.size
-            self._status = replace(
-                self._status, epoch=self._next_epoch(), connects=self._status.connects + 1, width=width, height=height
-            )
-            self._change(SourceState.RUNNING, message=f"{width}x{height}")
-        elif decoded.size != (self._status.width, self._status.height):
-            self._resized(*decoded.size)
-        self._status = replace(self._status, frames_decoded=self._status.frames_decoded + 1)
+            connects = self._status.connects + 1
+            self._status = replace(self._status, epoch=self._next_epoch(), connects=connects, clock_source=None)
+            self._describe(*described)
+            self._change(SourceState.RUNNING, message=f"{width}x{height} {decoded.codec}")
+        elif described != (self._status.codec, self._status.width, self._status.height):
+            log.info("camera %s changed to %dx%d %s", self._stream.id, width, height, decoded.codec)
+            self._describe(*described)
+            self._show()
+        missing = self._gaps.missing(decoded.media_time)
+        if missing:
+            metrics.frames_missing.labels(self._stream.id).inc(missing)
+
+    def _describe(self, codec: str, width: int, height: int) -> None:
+        self._status = replace(self._status, codec=codec, width=width, height=height)
+
+    def _show(self) -> None:
         if not self._outlet.closed:
             self._report(self._status)
 
@@ -282,6 +299,9 @@ class _Reader:
     def _put(
         self, decoded: DecodedFrame, received: float, captured_at: datetime | None, clock_source: ClockSource
     ) -> None:
+        if clock_source is not self._status.clock_source:
+            self._status = replace(self._status, clock_source=clock_source)
+            self._show()
         pixels, epoch = decoded.pixels(), self._status.epoch
         if pixels is None:
             return
@@ -308,14 +328,30 @@ class _Reader:
         metrics.clock_offset_seconds.labels(self._stream.id).set(host_utc - utc)
         return datetime.fromtimestamp(utc, UTC), ClockSource.RTCP_NTP
 
-    def _change(self, state: SourceState, error: SourceErrorCode | None = None, message: str = "") -> None:
+    def _change(
+        self,
+        state: SourceState,
+        error: SourceErrorCode | None = None,
+        message: str = "",
+        retry_in_s: float | None = None,
+    ) -> None:
         if self._outlet.closed:
             return
         kept = message if error or state is SourceState.CONNECTING else ""  # what a connection waits for is shown too
+        if error is not None:
+            metrics.stream_errors.labels(self._stream.id, error.value).inc()
         if (state, error) != (self._status.state, self._status.error) or (kept != self._status.message and not error):
             level = logging.INFO if error is None else logging.WARNING
             log.log(level, "camera %s %s%s", self._stream.id, state.value, f": {message}" if message else "")
-        self._status = replace(self._status, state=state, error=error, message=kept)
+        now = datetime.now(UTC)
+        self._status = replace(
+            self._status,
+            state=state,
+            error=error,
+            message=kept,
+            since=self._status.since if state is self._status.state else now,
+            next_retry=None if retry_in_s is None else now + timedelta(seconds=retry_in_s),
+        )
         self._report(self._status)
 
 

@@ -5,17 +5,26 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import grpc
 from google.protobuf.json_format import MessageToJson
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from faceanalytics.v1 import faces_pb2, system_pb2, system_pb2_grpc, tracks_pb2
+from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, system_pb2_grpc, tracks_pb2
+from streamer.tools.stream_status import (
+    Changes,
+    Streams,
+    camera_line,
+    is_down,
+    list_streams,
+    polling,
+    streams_table,
+)
 from streamer.tools.subscription import OPTIONS, Interruption, Subscription, check_address, reason_of
 
 ENDED_ROWS = 8  # ended tracks that are still shown
@@ -43,9 +52,15 @@ def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
     if the streamer ended the watch, 1 if the connection was lost. Raises ConfigError and LostDependency.
     """
     check_address(address)
+
+    def wanted(found: Streams) -> None:
+        printer.show_streams([one for one in found if not streams or one.stream_id in streams])
+
     try:
         with _insisting(), ExitStack() as stack:
-            return follow(address, streams, _printer(as_json, stack), once)
+            printer = _printer(as_json, stack)
+            with nullcontext() if as_json else polling(address, wanted):
+                return follow(address, streams, printer, once)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the lines has gone
@@ -90,9 +105,10 @@ def follow(
 
 
 def check_health(address: str, timeout_s: float) -> int:
-    """Print SERVING or NOT_SERVING, and a line per model of the workers; or the error, to standard error.
+    """Print SERVING or NOT_SERVING, a line per model of the workers and a line per camera that is down or overloaded.
 
-    Returns the exit code: 0 for SERVING, else 1, also without an answer within `timeout_s`.
+    An error is printed to standard error. Returns the exit code: 0 for SERVING, else 1, also without an answer within
+    `timeout_s`.
     """
     check_address(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
@@ -100,12 +116,19 @@ def check_health(address: str, timeout_s: float) -> int:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
             system = system_pb2_grpc.SystemServiceStub(channel)
             models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
+            cameras = list_streams(channel, timeout_s)
         except grpc.RpcError as error:
             print(f"{address}: {reason_of(error)}", file=sys.stderr)
             return 1
     print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
     for model in models:
         print(model_line(model))
+    for camera in cameras:
+        if is_down(camera) or camera.overloaded:
+            print(camera_line(camera))
+    if cameras:
+        running = sum(camera.state == streams_pb2.STREAM_STATE_RUNNING for camera in cameras)
+        print(f"{running} of {len(cameras)} cameras running")
     return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
 
 
@@ -222,7 +245,7 @@ JSON_FORM: dict[str, Any] = {
 
 
 class JsonPrinter:
-    """Prints each event as one line of JSON, with the field names of the .proto files."""
+    """Prints each event as one line of JSON, with the field names of the .proto files, and no cameras."""
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
         print(MessageToJson(event, **JSON_FORM), flush=True)
@@ -230,9 +253,15 @@ class JsonPrinter:
     def notify(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
+    def show_streams(self, streams: Streams) -> None:
+        del streams  # the lines are events
+
 
 class LinePrinter:
-    """Prints each event with a track as one line of text."""
+    """Prints each event with a track, and each change of a camera, as one line of text."""
+
+    def __init__(self) -> None:
+        self._changes = Changes()
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
         line = event_line(event)
@@ -242,18 +271,27 @@ class LinePrinter:
     def notify(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
+    def show_streams(self, streams: Streams) -> None:
+        for stream in self._changes.of(streams):
+            print(camera_line(stream), flush=True)
+
 
 class TablePrinter:
-    """Shows a table that is redrawn in place."""
+    """Shows a table of cameras and one of tracks that are redrawn in place."""
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self._view = View()
         self._message = "connecting"
+        self._streams: Streams = []
         live = Live(console=console, get_renderable=self._table, refresh_per_second=REFRESH_PER_S)
         stack.enter_context(live)
 
-    def _table(self) -> Table:
-        return self._view.table(self._message)
+    def _table(self) -> Group:
+        cameras = [streams_table(self._streams)] if self._streams else []
+        return Group(*cameras, self._view.table(self._message))
+
+    def show_streams(self, streams: Streams) -> None:
+        self._streams = streams
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
         self._view.apply(event)
@@ -263,7 +301,7 @@ class TablePrinter:
         self._message = message
 
 
-def _printer(as_json: bool, stack: ExitStack) -> Printer:
+def _printer(as_json: bool, stack: ExitStack) -> JsonPrinter | LinePrinter | TablePrinter:
     console = Console()
     if as_json:
         return JsonPrinter()

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +41,7 @@ from streamer.values import (
     EndReason,
     ExpressionEstimate,
     IdentityEstimate,
+    LinkQuality,
     Presence,
     Reason,
     Segment,
@@ -446,6 +447,9 @@ async def test_clients_see_which_models_there_are_and_what_they_tell() -> None:
 
 SECRET = "rtsp://user:pass@camera:554/live?token=1"
 SHOWN = "rtsp://camera:554/live"
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+NOON_S = int(NOON.timestamp())
+HALF_A_SECOND = timedelta(seconds=0.5)
 
 
 async def test_a_stream_is_created_got_listed_and_deleted() -> None:
@@ -472,7 +476,29 @@ async def test_absent_settings_are_the_defaults_of_the_configuration() -> None:
 
 
 async def test_a_stream_says_how_it_is_doing() -> None:
-    status = SourceStatus(SourceState.RECONNECTING, SourceErrorCode.AUTH_FAILED, "wrong password", 2, 3, 400, 640, 360)
+    status = SourceStatus(
+        SourceState.RECONNECTING,
+        SourceErrorCode.AUTH_FAILED,
+        "wrong password",
+        epoch=2,
+        connects=3,
+        since=NOON,
+        next_retry=NOON + timedelta(seconds=8),
+        codec="h264",
+        clock_source=ClockSource.RTCP_NTP,
+        width=640,
+        height=360,
+        last_frame=NOON - timedelta(seconds=1),
+        frames_decoded=400,
+        frames_missing=7,
+        frames_analysed=100,
+        frames_dropped={"newer": 290, "max_fps": 10},
+        fps_in=25.0,
+        fps_analysed=6.25,
+        frame_age=0.5,
+        overloaded=True,
+        link_quality=LinkQuality.POOR,
+    )
     async with serving(KeptCameras(Stream(id="door", uri=SECRET))) as service:
         service.cameras.report("door", status)
         stream = (await service.streams.GetStream(streams_pb2.GetStreamRequest(stream_id="door"))).stream
@@ -480,6 +506,20 @@ async def test_a_stream_says_how_it_is_doing() -> None:
         assert stream.error_code == streams_pb2.STREAM_ERROR_CODE_AUTH_FAILED
         assert (stream.error_message, stream.epoch, stream.connects) == ("wrong password", 2, 3)
         assert (stream.frames_decoded, stream.frame_width, stream.frame_height) == (400, 640, 360)
+        assert stream.state_since.ToDatetime(UTC) == NOON
+        assert (stream.next_retry_at.seconds, stream.last_frame_at.seconds) == (NOON_S + 8, NOON_S - 1)
+        assert (stream.codec, stream.clock_source) == ("h264", tracks_pb2.CLOCK_SOURCE_RTCP_NTP)
+        assert (stream.frames_analysed, stream.frames_missing) == (100, 7)
+        assert stream.frames_dropped == {"newer": 290, "max_fps": 10}
+        assert (stream.fps_in, stream.fps_analysed, stream.frame_age.ToTimedelta()) == (25.0, 6.25, HALF_A_SECOND)
+        assert (stream.overloaded, stream.link_quality) == (True, streams_pb2.LINK_QUALITY_POOR)
+
+
+async def test_what_is_not_known_of_a_stream_is_absent() -> None:
+    async with serving(KeptCameras(Stream(id="door", uri=SECRET))) as service:
+        stream = (await service.streams.GetStream(streams_pb2.GetStreamRequest(stream_id="door"))).stream
+    given = {field.name for field, _ in stream.ListFields()}
+    assert given == {"stream_id", "settings", "state"}
 
 
 async def test_the_streams_are_listed_by_id_in_pages() -> None:
@@ -614,6 +654,8 @@ async def test_files_that_the_configuration_does_not_name_cannot_be_read_over_th
         ("a", streams_pb2.StreamSettings(uri="a.mp4", reconnect_jitter=2), "settings.reconnect_jitter: "),
         ("a", streams_pb2.StreamSettings(uri="rtsp://u:a#b@h/a"), "settings.uri: the password contains"),
         ("a", streams_pb2.StreamSettings(uri="a.mp4", transport=7), "settings.transport: "),  # type: ignore[arg-type]
+        ("a", streams_pb2.StreamSettings(uri="rtsp:/a:b@host"), "settings.uri: looks like a mistyped address"),
+        ("a", streams_pb2.StreamSettings(uri="foo://host"), "settings.uri: foo:// is not supported"),
     ],
 )
 async def test_a_wrong_setting_is_refused_with_its_path(
@@ -641,7 +683,7 @@ async def test_unknown_streams_existing_streams_and_unknown_masks_are_refused() 
         assert [(await refused(call))[0] for call in calls] == [grpc.StatusCode.NOT_FOUND] * 3
         masked = streams_pb2.UpdateStreamRequest(stream_id="door", update_mask=FieldMask(paths=["file"]))
         code, details = await refused(service.streams.UpdateStream(masked))
-        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "update_mask: unknown settings: file")
+        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "update_mask.paths[0]: no setting 'file'")
 
 
 # --- the server

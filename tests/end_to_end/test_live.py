@@ -89,7 +89,7 @@ def test_two_cameras_over_tcp_and_udp(tmp_path: Path, patches: Path, endpoint: s
 
 def check_metrics(text: str) -> None:
     """What happened is counted, under the names that operators know."""
-    assert 'faceanalytics_tracks_ended_total{reason="SOURCE_LOST",stream="two"}' in text
+    assert 'faceanalytics_tracks_ended_total{reason="source_lost",stream="two"}' in text
     assert "faceanalytics_workers_alive 1.0" in text
     for name in ("frames_decoded_total", "detections_total", "face_inference_requests_total", "stream_connects_total"):
         values = re.findall(rf'^faceanalytics_{name}{{stream="two"}} (\S+)$', text, re.MULTILINE)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from streamer import metrics
@@ -29,7 +29,7 @@ def threads() -> list[str]:
 
 
 def state_metric(camera: str, state: SourceState) -> float | None:
-    return REGISTRY.get_sample_value("faceanalytics_stream_state", {"stream": camera, "state": state.value})
+    return REGISTRY.get_sample_value("faceanalytics_stream_state", {"stream": camera, "state": state.value.lower()})
 
 
 def test_cameras_are_listed_by_id_and_come_and_go_at_run_time(clip: Path) -> None:
@@ -59,23 +59,69 @@ def test_removing_a_camera_that_has_ended_is_handed_over(tmp_path: Path) -> None
     assert watched.ends("ended") == [EndReason.END_OF_FILE, EndReason.SOURCE_REMOVED]
 
 
-def test_no_metric_keeps_a_removed_camera(clip: Path) -> None:
-    of_streams = [
-        each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase) and "stream" in each._labelnames
-    ]
-    assert len(of_streams) > 10
+def series_of(camera: str) -> set[str]:
+    """The names of all series with this stream."""
+    samples = [sample for family in REGISTRY.collect() for sample in family.samples]
+    return {sample.name for sample in samples if sample.labels.get("stream") == camera}
+
+
+def count_everything(camera: str) -> None:
+    """Count for a camera in each metric of streams, as all stages would."""
+    for metric in OF_STREAMS:
+        series = metric.labels(*[camera if name == "stream" else "X" for name in metric._labelnames])
+        if isinstance(series, Histogram):
+            series.observe(0.1)
+        elif isinstance(series, (Counter, Gauge)):
+            series.inc()
+
+
+OF_STREAMS = [
+    each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase) and "stream" in each._labelnames
+]
+
+
+def test_a_removed_camera_has_no_series_even_if_late_threads_count_for_it(clip: Path) -> None:
     with watching(stream("gone", str(clip), loop=True), stream("kept", str(clip), loop=True)) as watched:
         watched.until_frames("gone", 2)
-        for metric in of_streams:
-            for camera in ("gone", "kept"):
-                metric.labels(*[camera if name == "stream" else "x" for name in metric._labelnames])
+        count_everything("gone")
+        late = [metric.labels("gone", *["x"] * (len(metric._labelnames) - 1)) for metric in OF_STREAMS]
+        assert len(series_of("gone")) > len(OF_STREAMS) > 10
         watched.cameras.remove("gone")
-        watched.until(lambda: "decode-gone" not in threads())
-        shown = [
-            sample.labels.get("stream") for each in of_streams for family in each.collect() for sample in family.samples
-        ]
-    assert "gone" not in shown
-    assert shown.count("kept") >= len(of_streams)
+        count_everything("gone")
+        for series in late:
+            if isinstance(series, (Counter, Gauge)):
+                series.inc()
+        assert series_of("gone") == set()
+        assert len(series_of("kept")) > 5
+        watched.cameras.add(stream("gone", str(clip), loop=True))
+        watched.until_frames("gone", 2)
+        assert watched.status("gone").frames_decoded < 50  # it begins at 0
+    assert {sample.labels["reason"] for family in metrics.frames_dropped.collect() for sample in family.samples} <= {
+        "newer",
+        "x",
+    }
+
+
+def test_a_thousand_cameras_that_come_and_go_leave_nothing_behind(clip: Path) -> None:
+    with watching() as watched:
+        stop = threading.Event()
+
+        def count() -> None:
+            while not stop.is_set():
+                for number in range(4):
+                    count_everything(f"churn-{number}")
+
+        counting = threading.Thread(target=count)
+        counting.start()
+        for number in range(1000):
+            watched.cameras.add(stream(f"churn-{number % 4}", str(clip), enabled=number % 50 == 0))
+            watched.cameras.remove(f"churn-{number % 4}")
+        left = [series_of(f"churn-{number}") for number in range(4)]
+        stop.set()
+        counting.join()
+        assert left == [set()] * 4
+        watched.until(lambda: not [name for name in threads() if name.startswith("decode-churn")])
+        assert [series_of(f"churn-{number}") for number in range(4)] == [set()] * 4
 
 
 def test_ids_that_are_unknown_or_taken_are_errors(clip: Path) -> None:

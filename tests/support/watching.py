@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from streamer import metrics
 from streamer.config import Reconnect, Stream
 from streamer.handover import LatestPerCamera
 from streamer.source.cameras import Cameras
@@ -25,8 +26,12 @@ class Watched:
         self.dropped: list[Frame] = []
         self.items: list[Frame | SourceEnd] = []
         self.bugs: list[BaseException] = []
-        self.handover = LatestPerCamera(self.dropped.append)
+        self.handover = LatestPerCamera(self._drop)
         self.cameras = Cameras(self.handover, self.bugs.append)
+
+    def _drop(self, frame: Frame) -> None:
+        self.dropped.append(frame)
+        metrics.frames_dropped.labels(frame.camera, "newer").inc()
 
     def frames(self, camera: str) -> list[Frame]:
         return [item for item in self.items if isinstance(item, Frame) and item.camera == camera]
@@ -66,9 +71,11 @@ def watching(*streams: Stream) -> Iterator[Watched]:
     watched = Watched()
     for each in streams:
         watched.cameras.add(each)
+    hide = metrics.show_streams(lambda: [(each.id, status) for each, status in watched.cameras.list()])
     try:
         yield watched
     finally:
+        hide()
         watched.cameras.stop_all(5.0)
         watched.handover.close()
     assert watched.bugs == []

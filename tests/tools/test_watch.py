@@ -206,12 +206,13 @@ class Running:
     def __init__(self, listen: str = "127.0.0.1:0", **settings: Any) -> None:
         self._config = Publish(listen=listen, **settings)
         self._ready = threading.Event()
+        self.cameras = KeptCameras()
         self.address = ""
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     async def _run(self) -> None:
         self._loop, self._leaving, self._hub = asyncio.get_running_loop(), asyncio.Event(), Hub(self._config)
-        self._server: Server = await start_server(self._config, self._hub, KeptCameras(), lambda: {SMALL: 1})
+        self._server: Server = await start_server(self._config, self._hub, self.cameras, lambda: {SMALL: 1})
         self.address = self._server.address
         self._ready.set()
         await self._leaving.wait()

@@ -43,5 +43,5 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> WorkerConfig
     try:
         return WorkerConfig.model_validate({**values, **overrides})
     except ValidationError as error:
-        lines = "\n".join(explain(error))
+        lines = "\n".join(explain(error, model=WorkerConfig))
         raise ConfigError(f"{path or 'command line'}: {error.error_count()} problem(s)\n{lines}") from error

@@ -1,20 +1,25 @@
 """Declare the worker's Prometheus metrics and serve them."""
 
+from collections.abc import Callable
 from importlib.metadata import version
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
 from faceanalytics.errors import ConfigError
+from faceanalytics.metrics_server import serve_registry
 
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)  # CPU time, memory, descriptors
 _PREFIX = "faceanalytics_"
 _WAIT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 build_info = Info(_PREFIX + "build", "Version of the running program and its weights.", registry=REGISTRY)
-face_batch_size = Histogram(
-    _PREFIX + "face_batch_size", "Crops per inference.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=REGISTRY
+inference_batch_crops = Histogram(
+    _PREFIX + "inference_batch_crops",
+    "Crops per inference.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+    registry=REGISTRY,
 )
 batch_wait_seconds = Histogram(
     _PREFIX + "batch_wait_seconds", "Arrival of a batch to its inference.", buckets=_WAIT_S, registry=REGISTRY
@@ -38,12 +43,14 @@ answers_undelivered = Counter(
 )
 
 
-def serve_metrics(address: str, model_id: str) -> WSGIServer:
-    """Start the endpoint at `host:port` in its own thread. Raises ConfigError if it cannot listen."""
+def serve_metrics(address: str, model_id: str) -> Callable[[], None]:
+    """Start the endpoint at `host:port` in its own thread, and return the function that stops it.
+
+    Raises ConfigError if it cannot listen.
+    """
     build_info.info({"version": version("faceanalytics"), "model_id": model_id})
     host, _, port = address.rpartition(":")
     try:
-        server, _ = start_http_server(int(port), addr=host.strip("[]"), registry=REGISTRY)
+        return serve_registry(host.strip("[]"), int(port), REGISTRY)
     except OSError as error:
         raise ConfigError(f"metrics_listen: cannot listen on {address}: {error}") from error
-    return server

@@ -233,7 +233,7 @@ class Worker:
         started = time.monotonic()
         analyses = self._engine.analyse(joined_pixels(batches))
         seconds = time.monotonic() - started
-        metrics.face_batch_size.observe(len(analyses))
+        metrics.inference_batch_crops.observe(len(analyses))
         metrics.inference_seconds.labels("swinface").observe(seconds)
         answers: list[Outcome] = []
         first = 0
@@ -312,10 +312,10 @@ def serve(config: WorkerConfig, parent: int | None) -> int:
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)
     if engine.heads != OUTPUTS:
         log.info("the weights have only these outputs: %s", ", ".join(engine.heads))
-    server = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
+    stop = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
     try:
         return Worker(engine, config, parent).run()
     finally:
-        if server is not None:
-            server.shutdown()
+        if stop is not None:
+            stop()
         log.info("worker stopped")

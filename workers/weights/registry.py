@@ -64,7 +64,7 @@ def registry() -> dict[str, Entry]:
     try:
         return TypeAdapter(dict[str, Entry]).validate_python(read_yaml(path))
     except ValidationError as error:
-        raise ConfigError("\n".join([f"{path}:", *explain(error)])) from error
+        raise ConfigError("\n".join([f"{path}:", *explain(error, model=Entry)])) from error
 
 
 def entry(name: str) -> Entry:

@@ -246,7 +246,9 @@ def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> Non
     with urllib.request.urlopen(f"http://{process.metrics}/metrics", timeout=WAIT_S) as page:
         text = page.read().decode()
     assert 'faceanalytics_inference_seconds_count{stage="swinface"}' in text
-    assert "faceanalytics_face_batch_size_bucket" in text
+    assert "faceanalytics_inference_batch_crops_bucket" in text
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text
     assert "faceanalytics_batch_wait_seconds_count" in text
     assert 'model_id="untrained"' in text
 

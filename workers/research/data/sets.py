@@ -113,7 +113,7 @@ def load_sets(path: Path) -> dict[str, SetConfig]:
         try:
             found[name] = SET_CONFIG.validate_python(data)
         except ValidationError as error:
-            problems += explain(error, within=("sets", name), unnamed=(tag,))
+            problems += explain(error, within=("sets", name), unnamed=(tag,), model=SetConfig)
     if problems:
         raise ConfigError(f"{path}: {len(problems)} problem(s)\n" + "\n".join(problems))
     return found

@@ -211,4 +211,5 @@ def load_detector_config(path: Path, overrides: Mapping[str, Any]) -> DetectorCo
     try:
         return DetectorConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {error.error_count()} problem(s)\n" + "\n".join(explain(error))) from error
+        problems = explain(error, model=DetectorConfig)
+        raise ConfigError(f"{path}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error

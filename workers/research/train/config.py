@@ -265,7 +265,8 @@ def load_train_config(path: Path, overrides: Mapping[str, Any]) -> TrainConfig:
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {error.error_count()} problem(s)\n" + "\n".join(explain(error))) from error
+        problems = explain(error, model=TrainConfig)
+        raise ConfigError(f"{path}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
 
 
 def _overlap(trained: SetConfig, held: SetConfig) -> bool:

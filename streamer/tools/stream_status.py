@@ -1,0 +1,161 @@
+"""Ask a running streamer for its cameras and show how they are doing: as lines, as a table, again and again."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
+from streamer.tools.subscription import OPTIONS
+
+POLL_S = 1.0
+COLUMNS = ("camera", "state", "fps", "link", "frames", "details")
+FINE = (streams_pb2.STREAM_STATE_RUNNING, streams_pb2.STREAM_STATE_PAUSED, streams_pb2.STREAM_STATE_ENDED)
+
+Streams = list[streams_pb2.Stream]
+
+
+def list_streams(channel: grpc.Channel, timeout_s: float) -> Streams:
+    """Return all streams of a streamer. Raises grpc.RpcError."""
+    service, streams, token = streams_pb2_grpc.StreamServiceStub(channel), Streams(), ""
+    while True:
+        request = streams_pb2.ListStreamsRequest(page_size=1000, page_token=token)
+        response = service.ListStreams(request, timeout=timeout_s)
+        streams += response.streams
+        token = response.next_page_token
+        if not token:
+            return streams
+
+
+@contextmanager
+def polling(address: str, show: Callable[[Streams], None]) -> Iterator[None]:
+    """Pass the streams to `show` every POLL_S from another thread, and an empty list while there is no answer."""
+    stop = threading.Event()
+
+    def poll() -> None:
+        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+            while not stop.is_set():
+                try:
+                    streams = list_streams(channel, POLL_S)
+                except grpc.RpcError:  # the watch itself reports that the streamer is gone
+                    streams = []
+                try:
+                    show(streams)
+                except BrokenPipeError:  # the reader of the lines has gone
+                    return
+                stop.wait(POLL_S)
+
+    thread = threading.Thread(target=poll, name="streams", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(2 * POLL_S)
+
+
+def is_down(stream: streams_pb2.Stream) -> bool:
+    """Return whether a camera should deliver frames but does not."""
+    return stream.state not in FINE
+
+
+def camera_line(stream: streams_pb2.Stream) -> str:
+    """Describe a camera in one line, `camera door: running for 3 min, 1920x1080 h264, 25.0 fps in, ...`."""
+    parts = [f"{state_word(stream)} for {ago(stream.state_since, time.time())}"]
+    if stream.state == streams_pb2.STREAM_STATE_RUNNING:
+        parts.append(frames_word(stream))
+        if stream.fps_in:
+            parts.append(f"{stream.fps_in:.1f} fps in, {stream.fps_analysed:.1f} analysed")
+        if stream.link_quality:
+            parts.append(f"link {link_word(stream)}")
+    if is_down(stream) and stream.HasField("last_frame_at"):
+        parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
+    return f"camera {stream.stream_id}: " + ", ".join(part for part in [*parts, note(stream)] if part)
+
+
+def note(stream: streams_pb2.Stream) -> str:
+    """Return what is wrong with a camera, or nothing."""
+    parts = ["overloaded"] if stream.overloaded else []
+    if stream.error_code:
+        parts.append(f"{streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix('STREAM_ERROR_CODE_')}:")
+        parts.append(stream.error_message)
+    if is_down(stream) and stream.HasField("next_retry_at"):
+        seconds = max(0.0, stream.next_retry_at.ToMicroseconds() / 1e6 - time.time())
+        parts.append(f"(next attempt in {seconds:.0f} s)" if seconds else "(connecting again)")
+    return " ".join(parts)
+
+
+def streams_table(streams: Iterable[streams_pb2.Stream]) -> Table:
+    """Build a table of cameras for a terminal, in which only the details are wrapped."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name != COLUMNS[-1])
+    for stream in streams:
+        state = f"{state_word(stream)} {ago(stream.state_since, time.time())}"
+        fps = f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
+        style = "bold red" if is_down(stream) or stream.overloaded else None
+        row = (stream.stream_id, state, fps, link_word(stream), frames_word(stream), details(stream))
+        table.add_row(*(Text(cell) for cell in row), style=style)  # not markup: addresses contain [::1]
+    return table
+
+
+def details(stream: streams_pb2.Stream) -> str:
+    """Return what is wrong with a camera, its last frame if that is old, clock, age of frames and dropped frames."""
+    parts = [note(stream)]
+    if is_down(stream) and stream.HasField("last_frame_at"):
+        parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
+    if stream.clock_source:
+        parts.append(f"clock {tracks_pb2.ClockSource.Name(stream.clock_source).removeprefix('CLOCK_SOURCE_').lower()}")
+    if stream.HasField("frame_age"):
+        parts.append(f"age {stream.frame_age.ToMicroseconds() / 1e6:.2f} s")
+    dropped = [f"{frames} {reason}" for reason, frames in sorted(stream.frames_dropped.items())]
+    return ", ".join(part for part in [*parts, f"dropped {', '.join(dropped)}" if dropped else ""] if part)
+
+
+def state_word(stream: streams_pb2.Stream) -> str:
+    """Return the state for people."""
+    return streams_pb2.StreamState.Name(stream.state).removeprefix("STREAM_STATE_").lower()
+
+
+def frames_word(stream: streams_pb2.Stream) -> str:
+    """Return size and codec; empty before the first frame."""
+    return f"{stream.frame_width}x{stream.frame_height} {stream.codec}".rstrip() if stream.frame_width else ""
+
+
+def link_word(stream: streams_pb2.Stream) -> str:
+    """Return the quality of the link; empty if it is not known."""
+    name = streams_pb2.LinkQuality.Name(stream.link_quality).removeprefix("LINK_QUALITY_").lower()
+    return name if stream.link_quality else ""
+
+
+def ago(moment: Timestamp, now: float) -> str:
+    """Return the time from a moment to `now` (s, Unix time), such as 35 s, 12 min, 3 h or 4 days."""
+    seconds = max(0.0, now - moment.ToMicroseconds() / 1e6)
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+class Changes:
+    """Finds the cameras whose status has changed in a way that is a line of a log."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[object, ...]] = {}
+
+    def of(self, streams: Streams) -> Streams:
+        """Return the streams that are new, or differ from the last time in state, error, size, overload or link."""
+        changed = []
+        for one in streams:
+            size = one.frame_width, one.frame_height
+            shown = one.state, one.error_code, size, one.codec, one.overloaded, one.link_quality
+            if self._known.get(one.stream_id) != shown:
+                self._known[one.stream_id] = shown
+                changed.append(one)
+        return changed
