@@ -106,6 +106,10 @@ class SourceErrorCode(enum.Enum):
     CONNECTION_FAILED = "CONNECTION_FAILED"
 
 
+class TooManyStreams(Exception):
+    """Another stream would exceed the configured limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
     """The status of a camera. Each change makes a new one, so any thread may read it."""
@@ -118,6 +122,7 @@ class SourceStatus:
     frames_decoded: int = 0
     width: int = 0  # px
     height: int = 0  # px
+    decoder: str = ""  # codec and device that decode it, such as "h264 on cpu"; empty before the first frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
-SPINE = {"boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "values"}
+SPINE = {"boxes", "config", "configfile", "handover", "kinds", "labels", "lifecycle", "metrics", "values"}
 WIRING = {"__main__", "app", "cli", "commands"}  # modules at the root, and one room, that may import every room
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import grpc
 from grpc import aio
 from pydantic import ValidationError
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, UserError
 from faceanalytics.settings import explain
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration, seconds
 from streamer.api.paging import page
-from streamer.config import Stream, redact
-from streamer.values import SourceStatus
+from streamer.config import Sources, Stream, redact
+from streamer.kinds import check_from_client, check_path_from_client
+from streamer.values import SourceStatus, TooManyStreams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,18 +36,34 @@ API_NAMES = {
     "stall_timeout_s": "settings.stall_timeout",
     "max_fps": "settings.max_fps",
     "loop": "settings.loop",
+    "decode_device": "settings.decode_device",
+    "image_interval_s": "settings.image_interval",
+    "follow": "settings.follow",
     "enabled": "settings.paused",
+}
+
+
+# fields of config.Stream that name something outside the streamer -> what a client may name
+ADDRESSES: dict[str, Callable[[str, Sources], None]] = {
+    "uri": lambda uri, sources: check_from_client(uri, sources.allow, sources.folders),
+    "uri_file": lambda path, sources: check_path_from_client(Path(path), sources.folders),
+    "tls_ca_file": lambda path, sources: check_path_from_client(Path(path), sources.folders),
 }
 
 
 class Cameras(Protocol):
     """The cameras as the service needs them, see source/cameras.py. `add`, `replace` and `remove` may take seconds."""
 
+    @property
+    def sources(self) -> Sources:
+        """What clients may name."""
+        ...
+
     def add(self, stream: Stream) -> None:
-        """Add a stream. Raises ValueError if its id is in use."""
+        """Add a stream. Raises ValueError if its id is in use, TooManyStreams, ModelError for its decode device."""
 
     def replace(self, stream: Stream) -> None:
-        """Replace the stream of the same id. Raises KeyError if the id is unknown."""
+        """Replace the stream of the same id. Raises KeyError if the id is unknown, ModelError for its decode device."""
 
     def remove(self, stream_id: str) -> None:
         """Remove a stream. Raises KeyError if the id is unknown."""
@@ -73,6 +91,7 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
     ) -> streams_pb2.CreateStreamResponse:
         fields = stream_fields(request.settings)
         stream = await _validated(context, {"id": request.stream_id, **_merged(fields.values())})
+        await self._check_allowed(context, stream)
         async with self._changing:
             await _call(context, request.stream_id, self._cameras.add, stream)
         return streams_pb2.CreateStreamResponse(stream=await self._get(context, request.stream_id))
@@ -113,6 +132,7 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
                 named.remove("uri")  # copied from a response, where the password is left out: not a new address
             data = before.model_dump() | _merged(fields[name] for name in named)
             stream = await _validated(context, data)
+            await self._check_allowed(context, stream, before)
             await _call(context, request.stream_id, self._cameras.replace, stream)
         return streams_pb2.UpdateStreamResponse(stream=await self._get(context, request.stream_id))
 
@@ -124,6 +144,19 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         async with self._changing:
             await _call(context, request.stream_id, self._cameras.remove, request.stream_id)
         return streams_pb2.DeleteStreamResponse()
+
+    async def _check_allowed(
+        self, context: aio.ServicerContext[Any, Any], stream: Stream, before: Stream | None = None
+    ) -> None:
+        """Abort with PERMISSION_DENIED if a client may not set an address or a path, unless it was so `before`."""
+        for name, check in ADDRESSES.items():
+            value = getattr(stream, name)
+            if not value or (before is not None and value == getattr(before, name)):
+                continue
+            try:
+                await asyncio.to_thread(check, value, self._cameras.sources)
+            except ValueError as error:
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{API_NAMES.get(name, name)}: {error}")
 
     async def _get(self, context: aio.ServicerContext[Any, Any], stream_id: str) -> streams_pb2.Stream:
         stream, status = await _call(context, stream_id, self._cameras.get, stream_id)
@@ -142,6 +175,9 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
             stall_timeout=duration(stream.stall_timeout_s),
             max_fps=stream.max_fps or 0.0,
             loop=stream.loop,
+            decode_device=stream.decode_device or "",
+            image_interval=duration(stream.image_interval_s),
+            follow=stream.follow,
             paused=not stream.enabled,
         ),
         state=streams_pb2.StreamState.Value(f"STREAM_STATE_{status.state.value}"),
@@ -152,6 +188,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
         frames_decoded=status.frames_decoded,
         frame_width=status.width,
         frame_height=status.height,
+        decoder=status.decoder,
     )
 
 
@@ -173,12 +210,15 @@ def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, A
         "stall_timeout": {"stall_timeout_s": _seconds_or_default(settings, "stall_timeout")},
         "max_fps": {"max_fps": max_fps},
         "loop": {"loop": settings.loop},
+        "decode_device": {"decode_device": settings.decode_device or None},
+        "image_interval": {"image_interval_s": _seconds_or_default(settings, "image_interval")},
+        "follow": {"follow": settings.follow},
         "paused": {"enabled": not settings.paused},
     }
 
 
 def _seconds_or_default(
-    settings: streams_pb2.StreamSettings, name: Literal["connect_timeout", "stall_timeout"]
+    settings: streams_pb2.StreamSettings, name: Literal["connect_timeout", "stall_timeout", "image_interval"]
 ) -> float:
     """Return a duration of the settings in s, or the default of config.Stream if it is absent."""
     if settings.HasField(name):
@@ -215,7 +255,8 @@ async def _call(
 ) -> T:
     """Call a function of the cameras in a thread, because it may wait, and return its result.
 
-    KeyError, ValueError and ConfigError abort the call with NOT_FOUND, ALREADY_EXISTS and FAILED_PRECONDITION.
+    KeyError, ValueError, TooManyStreams and UserError abort the call with NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED
+    and FAILED_PRECONDITION.
     """
     try:
         answer = await asyncio.to_thread(function, *arguments, **named)
@@ -223,6 +264,8 @@ async def _call(
         await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {stream_id!r}")
     except ValueError:
         await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {stream_id!r}")
-    except ConfigError as error:
+    except TooManyStreams as error:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+    except UserError as error:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
     return answer

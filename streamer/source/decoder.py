@@ -15,6 +15,7 @@ from av.video.reformatter import VideoReformatter
 from faceanalytics.errors import InputError
 from streamer import metrics
 from streamer.source.clock import MediaClock
+from streamer.source.hardware import CPU, own_decoder
 from streamer.values import Bytes
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class DecodedFrame:
         return size if self.frame.rotation % 180 == 0 else size[::-1]
 
     @property
+    def decoder(self) -> str:
+        """Return the codec and the device that decoded it, such as "h264 on cpu"."""
+        return self._decoder.name
+
+    @property
     def stream_time(self) -> float | None:
         """Return the stream's own timestamp in s, or None without one."""
         if self.frame.pts is None or self.frame.time_base is None:
@@ -61,21 +67,36 @@ class DecodedFrame:
 class Decoder:
     """Decode the packets of one video stream; damaged and untimed frames are dropped and counted."""
 
-    def __init__(self, stream: av.VideoStream, camera: str, presentation_times: bool = True) -> None:
-        """`presentation_times`: False if the container stores decoding times only."""
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        camera: str,
+        presentation_times: bool = True,
+        *,
+        time_base: Fraction | None = None,
+        device: str = CPU,
+    ) -> None:
+        """Decode on `device`; raises InputError if it cannot decode the stream.
+
+        `presentation_times`: False if the container stores decoding times only. `time_base`: of the times of the
+        packets, if they are not those of the stream.
+        """
+        self.name = f"{stream.codec_context.name} on {device}"
+        self._context = own_decoder(stream, device)
         self.decoded = 0
         self.damaged = 0
         self.unconverted = 0  # damaged frames that had already been yielded
         self.untimed = 0
         self.reformatter = VideoReformatter()  # one for all frames: it keeps the conversion tables
-        self.clock = MediaClock(stream.time_base or Fraction(1, 90_000), 1 / (frame_rate(stream) or 1 / USUAL_STEP_S))
+        step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
+        self.clock = MediaClock(time_base or stream.time_base or Fraction(1, 90_000), step)
         self._camera = camera
         self._presentation_times = presentation_times
 
     def decode(self, packet: "Packet[av.VideoStream]") -> Iterator[DecodedFrame]:
         """Yield the frames that this packet completes; an empty packet flushes the last ones."""
         try:
-            frames = packet.decode()
+            frames = packet.decode() if self._context is None else self._context.decode(packet)
         except FFmpegError:  # each codec reports damage differently: no permission, not implemented, ...
             self.drop_damaged()
             return

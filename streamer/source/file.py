@@ -10,15 +10,16 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from faceanalytics.errors import InputError
+from streamer.config import redact
 from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, frame_rate, video_stream
+from streamer.source.hardware import CPU, QSV, acceleration, check_decodes
+from streamer.source.lists import allowed_formats, name_of_list
 from streamer.values import ClockSource, Frame
 
 log = logging.getLogger(__name__)
-
-NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg renders text files as video, or follows lists
 
 MISSING_S, MISSING_SHARE = 1.0, 0.05  # a video that ends before its declared end by more than both was cut off
 
@@ -47,11 +48,11 @@ class VideoInfo:
     codec: str
 
 
-def probe_file(path: Path) -> VideoInfo:
-    """Read the properties of a video and decode its first frame. Raises InputError."""
-    with open_file(path) as container:
+def probe_file(path: Path, device: str = CPU) -> VideoInfo:
+    """Read the properties of a video and decode its first frame on `device`. Raises InputError."""
+    with open_file(path, device) as container:
         stream = video_stream(container, str(path))
-        first = next(iter(_decode(container, stream, path, "", False)), None)
+        first = next(iter(_decode(container, stream, path, "", False, device)), None)
         if first is None:
             raise InputError(f"{path}: none of its frames can be decoded")
         width, height = first.size
@@ -61,48 +62,53 @@ def probe_file(path: Path) -> VideoInfo:
         return VideoInfo(width, height, duration, frames, fps, stream.codec_context.name)
 
 
-def read_file(path: Path, camera: str, epoch: int) -> Iterator[Frame]:
-    """Yield every frame of a video, in order, timed from the first one.
+def read_file(path: Path, camera: str, epoch: int, device: str = CPU) -> Iterator[Frame]:
+    """Yield every frame of a video, in order, timed from the first one, decoded on `device`.
 
     Raises InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
-    for decoded in decode_file(path, camera):
+    for decoded in decode_file(path, camera, device=device):
         pixels = decoded.pixels()
         if pixels is not None:
             yield Frame(camera, epoch, decoded.media_time, None, ClockSource.FILE_PTS, time.monotonic(), pixels)
 
 
-def decode_file(path: Path, camera: str, warn: bool = True) -> Iterator[DecodedFrame]:
+def decode_file(path: Path, camera: str, warn: bool = True, device: str = CPU) -> Iterator[DecodedFrame]:
     """Yield every frame of a video file; raises like `read_file`. `warn`: log problems that were worked around."""
-    with open_file(path) as container:
-        yield from _decode(container, video_stream(container, str(path)), path, camera, warn)
+    with open_file(path, device) as container:
+        yield from _decode(container, video_stream(container, str(path)), path, camera, warn, device)
 
 
-def open_file(path: Path) -> InputContainer:
-    """Open a video file. Raises InputError, NoSuchFile if it does not exist."""
+def open_file(path: Path, device: str = CPU) -> InputContainer:
+    """Open a video file to decode it on `device`. Raises InputError, NoSuchFile if it does not exist."""
     _check_file(path)
+    if device.startswith(QSV):
+        raise InputError(f"{path}: qsv decodes cameras only, not files: set decode_device to cpu")
     try:
-        # protocol: a file must not make us fetch others; metadata: in old files it may have any encoding
-        container = av.open(
-            f"file:{path}", "r", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        # whitelists: a file must not make us read others; metadata: in old files it may have any encoding
+        return av.open(
+            f"file:{path}",
+            "r",
+            container_options={"protocol_whitelist": "file", "format_whitelist": allowed_formats()},
+            metadata_errors="replace",
+            hwaccel=acceleration(device),
         )
-    except InvalidDataError as error:
+    except (InvalidDataError, ArgumentError) as error:  # the second: a demuxer that the whitelist lacks
         raise InputError(f"{path}: {_why_invalid(path)}") from error
     except (FFmpegError, OSError) as error:
         raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    if container.format.name in NOT_VIDEO:
-        container.close()
-        raise InputError(f"{path}: not a video")
-    return container
+    except RuntimeError as error:  # of PyAV: no stream can be decoded on the device
+        raise InputError(f"{path}: {device} cannot decode its codec") from error
 
 
 def _check_file(path: Path) -> None:
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NoSuchFile(f"{path}: no such file") from error
+    except (FileNotFoundError, NotADirectoryError):
+        where = redact(str(path))  # it may be an address with a password, whose error must not show it either
+        raise NoSuchFile(f"{where}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+        raise InputError(f"{redact(str(path))}: cannot be opened: {error.strerror}") from None
     except ValueError as error:  # a name that contains a null character
         raise InputError(f"{str(path)!r}: cannot be opened: {error}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -112,9 +118,10 @@ def _check_file(path: Path) -> None:
 
 
 def _decode(
-    container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool
+    container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool, device: str
 ) -> Iterator[DecodedFrame]:
-    decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi")
+    check_decodes(stream, device)
+    decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi", device=device)
     packets, frames, last_damaged, last, problem = 0, 0, False, None, ""
     demuxer = container.demux(stream)
     while True:
@@ -181,6 +188,9 @@ def _declared_duration(stream: av.VideoStream) -> float:
 
 
 def _why_invalid(path: Path) -> str:
+    kind = name_of_list(path)
+    if kind:
+        return f"{kind}, not a video; only `streamer analyze --allow-lists` reads the files that it names"
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":

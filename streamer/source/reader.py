@@ -8,27 +8,32 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
-import av
-from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
 from faceanalytics.errors import ConfigError, InputError
 from streamer import metrics
-from streamer.config import Stream, redact
+from streamer.config import Sources, Stream, redact
 from streamer.handover import LatestPerCamera
-from streamer.source.clock import CameraClock, Thinning
-from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder, video_stream
+from streamer.kinds import check_allowed, kind_of, local_path
+from streamer.source.clock import CameraClock, Pace, Thinning
+from streamer.source.decoder import USUAL_STEP_S, DecodedFrame, Decoder
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
-from streamer.source.rtsp import SourceLost, connect, explain
+from streamer.source.hardware import CPU
+from streamer.source.image_folder import FolderFrame, follow_folder, show_folder
+from streamer.source.network import Connection, SourceUnusable, connect_source
+from streamer.source.rtsp import SourceLost, explain
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 
 if TYPE_CHECKING:
+    from av import VideoStream
     from av.packet import Packet
 
+MICROSECONDS = Fraction(1, 1_000_000)  # unit of the times of packets that are stamped on arrival
+REFUSED_KEY_FRAMES = 2  # so many that a device fails to decode before it has decoded anything are no accident
 GOOD_WHILE_S = 10.0  # a camera that ran this long before it was lost is retried with the shortest delay
 
 log = logging.getLogger(__name__)
@@ -84,17 +89,28 @@ class Outlet:
 
 
 def run_camera(
-    stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
+    stream: Stream,
+    outlet: Outlet,
+    report: Callable[[SourceStatus], None],
+    next_epoch: Callable[[], int],
+    sources: Sources,
 ) -> None:
     """Run one camera until its outlet is closed or its file has ended. `report` receives every change of status."""
-    _Reader(stream, outlet, report, next_epoch).run()
+    _Reader(stream, outlet, report, next_epoch, sources).run()
 
 
 class _Reader:
     def __init__(
-        self, stream: Stream, outlet: Outlet, report: Callable[[SourceStatus], None], next_epoch: Callable[[], int]
+        self,
+        stream: Stream,
+        outlet: Outlet,
+        report: Callable[[SourceStatus], None],
+        next_epoch: Callable[[], int],
+        sources: Sources,
     ) -> None:
         self._stream = stream
+        self._allow = sources.allow
+        self._device = stream.decode_device or sources.decode_device
         self._outlet = outlet
         self._report = report
         self._next_epoch = next_epoch
@@ -109,6 +125,9 @@ class _Reader:
         while not self._outlet.closed:
             try:
                 self._read()
+                return
+            except SourceUnusable as unusable:
+                self._fail(unusable.code, str(unusable))
                 return
             except SourceLost as lost:
                 self._outlet.end(EndReason.SOURCE_LOST)
@@ -131,46 +150,70 @@ class _Reader:
             address = self._stream.address()  # read each time: the password may have changed
         except ConfigError as error:
             raise SourceLost(SourceErrorCode.CONNECTION_FAILED, str(error)) from error
-        path = local_path(address)
-        if path is not None:
-            self._play(path)
-        elif address.startswith(("rtsp://", "rtsps://")):
-            with connect(address, self._stream) as container:
-                self._watch(container, address)
-        else:
-            message = f"{redact(address)}: not an rtsp:// or rtsps:// address, nor a file"
-            self._change(SourceState.ERROR, SourceErrorCode.CONNECTION_FAILED, message)
-
-    def _watch(self, container: InputContainer, address: str) -> None:
         try:
-            video = video_stream(container, redact(address))
-        except InputError as error:
-            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, str(error)) from error
-        decoder, thinning, clock = Decoder(video, self._stream.id), Thinning(self._stream.max_fps), CameraClock()
-        self._frame_at = time.monotonic()
-        for packet in self._packets(container, video, address):
-            received, host_utc = time.monotonic(), time.time()
-            _report_clock(clock, packet, host_utc)
-            for decoded in decoder.decode(packet):
-                self._frame_at = received
-                self._arrived(decoded)
-                if thinning.takes(decoded.media_time):
-                    self._put(decoded, received, *self._captured(clock, decoded, host_utc))
-                else:
-                    self._drop()
+            check_allowed(address, self._allow)
+            kind, path = kind_of(address), local_path(address)
+        except ValueError as error:
+            raise SourceUnusable(SourceErrorCode.CONNECTION_FAILED, str(error)) from error
+        if path is not None and kind in ("file", "images"):
+            self._play(path, images=kind == "images")
+            return
+        while self._watch(connect_source(address, self._stream, self._device), address):
+            self._outlet.end(EndReason.END_OF_FILE)
+            if not self._stream.loop:
+                self._change(SourceState.ENDED)
+                return
+            self._running = False
 
-    def _packets(
-        self, container: InputContainer, video: av.VideoStream, address: str
-    ) -> Iterator["Packet[av.VideoStream]"]:
-        """Yield packets until the outlet is closed. Raises SourceLost if no frame arrives in time, or at the end."""
+    def _watch(self, source: Connection, address: str) -> bool:
+        """Pass on the frames of a connection and close it. Returns True at the end of a recording, else when closed."""
+        thinning, clock, began = Thinning(self._stream.max_fps), CameraClock(), time.monotonic()
+        pace = Pace() if source.paced else None
+        with source.container:
+            decoder = self._decoder(source, address)
+            refused, self._frame_at = 0, began
+            for packet in self._packets(source, address):
+                received, host_utc = time.monotonic(), time.time()
+                if source.untimed:
+                    _stamp(packet, received - began)
+                _report_clock(clock, packet, host_utc)
+                for decoded in decoder.decode(packet):
+                    if pace is not None and self._outlet.wait(pace.delay(decoded.media_time, time.monotonic())):
+                        return False
+                    self._frame_at = time.monotonic()
+                    self._arrived(decoded)
+                    if thinning.takes(decoded.media_time):
+                        self._put(decoded, received, *self._captured(clock, decoded, host_utc))
+                    else:
+                        self._drop()
+                refused += packet.is_keyframe and decoder.damaged > decoder.decoded == 0
+                if refused >= REFUSED_KEY_FRAMES and self._device != CPU:
+                    text = f"{redact(address)}: {self._device} cannot decode this stream ({decoder.name})"
+                    raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, text)
+        return source.ends and not self._outlet.closed
+
+    def _decoder(self, source: Connection, address: str) -> Decoder:
+        time_base = MICROSECONDS if source.untimed else None
+        try:
+            return Decoder(source.video, self._stream.id, time_base=time_base, device=self._device)
+        except InputError as error:
+            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {error}") from error
+
+    def _packets(self, source: Connection, address: str) -> Iterator["Packet[VideoStream]"]:
+        """Yield packets until the outlet is closed or a recording ends.
+
+        Raises SourceLost if no frame arrives in time, and at the end of a camera.
+        """
         lost: SourceLost | None = None
         while lost is None:
             try:
-                for packet in container.demux(video):
+                for packet in source.container.demux(source.video):
                     self._check_stall(address)
                     if self._outlet.closed:
                         return
                     yield packet
+                if source.ends:
+                    return
                 lost = SourceLost(
                     SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the camera closed the connection"
                 )
@@ -190,33 +233,35 @@ class _Reader:
             metrics.stream_stalls.labels(self._stream.id).inc()
             raise SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no frame for {longest:g} s")
 
-    def _play(self, path: Path) -> None:
-        """Play a file at the pace of its timestamps."""
+    def _play(self, path: Path, images: bool) -> None:
+        """Play a file, or the images of a folder, at the pace of its timestamps."""
         try:
-            self._play_once(path, first=True)
+            self._play_once(path, first=True, images=images)
             while self._stream.loop and not self._outlet.closed:
-                self._play_once(path, first=False)
+                self._play_once(path, first=False, images=images)
         except InputError as error:
             missing = isinstance(error, NoSuchFile)
-            code = SourceErrorCode.NOT_FOUND if missing else SourceErrorCode.CODEC_UNSUPPORTED
             self._outlet.end(EndReason.END_OF_FILE)
-            self._change(SourceState.ERROR, code, str(error))
+            self._fail(SourceErrorCode.NOT_FOUND if missing else SourceErrorCode.CODEC_UNSUPPORTED, str(error))
             return
         self._change(SourceState.ENDED)
 
-    def _play_once(self, path: Path, first: bool) -> None:
+    def _play_once(self, path: Path, first: bool, images: bool) -> None:
         thinning, start, end = Thinning(self._stream.max_fps), time.monotonic(), 0.0
+        live = images and self._stream.follow
         self._running = False
         try:
-            for decoded in decode_file(path, self._stream.id, warn=first):
+            for decoded in self._recorded(path, first, images):
                 if not self._running:
-                    start = time.monotonic()
+                    start = time.monotonic() - decoded.media_time
                 end = decoded.media_time
                 if self._outlet.wait(start + end - time.monotonic()):
                     return
                 self._arrived(decoded)
                 if thinning.takes(end):
-                    self._put(decoded, time.monotonic(), None, ClockSource.FILE_PTS)
+                    arrived = datetime.now(UTC) if live else None
+                    clock = ClockSource.ARRIVAL if live else ClockSource.FILE_PTS
+                    self._put(decoded, time.monotonic(), arrived, clock)
                 else:
                     self._drop()
         except TruncatedVideo as error:
@@ -225,14 +270,26 @@ class _Reader:
         self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last frame has a duration too
         self._outlet.end(EndReason.END_OF_FILE)
 
-    def _arrived(self, decoded: DecodedFrame) -> None:
+    def _recorded(self, path: Path, first: bool, images: bool) -> Iterator[DecodedFrame | FolderFrame]:
+        if not images:
+            return decode_file(path, self._stream.id, warn=first, device=self._device)
+        if self._stream.follow:
+            return follow_folder(path, self._stream.id, self._outlet.wait)
+        return show_folder(path, self._stream.id, self._stream.image_interval_s)
+
+    def _arrived(self, decoded: DecodedFrame | FolderFrame) -> None:
         """Count a frame; the first one after connecting begins an epoch."""
         if not self._running:
             self._running, self._running_since = True, time.monotonic()
             metrics.stream_connects.labels(self._stream.id).inc()
             width, height = decoded.size
             self._status = replace(
-                self._status, epoch=self._next_epoch(), connects=self._status.connects + 1, width=width, height=height
+                self._status,
+                epoch=self._next_epoch(),
+                connects=self._status.connects + 1,
+                width=width,
+                height=height,
+                decoder=decoded.decoder,
             )
             self._change(SourceState.RUNNING, message=f"{width}x{height}")
         self._status = replace(self._status, frames_decoded=self._status.frames_decoded + 1)
@@ -240,7 +297,11 @@ class _Reader:
             self._report(self._status)
 
     def _put(
-        self, decoded: DecodedFrame, received: float, captured_at: datetime | None, clock_source: ClockSource
+        self,
+        decoded: DecodedFrame | FolderFrame,
+        received: float,
+        captured_at: datetime | None,
+        clock_source: ClockSource,
     ) -> None:
         pixels, epoch = decoded.pixels(), self._status.epoch
         if pixels is None:
@@ -257,6 +318,10 @@ class _Reader:
         metrics.clock_offset_seconds.labels(self._stream.id).set(host_utc - utc)
         return datetime.fromtimestamp(utc, UTC), ClockSource.RTCP_NTP
 
+    def _fail(self, code: SourceErrorCode, message: str) -> None:
+        """Report an error that trying again does not mend."""
+        self._change(SourceState.ERROR, code, message)
+
     def _change(self, state: SourceState, error: SourceErrorCode | None = None, message: str = "") -> None:
         if self._outlet.closed:
             return
@@ -267,15 +332,13 @@ class _Reader:
         self._report(self._status)
 
 
-def local_path(address: str) -> Path | None:
-    """Return the path of the file that an address refers to, or None for a network address."""
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return Path(address)
-    return Path(unquote(rest)) if scheme == "file" else None
+def _stamp(packet: "Packet[VideoStream]", seconds: float) -> None:
+    """Give a packet without a time of its own that of its arrival, in s since the connection."""
+    packet.pts = packet.dts = round(seconds / MICROSECONDS)
+    packet.time_base = MICROSECONDS
 
 
-def _report_clock(clock: CameraClock, packet: "Packet[av.VideoStream]", host_utc: float) -> None:
+def _report_clock(clock: CameraClock, packet: "Packet[VideoStream]", host_utc: float) -> None:
     """Pass on the camera's wall clock, which FFmpeg attaches to each packet once a sender report has arrived."""
     if packet.pts is not None and packet.has_sidedata("prft"):
         microseconds = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))[0]

@@ -12,10 +12,12 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from streamer.config import Stream, redact
+from streamer.source.hardware import CPU, acceleration
 from streamer.values import SourceErrorCode
 
 ANALYSE_US = "100000"  # FFmpeg's default of seconds delays opening, then delivers old frames all at once
-RTSPS_PORT = 322
+PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443, "rtsp": 554, "rtsps": 322}
+WITH_TLS = ("https://", "rtmps://", "rtsps://")
 
 CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (
     (av_errors.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED, "user name or password rejected; check the uri"),
@@ -42,8 +44,8 @@ class SourceLost(Exception):
         self.code = code
 
 
-def connect(address: str, stream: Stream) -> InputContainer:
-    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`. Raises SourceLost."""
+def connect(address: str, stream: Stream, device: str = CPU) -> InputContainer:
+    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`, decoding on `device`. Raises SourceLost."""
     options = {"rtsp_transport": stream.transport, "allowed_media_types": "video", "analyzeduration": ANALYSE_US}
     if stream.tls_ca_file is not None:
         options |= {"tls_verify": "1", "ca_file": stream.tls_ca_file}
@@ -51,20 +53,27 @@ def connect(address: str, stream: Stream) -> InputContainer:
     began = time.monotonic()
     try:
         return av.open(
-            address, "r", options=options, timeout=(stream.connect_timeout_s, read_timeout), metadata_errors="replace"
+            address,
+            "r",
+            options=options,
+            timeout=(stream.connect_timeout_s, read_timeout),
+            metadata_errors="replace",
+            hwaccel=acceleration(device),
         )
     except FFmpegError as error:
         late = time.monotonic() - began >= stream.connect_timeout_s
         if late and not isinstance(error, av_errors.HTTPError):  # FFmpeg reports a timeout as an invalid answer
             lost = SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no answer in time")
         else:
-            lost = explain(error, address) or _explain_io(address, stream)
+            lost = explain(error, address) or explain_io(address, stream)
+    except RuntimeError:  # of PyAV: no stream can be decoded on the device
+        lost = SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {device} cannot decode its codec")
     raise lost  # not from the error: its text contains the password
 
 
 def explain(error: FFmpegError, address: str) -> SourceLost | None:
     """Translate an error of FFmpeg, or return None if it does not reveal the cause."""
-    if error.errno == errno.EIO or (isinstance(error, av_errors.EOFError) and address.startswith("rtsps:")):
+    if error.errno == errno.EIO or (isinstance(error, av_errors.EOFError) and address.startswith(WITH_TLS)):
         return None  # all that FFmpeg reports about names and certificates
     for kind, code, text in CAUSES:
         if isinstance(error, kind):
@@ -72,15 +81,15 @@ def explain(error: FFmpegError, address: str) -> SourceLost | None:
     return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: {error.strerror}")
 
 
-def _explain_io(address: str, stream: Stream) -> SourceLost:
+def explain_io(address: str, stream: Stream) -> SourceLost:
     """Find the cause of FFmpeg's "Input/output error": the host name, the certificate or the connection."""
     where = redact(address)
     try:
         parts = urlsplit(address)
         with socket.create_connection(
-            (parts.hostname or "", parts.port or RTSPS_PORT), stream.connect_timeout_s
+            (parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)), stream.connect_timeout_s
         ) as raw:
-            if parts.scheme == "rtsps":
+            if address.startswith(WITH_TLS):
                 _tls_context(stream.tls_ca_file).wrap_socket(raw, server_hostname=parts.hostname).close()
     except socket.gaierror as error:
         return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: unknown host ({error.strerror}); check the uri")
