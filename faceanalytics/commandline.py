@@ -6,11 +6,12 @@ Only light modules are imported here, so that `--help` answers at once.
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from faceanalytics.errors import UserError, user_error_in
 
@@ -43,9 +44,16 @@ class HelpFormatter(argparse.HelpFormatter):
         return text if unset or "(default:" in text else f"{text} (default: %(default)s)"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages hold no password of an address."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(re.sub(r"(\w:/*)(?!USER:)\S*@", r"\1***@", message))
+
+
 def program(name: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Commands]:
     """Build the parser of a program, with --version and --verbose, and the place to add its commands to."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog=name, description=description, epilog=_epilog(examples, EXIT_CODES), formatter_class=HelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from faceanalytics.errors import ConfigError
+
 SourceKind = Literal["rtsp", "file", "images", "http", "rtmp", "srt", "device"]
 
 SCHEMES: dict[str, SourceKind] = {
@@ -48,6 +50,25 @@ def check_not_mistyped(uri: str, field: str) -> None:
             f"{field}: looks like a mistyped address; write rtsp://USER:PASSWORD@HOST/PATH, "
             f"or put ./ before the name of a file"
         )
+
+
+def refuse_address(text: str) -> None:
+    """Raise ConfigError, without a password, for an address in the place of a file."""
+    shown = redact(text)
+    try:
+        check_not_mistyped(text, shown)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    scheme = split_scheme(text)[0].lower()
+    if scheme in ("rtsp", "rtsps"):
+        raise ConfigError(f"{shown} is a camera, not a file; {serve_hint(shown)}")
+    if scheme not in ("", "file"):
+        raise ConfigError(f"{shown} is an address, not a file; only `streamer analyze --allow-url` reads addresses")
+
+
+def serve_hint(shown: str) -> str:
+    """Return what to do with a live address, which is printed as `shown`."""
+    return f"cameras belong to the live streamer: streamer serve --camera NAME={shown}"
 
 
 def local_path(address: str) -> Path | None:

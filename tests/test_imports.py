@@ -16,14 +16,14 @@ SHARED = {"commandline", "errors", "extras", "files", "progress", "settings"}
 # and packages of the workers. Nothing imports the API but itself.
 API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "images": (set(), {"source", "values"}, set()),
-    "video": (set(), {"source", "values"}, set()),
+    "video": (set(), {"kinds", "source", "values"}, set()),
     "detection": ({"images"}, {"config", "detect", "values"}, set()),
     "tracking": (set(), {"config", "track", "values"}, set()),
     "analyzer": ({"images", "detection"}, {"config", "select", "values"}, {"runtime", "swinface", "weights"}),
     "tracks": (set(), {"values"}, set()),
     "tables": ({"results", "tracks"}, {"labels", "values"}, set()),
     "results": ({"tables", "tracks"}, {"recorded", "values"}, set()),
-    "analysis": ({"results"}, {"config", "configfile", "dispatch", "recorded", "source"}, set()),
+    "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
