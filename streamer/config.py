@@ -118,7 +118,7 @@ class Stream(Section):
     image_interval_s: Seconds = 1.0
     """For folders of images: time between two images, in seconds."""
     follow: bool = False
-    """For folders of images: show only images that are added from now on, as a camera that uploads them would."""
+    """For folders of images: show the newest image and then those that are added, as a camera uploads them."""
     decode_device: Annotated[str, AfterValidator(_is_decode_device)] | None = None
     """Decode this stream on cpu, cuda:N, vaapi or qsv. null: sources.decode_device."""
     enabled: bool = True

@@ -33,6 +33,7 @@ from streamer.recorded.explain import Explanation
 from streamer.recorded.records import SCHEMA_VERSION, model_record, write_summary, write_templates
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.source.hardware import check_device
 from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import EndReason, ImpostorScores, Model, SourceEnd, TrackKey
 
@@ -77,7 +78,9 @@ class Analysis:
         LostDependency, or an ExceptionGroup of the exceptions of the parts.
         """
         results = [VideoResult(video, out) for video, out in videos]
-        infos = [await asyncio.to_thread(_probe, result) for result in results]  # before the slow parts start
+        device = self._config.sources.decode_device
+        check_device(device)
+        infos = [await asyncio.to_thread(_probe, result, device) for result in results]  # before the slow parts start
         readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
         if readable:
             await self._analyse_all(readable, progress)
@@ -214,7 +217,7 @@ class Analysis:
         """Put every frame and then the end of the source into `frames`: the decode thread."""
         reason = EndReason.END_OF_FILE
         try:
-            for frame in read_file(video, video.stem, 0):
+            for frame in read_file(video, video.stem, 0, self._config.sources.decode_device):
                 if self._stop.is_set():
                     reason = EndReason.SHUTDOWN
                     result.problem = f"{video}: stopped before its end"
@@ -228,10 +231,10 @@ class Analysis:
         frames.close()
 
 
-def _probe(result: VideoResult) -> VideoInfo | None:
+def _probe(result: VideoResult, device: str) -> VideoInfo | None:
     """Return the properties of a video. None: it cannot be read, and `result.problem` gives the reason."""
     try:
-        return probe_file(result.video)
+        return probe_file(result.video, device)
     except InputError as error:
         result.problem = str(error)
         return None

@@ -58,11 +58,13 @@ def show_folder(folder: Path, camera: str, interval_s: float) -> Iterator[Folder
 
 
 def follow_folder(folder: Path, camera: str, wait: Callable[[float], bool]) -> Iterator[FolderFrame]:
-    """Yield each image that appears in or below a folder from now on, timed by its arrival, until `wait` returns True.
+    """Yield the newest image in or below a folder, then each one that is added, until `wait` returns True.
 
-    A file is read once its size has stopped changing. One that cannot be read for a while is logged and counted.
+    They are timed by their arrival. A file is read once its size has stopped changing; one that cannot be read for a
+    while is logged and counted.
     """
-    began, known, waiting = time.monotonic(), set(_images(folder)), dict[Path, tuple[int, int]]()
+    began, waiting = time.monotonic(), dict[Path, tuple[int, int]]()
+    known = set(_images(folder)[:-1])
     while not wait(POLL_S):
         present = _images(folder)
         known &= set(present)  # what was deleted may come again, and must not be remembered for ever

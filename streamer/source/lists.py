@@ -21,8 +21,6 @@ LISTS = (  # what such a file contains, in lower case -> its name
     ("<compositionplaylist", "an IMF playlist"),
     ("<smil", "a SMIL playlist"),
     ("<asx", "an ASX playlist"),
-    ("[playlist]", "a PLS playlist"),
-    ("[reference]", "a list of addresses"),
     ("<playlist", "an XSPF playlist"),
 )
 

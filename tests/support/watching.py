@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from streamer.config import Reconnect, Stream
+from streamer.config import Reconnect, Sources, Stream
 from streamer.handover import LatestPerCamera
 from streamer.source.cameras import Cameras
 from streamer.values import EndReason, Frame, SourceEnd, SourceState, SourceStatus
@@ -21,12 +21,12 @@ def stream(name: str, uri: str, **settings: object) -> Stream:
 class Watched:
     """Cameras, and all that came out of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources | None = None) -> None:
         self.dropped: list[Frame] = []
         self.items: list[Frame | SourceEnd] = []
         self.bugs: list[BaseException] = []
         self.handover = LatestPerCamera(self.dropped.append)
-        self.cameras = Cameras(self.handover, self.bugs.append)
+        self.cameras = Cameras(self.handover, self.bugs.append, sources)
 
     def frames(self, camera: str) -> list[Frame]:
         return [item for item in self.items if isinstance(item, Frame) and item.camera == camera]
@@ -61,9 +61,9 @@ class Watched:
 
 
 @contextmanager
-def watching(*streams: Stream) -> Iterator[Watched]:
+def watching(*streams: Stream, sources: Sources | None = None) -> Iterator[Watched]:
     """The cameras run until the block ends; a bug in one of their threads fails the test."""
-    watched = Watched()
+    watched = Watched(sources)
     for each in streams:
         watched.cameras.add(each)
     try:
