@@ -99,6 +99,7 @@ def _download(address: str, out: Path, stopped: Callable[[], bool]) -> None:
             expected = answer.headers.get("Content-Length")
             size = _write(_blocks(answer, shown, stopped), out)
     except urllib.error.HTTPError as error:
+        error.close()
         raise InputError(f"{shown}: {_reason(error.code, error.reason)}") from None
     except urllib.error.URLError as error:
         raise InputError(f"{shown}: cannot be reached: {_text(error.reason)}") from None
@@ -132,8 +133,17 @@ def _opener(address: str) -> urllib.request.OpenerDirector:
         host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
         passwords.add_password(None, host, unquote(parts.username), unquote(parts.password or ""))
     return urllib.request.build_opener(
-        urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
+        _CloseRefusal, urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
     )
+
+
+class _CloseRefusal(urllib.request.BaseHandler):
+    """Close the answer that asks for a login before the others send it: urllib leaves its connection open."""
+
+    handler_order = 100
+
+    def http_error_401(self, _request: object, answer: BinaryIO, *_: object) -> None:
+        answer.close()
 
 
 def _blocks(answer: BinaryIO, shown: str, stopped: Callable[[], bool]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import pytest
 
 from faceanalytics.errors import InputError, ModelError
@@ -70,11 +71,11 @@ def test_a_decoder_of_its_own_decodes_what_that_of_the_stream_does(
     def times(own: bool) -> list[float]:
         with open_file(path) as container:
             video = container.streams.video[0]
-            if own:  # as on qsv, but on the CPU, because there is no such device here
-                context = hardware.CodecContext.create(video.codec_context.name, "r")
-                context.extradata = video.codec_context.extradata
-                monkeypatch.setattr("streamer.source.decoder.own_decoder", lambda *_: context)
             decoder = Decoder(video, "")
+            if own:  # as on qsv, but on the CPU, because there is no such device here
+                context = av.CodecContext.create(video.codec_context.name, "r")
+                context.extradata = video.codec_context.extradata
+                monkeypatch.setattr(decoder, "_context", context)
             return [frame.media_time for packet in container.demux(video) for frame in decoder.decode(packet)]
 
     assert times(own=True) == times(own=False)
