@@ -59,6 +59,10 @@ def connect_source(address: str, stream: Stream, device: str) -> Connection:
     """Open a source of any kind but files, decoding on `device`. Raises SourceLost, also for one without video."""
     kind = kind_of(address)
     container = connect(address, stream, device) if kind == "rtsp" else _connect(kind, address, stream, device)
+    if container.format.name in HLS and stream.tls_ca_file is not None:
+        container.close()
+        text = "FFmpeg checks the certificate of an HLS playlist, but not of its segments; leave out tls_ca_file"
+        raise SourceUnusable(SourceErrorCode.TLS_CERTIFICATE, f"{redact(address)}: {text}")
     try:
         video = video_stream(container, redact(address))
         check_decodes(video, device)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 MICROSECONDS = Fraction(1, 1_000_000)  # unit of the times of packets that are stamped on arrival
-REFUSED_KEY_FRAMES = 2  # so many that a device fails to decode before it has decoded anything are no accident
+REFUSED_KEY_FRAMES = 2  # a device that fails at this many before its first frame cannot decode the stream
 GOOD_WHILE_S = 10.0  # a camera that ran this long before it was lost is retried with the shortest delay
 
 log = logging.getLogger(__name__)

@@ -165,6 +165,15 @@ def test_a_protocol_that_this_ffmpeg_lacks_is_an_error_that_is_not_retried() -> 
         assert status.state is SourceState.ERROR
 
 
+def test_hls_with_certificates_to_check_is_refused_because_ffmpeg_does_not_check_the_segments(site: Path) -> None:
+    with web_camera(site) as server:
+        camera = stream("web", server.url("live/live.m3u8"), tls_ca_file="ca.pem")
+        with watching(camera, sources=EVERY) as watched:
+            status = watched.until_state("web", SourceState.ERROR)
+    assert status.error is SourceErrorCode.TLS_CERTIFICATE
+    assert "leave out tls_ca_file" in status.message
+
+
 def test_kinds_that_are_not_switched_on_are_errors_that_say_how(tmp_path: Path) -> None:
     (tmp_path / "uri").write_text("http://u:s3cret@127.0.0.1:1/a")
     with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
