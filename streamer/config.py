@@ -368,10 +368,9 @@ class StreamerConfig(Section):
 
     @model_validator(mode="after")
     def _allowed_sources(self) -> "StreamerConfig":
-        if len(self.streams) > self.sources.max_streams:
-            raise ValueError(
-                f"streams: {len(self.streams)} are more than sources.max_streams, {self.sources.max_streams}"
-            )
+        limit = self.sources.max_streams
+        if len(self.streams) > limit:
+            raise ValueError(f"streams: {len(self.streams)} are more than the limit of {limit} (sources.max_streams)")
         for place, stream in enumerate(self.streams):
             if stream.uri:  # what a uri_file contains is checked when it is read
                 try:

@@ -39,10 +39,7 @@ def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.Mon
         ("dispatch: {bind: 'tcp//x'}", "dispatch.bind"),
         ("detect: {device: gpu}", "detect.device"),
         ("streams: [{id: a, uri: 'ftp://x'}]", "ftp:// is not supported"),
-        (
-            "streams: [{id: a, uri: 'http://h/x'}]",
-            "streams.0.uri: http://h/x is a source of the kind http",
-        ),
+        ("streams: [{id: a, uri: 'http://h/x'}]", "streams.0.uri: http://h/x is a source of the kind http"),
         ("sources: {allow: [rtsp]}\nstreams: [{id: a, uri: a.mp4}]", "add file to sources.allow"),
         ("sources: {allow: [web]}", "sources.allow.0"),
         ("sources: {max_streams: 1}\nstreams: [{id: a, uri: x}, {id: b, uri: y}]", "more than the limit of 1"),

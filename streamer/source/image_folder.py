@@ -66,7 +66,10 @@ def follow_folder(folder: Path, camera: str, wait: Callable[[float], bool]) -> I
     began, waiting = time.monotonic(), dict[Path, tuple[int, int]]()
     known = set(_images(folder)[:-1])
     while not wait(POLL_S):
-        present = _images(folder)
+        try:
+            present = _images(folder)
+        except (InputError, OSError):  # a folder of a network drive or a card that is away for a moment
+            continue
         known &= set(present)  # what was deleted may come again, and must not be remembered for ever
         for path in present:
             if path in known:
