@@ -48,7 +48,12 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose messages hold no password of an address."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(re.sub(r"(\w:/*)(?!USER:)\S*@", r"\1***@", message))
+        super().error(hide_passwords(message))
+
+
+def hide_passwords(message: str) -> str:
+    """Mask user and password of addresses, also of mistyped ones, wherever a message quotes them."""
+    return re.sub(r"(\w:/+)(?!/*USER:)[^\s@]*:\S*@", r"\1***@", message)
 
 
 def program(name: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Commands]:
@@ -128,7 +133,7 @@ def run_command(name: str, command: Callable[[], int]) -> int:
 
 def complain(name: str, error: UserError) -> int:
     """Print the error of the program `name` to standard error and return its exit code."""
-    sys.stderr.write(f"{name}: {error}\n")
+    sys.stderr.write(f"{name}: {hide_passwords(str(error))}\n")
     return error.exit_code
 
 

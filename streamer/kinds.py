@@ -33,6 +33,12 @@ def split_scheme(uri: str) -> tuple[str, str]:
     return (match[1], uri[match.end() :]) if match else ("", uri)
 
 
+def lower_scheme(address: str) -> str:
+    """Return an address with its scheme in lower case, as FFmpeg requires."""
+    scheme, rest = split_scheme(address)
+    return f"{scheme.lower()}://{rest}" if scheme else address
+
+
 def redact(uri: str) -> str:
     """Return an address for printing: without user, password and query. In a path, what looks like them is masked."""
     scheme, rest = split_scheme(uri)

@@ -121,6 +121,9 @@ def failing(error: BaseException) -> Callable[[], int]:
     [
         (ConfigError("wrong"), 2, "tool: wrong\n"),
         (ModelError("no device"), 4, "tool: no device\n"),
+        (ConfigError("rtsp:/u:s@c:ret@h/x: no such file"), 2, "tool: rtsp:/***@h/x: no such file\n"),
+        (ConfigError("write rtsp://USER:PASSWORD@HOST"), 2, "tool: write rtsp://USER:PASSWORD@HOST\n"),
+        (ConfigError("file:///v/me@home.mp4: empty"), 2, "tool: file:///v/me@home.mp4: empty\n"),
         (BaseExceptionGroup("both", [BaseExceptionGroup("one", [ModelError("no device")])]), 4, "tool: no device\n"),
         (KeyboardInterrupt(), 130, ""),
     ],

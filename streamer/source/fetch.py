@@ -22,7 +22,7 @@ from av.stream import Stream
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import writing
-from streamer.kinds import redact, serve_hint, split_scheme
+from streamer.kinds import lower_scheme, redact, serve_hint, split_scheme
 from streamer.source.decoder import video_stream
 from streamer.source.lists import HLS, PLAYLISTS, allowed_formats, name_of_list
 from streamer.source.network import WEB
@@ -66,7 +66,8 @@ def copy_address(address: str, out: Path, stopped: Callable[[], bool]) -> None:
 
     Raises InputError if there is none, if it is live, and soon after `stopped` becomes true.
     """
-    scheme = split_scheme(address)[0].lower()
+    address = lower_scheme(address)
+    scheme, _ = split_scheme(address)
     if scheme in DOWNLOADED:
         _download(address, out, stopped)
         if name_of_list(out):
@@ -117,9 +118,8 @@ def _download(address: str, out: Path, stopped: Callable[[], bool]) -> None:
 
 def _request(address: str) -> urllib.request.Request:
     """Return the request for an address, without the login, which only goes out when the server asks for it."""
-    scheme, _ = split_scheme(address)
     parts = urlsplit(address)
-    if scheme.lower() != "ftp":
+    if parts.scheme != "ftp":
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
     _ = parts.port  # raises ValueError for what is none, which an unescaped password leaves
     url = parts._replace(path=quote(parts.path, safe=PRINTED), query=quote(parts.query, safe=PRINTED)).geturl()

@@ -12,7 +12,7 @@ from av.stream import Discard
 
 from faceanalytics.errors import InputError
 from streamer.config import Stream, redact
-from streamer.kinds import SourceKind, kind_of, local_path
+from streamer.kinds import SourceKind, kind_of, local_path, lower_scheme
 from streamer.source.decoder import video_stream
 from streamer.source.hardware import acceleration, check_decodes
 from streamer.source.lists import HLS, allowed_formats
@@ -57,7 +57,7 @@ class Connection:
 
 def connect_source(address: str, stream: Stream, device: str) -> Connection:
     """Open a source of any kind but files, decoding on `device`. Raises SourceLost, also for one without video."""
-    kind = kind_of(address)
+    kind, address = kind_of(address), lower_scheme(address)
     container = connect(address, stream, device) if kind == "rtsp" else _connect(kind, address, stream, device)
     if container.format.name in HLS and stream.tls_ca_file is not None:
         container.close()

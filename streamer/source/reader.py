@@ -178,8 +178,10 @@ class _Reader:
                     _stamp(packet, received - began)
                 _report_clock(clock, packet, host_utc)
                 for decoded in decoder.decode(packet):
-                    if pace is not None and self._outlet.wait(pace.delay(decoded.media_time, time.monotonic())):
-                        return False
+                    if pace is not None:
+                        if self._outlet.wait(pace.delay(decoded.media_time, time.monotonic())):
+                            return False
+                        received, host_utc = time.monotonic(), time.time()
                     self._frame_at = time.monotonic()
                     self._arrived(decoded)
                     if thinning.takes(decoded.media_time):

@@ -73,15 +73,16 @@ def test_a_web_camera_that_falls_silent_is_lost_after_the_stall_timeout(site: Pa
 
 @pytest.mark.parametrize("path", ["recorded/live.m3u8", "a.mp4"])
 def test_a_recording_over_http_plays_once_at_its_pace(site: Path, path: str) -> None:
-    with web_camera(site) as server, watching(stream("web", server.url(path)), sources=EVERY) as watched:
-        watched.until_state("web", SourceState.ENDED)
-        watched.items += watched.handover.take(0) or []
-        frames = watched.all_frames("web")
+    with web_camera(site) as server:
+        uri = server.url(path).replace("http:", "HTTP:")
+        with watching(stream("web", uri), sources=EVERY) as watched:
+            watched.until_state("web", SourceState.ENDED)
+            watched.items += watched.handover.take(0) or []
+            frames = watched.all_frames("web")
     assert [read_number(frame.pixels) for frame in frames] == list(range(50))
     assert watched.ends("web") == [EndReason.END_OF_FILE]
     began = frames[0].received - frames[0].media_time
-    assert all(frame.received - began >= frame.media_time - 1.1 for frame in frames)  # a segment comes at once
-    assert frames[-1].received - frames[0].received > 0.5
+    assert all(frame.received - began >= frame.media_time - 0.01 for frame in frames)
 
 
 def test_live_hls_begins_with_the_newest_segment_and_reads_no_older_one(site: Path) -> None:
