@@ -166,7 +166,10 @@ class _Reader:
             self._running = False
 
     def _watch(self, source: Connection, address: str) -> bool:
-        """Pass on the frames of a connection and close it. Returns True at the end of a recording, else when closed."""
+        """Pass on the frames of a connection and close it. Returns True at the end of a recording, False when closed.
+
+        Raises SourceLost, also for a recording without a frame.
+        """
         thinning, clock, began = Thinning(self._stream.max_fps), CameraClock(), time.monotonic()
         pace = Pace() if source.paced else None
         with source.container:
@@ -192,7 +195,12 @@ class _Reader:
                 if refused >= REFUSED_KEY_FRAMES and self._device != CPU:
                     text = f"{redact(address)}: {self._device} cannot decode this stream ({decoder.name})"
                     raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, text)
-        return source.ends and not self._outlet.closed
+        if self._outlet.closed:
+            return False
+        if not self._running:
+            text = f"{redact(address)}: none of its frames can be decoded"
+            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, text)
+        return True
 
     def _decoder(self, source: Connection, address: str) -> Decoder:
         time_base = MICROSECONDS if source.untimed else None

@@ -16,7 +16,7 @@ from streamer.values import ClockSource, EndReason, SourceErrorCode, SourceState
 from tests.conftest import ROOT
 from tests.support.http_cameras import to_hls, web_camera
 from tests.support.patience import until
-from tests.support.videos import image, make_video, read_number
+from tests.support.videos import break_jpeg, image, make_video, read_number
 from tests.support.watching import stream, watching
 
 EVERY = Sources(allow=("rtsp", "file", "images", "http", "rtmp", "srt", "device"))
@@ -83,6 +83,14 @@ def test_a_recording_over_http_plays_once_at_its_pace(site: Path, path: str) -> 
     assert watched.ends("web") == [EndReason.END_OF_FILE]
     began = frames[0].received - frames[0].media_time
     assert all(frame.received - began >= frame.media_time - 0.01 for frame in frames)
+
+
+def test_a_recording_over_http_without_a_frame_has_not_ended_well(tmp_path: Path) -> None:
+    broken = break_jpeg(make_video(tmp_path / "m.avi", codec="mjpeg", frames=1), 0)
+    with web_camera(tmp_path) as server, watching(stream("web", server.url(broken.name)), sources=EVERY) as watched:
+        status = watched.until_state("web", SourceState.RECONNECTING)
+    assert status.error is SourceErrorCode.CODEC_UNSUPPORTED
+    assert "none of its frames can be decoded" in status.message
 
 
 def test_live_hls_begins_with_the_newest_segment_and_reads_no_older_one(site: Path) -> None:
