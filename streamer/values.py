@@ -114,6 +114,10 @@ class LinkQuality(enum.Enum):
     POOR = "POOR"
 
 
+class TooManyStreams(Exception):
+    """Another stream would exceed the configured limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
     """The status of a camera. Each change makes a new one, so any thread may read it."""
@@ -139,6 +143,7 @@ class SourceStatus:
     frame_age: float | None = None  # s, mean time from arrival to detection; None: no frame was analysed
     overloaded: bool = False  # many frames are skipped because newer ones arrive
     link_quality: LinkQuality | None = None  # None: not a running camera
+    decoder: str = ""  # codec and device that decode it, such as "h264 on cpu"; empty before the first frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from streamer.handover import LatestPerCamera
-from streamer.source.reader import Outlet, local_path
+from streamer.kinds import local_path
+from streamer.source.reader import Outlet
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.conftest import ROOT
 from tests.support.patience import WAIT_S
@@ -347,7 +348,7 @@ def test_an_address_of_another_kind_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "uri").write_text("ftp://user:s3cret@example.org/a.mp4")
     with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
         status = watched.until_state("web", SourceState.ERROR)
-    assert status.message == "ftp://example.org/a.mp4: not an rtsp:// or rtsps:// address, nor a file"
+    assert status.message.startswith("ftp:// is not supported; use rtsp, rtsps,")
 
 
 def frame(epoch: int) -> Frame:
