@@ -8,7 +8,7 @@ from streamer.config import Detect
 from streamer.detect.detector import Detector
 from streamer.detect.large import combined, has_large, shrunk
 from streamer.detect.roll import RollNetwork
-from streamer.detect.turned import contradicted, look_upright, replaced, rolls, survivors
+from streamer.detect.turned import look_upright, replaced, survivors, suspects_of
 from streamer.values import Bytes, Detections
 
 WEAK = 0.1  # least score of a face that another look may raise
@@ -43,11 +43,12 @@ class StillDetector:
             small = shrunk(image, self._config)
             found = combined(found, small.to_frame(self._look(small.pixels), image), image, self._config)
         directions = self._rolls.directions(image, found.boxes)
-        suspects = np.flatnonzero(contradicted(directions, found.landmarks))
+        suspects = np.flatnonzero(suspects_of(directions, found))
         if len(suspects):
-            upright = look_upright(image, found.rows(suspects), rolls(directions[suspects]), self._look)
+            upright, seen = look_upright(image, found.rows(suspects), directions[suspects], self._look)
             found = replaced(found, suspects, upright)
-            resolved = np.isin(np.arange(len(found)), suspects) & ~found.turned
+            resolved = np.zeros(len(found), np.bool_)
+            resolved[suspects] = seen
             found = found.rows(survivors(found, resolved))
         return found.rows(np.flatnonzero(found.scores >= self._min_score))
 

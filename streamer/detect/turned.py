@@ -21,8 +21,13 @@ Doubles = NDArray[np.float64]
 Rows = NDArray[np.integer[Any]]  # indices of faces
 Look = Callable[[Bytes], Detections]
 
-SURE = 0.6  # confidence of the roll network from which it is believed
+SURE = 0.4  # confidence of the roll network from which a face is looked at upright
+LIKELY = 0.6  # confidence below which the upright look must be clearly better than the first one
+BETTER = 0.1  # score by which it is then
+CERTAIN = 0.8  # confidence from which it is believed even if the face is not found then
 CONTRADICTION_DEG = 40.0  # between the network's roll and that of the landmarks
+TILTED_DEG = 35.0  # roll beyond which less is enough: the detector is not at home there
+TILTED_CONTRADICTION_DEG = 20.0
 TILE = 320  # px, side of the part of a frame that is turned; four of them are one look
 FACE = 100.0  # px, longer side of the face in it
 SHIFT = 0.4  # largest distance of a face found in a tile from the tile's middle, in FACE
@@ -50,10 +55,14 @@ def rolls_of(landmarks: Floats) -> Doubles:
     return np.asarray(np.arctan2(-x, y), np.float64)
 
 
-def contradicted(directions: Floats, landmarks: Floats) -> NDArray[np.bool_]:
-    """Return for which faces (n,) the network's directions (n, 2) say that the landmarks (n, 5, 2) are wrong."""
-    sure = np.hypot(*directions.T) >= SURE
-    return np.asarray(sure & (_between(rolls(directions), rolls_of(landmarks)) > CONTRADICTION_DEG), np.bool_)
+def suspects_of(directions: Floats, found: Detections) -> NDArray[np.bool_]:
+    """Return the faces (n,) whose landmarks contradict the network's directions (n, 2), or that are tilted and weak."""
+    roll = rolls(directions)
+    between = _between(roll, rolls_of(found.landmarks))
+    tilted = np.abs(np.degrees(roll)) > TILTED_DEG
+    doubted = (between > TILTED_CONTRADICTION_DEG) | (found.scores < SCORE)
+    suspect = (between > CONTRADICTION_DEG) | (tilted & doubted)
+    return np.asarray((np.hypot(*directions.T) >= SURE) & suspect, np.bool_)
 
 
 def rolls(directions: Floats) -> Doubles:
@@ -61,21 +70,26 @@ def rolls(directions: Floats) -> Doubles:
     return np.asarray(np.arctan2(directions[:, 1], directions[:, 0]), np.float64)
 
 
-def look_upright(frame: Bytes, faces: Detections, roll: Doubles, look: Look) -> Detections:
-    """Look again at faces of a BGR frame (h, w, 3) that are turned by `roll` (n,), in radians.
+def look_upright(frame: Bytes, faces: Detections, directions: Floats, look: Look) -> tuple[Detections, Flags]:
+    """Look again at faces of a BGR frame (h, w, 3) that are turned in these directions (n, 2). `look` is the detector.
 
-    `look` is the detector. Returns them in the same order; those that it does not find again are `turned`.
+    Returns the faces in the same order, and which are found (n,). Of the others, those whose landmarks certainly
+    contradict it are `turned`; the rest stay as they are.
     """
-    tiles = [_tile(frame, box, angle) for box, angle in zip(faces.boxes, roll.tolist(), strict=True)]
+    tiles = [_tile(frame, box, angle) for box, angle in zip(faces.boxes, rolls(directions).tolist(), strict=True)]
     found = [seen for first in range(0, len(tiles), 4) for seen in _look_at(tiles[first : first + 4], look)]
     boxes, scores, landmarks = faces.boxes.copy(), faces.scores.copy(), faces.landmarks.copy()
-    turned = np.ones(len(faces), np.bool_)
+    resolved = np.zeros(len(faces), np.bool_)
+    confidence = np.hypot(*directions.T)
+    least = np.where(confidence >= LIKELY, 0, scores + BETTER)
     for row, (tile, seen) in enumerate(zip(tiles, found, strict=True)):
-        if seen is not None:
+        if seen is not None and seen.scores[0] >= least[row]:
             boxes[row], landmarks[row] = _to_frame(seen, tile)
-            scores[row], turned[row] = max(scores[row], seen.scores[0]), False
+            scores[row], resolved[row] = max(scores[row], seen.scores[0]), True
     limits = np.array([frame.shape[1], frame.shape[0]] * 2, np.float32)
-    return Detections(boxes.clip(0, limits), scores, landmarks, turned)
+    contradicted = _between(rolls(directions), rolls_of(faces.landmarks)) > CONTRADICTION_DEG
+    turned = ~resolved & (confidence >= CERTAIN) & contradicted
+    return Detections(boxes.clip(0, limits), scores, landmarks, turned), resolved
 
 
 def replaced(found: Detections, which: Rows, upright: Detections) -> Detections:

@@ -17,13 +17,12 @@ from streamer.detect.turned import (
     SURE,
     Doubles,
     Rows,
-    contradicted,
     look_upright,
     replaced,
-    rolls,
     survivors,
+    suspects_of,
 )
-from streamer.values import Bytes, Detections, Flags, Frame
+from streamer.values import Bytes, Detections, Flags, Floats, Frame
 
 CHECK_S = 1.0  # a face's roll is checked again after this many seconds of its source's clock
 UPRIGHT_S = 0.2  # a turned face is looked at again, turned upright, after this many seconds
@@ -42,7 +41,7 @@ class _Faces:
     seen: Detections  # as the detector gives them: the landmarks of a turned face are wrong
     given: Detections  # corrected
     checked: Doubles  # (n,) s, media time; -inf: not yet
-    roll: Doubles  # (n,) radians; nan: the landmarks are right, as far as we know
+    direction: Floats  # (n, 2) of its roll; nan: the landmarks are right, as far as we know
     looked: Doubles  # (n,) s, when a turned face was last looked at upright
     resolved: Flags  # (n,) it was found then
 
@@ -51,7 +50,7 @@ class _Faces:
             self.seen.rows(which),
             self.given.rows(which),
             self.checked[which],
-            self.roll[which],
+            self.direction[which],
             self.looked[which],
             self.resolved[which],
         )
@@ -59,7 +58,9 @@ class _Faces:
     @classmethod
     def new(cls, seen: Detections) -> "_Faces":
         n = len(seen)
-        return cls(seen, seen, np.full(n, -inf), np.full(n, nan), np.full(n, -inf), np.zeros(n, np.bool_))
+        return cls(
+            seen, seen, np.full(n, -inf), np.full((n, 2), nan, np.float32), np.full(n, -inf), np.zeros(n, np.bool_)
+        )
 
 
 @dataclass(slots=True)
@@ -131,12 +132,13 @@ class Watch:
     def _upright(self, frame: Frame, camera: _Camera, found: Detections) -> Detections:
         """Correct the faces that are turned: look at them upright from time to time, move what was seen in between."""
         faces = self._checked(frame, _followed(camera.faces, found), frame.media_time)
-        is_turned = ~np.isnan(faces.roll)
+        is_turned = ~np.isnan(faces.direction[:, 0])
         if is_turned.any():
             due = is_turned & (np.abs(frame.media_time - faces.looked) >= UPRIGHT_S)
             rows = np.flatnonzero(due)
-            upright = look_upright(frame.pixels, faces.seen.rows(rows), faces.roll[rows], self._look)
-            faces.resolved[rows], faces.looked[rows] = ~upright.turned, frame.media_time
+            upright, seen = look_upright(frame.pixels, faces.seen.rows(rows), faces.direction[rows], self._look)
+            faces.resolved[rows], faces.looked[rows] = seen, frame.media_time
+            faces.direction[rows[~seen & ~upright.turned]] = nan  # a doubt that was not confirmed
             given = replaced(faces.given, rows, upright)
             faces = replace(faces, given=given).rows(survivors(given, faces.resolved))
         camera.faces = faces
@@ -149,11 +151,12 @@ class Watch:
         if not len(rows):
             return faces
         directions = self._rolls.directions(frame.pixels, faces.seen.boxes[rows])
-        wrong = contradicted(directions, faces.seen.landmarks[rows])
+        wrong = suspects_of(directions, faces.seen.rows(rows))
         right = ~wrong & (np.hypot(*directions.T) >= SURE)
         faces.checked[rows] = now
-        faces.roll[rows] = np.where(wrong, rolls(directions), np.where(right, nan, faces.roll[rows]))
-        believed = np.isnan(faces.roll)
+        faces.direction[rows[wrong]] = directions[wrong]
+        faces.direction[rows[right]] = nan
+        believed = np.isnan(faces.direction[:, 0])
         faces.resolved[believed], faces.looked[believed] = False, -inf
         return faces
 
@@ -170,9 +173,9 @@ def _followed(before: _Faces, found: Detections) -> _Faces:
     match = table.argmax(axis=1)
     rows = np.flatnonzero(table.max(axis=1) >= SAME)
     same = before.rows(match[rows])
-    faces.checked[rows], faces.roll[rows], faces.looked[rows] = same.checked, same.roll, same.looked
+    faces.checked[rows], faces.direction[rows], faces.looked[rows] = same.checked, same.direction, same.looked
     faces.resolved[rows] = same.resolved
-    turned = rows[~np.isnan(faces.roll[rows])]
+    turned = rows[~np.isnan(faces.direction[rows, 0])]
     if not len(turned):
         return faces
     moved = _moved(before.rows(match[turned]), found.rows(turned))

@@ -134,8 +134,11 @@ def test_a_camera_that_is_forgotten_or_connects_again_starts_from_nothing(detect
 
 
 def test_a_turned_face_that_is_not_found_again_is_an_extreme_pose_of_no_quality(upright: Detections) -> None:
-    faces = look_upright(read_portrait(), upright, np.array([np.pi]), lambda _: Detections.none())
-    assert faces.turned.tolist() == [True]
+    for confidence, turned_then in ((1.0, True), (0.7, False)):
+        down = np.array([[-confidence, 0]], np.float32)
+        faces, found = look_upright(read_portrait(), upright, down, lambda _: Detections.none())
+        assert (found.tolist(), faces.turned.tolist()) == ([False], [turned_then])
+        np.testing.assert_array_equal(faces.landmarks, upright.landmarks)
     good = geometry(0.9, upright.landmarks[0], (512, 512), Crop())
     bad = geometry(0.9, upright.landmarks[0], (512, 512), Crop(), turned=True)
     assert good.reasons == ()
