@@ -21,12 +21,13 @@ Doubles = NDArray[np.float64]
 Rows = NDArray[np.integer[Any]]  # indices of faces
 Look = Callable[[Bytes], Detections]
 
-SURE = 0.4  # confidence of the roll network from which a face is looked at upright
-LIKELY = 0.6  # confidence below which the upright look must be clearly better than the first one
+DOUBT = 0.2  # confidence of the roll network from which a face is looked at upright
+LIKELY = 0.6  # confidence below which the upright look must be clearly better; weak faces are looked at only above it
 BETTER = 0.1  # score by which it is then
 CERTAIN = 0.8  # confidence from which it is believed even if the face is not found then
 CONTRADICTION_DEG = 40.0  # between the network's roll and that of the landmarks
-TILTED_DEG = 35.0  # roll beyond which less is enough: the detector is not at home there
+TURNED_DEG = 50.0  # roll beyond which no contradiction is needed: the landmarks are rough there
+TILTED_DEG = 35.0  # roll beyond which a small one is enough, or a weak score
 TILTED_CONTRADICTION_DEG = 20.0
 TILE = 320  # px, side of the part of a frame that is turned; four of them are one look
 FACE = 100.0  # px, longer side of the face in it
@@ -56,13 +57,14 @@ def rolls_of(landmarks: Floats) -> Doubles:
 
 
 def suspects_of(directions: Floats, found: Detections) -> NDArray[np.bool_]:
-    """Return the faces (n,) whose landmarks contradict the network's directions (n, 2), or that are tilted and weak."""
-    roll = rolls(directions)
+    """Return the faces (n,) whose landmarks contradict the network's directions (n, 2), or may be rough."""
+    roll, confidence = rolls(directions), np.hypot(*directions.T)
     between = _between(roll, rolls_of(found.landmarks))
-    tilted = np.abs(np.degrees(roll)) > TILTED_DEG
-    doubted = (between > TILTED_CONTRADICTION_DEG) | (found.scores < SCORE)
-    suspect = (between > CONTRADICTION_DEG) | (tilted & doubted)
-    return np.asarray((np.hypot(*directions.T) >= SURE) & suspect, np.bool_)
+    tilt = np.abs(np.degrees(roll))
+    weak = found.scores < SCORE
+    contradicted = (between > CONTRADICTION_DEG) & (confidence >= np.where(weak, LIKELY, DOUBT))
+    rough = (tilt > TURNED_DEG) | ((tilt > TILTED_DEG) & (weak | (between > TILTED_CONTRADICTION_DEG)))
+    return np.asarray(contradicted | (rough & (confidence >= LIKELY)), np.bool_)
 
 
 def rolls(directions: Floats) -> Doubles:

@@ -14,7 +14,7 @@ from streamer.detect.detector import Detector
 from streamer.detect.large import Shrunk, combined, has_large, large_only, shrunk
 from streamer.detect.roll import RollNetwork
 from streamer.detect.turned import (
-    SURE,
+    LIKELY,
     Doubles,
     Rows,
     look_upright,
@@ -152,7 +152,7 @@ class Watch:
             return faces
         directions = self._rolls.directions(frame.pixels, faces.seen.boxes[rows])
         wrong = suspects_of(directions, faces.seen.rows(rows))
-        right = ~wrong & (np.hypot(*directions.T) >= SURE)
+        right = ~wrong & (np.hypot(*directions.T) >= LIKELY)
         faces.checked[rows] = now
         faces.direction[rows[wrong]] = directions[wrong]
         faces.direction[rows[right]] = nan
