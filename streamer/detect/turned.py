@@ -27,8 +27,7 @@ BETTER = 0.1  # score by which it is then
 CERTAIN = 0.8  # confidence from which it is believed even if the face is not found then
 CONTRADICTION_DEG = 40.0  # between the network's roll and that of the landmarks
 TURNED_DEG = 50.0  # roll beyond which no contradiction is needed: the landmarks are rough there
-TILTED_DEG = 35.0  # roll beyond which a small one is enough, or a weak score
-TILTED_CONTRADICTION_DEG = 20.0
+TILTED_DEG = 35.0  # roll beyond which a weak score is enough
 TILE = 320  # px, side of the part of a frame that is turned; four of them are one look
 FACE = 100.0  # px, longer side of the face in it
 SHIFT = 0.4  # largest distance of a face found in a tile from the tile's middle, in FACE
@@ -63,7 +62,7 @@ def suspects_of(directions: Floats, found: Detections) -> NDArray[np.bool_]:
     tilt = np.abs(np.degrees(roll))
     weak = found.scores < SCORE
     contradicted = (between > CONTRADICTION_DEG) & (confidence >= np.where(weak, LIKELY, DOUBT))
-    rough = (tilt > TURNED_DEG) | ((tilt > TILTED_DEG) & (weak | (between > TILTED_CONTRADICTION_DEG)))
+    rough = (tilt > TURNED_DEG) | ((tilt > TILTED_DEG) & weak)
     return np.asarray(contradicted | (rough & (confidence >= LIKELY)), np.bool_)
 
 

@@ -48,7 +48,7 @@ from workers.weights.registry import find
 ANGLES = (0, 15, 30, 45, 60, 75, 90, 105, 120, 135, 150, 165, 180)
 SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 SIZES = {"square": (800, 800), "landscape": (960, 540), "portrait": (600, 800)}
-PORTRAITS, CLOSE_UPS, UPRIGHT = 40, 12, 400
+PORTRAITS, CLOSE_UPS, UPRIGHT = 30, 8, 250
 MIN_SCORE, MIN_PX = 0.5, 60
 WRONG = 0.3  # eye distances
 CLIPS = (
