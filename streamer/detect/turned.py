@@ -26,6 +26,7 @@ LIKELY = 0.6  # confidence below which the upright look must be clearly better; 
 BETTER = 0.1  # score by which it is then
 CERTAIN = 0.8  # confidence from which it is believed even if the face is not found then
 CONTRADICTION_DEG = 40.0  # between the network's roll and that of the landmarks
+FAR_DEG = 70.0  # the same if the network is not sure
 TURNED_DEG = 50.0  # roll beyond which no contradiction is needed: the landmarks are rough there
 TILTED_DEG = 35.0  # roll beyond which a weak score is enough
 TILE = 320  # px, side of the part of a frame that is turned; four of them are one look
@@ -61,9 +62,9 @@ def suspects_of(directions: Floats, found: Detections) -> NDArray[np.bool_]:
     between = _between(roll, rolls_of(found.landmarks))
     tilt = np.abs(np.degrees(roll))
     weak = found.scores < SCORE
-    contradicted = (between > CONTRADICTION_DEG) & (confidence >= np.where(weak, LIKELY, DOUBT))
-    rough = (tilt > TURNED_DEG) | ((tilt > TILTED_DEG) & weak)
-    return np.asarray(contradicted | (rough & (confidence >= LIKELY)), np.bool_)
+    likely = (between > CONTRADICTION_DEG) | (tilt > TURNED_DEG) | ((tilt > TILTED_DEG) & weak)
+    possible = (between > FAR_DEG) & ~weak
+    return np.asarray(np.where(confidence >= LIKELY, likely, possible & (confidence >= DOUBT)), np.bool_)
 
 
 def rolls(directions: Floats) -> Doubles:
