@@ -88,6 +88,7 @@ RESEARCH: dict[str, set[str]] = {
     "evaluate": {"data"},
     "train": {"data", "evaluate"},
     "detector": {"train"},
+    "roll": {"detector"},
 }
 # what research, infer and align may import of the streamer
 TO_STREAMER = {"values", "boxes", "config", "source", "detect", "select", "identity", "evaluate"}
