@@ -1,5 +1,6 @@
 """The roll network: five convolutions and two linear layers, about 100,000 parameters."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -51,7 +52,8 @@ def write_onnx(model: RollNet, path: Path) -> None:
             layers.append(layer)
     folded = RollNet().eval()
     folded.features, folded.head = nn.Sequential(*layers), model.head
-    with replacing(path) as partial:
+    with replacing(path) as partial, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's older exporter, which needs no further package
         torch.onnx.export(
             folded,
             (torch.zeros(1, 1, SIDE, SIDE),),
