@@ -94,8 +94,10 @@ class JsonLines:
                 new.write(_line(record))
                 shutil.copyfileobj(old, new)
                 sync(new)
+                size = new.tell()
         with writing(self._path):
             self._file = partial.open("ab")
+        self._size = size
 
     def sync(self) -> None:
         """Wait until the lines are on the disk."""

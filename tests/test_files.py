@@ -86,3 +86,16 @@ def test_lines_that_a_full_disk_cuts_off_are_removed(tmp_path: Path) -> None:
         fill()
     assert not path.exists()
     assert (tmp_path / "lines.jsonl.partial").read_text() == '{"text":"xxxxxxxxxxxxxxxxxxxx"}\n' * 3
+
+
+def test_a_longer_first_line_does_not_cut_off_the_last_after_an_error(tmp_path: Path) -> None:
+    def fail() -> None:
+        with JsonLines(tmp_path / "lines.jsonl") as lines:
+            lines.write({"a": 1})
+            lines.write({"b": 2})
+            lines.replace_first({"a": "longer"})
+            raise KeyError("later")
+
+    with pytest.raises(KeyError, match="later"):
+        fail()
+    assert (tmp_path / "lines.jsonl.partial").read_text() == '{"a":"longer"}\n{"b":2}\n'

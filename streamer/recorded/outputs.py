@@ -104,7 +104,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _names() -> list[str]:
-    return [name + ending for name in OUTPUTS for ending in ("", ".partial", ".silent.partial")]
+    return [name + ending for name in OUTPUTS for ending in ("", ".partial", ".partial.partial", ".silent.partial")]
 
 
 def _remove_earlier(folder: Path) -> None:
