@@ -31,7 +31,7 @@ from streamer.tools.demo_clip import FPS, make_clip
 SIZE = (1920, 1080)
 NOISE = 3.0  # standard deviation of a pixel, grey levels
 BITRATE = 4_000_000
-ROUNDS, SECONDS, WARM_UP_S = 5, 8.0, 3.0
+ROUNDS, SECONDS, WARM_UP_S = 3, 6.0, 2.0
 CAMERAS = (1, 4)
 
 
