@@ -15,7 +15,7 @@ from tests.support.patience import WAIT_S
 
 
 def record(message: str = "camera %s %s", *arguments: object, level: int = logging.INFO) -> logging.LogRecord:
-    return logging.LogRecord("streamer.source.reader", level, __file__, 1, message, arguments, None)
+    return logging.LogRecord("streamer.source.reporting", level, __file__, 1, message, arguments, None)
 
 
 def written(repeats: Repeats, count: int, *arguments: object, now: float = 0.0) -> int:
@@ -111,7 +111,7 @@ def test_json_has_the_time_level_logger_message_and_fields() -> None:
     assert json.loads(JsonFormatter().format(made)) == {
         "time": "2026-11-30T12:00:00.250+00:00",
         "level": "WARNING",
-        "logger": "streamer.source.reader",
+        "logger": "streamer.source.reporting",
         "message": "camera door lost: a\nb",
         "camera": "door",
         "worker": "host:1",

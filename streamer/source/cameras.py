@@ -14,7 +14,8 @@ from streamer.handover import LatestPerCamera
 from streamer.series import forget_stream, know_stream
 from streamer.source.hardware import CPU, check_device
 from streamer.source.health import Flow, Health
-from streamer.source.reader import IN_PLACE, Outlet, run_camera
+from streamer.source.outlet import Outlet
+from streamer.source.reader import IN_PLACE, run_camera
 from streamer.values import EndReason, SourceState, SourceStatus, TooManyStreams
 
 LINGER_S = 1.0  # longest wait for threads that hang in the network, once their ends have been handed over

@@ -16,7 +16,7 @@ from streamer.source.choice import choose_stream
 from streamer.source.clock import CameraClock
 from streamer.source.decoder import USUAL_STEP_S, demux, frame_rate
 from streamer.source.file import open_file, probe_file
-from streamer.source.reader import report_clock
+from streamer.source.packet_times import report_clock
 from streamer.source.rtsp import SourceLost, codec_name, connect, explain, offered
 from streamer.values import ClockSource, SourceErrorCode
 

@@ -251,7 +251,7 @@ def test_each_change_of_state_is_one_line_without_credentials(clip: Path, caplog
             watched.until_frames("good", 20)
             watched.until_state("bad", SourceState.RECONNECTING)
             watched.until_frames("good", 20)
-    lines = [record.getMessage() for record in caplog.records if record.name == "streamer.source.reader"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "streamer.source.reporting"]
     assert len([line for line in lines if "good RUNNING" in line]) == 1
     assert [line for line in lines if "bad" in line] == [
         f"camera bad RECONNECTING: rtsp://127.0.0.1:{server.port}/a: user name or password rejected; check the uri"

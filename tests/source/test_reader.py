@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from streamer.handover import LatestPerCamera
 from streamer.kinds import local_path
-from streamer.source.reader import Outlet
+from streamer.source.outlet import Outlet
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.conftest import ROOT
 from tests.support.patience import WAIT_S
