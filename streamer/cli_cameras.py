@@ -45,6 +45,7 @@ streamer streams update door --uri rtsp://admin@10.0.0.9/main --password-file se
 REMOVE = "Disconnect cameras and remove them from a running streamer; their tracks end."
 PAUSE = "Disconnect cameras and keep them in the list."
 RESUME = "Connect paused cameras again."
+MAX_VIDEO_STREAM = 999  # as in the configuration; FFmpeg opens no more streams
 URL = "rtsp:// or rtsps:// address, in which ${NAME} stands for a variable of the environment; or the path of a file"
 
 
@@ -135,6 +136,15 @@ def add_streams(commands: Commands) -> None:
         )
 
 
+def _stream_number(text: str) -> int | str:
+    """Return the number of a video stream, or `shown`. Raises ArgumentTypeError."""
+    if text == "shown":
+        return text
+    if not text.isdecimal() or int(text) > MAX_VIDEO_STREAM:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 to {MAX_VIDEO_STREAM} nor `shown`")
+    return int(text)
+
+
 def _setting_options(parser: Options, default: str) -> None:
     """Add an option for each setting of a stream, named after its field in StreamSettings."""
     seconds = (
@@ -164,6 +174,13 @@ def _setting_options(parser: Options, default: str) -> None:
         "--loop",
         action=argparse.BooleanOptionalAction,
         help="for files: start again at the end, or not",
+    )
+    parser.add_argument(
+        "--video-stream",
+        type=_stream_number,
+        metavar="NUMBER",
+        help="which of several video streams to read, from 0, or `shown` for the one that players show "
+        f"(default: {default})",
     )
     files = "PEM file of the certificate authorities to accept for rtsps", "file that contains the address"
     for flag, text in zip(("--tls-ca-file", "--uri-file"), files, strict=True):

@@ -121,7 +121,7 @@ class Stream(Section):
     """Analyse at most this many frames per second. null analyses as many as the machine can."""
     loop: bool = False
     """For files: start again at the end."""
-    video_stream: Annotated[int, Field(ge=0)] | None = None
+    video_stream: Annotated[int, Field(ge=0, le=999)] | None = None
     """Which video stream to read if there are several, from 0. null reads the one that players show."""
     enabled: bool = True
     """Connect the stream. false keeps it in the list, disconnected (PAUSED)."""

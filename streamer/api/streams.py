@@ -43,6 +43,7 @@ API_NAMES = {
     "reconnect.jitter": "settings.reconnect_jitter",
     "max_fps": "settings.max_fps",
     "loop": "settings.loop",
+    "video_stream": "settings.video_stream",
     "enabled": "settings.paused",
 }
 
@@ -156,6 +157,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
             reconnect_jitter=stream.reconnect.jitter,
             tls_ca_file=stream.tls_ca_file or "",
             uri_file=stream.uri_file or "",
+            video_stream=stream.video_stream,
         ),
         state=streams_pb2.StreamState.Value(f"STREAM_STATE_{status.state.value}"),
         error_code=streams_pb2.StreamErrorCode.Value(f"STREAM_ERROR_CODE_{error}"),
@@ -211,6 +213,7 @@ def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, A
         "reconnect_jitter": {"reconnect": {"jitter": jitter}},
         "max_fps": {"max_fps": settings.max_fps if settings.max_fps != 0 else None},
         "loop": {"loop": settings.loop},
+        "video_stream": {"video_stream": settings.video_stream if settings.HasField("video_stream") else None},
         "paused": {"enabled": not settings.paused},
     }
 

@@ -32,7 +32,16 @@ DURATIONS = (
     "reconnect_initial",
     "reconnect_max",
 )
-SETTINGS = (*DURATIONS, "reconnect_jitter", "max_fps", "transport", "loop", "tls_ca_file", "uri_file")
+SETTINGS = (
+    *DURATIONS,
+    "reconnect_jitter",
+    "max_fps",
+    "transport",
+    "loop",
+    "video_stream",
+    "tls_ca_file",
+    "uri_file",
+)
 
 COLUMNS: tuple[tuple[str, Callable[[streams_pb2.Stream], str]], ...] = (
     ("stream", lambda stream: stream.stream_id),
@@ -141,6 +150,7 @@ def settings_message(settings: Mapping[str, Any]) -> streams_pb2.StreamSettings:
     fields: dict[str, Any] = {
         name: duration(value) if name in DURATIONS else TRANSPORTS[value] if name == "transport" else value
         for name, value in settings.items()
+        if (name, value) != ("video_stream", "shown")  # absent in the message
     }
     return streams_pb2.StreamSettings(**fields)
 
