@@ -277,7 +277,8 @@ class _Reader:
             self._describe(*described)
             self._change(SourceState.RUNNING, message=f"{width}x{height} {decoded.codec}")
         elif described != (self._status.codec, self._status.width, self._status.height):
-            log.info("camera %s changed to %dx%d %s", self._stream.id, width, height, decoded.codec)
+            before = f"{self._status.width}x{self._status.height} {self._status.codec}"
+            log.info("camera %s changes from %s to %dx%d %s", self._stream.id, before, width, height, decoded.codec)
             self._describe(*described)
             self._show()
         missing = self._gaps.missing(decoded.media_time)
@@ -290,11 +291,6 @@ class _Reader:
     def _show(self) -> None:
         if not self._outlet.closed:
             self._report(self._status)
-
-    def _resized(self, width: int, height: int) -> None:
-        before = f"{self._status.width}x{self._status.height}"
-        log.info("camera %s: the frame size changes from %s to %dx%d", self._stream.id, before, width, height)
-        self._status = replace(self._status, width=width, height=height)
 
     def _put(
         self, decoded: DecodedFrame, received: float, captured_at: datetime | None, clock_source: ClockSource
