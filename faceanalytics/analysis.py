@@ -17,6 +17,7 @@ from faceanalytics.results import Results, read_results
 from streamer.config import StreamerConfig
 from streamer.configfile import load_config, parse_config
 from streamer.dispatch.worker_process import WorkerOptions
+from streamer.kinds import refuse_address
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo
@@ -59,6 +60,7 @@ def analyze(
     A video that is cut off or damaged gives results with `summary.complete` False and a warning in the log.
     Raises InputError for an unreadable video, ModelError, ConfigError, and LostDependency if the worker keeps dying.
     """
+    refuse_address(str(video))
     settings = _settings(config, str(detector), gallery, cohort, external_workers)
     worker = None
     if external_workers is None:

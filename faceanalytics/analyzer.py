@@ -131,7 +131,7 @@ _NOTHING = _Description(None, None, {}, None)
 
 def _found(pixels: Bytes, faces: Detections, row: int) -> _Found:
     landmarks, score, config = faces.landmarks[row], float(faces.scores[row]), Crop()
-    quality = geometry(score, landmarks, (pixels.shape[1], pixels.shape[0]), config)
+    quality = geometry(score, landmarks, (pixels.shape[1], pixels.shape[0]), config, bool(faces.turned[row]))
     try:
         crop = align(pixels, landmarks)
     except ValueError:  # its landmarks are all at one place

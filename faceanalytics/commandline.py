@@ -6,11 +6,12 @@ Only light modules are imported here, so that `--help` answers at once.
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from faceanalytics.errors import ConfigError, UserError, user_error_in
 from faceanalytics.logs import FORMATS, log_to_stderr, logs_json
@@ -47,9 +48,21 @@ class HelpFormatter(argparse.HelpFormatter):
         return text if unset or "(default:" in text else f"{text} (default: %(default)s)"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages hold no password of an address."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(hide_passwords(message))
+
+
+def hide_passwords(message: str) -> str:
+    """Mask user and password of addresses, also of mistyped ones, wherever a message quotes them."""
+    return re.sub(r"(\w:/+)(?!/*USER:)[^\s@]*:\S*@", r"\1***@", message)
+
+
 def program(name: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Commands]:
     """Build the parser of a program, with --version and --verbose, and the place to add its commands to."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog=name, description=description, epilog=_epilog(examples, EXIT_CODES), formatter_class=HelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('faceanalytics')}")
@@ -138,10 +151,11 @@ def run_command(name: str, command: Callable[[], int]) -> int:
 
 def complain(name: str, error: UserError) -> int:
     """Print the error of the program `name` to standard error, or log it as JSON, and return its exit code."""
+    message = hide_passwords(str(error))
     if logs_json():
-        logging.getLogger(name).error("%s", error)
+        logging.getLogger(name).error("%s", message)
     else:
-        sys.stderr.write(f"{name}: {error}\n")
+        sys.stderr.write(f"{name}: {message}\n")
     return error.exit_code
 
 

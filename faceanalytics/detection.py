@@ -9,7 +9,7 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.images import Channels, Image, to_bgr
 from faceanalytics.settings import explain
 from streamer import config
-from streamer.detect import detector
+from streamer.detect.stills import StillDetector
 from streamer.values import Detections
 
 
@@ -39,11 +39,13 @@ class Detector:
             section = config.Detect.model_validate({"weights": str(weights), "device": device, **given})
         except ValidationError as error:
             raise ConfigError("\n".join(["Detector:", *explain(error)])) from error
-        self._detector = detector.Detector(section)
+        self._detector = StillDetector.load(section)
         self.model_id = self._detector.model_id  # name of the file, and the beginning of its SHA-256
 
     def __call__(self, image: Image, *, channels: Channels = "BGR") -> Detections:
-        """Find the faces of one image, highest score first.
+        """Find the faces of one image, highest score first, turned ones and those that fill the image included.
+
+        The landmarks of faces that are `turned` are wrong: they were not found again after turning them upright.
 
         `image`: uint8 (h, w, 3) in the order `channels`, a Frame, or the path of an image. OpenCV and `read_video` give
         BGR; Pillow, scikit-image and Matplotlib give RGB. Raises InputError for a file that cannot be read.

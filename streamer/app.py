@@ -22,6 +22,7 @@ from streamer.identity.references import Reference
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.source.cameras import Cameras
+from streamer.source.hardware import check_device
 from streamer.track.keys import live_keys, split_keys
 from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
 
@@ -53,6 +54,9 @@ class LiveService:
     async def run(self) -> None:
         """Run until `stop`. Raises ModelError, ConfigError, or an ExceptionGroup of the exceptions of the parts."""
         loop = asyncio.get_running_loop()
+        default = self._config.sources.decode_device
+        for device in {default, *(stream.decode_device or default for stream in self._config.streams)}:
+            check_device(device)
         detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
         read = partial(read_gallery, self._config, detector, self._stopping.is_set)
         people, strangers = await in_thread("gallery", read, stop=lambda: None)
@@ -64,7 +68,7 @@ class LiveService:
         def failed(error: BaseException) -> None:
             loop.call_soon_threadsafe(_fail, bug, error)
 
-        cameras = Cameras(self._frames, failed)
+        cameras = Cameras(self._frames, failed, self._config.sources)
         deliver = Delivery(loop, self._accept)
 
         def stop_observing() -> None:

@@ -18,6 +18,7 @@ from faceanalytics.commandline import (
     program,
     weights_option,
 )
+from faceanalytics.errors import ConfigError
 from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
@@ -40,10 +41,14 @@ observations.jsonl with one line per face and frame. A SwinFace worker is starte
 ANALYZE_EXAMPLES = """
 streamer analyze clip.mp4 --out results/
 streamer analyze clip.mp4 --out results/ --annotate --gallery people/
+streamer analyze recordings/ --out results/
+streamer analyze https://example.org/clip.mp4 --allow-url --out results/
+cat clip.mp4 | streamer analyze - --out results/
 streamer analyze monday.mp4 tuesday.mp4 --out results/ --config configs/recorded.yaml --device cuda:0
 """
-ANALYZE_NOTES = """With several videos, the results of each go into a folder named after it, inside --out. Results of an
-earlier run in the same folder are removed."""
+ANALYZE_NOTES = """With several videos, a folder or a pattern, the results of each video go into a folder named after
+it, inside --out. Results of an earlier run in the same folder are removed. Standard input and addresses are copied to a
+temporary file first, in $TMPDIR."""
 WATCH = """Show the cameras and tracks of a running streamer until Ctrl-C: as live tables on a terminal, as one line per
 event and change of a camera elsewhere. With --json only events are shown."""
 WATCH_EXAMPLES = """
@@ -150,7 +155,21 @@ def _analyze(commands: Commands) -> None:
     parser = add_command(
         commands, "analyze", "analyse recorded videos into files", ANALYZE, ANALYZE_EXAMPLES, ANALYZE_NOTES
     )
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video file that FFmpeg can read")
+    parser.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video file that FFmpeg can read, folder to search for videos at any depth, pattern in quotes such as "
+        "'clips/*.mp4', address (see --allow-url), or - for standard input",
+    )
+    parser.add_argument(
+        "--allow-url", action="store_true", help="fetch recordings from addresses: http(s), ftp, rtmp, HLS playlists"
+    )
+    parser.add_argument(
+        "--allow-lists",
+        action="store_true",
+        help="follow local lists of files, such as m3u8 and ffconcat, to the files that they name",
+    )
     parser.add_argument(
         "--video-stream",
         type=int,
@@ -204,7 +223,7 @@ def _detect(commands: Commands) -> None:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=_file,
         metavar="FILE|DIR",
         help="image or video; folders are searched for images and videos at any depth",
     )
@@ -228,7 +247,7 @@ def _evaluate_detector(commands: Commands) -> None:
     )
     parser.add_argument(
         "labels",
-        type=Path,
+        type=_file,
         metavar="LABELS",
         help="JSON lines in the form that `streamer detect` writes, or the faces.xml of dlib",
     )
@@ -286,7 +305,7 @@ def _track(commands: Commands) -> None:
 
 def _annotate(commands: Commands) -> None:
     parser = add_command(commands, "annotate", "draw results into a copy of the video", ANNOTATE, ANNOTATE_EXAMPLES)
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video that was analysed")
+    parser.add_argument("video", type=_file, metavar="VIDEO", help="the video that was analysed, a file")
     parser.add_argument(
         "--results", type=Path, required=True, metavar="DIR", help="folder that `streamer analyze` wrote"
     )
@@ -308,6 +327,17 @@ def _demo(commands: Commands) -> None:
     _config_option(settings)
     _detector_option(settings)
     weights_option(settings)
+
+
+def _file(text: str) -> Path:
+    """Parse the path of a file; an address is refused without printing its password."""
+    from streamer.kinds import refuse_address
+
+    try:
+        refuse_address(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
 
 
 def _config_option(parser: Options) -> None:

@@ -154,6 +154,7 @@ def _setting_options(parser: Options, default: str) -> None:
         ("--stall-timeout", "reconnect after this long without a frame"),
         ("--reconnect-initial", "delay before the first attempt to reconnect; it doubles with each failure"),
         ("--reconnect-max", "longest delay between two attempts to reconnect"),
+        ("--image-interval", "for folders of images: time between two images"),
     )
     for flag, text in seconds:
         parser.add_argument(flag, type=float, metavar="SECONDS", help=f"{text}, in seconds (default: {default})")
@@ -173,13 +174,24 @@ def _setting_options(parser: Options, default: str) -> None:
     parser.add_argument(
         "--loop",
         action=argparse.BooleanOptionalAction,
-        help="for files: start again at the end, or not",
+        help="for files and folders of images: start again at the end, or not",
+    )
+    parser.add_argument(
+        "--follow",
+        action=argparse.BooleanOptionalAction,
+        help="for folders of images: show the newest image and then those that are added, or not",
     )
     parser.add_argument(
         "--video-stream",
         type=_stream_number,
         metavar="NUMBER",
         help="which of several video streams to read, from 0, or `shown` for the one that players show "
+        f"(default: {default})",
+    )
+    parser.add_argument(
+        "--decode-device",
+        metavar="DEVICE",
+        help="cpu, cuda:N, vaapi or qsv, which decodes the video; empty for sources.decode_device of the configuration "
         f"(default: {default})",
     )
     files = "PEM file of the certificate authorities to accept for rtsps", "file that contains the address"

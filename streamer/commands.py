@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -21,6 +22,7 @@ from streamer.configfile import config_schema, load_config, parse_config, show_c
 
 if TYPE_CHECKING:
     from streamer.recorded.writer import VideoResult
+    from streamer.tools.inputs import Input
 
 T = TypeVar("T")
 WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
@@ -104,6 +106,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from streamer.dispatch.worker_process import WorkerOptions
     from streamer.recorded.analysis import Analysis
     from streamer.recorded.writer import VideoResult
+    from streamer.tools.inputs import find_inputs
 
     config = _settings(arguments)
     worker = None
@@ -111,34 +114,57 @@ def _analyze(arguments: argparse.Namespace) -> int:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
     analysis = Analysis(config, worker, arguments.embeddings, arguments.explain, arguments.video_stream)
-    videos = _folders(arguments.videos, arguments.out)
+    inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
     stopping = Event()
 
     def stop() -> None:
         stopping.set()
         analysis.stop()
 
-    async def analyze() -> tuple[list[VideoResult], int]:
+    async def analyze(spool: Path) -> tuple[list[VideoResult], int]:
+        names, failure = await _fetch(inputs, spool, stopping.is_set)
+        videos = [(path, one.folder) for path, one in names.items()]
         with Progress("frames") as progress:
             results = await analysis.run(
-                videos, lambda info, result: progress.update(str(result.video), result.frames, info.frames)
+                videos, lambda info, result: progress.update(names[result.video].name, result.frames, info.frames)
             )
-        failure = 0
         for result in results:
             if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
-            _report(result)
+            _report(result, names[result.video].name)
         return results, failure
 
-    (results, failure), code = until_signal(analyze, stop)
+    with tempfile.TemporaryDirectory(prefix="faceanalytics-") as spool:
+        (results, failure), code = until_signal(partial(analyze, Path(spool)), stop)
     if code:
         return code
-    if failure and len(results) == 1:
+    if failure and len(inputs) == 1:
         return failure
     if not failure and all(result.whole for result in results):
         return 0
     return PARTIAL_RESULT if any(result.frames for result in results) else InputError.exit_code
+
+
+async def _fetch(
+    inputs: "Sequence[Input]", spool: Path, stopped: Callable[[], bool]
+) -> "tuple[dict[Path, Input], int]":
+    """Return the inputs by the path of their files. Prints what cannot be fetched; the exit code of the last is 0 or 3.
+
+    Input that is no file on this machine is copied into a folder of its own in `spool`.
+    """
+    from streamer.tools.inputs import fetch
+
+    fetched: dict[Path, Input] = {}
+    failure = 0
+    for place, one in enumerate(inputs):
+        if stopped():
+            break
+        try:
+            fetched[await asyncio.to_thread(fetch, one, spool / str(place), stopped)] = one
+        except InputError as error:
+            failure = complain("streamer", error)
+    return fetched, failure
 
 
 async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
@@ -151,29 +177,19 @@ async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool
         return 0, complain("streamer", error)
 
 
-def _folders(videos: list[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Pair each video with the folder for its results: `out` for one video, folders named after them for several."""
-    if len(videos) == 1:
-        return [(videos[0], out)]
-    names = [video.stem for video in videos]
-    if len(set(names)) != len(names):
-        names = [video.name for video in videos]
-    if len(set(names)) != len(names):
-        raise ConfigError("several videos have the same name and would overwrite each other: analyse them one by one")
-    return [(video, out / name) for video, name in zip(videos, names, strict=True)]
-
-
-def _report(result: "VideoResult") -> None:
+def _report(result: "VideoResult", name: str) -> None:
+    """Print the outcome of one video under its name, which is not that of its file if it was fetched."""
+    problem = result.problem.replace(str(result.video), name)
     if not result.frames:
-        print(result.problem, file=sys.stderr)
+        print(problem, file=sys.stderr)
         return
-    print(f"{result.video}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
-    if result.problem:
-        print(f"incomplete: {result.problem}", file=sys.stderr)
+    print(f"{name}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
+    if problem:
+        print(f"incomplete: {problem}", file=sys.stderr)
     if result.read.dropped:
-        print(f"incomplete: {result.video}: {result.dropped_frames()}", file=sys.stderr)
+        print(f"incomplete: {name}: {result.dropped_frames()}", file=sys.stderr)
     if result.lost_crops:
-        print(f"{result.video}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
+        print(f"{name}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -228,6 +244,8 @@ def _track(arguments: argparse.Namespace) -> int:
 
 
 def _annotate(arguments: argparse.Namespace) -> int:
+    if str(arguments.video) == "-":
+        raise ConfigError("standard input cannot be read twice: give the file, or use streamer analyze --annotate")
     stopping = Event()
     draw = partial(_draw, arguments.video, arguments.results, arguments.out, stopping.is_set)
     (frames, failure), code = until_signal(draw, stopping.set)

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.names import printable
 from streamer.addresses import unescaped
+from streamer.kinds import SCHEMES, SourceKind, check_allowed, check_not_mistyped, split_scheme
+from streamer.kinds import redact as redact  # for all who print the address of a stream
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]  # longer waits overflow in the system calls
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -44,30 +45,16 @@ def _is_endpoint(endpoint: str) -> str:
     return endpoint
 
 
+def _is_decode_device(device: str) -> str:
+    if not re.fullmatch(r"cpu|(cuda(:\d+)?|(vaapi|qsv)(:/[^:]+)?)", device):
+        raise ValueError(f"{device!r} is neither cpu, cuda:N, vaapi nor qsv (such as vaapi:/dev/dri/renderD128)")
+    return device
+
+
 def _is_device(device: str) -> str:
     if not re.fullmatch(r"cpu|cuda:\d+", device):
         raise ValueError(f"{device!r} is neither cpu nor cuda:N")
     return device
-
-
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_MISTYPED = re.compile(r"\s*(rtsps?(:|//|/.*@)|[\w+.-]*//[^/]*@|[^/]*:.*@)", re.IGNORECASE | re.DOTALL)
-
-
-def _split_scheme(uri: str) -> tuple[str, str]:
-    """Split an address into its scheme (empty without one) and the rest."""
-    match = _SCHEME.match(uri)
-    return (match[1], uri[match.end() :]) if match else ("", uri)
-
-
-def _check_not_mistyped(uri: str, field: str) -> None:
-    """Raise ValueError for an address that would pass for a path: paths are printed in full, password included."""
-    scheme, path = _split_scheme(uri)
-    if scheme.lower() in ("", "file") and _MISTYPED.match(path):
-        raise ValueError(
-            f"{field}: looks like a mistyped address; write rtsp://USER:PASSWORD@HOST/PATH, "
-            f"or put ./ before the name of a file"
-        )
 
 
 def _check_escaped(uri: str, field: str) -> None:
@@ -95,11 +82,29 @@ class Reconnect(Section):
     """Vary each delay at random by up to this share, so that cameras do not all reconnect at once."""
 
 
+class Sources(Section):
+    """What cameras and files may be, and what clients of the API may name."""
+
+    allow: tuple[SourceKind, ...] = ("rtsp", "file")
+    """Kinds of sources that streams may use: rtsp (also rtsps), file (videos), images (folders of images), http (also
+    https: MJPEG, HLS and videos), rtmp (also rtmps), srt, device (V4L2 cameras, such as /dev/video0). Clients of the
+    gRPC API can make the streamer connect to any address of an allowed kind."""
+    folders: tuple[str, ...] = ()
+    """Folders of videos, images and devices that streams created or changed over gRPC may use. Symbolic links are
+    resolved. Empty refuses every path from there; the streams of this configuration may use any."""
+    max_streams: Annotated[int, Field(ge=1)] = 256
+    """Most streams at a time, those of this configuration and those created over gRPC together."""
+    decode_device: Annotated[str, AfterValidator(_is_decode_device)] = "cpu"
+    """Decode video on cpu, cuda:N, vaapi or qsv, the last two optionally with a device (vaapi:/dev/dri/renderD128).
+    A device that cannot be used is an error at the start; there is no fallback."""
+
+
 class Stream(Section):
     id: StreamId
     """Name of the camera in results, logs and metrics: letters, digits, `.`, `_` and `-`, at most 63."""
     uri: str = Field("", repr=False)
-    """rtsp:// or rtsps:// address, or the path of a video file to play as if it were a camera."""
+    """rtsp:// or rtsps:// address, or the path of a video file to play as if it were a camera. The other kinds must be
+    switched on in sources.allow: http(s)://, rtmp(s)://, srt://, /dev/video0, or the path of a folder of images."""
     uri_file: str | None = None
     """File that contains the uri. Use it in place of `uri` for addresses with a password."""
     transport: Literal["tcp", "udp"] = "tcp"
@@ -123,6 +128,12 @@ class Stream(Section):
     """For files: start again at the end."""
     video_stream: Annotated[int, Field(ge=0, le=999)] | None = None
     """Which video stream to read if there are several, from 0. null reads the one that players show."""
+    image_interval_s: Seconds = 1.0
+    """For folders of images: time between two images, in seconds."""
+    follow: bool = False
+    """For folders of images: show the newest image and then those that are added, as a camera uploads them."""
+    decode_device: Annotated[str, AfterValidator(_is_decode_device)] | None = None
+    """Decode this stream on cpu, cuda:N, vaapi or qsv. null: sources.decode_device."""
     enabled: bool = True
     """Connect the stream. false keeps it in the list, disconnected (PAUSED)."""
 
@@ -130,10 +141,10 @@ class Stream(Section):
     def _one_address(self) -> "Stream":
         if bool(self.uri) == bool(self.uri_file):
             raise ValueError("give either uri or uri_file, not both")
-        _check_not_mistyped(self.uri, "uri")
-        scheme = _split_scheme(self.uri)[0].lower()
-        if "://" in self.uri and scheme not in ("rtsp", "rtsps", "file"):
-            raise ValueError(f"uri: {scheme}:// is not supported; use rtsp://, rtsps:// or the path of a file")
+        check_not_mistyped(self.uri, "uri")
+        scheme = split_scheme(self.uri)[0].lower()
+        if "://" in self.uri and scheme not in (*SCHEMES, "file"):
+            raise ValueError(f"uri: {scheme}:// is not supported; use {', '.join(SCHEMES)} or the path of a file")
         _check_escaped(self.uri, "uri")
         return self
 
@@ -146,7 +157,7 @@ class Stream(Section):
         except (OSError, ValueError) as error:  # ValueError: not text, or not a file name
             raise ConfigError(f"stream {self.id}: cannot read uri_file: {error}") from error
         try:
-            _check_not_mistyped(uri, "uri_file")
+            check_not_mistyped(uri, "uri_file")
             _check_escaped(uri, "uri_file")
         except ValueError as error:
             raise ConfigError(f"stream {self.id}: {error}") from error
@@ -342,6 +353,8 @@ class Metrics(Section):
 class StreamerConfig(Section):
     streams: tuple[Stream, ...] = ()
     """Cameras to connect at the start. More can be added over gRPC."""
+    sources: Sources = Sources()
+    """What cameras and files may be, and what clients of the API may name."""
     detect: Detect = Detect()
     """Face detection."""
     track: Track = Track()
@@ -372,19 +385,22 @@ class StreamerConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _allowed_sources(self) -> "StreamerConfig":
+        limit = self.sources.max_streams
+        if len(self.streams) > limit:
+            raise ValueError(f"streams: {len(self.streams)} are more than the limit of {limit} (sources.max_streams)")
+        for place, stream in enumerate(self.streams):
+            if stream.uri:  # what a uri_file contains is checked when it is read
+                try:
+                    check_allowed(stream.uri, self.sources.allow)
+                except ValueError as error:
+                    raise ValueError(f"streams.{place}.uri: {error}") from error
+        return self
+
+    @model_validator(mode="after")
     def _unique_ids(self) -> "StreamerConfig":
         ids = [stream.id for stream in self.streams]
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
             raise ValueError(f"streams: id used twice: {', '.join(twice)}")
         return self
-
-
-def redact(uri: str) -> str:
-    """Return an address for printing: without user, password and query. In a path, what looks like them is masked."""
-    uri = printable(uri)
-    scheme, rest = _split_scheme(uri)
-    if scheme.lower() in ("", "file"):
-        return uri[: len(uri) - len(rest)] + re.sub(r"[^/:@]*:.*@", "***@", rest, flags=re.DOTALL)
-    rest = rest.rpartition("@")[2]  # the last @: a password may hold / ? or # as well
-    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"

@@ -45,6 +45,8 @@ def config_hash(config: StreamerConfig) -> str:
     deciding["detect"].pop("weights")  # results record the hash of the weights themselves
     del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # and that of the images
     deciding["batch"] = config.dispatch.batch
+    if config.sources.decode_device != "cpu":  # colours may differ in the last bit
+        deciding["decode_device"] = config.sources.decode_device
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 

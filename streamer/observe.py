@@ -8,6 +8,7 @@ from datetime import datetime
 from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
+from streamer.detect.watch import Watch
 from streamer.handover import Handover, Item
 from streamer.select.selector import Considered, CropSelector, Selection
 from streamer.track.keys import KeyMaker
@@ -84,7 +85,7 @@ class Observer:
     def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker, live: bool = False) -> None:
         """`new_key` makes the keys of tracks. `live`: crops are scheduled by the monotonic clock, not by media time."""
         self._config = config
-        self._detector = detector
+        self._watch = Watch(detector)
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
         self._shots: dict[str, ShotChangeDetector] = {}  # of the present epoch
@@ -103,7 +104,7 @@ class Observer:
         """Process frames (at most one per camera) and ends of sources in order. All frames are one detector batch."""
         frames = [item for item in items if isinstance(item, Frame)]
         started = time.monotonic()
-        found = iter(self._detector.detect([frame.pixels for frame in frames]) if frames else [])
+        found = iter(self._watch.detect(frames) if frames else [])
         if frames:
             metrics.inference_seconds.labels("detect").observe(time.monotonic() - started)
         tracked: list[_Tracked] = []
@@ -139,6 +140,7 @@ class Observer:
     def _end(self, camera: str, reason: EndReason) -> list[_Tracked]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
         self._shots.pop(camera, None)
+        self._watch.forget(camera)
         if reason is EndReason.SOURCE_REMOVED:
             self._trackers.pop(camera, None)
         if last is None or tracker is None:

@@ -9,17 +9,21 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
 
 MIN_COUNT = 10  # pairs of strangers that must reach a cosine for their share to be trusted
 CROP_SIZE = 112  # px, width and height of an aligned crop
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as seen in the image
+
+
+_UPRIGHT = np.zeros(0, np.bool_)  # stands for faces whose landmarks are right
 
 
 def _check_shape(name: str, array: NDArray[np.generic], expected: tuple[int | None, ...]) -> None:
@@ -114,6 +118,10 @@ class LinkQuality(enum.Enum):
     POOR = "POOR"
 
 
+class TooManyStreams(Exception):
+    """Another stream would exceed the configured limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
     """The status of a camera. Each change makes a new one, so any thread may read it."""
@@ -139,6 +147,7 @@ class SourceStatus:
     frame_age: float | None = None  # s, mean time from arrival to detection; None: no frame was analysed
     overloaded: bool = False  # many frames are skipped because newer ones arrive
     link_quality: LinkQuality | None = None  # None: not a running camera
+    decoder: str = ""  # codec and device that decode it, such as "h264 on cpu"; empty before the first frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,11 +197,15 @@ class Detections:
     boxes: Floats  # (n, 4) x1 y1 x2 y2, frame pixels
     scores: Floats  # (n,) 0..1
     landmarks: Floats  # (n, 5, 2) x y, frame pixels, in the order of LANDMARK_NAMES
+    turned: Flags = field(default_factory=lambda: _UPRIGHT)  # (n,) the face is turned and its landmarks are wrong
 
     def __post_init__(self) -> None:
+        if self.turned is _UPRIGHT:
+            object.__setattr__(self, "turned", np.zeros(len(self.boxes), np.bool_))
         _check_shape("boxes", self.boxes, (None, 4))
         _check_shape("scores", self.scores, (len(self.boxes),))
         _check_shape("landmarks", self.landmarks, (len(self.boxes), 5, 2))
+        _check_shape("turned", self.turned, (len(self.boxes),))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -201,6 +214,23 @@ class Detections:
     def none(cls) -> "Detections":
         """Return detections without a face."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+    def rows(self, which: NDArray[np.integer[Any]]) -> "Detections":
+        """Return some of the faces, in the order of the indices `which`."""
+        return Detections(self.boxes[which], self.scores[which], self.landmarks[which], self.turned[which])
+
+    def joined(self, others: "Detections") -> "Detections":
+        """Return these faces, then the others."""
+        return Detections(
+            np.concatenate([self.boxes, others.boxes]),
+            np.concatenate([self.scores, others.scores]),
+            np.concatenate([self.landmarks, others.landmarks]),
+            np.concatenate([self.turned, others.turned]),
+        )
+
+    def by_score(self) -> "Detections":
+        """Return the faces, highest score first."""
+        return self.rows(np.argsort(-self.scores, kind="stable"))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -86,6 +86,29 @@ def test_a_paragraph_is_wrapped_and_a_block_of_examples_is_not(monkeypatch: pyte
     assert f"\n  tool {'x' * 60}\n" in text
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "rtsp://u:secret@h/x"],
+        ["watch", "h", "rtsp://u:se/cret@h/x"],
+        ["analyze", "a.mp4", "--out", "o", "--explain=rtsp://u:secret@h/x"],
+        ["detect", "rtsp://u:secret@h/x"],
+        ["annotate", "https://u:secret@h/x", "--results", "r", "--out", "o"],
+        ["evaluate-detector", "rtsp:/u:secret@h/x"],
+    ],
+)
+def test_a_misplaced_address_is_refused_without_its_password(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        streamer.cli.parser().parse_args(arguments)
+    said = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "h/x" in said
+    assert "secret" not in said
+    assert "cret@" not in said
+
+
 def failing(error: BaseException) -> Callable[[], int]:
     def command() -> int:
         raise error
@@ -98,6 +121,9 @@ def failing(error: BaseException) -> Callable[[], int]:
     [
         (ConfigError("wrong"), 2, "tool: wrong\n"),
         (ModelError("no device"), 4, "tool: no device\n"),
+        (ConfigError("rtsp:/u:s@c:ret@h/x: no such file"), 2, "tool: rtsp:/***@h/x: no such file\n"),
+        (ConfigError("write rtsp://USER:PASSWORD@HOST"), 2, "tool: write rtsp://USER:PASSWORD@HOST\n"),
+        (ConfigError("file:///v/me@home.mp4: empty"), 2, "tool: file:///v/me@home.mp4: empty\n"),
         (BaseExceptionGroup("both", [BaseExceptionGroup("one", [ModelError("no device")])]), 4, "tool: no device\n"),
         (KeyboardInterrupt(), 130, ""),
     ],

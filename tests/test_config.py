@@ -39,6 +39,12 @@ def test_the_shipped_configurations_are_valid(name: str, monkeypatch: pytest.Mon
         ("dispatch: {bind: 'tcp//x'}", "dispatch.bind"),
         ("detect: {device: gpu}", "detect.device"),
         ("streams: [{id: a, uri: 'ftp://x'}]", "ftp:// is not supported"),
+        ("streams: [{id: a, uri: 'http://h/x'}]", "streams.0.uri: http://h/x is a source of the kind http"),
+        ("sources: {allow: [rtsp]}\nstreams: [{id: a, uri: a.mp4}]", "add file to sources.allow"),
+        ("sources: {allow: [web]}", "sources.allow.0"),
+        ("sources: {max_streams: 1}\nstreams: [{id: a, uri: x}, {id: b, uri: y}]", "more than the limit of 1"),
+        ("sources: {decode_device: gpu}", "sources.decode_device"),
+        ("streams: [{id: a, uri: x, decode_device: 'opencl:0'}]", "streams.0.decode_device"),
         ("track: {lost_s: 1}\ntrack: {lost_s: 2}", "'track' stands twice"),
         ("- a\n- b", "expected names with values"),
         ("a: [", "not YAML"),
@@ -136,3 +142,13 @@ def test_the_hash_changes_with_what_decides_the_results_only() -> None:
     assert config_hash(base) == config_hash(parse_config({"publish": {"listen": "0.0.0.0:1"}}, "test"))
     assert config_hash(base) == config_hash(parse_config({"detect": {"weights": "elsewhere.onnx"}}, "test"))
     assert config_hash(base) != config_hash(parse_config({"track": {"lost_s": 1}}, "test"))
+    assert config_hash(base) == config_hash(parse_config({"sources": {"allow": ["http"]}}, "test"))
+    assert config_hash(base) != config_hash(parse_config({"sources": {"decode_device": "cuda:0"}}, "test"))
+
+
+def test_kinds_that_are_switched_on_are_accepted() -> None:
+    uris = ["http://h/a", "rtmps://h/a/b", "srt://h:1", "/dev/video0", "a.mp4", "rtsp://h/a"]
+    streams = [{"id": f"s{number}", "uri": uri} for number, uri in enumerate(uris)]
+    allow = ["rtsp", "file", "http", "rtmp", "srt", "device"]
+    config = parse_config({"sources": {"allow": allow}, "streams": streams}, "test")
+    assert [stream.uri for stream in config.streams] == uris

@@ -27,18 +27,30 @@ SHARED = {
 # and packages of the workers. Nothing imports the API but itself.
 API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "images": (set(), {"source", "values"}, set()),
-    "video": (set(), {"source", "values"}, set()),
+    "video": (set(), {"kinds", "source", "values"}, set()),
     "detection": ({"images"}, {"config", "detect", "values"}, set()),
     "tracking": (set(), {"config", "track", "values"}, set()),
     "analyzer": ({"images", "detection"}, {"config", "select", "values"}, {"runtime", "swinface", "weights"}),
     "tracks": (set(), {"values"}, set()),
     "tables": ({"results", "tracks"}, {"labels", "values"}, set()),
     "results": ({"tables", "tracks"}, {"recorded", "values"}, set()),
-    "analysis": ({"results"}, {"config", "configfile", "dispatch", "recorded", "source"}, set()),
+    "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
-SPINE = {"addresses", "boxes", "config", "configfile", "handover", "labels", "lifecycle", "metrics", "series", "values"}
+SPINE = {
+    "addresses",
+    "boxes",
+    "config",
+    "configfile",
+    "handover",
+    "kinds",
+    "labels",
+    "lifecycle",
+    "metrics",
+    "series",
+    "values",
+}
 # modules at the root that may import every room
 WIRING = {"__main__", "app", "cli", "cli_cameras", "commands", "commands_cameras"}
 # room or module of the streamer -> the rooms it may import, besides the spine
@@ -76,6 +88,7 @@ RESEARCH: dict[str, set[str]] = {
     "evaluate": {"data"},
     "train": {"data", "evaluate"},
     "detector": {"train"},
+    "roll": {"detector"},
 }
 # what research, infer and align may import of the streamer
 TO_STREAMER = {"values", "boxes", "config", "source", "detect", "select", "identity", "evaluate"}

@@ -8,9 +8,11 @@ from pydantic import ValidationError
 import faceanalytics.errors
 from faceanalytics.errors import ConfigError, ModelError
 from streamer.config import Crop, Detect
-from streamer.detect.detector import Detector, find_weights
+from streamer.detect.detector import find_weights
+from streamer.detect.stills import StillDetector
 from streamer.select.align import align
-from streamer.values import LANDMARK_NAMES, Bytes, Floats
+from streamer.select.quality import finish, geometry
+from streamer.values import LANDMARK_NAMES, Bytes, Detections, Floats, Quality
 
 OPTIONS = {  # field of the streamer's section `detect` -> option of our command line
     "weights": "--detector",
@@ -32,11 +34,13 @@ class DetectorOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """A detected face: its box, landmarks and score."""
+    """A detected face: its box, landmarks and score, and how well the streamer could analyse it."""
 
     box: Floats  # (4,) x1 y1 x2 y2, pixels of the image
     landmarks: Floats  # (5, 2) x y, pixels of the image, in the order of LANDMARK_NAMES
     score: float  # 0..1, by the detector
+    quality: float = 0.0  # 0..1
+    reasons: tuple[str, ...] = ()  # why the streamer would not analyse it, with its default settings; empty: it would
 
     def points(self) -> dict[str, tuple[float, float]]:
         """Return the landmarks by name, (x, y) in pixels."""
@@ -49,20 +53,18 @@ class FaceFinder:
     def __init__(self, options: DetectorOptions) -> None:
         config = _detect_config(options)
         try:
-            self._detector = Detector(config)
+            self._detector = StillDetector.load(config)
         except faceanalytics.errors.ModelError as error:
             raise ModelError(_with_option_names(str(error))) from error
 
     def find(self, image: Bytes) -> list[tuple[Found, Bytes | None]]:
         """Return the faces of a BGR image (h, w, 3), highest score first, each with its RGB crop (112, 112, 3).
 
-        The crop is None if a face cannot be aligned because all its landmarks are at the same point.
+        The crop is None if a face cannot be aligned: its landmarks are all at the same point, or they are wrong
+        because the face is turned.
         """
         faces = self._detector.detect([image])[0]
-        return [
-            (Found(box, landmarks, float(score)), _crop(image, landmarks))
-            for box, landmarks, score in zip(faces.boxes, faces.landmarks, faces.scores, strict=True)
-        ]
+        return [_found(image, faces, row) for row in range(len(faces))]
 
 
 def detector_file(options: DetectorOptions) -> Path:
@@ -82,11 +84,19 @@ def _detect_config(options: DetectorOptions) -> Detect:
         raise ConfigError("\n".join(lines)) from error
 
 
-def _crop(image: Bytes, landmarks: Floats) -> Bytes | None:
+def _found(image: Bytes, faces: Detections, row: int) -> tuple[Found, Bytes | None]:
+    landmarks, score, turned, config = faces.landmarks[row], float(faces.scores[row]), bool(faces.turned[row]), Crop()
+    quality = geometry(score, landmarks, (image.shape[1], image.shape[0]), config, turned)
     try:
-        return align(image, landmarks)
+        crop = align(image, landmarks)
     except ValueError:
-        return None
+        return Found(faces.boxes[row], landmarks, score, quality.value, _names(quality)), None
+    quality = finish(quality, crop, config)
+    return Found(faces.boxes[row], landmarks, score, quality.value, _names(quality)), None if turned else crop
+
+
+def _names(quality: Quality) -> tuple[str, ...]:
+    return tuple(reason.value for reason in quality.reasons)
 
 
 def _with_option_names(message: str) -> str:

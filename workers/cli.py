@@ -60,8 +60,9 @@ swinface infer --weights weights.safetensors --out faces.csv --heads age,express
 swinface infer --out raw.npz --align --detector face.onnx photos/
 """
 INFER_NOTES = """A .npz file holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face`
-(its rank in the image), `box` (x1 y1 x2 y2), `landmarks` and `detector_score`. The .jsonl and .csv files and standard
-output hold scores by name.
+(its rank in the image), `box` (x1 y1 x2 y2), `landmarks`, `detector_score`, `quality` and `reasons`. The .jsonl and
+.csv files and standard output hold scores by name. A face with reasons would not be analysed by the streamer with its
+default settings: do not rely on its answers. It is also listed at the end.
 
 Images that cannot be read or show no face are listed at the end; the exit code is then 5."""
 CONVERT = """Write the published checkpoint as a .safetensors file with a JSON card beside it. Such a file cannot

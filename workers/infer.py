@@ -59,11 +59,12 @@ class Face:
 
 @dataclass(slots=True)
 class Missing:
-    """Images and faces that are not in the results, one line each."""
+    """Images and faces that are not in the results, or not to be relied on, one line each."""
 
     unreadable: list[str] = field(default_factory=list)
     faceless: list[str] = field(default_factory=list)
     unaligned: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)  # in the results, with reasons: not missing
 
     def __len__(self) -> int:
         return len(self.unreadable) + len(self.faceless) + len(self.unaligned)
@@ -145,8 +146,10 @@ def _find(path: Path, finder: "FaceFinder", missing: Missing) -> list[Face]:
     faces = []
     for number, (place, crop) in enumerate(found):
         if crop is None:
-            missing.unaligned.append(f"{printable(path)}: face {number}")
+            missing.unaligned.append(f"{printable(path)}: face {number}: {', '.join(place.reasons)}")
         else:
+            if place.reasons:
+                missing.doubtful.append(f"{printable(path)}: face {number}: {', '.join(place.reasons)}")
             faces.append(Face(path, crop, number, place))
     return faces
 
@@ -233,6 +236,8 @@ def _place_arrays(numbers: Sequence[int], found: Sequence["Found"]) -> dict[str,
         "box": np.array([face.box for face in found], np.float32),
         "landmarks": np.array([face.landmarks for face in found], np.float32),
         "detector_score": np.array([face.score for face in found], np.float32),
+        "quality": np.array([face.quality for face in found], np.float32),
+        "reasons": np.array([" ".join(face.reasons) for face in found]),
     }
 
 
@@ -260,8 +265,12 @@ def _write_table(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten to one level of names: `box` with `x1` becomes `box_x1`; plain values come first."""
-    plain = {prefix + name: value for name, value in record.items() if not isinstance(value, dict)}
+    """Flatten to one level of names: `box` with `x1` becomes `box_x1`; plain values come first, lists are joined."""
+    plain = {
+        prefix + name: " ".join(value) if isinstance(value, list) else value
+        for name, value in record.items()
+        if not isinstance(value, dict)
+    }
     inner = [_flat(value, f"{prefix}{name}_") for name, value in record.items() if isinstance(value, dict)]
     return {name: value for part in (plain, *inner) for name, value in part.items()}
 
@@ -280,6 +289,8 @@ def _place(face: Face) -> dict[str, Any]:
     return {
         "face": face.number,
         "detector_score": _round(face.found.score),
+        "quality": _round(face.found.quality),
+        "reasons": list(face.found.reasons),
         "box": dict(zip(("x1", "y1", "x2", "y2"), map(_pixels, face.found.box), strict=True)),
         "landmarks": {name: {"x": _pixels(x), "y": _pixels(y)} for name, (x, y) in face.found.points().items()},
     }
@@ -321,7 +332,8 @@ def _report(missing: Missing, total: int) -> None:
     for lines, what in (
         (missing.unreadable, f"of {total} images could not be read"),
         (missing.faceless, f"of {total} images show no face that the detector finds"),
-        (missing.unaligned, "faces could not be aligned, their landmarks are all at one place"),
+        (missing.unaligned, "faces could not be aligned and are not in the results"),
+        (missing.doubtful, "faces would not be analysed by the streamer: do not rely on their answers"),
     ):
         if lines:
             sys.stderr.write(f"{len(lines)} {what}:\n" + "".join(f"  {line}\n" for line in lines))

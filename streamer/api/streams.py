@@ -9,14 +9,14 @@ import grpc
 from grpc import aio
 from pydantic import ValidationError
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, UserError
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
 from streamer.api.allowed import check_allowed
 from streamer.api.messages import duration, seconds, timestamp
 from streamer.api.paging import page
 from streamer.api.problems import field_problems, mask_problems, shown
-from streamer.config import Reconnect, Stream, redact
-from streamer.values import SourceStatus
+from streamer.config import Reconnect, Sources, Stream, redact
+from streamer.values import SourceStatus, TooManyStreams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +44,9 @@ API_NAMES = {
     "max_fps": "settings.max_fps",
     "loop": "settings.loop",
     "video_stream": "settings.video_stream",
+    "decode_device": "settings.decode_device",
+    "image_interval_s": "settings.image_interval",
+    "follow": "settings.follow",
     "enabled": "settings.paused",
 }
 
@@ -51,11 +54,16 @@ API_NAMES = {
 class Cameras(Protocol):
     """The cameras as the service needs them, see source/cameras.py. `add`, `replace` and `remove` may take seconds."""
 
+    @property
+    def sources(self) -> Sources:
+        """What clients may name."""
+        ...
+
     def add(self, stream: Stream) -> None:
-        """Add a stream. Raises ValueError if its id is in use."""
+        """Add a stream. Raises ValueError if its id is in use, TooManyStreams, ModelError for its decode device."""
 
     def replace(self, stream: Stream) -> None:
-        """Replace the stream of the same id. Raises KeyError if the id is unknown."""
+        """Replace the stream of the same id. Raises KeyError if the id is unknown, ModelError for its decode device."""
 
     def remove(self, stream_id: str) -> None:
         """Remove a stream. Raises KeyError if the id is unknown."""
@@ -83,7 +91,7 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
     ) -> streams_pb2.CreateStreamResponse:
         fields = stream_fields(request.settings)
         stream = await _validated(context, _changed({"id": request.stream_id}, fields.values()))
-        await _check_allowed(context, stream, None)
+        await self._check_allowed(context, stream, None)
         async with self._changing:
             await _call(context, request.stream_id, self._cameras.add, stream)
         return streams_pb2.CreateStreamResponse(stream=await self._get(context, request.stream_id))
@@ -119,7 +127,7 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
             before, _ = await _call(context, request.stream_id, self._cameras.get, request.stream_id)
             named = list(request.update_mask.paths) or _given(request.settings, before)
             stream = await _validated(context, _changed(before.model_dump(), (fields[name] for name in named)))
-            await _check_allowed(context, stream, before)
+            await self._check_allowed(context, stream, before)
             await _call(context, request.stream_id, self._cameras.replace, stream)
         return streams_pb2.UpdateStreamResponse(stream=await self._get(context, request.stream_id))
 
@@ -131,6 +139,15 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         async with self._changing:
             await _call(context, request.stream_id, self._cameras.remove, request.stream_id)
         return streams_pb2.DeleteStreamResponse()
+
+    async def _check_allowed(
+        self, context: aio.ServicerContext[Any, Any], stream: Stream, before: Stream | None
+    ) -> None:
+        """Abort the call with PERMISSION_DENIED if a client may not give a stream these settings."""
+        try:
+            await asyncio.to_thread(check_allowed, stream, before, self._cameras.sources)
+        except ConfigError as error:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
 
     async def _get(self, context: aio.ServicerContext[Any, Any], stream_id: str) -> streams_pb2.Stream:
         stream, status = await _call(context, stream_id, self._cameras.get, stream_id)
@@ -149,6 +166,9 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
             stall_timeout=duration(stream.stall_timeout_s),
             max_fps=stream.max_fps or 0.0,
             loop=stream.loop,
+            decode_device=stream.decode_device or "",
+            image_interval=duration(stream.image_interval_s),
+            follow=stream.follow,
             paused=not stream.enabled,
             first_frame_timeout=duration(stream.first_frame_timeout_s),
             key_frame_timeout=duration(stream.key_frame_timeout_s),
@@ -180,6 +200,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
         frame_age=None if status.frame_age is None else duration(status.frame_age),
         overloaded=status.overloaded,
         link_quality=streams_pb2.LinkQuality.Value(f"LINK_QUALITY_{link}"),
+        decoder=status.decoder,
     )
 
 
@@ -214,6 +235,9 @@ def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, A
         "max_fps": {"max_fps": settings.max_fps if settings.max_fps != 0 else None},
         "loop": {"loop": settings.loop},
         "video_stream": {"video_stream": settings.video_stream if settings.HasField("video_stream") else None},
+        "decode_device": {"decode_device": settings.decode_device or None},
+        "image_interval": {"image_interval_s": _seconds(settings, "image_interval")},
+        "follow": {"follow": settings.follow},
         "paused": {"enabled": not settings.paused},
     }
 
@@ -251,14 +275,6 @@ def _changed(data: dict[str, Any], parts: Iterable[dict[str, Any]]) -> dict[str,
     return changed
 
 
-async def _check_allowed(context: aio.ServicerContext[Any, Any], stream: Stream, before: Stream | None) -> None:
-    """Abort the call with PERMISSION_DENIED if a client may not give a stream these settings."""
-    try:
-        check_allowed(stream, before)
-    except ConfigError as error:
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
-
-
 async def _validated(context: aio.ServicerContext[Any, Any], data: dict[str, Any]) -> Stream:
     """Return the stream that `data` describes.
 
@@ -282,7 +298,8 @@ async def _call(
 ) -> T:
     """Call a function of the cameras in a thread, because it may wait, and return its result.
 
-    KeyError, ValueError and ConfigError abort the call with NOT_FOUND, ALREADY_EXISTS and FAILED_PRECONDITION.
+    KeyError, ValueError, TooManyStreams and UserError abort the call with NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED
+    and FAILED_PRECONDITION.
     """
     try:
         answer = await asyncio.to_thread(function, *arguments, **named)
@@ -290,6 +307,8 @@ async def _call(
         await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {shown(stream_id)}")
     except ValueError:
         await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {shown(stream_id)}")
-    except ConfigError as error:
+    except TooManyStreams as error:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+    except UserError as error:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
     return answer

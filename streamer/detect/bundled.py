@@ -1,4 +1,4 @@
-"""Find the face detector bundled with the project, and check it against the sha256 in its card."""
+"""Find the networks bundled with the project, and check them against the sha256 in their cards."""
 
 import hashlib
 import json
@@ -10,7 +10,12 @@ from faceanalytics.errors import ModelError
 DEFAULT = "default"  # in place of a path
 FOLDER = Path(__file__).parent / "weights"
 NAME = "yolo-face-nano"
-OTHERS = "Reinstall the project, or name another detector in detect.weights."
+ROLL = "face-roll-nano"
+WHAT = {NAME: "face detector", ROLL: "network for turned faces"}
+ADVICE = {
+    NAME: "Reinstall the project, or name another detector in detect.weights.",
+    ROLL: "Reinstall the project.",
+}
 
 log = logging.getLogger(__name__)
 
@@ -20,21 +25,34 @@ def bundled_detector() -> Path:
 
     Raises ModelError if the file or its card is missing, or they do not match.
     """
-    path, card_path = FOLDER / f"{NAME}.onnx", FOLDER / f"{NAME}.json"
+    path, terms = _checked(NAME)
+    log.info("face detector %s: %s, see docs/models/%s.md", NAME, terms, NAME)
+    return path
+
+
+def bundled_roll_network() -> Path:
+    """Return the file of the network for turned faces after checking its sha256. Raises ModelError likewise."""
+    return _checked(ROLL)[0]
+
+
+def _checked(name: str) -> tuple[Path, str]:
+    """Return the file of one of the networks in WHAT, and its licence."""
+    what, advice = WHAT[name], ADVICE[name]
+    path, card_path = FOLDER / f"{name}.onnx", FOLDER / f"{name}.json"
     try:
         card = json.loads(card_path.read_text(encoding="utf-8"))
         expected, terms = card["sha256"], card["terms"]
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError as error:
-        raise ModelError(f"the bundled face detector is missing: there is no {error.filename}. {OTHERS}") from error
+        raise ModelError(f"the bundled {what} is missing: there is no {error.filename}. {advice}") from error
     except OSError as error:
-        raise ModelError(f"the bundled face detector cannot be read: {error}. {OTHERS}") from error
+        raise ModelError(f"the bundled {what} cannot be read: {error}. {advice}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{card_path} is not the card of a detector, with sha256 and terms. {OTHERS}") from error
+        kind = "a detector" if name == NAME else "a network"
+        raise ModelError(f"{card_path} is not the card of {kind}, with sha256 and terms. {advice}") from error
     if found != expected:
         raise ModelError(
-            f"the bundled face detector {path} is damaged or has been replaced: its sha256 is {found}, "
-            f"but its card states {expected}. {OTHERS}"
+            f"the bundled {what} {path} is damaged or has been replaced: its sha256 is {found}, "
+            f"but its card states {expected}. {advice}"
         )
-    log.info("face detector %s: %s, see docs/models/%s.md", NAME, terms, NAME)
-    return path
+    return path, str(terms)

@@ -45,7 +45,7 @@ class Detector:
         path = find_weights(config.weights)
         if not re.fullmatch(r"cpu|cuda:\d+", config.device):
             raise ModelError(f"detect.device {config.device!r} is neither cpu nor cuda:N, such as cuda:0")
-        self._config = config
+        self.config = config
         self._model = PoseModel(path, config) if path.suffix == ".pt" else _load_onnx(path, config)
         self.model_id = f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
@@ -55,7 +55,7 @@ class Detector:
         The result for a frame does not depend on the frames beside it.
         """
         found = self._model.detect(frames)
-        return [_tidy(faces, frame, self._config) for faces, frame in zip(found, frames, strict=True)]
+        return [_tidy(faces, frame, self.config) for faces, frame in zip(found, frames, strict=True)]
 
 
 def find_weights(weights: str) -> Path:

@@ -1,12 +1,12 @@
 """Folders with images of people: the people, and the one face of each image, aligned like faces of a video.
 
-Nothing is guessed. An image is left out, with the reason, if it has no face, several faces of about the same size, or a
-face of too low quality to be analysed in a video. A person without any usable image is an error.
+Nothing is guessed. An image is left out, with the reason, if it has no face, several faces of which none stands out, or
+a face of too low quality to be analysed in a video. A person without any usable image is an error.
 """
 
 import logging
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from faceanalytics.folders import Skipped, folders_in, walk
 from faceanalytics.names import printable
 from streamer.config import Crop
 from streamer.detect.detector import Detector
+from streamer.detect.stills import StillDetector
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
 from streamer.source.images import read_image
-from streamer.values import Bytes, Detections
+from streamer.values import Bytes, Detections, Floats, Quality
 
-DOMINATES = 2.0  # a face is the subject if its width times its score is at least this multiple of the next one's
+DOMINATES = 2.0  # of the subject's width times score times quality to the next one's, at least
+SHOWN = 6  # faces listed in a message
 MARGIN = 0.5  # of the image's size, added around an image without a face: it may end at the chin and the hair
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ def read_people(
     Logs the images that are left out. Raises ConfigError if there are no people or one has no usable image, InputError
     if a folder cannot be read. Soon after `stopped` becomes true it returns the faces read so far.
     """
+    stills = StillDetector(detector, config.min_score)
     references: list[Reference] = []
     without: list[str] = []
     left_out = 0
@@ -63,7 +66,7 @@ def read_people(
                 return references
             name = printable(f"{place}/{file}")
             try:
-                quality, pixels = _face(folder / place / file, detector, config)
+                quality, pixels = _face(folder / place / file, stills, config)
             except _Unusable as reason:
                 left_out += 1
                 log.warning("%s: %s left out: %s", setting, name, reason)
@@ -103,28 +106,53 @@ def _people(folder: Path, setting: str, skipped: Skipped) -> dict[str, str]:
     return people
 
 
-def _face(path: Path, detector: Detector, config: Crop) -> tuple[float, Bytes]:
+def _face(path: Path, detector: StillDetector, config: Crop) -> tuple[float, Bytes]:
     """Return quality and aligned pixels of the one face in an image. Raises _Unusable."""
     image = _read(path)
-    faces = _strong(detector, image, config)
+    faces = detector.detect([image])[0]
     if not len(faces):
         image = _with_margin(image)
-        faces = _strong(detector, image, config)
+        faces = detector.detect([image])[0]
     if not len(faces):
         raise _Unusable("no face is found in it")
-    weights = (faces.boxes[:, 2] - faces.boxes[:, 0]) * faces.scores
-    row, *others = np.argsort(-weights, kind="stable").tolist()
-    if others and weights[row] < DOMINATES * weights[others[0]]:
-        raise _Unusable(f"{len(faces)} faces, and none is much larger than the others: cut it down to one")
-    points = faces.landmarks[row]
-    rough = geometry(float(faces.scores[row]), points, (image.shape[1], image.shape[0]), config)
-    if not rough.reasons:
+    judged = [_judged(image, faces, row, config) for row in range(len(faces))]
+    quality, pixels = judged[subject_of(faces, [quality for quality, _ in judged])]
+    if quality.reasons or pixels is None:
+        raise _Unusable("its face is not good enough: " + ", ".join(reason.value for reason in quality.reasons))
+    return quality.value, pixels
+
+
+def _judged(image: Bytes, faces: Detections, row: int, config: Crop) -> tuple[Quality, Bytes | None]:
+    """Return the quality of a face and its aligned pixels; None if its landmarks coincide."""
+    points, size = faces.landmarks[row], (image.shape[1], image.shape[0])
+    rough = geometry(float(faces.scores[row]), points, size, config, bool(faces.turned[row]))
+    try:
         pixels = align(image, points)
-        quality = finish(rough, pixels, config)
-        if not quality.reasons:
-            return quality.value, pixels
-        rough = quality
-    raise _Unusable("its face is not good enough: " + ", ".join(reason.value for reason in rough.reasons))
+    except ValueError:
+        return rough, None
+    return finish(rough, pixels, config), pixels
+
+
+def subject_of(faces: Detections, qualities: Sequence[Quality]) -> int:
+    """Return the face that the image shows: no other is wider, nor nearly as wide, sure and clear. Raises _Unusable."""
+    widths = faces.boxes[:, 2] - faces.boxes[:, 0]
+    weights = widths * faces.scores * np.array([quality.value for quality in qualities])
+    row, *others = np.lexsort((-widths * faces.scores, -weights)).tolist()
+    if others and (weights[row] <= DOMINATES * weights[others[0]] or widths[row] < widths[others].max()):
+        shown = ", ".join(
+            f"{_box(faces.boxes[each])} score {faces.scores[each]:.2f} quality {qualities[each].value:.2f}"
+            for each in [row, *others][:SHOWN]
+        )
+        raise _Unusable(
+            f"{len(faces)} faces, and none is much larger and clearer than the others: cut it down to one. "
+            f"x, y, width x height in pixels: {shown}{', ...' if len(faces) > SHOWN else ''}"
+        )
+    return int(row)
+
+
+def _box(box: Floats) -> str:
+    x1, y1, x2, y2 = (round(value) for value in box.tolist())
+    return f"{x1}, {y1}, {x2 - x1}x{y2 - y1}"
 
 
 def _read(path: Path) -> Bytes:
@@ -133,12 +161,6 @@ def _read(path: Path) -> Bytes:
         return read_image(path)
     except InputError as error:
         raise _Unusable(str(error).removeprefix(f"{printable(path)}: ")) from error
-
-
-def _strong(detector: Detector, image: Bytes, config: Crop) -> Detections:
-    (faces,) = detector.detect([image])
-    strong = faces.scores >= config.min_score
-    return Detections(faces.boxes[strong], faces.scores[strong], faces.landmarks[strong])
 
 
 def _with_margin(image: Bytes) -> Bytes:

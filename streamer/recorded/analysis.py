@@ -34,6 +34,7 @@ from streamer.recorded.outputs import identified, refuse_to_remove, run_files
 from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.source.hardware import check_device
 from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import EndReason, ImpostorScores, Model, SourceEnd, TrackKey
 
@@ -86,7 +87,9 @@ class Analysis:
         """
         refuse_to_remove(videos)
         results = [VideoResult(video, out) for video, out in videos]
-        probe = partial(_probe, video_stream=self._video_stream)
+        device = self._config.sources.decode_device
+        check_device(device)
+        probe = partial(_probe, device=device, video_stream=self._video_stream)
         infos = [await asyncio.to_thread(probe, result) for result in results]  # before the slow parts start
         readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
         if readable:
@@ -219,7 +222,11 @@ class Analysis:
         """Put every frame and then the end of the source into `frames`: the decode thread."""
         reason = EndReason.END_OF_FILE
         try:
-            for frame in read_file(video, video.stem, 0, video_stream=self._video_stream, report=result.read):
+            device = self._config.sources.decode_device
+            frames_read = read_file(
+                video, video.stem, 0, device=device, video_stream=self._video_stream, report=result.read
+            )
+            for frame in frames_read:
                 if self._stop.is_set():
                     reason = EndReason.SHUTDOWN
                     result.problem = f"{video}: stopped before its end"
@@ -233,10 +240,10 @@ class Analysis:
         frames.close()
 
 
-def _probe(result: VideoResult, video_stream: int | None) -> VideoInfo | None:
+def _probe(result: VideoResult, device: str, video_stream: int | None) -> VideoInfo | None:
     """Return the properties of a video. None: it cannot be read, and `result.problem` gives the reason."""
     try:
-        return probe_file(result.video, video_stream)
+        return probe_file(result.video, device=device, video_stream=video_stream)
     except InputError as error:
         result.problem = str(error)
         return None

@@ -24,8 +24,13 @@ _TO_AXES = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))  # (3, 5)
 _SHARPNESS_SIDE = 32  # px, the smallest side at which sharp and blurred differ
 
 
-def geometry(score: float, landmarks: Floats, frame_size: tuple[int, int], config: Crop) -> Quality:
-    """Return the quality without the factors that need pixels, an upper bound; `landmarks` (5, 2) in frame pixels."""
+def geometry(
+    score: float, landmarks: Floats, frame_size: tuple[int, int], config: Crop, turned: bool = False
+) -> Quality:
+    """Return the quality without the factors that need pixels, an upper bound; `landmarks` (5, 2) in frame pixels.
+
+    `turned`: the landmarks are wrong because the face is turned, so the quality is 0 (EXTREME_POSE).
+    """
     left, right = landmarks[0].tolist(), landmarks[1].tolist()
     eye_distance = hypot(right[0] - left[0], right[1] - left[1])
     try:
@@ -40,9 +45,11 @@ def geometry(score: float, landmarks: Floats, frame_size: tuple[int, int], confi
         "fit": exp(-((misfit / 0.25) ** 2)),
         "inside": _share_inside(turn, shift, frame_size),
     }
+    if turned:
+        factors["turned"] = 0.0
     broken = (
         (eye_distance < config.min_eye_distance_px, Reason.SMALL_BOUNDING_BOX),
-        (abs(yaw) > config.max_yaw_deg or abs(pitch) > config.max_pitch_deg, Reason.EXTREME_POSE),
+        (turned or abs(yaw) > config.max_yaw_deg or abs(pitch) > config.max_pitch_deg, Reason.EXTREME_POSE),
         (score < config.min_score, Reason.LOW_CONFIDENCE),
     )
     reasons = tuple(reason for is_broken, reason in broken if is_broken)

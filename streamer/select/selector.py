@@ -98,7 +98,7 @@ class CropSelector:
     def _consider(self, frame: Frame, detections: Detections, track: Track, row: int) -> Choice:
         track_id, at, now = track.key.id, frame.media_time, self._now(frame.media_time)
         landmarks, score = detections.landmarks[row], float(detections.scores[row])
-        quality = geometry(score, landmarks, frame.size, self._config)
+        quality = geometry(score, landmarks, frame.size, self._config, bool(detections.turned[row]))
         # the geometry bounds the quality from above, so most faces never need their pixels
         decision = self._scheduler.consider(track_id, at, now, quality.value)
         if decision is None and not quality.reasons:

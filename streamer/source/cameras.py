@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from streamer import metrics
-from streamer.config import Stream
+from streamer.config import Sources, Stream
 from streamer.handover import LatestPerCamera
 from streamer.series import forget_stream, know_stream
+from streamer.source.hardware import CPU, check_device
 from streamer.source.health import Flow, Health
 from streamer.source.reader import IN_PLACE, Outlet, run_camera
-from streamer.values import EndReason, SourceState, SourceStatus
+from streamer.values import EndReason, SourceState, SourceStatus, TooManyStreams
 
 LINGER_S = 1.0  # longest wait for threads that hang in the network, once their ends have been handed over
 
@@ -39,8 +40,11 @@ class _Camera:
 class Cameras:
     """The cameras by id. Safe to call from any thread; only `stop_all` waits for a camera."""
 
-    def __init__(self, handover: LatestPerCamera, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, handover: LatestPerCamera, failed: Callable[[BaseException], None], sources: Sources | None = None
+    ) -> None:
         """`failed` is called with an unexpected exception of a camera's thread, from that thread."""
+        self.sources = sources or Sources()
         self._handover = handover
         self._failed = failed
         self._cameras: dict[str, _Camera] = {}
@@ -48,18 +52,28 @@ class Cameras:
         self._epochs = itertools.count(1)
 
     def add(self, stream: Stream) -> None:
-        """Add a camera, and start it if it is enabled. Raises ValueError if the id is taken."""
+        """Add a camera, and start it if it is enabled.
+
+        Raises ValueError if the id is taken, TooManyStreams if there are `sources.max_streams` already, and ModelError
+        if its decode device cannot be used.
+        """
+        check_device(stream.decode_device or CPU)
         with self._lock:
             if stream.id in self._cameras:
                 raise ValueError(f"stream {stream.id} already exists")
+            if len(self._cameras) >= self.sources.max_streams:
+                raise TooManyStreams(
+                    f"there are {len(self._cameras)} streams, which is the limit (sources.max_streams)"
+                )
             know_stream(stream.id)
             self._cameras[stream.id] = self._start(stream)
 
     def replace(self, stream: Stream) -> None:
         """Give a camera new settings: in place if it runs and its connection can stay, else by a restart.
 
-        Raises KeyError if the id is unknown.
+        Raises KeyError if the id is unknown, ModelError as `add`.
         """
+        check_device(stream.decode_device or CPU)
         with self._lock:
             entry = self._cameras[stream.id]
             if entry.status.state is SourceState.RUNNING and _same_connection(entry.stream, stream):
@@ -125,7 +139,7 @@ class Cameras:
             entry.status = status
 
         try:
-            run_camera(lambda: entry.stream, entry.outlet, report, lambda: next(self._epochs))
+            run_camera(lambda: entry.stream, entry.outlet, report, lambda: next(self._epochs), self.sources)
         except BaseException as error:  # thread boundary: a bug ends the process
             self._failed(error)
 

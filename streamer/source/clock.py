@@ -3,6 +3,8 @@
 AGREE_S = 0.001  # largest difference between the clock offsets of two packets of one sender report
 JUMP_S = 1.0  # a jump of the camera's clock beyond this is accepted only
 JUMP_PATIENCE_S = 10.0  # after it has lasted this long
+LATE_S = 0.5  # a paced source that is later than this has run dry
+AHEAD_S = 20.0  # and one that is this early has times that jumped: segments are shorter
 MAX_OFF_S = 86_400.0  # a camera's clock that differs from ours by more than this was never set
 YEAR_2020 = 1_577_836_800.0  # s, Unix time
 
@@ -50,3 +52,21 @@ class Thinning:
             return False
         self._due = max(self._due, media_time - early) + self._period
         return True
+
+
+class Pace:
+    """Delays of frames that arrive in bursts, so that they are shown at the pace of their times."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None  # s, monotonic: when media time 0 was due
+
+    def delay(self, media_time: float, now: float) -> float:
+        """Return the s to wait at `now` (monotonic) before the frame of this media time is due.
+
+        A source that has fallen behind, or whose times have jumped, goes on from here with more delay, as players do.
+        """
+        wait = None if self._start is None else self._start + media_time - now
+        if wait is None or wait < -LATE_S or wait > AHEAD_S:
+            self._start = now - media_time
+            return 0.0
+        return max(0.0, wait)

@@ -14,6 +14,7 @@ from av.error import FFmpegError
 
 from streamer import metrics
 from streamer.source.deinterlace import Deinterlacer
+from streamer.source.hardware import CPU, own_decoder
 from streamer.source.media_clock import AGREE, MediaClock, Moment
 from streamer.source.picture import Converter, DecodedFrame
 from streamer.values import TimeBase
@@ -65,21 +66,25 @@ class Decoder:
         presentation_times: bool = True,
         live: bool = False,
         note: Callable[[str], None] = log.debug,
+        time_base: Fraction | None = None,
+        device: str = CPU,
     ) -> None:
-        """`presentation_times`: False if the container stores decoding times only. `note` is called once for each
-        oddity of the picture.
+        """Decode on `device`; raises InputError if it cannot decode the stream.
+
+        `presentation_times`: False if the container stores decoding times only. `note` is called once for each oddity
+        of the picture. `time_base`: of the times of the packets, if they are not those of the stream.
 
         `live`: a frame is never held until the next ones show whether its timestamp is right.
         """
+        self._context = own_decoder(stream, device) or stream.codec_context
         self.decoded = 0
         self.damage = Damage(camera)  # apart, so that no cycle of references keeps a decoder alive
         self.by_decoding_time = not presentation_times
         self._deinterlacer = Deinterlacer(note)
-        self.converter = Converter(stream, self.damage.drop_unconverted, note)
+        self.converter = Converter(stream, self.damage.drop_unconverted, note, device)
         step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
-        self._time_base = stream.time_base or Fraction(1, 90_000)
+        self._time_base = time_base or stream.time_base or Fraction(1, 90_000)
         self.clock = MediaClock(self._time_base, step, live)
-        self._stream = stream
         self._camera = camera
         self._live = live
         self._held: deque[_Held] = deque()
@@ -99,7 +104,7 @@ class Decoder:
         `received`: when a camera's packet arrived (s, monotonic).
         """
         try:
-            frames = packet.decode()
+            frames = self._context.decode(packet)
         except FFmpegError:  # each codec reports damage differently: no permission, not implemented, ...
             self.damage.drop()
             frames = []
@@ -108,7 +113,7 @@ class Decoder:
     def finish(self) -> Iterator[DecodedFrame]:
         """Yield the last frames of a stream, also if it broke off and no empty packet has flushed them."""
         try:
-            frames = self._stream.codec_context.decode(None)
+            frames = self._context.decode(None)
         except FFmpegError:
             frames = []
         yield from self._timed(frames, 0.0, rest=True)

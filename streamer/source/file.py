@@ -10,19 +10,20 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from faceanalytics.errors import InputError
+from streamer.config import redact
 from streamer.source.choice import Choice, choose_stream, count_pictures, stated_pictures
 from streamer.source.completeness import PacketTally, declared_duration, what_is_missing
 from streamer.source.decoder import USUAL_STEP_S, Decoder, demux, frame_rate
 from streamer.source.geometry import Geometry
+from streamer.source.hardware import CPU, QSV, acceleration, check_decodes
+from streamer.source.lists import allowed_formats, name_of_list
 from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame, TimeBase
 
 log = logging.getLogger(__name__)
-
-NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "concat"}  # FFmpeg renders text files as video, or follows lists
 
 
 class NoSuchFile(InputError):
@@ -51,15 +52,15 @@ class VideoInfo:
     video_stream: int  # which one of the file's video streams, from 0
 
 
-def probe_file(path: Path, video_stream: int | None = None) -> VideoInfo:
-    """Read the properties of a video and decode its first frame. Raises InputError.
+def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None) -> VideoInfo:
+    """Read the properties of a video and decode its first frame on `device`. Raises InputError.
 
     `video_stream`: which one of several, from 0; None: the one that players show.
     """
-    with open_file(path) as container:
+    with open_file(path, device) as container:
         choice = _choose(container, path, video_stream)
         stream = choice.stream
-        first = next(iter(_decode(container, stream, path, "", False, ReadReport())), None)
+        first = next(iter(_decode(container, stream, path, "", False, ReadReport(), device)), None)
         if first is None:
             raise InputError(f"{path}: none of its frames can be decoded")
         width, height = first.size
@@ -90,14 +91,20 @@ class ReadReport:
 
 
 def read_file(
-    path: Path, camera: str, epoch: int, *, video_stream: int | None = None, report: ReadReport | None = None
+    path: Path,
+    camera: str,
+    epoch: int,
+    *,
+    device: str = CPU,
+    video_stream: int | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[Frame]:
     """Yield every frame of a video, in order, timed from the first one; `report` says how it went.
 
-    `video_stream` as in `probe_file`. Raises InputError if no frame can be read, TruncatedVideo after the last frame of
-    a file that was cut off.
+    It is decoded on `device`; `video_stream` as in `probe_file`. Raises InputError if no frame can be read,
+    TruncatedVideo after the last frame of a file that was cut off.
     """
-    for decoded in decode_file(path, camera, video_stream=video_stream, report=report):
+    for decoded in decode_file(path, camera, device=device, video_stream=video_stream, report=report):
         pixels = decoded.pixels()
         if pixels is not None:
             at, estimated = decoded.media_time, decoded.time_estimated
@@ -105,32 +112,42 @@ def read_file(
 
 
 def decode_file(
-    path: Path, camera: str, *, warn: bool = True, video_stream: int | None = None, report: ReadReport | None = None
+    path: Path,
+    camera: str,
+    *,
+    warn: bool = True,
+    device: str = CPU,
+    video_stream: int | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[DecodedFrame]:
     """Yield every frame of a video file; raises like `read_file`. `warn`: log problems that were worked around."""
-    with open_file(path) as container:
+    with open_file(path, device) as container:
         choice = _choose(container, path, video_stream)
         if warn and choice.count > 1:
             log.info("%s: reading %s", path, choice.description)
-        yield from _decode(container, choice.stream, path, camera, warn, report or ReadReport())
+        yield from _decode(container, choice.stream, path, camera, warn, report or ReadReport(), device)
 
 
-def open_file(path: Path) -> InputContainer:
-    """Open a video file. Raises InputError, NoSuchFile if it does not exist."""
+def open_file(path: Path, device: str = CPU) -> InputContainer:
+    """Open a video file to decode it on `device`. Raises InputError, NoSuchFile if it does not exist."""
     _check_file(path)
+    if device.startswith(QSV):
+        raise InputError(f"{path}: qsv decodes cameras only, not files: set decode_device to cpu")
     try:
-        # protocol: a file must not make us fetch others; metadata: in old files it may have any encoding
-        container = av.open(
-            f"file:{path}", "r", container_options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        # whitelists: a file must not make us read others; metadata: in old files it may have any encoding
+        return av.open(
+            f"file:{path}",
+            "r",
+            container_options={"protocol_whitelist": "file", "format_whitelist": allowed_formats()},
+            metadata_errors="replace",
+            hwaccel=acceleration(device),
         )
-    except InvalidDataError as error:
+    except (InvalidDataError, ArgumentError) as error:  # the second: a demuxer that the whitelist lacks
         raise InputError(f"{path}: {_why_invalid(path)}") from error
     except (FFmpegError, OSError) as error:
         raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    if container.format.name in NOT_VIDEO:
-        container.close()
-        raise InputError(f"{path}: not a video")
-    return container
+    except RuntimeError as error:  # of PyAV: no stream can be decoded on the device
+        raise InputError(f"{path}: {device} cannot decode its codec") from error
 
 
 def _choose(container: InputContainer, path: Path, number: int | None) -> Choice:
@@ -145,10 +162,11 @@ def _choose(container: InputContainer, path: Path, number: int | None) -> Choice
 def _check_file(path: Path) -> None:
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NoSuchFile(f"{path}: no such file") from error
+    except (FileNotFoundError, NotADirectoryError):
+        where = redact(str(path))  # it may be an address with a password, whose error must not show it either
+        raise NoSuchFile(f"{where}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+        raise InputError(f"{redact(str(path))}: cannot be opened: {error.strerror}") from None
     except ValueError as error:  # a name that contains a null character
         raise InputError(f"{str(path)!r}: cannot be opened: {error}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -158,10 +176,18 @@ def _check_file(path: Path) -> None:
 
 
 def _decode(
-    container: InputContainer, stream: av.VideoStream, path: Path, camera: str, warn: bool, report: ReadReport
+    container: InputContainer,
+    stream: av.VideoStream,
+    path: Path,
+    camera: str,
+    warn: bool,
+    report: ReadReport,
+    device: str,
 ) -> Iterator[DecodedFrame]:
+    check_decodes(stream, device)
     note = partial(log.warning if warn else log.debug, "%s: %s", path)
-    decoder = Decoder(stream, camera, presentation_times=container.format.name != "avi", note=note)
+    presentation_times = container.format.name != "avi"
+    decoder = Decoder(stream, camera, presentation_times=presentation_times, note=note, device=device)
     report.decoder = decoder
     tally, frames, last = PacketTally(), 0, None
     for decoded in _frames(container, stream, decoder, tally):
@@ -208,6 +234,9 @@ def _warn(path: Path, decoder: Decoder) -> None:
 
 
 def _why_invalid(path: Path) -> str:
+    kind = name_of_list(path)
+    if kind:
+        return f"{kind}, not a video; only `streamer analyze --allow-lists` reads the files that it names"
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":

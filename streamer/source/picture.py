@@ -39,6 +39,11 @@ class DecodedFrame:
         """Return the name of the codec, such as h264."""
         return self._converter.codec
 
+    @property
+    def decoder(self) -> str:
+        """Return the codec and the device that decoded it, such as "h264 on cpu"."""
+        return self._converter.decoder
+
     def pixels(self) -> Bytes | None:
         """Convert to upright BGR (h, w, 3) with square pixels. Returns None, and counts the frame as damaged, if that
         fails.
@@ -49,9 +54,15 @@ class DecodedFrame:
 class Converter:
     """Converts the frames of one stream; its tables are kept from frame to frame."""
 
-    def __init__(self, stream: av.VideoStream, failed: Callable[[], None], note: Callable[[str], None]) -> None:
-        """`failed` is called for each frame that cannot be converted, `note` once for each oddity of the stream."""
+    def __init__(
+        self, stream: av.VideoStream, failed: Callable[[], None], note: Callable[[str], None], device: str = "cpu"
+    ) -> None:
+        """`failed` is called for each frame that cannot be converted, `note` once for each oddity of the stream.
+
+        `device` decodes the frames.
+        """
         self.codec = stream.codec_context.name
+        self.decoder = f"{self.codec} on {device}"
         self._codec = stream.codec_context
         self._failed = failed
         self._note = note

@@ -8,36 +8,40 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
-import av
-from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
 from faceanalytics.errors import ConfigError, InputError
 from streamer import metrics
-from streamer.config import Stream, redact
+from streamer.config import Sources, Stream, redact
 from streamer.handover import LatestPerCamera
-from streamer.source.choice import choose_stream
-from streamer.source.clock import CameraClock, Thinning
+from streamer.kinds import check_allowed, kind_of, local_path
+from streamer.source.clock import CameraClock, Pace, Thinning
 from streamer.source.decoder import USUAL_STEP_S, Decoder, demux
 from streamer.source.file import NoSuchFile, TruncatedVideo, decode_file
+from streamer.source.hardware import CPU
 from streamer.source.health import Gaps
+from streamer.source.image_folder import FolderFrame, follow_folder, show_folder
+from streamer.source.network import Connection, SourceUnusable, connect_source
 from streamer.source.picture import DecodedFrame
-from streamer.source.rtsp import SourceLost, connect, explain
+from streamer.source.rtsp import SourceLost, explain
 from streamer.source.waiting import Waiting
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState, SourceStatus
 
 if TYPE_CHECKING:
+    from av import VideoStream
     from av.packet import Packet
 
 # settings that a running camera takes over without a new connection
 IN_PLACE = frozenset(
     ("max_fps", "loop", "reconnect", "connect_timeout_s", "first_frame_timeout_s", "key_frame_timeout_s")
 )
+MICROSECONDS = Fraction(1, 1_000_000)  # unit of the times of packets that are stamped on arrival
+REFUSED_KEY_FRAMES = 2  # a device that fails at this many before its first frame cannot decode the stream
 GOOD_WHILE_S = 10.0  # a camera that ran this long before it was lost is retried with the shortest delay
 
 log = logging.getLogger(__name__)
@@ -98,12 +102,13 @@ def run_camera(
     outlet: Outlet,
     report: Callable[[SourceStatus], None],
     next_epoch: Callable[[], int],
+    sources: Sources,
 ) -> None:
     """Run one camera until its outlet is closed or its file has ended. `report` receives every change of status.
 
     `settings` returns the present settings; those of IN_PLACE may change while the camera runs.
     """
-    _Reader(settings, outlet, report, next_epoch).run()
+    _Reader(settings, outlet, report, next_epoch, sources).run()
 
 
 class _Reader:
@@ -113,8 +118,10 @@ class _Reader:
         outlet: Outlet,
         report: Callable[[SourceStatus], None],
         next_epoch: Callable[[], int],
+        sources: Sources,
     ) -> None:
         self._settings = settings
+        self._sources = sources
         self._outlet = outlet
         self._report = report
         self._next_epoch = next_epoch
@@ -127,12 +134,19 @@ class _Reader:
     def _stream(self) -> Stream:
         return self._settings()
 
+    @property
+    def _device(self) -> str:
+        return self._stream.decode_device or self._sources.decode_device
+
     def run(self) -> None:
         self._report(self._status)
         failures = 0
         while not self._outlet.closed:
             try:
                 self._read()
+                return
+            except SourceUnusable as unusable:
+                self._fail(unusable.code, str(unusable))
                 return
             except SourceLost as lost:
                 self._outlet.end(EndReason.SOURCE_LOST)
@@ -158,53 +172,87 @@ class _Reader:
             address = self._stream.address()  # read each time: the password may have changed
         except ConfigError as error:
             raise SourceLost(SourceErrorCode.CONNECTION_FAILED, str(error)) from error
-        path = local_path(address)
-        if path is not None:
-            self._play(path)
-        elif address.startswith(("rtsp://", "rtsps://")):
-            with connect(address, self._stream) as container:
-                self._watch(container, address)
-        else:
-            message = f"{redact(address)}: not an rtsp:// or rtsps:// address, nor a file"
-            self._change(SourceState.ERROR, SourceErrorCode.CONNECTION_FAILED, message)
-
-    def _watch(self, container: InputContainer, address: str) -> None:
         try:
-            choice = choose_stream(container, redact(address), self._stream.video_stream)
-        except InputError as error:
-            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, str(error)) from error
-        video = choice.stream
-        if choice.count > 1:
-            log.info("camera %s: reading %s", self._stream.id, choice.description)
-        note = partial(log.warning, "camera %s: %s", self._stream.id)
-        decoder = Decoder(video, self._stream.id, live=True, note=note)
-        thinning, clock, waiting = Thinning(self._stream.max_fps), CameraClock(), Waiting(time.monotonic())
-        for packet in self._packets(container, video, address, waiting):
-            received, host_utc = time.monotonic(), time.time()
-            report_clock(clock, packet, decoder.clock.line_time(packet.pts), host_utc)
-            for decoded in decoder.decode(packet, received):
-                waiting.frame(received)
-                self._arrived(decoded)
-                thinning.limit(self._stream.max_fps)
-                if thinning.takes(decoded.media_time):
-                    self._put(decoded, received, *self._captured(clock, decoded, host_utc))
-                else:
-                    self._drop()
+            check_allowed(address, self._sources.allow)
+            kind, path = kind_of(address), local_path(address)
+        except ValueError as error:
+            raise SourceUnusable(SourceErrorCode.CONNECTION_FAILED, str(error)) from error
+        if path is not None and kind in ("file", "images"):
+            self._play(path, images=kind == "images")
+            return
+        while self._watch(connect_source(address, self._stream, self._device), address):
+            self._outlet.end(EndReason.END_OF_FILE)
+            if not self._stream.loop:
+                self._change(SourceState.ENDED)
+                return
+            self._running = False
 
-    def _packets(
-        self, container: InputContainer, video: av.VideoStream, address: str, waiting: Waiting
-    ) -> Iterator["Packet[av.VideoStream]"]:
-        """Yield packets until the outlet is closed. Raises SourceLost if no frame arrives in time, or at the end."""
+    def _watch(self, source: Connection, address: str) -> bool:
+        """Pass on the frames of a connection and close it. Returns True at the end of a recording, False when closed.
+
+        Raises SourceLost, also for a recording without a frame.
+        """
+        thinning, clock, began = Thinning(self._stream.max_fps), CameraClock(), time.monotonic()
+        pace, waiting = Pace() if source.paced else None, Waiting(began)
+        if source.choice.count > 1:
+            log.info("camera %s: reading %s", self._stream.id, source.choice.description)
+        with source.container:
+            decoder, refused = self._decoder(source, address), 0
+            for packet in self._packets(source, address, waiting):
+                received, host_utc = time.monotonic(), time.time()
+                if source.untimed:
+                    _stamp(packet, received - began)
+                report_clock(clock, packet, decoder.clock.line_time(packet.pts), host_utc)
+                for decoded in decoder.decode(packet, received):
+                    if pace is not None:
+                        if self._outlet.wait(pace.delay(decoded.media_time, time.monotonic())):
+                            return False
+                        received, host_utc = time.monotonic(), time.time()
+                    waiting.frame(time.monotonic())
+                    self._arrived(decoded)
+                    thinning.limit(self._stream.max_fps)
+                    if thinning.takes(decoded.media_time):
+                        self._put(decoded, received, *self._captured(clock, decoded, host_utc))
+                    else:
+                        self._drop()
+                refused += packet.is_keyframe and decoder.damage.dropped > decoder.decoded == 0
+                if refused >= REFUSED_KEY_FRAMES and self._device != CPU:
+                    text = f"{redact(address)}: {self._device} cannot decode this stream"
+                    raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, text)
+        if self._outlet.closed:
+            return False
+        if not self._running:
+            text = f"{redact(address)}: none of its frames can be decoded"
+            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, text)
+        return True
+
+    def _decoder(self, source: Connection, address: str) -> Decoder:
+        time_base = MICROSECONDS if source.untimed else None
+        note = partial(log.warning, "camera %s: %s", self._stream.id)
+        try:
+            return Decoder(
+                source.video, self._stream.id, live=True, note=note, time_base=time_base, device=self._device
+            )
+        except InputError as error:
+            raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {error}") from error
+
+    def _packets(self, source: Connection, address: str, waiting: Waiting) -> Iterator["Packet[VideoStream]"]:
+        """Yield packets until the outlet is closed or a recording ends.
+
+        Raises SourceLost if no frame arrives in time, and at the end of a camera.
+        """
         lost: SourceLost | None = None
         while lost is None:
             try:
-                for packet in demux(container, video):
+                for packet in demux(source.container, source.video):
                     self._check_stall(address, waiting)
                     if self._outlet.closed:
                         return
                     if packet.size:
                         waiting.packet(time.monotonic(), packet.is_keyframe)
                     yield packet
+                if source.ends:
+                    return
                 lost = SourceLost(
                     SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: the camera closed the connection"
                 )
@@ -228,34 +276,36 @@ class _Reader:
         if notice:
             self._change(SourceState.CONNECTING, message=notice)
 
-    def _play(self, path: Path) -> None:
-        """Play a file at the pace of its timestamps."""
+    def _play(self, path: Path, images: bool) -> None:
+        """Play a file, or the images of a folder, at the pace of its timestamps."""
         try:
-            self._play_once(path, first=True)
+            self._play_once(path, first=True, images=images)
             while self._stream.loop and not self._outlet.closed:
-                self._play_once(path, first=False)
+                self._play_once(path, first=False, images=images)
         except InputError as error:
             missing = isinstance(error, NoSuchFile)
-            code = SourceErrorCode.NOT_FOUND if missing else SourceErrorCode.CODEC_UNSUPPORTED
             self._outlet.end(EndReason.END_OF_FILE)
-            self._change(SourceState.ERROR, code, str(error))
+            self._fail(SourceErrorCode.NOT_FOUND if missing else SourceErrorCode.CODEC_UNSUPPORTED, str(error))
             return
         self._change(SourceState.ENDED)
 
-    def _play_once(self, path: Path, first: bool) -> None:
+    def _play_once(self, path: Path, first: bool, images: bool) -> None:
         thinning, start, end = Thinning(self._stream.max_fps), time.monotonic(), 0.0
+        live = images and self._stream.follow
         self._running = False
         try:
-            for decoded in decode_file(path, self._stream.id, warn=first, video_stream=self._stream.video_stream):
+            for decoded in self._recorded(path, first, images):
                 if not self._running:
-                    start = time.monotonic()
+                    start = time.monotonic() - decoded.media_time
                 end = decoded.media_time
                 if self._outlet.wait(start + end - time.monotonic()):
                     return
                 self._arrived(decoded)
                 thinning.limit(self._stream.max_fps)
                 if thinning.takes(end):
-                    self._put(decoded, time.monotonic(), None, ClockSource.FILE_PTS)
+                    arrived = datetime.now(UTC) if live else None
+                    clock = ClockSource.ARRIVAL if live else ClockSource.FILE_PTS
+                    self._put(decoded, time.monotonic(), arrived, clock)
                 else:
                     self._drop()
         except TruncatedVideo as error:
@@ -264,7 +314,15 @@ class _Reader:
         self._outlet.wait(start + end + USUAL_STEP_S - time.monotonic())  # the last frame has a duration too
         self._outlet.end(EndReason.END_OF_FILE)
 
-    def _arrived(self, decoded: DecodedFrame) -> None:
+    def _recorded(self, path: Path, first: bool, images: bool) -> Iterator[DecodedFrame | FolderFrame]:
+        stream = self._stream
+        if not images:
+            return decode_file(path, stream.id, warn=first, device=self._device, video_stream=stream.video_stream)
+        if stream.follow:
+            return follow_folder(path, stream.id, self._outlet.wait)
+        return show_folder(path, stream.id, stream.image_interval_s)
+
+    def _arrived(self, decoded: DecodedFrame | FolderFrame) -> None:
         """Note a frame; the first one after connecting begins an epoch."""
         self._outlet.last_frame_at = time.time()
         width, height = decoded.size
@@ -273,7 +331,13 @@ class _Reader:
             self._running, self._running_since, self._gaps = True, time.monotonic(), Gaps()
             metrics.stream_connects.labels(self._stream.id).inc()
             connects = self._status.connects + 1
-            self._status = replace(self._status, epoch=self._next_epoch(), connects=connects, clock_source=None)
+            self._status = replace(
+                self._status,
+                epoch=self._next_epoch(),
+                connects=connects,
+                clock_source=None,
+                decoder=decoded.decoder,
+            )
             self._describe(*described)
             self._change(SourceState.RUNNING, message=f"{width}x{height} {decoded.codec}")
         elif described != (self._status.codec, self._status.width, self._status.height):
@@ -293,7 +357,11 @@ class _Reader:
             self._report(self._status)
 
     def _put(
-        self, decoded: DecodedFrame, received: float, captured_at: datetime | None, clock_source: ClockSource
+        self,
+        decoded: DecodedFrame | FolderFrame,
+        received: float,
+        captured_at: datetime | None,
+        clock_source: ClockSource,
     ) -> None:
         if clock_source is not self._status.clock_source:
             self._status = replace(self._status, clock_source=clock_source)
@@ -324,6 +392,10 @@ class _Reader:
         metrics.clock_offset_seconds.labels(self._stream.id).set(host_utc - utc)
         return datetime.fromtimestamp(utc, UTC), ClockSource.RTCP_NTP
 
+    def _fail(self, code: SourceErrorCode, message: str) -> None:
+        """Report an error that trying again does not mend."""
+        self._change(SourceState.ERROR, code, message)
+
     def _change(
         self,
         state: SourceState,
@@ -351,17 +423,13 @@ class _Reader:
         self._report(self._status)
 
 
-def local_path(address: str) -> Path | None:
-    """Return the path of the file that an address refers to, or None for a network address."""
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return Path(address)
-    return Path(unquote(rest)) if scheme == "file" else None
+def _stamp(packet: "Packet[VideoStream]", seconds: float) -> None:
+    """Give a packet without a time of its own that of its arrival, in s since the connection."""
+    packet.pts = packet.dts = round(seconds / MICROSECONDS)
+    packet.time_base = MICROSECONDS
 
 
-def report_clock(
-    clock: CameraClock, packet: "Packet[av.VideoStream]", media_time: float | None, host_utc: float
-) -> None:
+def report_clock(clock: CameraClock, packet: "Packet[VideoStream]", media_time: float | None, host_utc: float) -> None:
     """Pass on the camera's wall clock, which FFmpeg attaches to each packet once a sender report has arrived.
 
     `media_time` of the packet in s, None if it is not known.

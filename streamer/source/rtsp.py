@@ -15,11 +15,13 @@ from av.stream import Stream as AnyStream
 from streamer.addresses import has_login
 from streamer.config import Stream, redact
 from streamer.source.diagnosis import advice
+from streamer.source.hardware import CPU, acceleration
 from streamer.values import SourceErrorCode
 
 ANALYSE_US = "100000"  # FFmpeg's default of seconds delays opening, then delivers old frames all at once
-RTSPS_PORT = 322
 ALL_MEDIA = "video+audio+data"
+PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443, "rtsp": 554, "rtsps": 322}
+WITH_TLS = ("https://", "rtmps://", "rtsps://")
 
 CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (
     (av_errors.HTTPUnauthorizedError, SourceErrorCode.AUTH_FAILED, "user name or password rejected; check the uri"),
@@ -46,18 +48,24 @@ class SourceLost(Exception):
         self.code = code
 
 
-def connect(address: str, stream: Stream, media: str = "video") -> InputContainer:
-    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`, and ask for `media`. Raises SourceLost."""
+def connect(address: str, stream: Stream, device: str = CPU, media: str = "video") -> InputContainer:
+    """Open an rtsp:// or rtsps:// address with the timeouts of `stream`, decoding on `device`, and ask for `media`.
+
+    Raises SourceLost.
+    """
     began = time.monotonic()
     try:
-        return _open(address, stream, media)
+        return _open(address, stream, device, media)
     except FFmpegError as error:
         refused_without_video = isinstance(error, av_errors.HTTPOtherClientError) and media != ALL_MEDIA
         late = time.monotonic() - began >= stream.connect_timeout_s
         if late and not isinstance(error, av_errors.HTTPError):  # FFmpeg reports a timeout as an invalid answer
             lost = SourceLost(SourceErrorCode.TIMEOUT, f"{redact(address)}: no answer in time")
         else:
-            lost = explain(error, address) or _explain_io(address, stream)
+            lost = explain(error, address) or explain_io(address, stream)
+    except RuntimeError:  # of PyAV: no stream can be decoded on the device
+        refused_without_video = False
+        lost = SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {device} cannot decode its codec")
     if refused_without_video and (kinds := offered(address, stream)) and "video" not in kinds:
         text = f"contains no video (only {', '.join(sorted(kinds))}); choose an address of the camera that has video"
         raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {text}")
@@ -69,19 +77,23 @@ def connect(address: str, stream: Stream, media: str = "video") -> InputContaine
     raise SourceLost(lost.code, f"{lost}; {hint}") if hint else lost  # not from the error: it contains the password
 
 
-def _open(address: str, stream: Stream, media: str) -> InputContainer:
-    """Open an address. Raises FFmpegError, whose text contains the password."""
+def _open(address: str, stream: Stream, device: str, media: str) -> InputContainer:
+    """Open an address. Raises RuntimeError if no stream can be decoded on the device, and FFmpegError, whose text
+    contains the password.
+    """
     options = {"rtsp_transport": stream.transport, "allowed_media_types": media, "analyzeduration": ANALYSE_US}
     if stream.tls_ca_file is not None:
         options |= {"tls_verify": "1", "ca_file": stream.tls_ca_file}
     timeouts = stream.connect_timeout_s, min(stream.first_frame_timeout_s, stream.stall_timeout_s)
-    return av.open(address, "r", options=options, timeout=timeouts, metadata_errors="replace")
+    return av.open(
+        address, "r", options=options, timeout=timeouts, metadata_errors="replace", hwaccel=acceleration(device)
+    )
 
 
 def offered(address: str, stream: Stream) -> dict[str, str]:
     """Return the kinds of media at an address, each with its codec, such as audio: aac. Empty if that fails."""
     try:
-        with _open(address, stream, ALL_MEDIA) as container:
+        with _open(address, stream, CPU, ALL_MEDIA) as container:
             return {each.type: codec_name(each) for each in container.streams}
     except FFmpegError:
         return {}
@@ -95,7 +107,7 @@ def codec_name(stream: AnyStream) -> str:
 
 def explain(error: FFmpegError, address: str) -> SourceLost | None:
     """Translate an error of FFmpeg, or return None if it does not reveal the cause."""
-    if error.errno == errno.EIO or (isinstance(error, av_errors.EOFError) and address.startswith("rtsps:")):
+    if error.errno == errno.EIO or (isinstance(error, av_errors.EOFError) and address.startswith(WITH_TLS)):
         return None  # all that FFmpeg reports about names and certificates
     for kind, code, text in CAUSES:
         if isinstance(error, kind):
@@ -103,15 +115,15 @@ def explain(error: FFmpegError, address: str) -> SourceLost | None:
     return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: {error.strerror}")
 
 
-def _explain_io(address: str, stream: Stream) -> SourceLost:
+def explain_io(address: str, stream: Stream) -> SourceLost:
     """Find the cause of FFmpeg's "Input/output error": the host name, the certificate or the connection."""
     where = redact(address)
     try:
         parts = urlsplit(address)
         with socket.create_connection(
-            (parts.hostname or "", parts.port or RTSPS_PORT), stream.connect_timeout_s
+            (parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)), stream.connect_timeout_s
         ) as raw:
-            if parts.scheme == "rtsps":
+            if address.startswith(WITH_TLS):
                 _tls_context(stream.tls_ca_file).wrap_socket(raw, server_hostname=parts.hostname).close()
     except socket.gaierror as error:
         return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: unknown host ({error.strerror}); check the uri")

@@ -15,7 +15,7 @@ from faceanalytics.files import JsonLines
 from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from streamer.config import Crop, StreamerConfig
-from streamer.detect.detector import Detector
+from streamer.detect.stills import StillDetector
 from streamer.recorded.records import box, landmarks
 from streamer.select.align import align
 from streamer.select.quality import finish, geometry
@@ -33,7 +33,7 @@ def detect_files(files: Sequence[Path], config: StreamerConfig, out: Path | None
     Folders are searched at any depth. Files that cannot be read are logged and skipped. Returns the exit code: 0, 5 if
     some files failed, 3 if all did. Raises ModelError, and ConfigError if the results cannot be written.
     """
-    detector = Detector(config.detect)
+    detector = StillDetector.load(config.detect)
     paths = find_files(files)
     images = faces = failures = 0
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ def _detect(
     path: Path,
     media_time: float | None,
     pixels: Bytes,
-    detector: Detector,
+    detector: StillDetector,
     config: Crop,
     write: Callable[[dict[str, Any]], None],
     drawings: "_Drawings | None",
@@ -91,7 +91,9 @@ def _detect(
 
 def _quality(faces: Detections, row: int, pixels: Bytes, config: Crop) -> Quality:
     points = faces.landmarks[row]
-    rough = geometry(float(faces.scores[row]), points, (pixels.shape[1], pixels.shape[0]), config)
+    rough = geometry(
+        float(faces.scores[row]), points, (pixels.shape[1], pixels.shape[0]), config, bool(faces.turned[row])
+    )
     if not rough.value:  # its landmarks may coincide
         return rough
     return finish(rough, align(pixels, points), config)

@@ -11,7 +11,7 @@ from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.settings import explain
 from streamer.addresses import careless
 from streamer.config import Stream, redact
-from streamer.source.reader import local_path
+from streamer.kinds import local_path
 from streamer.source.survey import Survey, survey_camera, survey_file
 from streamer.values import ClockSource, SourceErrorCode
 

@@ -31,6 +31,7 @@ DURATIONS = (
     "stall_timeout",
     "reconnect_initial",
     "reconnect_max",
+    "image_interval",
 )
 SETTINGS = (
     *DURATIONS,
@@ -39,6 +40,8 @@ SETTINGS = (
     "transport",
     "loop",
     "video_stream",
+    "decode_device",
+    "follow",
     "tls_ca_file",
     "uri_file",
 )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,7 +33,7 @@ from faceanalytics.v1 import (
 from streamer.api.server import Server, start_server
 from streamer.api.streams import stream_fields
 from streamer.api.tracks import SEGMENTS, to_proto
-from streamer.config import Publish, Reconnect, Stream
+from streamer.config import Publish, Reconnect, Sources, Stream
 from streamer.hub import Hub
 from streamer.values import (
     AgeEstimate,
@@ -48,6 +49,7 @@ from streamer.values import (
     SourceErrorCode,
     SourceState,
     SourceStatus,
+    TooManyStreams,
     TrackKey,
     TrackState,
     TrackSummary,
@@ -63,12 +65,15 @@ STARTED = SourceStatus(SourceState.CONNECTING)
 class KeptCameras:
     """Streams that are kept and never connected."""
 
-    def __init__(self, *streams: Stream) -> None:
+    def __init__(self, *streams: Stream, sources: Sources | None = None) -> None:
+        self.sources = sources or Sources(folders=("/",))
         self._streams = {stream.id: (stream, STARTED) for stream in streams}
 
     def add(self, stream: Stream) -> None:
         if stream.id in self._streams:
             raise ValueError(stream.id)
+        if len(self._streams) >= self.sources.max_streams:
+            raise TooManyStreams("too many")
         self._streams[stream.id] = (stream, STARTED)
 
     def replace(self, stream: Stream) -> None:
@@ -697,6 +702,58 @@ async def test_unknown_streams_existing_streams_and_unknown_masks_are_refused() 
         code, details = await refused(service.streams.UpdateStream(masked))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert details == "update_mask.paths[0]: no setting 'file'; did you mean uri_file?"
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("/etc/passwd", "the path is not below any folder of sources.folders"),
+        ("{videos}/../secret.mp4", "the path is not below"),
+        ("{videos}/link/secret.mp4", "the path is not below"),
+        ("file://{videos}/link/secret.mp4", "the path is not below"),
+        ("/dev/video0", "the path is not below"),
+        ("http://169.254.169.254/x", "http://169.254.169.254/x is a source of the kind http, which is off"),
+    ],
+)
+async def test_a_client_may_name_allowed_kinds_and_paths_in_allowed_folders_only(
+    tmp_path: Path, uri: str, reason: str
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "link").symlink_to(tmp_path)
+    kept = KeptCameras(Stream(id="door", uri="/elsewhere/a.mp4"), sources=Sources(folders=(str(videos),)))
+    async with serving(kept) as service:
+        settings = streams_pb2.StreamSettings(uri=uri.format(videos=videos))
+        create = streams_pb2.CreateStreamRequest(stream_id="new", settings=settings)
+        update = streams_pb2.UpdateStreamRequest(
+            stream_id="door", settings=settings, update_mask=FieldMask(paths=["uri"])
+        )
+        for call in (service.streams.CreateStream(create), service.streams.UpdateStream(update)):
+            code, details = await refused(call)
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert details.startswith(f"settings.uri: {reason}")
+        allowed = streams_pb2.StreamSettings(uri=f"{videos}/a.mp4")
+        await service.streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id="new", settings=allowed))
+        paused = streams_pb2.UpdateStreamRequest(  # the address of the configuration may stay
+            stream_id="door", settings=streams_pb2.StreamSettings(paused=True), update_mask=FieldMask(paths=["paused"])
+        )
+        await service.streams.UpdateStream(paused)
+
+
+async def test_without_folders_the_api_takes_no_path() -> None:
+    async with serving(KeptCameras(sources=Sources())) as service:
+        settings = streams_pb2.StreamSettings(uri="a.mp4")
+        call = service.streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id="new", settings=settings))
+        code, details = await refused(call)
+        assert code is grpc.StatusCode.PERMISSION_DENIED
+        assert "list the folders that clients may use in sources.folders" in details
+
+
+async def test_more_streams_than_the_limit_are_refused() -> None:
+    async with serving(KeptCameras(Stream(id="a", uri="rtsp://h/a"), sources=Sources(max_streams=1))) as service:
+        settings = streams_pb2.StreamSettings(uri="rtsp://h/b")
+        call = service.streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id="b", settings=settings))
+        assert (await refused(call))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 # --- the server

@@ -18,6 +18,7 @@ from tests.benchmarks import (
     accuracy_schedule,
     accuracy_swap,
     accuracy_track,
+    accuracy_turned,
     bench_cameras,
     bench_decode,
     bench_detect,
@@ -36,12 +37,20 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 
 
 # images, tracks and models that are not part of the project
-NEED_DATA = {"Face detectors", "Quality of crops", "Trackers", "Choice of crops", "Tracks of two persons"}
+NEED_DATA = {
+    "Face detectors",
+    "Turned faces",
+    "Quality of crops",
+    "Trackers",
+    "Choice of crops",
+    "Tracks of two persons",
+}
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Reading cameras": bench_cameras,
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
+    "Turned faces": accuracy_turned,
     "Quality of crops": accuracy_quality,
     "Tracking": bench_track,
     "Trackers": accuracy_track,

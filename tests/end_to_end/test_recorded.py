@@ -1,6 +1,7 @@
 """`streamer analyze` as a user runs it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import pytest
 import yaml
 from av.stream import Disposition
 
+from faceanalytics.files import hash_file
 from faceanalytics.results import read_results
 from streamer.recorded.outputs import OUTPUTS
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.disk import small_files
+from tests.support.http_cameras import web_camera
 from tests.support.patch_detector import make_patch_video, paint
 from tests.support.patience import WAIT_S, until
 from tests.support.pictures import Track, numbered, write
@@ -30,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 
 def analyze(
-    out: Path, detector: Path, endpoint: str, *arguments: str | Path, **settings: object
+    out: Path, detector: Path, endpoint: str, *arguments: str | Path, stdin: Path | None = None, **settings: object
 ) -> "subprocess.CompletedProcess[str]":
     """With the workers that are there."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +42,10 @@ def analyze(
     data = {"detect": {"weights": str(detector)}, "dispatch": dispatch, **settings}
     config.write_text(yaml.safe_dump(data))
     command = [sys.executable, "-m", "streamer", "analyze", "--out", out, "--config", config, "--external-workers"]
-    return subprocess.run([*map(str, [*command, *arguments])], capture_output=True, text=True, timeout=2 * WAIT_S)
+    with (stdin or Path(os.devnull)).open("rb") as file:
+        return subprocess.run(
+            [*map(str, [*command, *arguments])], stdin=file, capture_output=True, text=True, timeout=2 * WAIT_S
+        )
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -79,6 +85,40 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
         assert list(templates["track_id"]) == [track["track_id"] for track in tracks]
         assert np.linalg.norm(templates["embedding"], axis=1) == pytest.approx([1, 1], abs=1e-5)
     assert not list((tmp_path / "first").glob("*.partial"))
+
+
+def test_standard_input_and_the_web_give_the_results_of_the_file(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    video = patches / "one.mp4"
+
+    def results(name: str, *arguments: str | Path) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+        done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, *arguments, stdin=video)
+        assert done.returncode == 0, done.stderr
+        assert "secret" not in done.stdout + done.stderr
+        header, *tracks = records(tmp_path / name / "tracks.jsonl")
+        assert header["source"]["sha256"] == hash_file(video)
+        _, *seen = records(tmp_path / name / "observations.jsonl")
+        return header["source"]["name"], tracks, seen
+
+    _, *file = results("file", video)
+    assert results("stdin", "-", "--annotate") == ("stdin", *file)
+    assert (tmp_path / "stdin" / "annotated.mp4").exists()
+    with web_camera(patches) as server:
+        assert results("web", "--allow-url", server.url("one.mp4?token=secret", "u:secret")) == ("one.mp4", *file)
+
+
+def test_a_signal_ends_the_reading_of_standard_input(tmp_path: Path, patches: Path, endpoint: str) -> None:
+    command = ["analyze", "-", "--out", tmp_path / "out", "--external-workers"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "streamer", *map(str, command)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: bool(psutil.Process(process.pid).num_threads() > 1), "it reads")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(WAIT_S) == 130
+    assert "stopped" in said or not said
 
 
 def test_the_annotated_video_has_the_times_of_the_source(

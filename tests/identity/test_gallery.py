@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from streamer.app import LiveService
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
 from streamer.detect.detector import Detector
-from streamer.identity.references import read_people
+from streamer.identity.references import _Unusable, read_people, subject_of
 from streamer.recorded.analysis import Analysis
 from streamer.tools.watch import event_line
+from streamer.values import Detections, Quality
 from tests.support.painted_people import painted_worker, person, write_image, write_video
 from tests.support.patch_detector import write_lite_patch_detector
 from tests.support.patience import WAIT_S
@@ -183,11 +185,15 @@ def test_images_that_are_no_use_are_named_with_the_reason(
     (only,) = read_people(tmp_path / "people", "gallery.folder", detector, settings, lambda: False)
     assert (only.person, only.name, only.pixels.shape) == ("ada", "ada/good.png", (112, 112, 3))
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[:3] == [
+    assert lines[:2] == [
         "gallery.folder: ada/nobody.png left out: no face is found in it",
         "gallery.folder: ada/notes.txt left out: not an image, or of an unknown or damaged format (8 bytes)",
-        "gallery.folder: ada/two.png left out: 2 faces, and none is much larger than the others: cut it down to one",
     ]
+    assert lines[2].startswith(
+        "gallery.folder: ada/two.png left out: 2 faces, and none is much larger and clearer than the others: "
+        "cut it down to one. x, y, width x height in pixels: "
+    )
+    assert re.search(r": (\d+, \d+, 6\dx6\d score 0\.\d\d quality 0\.\d\d(, )?){2}$", lines[2])
     blurred = settings.model_copy(update={"min_sharpness": 1.0})
     with pytest.raises(ConfigError, match="no usable image of ada"):
         read_people(tmp_path / "people", "gallery.folder", detector, blurred, lambda: False)
@@ -208,3 +214,35 @@ def test_a_image_that_ends_at_the_face_is_taken_with_a_margin_around_it(place: P
     detector = Detector(config(place, tmp_path).detect.model_copy(update={"max_upscale": 1.0}))
     (only,) = read_people(tmp_path / "people", "gallery.folder", detector, StreamerConfig().crop, lambda: False)
     assert only.person == "ada"
+
+
+def seen(*rows: tuple[float, float, float]) -> tuple[Detections, list[Quality]]:
+    """Faces side by side: width in pixels, score, quality."""
+    widths, scores = (np.array(column, np.float32) for column in list(zip(*rows, strict=True))[:2])
+    left = np.arange(len(rows), dtype=np.float32) * 400
+    boxes = np.stack([left, np.zeros_like(left), left + widths, widths], axis=1)
+    return Detections(boxes, scores, np.zeros((len(rows), 5, 2), np.float32)), [Quality(row[2]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "subject"),
+    [
+        ([(100, 0.8, 0.8)], 0),
+        ([(100, 0.8, 0.8), (40, 0.8, 0.8)], 0),
+        ([(80, 0.6, 0.1), (100, 0.8, 0.8)], 1),  # a blurred box that is no face, or a poor one
+        ([(100, 0.8, 0.8), (80, 0.8, 0.7)], None),
+        ([(100, 0.8, 0.8), (160, 0.8, 0.1)], None),  # the larger of two people looks away
+        ([(100, 0.8, 0.0), (60, 0.8, 0.0)], None),
+    ],
+)
+def test_the_face_of_an_image_is_larger_and_clearer_than_the_others(
+    rows: list[tuple[float, float, float]], subject: int | None
+) -> None:
+    faces, qualities = seen(*rows)
+    if subject is not None:
+        assert subject_of(faces, qualities) == subject
+        return
+    with pytest.raises(_Unusable, match="2 faces, and none is much larger and clearer") as raised:
+        subject_of(faces, qualities)
+    for row, (width, score, quality) in enumerate(rows):
+        assert f"{400 * row}, 0, {width}x{width} score {score:.2f} quality {quality:.2f}" in str(raised.value)

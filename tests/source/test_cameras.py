@@ -9,10 +9,11 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from streamer import metrics
+from streamer.config import Sources
 from streamer.handover import LatestPerCamera
 from streamer.source import reader as live
 from streamer.source.cameras import Cameras
-from streamer.values import EndReason, SourceState
+from streamer.values import EndReason, SourceState, TooManyStreams
 from tests.support.patience import FOREVER_S, WAIT_S, until
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import make_video
@@ -257,3 +258,12 @@ def test_each_change_of_state_is_one_line_without_credentials(clip: Path, caplog
     ]
     assert "s3cret" not in caplog.text
     assert "wr0ng" not in caplog.text
+
+
+def test_more_cameras_than_the_limit_are_refused_until_one_is_removed(clip: Path) -> None:
+    with watching(stream("a", str(clip)), sources=Sources(max_streams=1)) as watched:
+        with pytest.raises(TooManyStreams, match="there are 1 streams, which is the limit"):
+            watched.cameras.add(stream("b", str(clip)))
+        watched.cameras.remove("a")
+        watched.cameras.add(stream("b", str(clip)))
+        assert [each.id for each, _ in watched.cameras.list()] == ["b"]

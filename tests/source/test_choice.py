@@ -22,7 +22,7 @@ CONTAINERS = ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.avi"]
 
 def chosen(path: Path, number: int | None = None) -> tuple[int, tuple[int, int], list[int]]:
     """The number of the stream that is read, the size of its pictures and their numbers."""
-    info = probe_file(path, number)
+    info = probe_file(path, video_stream=number)
     frames = list(read_file(path, "", 0, video_stream=number))
     assert {frame.size for frame in frames} == {(info.width, info.height)}
     return info.video_stream, frames[0].size, [read_number(frame.pixels) for frame in frames]
@@ -89,11 +89,14 @@ def test_the_stream_can_be_chosen_and_a_wrong_number_lists_what_there_is(tmp_pat
     assert chosen(path, 1) == (1, LARGE, list(range(30)))
     listed = r"a.mkv: has no video stream {}; its video streams are 0: h264 320x240; 1: h264 640x480, default"
     for number in (2, -1):
-        for use in (probe_file, lambda path, number: list(read_file(path, "", 0, video_stream=number))):
+        for use in (
+            lambda path, number: probe_file(path, video_stream=number),
+            lambda path, number: list(read_file(path, "", 0, video_stream=number)),
+        ):
             with pytest.raises(InputError, match=listed.format(number)):
                 use(path, number)
     with pytest.raises(InputError, match="has no video stream 0; it has no video stream"):
-        probe_file(make_audio(tmp_path / "sound.mp4"), 0)
+        probe_file(make_audio(tmp_path / "sound.mp4"), video_stream=0)
 
 
 def test_the_choice_is_logged_if_there_was_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +115,7 @@ def test_a_stream_that_cannot_be_decoded_is_passed_over(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"hev1", b"zzzz"))
     assert chosen(path)[:2] == (1, SMALL)
     with pytest.raises(InputError, match="its video codec is not supported"):
-        probe_file(path, 0)
+        probe_file(path, video_stream=0)
 
 
 def test_a_file_played_as_a_camera_reads_the_configured_stream(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from streamer.source.clock import CameraClock, Thinning
+from streamer.source.clock import CameraClock, Pace, Thinning
 
 NOW = 1_800_000_000.0  # s, Unix time
 
@@ -51,3 +51,19 @@ def test_thinning_takes_everything_without_a_limit_and_at_the_cameras_own_rate()
 
 def test_thinning_does_not_catch_up_after_a_gap() -> None:
     assert taken(1, [0, 10, 10.1, 10.2, 10.3, 11]) == [0, 10, 11]
+
+
+def test_a_paced_source_shows_a_burst_at_the_pace_of_its_times() -> None:
+    pace = Pace()
+    assert [pace.delay(time, 100.0) for time in (0.0, 0.5, 2.0)] == [0.0, 0.5, 2.0]
+    assert pace.delay(3.0, 103.2) == 0.0  # a little late: it catches up
+    assert pace.delay(3.5, 103.2) == pytest.approx(0.3)
+
+
+def test_a_paced_source_that_has_run_dry_goes_on_later_and_a_jump_is_not_waited_for() -> None:
+    pace = Pace()
+    assert pace.delay(0.0, 100.0) == 0.0
+    assert pace.delay(1.0, 103.0) == 0.0  # two seconds late
+    assert pace.delay(2.0, 103.0) == pytest.approx(1.0)
+    assert pace.delay(4000.0, 104.0) == 0.0
+    assert pace.delay(4000.5, 104.0) == pytest.approx(0.5)

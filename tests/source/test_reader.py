@@ -14,7 +14,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from streamer.handover import LatestPerCamera
-from streamer.source.reader import Outlet, local_path
+from streamer.kinds import local_path
+from streamer.source.reader import Outlet
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd, SourceErrorCode, SourceState
 from tests.conftest import ROOT
 from tests.support.patience import WAIT_S
@@ -119,8 +120,8 @@ def test_the_status_follows_a_size_that_changes_in_mid_stream(tmp_path: Path, ca
         watched.until(lambda: watched.frames("a")[-1].size == (640, 480))
         assert watched.status("a").height == 480
         assert watched.status("a").connects == 1
-    lines = [record.getMessage() for record in caplog.records if "size" in record.getMessage()]
-    assert lines[0] == "camera a: the frame size changes from 320x240 to 640x480"
+    lines = [record.getMessage() for record in caplog.records if " changes " in record.getMessage()]
+    assert lines[0] == "camera a changes from 320x240 h264 to 640x480 h264"
 
 
 def test_max_fps_thins_evenly_and_counts(clip: Path) -> None:
@@ -347,7 +348,7 @@ def test_an_address_of_another_kind_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "uri").write_text("ftp://user:s3cret@example.org/a.mp4")
     with watching(stream("web", "", uri_file=str(tmp_path / "uri"))) as watched:
         status = watched.until_state("web", SourceState.ERROR)
-    assert status.message == "ftp://example.org/a.mp4: not an rtsp:// or rtsps:// address, nor a file"
+    assert status.message.startswith("ftp:// is not supported; use rtsp, rtsps,")
 
 
 def frame(epoch: int) -> Frame:

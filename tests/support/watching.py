@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streamer import metrics
-from streamer.config import Reconnect, Stream
+from streamer.config import Reconnect, Sources, Stream
 from streamer.handover import LatestPerCamera
 from streamer.source.cameras import Cameras
 from streamer.values import EndReason, Frame, SourceEnd, SourceState, SourceStatus
@@ -22,12 +22,12 @@ def stream(name: str, uri: str, **settings: object) -> Stream:
 class Watched:
     """Cameras, and all that came out of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources | None = None) -> None:
         self.dropped: list[Frame] = []
         self.items: list[Frame | SourceEnd] = []
         self.bugs: list[BaseException] = []
         self.handover = LatestPerCamera(self._drop)
-        self.cameras = Cameras(self.handover, self.bugs.append)
+        self.cameras = Cameras(self.handover, self.bugs.append, sources)
 
     def _drop(self, frame: Frame) -> None:
         self.dropped.append(frame)
@@ -66,9 +66,9 @@ class Watched:
 
 
 @contextmanager
-def watching(*streams: Stream) -> Iterator[Watched]:
+def watching(*streams: Stream, sources: Sources | None = None) -> Iterator[Watched]:
     """The cameras run until the block ends; a bug in one of their threads fails the test."""
-    watched = Watched()
+    watched = Watched(sources)
     for each in streams:
         watched.cameras.add(each)
     hide = metrics.show_streams(lambda: [(each.id, status) for each, status in watched.cameras.list()])

@@ -18,6 +18,7 @@ from streamer.values import LANDMARK_NAMES
 from tests.support.models import write_lite
 from tests.support.patch_detector import FACE, POINTS, paint, write_patch_detector
 from tests.support.patience import WAIT_S
+from tests.support.photographs import portrait, read_portrait
 from tests.support.swinface_files import hollow_checkpoint, save, save_small
 from workers.cli import main
 from workers.infer import read_face
@@ -240,7 +241,8 @@ def test_with_alignment_each_face_is_a_row(scenes: Path, detector: Path, tmp_pat
     out = tmp_path / "raw.npz"
     assert infer(scenes / "a.png", scenes / "c.png", "--align", "--detector", detector, "--out", out) == 0
     arrays = np.load(out)
-    assert set(arrays.files) == {"path", "model_id", "face", "box", "landmarks", "detector_score", *OUTPUTS}
+    placed = {"face", "box", "landmarks", "detector_score", "quality", "reasons"}
+    assert set(arrays.files) == {"path", "model_id", *placed, *OUTPUTS}
     assert [Path(path).name for path in arrays["path"]] == ["a.png", "a.png", "c.png"]
     assert arrays["face"].tolist() == [0, 1, 0]
     assert (arrays["box"].shape, arrays["landmarks"].shape, arrays["age"].shape) == ((3, 4), (3, 5, 2), (3, 1))
@@ -276,6 +278,28 @@ def test_lines_and_tables_say_where_the_face_is(
         assert float(row["landmarks_nose_y"]) == line["landmarks"]["nose"]["y"]
         assert float(row["detector_score"]) == line["detector_score"]
         assert float(row["age_years"]) == line["age_years"]
+
+
+def test_a_face_that_the_streamer_would_not_analyse_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blurred, out = tmp_path / "blurred.png", tmp_path / "x.csv"
+    assert cv2.imwrite(str(blurred), cv2.GaussianBlur(read_portrait(), (0, 0), 3))
+    asked = ["--align", "--heads", "age"]
+    assert infer(portrait(), blurred, *asked) == 0
+    output = capsys.readouterr()
+    clear, poor = [json.loads(line) for line in output.out.splitlines()]
+    assert (clear["reasons"], poor["reasons"]) == ([], ["LOW_SHARPNESS"])
+    assert 0 < poor["quality"] < clear["quality"] < 1
+    assert (
+        "1 faces would not be analysed by the streamer: do not rely on their answers:\n"
+        f"  {blurred}: face 0: LOW_SHARPNESS\n"
+    ) in output.err
+    assert infer(blurred, *asked, "--out", out) == 0
+    with out.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["reasons"] == "LOW_SHARPNESS"
+    assert float(row["quality"]) == poor["quality"]
 
 
 def test_a_image_without_a_face_is_named_and_the_result_is_partial(

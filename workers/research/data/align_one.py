@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, sqrt
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -55,7 +55,7 @@ class Aligner:
     def _write(self, name: str, image: Bytes, faces: Sequence[tuple[Found, Bytes | None]]) -> Line:
         usable = [(face, crop) for face, crop in faces if crop is not None]
         if not usable:
-            return {"result": UNALIGNABLE, "why": "all landmarks are at the same point", "faces": len(faces)}
+            return {"result": UNALIGNABLE, "why": "no face has usable landmarks", "faces": len(faces)}
         height, width = image.shape[:2]
         face, crop = usable[choose([face for face, _ in usable], (width, height), self.recipe.choose)]
         write_crop(self.recipe.out / crop_name(name), crop)
@@ -87,7 +87,7 @@ def find(finder: FaceFinder, image: Bytes, border: float) -> list[tuple[Found, B
     padded = cv2.copyMakeBorder(image, above, above, beside, beside, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     shift = np.array([beside, above], np.float32)
     return [
-        (Found(face.box - np.tile(shift, 2), face.landmarks - shift, face.score), crop)
+        (replace(face, box=face.box - np.tile(shift, 2), landmarks=face.landmarks - shift), crop)
         for face, crop in finder.find(np.asarray(padded, np.uint8))
     ]
 

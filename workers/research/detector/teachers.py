@@ -186,7 +186,8 @@ def _look_as_yunet(session: Any, square: Bytes) -> Detections:
         centre, half = (corner + box[cells, :2]) * stride, np.exp(box[cells, 2:]) * stride / 2
         landmarks = (points[cells].reshape(-1, 5, 2) + corner[:, None]) * stride
         parts.append((np.concatenate([centre - half, centre + half], axis=1), scores[cells], landmarks))
-    return Detections(*(np.concatenate(columns).astype(np.float32) for columns in zip(*parts, strict=True)))
+    boxes, scores, landmarks = (np.concatenate(columns).astype(np.float32) for columns in zip(*parts, strict=True))
+    return Detections(boxes, scores, landmarks)
 
 
 def _look_as_scrfd(session: Any, square: Bytes) -> Detections:
@@ -203,7 +204,8 @@ def _look_as_scrfd(session: Any, square: Bytes) -> Detections:
         corner = np.stack([cells % (SIDE // stride), cells // (SIDE // stride)], axis=1).astype(np.float32) * stride
         boxes = np.concatenate([corner - sides[rows, :2], corner + sides[rows, 2:]], axis=1)
         parts.append((boxes, scores[rows], points[rows].reshape(-1, 5, 2) + corner[:, None]))
-    return Detections(*(np.concatenate(columns).astype(np.float32) for columns in zip(*parts, strict=True)))
+    boxes, scores, landmarks = (np.concatenate(columns).astype(np.float32) for columns in zip(*parts, strict=True))
+    return Detections(boxes, scores, landmarks)
 
 
 def _run(session: Any, blob: Floats) -> list[Floats]:

@@ -1,0 +1,1 @@
+"""Train the small network that estimates how far a face is turned in the picture."""
