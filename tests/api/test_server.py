@@ -603,6 +603,9 @@ async def test_every_setting_of_the_configuration_can_be_given_and_comes_back() 
             "max_fps": 7,
             "loop": True,
             "video_stream": 0,
+            "image_interval_s": 8,
+            "follow": True,
+            "decode_device": "cuda:1",
             "enabled": False,
         }
     )
@@ -642,7 +645,7 @@ async def test_files_that_the_configuration_does_not_name_cannot_be_read_over_th
     mine = tmp_path / "uri"
     mine.write_text(SECRET)
     before = Stream.model_validate({"id": "door", "uri_file": str(mine), "tls_ca_file": "ca.pem"})
-    async with serving(KeptCameras(before)) as service:
+    async with serving(KeptCameras(before, sources=Sources())) as service:
         for name in ("uri_file", "tls_ca_file"):
             settings = streams_pb2.StreamSettings(uri="" if name == "uri_file" else "rtsps://h/a")
             setattr(settings, name, "/etc/passwd")
