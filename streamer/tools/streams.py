@@ -31,8 +31,20 @@ DURATIONS = (
     "stall_timeout",
     "reconnect_initial",
     "reconnect_max",
+    "image_interval",
 )
-SETTINGS = (*DURATIONS, "reconnect_jitter", "max_fps", "transport", "loop", "tls_ca_file", "uri_file")
+SETTINGS = (
+    *DURATIONS,
+    "reconnect_jitter",
+    "max_fps",
+    "transport",
+    "loop",
+    "video_stream",
+    "decode_device",
+    "follow",
+    "tls_ca_file",
+    "uri_file",
+)
 
 COLUMNS: tuple[tuple[str, Callable[[streams_pb2.Stream], str]], ...] = (
     ("stream", lambda stream: stream.stream_id),
@@ -141,6 +153,7 @@ def settings_message(settings: Mapping[str, Any]) -> streams_pb2.StreamSettings:
     fields: dict[str, Any] = {
         name: duration(value) if name in DURATIONS else TRANSPORTS[value] if name == "transport" else value
         for name, value in settings.items()
+        if (name, value) != ("video_stream", "shown")  # absent in the message
     }
     return streams_pb2.StreamSettings(**fields)
 
