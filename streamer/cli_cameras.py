@@ -46,7 +46,10 @@ REMOVE = "Disconnect cameras and remove them from a running streamer; their trac
 PAUSE = "Disconnect cameras and keep them in the list."
 RESUME = "Connect paused cameras again."
 MAX_VIDEO_STREAM = 999  # as in the configuration; FFmpeg opens no more streams
-URL = "rtsp:// or rtsps:// address, in which ${NAME} stands for a variable of the environment; or the path of a file"
+URL = (
+    "address (rtsp://, rtsps://, http://, https://, rtmp:// ...), in which ${NAME} stands for a variable of the "
+    "environment; or the path of a file, a folder of images or a device"
+)
 
 
 def password_options(parser: Options) -> None:

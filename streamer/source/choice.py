@@ -55,7 +55,7 @@ def choose_stream(
         raise InputError(f"{name}: contains no video (only {kinds})")
     decodable = [place for place in candidates if _decodable(streams[place])]
     if not decodable:
-        raise InputError(f"{name}: its video codec is not supported; re-encode it, for example as H.264")
+        raise InputError(f"{name}: its video codec is not supported; use H.264 or H.265")
     known = pictures or {}
     most = max(known.get(place, 0) for place in decodable)
 

@@ -13,6 +13,7 @@ from streamer import metrics
 from streamer.source.images import IMAGES, read_image
 from streamer.values import Bytes
 
+IMAGES_CODEC = "images"  # stands for the codec of a folder of images
 POLL_S = 0.5  # interval between two looks at a followed folder
 ATTEMPTS = 20  # looks at an image that cannot be read before it is given up: its writer may be slow
 
@@ -26,8 +27,8 @@ class FolderFrame:
     image: Bytes  # (h, w, 3) BGR, upright
     media_time: float  # s
 
-    codec = "images"
-    decoder = "images on cpu"
+    codec = IMAGES_CODEC
+    decoder = f"{IMAGES_CODEC} on cpu"
     time_estimated = False
 
     @property
@@ -46,7 +47,7 @@ def show_folder(folder: Path, camera: str, interval_s: float) -> Iterator[Folder
     An image that cannot be read is logged, counted as a dropped frame and leaves its moment empty. Raises InputError if
     there is no image, or none that can be read.
     """
-    images = _images(folder, report=True)
+    images = images_of(folder, report=True)
     if not images:
         raise InputError(f"{folder}: no image in this folder")
     shown = 0
@@ -66,10 +67,10 @@ def follow_folder(folder: Path, camera: str, wait: Callable[[float], bool]) -> I
     while is logged and counted.
     """
     began, waiting = time.monotonic(), dict[Path, tuple[int, int]]()
-    known = set(_images(folder, report=True)[:-1])
+    known = set(images_of(folder, report=True)[:-1])
     while not wait(POLL_S):
         try:
-            present = _images(folder)
+            present = images_of(folder)
         except (InputError, OSError):  # a folder of a network drive or a card that is away for a moment
             continue
         known &= set(present)  # what was deleted may come again, and must not be remembered for ever
@@ -90,7 +91,7 @@ def follow_folder(folder: Path, camera: str, wait: Callable[[float], bool]) -> I
         waiting = {path: state for path, state in waiting.items() if path not in known and path.exists()}
 
 
-def _images(folder: Path, report: bool = False) -> list[Path]:
+def images_of(folder: Path, report: bool = False) -> list[Path]:
     """Return the images in and below a folder, in order. `report`: log what is skipped, which polling would repeat."""
     skipped = Skipped()
     names = [name for name in walk(folder, skipped) if Path(name).suffix.lower() in IMAGES]

@@ -11,6 +11,7 @@ from av.error import FFmpegError
 from av.stream import Discard
 
 from faceanalytics.errors import InputError
+from streamer.addresses import suspicious
 from streamer.config import Stream, redact
 from streamer.kinds import SourceKind, kind_of, local_path, lower_scheme
 from streamer.source.choice import Choice, choose_stream
@@ -108,6 +109,8 @@ def _connect(kind: SourceKind, address: str, stream: Stream, device: str) -> Inp
         else:
             late = time.monotonic() - began >= stream.connect_timeout_s
             lost = _explain(error, address, stream, late)
+            hint = suspicious(address) if lost.code is SourceErrorCode.AUTH_FAILED else ""
+            lost = SourceLost(lost.code, f"{lost}; {hint}") if hint else lost
     except RuntimeError:  # of PyAV: no stream can be decoded on the device
         lost = SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {device} cannot decode its codec")
     raise lost  # not from the error: its text contains the password

@@ -69,10 +69,6 @@ def connect(address: str, stream: Stream, device: str = CPU, media: str = "video
     if refused_without_video and (kinds := offered(address, stream)) and "video" not in kinds:
         text = f"contains no video (only {', '.join(sorted(kinds))}); choose an address of the camera that has video"
         raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, f"{redact(address)}: {text}")
-    if lost.code is SourceErrorCode.AUTH_FAILED and not has_login(address):
-        scheme = address.partition("://")[0]
-        text = f"the camera asks for a user name and a password; write {scheme}://USER:PASSWORD@HOST/PATH"
-        raise SourceLost(lost.code, f"{redact(address)}: {text}")
     hint = advice(lost.code, address, stream.connect_timeout_s)
     raise SourceLost(lost.code, f"{lost}; {hint}") if hint else lost  # not from the error: it contains the password
 
@@ -111,6 +107,9 @@ def explain(error: FFmpegError, address: str) -> SourceLost | None:
         return None  # all that FFmpeg reports about names and certificates
     for kind, code, text in CAUSES:
         if isinstance(error, kind):
+            if code is SourceErrorCode.AUTH_FAILED and not has_login(address):
+                scheme = address.partition("://")[0]
+                text = f"the camera asks for a user name and a password; write {scheme}://USER:PASSWORD@HOST/PATH"
             return SourceLost(code, f"{redact(address)}: {text}")
     return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{redact(address)}: {error.strerror}")
 

@@ -1,4 +1,4 @@
-"""Look at a camera or a file for a few seconds: what it offers, how fast, with which clock, and what is wrong."""
+"""Look at a source for a few seconds: what it offers, how fast, with which clock, and what is wrong."""
 
 import time
 from collections.abc import Iterator
@@ -10,14 +10,16 @@ import av
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
-from faceanalytics.errors import InputError
 from streamer.config import Stream, redact
-from streamer.source.choice import choose_stream
+from streamer.kinds import kind_of, lower_scheme
 from streamer.source.clock import CameraClock
 from streamer.source.decoder import USUAL_STEP_S, demux, frame_rate
 from streamer.source.file import open_file, probe_file
-from streamer.source.packet_times import report_clock
-from streamer.source.rtsp import SourceLost, codec_name, connect, explain, offered
+from streamer.source.hardware import CPU
+from streamer.source.image_folder import IMAGES_CODEC, images_of, show_folder
+from streamer.source.network import Connection, connect_source
+from streamer.source.packet_times import report_clock, stamp_arrival
+from streamer.source.rtsp import SourceLost, codec_name, explain, offered
 from streamer.values import ClockSource, SourceErrorCode
 
 if TYPE_CHECKING:
@@ -67,15 +69,24 @@ class Survey:
 
 
 def survey_camera(address: str, stream: Stream, wait_s: float) -> Survey:
-    """Connect as the streamer does, and look for at most `wait_s`; it ends earlier once all is known."""
-    began, found = time.monotonic(), Survey()
+    """Connect as the streamer does, and look for at most `wait_s`; it ends earlier once all is known.
+
+    For every kind of source but files and folders of images.
+    """
+    began, found, address = time.monotonic(), Survey(), lower_scheme(address)
+    rtsp = kind_of(address) == "rtsp"
     try:
-        with connect(address, stream) as container:
+        source = connect_source(address, stream, CPU)
+        with source.container:
             found.connected_s = time.monotonic() - began
-            _watch(container, address, stream, began, wait_s, found)
+            found.duration_s = (source.container.duration or 0) / av.time_base if source.ends else None
+            _describe(source.container, source.video, found)
+            if not rtsp:
+                _add_others({each.type: codec_name(each) for each in source.container.streams}, found)
+            _watch(source, address, began, wait_s, found, may_report=rtsp)
     except SourceLost as lost:
         found.error, found.problem = lost.code, str(lost).removeprefix(f"{redact(address)}: ")
-    if found.packets:  # a second connection, because the streamer asks for video only
+    if found.packets and rtsp:  # a second connection, because the streamer asks for video only
         _add_others(offered(address, stream), found)
     return found
 
@@ -95,6 +106,22 @@ def survey_file(path: Path) -> Survey:
             if found.watched_s >= FILE_S:
                 break
     return found
+
+
+def survey_folder(folder: Path) -> Survey:
+    """Look at a folder of images. Raises InputError if none can be read."""
+    began = time.monotonic()
+    first = next(iter(show_folder(folder, "probe", 1.0)))
+    return Survey(
+        offers=[f"video {IMAGES_CODEC}"],
+        audio="",
+        codec=IMAGES_CODEC,
+        width=first.size[0],
+        height=first.size[1],
+        first_frame_s=time.monotonic() - began,
+        packets=len(images_of(folder)),
+        clock=ClockSource.FILE_PTS,
+    )
 
 
 def _add_others(kinds: dict[str, str], found: Survey) -> None:
@@ -120,17 +147,16 @@ def _describe(container: InputContainer, video: av.VideoStream, found: Survey) -
     found.declared_fps = frame_rate(video)
 
 
-def _watch(container: InputContainer, address: str, stream: Stream, began: float, wait_s: float, found: Survey) -> None:
-    """Measure packets until all is known, or `wait_s` after `began`. Raises SourceLost."""
-    try:
-        video = choose_stream(container, redact(address), stream.video_stream).stream
-    except InputError as error:
-        text = "its video codec is not supported; set the camera to H.264 or H.265"
-        raise SourceLost(SourceErrorCode.CODEC_UNSUPPORTED, text if container.streams.video else str(error)) from error
-    _describe(container, video, found)
+def _watch(source: Connection, address: str, began: float, wait_s: float, found: Survey, may_report: bool) -> None:
+    """Measure packets until all is known, or `wait_s` after `began`. Raises SourceLost.
+
+    `may_report`: the source may still send a report of its clock, which is waited for.
+    """
     meter, clock = _Meter(found), CameraClock()
-    for packet in _arriving(container, video, address, began + wait_s):
+    for packet in _arriving(source, address, began + wait_s):
         now, host_utc = time.monotonic() - began, time.time()
+        if source.untimed:
+            stamp_arrival(packet, now)
         found.first_packet_s = now if found.first_packet_s is None else found.first_packet_s
         meter.add(packet)
         report_clock(clock, packet, meter.time, host_utc)
@@ -139,24 +165,28 @@ def _watch(container: InputContainer, address: str, stream: Stream, began: float
             found.clock, found.clock_offset_s = ClockSource.RTCP_NTP, host_utc - camera_utc
         if found.first_frame_s is None:
             _decode(packet, now, found)
-        known = found.first_frame_s is not None and found.key_frame_interval_s is not None and camera_utc is not None
+        timed = camera_utc is not None or not may_report
+        known = found.first_frame_s is not None and found.key_frame_interval_s is not None and timed
         if known and found.watched_s >= ENOUGH_S:
             break
     _judge(found, wait_s)
 
 
-def _arriving(
-    container: InputContainer, video: av.VideoStream, address: str, until: float
-) -> Iterator["Packet[av.VideoStream]"]:
-    """Yield packets until a moment of the monotonic clock. Raises SourceLost if the connection ends earlier."""
+def _arriving(source: Connection, address: str, until: float) -> Iterator["Packet[av.VideoStream]"]:
+    """Yield packets until a moment of the monotonic clock, or the end of a recording.
+
+    Raises SourceLost if the connection ends earlier.
+    """
     lost: SourceLost | None = None
     while lost is None:
         try:
-            for packet in demux(container, video):
+            for packet in demux(source.container, source.video):
                 if packet.size:
                     yield packet
                 if time.monotonic() >= until:
                     return
+            if source.ends:
+                return
             lost = SourceLost(SourceErrorCode.CONNECTION_FAILED, "the camera closed the connection")
         except ExitError:  # no data for the read time-out
             if time.monotonic() >= until:

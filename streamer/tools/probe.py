@@ -10,14 +10,15 @@ from pydantic import ValidationError
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.settings import explain
 from streamer.addresses import careless
-from streamer.config import Stream, redact
-from streamer.kinds import local_path
-from streamer.source.survey import Survey, survey_camera, survey_file
+from streamer.config import Sources, Stream, redact
+from streamer.kinds import SCHEMES, kind_of, local_path, split_scheme
+from streamer.source.image_folder import IMAGES_CODEC
+from streamer.source.survey import Survey, survey_camera, survey_file, survey_folder
 from streamer.values import ClockSource, SourceErrorCode
 
 LONG_KEY_FRAME_S = 5.0  # a longer interval is worth a note
 WRONG_CLOCK_S = 2.0
-READ_S = 1.0  # longest wait for one packet before the time is checked
+READ_S = 1.0  # longest wait for one packet of RTSP before the time is checked; others must not be interrupted
 CONNECT_S = 5.0
 
 
@@ -29,7 +30,7 @@ def probe(address: str, wait_s: float, as_json: bool, **settings: Any) -> int:
     if not wait_s > 0:
         raise ConfigError("--wait must be above 0")
     stream = _stream(address, wait_s, settings)
-    path = local_path(address)
+    path = local_path(address) if kind_of(address) in ("file", "images") else None
     found = survey_camera(address, stream, wait_s) if path is None else _survey_path(path)
     if as_json:
         print(json.dumps(as_dict(address, found, stream), ensure_ascii=False))
@@ -39,10 +40,11 @@ def probe(address: str, wait_s: float, as_json: bool, **settings: Any) -> int:
 
 
 def _stream(address: str, wait_s: float, settings: dict[str, Any]) -> Stream:
+    read_s = READ_S if SCHEMES.get(split_scheme(address)[0].lower()) == "rtsp" else wait_s
     timeouts = {
         "connect_timeout_s": min(CONNECT_S, wait_s),
-        "first_frame_timeout_s": READ_S,
-        "stall_timeout_s": READ_S,
+        "first_frame_timeout_s": read_s,
+        "stall_timeout_s": read_s,
     }
     try:
         return Stream.model_validate({"id": "probe", "uri": address, **timeouts, **settings})
@@ -53,7 +55,7 @@ def _stream(address: str, wait_s: float, settings: dict[str, Any]) -> Stream:
 
 def _survey_path(path: Path) -> Survey:
     try:
-        return survey_file(path)
+        return survey_folder(path) if path.is_dir() else survey_file(path)
     except InputError as error:
         missing = SourceErrorCode.NOT_FOUND if not path.exists() else SourceErrorCode.CODEC_UNSUPPORTED
         return Survey(error=missing, problem=str(error).removeprefix(f"{path}: "))
@@ -61,8 +63,10 @@ def _survey_path(path: Path) -> Survey:
 
 def notes(address: str, found: Survey, stream: Stream) -> list[str]:
     """List what could be better at a source, whether it is usable or not."""
-    said = [careless(address)]
-    live = found.clock is not ClockSource.FILE_PTS
+    said, kind = [careless(address)], kind_of(address)
+    live = found.clock is not ClockSource.FILE_PTS and found.duration_s is None
+    if kind not in Sources().allow:
+        said.append(f"serve reads this kind of source once {kind} is added to sources.allow in its configuration")
     interval = max(found.key_frame_interval_s or 0.0, found.since_key_frame_s)
     if live and interval > LONG_KEY_FRAME_S:
         wait = f"{'' if found.key_frame_interval_s == interval else 'at least '}{interval:.0f} s"
@@ -73,7 +77,7 @@ def notes(address: str, found: Survey, stream: Stream) -> list[str]:
         said.append(
             f"{found.corrupt} of {found.packets} packets are damaged: check the network, or use --transport tcp"
         )
-    if live and found.packets and found.clock_offset_s is None:
+    if kind == "rtsp" and found.packets and found.clock_offset_s is None:
         said.append("no RTCP sender reports seen: without the clock of the camera, results carry times of arrival")
     if found.clock_offset_s is not None and abs(found.clock_offset_s) > WRONG_CLOCK_S:
         side = "behind" if found.clock_offset_s > 0 else "ahead of"
@@ -97,7 +101,7 @@ def as_dict(address: str, found: Survey, stream: Stream) -> dict[str, Any]:
     return {
         "address": redact(address),
         "usable": found.error is None,
-        "transport": stream.transport if local_path(address) is None else None,
+        "transport": stream.transport if kind_of(address) == "rtsp" else None,
         **data,
         **{name: None if value is None else round(value, 3) for name, value in measured.items()},
         "notes": notes(address, found, stream),
@@ -113,7 +117,7 @@ def as_text(address: str, found: Survey, stream: Stream) -> str:
         more = [offer for offer in found.offers[1:] if not offer.startswith("audio")]
         lines += [f"  more     {', '.join(more)} (not used)"] if more else []
     if found.packets:
-        lines.append(f"  clock    {_clock(found)}")
+        lines.append(f"  clock    {_clock(address, found)}")
     if found.connected_s is not None:
         lines.append(f"  delays   {_delays(found)}")
     return "\n".join([*lines, *(f"  note     {note}" for note in notes(address, found, stream))])
@@ -121,6 +125,8 @@ def as_text(address: str, found: Survey, stream: Stream) -> str:
 
 def _video(found: Survey) -> str:
     parts = [f"{found.codec} {found.profile}".rstrip()]
+    if found.codec == IMAGES_CODEC:
+        return f"{found.packets} image{'' if found.packets == 1 else 's'}, the first {found.width}x{found.height}"
     if found.width:
         parts.append(f"{found.width}x{found.height}")
     fps = found.fps or found.declared_fps
@@ -147,11 +153,13 @@ def _audio(found: Survey) -> str:
     return f"{found.audio} (not used)" if found.audio else "none"
 
 
-def _clock(found: Survey) -> str:
+def _clock(address: str, found: Survey) -> str:
+    if found.codec == IMAGES_CODEC:
+        return "a folder: times by image_interval_s, or of arrival with follow"
     if found.clock is ClockSource.FILE_PTS:
         return "a file: times from its start"
     if found.clock_offset_s is None:
-        return "time of arrival (no RTCP sender report seen)"
+        return "time of arrival" + (" (no RTCP sender report seen)" if kind_of(address) == "rtsp" else "")
     return f"the camera's own (RTCP sender reports), {found.clock_offset_s:+.2f} s from its time to this machine's"
 
 

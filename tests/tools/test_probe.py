@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from faceanalytics.errors import ConfigError
@@ -15,10 +16,11 @@ from streamer.source.survey import Survey
 from streamer.tools.probe import as_text, notes, probe
 from streamer.values import ClockSource, SourceErrorCode
 from tests.source.test_gstreamer import gstreamer
+from tests.support.http_cameras import to_hls, web_camera
 from tests.support.patience import WAIT_S
 from tests.support.rtp import sound_only, start_late, unknown_codec
 from tests.support.rtsp_server import RtspServer
-from tests.support.videos import make_audio, make_video
+from tests.support.videos import image, make_audio, make_video
 
 PASSWORD = "s3cret#/?@:%"
 
@@ -110,7 +112,7 @@ def test_sound_without_video_and_unknown_codecs_are_named(server: RtspServer, pr
     assert "contains no video (only audio); choose" in probing.text(server.url("sound"), 3)
     odd = probing.data(server.url("odd"), 3)
     assert odd["error"] == "CODEC_UNSUPPORTED"
-    assert odd["problem"] == "its video codec is not supported; set the camera to H.264 or H.265"
+    assert odd["problem"] == "its video codec is not supported; use H.264 or H.265"
 
 
 def test_refusals_say_what_to_do(server: RtspServer, probing: Probing) -> None:
@@ -172,6 +174,55 @@ def test_files_that_are_no_videos_are_refused(tmp_path: Path, probing: Probing) 
     assert "not usable: not a video" in probing.text(str(tmp_path / "text.mp4"), 3)
     assert "no such file" in probing.text(str(tmp_path / "missing.mp4"), 3)
     assert "contains no video (only audio)" in probing.text(str(make_audio(tmp_path / "a.m4a")), 3)
+
+
+def test_cameras_and_recordings_on_a_web_server_are_described(folder: Path, tmp_path: Path, probing: Probing) -> None:
+    to_hls(folder / "a.mp4", tmp_path / "hls")
+    to_hls(folder / "a.mp4", tmp_path / "live", live=True)
+    (tmp_path / "page.html").write_text("<html>log in</html>")
+    with web_camera(tmp_path, fps=10.0) as server:
+        camera = probing.data(server.url("camera.mjpg"), 0)
+        hls = probing.data(server.url("hls/live.m3u8"), 0)
+        live = probing.data(server.url("live/live.m3u8"), 0, wait_s=2.0)
+        server.frozen.set()
+        frozen = probing.data(server.url("camera.mjpg"), 3, wait_s=2.0)
+        page = probing.text(server.url("page.html"), 3)
+    assert (camera["codec"], camera["clock"], camera["transport"]) == ("mjpeg", "ARRIVAL", None)
+    assert camera["fps"] == pytest.approx(10, rel=0.3)  # as its pictures arrive: they carry no times
+    assert (hls["codec"], hls["fps"], hls["duration_s"]) == ("h264", pytest.approx(25, rel=0.05), 4.0)
+    assert (live["codec"], live["duration_s"]) == ("h264", None)
+    assert frozen["error"] == "TIMEOUT"
+    assert "the answer is not a video stream" in page
+    for found in (camera, hls, live):
+        (note,) = found["notes"]
+        assert "http is added to sources.allow" in note
+
+
+def test_a_web_camera_that_wants_a_login_says_how_to_write_it(tmp_path: Path, probing: Probing) -> None:
+    with web_camera(tmp_path, login="admin:s3cret") as server:
+        assert "usable" in probing.text(server.url("camera.mjpg", "admin:s3cret"), 0)
+        assert "write http://USER:PASSWORD@HOST/PATH" in probing.text(server.url("camera.mjpg"), 3)
+        wrong = probing.text(server.url("camera.mjpg", "admin:s3cret%41"), 3)
+        assert "user name or password rejected" in wrong
+        assert "write %25 in its place" in wrong
+
+
+def test_a_playlist_on_a_web_server_does_not_open_local_files(folder: Path, tmp_path: Path, probing: Probing) -> None:
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{folder}/a.mp4\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m3u8").write_text(playlist)
+    with web_camera(tmp_path) as server:
+        probing.data(server.url("list.m3u8"), 3, wait_s=2.0)
+
+
+def test_folders_of_images_and_devices_are_looked_at_as_serve_does(tmp_path: Path, probing: Probing) -> None:
+    assert "no image in this folder" in probing.text(str(tmp_path), 3)
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image(number))
+    found = probing.data(str(tmp_path), 0)
+    assert (found["codec"], found["width"], found["packets"]) == ("images", 320, 3)
+    assert "3 images, the first 320x240" in probing.text(str(tmp_path), 0)
+    device = probing.data("/dev/video99", 3)
+    assert (device["error"], device["problem"]) == ("NOT_FOUND", "no such device")
 
 
 @pytest.mark.gstreamer
