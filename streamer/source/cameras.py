@@ -78,7 +78,9 @@ class Cameras:
         with self._lock:
             entry = self._cameras[stream.id]
             if entry.status.state is SourceState.RUNNING and _same_connection(entry.stream, stream):
+                changed = [name for name in IN_PLACE if getattr(entry.stream, name) != getattr(stream, name)]
                 entry.stream = stream
+                log.info("camera %s: %s changed", stream.id, ", ".join(sorted(changed)) or "nothing")
                 return
             entry.outlet.close(EndReason.SOURCE_REMOVED)
             self._cameras[stream.id] = self._start(stream)

@@ -114,9 +114,11 @@ def _size(path: Path) -> int:
 
 def _read(path: Path, camera: str, quiet: bool = False) -> Bytes | None:
     try:
-        return read_image(path)
+        image = read_image(path)
     except InputError as error:
         if not quiet:
             log.warning("camera %s: %s", camera, error)
             metrics.frames_dropped.labels(camera, "corrupt").inc()
         return None
+    metrics.frames_decoded.labels(camera).inc()
+    return image

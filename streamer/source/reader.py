@@ -149,7 +149,7 @@ class _Reader:
                             return False
                         received, host_utc = time.monotonic(), time.time()
                     waiting.frame(time.monotonic())
-                    self._status.arrived(decoded)
+                    self._status.arrived(decoded, source.untimed)
                     thinning.limit(self._stream.max_fps)
                     if thinning.takes(decoded.media_time):
                         self._put(decoded, received, *self._captured(clock, decoded, host_utc))
@@ -240,7 +240,7 @@ class _Reader:
                 end = decoded.media_time
                 if self._outlet.wait(start + end - time.monotonic()):
                     return
-                self._status.arrived(decoded)
+                self._status.arrived(decoded, untimed=images)  # images that cannot be read are counted as damaged
                 thinning.limit(self._stream.max_fps)
                 if thinning.takes(end):
                     arrived = datetime.now(UTC) if live else None

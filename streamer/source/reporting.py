@@ -38,8 +38,11 @@ class Reporter:
         """Return the number of the present connection."""
         return self._status.epoch
 
-    def arrived(self, decoded: DecodedFrame | FolderFrame) -> None:
-        """Note a frame; the first one after connecting begins an epoch."""
+    def arrived(self, decoded: DecodedFrame | FolderFrame, untimed: bool = False) -> None:
+        """Note a frame; the first one after connecting begins an epoch.
+
+        `untimed`: its time is that of its arrival, so that a late frame does not mean that others are missing.
+        """
         self._outlet.last_frame_at = time.time()
         width, height = decoded.size
         described = decoded.codec, width, height
@@ -61,7 +64,7 @@ class Reporter:
             log.info("camera %s changes from %s to %dx%d %s", self._camera, before, width, height, decoded.codec)
             self._describe(*described)
             self._show()
-        missing = self._gaps.missing(decoded.media_time)
+        missing = 0 if untimed else self._gaps.missing(decoded.media_time)
         if missing:
             metrics.frames_missing.labels(self._camera).inc(missing)
 

@@ -15,6 +15,7 @@ from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
 from streamer.tools.subscription import OPTIONS
 
 POLL_S = 1.0
+OLD_S = 5.0  # the last frame of a running camera is mentioned once it is older than this
 COLUMNS = ("camera", "state", "fps", "link", "frames", "details")
 FINE = (streams_pb2.STREAM_STATE_RUNNING, streams_pb2.STREAM_STATE_PAUSED, streams_pb2.STREAM_STATE_ENDED)
 
@@ -74,9 +75,7 @@ def camera_line(stream: streams_pb2.Stream) -> str:
             parts.append(f"{stream.fps_in:.1f} fps in, {stream.fps_analysed:.1f} analysed")
         if stream.link_quality:
             parts.append(f"link {link_word(stream)}")
-    if is_down(stream) and stream.HasField("last_frame_at"):
-        parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
-    return f"camera {stream.stream_id}: " + ", ".join(part for part in [*parts, note(stream)] if part)
+    return f"camera {stream.stream_id}: " + ", ".join(part for part in [*parts, details(stream)] if part)
 
 
 def note(stream: streams_pb2.Stream) -> str:
@@ -84,38 +83,45 @@ def note(stream: streams_pb2.Stream) -> str:
     parts = ["overloaded"] if stream.overloaded else []
     if stream.error_code:
         parts.append(f"{streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix('STREAM_ERROR_CODE_')}:")
-        parts.append(stream.error_message)
+    parts.append(stream.error_message)  # without an error: what a connection waits for
     if is_down(stream) and stream.HasField("next_retry_at"):
         seconds = max(0.0, stream.next_retry_at.ToMicroseconds() / 1e6 - time.time())
         parts.append(f"(next attempt in {seconds:.0f} s)" if seconds else "(connecting again)")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
 
 
-def streams_table(streams: Iterable[streams_pb2.Stream]) -> Table:
-    """Build a table of cameras for a terminal, in which only the details are wrapped."""
+def streams_table(streams: Iterable[streams_pb2.Stream], addresses: bool = False) -> Table:
+    """Build a table of cameras, in which only addresses and details are wrapped. `addresses`: show them too."""
+    columns = (*COLUMNS[:-1], "address", COLUMNS[-1]) if addresses else COLUMNS
     table = Table(box=box.SIMPLE_HEAD)
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name != COLUMNS[-1])
+    for name in columns:
+        wrapped = name in ("address", "details")
+        table.add_column(name, no_wrap=not wrapped, overflow="fold" if wrapped else "ellipsis")
     for stream in streams:
         state = f"{state_word(stream)} {ago(stream.state_since, time.time())}"
         fps = f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
         style = "bold red" if is_down(stream) or stream.overloaded else None
-        row = (stream.stream_id, state, fps, link_word(stream), frames_word(stream), details(stream))
+        shown = [stream.settings.uri or stream.settings.uri_file] if addresses else []
+        row = (stream.stream_id, state, fps, link_word(stream), frames_word(stream), *shown, details(stream))
         table.add_row(*(Text(cell) for cell in row), style=style)  # not markup: addresses contain [::1]
     return table
 
 
 def details(stream: streams_pb2.Stream) -> str:
-    """Return what is wrong with a camera, its last frame if that is old, clock, age of frames and dropped frames."""
+    """Return what is wrong with a camera, its last frame if that is old, clock, age of frames and lost frames."""
     parts = [note(stream)]
-    if is_down(stream) and stream.HasField("last_frame_at"):
-        parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
+    if stream.HasField("last_frame_at"):
+        old = time.time() - stream.last_frame_at.ToMicroseconds() / 1e6 > OLD_S
+        if old or stream.state != streams_pb2.STREAM_STATE_RUNNING:
+            parts.append(f"last frame {ago(stream.last_frame_at, time.time())} ago")
     if stream.clock_source:
         parts.append(f"clock {tracks_pb2.ClockSource.Name(stream.clock_source).removeprefix('CLOCK_SOURCE_').lower()}")
     if stream.HasField("frame_age"):
         parts.append(f"age {stream.frame_age.ToMicroseconds() / 1e6:.2f} s")
     dropped = [f"{frames} {reason}" for reason, frames in sorted(stream.frames_dropped.items())]
-    return ", ".join(part for part in [*parts, f"dropped {', '.join(dropped)}" if dropped else ""] if part)
+    parts.append(f"dropped {', '.join(dropped)}" if dropped else "")
+    parts.append(f"missing {stream.frames_missing}" if stream.frames_missing else "")
+    return ", ".join(part for part in parts if part)
 
 
 def state_word(stream: streams_pb2.Stream) -> str:
@@ -124,8 +130,9 @@ def state_word(stream: streams_pb2.Stream) -> str:
 
 
 def frames_word(stream: streams_pb2.Stream) -> str:
-    """Return size and codec; empty before the first frame."""
-    return f"{stream.frame_width}x{stream.frame_height} {stream.codec}".rstrip() if stream.frame_width else ""
+    """Return size and codec, and the device that decodes it if that is not the CPU; empty before the first frame."""
+    codec = stream.codec if stream.decoder.endswith(" on cpu") else stream.decoder or stream.codec
+    return f"{stream.frame_width}x{stream.frame_height} {codec}".rstrip() if stream.frame_width else ""
 
 
 def link_word(stream: streams_pb2.Stream) -> str:

@@ -1,26 +1,26 @@
 """Implement `streamer status` and `streamer streams`: see and manage the cameras of a running streamer."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc
 from streamer.api.messages import duration
+from streamer.tools import stream_status
+from streamer.tools.stream_status import state_word, streams_table
 from streamer.tools.subscription import OPTIONS, check_address
 from streamer.tools.watch import model_line
 
 ANSWER_S = 10.0  # longest wait for an answer
-PIPE_WIDTH = 200  # characters of a table that does not go to a terminal
+PIPE_WIDTH = 2000  # characters of a table that does not go to a terminal: one line for each camera
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 JSON_FORM: dict[str, Any] = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 TRANSPORTS = {"tcp": streams_pb2.TRANSPORT_TCP, "udp": streams_pb2.TRANSPORT_UDP}
@@ -46,38 +46,17 @@ SETTINGS = (
     "uri_file",
 )
 
-COLUMNS: tuple[tuple[str, Callable[[streams_pb2.Stream], str]], ...] = (
-    ("stream", lambda stream: stream.stream_id),
-    ("state", lambda stream: state_of(stream)),
-    ("address", lambda stream: stream.settings.uri),
-    ("size", lambda stream: f"{stream.frame_width}x{stream.frame_height}" if stream.frame_width else ""),
-    ("frames", lambda stream: str(stream.frames_decoded)),
-    ("connects", lambda stream: str(stream.connects)),
-    ("message", lambda stream: stream.error_message),
-)
-
-
-class Call(Protocol):
-    """A method of a service, called with its request."""
-
-    def __call__(self, request: Any, *, timeout: float) -> Any:
-        """Return the response. Raises grpc.RpcError."""
-
 
 @contextmanager
-def _channel(address: str, timeout_s: float = ANSWER_S) -> Iterator[tuple[grpc.Channel, Callable[[Call, Any], Any]]]:
-    """Connect; gives the channel, and a function that calls a method. It raises ConfigError and LostDependency."""
+def _connected(address: str) -> Iterator[grpc.Channel]:
+    """Connect to a streamer. Calls that fail in the block raise ConfigError or LostDependency."""
     check_address(address)
-    with grpc.insecure_channel(address, options=OPTIONS) as channel:
-
-        def call(method: Call, request: Any) -> Any:
-            try:
-                return method(request, timeout=timeout_s)
-            except grpc.RpcError as error:
-                text = f"{address}: {error.code().name}: {error.details()}"
-                raise (LostDependency if error.code() in GONE else ConfigError)(text) from error
-
-        yield channel, call
+    try:
+        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+            yield channel
+    except grpc.RpcError as error:
+        text = f"{address}: {error.code().name}: {error.details()}"
+        raise (LostDependency if error.code() in GONE else ConfigError)(text) from error
 
 
 def show_status(address: str, as_json: bool, timeout_s: float) -> int:
@@ -85,30 +64,31 @@ def show_status(address: str, as_json: bool, timeout_s: float) -> int:
 
     Raises LostDependency if it does not answer within `timeout_s`.
     """
-    with _channel(address, timeout_s) as (channel, call):
-        health = call(health_pb2_grpc.HealthStub(channel).Check, health_pb2.HealthCheckRequest())
-        models = call(system_pb2_grpc.SystemServiceStub(channel).ListModels, system_pb2.ListModelsRequest()).models
-        streams = _all_streams(channel, call)
+    with _connected(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        system = system_pb2_grpc.SystemServiceStub(channel)
+        models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
+        cameras = stream_status.list_streams(channel, timeout_s)
     serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
     if as_json:
-        _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(streams)})
+        _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(cameras)})
         return 0
     workers = sum(model.workers for model in models)
-    print(f"{address}: {serving}, {workers} worker{'' if workers == 1 else 's'}, {_counted(streams)}")
+    print(f"{address}: {serving}, {workers} worker{'' if workers == 1 else 's'}, {_counted(cameras)}")
     for model in models:
         print(f"  {model_line(model)}")
-    _print_table(streams)
+    _print_table(cameras)
     return 0
 
 
 def list_streams(address: str, as_json: bool) -> int:
     """Print the cameras of a streamer. Returns the exit code 0. Raises LostDependency if it does not answer."""
-    with _channel(address) as (channel, call):
-        streams = _all_streams(channel, call)
+    with _connected(address) as channel:
+        cameras = stream_status.list_streams(channel, ANSWER_S)
     if as_json:
-        _print_json({"streams": _plain(streams)})
+        _print_json({"streams": _plain(cameras)})
     else:
-        _print_table(streams)
+        _print_table(cameras)
     return 0
 
 
@@ -118,8 +98,8 @@ def add_stream(address: str, name: str, settings: Mapping[str, Any], as_json: bo
     Raises ConfigError if the streamer refuses them, LostDependency if it does not answer.
     """
     request = streams_pb2.CreateStreamRequest(stream_id=name, settings=settings_message(settings))
-    with _channel(address) as (channel, call):
-        made = call(streams_pb2_grpc.StreamServiceStub(channel).CreateStream, request).stream
+    with _connected(address) as channel:
+        made = streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request, timeout=ANSWER_S).stream
     _report(made, "added", as_json)
     return 0
 
@@ -128,22 +108,22 @@ def update_streams(address: str, names: Iterable[str], settings: Mapping[str, An
     """Change the given settings of cameras, and print `done` for each. Returns the exit code 0; raises as above."""
     if not settings:
         raise ConfigError("streams update: name at least one setting to change")
-    with _channel(address) as (channel, call):
+    with _connected(address) as channel:
         update = streams_pb2_grpc.StreamServiceStub(channel).UpdateStream
         for name in names:
             request = streams_pb2.UpdateStreamRequest(
                 stream_id=name, settings=settings_message(settings), update_mask=FieldMask(paths=[*settings])
             )
-            _report(call(update, request).stream, done, as_json)
+            _report(update(request, timeout=ANSWER_S).stream, done, as_json)
     return 0
 
 
 def remove_streams(address: str, names: Iterable[str]) -> int:
     """Remove cameras. Returns the exit code 0; raises as above."""
-    with _channel(address) as (channel, call):
+    with _connected(address) as channel:
         delete = streams_pb2_grpc.StreamServiceStub(channel).DeleteStream
         for name in names:
-            call(delete, streams_pb2.DeleteStreamRequest(stream_id=name))
+            delete(streams_pb2.DeleteStreamRequest(stream_id=name), timeout=ANSWER_S)
             print(f"{name}: removed", flush=True)
     return 0
 
@@ -160,40 +140,25 @@ def settings_message(settings: Mapping[str, Any]) -> streams_pb2.StreamSettings:
 
 def state_of(stream: streams_pb2.Stream) -> str:
     """Return the state of a camera, with its error."""
-    state = streams_pb2.StreamState.Name(stream.state).removeprefix("STREAM_STATE_")
+    state = state_word(stream).upper()
     error = streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix("STREAM_ERROR_CODE_")
     return f"{state} ({error})" if stream.error_code else state
 
 
-def _all_streams(channel: grpc.Channel, call: Callable[[Call, Any], Any]) -> list[streams_pb2.Stream]:
-    """Return all pages of the list."""
-    service, token, found = streams_pb2_grpc.StreamServiceStub(channel), "", []
-    while True:
-        page = call(service.ListStreams, streams_pb2.ListStreamsRequest(page_size=1000, page_token=token))
-        found += page.streams
-        token = page.next_page_token
-        if not token:
-            return found
-
-
 def _counted(streams: list[streams_pb2.Stream]) -> str:
-    states = [streams_pb2.StreamState.Name(stream.state).removeprefix("STREAM_STATE_") for stream in streams]
+    states = [state_word(stream) for stream in streams] + ["overloaded" for stream in streams if stream.overloaded]
     kinds = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return f"{len(streams)} stream{'' if len(streams) == 1 else 's'}" + (f" ({kinds})" if kinds else "")
 
 
 def _print_table(streams: list[streams_pb2.Stream]) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
     if not streams:
         print("no streams; add one with `streamer streams add NAME=URL`")
         return
-    table = Table(box=None, pad_edge=False)
-    for title, _ in COLUMNS:
-        table.add_column(title, justify="right" if title in ("frames", "connects") else "left", overflow="fold")
-    for stream in streams:
-        table.add_row(*(Text(text(stream)) for _, text in COLUMNS))
+    console, table = Console(), streams_table(streams, addresses=True)
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+        table.box, table.pad_edge = None, False
     console.print(table)
 
 

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_mjpeg_over_http_is_timed_by_its_arrival(site: Path) -> None:
     assert {frame.clock_source for frame in frames} == {ClockSource.ARRIVAL}
     assert all(frame.captured_at is not None for frame in frames)
     assert (status.state, status.decoder) == (SourceState.RUNNING, "mjpeg on cpu")
+
+
+def test_a_late_picture_of_a_web_camera_does_not_mean_that_others_are_missing(site: Path) -> None:
+    with (
+        web_camera(site, fps=50.0) as server,
+        watching(stream("web", server.url("camera.mjpg")), sources=EVERY) as watched,
+    ):
+        for _ in range(4):
+            watched.until_frames("web", 15)
+            server.frozen.set()
+            time.sleep(0.3)
+            server.frozen.clear()
+        watched.until_frames("web", 30)
+        assert watched.status("web").frames_missing == 0
 
 
 def test_a_web_camera_that_ends_its_answer_is_reconnected(site: Path) -> None:
@@ -238,7 +253,8 @@ def test_a_folder_of_images_plays_in_the_order_of_its_numbers(tmp_path: Path) ->
         (2, 0.6),  # 3.png is damaged, and its moment is empty
         (3, 0.8),
     ]
-    assert status.connects == 1
+    assert (status.connects, status.frames_decoded, status.frames_missing) == (1, 4, 0)
+    assert status.frames_dropped["corrupt"] == 1
     assert watched.ends("stills") == [EndReason.END_OF_FILE]
 
 

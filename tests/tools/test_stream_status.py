@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,6 +40,7 @@ BUSY = SourceStatus(
     fps_in=25.0,
     fps_analysed=1.5,
     frames_dropped={"newer": 470, "max_fps": 30},
+    frames_missing=12,
     frame_age=0.7,
     overloaded=True,
     link_quality=LinkQuality.FAIR,
@@ -61,15 +63,25 @@ def stream(name: str) -> Stream:
 
 def test_a_line_says_how_a_camera_is_doing() -> None:
     assert camera_line(stream_to_proto(stream("door"), GOOD)) == (
-        "camera door: running for 3 h, 640x360 h264, 25.0 fps in, 24.9 analysed, link good"
+        "camera door: running for 3 h, 640x360 h264, 25.0 fps in, 24.9 analysed, link good, clock arrival"
     )
     assert camera_line(stream_to_proto(stream("yard"), BUSY)) == (
-        "camera yard: running for 5 h, 1920x1080 hevc, 25.0 fps in, 1.5 analysed, link fair, overloaded"
+        "camera yard: running for 5 h, 1920x1080 hevc, 25.0 fps in, 1.5 analysed, link fair, overloaded, "
+        "age 0.70 s, dropped 30 max_fps, 470 newer, missing 12"
     )
     line = camera_line(stream_to_proto(stream("gate"), LOST))
-    assert line.startswith(
-        "camera gate: reconnecting for 40 h, last frame 41 h ago, TIMEOUT: rtsp://[::1]/1: no frame for 5 s (next "
-    )
+    assert line.startswith("camera gate: reconnecting for 40 h, TIMEOUT: rtsp://[::1]/1: no frame for 5 s (next ")
+    assert line.endswith("), last frame 41 h ago")
+
+
+def test_what_a_connection_waits_for_is_shown_without_an_error() -> None:
+    waiting = SourceStatus(SourceState.CONNECTING, message="packets arrive, but no key frame yet", since=NOW)
+    assert camera_line(stream_to_proto(stream("a"), waiting)).endswith(" s, packets arrive, but no key frame yet")
+
+
+def test_the_device_that_decodes_is_shown_if_it_is_not_the_cpu() -> None:
+    for decoder, shown in (("h264 on cpu", "640x360 h264,"), ("h264 on cuda:0", "640x360 h264 on cuda:0,")):
+        assert shown in camera_line(stream_to_proto(stream("a"), replace(GOOD, decoder=decoder)))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(35, "35 s"), (600, "10 min"), (10_000, "3 h"), (400_000, "5 days")])
@@ -85,7 +97,7 @@ def test_the_table_has_a_row_for_each_camera() -> None:
     door, yard, gate = [row for row in rows if row[0] in ("door", "yard", "gate")]
     assert door == ["door", "running 3 h", "24.9 of 25.0", "good", "640x360 h264", "clock arrival"]
     assert yard[2:5] == ["1.5 of 25.0", "fair", "1920x1080 hevc"]
-    assert yard[5] == "overloaded, age 0.70 s, dropped 30 max_fps, 470 newer"
+    assert yard[5] == "overloaded, age 0.70 s, dropped 30 max_fps, 470 newer, missing 12"
     assert gate[:2] == ["gate", "reconnecting 40 h"]
     assert gate[-1].startswith("TIMEOUT: rtsp://[::1]/1: no frame for 5 s (next attempt in ")
     assert gate[-1].endswith("last frame 41 h ago")
