@@ -27,7 +27,8 @@ def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
     try:
         return StreamerConfig.model_validate(data)
     except ValidationError as error:
-        problems = explain(error, model=StreamerConfig)
+        # a check of several fields names them itself
+        problems = [line.replace("(top): Value error, ", "") for line in explain(error, model=StreamerConfig)]
         raise ConfigError(f"{origin}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
 
 

@@ -142,11 +142,12 @@ class _StatusCollector(Collector):
         yield _one_of("stream_state", "1 for the current state of the stream, else 0.", "state", SourceState, known)
         text = "1 for the current quality of the link, else 0."
         yield _one_of("stream_link_quality", text, "quality", LinkQuality, known)
-        info = _gauge("stream_info", "Codec and clock of the stream; always 1.", "stream", "codec", "clock_source")
+        text = "Codec, clock and decoder of the stream; always 1."
+        info = _gauge("stream_info", text, "stream", "codec", "clock_source", "decoder")
         for stream, status in known:
             if status.codec:
                 clock = status.clock_source.value.lower() if status.clock_source else ""
-                info.add_metric([stream, status.codec, clock], 1)
+                info.add_metric([stream, status.codec, clock, status.decoder], 1)
         yield info
         for name, text, read in _OF_STATUS:
             family = _gauge(name, text, "stream")

@@ -22,5 +22,7 @@ def check_allowed(stream: Stream, before: Stream | None, sources: Sources) -> No
                 check_from_client(value, sources.allow, sources.folders)
             else:
                 check_path_from_client(Path(value), sources.folders)
-        except ValueError as error:
+            if name == "uri_file":
+                check_from_client(stream.address(), sources.allow, sources.folders)
+        except (ValueError, ConfigError) as error:
             raise ConfigError(f"settings.{name}: {error}") from error

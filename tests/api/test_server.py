@@ -743,6 +743,24 @@ async def test_a_client_may_name_allowed_kinds_and_paths_in_allowed_folders_only
         await service.streams.UpdateStream(paused)
 
 
+async def test_a_file_with_an_address_may_name_only_what_a_client_may_name(tmp_path: Path) -> None:
+    sources = Sources(folders=(str(tmp_path),))
+    addresses = {"/etc/hostname": "not below any folder", "http://h/a": "add http to sources.allow", "": ""}
+    async with serving(KeptCameras(sources=sources)) as service:
+        for place, (address, reason) in enumerate(addresses.items()):
+            given = tmp_path / f"{place}.txt"
+            given.write_text(address or "rtsp://u:s3cret@h/a")
+            settings = streams_pb2.StreamSettings(uri_file=str(given))
+            call = service.streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id="new", settings=settings))
+            if not reason:
+                assert (await call).stream.settings.uri == "rtsp://h/a"
+                continue
+            code, details = await refused(call)
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert details.startswith("settings.uri_file: ")
+            assert reason in details
+
+
 async def test_without_folders_the_api_takes_no_path() -> None:
     async with serving(KeptCameras(sources=Sources())) as service:
         settings = streams_pb2.StreamSettings(uri="a.mp4")
