@@ -70,7 +70,7 @@ class Call(Protocol):
 
 @contextmanager
 def _channel(address: str, timeout_s: float = ANSWER_S) -> Iterator[tuple[grpc.Channel, Callable[[Call, Any], Any]]]:
-    """Connect; gives the channel and a function that calls a method. Raises ConfigError and LostDependency if one fails."""
+    """Connect; gives the channel and a function that calls a method. It raises ConfigError and LostDependency."""
     check_address(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
 
