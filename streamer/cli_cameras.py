@@ -45,6 +45,7 @@ streamer streams update door --uri rtsp://admin@10.0.0.9/main --password-file se
 REMOVE = "Disconnect cameras and remove them from a running streamer; their tracks end."
 PAUSE = "Disconnect cameras and keep them in the list."
 RESUME = "Connect paused cameras again."
+MAX_VIDEO_STREAM = 999  # as in the configuration; FFmpeg opens no more streams
 URL = "rtsp:// or rtsps:// address, in which ${NAME} stands for a variable of the environment; or the path of a file"
 
 
@@ -135,6 +136,15 @@ def add_streams(commands: Commands) -> None:
         )
 
 
+def _stream_number(text: str) -> int | str:
+    """Return the number of a video stream, or `shown`. Raises ArgumentTypeError."""
+    if text == "shown":
+        return text
+    if not text.isdecimal() or int(text) > MAX_VIDEO_STREAM:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 to {MAX_VIDEO_STREAM} nor `shown`")
+    return int(text)
+
+
 def _setting_options(parser: Options, default: str) -> None:
     """Add an option for each setting of a stream, named after its field in StreamSettings."""
     seconds = (
@@ -144,6 +154,7 @@ def _setting_options(parser: Options, default: str) -> None:
         ("--stall-timeout", "reconnect after this long without a frame"),
         ("--reconnect-initial", "delay before the first attempt to reconnect; it doubles with each failure"),
         ("--reconnect-max", "longest delay between two attempts to reconnect"),
+        ("--image-interval", "for folders of images: time between two images"),
     )
     for flag, text in seconds:
         parser.add_argument(flag, type=float, metavar="SECONDS", help=f"{text}, in seconds (default: {default})")
@@ -163,7 +174,25 @@ def _setting_options(parser: Options, default: str) -> None:
     parser.add_argument(
         "--loop",
         action=argparse.BooleanOptionalAction,
-        help="for files: start again at the end, or not",
+        help="for files and folders of images: start again at the end, or not",
+    )
+    parser.add_argument(
+        "--follow",
+        action=argparse.BooleanOptionalAction,
+        help="for folders of images: show the newest image and then those that are added, or not",
+    )
+    parser.add_argument(
+        "--video-stream",
+        type=_stream_number,
+        metavar="NUMBER",
+        help="which of several video streams to read, from 0, or `shown` for the one that players show "
+        f"(default: {default})",
+    )
+    parser.add_argument(
+        "--decode-device",
+        metavar="DEVICE",
+        help="cpu, cuda:N, vaapi or qsv, which decodes the video; empty for sources.decode_device of the configuration "
+        f"(default: {default})",
     )
     files = "PEM file of the certificate authorities to accept for rtsps", "file that contains the address"
     for flag, text in zip(("--tls-ca-file", "--uri-file"), files, strict=True):

@@ -126,7 +126,7 @@ class Stream(Section):
     """Analyse at most this many frames per second. null analyses as many as the machine can."""
     loop: bool = False
     """For files: start again at the end."""
-    video_stream: Annotated[int, Field(ge=0)] | None = None
+    video_stream: Annotated[int, Field(ge=0, le=999)] | None = None
     """Which video stream to read if there are several, from 0. null reads the one that players show."""
     image_interval_s: Seconds = 1.0
     """For folders of images: time between two images, in seconds."""

@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from faceanalytics.errors import InputError
 from streamer.recorded.timeline import Timeline
+from streamer.source.decoder import demux
 from streamer.source.file import open_file
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def _sound(
 ) -> Iterator[tuple[float, "Packet[Any]"]]:
     """Yield the packets to write with their media time, s, about in the order of time."""
     frame = 0
-    demuxer = source.demux([pictures, *(track.stream for track in tracks.values())])
+    demuxer = demux(source, pictures, *(track.stream for track in tracks.values()))
     while True:
         try:
             packet = next(demuxer)

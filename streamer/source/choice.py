@@ -11,6 +11,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from faceanalytics.errors import InputError
+from streamer.source.decoder import demux
 
 COVER = Disposition.attached_pic
 NOT_MOVING = COVER | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
@@ -89,7 +90,7 @@ def count_pictures(container: InputContainer) -> dict[int, int]:
     counts = dict.fromkeys(range(len(streams)), 0)
     places = {stream.index: place for place, stream in enumerate(streams)}
     try:
-        for packet in islice(container.demux(streams), LOOK_AHEAD * len(streams)):
+        for packet in islice(demux(container, *streams), LOOK_AHEAD * len(streams)):
             counts[places[packet.stream_index]] += packet.size > 0
             if max(counts.values()) >= LOOK_AHEAD:
                 break

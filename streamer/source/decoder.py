@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 import av
 from av.container import InputContainer
@@ -21,6 +21,8 @@ from streamer.values import TimeBase
 
 if TYPE_CHECKING:
     from av.packet import Packet
+
+StreamT = TypeVar("StreamT", bound=av.stream.Stream)
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +165,10 @@ class Decoder:
         return stamp
 
 
-def demux(container: InputContainer, stream: av.VideoStream) -> Iterator["Packet[av.VideoStream]"]:
-    """Yield the packets of a stream up to its end. Raises FFmpegError."""
+def demux(container: InputContainer, *streams: StreamT) -> Iterator["Packet[StreamT]"]:
+    """Yield the packets of streams up to their end. Raises FFmpegError."""
     try:
-        yield from container.demux(stream)
+        yield from cast("Iterator[Packet[StreamT]]", container.demux(streams))
     except IndexError:  # of PyAV, at the end, if streams have appeared that the header does not have
         return
 

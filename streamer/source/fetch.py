@@ -24,6 +24,7 @@ from faceanalytics.errors import InputError
 from faceanalytics.files import writing
 from streamer.kinds import lower_scheme, redact, serve_hint, split_scheme
 from streamer.source.choice import choose_stream
+from streamer.source.decoder import demux
 from streamer.source.lists import HLS, PLAYLISTS, allowed_formats, name_of_list
 from streamer.source.network import WEB
 
@@ -203,7 +204,7 @@ def _copy(source: InputContainer, target: OutputContainer, shown: str, stopped: 
     copies = {stream.index: target.add_stream_from_template(stream) for stream in wanted}
     last: dict[int, int] = {}
     shift = dict.fromkeys(copies, 0)
-    for packet in source.demux(wanted):
+    for packet in demux(source, *wanted):
         if stopped():
             raise InputError(f"{shown}: stopped before it began")
         if not packet.size:

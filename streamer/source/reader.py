@@ -341,7 +341,8 @@ class _Reader:
             self._describe(*described)
             self._change(SourceState.RUNNING, message=f"{width}x{height} {decoded.codec}")
         elif described != (self._status.codec, self._status.width, self._status.height):
-            log.info("camera %s changed to %dx%d %s", self._stream.id, width, height, decoded.codec)
+            before = f"{self._status.width}x{self._status.height} {self._status.codec}"
+            log.info("camera %s changes from %s to %dx%d %s", self._stream.id, before, width, height, decoded.codec)
             self._describe(*described)
             self._show()
         missing = self._gaps.missing(decoded.media_time)

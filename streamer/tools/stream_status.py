@@ -80,10 +80,11 @@ def camera_line(stream: streams_pb2.Stream) -> str:
 
 
 def note(stream: streams_pb2.Stream) -> str:
-    """Return what is wrong with a camera, or nothing."""
+    """Return what is wrong with a camera or what it waits for, or nothing."""
     parts = ["overloaded"] if stream.overloaded else []
     if stream.error_code:
         parts.append(f"{streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix('STREAM_ERROR_CODE_')}:")
+    if stream.error_message:  # without an error, what a connecting camera waits for
         parts.append(stream.error_message)
     if is_down(stream) and stream.HasField("next_retry_at"):
         seconds = max(0.0, stream.next_retry_at.ToMicroseconds() / 1e6 - time.time())
@@ -98,9 +99,8 @@ def streams_table(streams: Iterable[streams_pb2.Stream]) -> Table:
         table.add_column(name, no_wrap=name != COLUMNS[-1])
     for stream in streams:
         state = f"{state_word(stream)} {ago(stream.state_since, time.time())}"
-        fps = f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
         style = "bold red" if is_down(stream) or stream.overloaded else None
-        row = (stream.stream_id, state, fps, link_word(stream), frames_word(stream), details(stream))
+        row = (stream.stream_id, state, fps_word(stream), link_word(stream), frames_word(stream), details(stream))
         table.add_row(*(Text(cell) for cell in row), style=style)  # not markup: addresses contain [::1]
     return table
 
@@ -126,6 +126,11 @@ def state_word(stream: streams_pb2.Stream) -> str:
 def frames_word(stream: streams_pb2.Stream) -> str:
     """Return size and codec; empty before the first frame."""
     return f"{stream.frame_width}x{stream.frame_height} {stream.codec}".rstrip() if stream.frame_width else ""
+
+
+def fps_word(stream: streams_pb2.Stream) -> str:
+    """Return the frames per second that are analysed, of those that arrive."""
+    return f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
 
 
 def link_word(stream: streams_pb2.Stream) -> str:

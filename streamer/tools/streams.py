@@ -1,6 +1,7 @@
 """Implement `streamer status` and `streamer streams`: see and manage the cameras of a running streamer."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from rich.text import Text
 from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc
 from streamer.api.messages import duration
+from streamer.tools import stream_status
 from streamer.tools.subscription import OPTIONS, check_address
 from streamer.tools.watch import model_line
 
@@ -31,17 +33,31 @@ DURATIONS = (
     "stall_timeout",
     "reconnect_initial",
     "reconnect_max",
+    "image_interval",
 )
-SETTINGS = (*DURATIONS, "reconnect_jitter", "max_fps", "transport", "loop", "tls_ca_file", "uri_file")
+SETTINGS = (
+    *DURATIONS,
+    "reconnect_jitter",
+    "max_fps",
+    "transport",
+    "loop",
+    "video_stream",
+    "decode_device",
+    "follow",
+    "tls_ca_file",
+    "uri_file",
+)
 
 COLUMNS: tuple[tuple[str, Callable[[streams_pb2.Stream], str]], ...] = (
     ("stream", lambda stream: stream.stream_id),
-    ("state", lambda stream: state_of(stream)),
+    ("state", lambda stream: stream_status.state_word(stream).upper()),
     ("address", lambda stream: stream.settings.uri),
-    ("size", lambda stream: f"{stream.frame_width}x{stream.frame_height}" if stream.frame_width else ""),
-    ("frames", lambda stream: str(stream.frames_decoded)),
+    ("video", stream_status.frames_word),
+    ("for", lambda stream: stream_status.ago(stream.state_since, time.time())),
+    ("fps", stream_status.fps_word),
+    ("link", stream_status.link_word),
     ("connects", lambda stream: str(stream.connects)),
-    ("message", lambda stream: stream.error_message),
+    ("details", stream_status.details),
 )
 
 
@@ -54,18 +70,18 @@ class Call(Protocol):
 
 @contextmanager
 def _channel(address: str, timeout_s: float = ANSWER_S) -> Iterator[tuple[grpc.Channel, Callable[[Call, Any], Any]]]:
-    """Connect; gives the channel, and a function that calls a method. It raises ConfigError and LostDependency."""
+    """Connect; gives the channel and a function that calls a method. It raises ConfigError and LostDependency."""
     check_address(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
 
         def call(method: Call, request: Any) -> Any:
-            try:
-                return method(request, timeout=timeout_s)
-            except grpc.RpcError as error:
-                text = f"{address}: {error.code().name}: {error.details()}"
-                raise (LostDependency if error.code() in GONE else ConfigError)(text) from error
+            return method(request, timeout=timeout_s)
 
-        yield channel, call
+        try:
+            yield channel, call
+        except grpc.RpcError as error:
+            text = f"{address}: {error.code().name}: {error.details()}"
+            raise (LostDependency if error.code() in GONE else ConfigError)(text) from error
 
 
 def show_status(address: str, as_json: bool, timeout_s: float) -> int:
@@ -76,7 +92,7 @@ def show_status(address: str, as_json: bool, timeout_s: float) -> int:
     with _channel(address, timeout_s) as (channel, call):
         health = call(health_pb2_grpc.HealthStub(channel).Check, health_pb2.HealthCheckRequest())
         models = call(system_pb2_grpc.SystemServiceStub(channel).ListModels, system_pb2.ListModelsRequest()).models
-        streams = _all_streams(channel, call)
+        streams = stream_status.list_streams(channel, timeout_s)
     serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
     if as_json:
         _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(streams)})
@@ -91,8 +107,8 @@ def show_status(address: str, as_json: bool, timeout_s: float) -> int:
 
 def list_streams(address: str, as_json: bool) -> int:
     """Print the cameras of a streamer. Returns the exit code 0. Raises LostDependency if it does not answer."""
-    with _channel(address) as (channel, call):
-        streams = _all_streams(channel, call)
+    with _channel(address) as (channel, _):
+        streams = stream_status.list_streams(channel, ANSWER_S)
     if as_json:
         _print_json({"streams": _plain(streams)})
     else:
@@ -141,6 +157,7 @@ def settings_message(settings: Mapping[str, Any]) -> streams_pb2.StreamSettings:
     fields: dict[str, Any] = {
         name: duration(value) if name in DURATIONS else TRANSPORTS[value] if name == "transport" else value
         for name, value in settings.items()
+        if (name, value) != ("video_stream", "shown")  # absent in the message
     }
     return streams_pb2.StreamSettings(**fields)
 
@@ -150,17 +167,6 @@ def state_of(stream: streams_pb2.Stream) -> str:
     state = streams_pb2.StreamState.Name(stream.state).removeprefix("STREAM_STATE_")
     error = streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix("STREAM_ERROR_CODE_")
     return f"{state} ({error})" if stream.error_code else state
-
-
-def _all_streams(channel: grpc.Channel, call: Callable[[Call, Any], Any]) -> list[streams_pb2.Stream]:
-    """Return all pages of the list."""
-    service, token, found = streams_pb2_grpc.StreamServiceStub(channel), "", []
-    while True:
-        page = call(service.ListStreams, streams_pb2.ListStreamsRequest(page_size=1000, page_token=token))
-        found += page.streams
-        token = page.next_page_token
-        if not token:
-            return found
 
 
 def _counted(streams: list[streams_pb2.Stream]) -> str:
@@ -178,7 +184,7 @@ def _print_table(streams: list[streams_pb2.Stream]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for title, _ in COLUMNS:
-        table.add_column(title, justify="right" if title in ("frames", "connects") else "left", overflow="fold")
+        table.add_column(title, justify="right" if title in ("fps", "connects") else "left", overflow="fold")
     for stream in streams:
         table.add_row(*(Text(text(stream)) for _, text in COLUMNS))
     console.print(table)

@@ -9,6 +9,7 @@ import pytest
 from faceanalytics.errors import ConfigError, InputError
 from streamer.recorded.annotate import annotate
 from streamer.recorded.timeline import Timeline
+from streamer.source.choice import count_pictures
 from tests.recorded.test_annotate import results
 from tests.support.disk import small_files
 from tests.support.sounding import heard, make_sounding
@@ -105,6 +106,30 @@ def test_sound_follows_timestamps_that_begin_again(tmp_path: Path, codec: str) -
     video = tmp_path / "twice.ts"
     video.write_bytes(part.read_bytes() * 2)
     assert heard(drawn(video))[0] == pytest.approx([2.0, 6.0], abs=NEAR_S)
+
+
+def test_a_stream_that_appears_at_the_end_does_not_matter(tmp_path: Path) -> None:
+    """At some lengths, FFmpeg takes the rest of an FLV for a stream of data."""
+    data = make_sounding(tmp_path / "a.flv", ("aac",), beeps=(0.5,)).read_bytes()
+    cut = tmp_path / "cut.flv"
+    found = 0
+    for size in range(len(data) - 2000, len(data), 7):
+        cut.write_bytes(data[:size])
+        if _ends_in_an_unknown_stream(cut):
+            found += 1
+            assert heard(drawn(cut))[0] == pytest.approx([0.5], abs=NEAR_S)
+            with av.open(str(cut)) as container:
+                assert count_pictures(container)[0] > 40
+    assert found
+
+
+def _ends_in_an_unknown_stream(video: Path) -> bool:
+    with av.open(str(video)) as container:
+        try:
+            list(container.demux(*container.streams.video, *container.streams.audio))
+        except IndexError:
+            return True
+    return False
 
 
 def test_sound_whose_sample_rate_changes_is_encoded(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def test_the_status_follows_a_size_that_changes_in_mid_stream(tmp_path: Path, ca
         watched.until(lambda: watched.frames("a")[-1].size == (640, 480))
         assert watched.status("a").height == 480
         assert watched.status("a").connects == 1
-    lines = [record.getMessage() for record in caplog.records if "size" in record.getMessage()]
-    assert lines[0] == "camera a: the frame size changes from 320x240 to 640x480"
+    lines = [record.getMessage() for record in caplog.records if " changes " in record.getMessage()]
+    assert lines[0] == "camera a changes from 320x240 h264 to 640x480 h264"
 
 
 def test_max_fps_thins_evenly_and_counts(clip: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_size_follows_the_camera_with_one_line_per_change(tmp_path: Path, ca
         assert (status.width, status.height) == (640, 480)
         assert watched.frames("door")[-1].size == (640, 480)
     lines = [record.getMessage() for record in caplog.records if "640x480" in record.getMessage()]
-    assert lines == ["camera door changed to 640x480 h264"]
+    assert lines == ["camera door changes from 320x240 h264 to 640x480 h264"]
 
 
 def test_frames_that_never_arrive_are_counted_as_missing(clip: Path) -> None:

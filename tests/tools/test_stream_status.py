@@ -97,6 +97,13 @@ def test_on_a_narrow_terminal_only_the_details_are_wrapped() -> None:
     assert "reconnecting 40 h" in console.export_text()
 
 
+def test_a_camera_that_connects_says_what_it_waits_for() -> None:
+    waiting = SourceStatus(SourceState.CONNECTING, None, "packets arrive, but no key frame yet", since=NOW)
+    line = camera_line(stream_to_proto(stream("gate"), waiting))
+    assert line.startswith("camera gate: connecting for ")
+    assert line.endswith(", packets arrive, but no key frame yet")
+
+
 def test_rates_are_no_change_of_a_camera() -> None:
     changes = Changes()
     first = [stream_to_proto(stream("door"), GOOD), stream_to_proto(stream("gate"), LOST)]
