@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.buffer import Buffer
 from av.error import FFmpegError
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from streamer.source.geometry import SQUARE, Geometry, credible, orientation
@@ -141,7 +142,8 @@ class Converter:
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, int]:
     try:
-        side_data = cast("Mapping[str, Buffer]", frame.side_data)
+        # frame.side_data would stay in the frame and refer to it: only a garbage collection would free the frame
+        side_data = cast("Mapping[str, Buffer]", cast("Callable[..., object]", SideDataContainer)(frame))
     except ValueError:  # the frame has side data that PyAV does not know, such as Exif
         return False, round(frame.rotation / 90) % 4
     matrix = side_data.get("DISPLAYMATRIX")

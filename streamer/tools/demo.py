@@ -77,7 +77,10 @@ class Demo:
         with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
             dispatch = self._config.dispatch.model_copy(update={"bind": f"ipc://{folder}/workers"})
             started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-            live = LiveService(self._config.model_copy(update={"dispatch": dispatch}), started.set_result)
+            # the stream is added over gRPC, where paths must be below an allowed folder
+            sources = self._config.sources.model_copy(update={"folders": (str(clip.parent),)})
+            config = self._config.model_copy(update={"dispatch": dispatch, "sources": sources})
+            live = LiveService(config, started.set_result)
             self._running = live
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(live.run())

@@ -79,7 +79,7 @@ def camera_line(stream: streams_pb2.Stream) -> str:
 
 
 def note(stream: streams_pb2.Stream) -> str:
-    """Return what is wrong with a camera, or nothing."""
+    """Return what is wrong with a camera or what it waits for, or nothing."""
     parts = ["overloaded"] if stream.overloaded else []
     if stream.error_code:
         parts.append(f"{streams_pb2.StreamErrorCode.Name(stream.error_code).removeprefix('STREAM_ERROR_CODE_')}:")
@@ -99,10 +99,17 @@ def streams_table(streams: Iterable[streams_pb2.Stream], addresses: bool = False
         table.add_column(name, no_wrap=not wrapped, overflow="fold" if wrapped else "ellipsis")
     for stream in streams:
         state = f"{state_word(stream)} {ago(stream.state_since, time.time())}"
-        fps = f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
         style = "bold red" if is_down(stream) or stream.overloaded else None
         shown = [stream.settings.uri or stream.settings.uri_file] if addresses else []
-        row = (stream.stream_id, state, fps, link_word(stream), frames_word(stream), *shown, details(stream))
+        row = (
+            stream.stream_id,
+            state,
+            fps_word(stream),
+            link_word(stream),
+            frames_word(stream),
+            *shown,
+            details(stream),
+        )
         table.add_row(*(Text(cell) for cell in row), style=style)  # not markup: addresses contain [::1]
     return table
 
@@ -133,6 +140,11 @@ def frames_word(stream: streams_pb2.Stream) -> str:
     """Return size and codec, and the device that decodes it if that is not the CPU; empty before the first frame."""
     codec = stream.codec if stream.decoder.endswith(" on cpu") else stream.decoder or stream.codec
     return f"{stream.frame_width}x{stream.frame_height} {codec}".rstrip() if stream.frame_width else ""
+
+
+def fps_word(stream: streams_pb2.Stream) -> str:
+    """Return the frames per second that are analysed, of those that arrive."""
+    return f"{stream.fps_analysed:.1f} of {stream.fps_in:.1f}"
 
 
 def link_word(stream: streams_pb2.Stream) -> str:

@@ -37,7 +37,7 @@ def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
     metrics = f"127.0.0.1:{free_port()}"
     config.write_text(
         f"publish: {{listen: '127.0.0.1:0'}}\ndispatch: {{bind: 'ipc://{tmp_path}/w'}}\n"
-        f"metrics: {{listen: '{metrics}'}}\n"
+        f"metrics: {{listen: '{metrics}'}}\nsources: {{folders: ['{tmp_path}']}}\n"
     )
     with (
         Program("streamer", "serve", "--config", config) as program,

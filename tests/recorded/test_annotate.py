@@ -78,7 +78,7 @@ def test_the_stream_that_was_analysed_is_drawn_into(tmp_path: Path) -> None:
     video = write(tmp_path / "video.mkv", Track(numbered(3)), Track(numbered(3, (640, 480), first=10)))
     for number, first, width in ((0, 0, 320), (1, 10, 640)):
         source = {"name": video.name, "sha256": hash_file(video), "video_stream": number}
-        header = {"type": "header", "model_id": "untrained", "source": source}
+        header = {**HEADER, "source": source}
         out = tmp_path / "drawn.mp4"
         annotate(video, results(tmp_path / "out", video, header=header), out)
         drawn = images(out)

@@ -1,3 +1,4 @@
+import gc
 import re
 import wave
 from pathlib import Path
@@ -76,6 +77,22 @@ def test_a_turned_video_is_shown_upright(tmp_path: Path, rotation: int) -> None:
     for frame, image in zip(read(path), expected, strict=True):
         assert frame.pixels.shape == image.shape
         assert np.abs(frame.pixels.astype(int) - image).mean() < 2
+
+
+def test_frames_with_side_data_are_freed_without_a_garbage_collection(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "phone.mp4", frames=5, rotation=90)
+    gc.collect()
+    gc.disable()
+    try:
+        before = _frames_held()
+        assert len(read(path)) == 5
+        assert _frames_held() == before
+    finally:
+        gc.enable()
+
+
+def _frames_held() -> int:
+    return sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
 
 
 def test_times_of_a_video_with_a_variable_rate_are_exact(tmp_path: Path) -> None:

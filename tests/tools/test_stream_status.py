@@ -74,11 +74,6 @@ def test_a_line_says_how_a_camera_is_doing() -> None:
     assert line.endswith("), last frame 41 h ago")
 
 
-def test_what_a_connection_waits_for_is_shown_without_an_error() -> None:
-    waiting = SourceStatus(SourceState.CONNECTING, message="packets arrive, but no key frame yet", since=NOW)
-    assert camera_line(stream_to_proto(stream("a"), waiting)).endswith(" s, packets arrive, but no key frame yet")
-
-
 def test_the_device_that_decodes_is_shown_if_it_is_not_the_cpu() -> None:
     for decoder, shown in (("h264 on cpu", "640x360 h264,"), ("h264 on cuda:0", "640x360 h264 on cuda:0,")):
         assert shown in camera_line(stream_to_proto(stream("a"), replace(GOOD, decoder=decoder)))
@@ -107,6 +102,13 @@ def test_on_a_narrow_terminal_only_the_details_are_wrapped() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(streams_table([stream_to_proto(stream("gate"), LOST)]))
     assert "reconnecting 40 h" in console.export_text()
+
+
+def test_a_camera_that_connects_says_what_it_waits_for() -> None:
+    waiting = SourceStatus(SourceState.CONNECTING, None, "packets arrive, but no key frame yet", since=NOW)
+    line = camera_line(stream_to_proto(stream("gate"), waiting))
+    assert line.startswith("camera gate: connecting for ")
+    assert line.endswith(", packets arrive, but no key frame yet")
 
 
 def test_rates_are_no_change_of_a_camera() -> None:

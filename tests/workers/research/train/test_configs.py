@@ -10,8 +10,9 @@ from workers.research.data.sets import load_sets
 from workers.research.train.config import Part, TrainConfig, is_test, load_train_config
 from workers.swinface.labels import OUTPUTS
 
-DETECTOR = "train-detector.yaml"  # another kind of training, see tests/workers/research/detector/test_training.py
-CONFIGS = sorted(path for path in (ROOT / "configs").glob("train*.yaml") if path.name != DETECTOR)
+# other kinds of training, see test_training.py in tests/workers/research/detector and test_roll_training.py in roll
+OTHERS = {"train-detector.yaml", "train-roll.yaml"}
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("train*.yaml") if path.name not in OTHERS)
 GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
