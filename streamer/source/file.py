@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.format import Flags
 
 from faceanalytics.errors import InputError
 from streamer.config import redact
@@ -186,8 +187,14 @@ def _decode(
 ) -> Iterator[DecodedFrame]:
     check_decodes(stream, device)
     note = partial(log.warning if warn else log.debug, "%s: %s", path)
-    presentation_times = container.format.name != "avi"
-    decoder = Decoder(stream, camera, presentation_times=presentation_times, note=note, device=device)
+    decoder = Decoder(
+        stream,
+        camera,
+        presentation_times=container.format.name != "avi",
+        timestamps=Flags.no_timestamps not in Flags(container.format.flags),
+        note=note,
+        device=device,
+    )
     report.decoder = decoder
     tally, frames, last = PacketTally(), 0, None
     for decoded in _frames(container, stream, decoder, tally):
