@@ -20,7 +20,7 @@ from streamer.source.completeness import PacketTally, declared_duration, what_is
 from streamer.source.decoder import USUAL_STEP_S, Decoder, demux, frame_rate
 from streamer.source.geometry import Geometry
 from streamer.source.hardware import CPU, QSV, acceleration, check_decodes
-from streamer.source.lists import allowed_formats, name_of_list
+from streamer.source.lists import FOLLOWED, allowed_formats, name_of_list
 from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame, TimeBase
 
@@ -243,6 +243,8 @@ def _warn(path: Path, decoder: Decoder) -> None:
 def _why_invalid(path: Path) -> str:
     kind = name_of_list(path)
     if kind:
+        if kind not in FOLLOWED:
+            return f"{kind}, not a video; analyse the videos that it names"
         return f"{kind}, not a video; only `streamer analyze --allow-lists` reads the files that it names"
     with path.open("rb") as file:
         head = file.read(12)
