@@ -82,7 +82,7 @@ class Decoder:
         self.decoded = 0
         self.damage = Damage(camera)  # apart, so that no cycle of references keeps a decoder alive
         self.by_decoding_time = not presentation_times
-        self._timestamps = timestamps
+        self.timestamps = timestamps
         self._deinterlacer = Deinterlacer(note)
         self.converter = Converter(stream, self.damage.drop_unconverted, note, device)
         step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
@@ -155,7 +155,7 @@ class Decoder:
 
     def _stamp(self, frame: av.VideoFrame) -> int | None:
         """Return the presentation time of a frame, or the decoding time if the stream has no others."""
-        if not self._timestamps:
+        if not self.timestamps:
             return None
         if not self.by_decoding_time:
             self._stamped = self._stamped or frame.pts is not None

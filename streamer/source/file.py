@@ -204,7 +204,7 @@ def _decode(
     if last is None or not frames:
         raise InputError(f"{path}: none of its frames can be decoded")
     if warn:
-        _warn(path, decoder)
+        _warn(path, decoder, last.media_time)
     shown = last.media_time + float((last.frame.duration or 0) * (stream.time_base or 0))
     problem = what_is_missing(container, stream, path, tally, shown)
     if problem:
@@ -229,12 +229,14 @@ def _frames(
     yield from decoder.finish()
 
 
-def _warn(path: Path, decoder: Decoder) -> None:
-    """Log one line for each kind of problem that was worked around."""
+def _warn(path: Path, decoder: Decoder, end: float) -> None:
+    """Log one line for each kind of problem that was worked around; `end`: media time of the last frame, s."""
     clock = decoder.clock
     if decoder.damage.dropped:
         log.warning("%s: %d damaged frames dropped", path, decoder.damage.dropped)
-    if clock.estimated:
+    if not decoder.timestamps and end:
+        log.warning("%s: has no timestamps; its frames are timed at %.4g per s", path, (clock.estimated - 1) / end)
+    elif clock.estimated:
         log.warning("%s: frames without a usable timestamp, timed by their neighbours: %d", path, clock.estimated)
     if clock.restarts:
         log.warning("%s: jumps of the timestamps, left out of the media time: %d", path, clock.restarts)
