@@ -8,7 +8,7 @@ from typing import cast
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 
 from faceanalytics.errors import InputError
 from streamer.source.decoder import demux
@@ -17,7 +17,7 @@ COVER = Disposition.attached_pic
 NOT_MOVING = COVER | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
 FOR_SOME = Disposition.visual_impaired | Disposition.hearing_impaired
 LOOK_AHEAD = 500  # packets to count where the header does not state the number of pictures
-SPARSE = 20  # a stream with fewer than a twentieth of the pictures of another is a thumbnail or a dummy
+SPARSE = 10  # a stream with fewer than a tenth of the pictures of another is a thumbnail or a dummy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def choose_stream(
         alone = [place for place, stream in enumerate(streams) if not stream.disposition & COVER]
         candidates = [place for place in alone if not streams[place].disposition & NOT_MOVING] or alone
     if not candidates:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        kinds = ", ".join(sorted({_kind(stream) for stream in container.streams})) or "nothing"
         raise InputError(f"{name}: contains no video (only {kinds})")
     decodable = [place for place in candidates if _decodable(streams[place])]
     if not decodable:
@@ -62,7 +62,7 @@ def choose_stream(
     def rank(place: int) -> tuple[bool, bool, bool, int, int, int]:
         stream = streams[place]
         return (
-            known.get(place, most) >= min(most, max(2, most // SPARSE)),
+            known.get(place, most) >= min(most, max(2, -(-most // SPARSE))),
             not stream.disposition & FOR_SOME,
             bool(stream.disposition & Disposition.default),
             stream.width * stream.height,
@@ -97,6 +97,10 @@ def count_pictures(container: InputContainer) -> dict[int, int]:
     except FFmpegError:
         pass  # what could be read must do; decoding reports the damage
     return counts
+
+
+def _kind(stream: Stream) -> str:
+    return "a cover picture" if stream.type == "video" else stream.type  # what is left out of the candidates
 
 
 def _decodable(stream: av.VideoStream) -> bool:

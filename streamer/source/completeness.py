@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import av
 from av.container import InputContainer
 
-from streamer.source.extent import is_cut_off
+from streamer.source.extent import is_cut_off, is_joined
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -56,6 +56,8 @@ def what_is_missing(
     # some containers count from 0, others from the first frame
     lacks = declared_duration(stream) - max(tally.end, shown)
     with contextlib.suppress(OSError):  # the file has been removed
+        if is_joined(path):
+            return "another video follows in the same file and is not read; join videos with FFmpeg, not byte by byte"
         cut_off = is_cut_off(path)
         if cut_off is not None:  # a declared length, in contrast, may include sound or a long last frame
             ends = "DURATION" in stream.metadata and lacks <= tally.shortest / 2

@@ -66,6 +66,7 @@ class Decoder:
         camera: str,
         *,
         presentation_times: bool = True,
+        timestamps: bool = True,
         live: bool = False,
         note: Callable[[str], None] = log.debug,
         time_base: Fraction | None = None,
@@ -73,8 +74,9 @@ class Decoder:
     ) -> None:
         """Decode on `device`; raises InputError if it cannot decode the stream.
 
-        `presentation_times`: False if the container stores decoding times only. `note` is called once for each oddity
-        of the picture. `time_base`: of the times of the packets, if they are not those of the stream.
+        `presentation_times`: False if the container stores decoding times only; `timestamps`: False if it stores no
+        times, so that those of the packets are FFmpeg's guess. `note` is called once for each oddity of the picture.
+        `time_base`: of the times of the packets, if they are not those of the stream.
 
         `live`: a frame is never held until the next ones show whether its timestamp is right.
         """
@@ -82,6 +84,7 @@ class Decoder:
         self.decoded = 0
         self.damage = Damage(camera)  # apart, so that no cycle of references keeps a decoder alive
         self.by_decoding_time = not presentation_times
+        self.timestamps = timestamps
         self._deinterlacer = Deinterlacer(note)
         self.converter = Converter(stream, self.damage.drop_unconverted, note, device)
         step = 1 / (frame_rate(stream) or 1 / USUAL_STEP_S)
@@ -154,6 +157,8 @@ class Decoder:
 
     def _stamp(self, frame: av.VideoFrame) -> int | None:
         """Return the presentation time of a frame, or the decoding time if the stream has no others."""
+        if not self.timestamps:
+            return None
         if not self.by_decoding_time:
             self._stamped = self._stamped or frame.pts is not None
             self.by_decoding_time = not self._stamped and frame.dts is not None

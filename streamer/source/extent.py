@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +32,31 @@ def is_cut_off(path: Path) -> bool | None:
     with path.open("rb") as file:
         end = _stated_end(file, size)
     return None if end is None else end > size
+
+
+def is_joined(path: Path) -> bool:
+    """Return whether an MP4 or ASF file is followed by another in the same file, of which FFmpeg loses a part or all.
+
+    Raises OSError.
+    """
+    size, parts = path.stat().st_size, []
+
+    def noted(read: Callable[[BinaryIO], int | None], file: BinaryIO) -> int | None:
+        start = file.tell()
+        head = file.read(16)
+        parts.append(head if read is _asf_object else head[4:8])
+        file.seek(start)
+        return read(file)
+
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[4:8] in MP4_FIRST:
+            _walk(file, size, partial(noted, _mp4_box))
+            return parts.count(b"moov") > 1
+        if head == ASF_OBJECTS[0]:
+            _walk(file, size, partial(noted, _asf_object))
+            return parts.count(ASF_OBJECTS[0]) > 1
+    return False
 
 
 def _stated_end(file: BinaryIO, size: int) -> int | None:

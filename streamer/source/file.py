@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.format import Flags
 
 from faceanalytics.errors import InputError
 from streamer.config import redact
@@ -19,7 +20,7 @@ from streamer.source.completeness import PacketTally, declared_duration, what_is
 from streamer.source.decoder import USUAL_STEP_S, Decoder, demux, frame_rate
 from streamer.source.geometry import Geometry
 from streamer.source.hardware import CPU, QSV, acceleration, check_decodes
-from streamer.source.lists import allowed_formats, name_of_list
+from streamer.source.lists import FOLLOWED, allowed_formats, name_of_list
 from streamer.source.picture import DecodedFrame
 from streamer.values import ClockSource, Frame, TimeBase
 
@@ -186,8 +187,14 @@ def _decode(
 ) -> Iterator[DecodedFrame]:
     check_decodes(stream, device)
     note = partial(log.warning if warn else log.debug, "%s: %s", path)
-    presentation_times = container.format.name != "avi"
-    decoder = Decoder(stream, camera, presentation_times=presentation_times, note=note, device=device)
+    decoder = Decoder(
+        stream,
+        camera,
+        presentation_times=container.format.name != "avi",
+        timestamps=Flags.no_timestamps not in Flags(container.format.flags),
+        note=note,
+        device=device,
+    )
     report.decoder = decoder
     tally, frames, last = PacketTally(), 0, None
     for decoded in _frames(container, stream, decoder, tally):
@@ -197,7 +204,7 @@ def _decode(
     if last is None or not frames:
         raise InputError(f"{path}: none of its frames can be decoded")
     if warn:
-        _warn(path, decoder)
+        _warn(path, decoder, last.media_time)
     shown = last.media_time + float((last.frame.duration or 0) * (stream.time_base or 0))
     problem = what_is_missing(container, stream, path, tally, shown)
     if problem:
@@ -222,12 +229,14 @@ def _frames(
     yield from decoder.finish()
 
 
-def _warn(path: Path, decoder: Decoder) -> None:
-    """Log one line for each kind of problem that was worked around."""
+def _warn(path: Path, decoder: Decoder, end: float) -> None:
+    """Log one line for each kind of problem that was worked around; `end`: media time of the last frame, s."""
     clock = decoder.clock
     if decoder.damage.dropped:
         log.warning("%s: %d damaged frames dropped", path, decoder.damage.dropped)
-    if clock.estimated:
+    if not decoder.timestamps and end:
+        log.warning("%s: has no timestamps; its frames are timed at %.4g per s", path, (clock.estimated - 1) / end)
+    elif clock.estimated:
         log.warning("%s: frames without a usable timestamp, timed by their neighbours: %d", path, clock.estimated)
     if clock.restarts:
         log.warning("%s: jumps of the timestamps, left out of the media time: %d", path, clock.restarts)
@@ -236,6 +245,8 @@ def _warn(path: Path, decoder: Decoder) -> None:
 def _why_invalid(path: Path) -> str:
     kind = name_of_list(path)
     if kind:
+        if kind not in FOLLOWED:
+            return f"{kind}, not a video; analyse the videos that it names"
         return f"{kind}, not a video; only `streamer analyze --allow-lists` reads the files that it names"
     with path.open("rb") as file:
         head = file.read(12)

@@ -23,6 +23,7 @@ LISTS = (  # what such a file contains, in lower case -> its name
     ("<asx", "an ASX playlist"),
     ("<playlist", "an XSPF playlist"),
 )
+FOLLOWED = frozenset(name for _, name in LISTS[:4])  # FFmpeg has demuxers for these
 
 
 @cache

@@ -107,11 +107,13 @@ class MediaClock:
             return True
         if self._live:
             return ahead <= PAUSE_S or received - self._good_received >= ahead / 2
+        if self._mostly_wrong:
+            return False  # no pause is known from such timestamps
         if sum(self._good < each < stamp for each in later) > sum(each > stamp for each in later):
             return False  # the others go on from before
         # one picture an hour, say, has steps like this one
         steps = [self._seconds(after - before) for before, after in pairwise([stamp, *later])]
-        return ahead <= HOLE_S or (bool(steps) and median(steps) >= ahead / 10)
+        return ahead <= HOLE_S or (bool(steps) and min(steps) > 0 and median(steps) >= ahead / 10)
 
     def _persists(self, stamps: Sequence[int]) -> bool:
         """Return whether these timestamps make a new line."""
@@ -167,9 +169,14 @@ class MediaClock:
 
     def _step(self) -> float:
         """Return the usual interval between frames, in s."""
-        if self._steps and self.estimated <= self._placed:  # timestamps that are mostly wrong teach nothing
+        if self._steps and not self._mostly_wrong:
             return median(self._steps)
         return self._seconds(self._last_duration) or self._declared
+
+    @property
+    def _mostly_wrong(self) -> bool:
+        """Whether most timestamps so far were wrong, so that they teach nothing."""
+        return self.estimated > self._placed
 
     def _seconds(self, units: int) -> float:
         return float(units * self._time_base)

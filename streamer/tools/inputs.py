@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.names import printable
 from streamer.kinds import local_path, redact, refuse_address, split_scheme
 from streamer.source.fetch import copy_address, copy_input, copy_list
 from streamer.source.images import VIDEOS, find_files
@@ -139,4 +140,8 @@ def _folders(found: Sequence[_Found]) -> list[Path]:
     for folders in ([folder.with_suffix("") for folder in whole], whole):
         if len(set(folders)) == len(folders):
             return folders
-    raise ConfigError("several videos have the same name and would overwrite each other: analyse them one by one")
+    twice = next(folder for folder in whole if whole.count(folder) > 1)
+    raise ConfigError(
+        f"several videos have the same name, {printable(str(twice))}, and would overwrite each other: "
+        "analyse each with an --out of its own"
+    )

@@ -37,6 +37,18 @@ def test_a_single_picture_is_not_read_beside_a_video(tmp_path: Path, name: str, 
     assert chosen(path) == (1 - place, SMALL, list(range(30)))
 
 
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_few_pictures_are_no_video_either(tmp_path: Path, name: str) -> None:
+    few = Track(numbered(3, LARGE, first=90), disposition=Disposition.default)
+    assert chosen(write(tmp_path / name, few, Track(numbered(40, SMALL))))[:2] == (1, SMALL)
+
+
+def test_a_cover_alone_is_no_video_and_the_error_says_so(tmp_path: Path) -> None:
+    cover = Track(numbered(1, LARGE), "mjpeg", pix_fmt="yuvj420p", disposition=Disposition.attached_pic)
+    with pytest.raises(InputError, match=r"contains no video \(only a cover picture\)"):
+        probe_file(write(tmp_path / "a.mp4", cover))
+
+
 def test_a_picture_shown_for_the_whole_length_is_still_a_picture(tmp_path: Path) -> None:
     # the first and last picture of a dummy track may be stored, so that it is as long as the video
     dummy = Track(numbered(2, LARGE), disposition=Disposition.default, every=59)

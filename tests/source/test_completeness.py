@@ -143,6 +143,22 @@ def test_any_bytes_can_be_asked_for_their_length(tmp_path: Path, data: bytes) ->
     assert is_cut_off(tmp_path / "a") in {True, False, None}
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.wmv"])
+def test_a_video_appended_to_another_is_not_passed_over_in_silence(tmp_path: Path, name: str) -> None:
+    path = make_video(tmp_path / name, frames=20, codec="wmv2" if name == "a.wmv" else "libx264")
+    assert count(path) == 20
+    path.write_bytes(path.read_bytes() * 2)
+    assert "another video follows in the same file" in problem(path)
+
+
+def test_fragments_that_are_lost_behind_a_second_header_are_not_passed_over_in_silence(
+    clip: Path, tmp_path: Path
+) -> None:
+    path = with_ending(clip, tmp_path / "a.mp4", movflags=FRAGMENTED)
+    path.write_bytes(path.read_bytes() * 2)
+    assert "another video follows in the same file" in problem(path)
+
+
 def test_bytes_after_the_end_do_not_matter(tmp_path: Path) -> None:
     for container in ("mp4", "mkv", "avi", "gif"):
         path = tmp_path / f"a.{container}"

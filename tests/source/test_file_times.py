@@ -119,6 +119,18 @@ def test_pauses_are_kept_and_jumps_are_not(
     assert (time_base == TimeBase()) is not even
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mjpeg", "mjpeg"), ("a.m4v", "mpeg4")])
+def test_times_that_a_raw_stream_lacks_are_called_estimated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, codec: str
+) -> None:
+    path = make_video(tmp_path / name, frames=30, codec=codec, container_format=name.partition(".")[2])
+    numbers, times, estimated, time_base = read(path)
+    assert numbers == estimated == list(range(30))
+    assert times == pytest.approx(range(30))
+    assert time_base == TimeBase("estimated", 30, 0)
+    assert f"{name}: has no timestamps; its frames are timed at 25 per s" in caplog.text
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.hevc", "libx265")])
 @pytest.mark.parametrize("b_frames", [0, 2])
 def test_a_stream_without_timestamps_has_the_rate_that_its_codec_states(

@@ -33,6 +33,8 @@ def test_a_list_of_other_files_is_refused_and_named(tmp_path: Path, kind: str, s
         open_file(path)
     assert f"{kind.partition(' with')[0]}" in str(caught.value)
     assert str(caught.value).startswith(f"{path}: a")
+    followed = any(known in kind for known in ("m3u8", "ffconcat", "DASH", "IMF"))
+    assert ("--allow-lists" in str(caught.value)) is followed
 
 
 @pytest.mark.parametrize("content", NAMELESS)

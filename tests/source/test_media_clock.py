@@ -127,8 +127,14 @@ def test_segments_that_overlap_are_put_one_after_the_other() -> None:
 @pytest.mark.parametrize("clock_of", [clock_of_file, clock_of_camera])
 @pytest.mark.parametrize(
     "stamps",
-    [[0] * 30, [None] * 30, [1000 - number for number in range(30)], [STEP * (number % 4) for number in range(30)]],
-    ids=["zero", "none", "falling", "tiny-segments"],
+    [
+        [0] * 30,
+        [None] * 30,
+        [1000 - number for number in range(30)],
+        [STEP * (number % 4) for number in range(30)],
+        [number * 7_654_321 % HOURS for number in range(30)],
+    ],
+    ids=["zero", "none", "falling", "tiny-segments", "random"],
 )
 def test_useless_timestamps_give_the_nominal_rate(
     clock_of: Callable[[Sequence[int | None]], Timed], stamps: list[int | None]
