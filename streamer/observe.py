@@ -8,7 +8,7 @@ from datetime import datetime
 from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.detect.detector import Detector
-from streamer.detect.watch import Watch
+from streamer.detect.mounted import MountedWatch
 from streamer.handover import Handover, Item
 from streamer.select.selector import Considered, CropSelector, Selection
 from streamer.track.keys import KeyMaker
@@ -85,7 +85,7 @@ class Observer:
     def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker, live: bool = False) -> None:
         """`new_key` makes the keys of tracks. `live`: crops are scheduled by the monotonic clock, not by media time."""
         self._config = config
-        self._watch = Watch(detector)
+        self._watch = MountedWatch(detector)
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
         self._shots: dict[str, ShotChangeDetector] = {}  # of the present epoch

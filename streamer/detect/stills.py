@@ -7,6 +7,7 @@ import numpy as np
 from streamer.config import Detect
 from streamer.detect.detector import Detector
 from streamer.detect.large import combined, has_large, shrunk
+from streamer.detect.mounting import has_upright, turn_of, turned, turned_back
 from streamer.detect.roll import RollNetwork
 from streamer.detect.turned import look_upright, replaced, survivors, suspects_of
 from streamer.values import Bytes, Detections
@@ -36,7 +37,16 @@ class StillDetector:
         `turned` are those whose landmarks are wrong because the face is turned and was not found again upright.
         """
         looks = self._detector.detect(images)
-        return [self._closely(image, found) for image, found in zip(images, looks, strict=True)]
+        return [self._mounted(image, self._closely(image, found)) for image, found in zip(images, looks, strict=True)]
+
+    def _mounted(self, image: Bytes, found: Detections) -> Detections:
+        """Return the faces of an image, found again if they are upright in another position of the image."""
+        if not has_upright(image, found, self._rolls):
+            turn = turn_of(image, self._look, self._rolls, self._config)
+            if turn:
+                view = turned(image, turn)
+                found = turned_back(self._closely(view, self._look(view)), turn, image)
+        return found.rows(np.flatnonzero(found.scores >= self._min_score))
 
     def _closely(self, image: Bytes, found: Detections) -> Detections:
         if has_large(found, image, self._config) or not (found.scores >= DOUBTFUL).any():
@@ -50,7 +60,7 @@ class StillDetector:
             resolved = np.zeros(len(found), np.bool_)
             resolved[suspects] = seen
             found = found.rows(survivors(found, resolved))
-        return found.rows(np.flatnonzero(found.scores >= self._min_score))
+        return found
 
     def _look(self, pixels: Bytes) -> Detections:
         return self._detector.detect([pixels])[0]

@@ -1,9 +1,11 @@
 """Image files as BGR pixels, read alike by every command, and the images and videos of folders."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from faceanalytics.commandline import hide_passwords
 from faceanalytics.errors import InputError
 from faceanalytics.folders import Skipped, walk
 from faceanalytics.names import printable
@@ -14,11 +16,13 @@ __all__ = ["IMAGES", "VIDEOS", "decode_image", "find_files", "is_image", "read_i
 
 IMAGES = frozenset(
     {
-        ".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+        ".avif", ".bmp", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
+        ".ppm", ".tif", ".tiff", ".webp",
     }
 )  # fmt: skip
 VIDEOS = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
 START_BYTES = 256  # of a file, by which its kind is known
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a Path keeps one slash only
 
 
 def read_image(path: Path) -> Bytes:
@@ -26,6 +30,7 @@ def read_image(path: Path) -> Bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
+        _refuse_address(path)
         raise InputError(f"{printable(path)}: {error.strerror}") from error
     return decode_image(data, printable(path))
 
@@ -33,8 +38,10 @@ def read_image(path: Path) -> Bytes:
 def read_images(path: Path) -> Iterator[tuple[float | None, Bytes]]:
     """Yield media time in s (None for an image) and BGR pixels (h, w, 3) of an image or of each frame of a video.
 
-    Raises InputError.
+    Raises InputError that begins with the path.
     """
+    if not path.exists():
+        _refuse_address(path)
     if path.is_dir():
         raise InputError(f"{printable(path)}: no image or video in this folder")
     if _is_image(path):
@@ -42,8 +49,13 @@ def read_images(path: Path) -> Iterator[tuple[float | None, Bytes]]:
         return
     from streamer.source.file import read_file  # PyAV, which a reader of images does not need
 
-    for frame in read_file(path, "", 0):
-        yield frame.media_time, frame.pixels
+    try:
+        for frame in read_file(path, "", 0):
+            yield frame.media_time, frame.pixels
+    except InputError as error:
+        if str(error).startswith(printable(path)):
+            raise
+        raise InputError(f"{printable(path)}: {error}") from error
 
 
 def find_files(paths: Sequence[Path], suffixes: frozenset[str] = IMAGES | VIDEOS) -> list[Path]:
@@ -68,6 +80,14 @@ def find_files(paths: Sequence[Path], suffixes: frozenset[str] = IMAGES | VIDEOS
 def is_image(name: str) -> bool:
     """Return whether a file name has the suffix of an image."""
     return os.path.splitext(name)[1].lower() in IMAGES  # noqa: PTH122 - asked for millions of names
+
+
+def _refuse_address(path: Path) -> None:
+    """Raise InputError, without its password, for an address in the place of a file."""
+    shown = printable(path)
+    if _ADDRESS.match(shown):
+        address = hide_passwords(shown.partition("?")[0])
+        raise InputError(f"{address}: this is an address: images are read from files and folders")
 
 
 def _is_image(path: Path) -> bool:

@@ -62,7 +62,7 @@ class Counted:
 @pytest.mark.parametrize("degrees", ANGLES)
 def test_the_landmarks_of_a_turned_portrait_turn_with_it(degrees: int, detector: Detector, upright: Detections) -> None:
     pixels, matrix = turned(read_portrait(), degrees)
-    (found,) = StillDetector(detector, 0.5).detect([pixels])
+    (found,) = StillDetector(detector, 0.6).detect([pixels])  # a second, false face scores 0.49 to 0.59
     assert len(found) == 1
     assert not found.turned[0]
     assert error(found.landmarks[0], moved(upright.landmarks[0], matrix)) < 0.15

@@ -1,6 +1,8 @@
 """Every command that reads image files sees the same pixels in them, or refuses them with the same words."""
 
+import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,7 @@ from streamer.evaluate.detector import _read
 from streamer.evaluate.labels import LabelledImage
 from streamer.evaluate.score import Truth
 from streamer.identity import references
-from streamer.source.images import IMAGES, decode_image, find_files, read_images
+from streamer.source.images import IMAGES, decode_image, find_files, read_image, read_images
 from streamer.values import Bytes
 from workers import infer
 from workers.research.data import images
@@ -182,3 +184,29 @@ def test_the_content_decides_where_the_suffix_does_not(tmp_path: Path) -> None:
     [(time, pixels)] = read_images(renamed)
     assert time is None
     np.testing.assert_array_equal(pixels, painted())
+
+
+@pytest.mark.parametrize("address", ["rtsp://user:secret@host/x", "https://user:secret@host/x.jpg?token=secret"])
+@pytest.mark.parametrize("read", [read_image, lambda path: list(read_images(path))])
+def test_an_address_is_refused_without_its_password(address: str, read: Callable[[Path], object]) -> None:
+    with pytest.raises(InputError, match=r"//?[*]{3}@host/x.*: this is an address") as caught:
+        read(Path(address))
+    assert "secret" not in str(caught.value)
+
+
+def test_the_error_of_a_cut_off_gif_begins_with_its_path(tmp_path: Path) -> None:
+    whole = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(whole, "GIF")
+    path = tmp_path / "face.gif"
+    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        list(read_images(path))
+
+
+@pytest.mark.parametrize("name", ["face.ppm", "face.pgm", "face.j2k"])
+def test_a_folder_is_searched_for_every_format_that_is_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(path)
+    assert find_files([tmp_path]) == [path]
+    assert read_image(path).shape == (8, 8, 3)
