@@ -24,7 +24,7 @@ _TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTE
 
 
 def turned(pixels: Bytes, turn: int) -> Bytes:
-    """Return a picture (h, w, 3) turned clockwise by so many quarter turns, 0 to 3."""
+    """Return a picture (h, w, 3) turned clockwise by `turn` quarter turns, 0 to 3."""
     return np.asarray(cv2.rotate(pixels, _TURNS[turn]), np.uint8) if turn else pixels
 
 
