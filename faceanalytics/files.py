@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -46,6 +47,22 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # usually because it has got its name
             partial.unlink()
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, refusal: str) -> Iterator[None]:
+    """Lock a folder. Raises ConfigError with `refusal` while another process holds the lock, and OSError if the folder
+    cannot be opened; a killed process releases it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(refusal) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class JsonLines:

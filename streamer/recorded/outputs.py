@@ -1,11 +1,9 @@
 """The files of one run of a recorded analysis: they carry its id, and get their names together when all are written."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.files import JsonLines, partial_name, sync, write_json_to, writing
+from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_json_to, writing
 from streamer.values import TrackSummary
 
 SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
@@ -75,7 +73,10 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
     At the end all files get their names, summary.json last; after an error none does, and the lines written so far
     keep the name `*.partial`. Raises ConfigError where nothing can be written, or while another run writes there.
     """
-    with _locked(folder), ExitStack() as stack:
+    busy = f"--out: another analysis is writing into {folder}; choose another folder"
+    with ExitStack() as stack:
+        with writing(folder):
+            stack.enter_context(exclusive(folder, busy))
         _remove_earlier(folder)
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
@@ -135,21 +136,6 @@ def _named_at_the_end(path: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):  # usually because it has got its name
             partial.unlink()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder. Raises ConfigError if it cannot be opened or another run has the lock."""
-    with writing(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"--out: another analysis is writing into {folder}; choose another folder") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _write_templates(path: Path, summaries: Sequence[TrackSummary], run: dict[str, str]) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
+from faceanalytics.files import exclusive
 from faceanalytics.names import printable
 from faceanalytics.progress import counted
 from workers.align import detector_file
-from workers.research.data.align_log import ALIGNED, Log, exclusive
+from workers.research.data.align_log import ALIGNED, Log
 from workers.research.data.align_one import Recipe, crop_name, start
 from workers.research.data.face_set import Images, Subset
 from workers.research.data.images import Files, Names, find_files
@@ -71,7 +72,7 @@ def align_all(source: str, images: Images, recipe: Recipe, processes: int) -> in
     names = _names(images)
     _make_folder(recipe.out)
     stop = StopSignal()
-    with exclusive(recipe.out):
+    with exclusive(recipe.out, f"{recipe.out}: another run is writing there"):
         record = Log(recipe.out, options)
         to_do = [index for index, name in enumerate(names) if name not in record.done]
         if len(to_do) < len(names):

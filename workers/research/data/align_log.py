@@ -1,11 +1,8 @@
 """Log which images are aligned, so that a second run goes on where the first one stopped."""
 
-import fcntl
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -108,20 +105,6 @@ class Log:
             crop: Path = self.path.parent / line["crop"]
             return crop.is_file() and crop.stat().st_size > 0
         return bool(line["result"] != UNREADABLE)
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Lock a folder. Raises ConfigError while another process holds the lock; a killed process releases it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{folder}: another run is writing there") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _outcome(line: Line) -> Outcome:

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from faceanalytics.errors import ConfigError, InputError, UserError
+from faceanalytics.files import exclusive
 from streamer.select.align import align
 from tests.conftest import ROOT
 from tests.support.patch_detector import FACE, POINTS, paint, write_lite_patch_detector
 from tests.support.patience import WAIT_S, until
 from workers.align import DetectorOptions, FaceFinder, Found
-from workers.research.data.align_log import Log, exclusive
+from workers.research.data.align_log import Log
 from workers.research.data.align_one import choose, crop_name, find
 from workers.research.data.cli import add_data, data
 from workers.research.data.images import decode, read
@@ -282,7 +283,7 @@ def test_a_signal_lets_what_is_under_way_finish(
 def test_two_runs_do_not_write_to_one_folder(
     scenes: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with exclusive(tmp_path):
+    with exclusive(tmp_path, "held by the test"):
         assert align_data(scenes, tmp_path, "--detector", detector) == 2
     assert "another run is writing there" in capsys.readouterr().err
 
