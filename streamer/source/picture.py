@@ -80,14 +80,9 @@ class Converter:
         self._aspect = SQUARE
         self._late = 0  # frames since the ratio changed
         self._size = (0, 0)  # of the last frame
-        self._turned: tuple[tuple[int, int], int] | None = None  # size and angle of the frame that was asked, ...
-        self._orientation = (False, 0)  # ... and its answer
 
     def geometry(self, frame: av.VideoFrame) -> Geometry:
-        """Return how to show a frame. Call it for each frame, in the order of decoding.
-
-        A mirror that appears in mid-stream is seen if the size or the angle changes with it.
-        """
+        """Return how to show a frame. Call it for each frame, in the order of decoding."""
         size, aspect = (frame.width, frame.height), self._fixed or self._codec.sample_aspect_ratio
         if aspect != self._stated:
             # the decoder has read the new ratio, but still gives the frames before it, which it had put in order
@@ -95,12 +90,8 @@ class Converter:
             if size != self._size or frame.key_frame or self._late > self._codec.reorder_depth:
                 self._stated, self._late = aspect, 0
                 self._aspect = self._credible(aspect)
-        turned = (size, frame.rotation)
-        if turned != self._turned:
-            # PyAV's view of the side data keeps its frame alive until a collection of cycles: do not ask each frame
-            self._turned, self._orientation = turned, _orientation(frame)
         self._size = size
-        return Geometry(size, self._aspect, *self._orientation)
+        return Geometry(size, self._aspect, *_orientation(frame))
 
     def pixels(self, frame: av.VideoFrame, geometry: Geometry) -> Bytes | None:
         """Return upright SDR, BGR (h, w, 3) with square pixels, or None if the frame cannot be converted."""
