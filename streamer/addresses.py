@@ -8,10 +8,10 @@ import re
 from urllib.parse import quote
 
 from faceanalytics.errors import ConfigError
+from streamer.kinds import split_scheme
 
 CUTTING = "#/?"  # end the part of an address that holds the login
 RESERVED = CUTTING + "@:%"
-_NETWORK = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[\w.-]+)(:\d*)?", re.IGNORECASE)
 
 
@@ -71,10 +71,9 @@ def with_password(address: str, password: str) -> str:
 
 def _split(address: str) -> tuple[str, str]:
     """Split a network address into what FFmpeg takes for login and host, and the rest. Both are empty for a path."""
-    match = _NETWORK.match(address)
-    if match is None or match[0].lower() == "file://":
+    scheme, body = split_scheme(address)
+    if scheme.lower() in ("", "file"):
         return "", ""
-    body = address[match.end() :]
     end = next((place for place, letter in enumerate(body) if letter in CUTTING), len(body))
     return body[:end], body[end:]
 

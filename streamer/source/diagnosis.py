@@ -9,7 +9,7 @@ from streamer.addresses import suspicious
 from streamer.values import SourceErrorCode
 
 LOOK_S = 1.5  # longest wait for a connection, and for an answer
-PORTS = {"rtsp": 554, "rtsps": 322}
+PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443, "rtsp": 554, "rtsps": 322}
 
 
 def advice(code: SourceErrorCode, address: str, timeout_s: float) -> str:
@@ -34,7 +34,7 @@ def _look(address: str, timeout_s: float) -> str:
         host, port = "", 0
     if not host:
         return "write rtsp://HOST:PORT/PATH, with a port up to 65535"
-    if parts.scheme not in PORTS:
+    if parts.scheme not in ("rtsp", "rtsps"):
         return ""
     try:
         plain = _answer(host, port, timeout_s, tls=False)
@@ -70,14 +70,21 @@ def _kind(answer: bytes) -> str:
     return "answers something else than RTSP"
 
 
-def _answer(host: str, port: int, timeout_s: float, tls: bool) -> bytes:
-    """Return the first bytes that a port answers to an RTSP request; empty without an answer. Raises OSError."""
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that checks certificates by the authorities in `ca_file`; None: it accepts any."""
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=ca_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _answer(host: str, port: int, timeout_s: float, tls: bool) -> bytes:
+    """Return the first bytes that a port answers to an RTSP request; empty without an answer. Raises OSError."""
     with contextlib.ExitStack() as opened:
         connection = opened.enter_context(socket.create_connection((host, port), timeout_s))
         if tls:
-            connection = opened.enter_context(context.wrap_socket(connection, server_hostname=host))
+            connection = opened.enter_context(tls_context(None).wrap_socket(connection, server_hostname=host))
         try:
             connection.sendall(f"OPTIONS rtsp://{host}:{port}/ RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
             return connection.recv(1024)

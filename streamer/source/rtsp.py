@@ -14,13 +14,12 @@ from av.stream import Stream as AnyStream
 
 from streamer.addresses import has_login
 from streamer.config import Stream, redact
-from streamer.source.diagnosis import advice
+from streamer.source.diagnosis import PORTS, advice, tls_context
 from streamer.source.hardware import CPU, acceleration
 from streamer.values import SourceErrorCode
 
 ANALYSE_US = "100000"  # FFmpeg's default of seconds delays opening, then delivers old frames all at once
 ALL_MEDIA = "video+audio+data"
-PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443, "rtsp": 554, "rtsps": 322}
 WITH_TLS = ("https://", "rtmps://", "rtsps://")
 
 CAUSES: tuple[tuple[type[FFmpegError], SourceErrorCode, str], ...] = (
@@ -123,7 +122,7 @@ def explain_io(address: str, stream: Stream) -> SourceLost:
             (parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)), stream.connect_timeout_s
         ) as raw:
             if address.startswith(WITH_TLS):
-                _tls_context(stream.tls_ca_file).wrap_socket(raw, server_hostname=parts.hostname).close()
+                tls_context(stream.tls_ca_file).wrap_socket(raw, server_hostname=parts.hostname).close()
     except socket.gaierror as error:
         return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: unknown host ({error.strerror}); check the uri")
     except ssl.SSLCertVerificationError as error:
@@ -135,11 +134,3 @@ def explain_io(address: str, stream: Stream) -> SourceLost:
     except ValueError:
         return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: not an address")
     return SourceLost(SourceErrorCode.CONNECTION_FAILED, f"{where}: the connection was lost")
-
-
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    if ca_file is not None:
-        return ssl.create_default_context(cafile=ca_file)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
