@@ -4,14 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc, tracks_pb2
 from streamer.tools.subscription import OPTIONS
 
 POLL_S = 1.0
@@ -20,6 +22,23 @@ COLUMNS = ("camera", "state", "fps", "link", "frames", "details")
 FINE = (streams_pb2.STREAM_STATE_RUNNING, streams_pb2.STREAM_STATE_PAUSED, streams_pb2.STREAM_STATE_ENDED)
 
 Streams = list[streams_pb2.Stream]
+
+
+class Overview(NamedTuple):
+    """How a streamer is doing."""
+
+    serving: str  # SERVING or NOT_SERVING
+    models: list[system_pb2.Model]
+    cameras: Streams
+
+
+def ask(channel: grpc.Channel, timeout_s: float) -> Overview:
+    """Return how a streamer is doing. Raises grpc.RpcError, also without an answer within `timeout_s`."""
+    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+    system = system_pb2_grpc.SystemServiceStub(channel)
+    models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
+    serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
+    return Overview(serving, list(models), list_streams(channel, timeout_s))
 
 
 def list_streams(channel: grpc.Channel, timeout_s: float) -> Streams:

@@ -8,11 +8,10 @@ from typing import Any
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
 from faceanalytics.errors import ConfigError, LostDependency
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration
 from streamer.tools import stream_status
 from streamer.tools.stream_status import state_word, streams_table
@@ -65,11 +64,7 @@ def show_status(address: str, as_json: bool, timeout_s: float) -> int:
     Raises LostDependency if it does not answer within `timeout_s`.
     """
     with _connected(address) as channel:
-        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-        system = system_pb2_grpc.SystemServiceStub(channel)
-        models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
-        cameras = stream_status.list_streams(channel, timeout_s)
-    serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
+        serving, models, cameras = stream_status.ask(channel, timeout_s)
     if as_json:
         _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(cameras)})
         return 0

@@ -10,18 +10,17 @@ from typing import Any, Protocol
 
 import grpc
 from google.protobuf.json_format import MessageToJson
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, system_pb2_grpc, tracks_pb2
+from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, tracks_pb2
 from streamer.tools.stream_status import (
     Changes,
     Streams,
+    ask,
     camera_line,
     is_down,
-    list_streams,
     polling,
     streams_table,
 )
@@ -113,14 +112,11 @@ def check_health(address: str, timeout_s: float) -> int:
     check_address(address)
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-            system = system_pb2_grpc.SystemServiceStub(channel)
-            models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
-            cameras = list_streams(channel, timeout_s)
+            serving, models, cameras = ask(channel, timeout_s)
         except grpc.RpcError as error:
             print(f"{address}: {reason_of(error)}", file=sys.stderr)
             return 1
-    print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+    print(serving)
     for model in models:
         print(model_line(model))
     for camera in cameras:
@@ -129,7 +125,7 @@ def check_health(address: str, timeout_s: float) -> int:
     if cameras:
         running = sum(camera.state == streams_pb2.STREAM_STATE_RUNNING for camera in cameras)
         print(f"{running} of {len(cameras)} cameras running")
-    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+    return 0 if serving == "SERVING" else 1
 
 
 def model_line(model: system_pb2.Model) -> str:
