@@ -35,7 +35,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a bug; a client that is gone is none."""
+        """Log a bug. That a client has gone is not one."""
         del request
         if not isinstance(sys.exception(), OSError):
             log.exception("request of %s failed", client_address[0])

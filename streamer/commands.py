@@ -151,7 +151,7 @@ async def _fetch(
 ) -> "tuple[dict[Path, Input], int]":
     """Return the inputs by the path of their files. Prints what cannot be fetched; the exit code of the last is 0 or 3.
 
-    Input that is no file on this machine is copied into a folder of its own in `spool`.
+    Input that is not a file on this machine is copied into a folder of its own in `spool`.
     """
     from streamer.tools.inputs import fetch
 

@@ -37,7 +37,7 @@ def _path(field: str, names: Mapping[str, str]) -> str:
 
 
 def mask_problems(paths: Collection[str], known: Collection[str]) -> str:
-    """Return one line per path of an update mask that is no setting; empty if there is none."""
+    """Return one line per path of an update mask that does not name a setting; empty if all do."""
     return "\n".join(
         f"update_mask.paths[{place}]: no setting {shown(path)}{close_to(path.removeprefix('settings.'), known)}"
         for place, path in enumerate(paths)

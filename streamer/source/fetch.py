@@ -1,4 +1,4 @@
-"""Copy what is no file on this machine into one: standard input, addresses, and lists of files.
+"""Copy standard input, addresses and lists of files into files on this machine.
 
 A copy can be read twice and has a hash, so an analysis of it repeats and can be annotated like that of any other file.
 """
@@ -122,7 +122,7 @@ def _request(address: str) -> urllib.request.Request:
     parts = urlsplit(address)
     if parts.scheme != "ftp":
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
-    _ = parts.port  # raises ValueError for what is none, which an unescaped password leaves
+    _ = parts.port  # raises ValueError if it is not a number, as after an unescaped password
     url = parts._replace(path=quote(parts.path, safe=PRINTED), query=quote(parts.query, safe=PRINTED)).geturl()
     return urllib.request.Request(url, headers={"User-Agent": f"faceanalytics/{version('faceanalytics')}"})  # noqa: S310
 

@@ -34,7 +34,7 @@ def allowed_formats(playlists: frozenset[str] = frozenset()) -> str:
 
 
 def name_of_list(path: Path) -> str:
-    """Return what kind of list a file is, such as "an m3u8 playlist"; empty if it is none that we know."""
+    """Return what kind of list a file is, such as "an m3u8 playlist"; empty if it is not a known one."""
     with path.open("rb") as file:
         head = file.read(HEAD).decode("latin-1").lower().removeprefix("\xef\xbb\xbf").lstrip()
     if head.startswith("v=0") and "\nm=" in head:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 AGREE = 8  # timestamps in a row that make a new line; more is a delay when live, and frames held in memory otherwise
 USUAL_STEPS = 2.5  # a step up to this many times the usual one is on the line; an outlier returns by at least 3
-HOLE_S = 3_500.0  # a jump beyond this is no pause: just below the hour by which clocks are put forward
+HOLE_S = 3_500.0  # a jump beyond this is not a pause: just below the hour by which clocks are put forward
 PAUSE_S = 1.0  # a camera's step beyond this is a pause only if that time has really passed
 NEAR_S = 60.0  # further away, a timestamp is not used to set the camera's wall clock
 NUDGE = 0.25  # least distance of an estimated frame to the next, in usual steps

@@ -58,7 +58,7 @@ def find_inputs(texts: Sequence[str], out: Path, allow_url: bool = False, allow_
 
 
 def fetch(one: Input, spool: Path, stopped: Callable[[], bool]) -> Path:
-    """Return the path of an input, which is a copy in the folder `spool` if it is no file. Raises InputError."""
+    """Return the path of an input, which is a copy in the folder `spool` unless it is a file. Raises InputError."""
     if one.kind == "file":
         return Path(one.place)
     spool.mkdir(parents=True)
