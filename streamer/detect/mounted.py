@@ -6,7 +6,6 @@ from math import inf
 
 from streamer.detect.detector import Detector
 from streamer.detect.mounting import has_upright, turn_of, turned, turned_back
-from streamer.detect.roll import RollNetwork
 from streamer.detect.watch import Watch
 from streamer.values import Bytes, Detections, Frame
 
@@ -30,7 +29,8 @@ class MountedWatch:
     """
 
     def __init__(self, detector: Detector) -> None:
-        self._detector, self._watch, self._rolls = detector, Watch(detector), RollNetwork()
+        self._detector, self._watch = detector, Watch(detector)
+        self._rolls = self._watch.rolls
         self._cameras: dict[str, _Camera] = {}
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:

@@ -77,7 +77,7 @@ class Watch:
 
     def __init__(self, detector: Detector) -> None:
         self._detector, self._config = detector, detector.config
-        self._rolls = RollNetwork()
+        self.rolls = RollNetwork()
         self._cameras: dict[str, _Camera] = {}
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
@@ -150,7 +150,7 @@ class Watch:
         rows = np.flatnonzero((side >= MIN_PX) & (np.abs(now - faces.checked) >= CHECK_S))[:MOST]
         if not len(rows):
             return faces
-        directions = self._rolls.directions(frame.pixels, faces.seen.boxes[rows])
+        directions = self.rolls.directions(frame.pixels, faces.seen.boxes[rows])
         wrong = suspects_of(directions, faces.seen.rows(rows))
         right = ~wrong & (np.hypot(*directions.T) >= LIKELY)
         faces.checked[rows] = now
