@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from streamer.config import Detect
-from streamer.detect.letterbox import letterboxed, suppressed
+from streamer.detect.letterbox import STRIDES, letterboxed, suppressed
 from streamer.values import Bytes, Detections, Floats
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 class LiteModel:
     """YOLOv8-lite face. Each cell has 16 bins of distance for each side, a score, and 5 x (x, y, visibility)."""
 
-    STRIDES = (8, 16, 32)
     BINS = 16
     CHANNELS = 4 * BINS + 1 + 5 * 3
 
@@ -32,17 +30,16 @@ class LiteModel:
         outputs = [entry.shape[1:] for entry in session.get_outputs()]
         if len(inputs) != 1 or len(inputs[0]) != 4 or not isinstance(inputs[0][3], int):
             return False
-        return outputs == [[cls.CHANNELS, inputs[0][3] // stride, inputs[0][3] // stride] for stride in cls.STRIDES]
+        return outputs == [[cls.CHANNELS, inputs[0][3] // stride, inputs[0][3] // stride] for stride in STRIDES]
 
     def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
         """Find faces, in frame pixels, not yet clipped. Frame by frame: the published file takes one at a time."""
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: Bytes) -> Detections:
-        image, scale, offset = letterboxed(frame, self._config)
-        blob = cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True)
+        blob, scale, offset = letterboxed(frame, self._config)
         outputs = self._session.run(None, {self._input: blob})
-        levels = [self._decode(output[0], stride) for output, stride in zip(outputs, self.STRIDES, strict=True)]
+        levels = [self._decode(output[0], stride) for output, stride in zip(outputs, STRIDES, strict=True)]
         boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
         finite = np.isfinite(boxes).all(axis=1)  # a box of NaN would suppress all others
         boxes, scores, landmarks = boxes[finite], scores[finite], landmarks[finite]

@@ -1,22 +1,22 @@
-"""Ultralytics pose models exported to ONNX for one image of a fixed size, run by onnxruntime alone.
+"""Ultralytics pose models exported to ONNX, run by onnxruntime alone.
 
-Ultralytics can run them, too, but spends about as long around the network as in it.
+Ultralytics can run them, too, but spends about as long around the network as in it. A model that takes images of any
+size sees each frame with little grey around it: two thirds of the square for 16:9.
 """
 
+from ast import literal_eval
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from streamer.config import Detect
-from streamer.detect.letterbox import letterboxed, suppressed
+from streamer.detect.letterbox import STRIDES, letterboxed, suppressed
 from streamer.values import LANDMARK_NAMES, Bytes, Detections, Floats
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-STRIDES = (8, 16, 32)
 POINTS = len(LANDMARK_NAMES)
 
 
@@ -26,27 +26,39 @@ class PoseOnnxModel:
     def __init__(self, session: "InferenceSession", config: Detect) -> None:
         self._session, self._config = session, config
         self._input = session.get_inputs()[0].name
+        self._square = isinstance(session.get_inputs()[0].shape[3], int)
 
     @classmethod
     def understands(cls, session: "InferenceSession") -> bool:
-        """Return whether a model takes one square image and gives raw cells, before suppression."""
+        """Return whether a model takes one square image, or images of any size, and gives cells before suppression."""
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
             return False
         batch, channels, height, width = inputs[0].shape
-        if batch != 1 or channels != 3 or not isinstance(width, int) or height != width:
+        if batch not in (1, "batch") or channels != 3:
             return False
-        cells = sum((width // stride) ** 2 for stride in STRIDES)
-        return outputs[0].shape in ([1, 5 + POINTS * 2, cells], [1, 5 + POINTS * 3, cells])
+        if not isinstance(width, int) and not isinstance(height, int):
+            return _gives_cells(session)
+        cells = sum((width // stride) ** 2 for stride in STRIDES) if height == width else 0
+        return batch == 1 and outputs[0].shape in ([1, 5 + POINTS * 2, cells], [1, 5 + POINTS * 3, cells])
 
     def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
-        """Find faces, in frame pixels, not yet clipped. Frame by frame, because the file takes one at a time."""
+        """Find faces, in frame pixels, not yet clipped. Frame by frame: together they take longer."""
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: Bytes) -> Detections:
-        image, scale, offset = letterboxed(frame, self._config)
-        blob = cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True)
+        blob, scale, offset = letterboxed(frame, self._config, self._square)
         return decode_pose(self._session.run(None, {self._input: blob})[0][0], scale, offset, self._config)
+
+
+def _gives_cells(session: "InferenceSession") -> bool:
+    """Return whether an export for any size neither suppresses boxes itself nor has another grid than STRIDES."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        options = literal_eval(metadata.get("args", "{}"))
+        return not options.get("nms") and literal_eval(metadata.get("end2end", "False")) is False
+    except (ValueError, SyntaxError, AttributeError):
+        return False
 
 
 def decode_pose(values: Floats, scale: Floats, offset: Floats, config: Detect) -> Detections:

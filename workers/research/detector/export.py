@@ -13,7 +13,7 @@ import torch
 from faceanalytics.files import replacing
 from streamer.detect.offline import import_ultralytics
 
-SIDE = 640  # px, side of the square input of the ONNX file
+SIDE = 640  # px, longer side of the images
 
 
 def save_pose(model: Any, path: Path) -> None:
@@ -34,7 +34,7 @@ def save_pose(model: Any, path: Path) -> None:
 
 
 def write_onnx(checkpoint: Path, path: Path) -> None:
-    """Export an ultralytics checkpoint as ONNX for one 640x640 image. Raises ConfigError."""
+    """Export an ultralytics checkpoint as ONNX for images of any size. Raises ConfigError."""
     ultralytics = import_ultralytics()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "detector.pt"
@@ -42,7 +42,7 @@ def write_onnx(checkpoint: Path, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ultralytics calls torch's older exporter
             written = ultralytics.YOLO(str(copied)).export(
-                format="onnx", imgsz=SIDE, simplify=False, opset=17, verbose=False
+                format="onnx", imgsz=SIDE, dynamic=True, simplify=False, opset=17, verbose=False
             )
         with replacing(path) as partial:
             shutil.copyfile(written, partial)
