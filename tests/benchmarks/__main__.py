@@ -23,6 +23,7 @@ from tests.benchmarks import (
     bench_decode,
     bench_detect,
     bench_dispatch,
+    bench_naive,
     bench_pipeline,
     bench_small,
     bench_swinface,
@@ -44,6 +45,7 @@ NEED_DATA = {
     "Trackers",
     "Choice of crops",
     "Tracks of two persons",
+    "Against ultralytics",
 }
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
@@ -62,6 +64,7 @@ MODULES: dict[str, Any] = {
     "Bundled face model": bench_small,
     "Training": bench_train,
     "Whole pipeline": bench_pipeline,
+    "Against ultralytics": bench_naive,
 }
 
 
