@@ -17,6 +17,7 @@ from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
+from streamer.commands_results import export, exports, make_files, results
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         "evaluate-detector": _evaluate_detector,
         "track": _track,
         "annotate": _annotate,
+        "export": export,
+        "results": results,
         "config": _config,
         "demo": _demo,
     }
@@ -109,6 +112,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from streamer.tools.inputs import find_inputs
 
     config = _settings(arguments)
+    wanted = exports(arguments)
     worker = None
     if not arguments.external_workers:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
@@ -132,6 +136,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
             if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
+            if wanted and result.frames:
+                await asyncio.to_thread(make_files, result.folder, wanted)
             _report(result, names[result.video].name)
         return results, failure
 
