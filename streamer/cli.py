@@ -178,6 +178,12 @@ def _analyze(commands: Commands) -> None:
         metavar="N",
         help="video stream to analyse if a file has several, counted from 0 (default: the one that players show)",
     )
+    parser.add_argument(
+        "--start-time",
+        metavar="TIME",
+        help="time of day of the first frame, with its offset from UTC, such as 2026-11-30T12:00:00Z (default: when "
+        "the file says that it was created, if it does)",
+    )
     _config_option(parser)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")

@@ -108,6 +108,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from faceanalytics.progress import Progress
     from streamer.dispatch.worker_process import WorkerOptions
     from streamer.recorded.analysis import Analysis
+    from streamer.recorded.wall_clock import parse_start_time
     from streamer.recorded.writer import VideoResult
     from streamer.tools.inputs import find_inputs
 
@@ -117,7 +118,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
     if not arguments.external_workers:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    analysis = Analysis(config, worker, arguments.embeddings, arguments.explain, arguments.video_stream)
+    start_time = None if arguments.start_time is None else parse_start_time(arguments.start_time)
+    options = (arguments.embeddings, arguments.explain, arguments.video_stream, start_time)
+    analysis = Analysis(config, worker, *options)
     inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
     stopping = Event()
 
