@@ -19,7 +19,14 @@ from streamer.values import TrackSummary
 
 SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
-OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
+TABLES_FOLDER = "tables"
+TABLE_FILES = tuple(
+    f"{TABLES_FOLDER}/{table}.{form}"
+    for table in ("frames", "tracks", "people", "analyses")
+    for form in ("parquet", "csv", "jsonl")
+)
+# removed in this order
+OUTPUTS = (SUMMARY, *TABLE_FILES, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)
 
 log = logging.getLogger(__name__)
 
