@@ -19,6 +19,7 @@ from streamer.values import TrackSummary
 
 SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
+PEOPLE, SHOTS = "people.jsonl", "shots.jsonl"
 TABLES_FOLDER = "tables"
 TABLE_FILES = tuple(
     f"{TABLES_FOLDER}/{table}.{form}"

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from faceanalytics.errors import InputError
-from streamer.recorded.outputs import OBSERVATIONS, SUMMARY, TRACKS
+from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SUMMARY, TRACKS
 from streamer.recorded.records import SCHEMA_VERSION
 
-PEOPLE = "people.jsonl"
 Record = dict[str, Any]
 
 

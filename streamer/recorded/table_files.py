@@ -17,6 +17,7 @@ from streamer.recorded.wall_clock import rfc3339
 if TYPE_CHECKING:
     import pyarrow
 
+METADATA = "faceanalytics"  # prefix of the keys in Parquet
 BATCH = 2_000  # rows made at once
 GROUP = 25  # batches of one group of rows in Parquet
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings of a text that a spreadsheet takes for a formula
@@ -80,7 +81,7 @@ def parquet(path: Path, of_table: Sequence[Column], header: Mapping[str, Any]) -
         "schema_version": str(header["schema_version"]),
         "header": json.dumps(header),
     }
-    schema = arrow_schema(of_table).with_metadata({f"faceanalytics.{name}": text for name, text in metadata.items()})
+    schema = arrow_schema(of_table).with_metadata({f"{METADATA}.{name}": text for name, text in metadata.items()})
     waiting: list[Any] = []
     with path.open("wb") as file, ParquetWriter(file, schema, compression="zstd") as writer:
 
