@@ -1,6 +1,7 @@
 """One definition of results: the published JSON Schema, what is written, the Python API and the page agree."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +18,7 @@ from streamer.labels import ATTRIBUTES, EXPRESSIONS
 from streamer.recorded import record_types
 from streamer.recorded.columns import TABLES, columns
 from streamer.recorded.schema import FILES, ROWS, explained, published_schema
-from streamer.recorded.tables import write_tables
+from streamer.recorded.tables import FORMATS, write_tables
 from tests.conftest import ROOT
 from tests.support.recorded_files import write_nothing, write_results
 
@@ -115,6 +116,16 @@ def test_rows_have_the_columns_of_their_table(table: str) -> None:
     assert schema["required"] == [one.name for one in columns(table, ())]
     names = [one.name.lower() for one in columns(table, ATTRIBUTES)]
     assert len(names) == len(set(names))  # DuckDB does not distinguish upper case
+
+
+def test_the_lines_of_the_page_load_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    write_tables(write_results(tmp_path / "results"), FORMATS)
+    monkeypatch.chdir(tmp_path)
+    head, *lines = [line for line in code.splitlines() if line]
+    names: dict[str, Any] = {}
+    exec(head, names)
+    assert [len(eval(line, names)) for line in lines] == [12, 12, 3, 3, 3, 3, 2, 2, 1]
 
 
 @pytest.mark.parametrize("table", TABLES)
