@@ -234,8 +234,9 @@ def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
             raw.setdefault(name, []).append(output)
     if count:
         arrays: dict[str, Any] = {name: np.array(values) for name, values in columns.items()}
+        arrays |= {name: np.concatenate(parts) for name, parts in raw.items()}
         with path.open("wb") as file:
-            np.savez_compressed(file, **arrays, **{name: np.concatenate(parts) for name, parts in raw.items()})
+            np.savez_compressed(file, **arrays)
     return count
 
 

@@ -145,9 +145,9 @@ def test_a_table_holds_what_the_lines_hold(folder: Path, tmp_path: Path) -> None
     assert [list(row) for row in rows] == [list(line) for line in lines] == [COLUMNS] * len(lines)
     assert [list(row.values()) for row in rows] == [[str(one) for one in line.values()] for line in lines]
     arrays = np.load(tmp_path / "x.npz")
-    assert [
-        dict(zip(COLUMNS, row, strict=True)) for row in zip(*(arrays[name] for name in COLUMNS), strict=True)
-    ] == lines
+    assert {name: arrays[name].tolist() for name in COLUMNS} == {
+        name: [line[name] for line in lines] for name in COLUMNS
+    }
 
 
 def test_the_columns_are_those_of_the_tables_of_results() -> None:
