@@ -164,7 +164,7 @@ def _check_observations(found: Findings) -> None:
         kind, where = record["type"], (number, path)
         found.counts[kind] += 1
         if kind == "frame":
-            if due:
+            if due > 0:
                 found.complain(path, number, f"frame {place - 1} lacks {due} of its observations")
             if record["frame"] != place:
                 found.complain(path, number, f"frame: {record['frame']}, expected {place}")
