@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanalytics.errors import InputError
-from streamer.recorded.outputs import TRACKS
+from streamer.recorded.outputs import TABLES_FOLDER, TRACKS
 from streamer.recorded.tables import check_formats, write_tables
 
 
@@ -43,7 +43,9 @@ def result_folders(folders: Sequence[Path], *names: str) -> list[Path]:
     names = names or (TRACKS,)
     found: dict[Path, None] = {}
     for folder in folders:
-        below = sorted(path.parent for name in names for path in folder.rglob(name) if path.is_file())
+        holding = {path.parent for name in names for path in folder.rglob(name) if path.is_file()}
+        # the tables of results have files of the same names
+        below = sorted(one for one in holding if one.name != TABLES_FOLDER or one.parent not in holding)
         if folder in below:
             below = [folder]
         if not below:

@@ -144,11 +144,13 @@ def test_an_analysis_that_has_not_finished_is_checked_as_far_as_it_goes(folder: 
 def test_the_command_prints_problems_and_says_by_its_exit_code_whether_there_are_any(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_nothing(tmp_path / "more" / "nothing")
+    write_tables(folder, FORMATS)
+    write_tables(write_nothing(tmp_path / "more" / "tables"), FORMATS)  # the name of a video
     assert main(["results", "validate", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert f"{folder}: no problems in 10 frames, 7 observations, 3 analyses, 3 tracks" in out
-    assert f"{tmp_path}/more/nothing: no problems in 2 frames" in out
+    assert f"{tmp_path}/more/tables: no problems in 2 frames" in out
+    assert len(out.splitlines()) == 2
     (folder / "observations.jsonl").write_text("".join(["{}\n"] * 100))
     assert main(["results", "validate", str(folder)]) == 3
     out = capsys.readouterr().out
