@@ -32,8 +32,9 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "tracking": (set(), {"config", "track", "values"}, set()),
     "analyzer": ({"images", "detection"}, {"config", "select", "values"}, {"runtime", "swinface", "weights"}),
     "tracks": (set(), {"values"}, set()),
-    "tables": ({"results", "tracks"}, {"labels", "values"}, set()),
-    "results": ({"tables", "tracks"}, {"recorded", "values"}, set()),
+    "people": ({"tracks"}, set(), set()),
+    "tables": ({"results"}, {"recorded"}, set()),
+    "results": ({"people", "tables", "tracks"}, {"recorded", "values"}, set()),
     "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
@@ -52,7 +53,7 @@ SPINE = {
     "values",
 }
 # modules at the root that may import every room
-WIRING = {"__main__", "app", "cli", "cli_cameras", "commands", "commands_cameras"}
+WIRING = {"__main__", "app", "cli", "cli_cameras", "cli_results", "commands", "commands_cameras", "commands_results"}
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
     "source": set(),

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import faceanalytics as fa
 from tests.end_to_end.programs import Program
 from tests.support.photographs import make_face_clip
+from tests.support.recorded_files import write_results
 from tests.support.videos import make_video
 
 FILES = ("tracks.jsonl", "observations.jsonl", "summary.json", "embeddings.npz")
@@ -34,9 +36,6 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     assert track.attributes.scores.keys() == {"male"}
     assert track.end_reason == "END_OF_FILE"
     assert track.final
-    (person,) = results.people
-    assert (person.name, person.tracks) == ("eileen", (track,))
-    assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
     counts = {"frames": 50, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
     assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True)
     assert len(results.analyses) == track.samples
@@ -65,7 +64,7 @@ def test_without_a_folder_nothing_is_left(folder: Path) -> None:
     assert results.folder is None
     assert results.embeddings == {}
     assert seen == [(done, 50) for done in range(1, 51)]
-    assert [person.name for person in results.people] == [None]
+    assert [track.person for track in results.tracks] == [None]
 
 
 def test_settings_come_from_a_mapping_or_a_file(folder: Path, tmp_path: Path) -> None:
@@ -123,35 +122,57 @@ def test_tracks_are_a_table(results: fa.Results) -> None:
     assert table.height == 1
     row = table.row(0, named=True)
     (track,) = results.tracks
-    assert row["person"] == "eileen"
+    assert row["identity_status"] == "IDENTIFIED"
     assert row["expression"] == "happiness"
     assert row["age_years"] == pytest.approx(track.age.years if track.age else None)
     assert row["attribute_male"] < 0.5
     assert row["presence_male"] == (track.attributes.presence["male"] if track.attributes else None)
-    assert row["box_width"] == track.box.width
+    assert row["FaceRectWidth"] == track.box.width
     assert {name for name in table.columns if name.startswith("expression_")} == {
         f"expression_{name}" for name in (track.expression.distribution if track.expression else ())
     }
 
 
-def test_observations_and_analyses_are_tables(results: fa.Results) -> None:
-    observations, analyses = results.to_pandas("observations"), results.to_pandas("analyses")
-    assert isinstance(observations, pd.DataFrame)
-    assert len(observations) == len(results.observations)
-    assert observations["nose_x"].notna().all()
-    assert observations["media_time_s"].is_monotonic_increasing
+def test_frames_and_analyses_are_tables(results: fa.Results) -> None:
+    frames, analyses = results.to_pandas("frames"), results.to_pandas("analyses")
+    assert isinstance(frames, pd.DataFrame)
+    assert frames["frame"].nunique() == len(results.frames) == results.summary.frames
+    assert frames["success"].sum() == len(results.observations)
+    assert frames.loc[frames["success"], "nose_x"].notna().all()
+    assert frames.loc[~frames["success"], "nose_x"].isna().all()
+    assert frames["timestamp"].is_monotonic_increasing
+    assert frames["happiness"].notna().sum() == len(analyses)
+    assert set(frames["expression"].dropna()) == {"happiness"}
+    assert frames["yaw_deg"].abs().max() < 40
     assert analyses["answered"].all()
     assert len(analyses) == len(results.analyses)
     assert results.to_arrow("analyses").num_rows == len(results.analyses)
-    with pytest.raises(ValueError, match="tracks, observations and analyses"):
+    with pytest.raises(ValueError, match="frames, tracks, people and analyses"):
         results.to_arrow("faces")  # type: ignore[arg-type]
 
 
-def test_a_video_without_faces_gives_tables_without_rows(results: fa.Results, tmp_path: Path) -> None:
+def test_a_video_without_faces_gives_tables_without_tracks(results: fa.Results, tmp_path: Path) -> None:
     empty = fa.analyze(make_video(tmp_path / "none.mp4", frames=5))
     assert empty.people == ()
-    assert empty.to_polars().columns == results.to_polars().columns
-    assert empty.to_pandas("observations").empty
+    for name in ("frames", "tracks", "people", "analyses"):
+        assert empty.to_polars(name).schema == results.to_polars(name).schema
+    assert not empty.to_pandas("frames")["success"].any()
+    assert len(empty.to_pandas("frames")) == len(empty.frames) == 5
+
+
+def test_the_time_of_day_of_the_first_frame_is_that_of_the_caller(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(fa.ConfigError, match="has no offset from UTC; add Z, or an offset"):
+        fa.analyze(folder / "clip.mp4", start_time="2026-11-30T12:00:00")
+    with pytest.raises(fa.ConfigError, match="`out` must name a folder"):
+        fa.analyze(folder / "clip.mp4", tables=["csv"])
+    with pytest.raises(fa.ConfigError, match="'xls': choose from parquet, csv, jsonl"):
+        fa.analyze(folder / "clip.mp4", tmp_path, tables=["xls"])
+    begun = datetime(2026, 11, 30, 13, tzinfo=timezone(timedelta(hours=1)))
+    timed = fa.analyze(folder / "clip.mp4", tmp_path / "out", start_time=begun, tables=["parquet"])
+    assert (timed.header.start_time, timed.header.start_time_source) == (begun, "option")
+    table = pd.read_parquet(tmp_path / "out" / "tables" / "frames.parquet")
+    assert table["wall_clock"][25] == pd.Timestamp("2026-11-30T12:00:01Z")
+    assert not (tmp_path / "out" / "tables" / "frames.csv").exists()
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "polars", "pandas"])
@@ -180,29 +201,26 @@ def rewrite(path: Path, change: Any) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in change(records)))
 
 
-def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) -> None:
-    def more(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        header, track = records
-        unknown = {**track["decision"], "status": "UNKNOWN", "person": None, "reason": "BELOW_THRESHOLD"}
-        others = [
-            {**track, "track_id": "b", "first_seen_s": 5.0, "last_seen_s": 6.0},
-            {**track, "track_id": "c", "first_seen_s": 3.0, "decision": unknown},
-            {**track, "track_id": "d", "first_seen_s": 4.0, "decision": None},
-        ]
-        return [header, *others, track]
+def test_people_of_another_run_are_refused(copy: Path) -> None:
+    write_results(copy.parent / "other")
+    for name in ("people.jsonl", "shots.jsonl"):
+        shutil.copy(copy.parent / "other" / name, copy)
+        with pytest.raises(fa.InputError, match=rf"tracks\.jsonl and {name} are of different runs; analyse the video"):
+            fa.read_results(copy)
+        (copy / name).unlink()
 
-    rewrite(copy / "tracks.jsonl", more)
-    people = fa.read_results(copy).people
-    first = fa.read_results(copy).tracks[-1].track_id
-    assert [person.name for person in people] == ["eileen", None, None]
-    assert [[track.track_id for track in person.tracks] for person in people] == [[first, "b"], ["c"], ["d"]]
-    assert people[0].last_seen_s == 6.0
+
+def test_a_person_of_an_unknown_track_is_refused(tmp_path: Path) -> None:
+    folder = write_results(tmp_path)
+    rewrite(folder / "people.jsonl", lambda records: [records[0], {**records[1], "track_ids": ["t9"]}])
+    with pytest.raises(fa.InputError, match=r"people\.jsonl is not a result of `streamer analyze`: 't9'"):
+        fa.read_results(folder)
 
 
 def test_another_schema_is_refused(copy: Path) -> None:
     rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 3}, *records[1:]])
     (copy / "summary.json").write_text('{"frames": 50, "complete": true}')
-    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 4"):
+    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 5"):
         fa.read_results(copy)
 
 
