@@ -66,6 +66,9 @@ def read_stored(folder: Path) -> Stored:
         header, *tracks = _lines(folder / "tracks.jsonl")
         run_id = header["run_id"]
     people, shots = (tuple(_read(folder / name, run_id)) for name in ("people.jsonl", "shots.jsonl"))
+    unknown = {one for person in people for one in person["track_ids"]} - {track["track_id"] for track in tracks}
+    if unknown:
+        raise InputError(f"{folder}: people.jsonl names tracks that tracks.jsonl lacks: {', '.join(sorted(unknown))}")
     return Stored(folder, header, people, tuple(tracks), shots)
 
 

@@ -1,0 +1,90 @@
+"""Write people and expressions as WebVTT: subtitles to read, and a metadata track with JSON in each cue."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from faceanalytics.files import replacing
+from streamer.recorded.formats.presence import ADJECTIVES, Presence, Run, label, notice
+from streamer.recorded.stored import Record, Stored
+
+SUBTITLES, METADATA = "people.vtt", "people.metadata.vtt"
+
+
+class _Cue(NamedTuple):
+    start_ms: int
+    end_ms: int
+    person: Record
+    presence: Presence
+    run: Run
+
+
+def write_webvtt(results: Stored, presences: Mapping[int, tuple[Presence, ...]], folder: Path) -> list[Path]:
+    """Write both tracks into `folder` and return their paths; each run of an expression is a cue. Raises ConfigError.
+
+    Cues of people who are in view together overlap in time, as WebVTT allows.
+    """
+    cues = sorted(_cues(results, presences), key=lambda cue: (cue.start_ms, cue.end_ms, cue.person["number"]))
+    written = []
+    for name, text in (
+        (SUBTITLES, {id(cue): _sentence(cue) for cue in cues}),
+        (METADATA, {id(cue): _payload(cue) for cue in cues}),
+    ):
+        lines = ["WEBVTT", "", *_note(results.header)]
+        counts: dict[int, int] = {}
+        for cue in cues:
+            number = cue.person["number"]
+            counts[number] = counts.get(number, 0) + 1
+            lines += [f"person-{number}-{counts[number]}", f"{_time(cue.start_ms)} --> {_time(cue.end_ms)}"]
+            lines += [text[id(cue)], ""]
+        with replacing(folder / name) as partial:
+            partial.write_text("\n".join(lines), encoding="utf-8", newline="\n")
+        written.append(folder / name)
+    return written
+
+
+def _cues(results: Stored, presences: Mapping[int, tuple[Presence, ...]]) -> Iterator[_Cue]:
+    for person in results.people:
+        for presence in presences[person["number"]]:
+            for run in presence.runs:
+                start, end = (round(1000 * time) for time in (run.start_s, run.end_s))
+                if start < end:
+                    yield _Cue(start, end, person, presence, run)
+
+
+def _note(header: Record) -> list[str]:
+    """Return a comment that says where the track comes from."""
+    source = header["source"]
+    text = f"Faces of {source['name']}, sha256 {source['sha256']}, run {header['run_id']}. {notice(header)}"
+    return [f"NOTE {' '.join(text.split())}".replace("-->", "->"), ""]
+
+
+def _sentence(cue: _Cue) -> str:
+    """Return "Anna appears happy", or the name alone where no expression is clear."""
+    name = _escape(label(cue.person))
+    return name if cue.run.appears is None else f"{name} appears {ADJECTIVES[cue.run.appears]}"
+
+
+def _payload(cue: _Cue) -> str:
+    """Return one line of JSON in the field names of people.jsonl; it never contains the arrow that ends a payload."""
+    fields = ("number", "person_id", "name", "described", "undescribed_reasons", "age")
+    payload = {name: cue.person[name] for name in fields}
+    payload |= {
+        "track_ids": cue.presence.track_ids,
+        "appears": cue.run.appears,
+        "confidence": cue.run.confidence,
+        "start_s": round(cue.run.start_s, 6),
+        "end_s": round(cue.run.end_s, 6),
+    }
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False).replace(">", "\\u003e")
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _time(milliseconds: int) -> str:
+    """Return hh:mm:ss.mmm; the hours have more digits from the hundredth on."""
+    seconds, thousandths = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{thousandths:03}"
