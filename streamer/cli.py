@@ -20,6 +20,7 @@ from faceanalytics.commandline import (
 )
 from faceanalytics.errors import ConfigError
 from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
+from streamer.cli_results import add_export, add_results, export_options
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
 and identity come out."""
@@ -117,7 +118,8 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
-    for add in (*cameras, _analyze, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
+    results = (_analyze, _annotate, add_export, add_results)
+    for add in (*cameras, *results, _detect, _evaluate_detector, _track, _config, _demo):
         add(commands)
     return parser
 
@@ -176,6 +178,12 @@ def _analyze(commands: Commands) -> None:
         metavar="N",
         help="video stream to analyse if a file has several, counted from 0 (default: the one that players show)",
     )
+    parser.add_argument(
+        "--start-time",
+        metavar="TIME",
+        help="time of day of the first frame, with its offset from UTC, such as 2026-11-30T12:00:00Z (default: when "
+        "the file says that it was created, if it does)",
+    )
     _config_option(parser)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -188,6 +196,7 @@ def _analyze(commands: Commands) -> None:
     results.add_argument(
         "--embeddings", action="store_true", help="also write embeddings.npz, with the identity template of each track"
     )
+    export_options(results)
     _face_options(parser)
     workers = parser.add_argument_group("worker")
     choice = workers.add_mutually_exclusive_group()

@@ -17,6 +17,7 @@ from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
+from streamer.commands_results import export, exports, make_files, results
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         "evaluate-detector": _evaluate_detector,
         "track": _track,
         "annotate": _annotate,
+        "export": export,
+        "results": results,
         "config": _config,
         "demo": _demo,
     }
@@ -105,15 +108,19 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from faceanalytics.progress import Progress
     from streamer.dispatch.worker_process import WorkerOptions
     from streamer.recorded.analysis import Analysis
+    from streamer.recorded.wall_clock import parse_start_time
     from streamer.recorded.writer import VideoResult
     from streamer.tools.inputs import find_inputs
 
     config = _settings(arguments)
+    wanted = exports(arguments)
     worker = None
     if not arguments.external_workers:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    analysis = Analysis(config, worker, arguments.embeddings, arguments.explain, arguments.video_stream)
+    start_time = None if arguments.start_time is None else parse_start_time(arguments.start_time)
+    options = (arguments.embeddings, arguments.explain, arguments.video_stream, start_time)
+    analysis = Analysis(config, worker, *options)
     inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
     stopping = Event()
 
@@ -132,6 +139,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
             if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
+            if wanted and result.frames:
+                await asyncio.to_thread(make_files, result.folder, wanted)
             _report(result, names[result.video].name)
         return results, failure
 

@@ -273,8 +273,14 @@ class Quality:
     eye_distance: float = 0.0  # px in the frame
     yaw: float = 0.0  # degrees, relative to the viewing ray
     pitch: float = 0.0  # degrees
+    roll: float = 0.0  # degrees, in the image plane
     sharpness: float = 0.0  # variance of the Laplacian over contrast, see select/quality.py
     factors: Mapping[str, float] = field(default_factory=dict)  # each 0..1; `value` is their product
+
+    @property
+    def pose_known(self) -> bool:
+        """Whether yaw, pitch and roll were measured: the landmarks are at different places and are right."""
+        return bool(self.factors) and "turned" not in self.factors
 
 
 @dataclass(frozen=True, slots=True, eq=False)

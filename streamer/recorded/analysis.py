@@ -8,6 +8,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -32,6 +33,7 @@ from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.outputs import identified, refuse_to_remove, run_files
 from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
+from streamer.recorded.wall_clock import start_time_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.source.hardware import check_device
@@ -53,16 +55,19 @@ class Analysis:
         embeddings: bool = False,
         explain: bool = False,
         video_stream: int | None = None,
+        start_time: datetime | None = None,
     ) -> None:
         """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
         `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
-        or not. `video_stream`: which one of a file, from 0; None: the one that players show.
+        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `start_time`: when the
+        first frame was taken; None: when the file says that it was created, if it does.
         """
         self._config = config
         self._embeddings = embeddings
         self._explain = explain
         self._video_stream = video_stream
+        self._start_time = start_time
         self._worker = worker
         self._stop = Event()
         self._writer: ResultWriter | None = None
@@ -86,6 +91,8 @@ class Analysis:
         ExceptionGroup of the exceptions of the parts.
         """
         refuse_to_remove(videos)
+        if self._start_time is not None and len(videos) > 1:
+            raise ConfigError("--start-time: it is that of one video; analyse the videos one at a time")
         results = [VideoResult(video, out) for video, out in videos]
         device = self._config.sources.decode_device
         check_device(device)
@@ -172,6 +179,7 @@ class Analysis:
             "schema_version": SCHEMA_VERSION,
             "source": source_record(printable(video.name), content_hash, info),
             "time_base": time_base_record(result.read.time_base),
+            **start_time_record(self._start_time, info.creation_time),
             "detector": detector.model_id,
             **model_record(model),
             "gallery": self._gallery[2] if self._gallery else None,

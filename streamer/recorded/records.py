@@ -17,6 +17,7 @@ from streamer.values import (
     IdentityEstimate,
     Model,
     Observation,
+    Quality,
     Reason,
     TimeBase,
     Track,
@@ -26,7 +27,7 @@ from streamer.values import (
 if TYPE_CHECKING:
     from streamer.source.file import VideoInfo  # PyAV, which a reader of results does not need
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def box(corners: Floats) -> dict[str, float]:
@@ -95,14 +96,34 @@ def scores(names: Sequence[str], values: Floats) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
 
-def observation_record(observation: Observation, track: Track, usual: tuple[int, int]) -> dict[str, Any]:
+def frame_record(observation: Observation, frame: int, faces: int, usual: tuple[int, int]) -> dict[str, Any]:
+    """Return the record of one analysed frame, which stands before those of its `faces` observations.
+
+    `frame` counts the analysed frames from 0; `usual` is the frame size in the header, px.
+    """
+    record: dict[str, Any] = {
+        "type": "frame",
+        "frame": frame,
+        "media_time_s": round(observation.media_time, 6),
+        "faces": faces,
+        **size_record(observation.frame_size, usual),
+    }
+    if observation.time_estimated:
+        record["time_estimated"] = True
+    return record
+
+
+def observation_record(
+    observation: Observation, track: Track, frame: int, quality: Quality | None, usual: tuple[int, int]
+) -> dict[str, Any]:
     """Return the record of one face in one frame, with the reasons if it could not be analysed.
 
-    `usual` is the frame size in the header, px.
+    `quality`: None if it was not assessed; `usual` is the frame size in the header, px.
     """
     assert track.detection is not None
     record: dict[str, Any] = {
         "type": "observation",
+        "frame": frame,
         "media_time_s": round(observation.media_time, 6),
         "track_id": track.key.id,
         "number": track.key.number,
@@ -110,6 +131,8 @@ def observation_record(observation: Observation, track: Track, usual: tuple[int,
         **size_record(observation.frame_size, usual),
         "detection_score": round(track.score, 4),
         "landmarks": landmarks(observation.detections.landmarks[track.detection]),
+        "quality": None if quality is None else round(quality.value, 4),
+        **_pose(quality if quality is not None and quality.pose_known else None),
     }
     if observation.time_estimated:
         record["time_estimated"] = True
@@ -118,10 +141,21 @@ def observation_record(observation: Observation, track: Track, usual: tuple[int,
     return record
 
 
-def analysis_record(crop: FaceCrop, analysis: FaceAnalysis | None) -> dict[str, Any]:
-    """Return the record of one crop's analysis; None: the crop was lost. `media_time_s` is that of the crop's frame."""
+def _pose(quality: Quality | None) -> dict[str, float | None]:
+    """Return the head pose by name; None: it is not known."""
+    angles = (None, None, None) if quality is None else (quality.yaw, quality.pitch, quality.roll)
+    names = ("yaw_deg", "pitch_deg", "roll_deg")
+    return {name: None if one is None else _number(one, 1) for name, one in zip(names, angles, strict=True)}
+
+
+def analysis_record(crop: FaceCrop, frame: int, analysis: FaceAnalysis | None) -> dict[str, Any]:
+    """Return the record of one crop's analysis; None: the crop was lost.
+
+    `frame` and `media_time_s` are those of the crop, which may have waited.
+    """
     return {
         "type": "analysis",
+        "frame": frame,
         "media_time_s": round(crop.media_time, 6),
         "track_id": crop.key.id,
         "number": crop.key.number,

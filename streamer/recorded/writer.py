@@ -1,6 +1,8 @@
 """Writes the results of one video in the order of its frames, whatever the order of the answers."""
 
 import logging
+from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
-from streamer.recorded.records import analysis_record, observation_record, track_record
+from streamer.recorded.records import analysis_record, frame_record, observation_record, track_record
 from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
@@ -89,7 +91,7 @@ class ResultWriter:
         self.templates: list[TrackSummary] = []  # final summaries with an identity
         self._pending: deque[_Pending] = deque()
         self._by_crop: dict[int, _Pending] = {}  # by id() of the crop
-        self._last_time: float | None = None
+        self._frame_times = array("d")  # s, media time of each frame so far, ascending
         self._accepted = 0
 
     async def accept(self, batches: CropBatches, observation: Observation) -> None:
@@ -125,23 +127,35 @@ class ResultWriter:
         self._finish(changed)
         if explanation is not None:
             explanation.observe(published)
-        for track in published.tracks:
-            if track.state is TrackState.CONFIRMED and track.detection is not None:
-                self._observations.write(observation_record(published, track, self._frame_size))
+        # the end of the video has the time of the last frame
+        is_frame = not self._frame_times or observation.media_time != self._frame_times[-1]
+        if is_frame:
+            self._write_frame(published)
         # in the order of the crops, not of the answers
         for raw, crop in zip(observation.crops, published.crops, strict=True):
             analysis = pending.analyses[raw.key.id]
-            self._observations.write(analysis_record(crop, analysis))
+            frame = bisect_left(self._frame_times, crop.media_time)  # it may have waited
+            self._observations.write(analysis_record(crop, frame, analysis))
             changed = [] if analysis is None else self._persons.add_analysis(raw, analysis)
             if explanation is not None:
                 explanation.answer(crop, changed)
             self._finish(changed)
         for end in observation.ended:
             self._finish(self._persons.finish(end))
-        if observation.media_time != self._last_time:  # the end of the video has the time of the last frame
-            self._last_time = observation.media_time
+        if is_frame:
             self._result.frames += 1
             self._on_frame()
+
+    def _write_frame(self, observation: Observation) -> None:
+        """Write the record of a frame and those of its faces."""
+        frame, time = len(self._frame_times), observation.media_time
+        self._frame_times.append(time)
+        seen = [t for t in observation.tracks if t.state is TrackState.CONFIRMED and t.detection is not None]
+        self._observations.write(frame_record(observation, frame, len(seen), self._frame_size))
+        qualities = {one.key.id: one.quality for one in observation.choices if one.media_time == time}
+        for track in seen:
+            quality = qualities.get(track.key.id)
+            self._observations.write(observation_record(observation, track, frame, quality, self._frame_size))
 
     def _note_size(self, observation: Observation) -> None:
         """Log the first change of the frame size."""

@@ -37,7 +37,7 @@ def geometry(
         turn, shift, misfit = fit(landmarks)
     except ValueError:
         return Quality(0.0, (Reason.SMALL_BOUNDING_BOX,), eye_distance)
-    yaw, pitch = head_pose(landmarks)
+    yaw, pitch, roll = head_pose(landmarks)
     factors = {
         "size": _rise(eye_distance, middle=16, width=6),
         "score": _rise(score, middle=0.5, width=0.1),
@@ -53,7 +53,7 @@ def geometry(
         (score < config.min_score, Reason.LOW_CONFIDENCE),
     )
     reasons = tuple(reason for is_broken, reason in broken if is_broken)
-    return Quality(prod(factors.values()), reasons, eye_distance, yaw, pitch, factors=factors)
+    return Quality(prod(factors.values()), reasons, eye_distance, yaw, pitch, roll, factors=factors)
 
 
 def finish(quality: Quality, crop: Bytes, config: Crop) -> Quality:
@@ -82,9 +82,11 @@ def sharpness(grey: Bytes, eye_distance: float) -> float:
     return _variance(edges) / (_variance(grey) + 25)
 
 
-def head_pose(landmarks: Floats) -> tuple[float, float]:
-    """Estimate yaw and pitch in degrees to the viewing ray: yaw > 0 looks to the right of the image, pitch > 0 down.
+def head_pose(landmarks: Floats) -> tuple[float, float, float]:
+    """Estimate yaw, pitch and roll in degrees to the viewing ray.
 
+    Yaw > 0 looks to the right of the image, pitch > 0 down, roll > 0 is turned clockwise in the image. The head is
+    turned by pitch first, then by yaw, then by roll: Rz(roll) Ry(-yaw) Rx(pitch), x right, y down, z away.
     This is POS in closed form (DeMenthon and Davis 1995): under weak perspective the landmarks (5, 2) are a linear map
     of the head, whose two rows are the camera's axes seen from the head.
     """
@@ -94,7 +96,8 @@ def head_pose(landmarks: Floats) -> tuple[float, float]:
     plus = _unit([a + b for a, b in zip(across, down, strict=True)])
     minus = _unit([a - b for a, b in zip(across, down, strict=True)])
     x, y, z = _cross(minus, plus)
-    return degrees(atan2(x, hypot(y, z))), degrees(atan2(y, z))
+    roll = atan2(plus[0] - minus[0], plus[0] + minus[0])  # where the head's x axis points in the image
+    return degrees(atan2(x, hypot(y, z))), degrees(atan2(y, z)), degrees(roll)
 
 
 def _share_inside(turn: complex, shift: complex, frame_size: tuple[int, int]) -> float:

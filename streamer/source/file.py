@@ -51,6 +51,7 @@ class VideoInfo:
     codec: str
     geometry: Geometry  # of the first frame
     video_stream: int  # which one of the file's video streams, from 0
+    creation_time: str | None = None  # tag of the container, as it stands there; None: it has none
 
 
 def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None) -> VideoInfo:
@@ -70,7 +71,8 @@ def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None
         indexed = "mp4" in container.format.name.split(",")
         frames = (indexed and stream.frames) or round(duration * fps)
         codec = stream.codec_context.name
-        return VideoInfo(width, height, duration, frames, fps, codec, first.geometry, choice.number)
+        created = stream.metadata.get("creation_time") or container.metadata.get("creation_time")
+        return VideoInfo(width, height, duration, frames, fps, codec, first.geometry, choice.number, created)
 
 
 class ReadReport:

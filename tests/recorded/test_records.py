@@ -1,6 +1,7 @@
 """What a recorded analysis writes of tracks, models and analyses."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,23 @@ import pytest
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file
-from streamer.recorded.records import analysis_record, model_record, track_record
+from streamer.recorded.records import analysis_record, frame_record, model_record, observation_record, track_record
 from streamer.values import (
     AgeEstimate,
     AttributeEstimate,
+    ClockSource,
+    Detections,
     ExpressionEstimate,
     FaceAnalysis,
     IdentityEstimate,
+    Observation,
     Presence,
+    Quality,
     Segment,
+    Track,
+    TrackState,
 )
-from tests.support.builders import crop, evidence, model, summary
+from tests.support.builders import crop, evidence, key, model, summary
 
 SIZE = (640, 480)
 
@@ -29,7 +36,7 @@ def test_outputs_that_the_model_lacks_are_null_and_the_header_lists_its_outputs(
         "age": False, "expression": False, "attributes": ["male"], "identity": False
     }  # fmt: skip
     one = np.array([0.75], np.float32)
-    record = analysis_record(crop(), FaceAnalysis(silent, None, None, one, None, None))
+    record = analysis_record(crop(), 0, FaceAnalysis(silent, None, None, one, None, None))
     assert record["analysis"] == {
         "age_years": None, "expression": None, "attributes": {"male": 0.75}, "embedding_norm": None
     }  # fmt: skip
@@ -51,6 +58,22 @@ def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() ->
     ]
     assert record["identity"] == {"consistency": 0.5, "outliers": 1, **rest, "samples": 4}
     assert record["split_from"] == "t0"
+
+
+def test_a_face_has_its_quality_and_pose_where_they_are_known() -> None:
+    box = np.array([[10, 10, 50, 60]], np.float32)
+    found = Detections(box, np.full(1, 0.9, np.float32), np.zeros((1, 5, 2), np.float32))
+    track = Track(key(), TrackState.CONFIRMED, box[0], 0.9, 0, 0.0, 1.0)
+    seen = Observation("cam", 0, 1.0, None, ClockSource.FILE_PTS, 0.0, SIZE, found, (track,))
+    assert frame_record(seen, 25, 1, SIZE) == {"type": "frame", "frame": 25, "media_time_s": 1.0, "faces": 1}
+    known = Quality(0.61234, (), 40, -12.34, 5.06, -0.04, factors={"size": 1.0})
+    record = observation_record(seen, track, 25, known, SIZE)
+    assert (record["frame"], record["quality"]) == (25, 0.6123)
+    assert (record["yaw_deg"], record["pitch_deg"], record["roll_deg"]) == (-12.3, 5.1, 0.0)
+    turned = replace(known, factors={"turned": 0.0})
+    for unknown in (turned, Quality(0.0), None):
+        assert observation_record(seen, track, 25, unknown, SIZE)["yaw_deg"] is None
+    assert observation_record(seen, track, 25, None, SIZE)["quality"] is None
 
 
 def test_a_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:

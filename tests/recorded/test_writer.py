@@ -107,6 +107,21 @@ def test_the_order_of_answers_does_not_show_in_the_files(tmp_path: Path) -> None
     assert sum(line["type"] == "analysis" for line in lines) == 14
 
 
+def test_each_frame_has_a_record_before_those_of_its_faces_and_crops_say_theirs(tmp_path: Path) -> None:
+    _, observations = record(tmp_path / "one", seed=1)
+    lines = [json.loads(line) for line in observations.splitlines()]
+    frames = [line for line in lines if line["type"] == "frame"]
+    assert [(frame["frame"], frame["faces"]) for frame in frames] == [
+        *((index, 2) for index in range(5)), *((index, 1) for index in range(5, 9)), (9, 0)
+    ]  # fmt: skip
+    assert [frame["media_time_s"] for frame in frames] == [round(index / 25, 6) for index in range(10)]
+    seen = -1
+    for line in lines:
+        seen = line["frame"] if line["type"] == "frame" else seen
+        assert line["frame"] == seen if line["type"] == "observation" else line["frame"] <= seen
+        assert line["frame"] == round(line["media_time_s"] * 25)
+
+
 def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Path) -> None:
     result = VideoResult(tmp_path / "video", tmp_path)
 
@@ -125,7 +140,7 @@ def test_a_crop_that_was_given_up_is_in_the_files_and_in_the_count(tmp_path: Pat
     asyncio.run(run())
     assert not result.whole
     assert result.lost_crops == 1
-    _, line = (tmp_path / "observations.jsonl").read_text().splitlines()
+    *_, line = (tmp_path / "observations.jsonl").read_text().splitlines()
     assert json.loads(line)["analysis"] is None
 
 

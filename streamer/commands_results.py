@@ -1,0 +1,44 @@
+"""The commands that read the results of recorded videos: options in, exit codes out."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceanalytics.errors import ConfigError
+
+if TYPE_CHECKING:
+    from streamer.recorded.export import Exports
+
+
+def exports(arguments: argparse.Namespace) -> "Exports":
+    """Return the files that the options ask for. Raises ConfigError if a package for them is missing."""
+    from streamer.recorded.export import Exports, check
+
+    wanted = Exports(tables=arguments.tables)
+    check(wanted)
+    return wanted
+
+
+def make_files(folder: Path, wanted: "Exports") -> list[Path]:
+    """Make the files that are wanted of the results in a folder. Raises InputError and ConfigError."""
+    from streamer.recorded.export import export
+
+    return export(folder, wanted)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Run `streamer export` and return its exit code."""
+    from streamer.recorded.export import result_folders
+
+    wanted = exports(arguments)
+    if not wanted:
+        raise ConfigError("nothing to make: add --tables")
+    for folder in result_folders(arguments.results):
+        for path in make_files(folder, wanted):
+            print(path)
+    return 0
+
+
+def results(arguments: argparse.Namespace) -> int:
+    """Run a command of `streamer results` and return its exit code."""
+    raise NotImplementedError

@@ -1,0 +1,49 @@
+"""Makes other files of the results of a video, beside them: `streamer export`, and options of `streamer analyze`.
+
+Each form has a module of its own. It takes the folder of the results and returns the paths of the files that it wrote.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceanalytics.errors import InputError
+from streamer.recorded.outputs import TRACKS
+from streamer.recorded.tables import check_formats, write_tables
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """The files to make of the results of a video."""
+
+    tables: tuple[str, ...] = ()  # forms, see tables.FORMATS
+
+    def __bool__(self) -> bool:
+        return bool(self.tables)
+
+
+def check(wanted: Exports) -> None:
+    """Raise MissingPackage if a package that is needed for these files is missing: before the video is analysed."""
+    check_formats(wanted.tables)
+
+
+def export(folder: Path, wanted: Exports) -> list[Path]:
+    """Make the files of the results in `folder` and return their paths. Raises InputError and ConfigError."""
+    written: list[Path] = []
+    if wanted.tables:
+        written += write_tables(folder, wanted.tables)
+    return written
+
+
+def result_folders(folders: Sequence[Path], name: str = TRACKS) -> list[Path]:
+    """Return those that hold results (a file `name`), and of the others the folders below, by name.
+
+    Raises InputError for a folder without any.
+    """
+    found: dict[Path, None] = {}
+    for folder in folders:
+        below = [folder] if (folder / name).exists() else sorted(path.parent for path in folder.rglob(name))
+        if not below:
+            raise InputError(f"{folder}: no results of `streamer analyze` are there (no {name})")
+        found |= dict.fromkeys(below)
+    return list(found)
