@@ -3,11 +3,13 @@
 Each form has a module of its own. It takes the folder of the results and returns the paths of the files that it wrote.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceanalytics.errors import InputError
+from faceanalytics.files import never
+from streamer.recorded.formats.files import Formats, write_formats
 from streamer.recorded.outputs import TRACKS
 from streamer.recorded.tables import check_formats, write_tables
 
@@ -17,9 +19,10 @@ class Exports:
     """The files to make of the results of a video."""
 
     tables: tuple[str, ...] = ()  # forms, see tables.FORMATS
+    formats: Formats = field(default_factory=Formats)
 
     def __bool__(self) -> bool:
-        return bool(self.tables)
+        return bool(self.tables or self.formats)
 
 
 def check(wanted: Exports) -> None:
@@ -27,11 +30,23 @@ def check(wanted: Exports) -> None:
     check_formats(wanted.tables)
 
 
-def export(folder: Path, wanted: Exports) -> list[Path]:
-    """Make the files of the results in `folder` and return their paths. Raises InputError and ConfigError."""
+def export(
+    folder: Path,
+    wanted: Exports,
+    video: Path | None = None,
+    temporary: bool = False,
+    stopped: Callable[[], bool] = never,
+) -> list[Path]:
+    """Make the files of the results in `folder` and return their paths. Raises InputError and ConfigError.
+
+    `video`: the one that was analysed, if it is at hand; `temporary`: it will not stay there. Raises InputError soon
+    after `stopped` becomes true.
+    """
     written: list[Path] = []
     if wanted.tables:
         written += write_tables(folder, wanted.tables)
+    if wanted.formats:
+        written += write_formats(folder, wanted.formats, video, temporary, stopped)
     return written
 
 

@@ -1,0 +1,94 @@
+"""Makes the files of the formats that are wanted of the results of a video, reading results and video once each."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceanalytics.errors import ConfigError
+from faceanalytics.files import never
+from faceanalytics.names import original
+from streamer.recorded.formats.contact_sheet import PICTURES, Shown, write_contact_sheet
+from streamer.recorded.formats.elan import write_eaf
+from streamer.recorded.formats.faces import write_faces
+from streamer.recorded.formats.mot import write_mot
+from streamer.recorded.formats.presence import Clock, presences
+from streamer.recorded.formats.webvtt import write_webvtt
+from streamer.recorded.stored import Stored, read_stored
+from streamer.recorded.thumbnails import Moment, best_moments, best_of_people, thumbnails
+
+FORMATS = ("mot", "webvtt", "eaf", "faces", "contact-sheet")
+OF_THE_VIDEO = frozenset({"faces", "contact-sheet"})  # made of its pixels
+LARGEST = 512  # px, side of a picture of a face
+
+Pictures = dict[int, list[Shown]]  # of each person, by its number: best first
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """The formats that are wanted."""
+
+    names: tuple[str, ...] = ()  # of FORMATS
+    mot_people: bool = False  # ids of MOT are people, not tracks
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def needs_video(self) -> bool:
+        """Whether one of them is made of the video's pixels."""
+        return bool(OF_THE_VIDEO & set(self.names))
+
+
+def write_formats(
+    folder: Path, wanted: Formats, video: Path | None, temporary: bool = False, stopped: Callable[[], bool] = never
+) -> list[Path]:
+    """Write the files of the results in `folder` beside them and return their paths.
+
+    `video`: the one that was analysed; None: it is not at hand. `temporary`: it will not stay where it is, so no file
+    leads to it. Raises InputError, also if the video is another one, and ConfigError.
+    """
+    results = read_stored(folder)
+    clock = Clock(results)
+    seen = presences(results, clock)
+    written: list[Path] = []
+    if "mot" in wanted.names:
+        files = write_mot(results, clock, folder, wanted.mot_people)
+        written += [files.tracks, files.sequence]
+    if "webvtt" in wanted.names:
+        written += write_webvtt(results, seen, folder)
+    if "eaf" in wanted.names:
+        written.append(write_eaf(results, clock, seen, folder, _way_to(video, temporary, folder, results)))
+    if wanted.needs_video:
+        if video is None:
+            raise ConfigError(f"{' and '.join(sorted(OF_THE_VIDEO & set(wanted.names)))}: give the video too")
+        results.check_video(video, stopped)
+        pictures = _pictures(results, video, PICTURES if "contact-sheet" in wanted.names else 1, stopped)
+        if "faces" in wanted.names:
+            best = {number: those[0].pixels for number, those in pictures.items() if those}
+            written += write_faces(results, best, folder)
+        if "contact-sheet" in wanted.names:
+            written += write_contact_sheet(results, seen, pictures, folder)
+    return written
+
+
+def _way_to(video: Path | None, temporary: bool, folder: Path, results: Stored) -> str:
+    """Return the path from the folder to the video; its name alone if it is not at hand."""
+    if video is None or temporary:
+        return original(results.header["source"]["name"])
+    return os.path.relpath(video, folder)
+
+
+def _pictures(results: Stored, video: Path, most: int, stopped: Callable[[], bool]) -> Pictures:
+    """Cut out up to `most` faces of each person, best first: of different tracks."""
+    chosen = best_of_people(results, best_moments(results))
+    wanted: dict[tuple[int, int], Moment] = {
+        (number, place): moment for number, those in chosen.items() for place, moment in enumerate(those[:most])
+    }
+    found = thumbnails(video, results, wanted, LARGEST, stopped)
+    return {
+        number: [
+            Shown(moment.media_time_s, found[number, place]) for place, moment in enumerate(those[:most])
+        ]
+        for number, those in chosen.items()
+    }
