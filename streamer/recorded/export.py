@@ -3,12 +3,11 @@
 Each form has a module of its own. It takes the folder of the results and returns the paths of the files that it wrote.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceanalytics.errors import InputError
-from faceanalytics.files import never
 from streamer.recorded.formats.files import Formats, write_formats
 from streamer.recorded.outputs import TRACKS
 from streamer.recorded.tables import check_formats, write_tables
@@ -30,23 +29,16 @@ def check(wanted: Exports) -> None:
     check_formats(wanted.tables)
 
 
-def export(
-    folder: Path,
-    wanted: Exports,
-    video: Path | None = None,
-    temporary: bool = False,
-    stopped: Callable[[], bool] = never,
-) -> list[Path]:
+def export(folder: Path, wanted: Exports, video: Path | None = None, temporary: bool = False) -> list[Path]:
     """Make the files of the results in `folder` and return their paths. Raises InputError and ConfigError.
 
-    `video`: the one that was analysed, if it is at hand; `temporary`: it will not stay there. Raises InputError soon
-    after `stopped` becomes true.
+    `video`: the one that was analysed, if it is at hand; `temporary`: it will not stay there.
     """
     written: list[Path] = []
     if wanted.tables:
         written += write_tables(folder, wanted.tables)
     if wanted.formats:
-        written += write_formats(folder, wanted.formats, video, temporary, stopped)
+        written += write_formats(folder, wanted.formats, video, temporary)
     return written
 
 

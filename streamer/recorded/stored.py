@@ -72,6 +72,13 @@ def read_stored(folder: Path) -> Stored:
     return Stored(folder, header, people, tuple(tracks), shots)
 
 
+def read_source(folder: Path) -> Record:
+    """Return what the header of the results in a folder says about the video. Raises InputError."""
+    with complaining(folder / "tracks.jsonl"):
+        source: Record = next(_lines(folder / "tracks.jsonl"))["source"]
+    return source
+
+
 def _read(path: Path, run_id: str) -> Iterator[Record]:
     """Yield the records of a file after its header. Raises InputError, also if it is of another run than `run_id`."""
     with complaining(path):

@@ -1,12 +1,10 @@
 """Makes the files of the formats that are wanted of the results of a video, reading results and video once each."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.files import never
 from faceanalytics.names import original
 from streamer.recorded.formats.contact_sheet import PICTURES, Shown, write_contact_sheet
 from streamer.recorded.formats.elan import write_eaf
@@ -40,9 +38,7 @@ class Formats:
         return bool(OF_THE_VIDEO & set(self.names))
 
 
-def write_formats(
-    folder: Path, wanted: Formats, video: Path | None, temporary: bool = False, stopped: Callable[[], bool] = never
-) -> list[Path]:
+def write_formats(folder: Path, wanted: Formats, video: Path | None, temporary: bool = False) -> list[Path]:
     """Write the files of the results in `folder` beside them and return their paths.
 
     `video`: the one that was analysed; None: it is not at hand. `temporary`: it will not stay where it is, so no file
@@ -62,8 +58,8 @@ def write_formats(
     if wanted.needs_video:
         if video is None:
             raise ConfigError(f"{' and '.join(sorted(OF_THE_VIDEO & set(wanted.names)))}: give the video too")
-        results.check_video(video, stopped)
-        pictures = _pictures(results, video, PICTURES if "contact-sheet" in wanted.names else 1, stopped)
+        results.check_video(video)
+        pictures = _pictures(results, video, PICTURES if "contact-sheet" in wanted.names else 1)
         if "faces" in wanted.names:
             best = {number: those[0].pixels for number, those in pictures.items() if those}
             written += write_faces(results, best, folder)
@@ -79,16 +75,14 @@ def _way_to(video: Path | None, temporary: bool, folder: Path, results: Stored) 
     return os.path.relpath(video, folder)
 
 
-def _pictures(results: Stored, video: Path, most: int, stopped: Callable[[], bool]) -> Pictures:
+def _pictures(results: Stored, video: Path, most: int) -> Pictures:
     """Cut out up to `most` faces of each person, best first: of different tracks."""
     chosen = best_of_people(results, best_moments(results))
     wanted: dict[tuple[int, int], Moment] = {
         (number, place): moment for number, those in chosen.items() for place, moment in enumerate(those[:most])
     }
-    found = thumbnails(video, results, wanted, LARGEST, stopped)
+    found = thumbnails(video, results, wanted, LARGEST)
     return {
-        number: [
-            Shown(moment.media_time_s, found[number, place]) for place, moment in enumerate(those[:most])
-        ]
+        number: [Shown(moment.media_time_s, found[number, place]) for place, moment in enumerate(those[:most])]
         for number, those in chosen.items()
     }
