@@ -1,6 +1,7 @@
 """Cut faces out of the video that was analysed: one pass over it, whatever the number of faces."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from streamer.recorded.stored import Record, Stored
 from streamer.source.file import TruncatedVideo, decode_file
 from streamer.values import Bytes
 
+PART_S = 1.0  # s, pictures over time are about as far apart
 MARGIN = 0.45  # around a face, in widths of its box: hair and chin are in the picture
 Key = TypeVar("Key", bound=Hashable)
 
@@ -22,36 +24,70 @@ class Moment(NamedTuple):
 
     media_time_s: float
     box: tuple[float, float, float, float]  # x y width height, px of the frame
-    quality: float  # 0..1
+    value: tuple[float, float]  # how good the picture is: quality, then detection score, 0..1
 
 
-def best_moments(results: Stored) -> dict[str, Moment]:
-    """Return when the face of each track id was seen best: by quality, then by detection score."""
-    best: dict[str, tuple[float, float]] = {}
-    moments: dict[str, Moment] = {}
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The moments at which faces are seen best."""
+
+    tracks: dict[str, Moment]  # the best one of each track, by the track id of its faces
+    people: dict[int, Moment]  # the best one of each person, by its number
+    over_time: dict[int, tuple[Moment, ...]]  # of each person, in the order of time: the best ones of parts of its time
+
+
+def choose_moments(results: Stored, most: int = 1) -> Chosen:
+    """Choose the best moments, and up to `most` of each person over time, at least about PART_S apart.
+
+    The best moment of a person is the one that people.jsonl names, or else the one with the best value.
+    """
+    persons = results.persons()
+    parts = {person["number"]: _Parts(person, most) for person in results.people}
+    named = {person["number"]: person.get("best") for person in results.people}
+    chosen = Chosen({}, {}, {})
+    over_time: dict[tuple[int, int], Moment] = {}
+    fixed: dict[int, Moment] = {}
     for frame, faces in results.frames():
         for face in faces:
-            value = face["quality"] or 0.0, face["detection_score"]
-            if value > best.get(face["track_id"], (-1.0, -1.0)):
-                best[face["track_id"]] = value
-                moments[face["track_id"]] = _moment(frame, face)
-    return moments
+            track_id, moment = face["track_id"], _moment(frame, face)
+            _keep_better(chosen.tracks, track_id, moment)
+            if track_id not in persons:
+                continue
+            number = persons[track_id]["number"]
+            _keep_better(chosen.people, number, moment)
+            _keep_better(over_time, (number, parts[number].of(moment.media_time_s)), moment)
+            best = named[number]
+            if best is not None and (best["track_id"], best["frame"]) == (track_id, frame["frame"]):
+                fixed[number] = moment
+    chosen.people.update(fixed)
+    for number, place in sorted(over_time):
+        chosen.over_time[number] = (*chosen.over_time.get(number, ()), over_time[number, place])
+    return chosen
+
+
+class _Parts:
+    """Divides the time in which a person was in view into parts of equal length."""
+
+    def __init__(self, person: Record, most: int) -> None:
+        self._intervals = sorted((float(one["start_s"]), float(one["end_s"])) for one in person["intervals"])
+        self._seen = sum(end - start for start, end in self._intervals)
+        self._count = max(1, min(most, round(self._seen / PART_S)))
+
+    def of(self, time: float) -> int:
+        """Return the part in which a media time (s) is, from 0."""
+        before = sum(min(max(time - start, 0.0), end - start) for start, end in self._intervals)
+        return min(self._count - 1, int(self._count * before / self._seen)) if self._seen else 0
+
+
+def _keep_better(moments: dict[Key, Moment], key: Key, moment: Moment) -> None:
+    if key not in moments or moment.value > moments[key].value:
+        moments[key] = moment
 
 
 def _moment(frame: Record, face: Record) -> Moment:
     box = face["box"]
-    corners = box["x"], box["y"], box["width"], box["height"]
-    return Moment(frame["media_time_s"], corners, face["quality"] or 0.0)
-
-
-def best_of_people(results: Stored, moments: Mapping[str, Moment]) -> dict[int, list[Moment]]:
-    """Return the moments of each person, by its number: one per track, best first."""
-    found: dict[int, list[Moment]] = {person["number"]: [] for person in results.people}
-    persons = results.persons()
-    for track_id, moment in moments.items():
-        if track_id in persons:
-            found[persons[track_id]["number"]].append(moment)
-    return {number: sorted(those, key=lambda one: (-one.quality, one.media_time_s)) for number, those in found.items()}
+    place = box["x"], box["y"], box["width"], box["height"]
+    return Moment(frame["media_time_s"], place, (face["quality"] or 0.0, face["detection_score"]))
 
 
 def thumbnails(

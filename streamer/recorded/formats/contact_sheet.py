@@ -20,6 +20,7 @@ HEAD, ROW = 64, FACE + 36  # px: heights of the heading and of a row, which has 
 WIDTH = GAP + TEXT + PICTURES * (FACE + GAP) + GAP
 PEOPLE = 10  # at most, per page
 BLACK, GREY, RED, WHITE, LINE = (20, 20, 20), (110, 110, 110), (30, 30, 200), (255, 255, 255), (215, 215, 215)  # BGR
+BODY, LINES = 17, 4  # px: height of the text of a row; lines of it, below the name
 BOLD, NORMAL = 700, 400  # weights of the font
 
 
@@ -77,35 +78,47 @@ def _heading(sheet: Bytes, results: Stored, page: int, pages: int) -> None:
 
 def _describe(sheet: Bytes, top: int, person: Record, presences: Sequence[Presence]) -> None:
     expression = person["expression"]
-    lines = [age_text(person["age"]), reasons_text(person)]
+    lines = [age_text(person["age"]), *_wrap(reasons_text(person))]
     if expression is not None:
         share = expression["shares"][expression["mostly"]]
         lines.append(f"appears mostly {ADJECTIVES[expression['mostly']]} ({100 * share:.0f} %)")
-    lines.append(f"seen for {person['seen_s']:.1f} s, {_times(presences)}")
+    lines.insert(0, f"seen for {person['seen_s']:.1f} s, {_times(presences)}")
     name = label(person) if person["name"] is None else f"{label(person)} ({person['number']})"
     _write(sheet, name, GAP, top + 38, 24, BOLD, room=TEXT - GAP)
-    for place, line in enumerate(filter(None, lines)):
-        _write(sheet, line, GAP, top + 68 + 26 * place, 17, room=TEXT - GAP)
+    for place, line in enumerate([line for line in lines if line][:LINES]):
+        _write(sheet, line, GAP, top + 68 + 25 * place, BODY, room=TEXT - GAP)
 
 
 def _times(presences: Sequence[Presence]) -> str:
-    """Return "0:03-0:12, 1:20-1:31", shortened after two of several."""
+    """Return "0:03.0-0:12.4, 1:20.0-1:31.2", shortened after two of several."""
     spans = [f"{_clock(one.start_s)}-{_clock(one.end_s)}" for one in presences]
     return ", ".join(spans) if len(spans) <= 2 else f"{', '.join(spans[:2])} and {len(spans) - 2} more"
 
 
 def _clock(seconds: float) -> str:
-    """Return m:ss, or h:mm:ss from an hour on."""
-    whole = int(seconds)
-    hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
-    return f"{hours}:{whole % 60:02}"
+    """Return m:ss.d, or h:mm:ss.d from an hour on."""
+    tenths = round(10 * seconds)
+    minutes = tenths // 600
+    hours = f"{minutes // 60}:{minutes % 60:02}" if minutes >= 60 else f"{minutes}"
+    return f"{hours}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def _wrap(text: str) -> list[str]:
+    """Break a text into lines that fit beside the faces."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and _width(f"{lines[-1]} {word}", BODY) <= TEXT - GAP:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def _paste(sheet: Bytes, left: int, top: int, shown: Shown) -> None:
     large = len(shown.pixels) < FACE
     way = cv2.INTER_CUBIC if large else cv2.INTER_AREA
     sheet[top : top + FACE, left : left + FACE] = cv2.resize(shown.pixels, (FACE, FACE), interpolation=way)
-    _write(sheet, f"{_clock(shown.media_time_s)}.{int(10 * shown.media_time_s) % 10}", left, top + FACE + 17, 14)
+    _write(sheet, _clock(shown.media_time_s), left, top + FACE + 17, 14)
 
 
 def _write(

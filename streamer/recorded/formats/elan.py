@@ -49,7 +49,7 @@ def write_eaf(
     """
     tiers = _Tiers()
     for person in results.people:
-        name = tiers.unused(label(person).replace(" ", "_"))
+        name = tiers.unused(label(person) if person["name"] else f"person_{person['number']}")
         seen = presences[person["number"]]
         value = age_text(person["age"]) or reasons_text(person) or "present"
         participant = label(person)

@@ -13,13 +13,12 @@ from streamer.recorded.formats.mot import write_mot
 from streamer.recorded.formats.presence import Clock, presences
 from streamer.recorded.formats.webvtt import write_webvtt
 from streamer.recorded.stored import Stored, read_stored
-from streamer.recorded.thumbnails import Moment, best_moments, best_of_people, thumbnails
+from streamer.recorded.thumbnails import Moment, choose_moments, thumbnails
+from streamer.values import Bytes
 
 FORMATS = ("mot", "webvtt", "eaf", "faces", "contact-sheet")
 OF_THE_VIDEO = frozenset({"faces", "contact-sheet"})  # made of its pixels
 LARGEST = 512  # px, side of a picture of a face
-
-Pictures = dict[int, list[Shown]]  # of each person, by its number: best first
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,11 @@ def write_formats(folder: Path, wanted: Formats, video: Path | None, temporary: 
         if video is None:
             raise ConfigError(f"{' and '.join(sorted(OF_THE_VIDEO & set(wanted.names)))}: give the video too")
         results.check_video(video)
-        pictures = _pictures(results, video, PICTURES if "contact-sheet" in wanted.names else 1)
+        best, over_time = _pictures(results, video, PICTURES if "contact-sheet" in wanted.names else 0)
         if "faces" in wanted.names:
-            best = {number: those[0].pixels for number, those in pictures.items() if those}
             written += write_faces(results, best, folder)
         if "contact-sheet" in wanted.names:
-            written += write_contact_sheet(results, seen, pictures, folder)
+            written += write_contact_sheet(results, seen, over_time, folder)
     return written
 
 
@@ -75,14 +73,16 @@ def _way_to(video: Path | None, temporary: bool, folder: Path, results: Stored) 
     return os.path.relpath(video, folder)
 
 
-def _pictures(results: Stored, video: Path, most: int) -> Pictures:
-    """Cut out up to `most` faces of each person, best first: of different tracks."""
-    chosen = best_of_people(results, best_moments(results))
-    wanted: dict[tuple[int, int], Moment] = {
-        (number, place): moment for number, those in chosen.items() for place, moment in enumerate(those[:most])
-    }
+def _pictures(results: Stored, video: Path, most: int) -> tuple[dict[int, Bytes], dict[int, list[Shown]]]:
+    """Cut out the best picture of each person, and up to `most` pictures of each over time, by its number."""
+    chosen = choose_moments(results, most)
+    wanted: dict[tuple[int, int], Moment] = {(number, 0): moment for number, moment in chosen.people.items()}
+    if most:
+        for number, moments in chosen.over_time.items():
+            wanted |= {(number, place): moment for place, moment in enumerate(moments, 1)}
     found = thumbnails(video, results, wanted, LARGEST)
-    return {
-        number: [Shown(moment.media_time_s, found[number, place]) for place, moment in enumerate(those[:most])]
-        for number, those in chosen.items()
-    }
+    over_time: dict[int, list[Shown]] = {}
+    for (number, place), pixels in found.items():
+        if place:
+            over_time.setdefault(number, []).append(Shown(wanted[number, place].media_time_s, pixels))
+    return {number: pixels for (number, place), pixels in found.items() if not place}, over_time

@@ -39,18 +39,21 @@ def write_mot(results: Stored, clock: Clock, folder: Path, people: bool = False)
         sequence.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for frame, faces in results.frames():
-            seen = set()
+            chosen: dict[int, Record] = {}
             for face in sorted(faces, key=lambda one: -float(one["detection_score"])):
                 number = ids.get(face["track_id"])
-                without += number is None
-                doubled += number in seen
-                if number is None or number in seen:
-                    continue
-                seen.add(number)
-                file.write(_line(frame["frame"] + 1, number, face) + "\n")
-                lines += 1
+                if number is None:
+                    without += 1
+                elif chosen.setdefault(number, face) is not face:
+                    doubled += 1
+            file.writelines(f"{_line(frame['frame'] + 1, number, chosen[number])}\n" for number in sorted(chosen))
+            lines += len(chosen)
     with replacing(sequence) as partial:
         partial.write_text(_sequence(results.header, clock), encoding="utf-8", newline="\n")
+    if without:
+        log.info("%s: left out %d faces that are no person's", path, without)
+    if doubled:
+        log.warning("%s: left out %d faces of a person who has another face in the same frame", path, doubled)
     return MotFiles(path, sequence, lines, without, doubled)
 
 
