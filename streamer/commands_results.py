@@ -1,13 +1,19 @@
 """The commands that read the results of recorded videos: options in, exit codes out."""
 
 import argparse
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from streamer.recorded.export import Exports
+
+MOST = 50  # problems printed of one folder
+COUNTED = {"frame": "frames", "observation": "observations", "analysis": "analyses", "tracks": "tracks"}
 
 
 def exports(arguments: argparse.Namespace) -> "Exports":
@@ -50,4 +56,30 @@ def export(arguments: argparse.Namespace) -> int:
 
 def results(arguments: argparse.Namespace) -> int:
     """Run a command of `streamer results` and return its exit code."""
-    raise NotImplementedError
+    if arguments.action == "schema":
+        from streamer.recorded.schema import published_schema
+
+        print(json.dumps(published_schema(), indent=1))
+        return 0
+    return _validate(arguments.results)
+
+
+def _validate(folders: Sequence[Path]) -> int:
+    """Check results, print what is wrong with them, and return the exit code."""
+    from streamer.recorded.export import result_folders
+    from streamer.recorded.outputs import TRACKS
+    from streamer.recorded.validate import validate
+
+    wrong = 0
+    for folder in result_folders(folders, TRACKS, f"{TRACKS}.partial"):
+        found = validate(folder)
+        for note in found.notes:
+            print(note, file=sys.stderr)
+        for problem in found.problems[:MOST]:
+            print(problem)
+        if len(found.problems) > MOST:
+            print(f"{folder}: and {len(found.problems) - MOST} more")
+        counts = ", ".join(f"{found.counts[kind]} {name}" for kind, name in COUNTED.items())
+        print(f"{folder}: {len(found.problems) or 'no'} problem{'s' * (len(found.problems) != 1)} in {counts}")
+        wrong += bool(found.problems)
+    return InputError.exit_code if wrong else 0

@@ -42,15 +42,18 @@ def export(folder: Path, wanted: Exports, video: Path | None = None, temporary: 
     return written
 
 
-def result_folders(folders: Sequence[Path], name: str = TRACKS) -> list[Path]:
-    """Return those that hold results (a file `name`), and of the others the folders below, by name.
+def result_folders(folders: Sequence[Path], *names: str) -> list[Path]:
+    """Return those that hold results (a file of `names`, usually tracks.jsonl), and of the others the folders below.
 
     Raises InputError for a folder without any.
     """
+    names = names or (TRACKS,)
     found: dict[Path, None] = {}
     for folder in folders:
-        below = [folder] if (folder / name).exists() else sorted(path.parent for path in folder.rglob(name))
+        below = sorted(path.parent for name in names for path in folder.rglob(name) if path.is_file())
+        if folder in below:
+            below = [folder]
         if not below:
-            raise InputError(f"{folder}: no results of `streamer analyze` are there (no {name})")
+            raise InputError(f"{folder}: no results of `streamer analyze` are there (no {' or '.join(names)})")
         found |= dict.fromkeys(below)
     return list(found)

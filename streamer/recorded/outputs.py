@@ -19,7 +19,15 @@ from streamer.values import TrackSummary
 
 SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
-OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
+PEOPLE, SHOTS = "people.jsonl", "shots.jsonl"
+TABLES_FOLDER = "tables"
+TABLE_FILES = tuple(
+    f"{TABLES_FOLDER}/{table}.{form}"
+    for table in ("frames", "tracks", "people", "analyses")
+    for form in ("parquet", "csv", "jsonl")
+)
+# removed in this order
+OUTPUTS = (SUMMARY, *TABLE_FILES, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)
 
 DERIVED = (
     *("people.vtt", "people.metadata.vtt", "people.eaf", "contact-sheet.jpg", "contact-sheet-*.jpg"),

@@ -1,43 +1,28 @@
-"""The files of a recorded analysis as other formats need them: people, tracks, shots, and the faces frame by frame."""
+"""The results of a video with its shots, and whose face each track id is: what other formats are made of."""
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file, never
-from streamer.recorded.records import SCHEMA_VERSION
+from streamer.recorded.outputs import PEOPLE, SHOTS, TRACKS
+from streamer.recorded.recording import Record, Recording, complaining
 
-Record = dict[str, Any]
-AGAIN = "analyse the video again"
+__all__ = ["Record", "Stored", "read_source"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """The results of one video; the faces are read from the disk on each pass, one frame at a time."""
+class Stored(Recording):
+    """Reads people and shots too. Raises InputError like Recording, also for tracks of people that are not there."""
 
-    folder: Path
-    header: Record
-    people: tuple[Record, ...]  # by first appearance
-    tracks: tuple[Record, ...]  # in the order of their end
-    shots: tuple[Record, ...]
-
-    def frames(self) -> Iterator[tuple[Record, list[Record]]]:
-        """Yield the record of each analysed frame with those of its faces, in order. Raises InputError."""
-        frame: Record | None = None
-        faces: list[Record] = []
-        for record in _read(self.folder / "observations.jsonl", self.header["run_id"]):
-            if record["type"] == "frame":
-                if frame is not None:
-                    yield frame, faces
-                frame, faces = record, []
-            elif record["type"] == "observation":
-                faces.append(record)
-        if frame is not None:
-            yield frame, faces
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.people, self.shots = self._read(PEOPLE)[1], self._read(SHOTS)[1]
+        with complaining(folder / PEOPLE):
+            named = {track_id for person in self.people for track_id in person["track_ids"]}
+        missing = named - {track["track_id"] for track in self.tracks}
+        if missing:
+            raise InputError(f"{folder}: {PEOPLE} names tracks that {TRACKS} lacks: {', '.join(sorted(missing))}")
 
     def parts(self) -> dict[str, Record]:
         """Return the track that each track id belongs to: its own, or that of a track that was joined to it."""
@@ -58,58 +43,9 @@ class Stored:
             )
 
 
-def read_stored(folder: Path) -> Stored:
-    """Read the results in a folder. Raises InputError if they are missing, damaged, unfinished or of several runs."""
-    if not (folder / "summary.json").is_file():
-        raise InputError(f"{folder}: there is no summary.json: this is no folder of results, or they are not finished")
-    with complaining(folder / "tracks.jsonl"):
-        header, *tracks = _lines(folder / "tracks.jsonl")
-        run_id = header["run_id"]
-    people, shots = (tuple(_read(folder / name, run_id)) for name in ("people.jsonl", "shots.jsonl"))
-    unknown = {one for person in people for one in person["track_ids"]} - {track["track_id"] for track in tracks}
-    if unknown:
-        raise InputError(f"{folder}: people.jsonl names tracks that tracks.jsonl lacks: {', '.join(sorted(unknown))}")
-    return Stored(folder, header, people, tuple(tracks), shots)
-
-
 def read_source(folder: Path) -> Record:
     """Return what the header of the results in a folder says about the video. Raises InputError."""
-    with complaining(folder / "tracks.jsonl"):
-        source: Record = next(_lines(folder / "tracks.jsonl"))["source"]
+    path = folder / TRACKS
+    with complaining(path), path.open(encoding="utf-8") as file:
+        source: Record = json.loads(file.readline())["source"]
     return source
-
-
-def _read(path: Path, run_id: str) -> Iterator[Record]:
-    """Yield the records of a file after its header. Raises InputError, also if it is of another run than `run_id`."""
-    with complaining(path):
-        records = _lines(path)
-        if next(records)["run_id"] != run_id:
-            raise InputError(f"{path} is of another run than tracks.jsonl beside it; {AGAIN}")
-        yield from records
-
-
-def _lines(path: Path) -> Iterator[Record]:
-    """Yield the header, checked, and the other records. Raises ValueError or OSError."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file):
-            record = json.loads(line)
-            if number == 0:
-                if record["type"] != "header":
-                    raise ValueError("the header is missing")
-                if record["schema_version"] != SCHEMA_VERSION:
-                    version = record["schema_version"]
-                    raise ValueError(f"it has schema_version {version}, this version reads {SCHEMA_VERSION}; {AGAIN}")
-            yield record
-
-
-@contextlib.contextmanager
-def complaining(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a file of results into an InputError that names it."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; {AGAIN}") from error
-    except KeyError as error:
-        raise InputError(f"{path} was not written by `streamer analyze`: {error} is missing") from error
-    except (OSError, ValueError, TypeError, StopIteration) as error:
-        raise InputError(f"{path} was not written by `streamer analyze`: {error}") from error

@@ -1,11 +1,19 @@
-"""Writes the results of a video as tables: frames, tracks, people and analyses, as Parquet, CSV or JSON lines."""
+"""Writes the results of a video as tables: frames, tracks, people and analyses, as Parquet, CSV or JSON lines.
 
-from collections.abc import Sequence
+Rows are made and written a few at a time, so a recording of hours needs no more memory than one of minutes.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from faceanalytics.extras import require
-
-FORMATS = ("parquet", "csv", "jsonl")
+from faceanalytics.files import replacing, writing
+from streamer.recorded.columns import TABLES, columns
+from streamer.recorded.outputs import TABLES_FOLDER
+from streamer.recorded.recording import Recording
+from streamer.recorded.rows import Row, Rows
+from streamer.recorded.table_files import batches, table_file
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -15,4 +23,38 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def write_tables(folder: Path, formats: Sequence[str]) -> list[Path]:
-    raise NotImplementedError
+    """Write the tables of the results in `folder` and return their paths. Raises InputError and ConfigError."""
+    recording, out = Recording(folder), folder / TABLES_FOLDER
+    with writing(out):
+        out.mkdir(exist_ok=True)
+    for table in TABLES:
+        _write_table(recording, table, [out / f"{table}.{form}" for form in formats])
+    return [out / f"{table}.{form}" for table in TABLES for form in formats]
+
+
+def _write_table(recording: Recording, table: str, paths: Sequence[Path]) -> None:
+    """Write one table into several files at once. Raises InputError and ConfigError."""
+    of_table = columns(table, recording.header["outputs"]["attributes"])
+    with ExitStack() as stack:
+        writers = []
+        for path in paths:
+            partial = stack.enter_context(replacing(path))
+            writers.append(stack.enter_context(table_file(partial, path.suffix[1:], of_table, recording.header)))
+        for rows in batches(table_rows(recording, table)):
+            for write in writers:
+                write(rows)
+
+
+def table_rows(recording: Recording, table: str) -> Iterator[Row]:
+    """Yield the rows of a table in order. Raises InputError."""
+    rows = Rows(recording.header, recording.tracks, recording.people)
+    if table == "tracks":
+        yield from rows.tracks()
+    elif table == "people":
+        yield from rows.people()
+    else:
+        with recording.analyses(rows.rank) as analyses:
+            if table == "frames":
+                yield from rows.frames(recording.frames(), analyses.find)
+            else:
+                yield from rows.analyses(analyses)

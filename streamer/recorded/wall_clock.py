@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from faceanalytics.errors import ConfigError
 
+INSTANT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"  # what rfc3339 returns
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # of a file; older ones are clocks that were never set
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceanalytics.errors import InputError
-from streamer.recorded.stored import read_stored
+from streamer.recorded.stored import Stored
 from streamer.recorded.thumbnails import Moment, choose_moments, cut, fit, thumbnails
 from streamer.source.file import read_file
 from streamer.values import Bytes
@@ -29,7 +29,7 @@ def moment(frame: int, box: tuple[float, float, float, float] = (0, 0, 320, 240)
 
 def test_each_picture_is_of_the_frame_of_its_moment(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4", b_frames=2)
-    results = read_stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
+    results = Stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
     wanted = {number: moment(number) for number in (49, 0, 7, 8, 23)}
     found = thumbnails(video, results, wanted, largest=1000)
     assert list(found) == list(wanted)
@@ -41,7 +41,7 @@ def test_each_picture_is_of_the_frame_of_its_moment(tmp_path: Path) -> None:
 
 def test_several_faces_of_one_frame_are_cut_out(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4")
-    results = read_stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
+    results = Stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
     found = thumbnails(video, results, {"a": moment(5, DISC), "b": moment(5, (200, 100, 40, 40))}, largest=64)
     assert disc_of(found["a"]) * 76 / 64 == pytest.approx(38, abs=1)  # the box's middle, of a square of 76 px
     assert found["b"].shape == (64, 64, 3)
@@ -49,7 +49,7 @@ def test_several_faces_of_one_frame_are_cut_out(tmp_path: Path) -> None:
 
 def test_a_turned_video_is_cut_upright(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4", rotation=90)
-    results = read_stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
+    results = Stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
     (pixels,) = thumbnails(video, results, {0: moment(11, (0, 0, 240, 240))}, largest=1000).values()
     shown = [frame.pixels for frame in read_file(video, "video", 0)][11]
     assert shown.shape == (320, 240, 3)
@@ -58,7 +58,7 @@ def test_a_turned_video_is_cut_upright(tmp_path: Path) -> None:
 
 def test_a_moment_that_the_video_lacks_is_an_error(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4")
-    results = read_stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
+    results = Stored(write_results(tmp_path / "results", [], times=TIMES, video=video))
     with pytest.raises(InputError, match=r"the frame at 9\.000 s, in which a face was found, cannot be decoded"):
         thumbnails(video, results, {0: Moment(9.0, DISC, (0.5, 0.9))}, largest=64)
     with pytest.raises(InputError, match="stopped before"):
@@ -67,7 +67,7 @@ def test_a_moment_that_the_video_lacks_is_an_error(tmp_path: Path) -> None:
 
 def test_results_of_another_video_are_refused(tmp_path: Path) -> None:
     one, other = (make_video(tmp_path / f"{frames}.mp4", frames=frames) for frames in (3, 4))
-    results = read_stored(write_results(tmp_path / "results", [], times=TIMES[:3], video=one))
+    results = Stored(write_results(tmp_path / "results", [], times=TIMES[:3], video=one))
     results.check_video(one)
     with pytest.raises(InputError, match=r"the results are those of 3\.mp4, a different video than .*4\.mp4"):
         results.check_video(other)
@@ -107,7 +107,7 @@ def test_the_best_moment_is_that_of_the_highest_quality(tmp_path: Path) -> None:
         Seen("hand", 3, None, 0, 5),
         Seen("c", 4, 2, 0, 5),
     ]
-    chosen = choose_moments(read_stored(write_results(tmp_path, tracks, times=TIMES)))
+    chosen = choose_moments(Stored(write_results(tmp_path, tracks, times=TIMES)))
     best = {name: one.media_time_s for name, one in chosen.tracks.items()}
     assert best == {"a": 0.48, "b": 1.32, "hand": 0.0, "c": 0.0}
     assert {number: one.media_time_s for number, one in chosen.people.items()} == {1: 1.32, 2: 0.0}
@@ -116,7 +116,7 @@ def test_the_best_moment_is_that_of_the_highest_quality(tmp_path: Path) -> None:
 def test_the_best_moment_of_a_person_is_the_one_that_the_results_name(tmp_path: Path) -> None:
     tracks = [Seen("a", 1, 1, 0, 20, qualities={7: 0.8, 12: 0.9})]
     folder = write_results(tmp_path, tracks, times=TIMES, best={1: ("a", 7)})
-    assert choose_moments(read_stored(folder)).people[1].media_time_s == 0.28
+    assert choose_moments(Stored(folder)).people[1].media_time_s == 0.28
 
 
 def test_moments_over_time_are_the_best_of_equal_parts_of_the_time_in_view(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_moments_over_time_are_the_best_of_equal_parts_of_the_time_in_view(tmp_p
         Seen("b", 2, 1, 100, 130, qualities={101: 0.8, 129: 0.6}),
         Seen("c", 3, 2, 0, 199),
     ]
-    results = read_stored(write_results(tmp_path, tracks, times=times))
+    results = Stored(write_results(tmp_path, tracks, times=times))
     over_time = choose_moments(results, most=4).over_time
     assert [one.media_time_s for one in over_time[1]] == [0.4, 2.5, 10.1, 12.9]
     assert len(over_time[2]) == 4

@@ -45,8 +45,8 @@ def write_contact_sheet(
     with writing(folder / SHEET):
         for path in (folder / f"{SHEET}.jpg", *folder.glob(f"{SHEET}-*.jpg")):
             path.unlink(missing_ok=True)
-    people = results.people
-    pages = [people[start : start + PEOPLE] for start in range(0, len(people), PEOPLE)] or [()]
+    people: Sequence[Record] = results.people
+    pages: list[Sequence[Record]] = [people[start : start + PEOPLE] for start in range(0, len(people), PEOPLE)] or [()]
     written = []
     for number, shown in enumerate(pages, 1):
         sheet = np.full((HEAD + max(1, len(shown)) * ROW + GAP, WIDTH, 3), 255, np.uint8)

@@ -12,7 +12,7 @@ from streamer.recorded.formats.faces import write_faces
 from streamer.recorded.formats.mot import write_mot
 from streamer.recorded.formats.presence import Clock, presences
 from streamer.recorded.formats.webvtt import write_webvtt
-from streamer.recorded.stored import Stored, read_stored
+from streamer.recorded.stored import Stored
 from streamer.recorded.thumbnails import Moment, choose_moments, thumbnails
 from streamer.values import Bytes
 
@@ -43,7 +43,7 @@ def write_formats(folder: Path, wanted: Formats, video: Path | None, temporary: 
     `video`: the one that was analysed; None: it is not at hand. `temporary`: it will not stay where it is, so no file
     leads to it. Raises InputError, also if the video is another one, and ConfigError.
     """
-    results = read_stored(folder)
+    results = Stored(folder)
     clock = Clock(results)
     seen = presences(results, clock)
     written: list[Path] = []

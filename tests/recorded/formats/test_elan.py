@@ -9,7 +9,7 @@ from pympi.Elan import Eaf
 from streamer.labels import EXPRESSIONS
 from streamer.recorded.formats.elan import write_eaf
 from streamer.recorded.formats.presence import Clock, presences
-from streamer.recorded.stored import read_stored
+from streamer.recorded.stored import Stored
 from tests.conftest import ROOT
 from tests.support.stored_results import Seen, write_results
 
@@ -19,7 +19,7 @@ SCHEMA = xmlschema.XMLSchema(str(ROOT / "tests" / "support" / "eaf_3_0.xsd"))
 
 def write(folder: Path, video: str = "clip.mp4") -> Eaf:
     """The tiers of the results in a folder, after they were found valid."""
-    results = read_stored(folder)
+    results = Stored(folder)
     clock = Clock(results)
     path = write_eaf(results, clock, presences(results, clock), folder, video)
     SCHEMA.validate(str(path))

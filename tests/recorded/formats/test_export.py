@@ -10,7 +10,7 @@ from faceanalytics.errors import ConfigError, InputError
 from streamer.cli import main
 from streamer.recorded.formats.files import FORMATS, Formats, write_formats
 from streamer.recorded.outputs import DERIVED, refuse_to_remove, run_files
-from streamer.recorded.stored import read_stored
+from streamer.recorded.stored import Stored
 from tests.support.stored_results import Seen, write_results
 from tests.support.videos import make_video
 
@@ -91,8 +91,8 @@ def test_unknown_formats_and_no_wish_are_errors(folder: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("summary.json", None, "there is no summary.json"),
-        ("people.jsonl", None, r"people\.jsonl does not exist; analyse the video again"),
+        ("summary.json", None, r"summary\.json does not exist: the analysis has not finished"),
+        ("people.jsonl", None, r"people\.jsonl does not exist"),
         ("shots.jsonl", '{"type": "header", "schema_version": 5, "run_id": "r2"}\n', "is of another run"),
         ("tracks.jsonl", '{"type": "header", "schema_version": 3}\n', "it has schema_version 3"),
         ("tracks.jsonl", "", "was not written by `streamer analyze`"),
@@ -109,7 +109,7 @@ def test_people_of_tracks_that_are_not_there_are_refused(folder: Path) -> None:
     lines = (folder / "tracks.jsonl").read_text().splitlines()
     (folder / "tracks.jsonl").write_text("\n".join(lines[:2]) + "\n")
     with pytest.raises(InputError, match=r"people\.jsonl names tracks that tracks\.jsonl lacks: c"):
-        read_stored(folder)
+        Stored(folder)
 
 
 def test_a_new_analysis_removes_what_was_made_of_the_old_results(video: Path, folder: Path) -> None:

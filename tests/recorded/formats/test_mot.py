@@ -10,7 +10,7 @@ import trackeval
 
 from streamer.recorded.formats.mot import write_mot
 from streamer.recorded.formats.presence import Clock
-from streamer.recorded.stored import read_stored
+from streamer.recorded.stored import Stored
 from tests.support.stored_results import Seen, write_results
 
 TIMES = [frame / 29.97 for frame in range(60)]
@@ -24,7 +24,7 @@ TRACKS = [
 
 
 def write(folder: Path, people: bool = False) -> list[str]:
-    results = read_stored(folder)
+    results = Stored(folder)
     return write_mot(results, Clock(results), folder, people).tracks.read_text().splitlines()
 
 

@@ -8,14 +8,14 @@ import webvtt
 
 from streamer.recorded.formats.presence import Clock, presences
 from streamer.recorded.formats.webvtt import METADATA, SUBTITLES, write_webvtt
-from streamer.recorded.stored import read_stored
+from streamer.recorded.stored import Stored
 from tests.support.stored_results import AGE, Seen, write_results
 
 TIMES = [frame / 25 for frame in range(100)]
 
 
 def write(folder: Path) -> None:
-    results = read_stored(folder)
+    results = Stored(folder)
     write_webvtt(results, presences(results, Clock(results)), folder)
 
 
@@ -92,7 +92,7 @@ def test_tracks_of_a_person_that_follow_each_other_are_one_stay(tmp_path: Path) 
         Seen("c", 3, 1, 80, 99),
     ]
     write_results(tmp_path, tracks, times=TIMES)
-    results = read_stored(tmp_path)
+    results = Stored(tmp_path)
     first, second = presences(results, Clock(results))[1]
     assert (first.start_s, first.end_s, first.track_ids) == (0.0, 2.0, ("a", "b"))
     assert [(run.start_s, run.end_s, run.appears) for run in first.runs] == [(0.0, 1.0, "anger"), (1.0, 2.0, "anger")]

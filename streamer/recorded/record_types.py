@@ -1,0 +1,448 @@
+"""Defines the records in the files of results: what each line holds, with units, checked strictly."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from streamer.recorded.wall_clock import INSTANT
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+Seconds = Annotated[float, Field(ge=0, description="media time: seconds since the first frame")]
+Count = Annotated[int, Field(ge=0)]
+Number = Annotated[int, Field(ge=1)]
+FrameNumber = Annotated[int, Field(ge=0, description="number of the analysed frame, from 0")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Quality = Annotated[float, Field(ge=0, le=1, description="how well the face can be analysed, 0..1")]
+Cosine = Annotated[float, Field(ge=-1, le=1, description="cosine similarity")]
+Pixels = Annotated[int, Field(ge=1, description="pixels")]
+Degrees = Annotated[float, Field(ge=-180, le=180, description="degrees")]
+Name = Annotated[str, Field(pattern="^[A-Z_]+$")]
+Instant = Annotated[str, Field(pattern=INSTANT, description="RFC 3339, UTC, with microseconds")]
+TrackId = Annotated[str, Field(min_length=1, description="opaque id of a track, unique over all recordings")]
+TrackNumber = Annotated[int, Field(ge=1, description="number of the track, from 1")]
+
+
+class Point(TypedDict):
+    """A place in a frame, pixels."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    x: float
+    y: float
+
+
+class Box(TypedDict):
+    """A rectangle in a frame, pixels; x and y are its upper left corner."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    x: float
+    y: float
+    width: Annotated[float, Field(ge=0)]
+    height: Annotated[float, Field(ge=0)]
+
+
+class Landmarks(TypedDict):
+    """Left and right as seen in the image."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth_left: Point
+    mouth_right: Point
+
+
+class Geometry(TypedDict):
+    """How the stored pictures were made upright with square pixels."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    stored_width: Pixels
+    stored_height: Pixels
+    sample_aspect_ratio: Annotated[str, Field(description="width:height of a stored pixel")]
+    matrix: Annotated[list[list[float]], Field(description="takes published x, y, 1 to stored x, y")]
+
+
+class Source(TypedDict):
+    """The video that was analysed."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    width: Pixels
+    height: Pixels
+    video_stream: Count
+    geometry: Geometry
+
+
+class TimeBase(TypedDict):
+    """Where media times come from."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    zero: Literal["first frame"]
+    source: Literal["pts", "dts", "estimated"]
+    estimated_frames: Count
+    restarts: Count
+
+
+class Outputs(TypedDict):
+    """What the weights were trained for."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    age: bool
+    expression: bool
+    attributes: list[str]
+    identity: bool
+
+
+class Header(TypedDict):
+    """The first line of each file: what was analysed, and with what."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["header"]
+    schema_version: Literal[5]
+    version: Annotated[str, Field(description="of faceanalytics")]
+    run_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="hash of what decides the files of a run")]
+    source: Source
+    time_base: TimeBase
+    start_time: Annotated[Instant | None, Field(description="when the first frame was taken; null: unknown")]
+    start_time_source: Annotated[
+        Literal["option", "file"] | None, Field(description="option: --start-time; file: the creation time in it")
+    ]
+    detector: str
+    model_id: str
+    outputs: Outputs
+    licence: str
+    gallery: Annotated[dict[str, Any] | None, Field(description="what names were decided with")]
+    config_hash: str
+
+
+class Frame(TypedDict):
+    """observations.jsonl: one analysed frame, before its observations."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["frame"]
+    frame: FrameNumber
+    media_time_s: Seconds
+    shot: NotRequired[Annotated[Number, Field(description="number of the shot, from 1")]]
+    faces: Annotated[Count, Field(description="observations that follow")]
+    frame_width: NotRequired[Annotated[Pixels, Field(description="if it is not that of the header")]]
+    frame_height: NotRequired[Pixels]
+    time_estimated: NotRequired[
+        Annotated[Literal[True], Field(description="the neighbours of the frame gave its time")]
+    ]
+
+
+class Observation(TypedDict):
+    """observations.jsonl: one face in one frame."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["observation"]
+    frame: FrameNumber
+    media_time_s: Seconds
+    track_id: TrackId
+    number: TrackNumber
+    box: Box
+    frame_width: NotRequired[Pixels]
+    frame_height: NotRequired[Pixels]
+    detection_score: Share
+    landmarks: Landmarks
+    quality: Annotated[Quality | None, Field(description="by its geometry alone if the face was not chosen")]
+    yaw_deg: Annotated[Degrees | None, Field(description="positive looks to the right of the image; null: unknown")]
+    pitch_deg: Annotated[Degrees | None, Field(description="positive looks down")]
+    roll_deg: Annotated[Degrees | None, Field(description="positive is turned clockwise in the image")]
+    time_estimated: NotRequired[Literal[True]]
+    skipped: NotRequired[Annotated[list[Name], Field(description="why the face could not be analysed")]]
+
+
+class CropAnalysis(TypedDict):
+    """What SwinFace gives for one crop; null: the weights lack it."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    age_years: float | None
+    expression: Annotated[dict[str, Share] | None, Field(description="scores by name")]
+    attributes: Annotated[dict[str, Share] | None, Field(description="scores of presence by name, not calibrated")]
+    embedding_norm: float | None
+
+
+class Analysis(TypedDict):
+    """observations.jsonl: one analysed crop; frame and time are its own, which may be before the line's place."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["analysis"]
+    frame: FrameNumber
+    media_time_s: Seconds
+    track_id: TrackId
+    number: TrackNumber
+    quality: Quality
+    analysis: Annotated[CropAnalysis | None, Field(description="null: no worker answered")]
+
+
+class Evidence(TypedDict):
+    """The data behind an estimate."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    samples: Annotated[Count, Field(description="analyses that went in")]
+    best_quality: Quality
+    last_inferred_s: Seconds
+    revision: Count
+
+
+class Age(Evidence):
+    """The age that the face appears to have; between low and high with 80 % probability."""
+
+    years: float
+    low_years: float
+    high_years: float
+
+
+class Segment(TypedDict):
+    """A stretch of time in which the face appeared to show one expression."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    appears: str
+    start_s: Seconds
+    end_s: Seconds
+    confidence: Share
+
+
+class NewestExpression(Evidence):
+    """What the face appears to show, now and over the whole track."""
+
+    appears: str | None
+    since_s: Seconds
+    distribution: Annotated[dict[str, Share], Field(description="shares of the analysed time")]
+
+
+class Expression(NewestExpression):
+    """The same with what was shown when."""
+
+    timeline: list[Segment]
+
+
+class Attributes(Evidence):
+    """The attributes that the weights were trained for."""
+
+    scores: Annotated[dict[str, Share], Field(description="mean score of presence, not calibrated")]
+    presence: dict[str, Literal["PRESENT", "ABSENT", "UNDECIDED"]]
+
+
+class Candidate(TypedDict):
+    """How similar a person of the gallery is."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    person: str
+    similarity: Cosine
+
+
+class Decision(TypedDict):
+    """Who the face is, of the people of the gallery."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    status: Literal["IDENTIFIED", "UNKNOWN", "UNDECIDED"]
+    person: str | None
+    reason: Name | None
+    candidates: list[Candidate]
+    margin: float | None
+    threshold: float | None
+    samples: Count
+    best_quality: Quality
+
+
+class Interval(TypedDict):
+    """A stretch of a track's presence without a break."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    track_id: TrackId
+    first_seen_s: Seconds
+    last_seen_s: Seconds
+
+
+class Identity(Evidence):
+    """How well the crops of a track agree."""
+
+    consistency: Cosine | None
+    outliers: Count
+    status: NotRequired[Literal["CONSISTENT", "CONFLICTING"]]
+
+
+class Track(TypedDict):
+    """tracks.jsonl: everything known of one track."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["track"]
+    track_id: TrackId
+    number: TrackNumber
+    first_seen_s: Seconds
+    last_seen_s: Seconds
+    end_reason: Name | None
+    box: Annotated[Box, Field(description="at last_seen_s")]
+    frame_width: NotRequired[Pixels]
+    frame_height: NotRequired[Pixels]
+    quality: Annotated[Quality, Field(description="of the best crop")]
+    reasons: Annotated[list[Name], Field(description="why it was not analysed; empty: it was")]
+    samples: Count
+    model_id: str
+    described: NotRequired[Annotated[bool, Field(description="age and expression are published")]]
+    undescribed_reasons: NotRequired[list[Name]]
+    age: Age | None
+    expression: Expression | None
+    attributes: Attributes | None
+    decision: Annotated[Decision | None, Field(description="null: there is no gallery")]
+    intervals: list[Interval]
+    identity: Identity | None
+    split_from: TrackId | None
+    revision: Count
+    final: bool
+
+
+class Shot(TypedDict):
+    """shots.jsonl: one shot of the video."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["shot"]
+    shot: Number
+    transition: Literal["START", "CUT", "FADE"]
+    start_frame: FrameNumber
+    end_frame: Annotated[int, Field(ge=0, description="last frame of the shot")]
+    start_s: Seconds
+    end_s: Seconds
+
+
+class Appearance(TypedDict):
+    """A stretch of a person's presence."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    track_id: TrackId
+    start_s: Seconds
+    end_s: Seconds
+
+
+class BestCrop(TypedDict):
+    """The crop of the highest quality of a person."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    track_id: TrackId
+    media_time_s: Seconds
+    frame: FrameNumber
+
+
+class Shares(TypedDict):
+    """What a person appears to show over their whole time."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    mostly: str
+    shares: dict[str, Share]
+
+
+class Person(TypedDict):
+    """people.jsonl: one person with their tracks."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["person"]
+    person_id: Annotated[str, Field(min_length=1, description="opaque, unique over all recordings")]
+    number: Annotated[int, Field(ge=1, description="by first appearance")]
+    name: Annotated[str | None, Field(description="of the gallery; null: nobody is named")]
+    track_ids: Annotated[list[TrackId], Field(min_length=1)]
+    intervals: list[Appearance]
+    first_seen_s: Seconds
+    last_seen_s: Seconds
+    seen_s: Annotated[float, Field(ge=0, description="seconds in view")]
+    described: bool
+    undescribed_reasons: list[Name]
+    age: Age | None
+    expression: Shares | None
+    attributes: Attributes | None
+    samples: Count
+    best_quality: Quality
+    best: BestCrop | None
+    uncertain: NotRequired[Annotated[Literal[True], Field(description="too poor to compare with other people")]]
+
+
+class FaceQuality(TypedDict):
+    """How well a face can be analysed, and what lowers it."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    value: Quality
+    reasons: list[Name]
+    factors: dict[str, float]
+    eye_distance_px: float
+    yaw_deg: float
+    pitch_deg: float
+    sharpness: float
+
+
+class Choice(TypedDict):
+    """explain.jsonl: what was decided about one face in one frame."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["choice"]
+    media_time_s: Seconds
+    track_id: TrackId
+    number: TrackNumber
+    crop_media_time_s: Seconds
+    decision: Name
+    expected_gain: float
+    quality: FaceQuality
+
+
+class State(TypedDict):
+    """explain.jsonl: a track that is not confirmed or not in view."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["state"]
+    media_time_s: Seconds
+    track_id: TrackId
+    number: TrackNumber
+    state: Literal["TENTATIVE", "CONFIRMED", "LOST", "ENDED"]
+    box: Box
+    frame_width: NotRequired[Pixels]
+    frame_height: NotRequired[Pixels]
+
+
+class Answer(TypedDict):
+    """explain.jsonl: the estimates of a track after an analysis."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["answer"]
+    media_time_s: Seconds
+    track_id: TrackId
+    number: TrackNumber
+    crop_media_time_s: Seconds
+    samples: Count
+    reasons: list[Name]
+    age: Age | None
+    expression: NewestExpression | None
+    decision: Decision | None
+
+
+class TrackChoices(TypedDict):
+    """explain.jsonl: how often each decision was made for a track."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["track"]
+    media_time_s: Seconds
+    track_id: TrackId
+    number: TrackNumber
+    decisions: dict[str, Count]
+    unusable: dict[str, Count]
+    first_sent_s: Seconds | None
+
+
+class Summary(TypedDict):
+    """summary.json: how much there was, and whether it is complete."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    run_id: str
+    source_sha256: str
+    frames: Count
+    tracks: Count
+    crops: Count
+    lost_crops: Count
+    dropped: dict[str, Count]
+    complete: bool
+    people: NotRequired[Count]
+    described_tracks: NotRequired[Count]
+    undescribed_tracks: NotRequired[Count]
+    false_faces: NotRequired[Count]
+    shots: NotRequired[Count]
