@@ -1,7 +1,7 @@
 """When each person was in view, and what the face appeared to show: for subtitles and annotation tiers."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -66,19 +66,25 @@ def presences(results: Stored, clock: Clock) -> dict[int, tuple[Presence, ...]]:
     tracks = {track["track_id"]: track for track in results.tracks}
     found = {}
     for person in results.people:
-        runs = sorted(
-            (run for track_id in person["track_ids"] for run in _runs(tracks[track_id])), key=lambda run: run.start_s
-        )
-        stays: list[tuple[float, float, tuple[str, ...]]] = []
-        for interval in sorted(person["intervals"], key=lambda one: float(one["start_s"])):
-            start, end = float(interval["start_s"]), clock.after(float(interval["end_s"]))
-            ids: tuple[str, ...] = (interval["track_id"],)
-            if stays and start <= stays[-1][1]:  # at once after the other, or at the same time
-                start, before, others = stays.pop()
-                end, ids = max(end, before), (*others, *(one for one in ids if one not in others))
-            stays.append((start, end, ids))
-        found[person["number"]] = tuple(Presence(start, end, ids, _fill(start, end, runs)) for start, end, ids in stays)
+        spans = [
+            (float(one["start_s"]), clock.after(float(one["end_s"])), str(one["track_id"]))
+            for one in person["intervals"]
+        ]
+        found[person["number"]] = join(spans, [run for name in person["track_ids"] for run in _runs(tracks[name])])
     return found
+
+
+def join(spans: Iterable[tuple[float, float, str]], runs: Iterable[Run]) -> tuple[Presence, ...]:
+    """Join spans (start s, end s, track id) that follow each other at once or overlap, and fill them with the runs."""
+    ordered = sorted(runs, key=lambda run: run.start_s)
+    stays: list[tuple[float, float, tuple[str, ...]]] = []
+    for start, end, track_id in sorted(spans):
+        if stays and start <= stays[-1][1]:
+            first, last, ids = stays.pop()
+            stays.append((first, max(last, end), ids if track_id in ids else (*ids, track_id)))
+        else:
+            stays.append((start, end, (track_id,)))
+    return tuple(Presence(start, end, ids, _fill(start, end, ordered)) for start, end, ids in stays)
 
 
 def _runs(track: Record) -> list[Run]:
