@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from faceanalytics.detection import Detector
     from faceanalytics.errors import ConfigError, InputError, LostDependency, ModelError, UserError
     from faceanalytics.extras import MissingPackage
-    from faceanalytics.results import Analysed, Observation, Person, Results, Summary, read_results
+    from faceanalytics.people import Person, Shot
+    from faceanalytics.results import Analysed, AnalysedFrame, Observation, Results, Summary, read_results
     from faceanalytics.tracking import TrackedEnd, TrackedFace, Tracker
     from faceanalytics.tracks import Age, Attributes, Box, Decision, Expression, Identity, LiveTrack, Point, Track
     from faceanalytics.video import read_video
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Age",
     "Analysed",
+    "AnalysedFrame",
     "Attributes",
     "Box",
     "ConfigError",
@@ -61,6 +63,7 @@ __all__ = [
     "Person",
     "Point",
     "Results",
+    "Shot",
     "Snapshot",
     "Summary",
     "Track",
@@ -87,7 +90,8 @@ _MODULES = {
     "faceanalytics.detection": ("Detector",),
     "faceanalytics.errors": ("ConfigError", "InputError", "LostDependency", "ModelError", "UserError"),
     "faceanalytics.extras": ("MissingPackage",),
-    "faceanalytics.results": ("Analysed", "Observation", "Person", "Results", "Summary", "read_results"),
+    "faceanalytics.people": ("Person", "Shot"),
+    "faceanalytics.results": ("Analysed", "AnalysedFrame", "Observation", "Results", "Summary", "read_results"),
     "faceanalytics.tracking": ("TrackedEnd", "TrackedFace", "Tracker"),
     "faceanalytics.tracks": (
         *("Age", "Attributes", "Box", "Decision", "Expression", "Identity", "LiveTrack", "Point", "Track"),

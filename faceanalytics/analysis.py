@@ -5,13 +5,14 @@ import contextlib
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from faceanalytics.errors import InputError, user_error_in
+from faceanalytics.errors import ConfigError, InputError, user_error_in
 from faceanalytics.extras import require
 from faceanalytics.results import Results, read_results
 from streamer.config import StreamerConfig
@@ -19,6 +20,9 @@ from streamer.configfile import load_config, parse_config
 from streamer.dispatch.worker_process import WorkerOptions
 from streamer.kinds import refuse_address
 from streamer.recorded.analysis import Analysis
+from streamer.recorded.export import Exports, check, export
+from streamer.recorded.tables import ordered_formats
+from streamer.recorded.wall_clock import checked_start_time, parse_start_time
 from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo
 
@@ -42,6 +46,8 @@ def analyze(
     embeddings: bool = False,
     explain: bool = False,
     video_stream: int | None = None,
+    start_time: datetime | str | None = None,
+    tables: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Results:
     """Analyse a video and return what is in it; the files are the same, byte for byte, as those of `streamer analyze`.
@@ -54,6 +60,8 @@ def analyze(
     `external_workers`: start no worker; workers of yours connect to this ZeroMQ endpoint, such as tcp://0.0.0.0:5570.
     `embeddings`, `explain`: also write embeddings.npz, and explain.jsonl.
     `video_stream`: which video stream of a file with several, from 0; None: the one that players show.
+    `start_time`: when the first frame was taken, with its offset from UTC; None: the creation time in the file.
+    `tables`: forms out of parquet, csv and jsonl; also write the tables to the folder tables/ in `out`.
     `progress`: called with the frames done and the frames expected, from another thread.
 
     Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
@@ -61,14 +69,24 @@ def analyze(
     Raises InputError for an unreadable video, ModelError, ConfigError, and LostDependency if the worker keeps dying.
     """
     refuse_address(str(video))
+    if tables and out is None:
+        raise ConfigError("tables: they are files, so `out` must name a folder; without one, use Results.to_arrow")
+    exports = Exports(tables=ordered_formats(tables))
+    check(exports)
+    if isinstance(start_time, str):
+        start_time = parse_start_time(start_time)
+    elif start_time is not None:
+        start_time = checked_start_time(start_time)
     settings = _settings(config, str(detector), gallery, cohort, external_workers)
     worker = None
     if external_workers is None:
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")
         worker = WorkerOptions(str(weights), device, settings.dispatch.batch)
-    analysis = Analysis(settings, worker, embeddings, explain, video_stream)
+    analysis = Analysis(settings, worker, embeddings, explain, video_stream, start_time)
     if out is not None:
-        return _analyze(analysis, Path(video), Path(out), progress)
+        results = _analyze(analysis, Path(video), Path(out), progress)
+        export(Path(out), exports)
+        return results
     with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
         return replace(_analyze(analysis, Path(video), Path(folder), progress), folder=None)
 

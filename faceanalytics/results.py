@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -11,9 +12,12 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from faceanalytics.errors import InputError
+from faceanalytics.people import Person, Shot
 from faceanalytics.settings import explain
-from faceanalytics.tables import arrow_table, to_pandas, to_polars
+from faceanalytics.tables import to_arrow, to_pandas, to_polars
 from faceanalytics.tracks import Box, Point, Track
+from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.recording import LATER
 from streamer.recorded.records import SCHEMA_VERSION
 from streamer.values import Floats
 
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 AGAIN = "analyse the video again"
 
-TableName: TypeAlias = Literal["tracks", "observations", "analyses"]
+TableName: TypeAlias = Literal["frames", "tracks", "people", "analyses"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,8 @@ class Header:
     run_id: str  # hash of what decides the files of a run; in each of them
     source: Source
     time_base: TimeBase
+    start_time: datetime | None  # UTC, when the first frame was taken; None: unknown
+    start_time_source: str | None  # option: as the caller said; file: its creation time
     detector: str  # model id
     model_id: str  # of SwinFace's weights; "untrained": ages, expressions and identities mean nothing
     outputs: Outputs
@@ -100,9 +106,23 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysedFrame:
+    """One frame that was searched for faces."""
+
+    frame: int  # number, from 0
+    media_time_s: float
+    faces: int  # observations in it
+    frame_width: int  # pixels; the size of the frames may change in mid-stream
+    frame_height: int  # pixels
+    shot: int | None = None  # number of the shot, from 1
+    time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One face in one frame."""
 
+    frame: int  # number, from 0
     media_time_s: float
     track_id: str
     number: int  # of the track
@@ -111,6 +131,10 @@ class Observation:
     frame_height: int  # pixels
     detection_score: float  # 0..1
     landmarks: Mapping[str, Point]  # by name: left_eye, right_eye, nose, mouth_left, mouth_right
+    quality: float | None  # 0..1, by its geometry alone if the face was not chosen; None: not assessed
+    yaw_deg: float | None  # degrees, positive looks to the right of the image; None: unknown, as the other two
+    pitch_deg: float | None  # degrees, positive looks down
+    roll_deg: float | None  # degrees, positive is turned clockwise in the image
     time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
     skipped: tuple[str, ...] = ()  # why it could not be analysed
 
@@ -129,32 +153,12 @@ class CropAnalysis:
 class Analysed:
     """One crop that was analysed."""
 
+    frame: int  # number, from 0
     media_time_s: float
     track_id: str
     number: int  # of the track
     quality: float  # 0..1
     analysis: CropAnalysis | None  # None: no worker answered
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """One person of a video: somebody of the gallery with all their tracks, or one track that nobody is named in.
-
-    Tracks without a name are not compared with each other: a stranger who comes back is another person here.
-    """
-
-    name: str | None  # of the gallery; None: nobody is named
-    tracks: tuple[Track, ...]  # in the order of their beginning
-
-    @property
-    def first_seen_s(self) -> float:
-        """Media time of the first detection."""
-        return min(track.first_seen_s for track in self.tracks)
-
-    @property
-    def last_seen_s(self) -> float:
-        """Media time of the last detection."""
-        return max(track.last_seen_s for track in self.tracks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,26 +168,20 @@ class Results:
     folder: Path | None  # with the files; None: they were temporary
     header: Header
     summary: Summary
+    people: tuple[Person, ...]  # by first appearance
     tracks: tuple[Track, ...]  # in the order of their end
+    shots: tuple[Shot, ...]  # in the order of time
+    frames: tuple[AnalysedFrame, ...]  # each frame, also those without a face
     observations: tuple[Observation, ...]  # each face of each frame, in the order of time
     analyses: tuple[Analysed, ...]  # each crop that was analysed, in the order of time
     embeddings: Mapping[str, Floats]  # (512,) unit length by track_id; empty unless they were asked for
 
-    @property
-    def people(self) -> tuple[Person, ...]:
-        """Those that the gallery names, each with all their tracks, and every other track alone, by first sight."""
-        named: dict[str, list[Track]] = {}
-        for track in self.tracks:
-            named.setdefault(track.person or f"\0{track.track_id}", []).append(track)
-        people = [
-            Person(tracks[0].person, tuple(sorted(tracks, key=lambda track: track.first_seen_s)))
-            for tracks in named.values()
-        ]
-        return tuple(sorted(people, key=lambda person: (person.first_seen_s, person.tracks[0].track_id)))
-
     def to_arrow(self, table: TableName = "tracks") -> "pyarrow.Table":
-        """One row per track, per observation, or per analysis; needs the extra [analysis]. Columns: docs/python.md."""
-        return arrow_table(self, table)
+        """One row per track, person, analysed crop, or frame and face; needs the extra [analysis].
+
+        Columns: docs/results.md.
+        """
+        return to_arrow(self, table)
 
     def to_polars(self, table: TableName = "tracks") -> "polars.DataFrame":
         """The same table for polars."""
@@ -194,13 +192,15 @@ class Results:
         return to_pandas(self.to_arrow(table))
 
 
-_HEADER, _SUMMARY, _TRACK, _OBSERVATION, _ANALYSED = (
-    TypeAdapter(Header),
-    TypeAdapter(Summary),
-    TypeAdapter(Track),
-    TypeAdapter(Observation),
-    TypeAdapter(Analysed),
-)
+_HEADER, _SUMMARY = TypeAdapter(Header), TypeAdapter(Summary)
+_KINDS: Mapping[str, TypeAdapter[Any]] = {
+    "track": TypeAdapter(Track),
+    "person": TypeAdapter(Person),
+    "shot": TypeAdapter(Shot),
+    "frame": TypeAdapter(AnalysedFrame),
+    "observation": TypeAdapter(Observation),
+    "analysis": TypeAdapter(Analysed),
+}
 
 
 def read_results(folder: Path | str) -> Results:
@@ -209,41 +209,41 @@ def read_results(folder: Path | str) -> Results:
     Raises InputError if they are missing, not finished, damaged, of different runs, or of another schema_version.
     """
     folder = Path(folder)
-    with _complaining(folder / "summary.json"):  # first: an analysis that has not finished lacks it
-        counts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    header, records = _read_lines(folder / "tracks.jsonl")
-    other, seen = _read_lines(folder / "observations.jsonl")
-    if other != header:
-        raise InputError(f"{folder}: tracks.jsonl and observations.jsonl are of different runs; {AGAIN}")
-    with _complaining(folder / "summary.json"):
+    with _complaining(folder / SUMMARY):  # first: an analysis that has not finished lacks it
+        counts = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    header = _read_header(folder / TRACKS)
+    for name in (OBSERVATIONS, PEOPLE, SHOTS):
+        if (folder / name).exists() and _read_header(folder / name) != header:
+            raise InputError(f"{folder}: {TRACKS} and {name} are of different runs; {AGAIN}")
+    with _complaining(folder / SUMMARY):
         summary = _SUMMARY.validate_python(counts)
     if summary.run_id != header.run_id:
-        raise InputError(f"{folder}: tracks.jsonl and summary.json are of different runs; {AGAIN}")
+        raise InputError(f"{folder}: {TRACKS} and {SUMMARY} are of different runs; {AGAIN}")
     size = {"frame_width": header.source.width, "frame_height": header.source.height}  # unless a record has another
-    with _complaining(folder / "tracks.jsonl"):
-        tracks = tuple(_TRACK.validate_python(size | record) for record in records)
-    with _complaining(folder / "observations.jsonl"):
-        observations = [_OBSERVATION.validate_python(size | one) for one in seen if one.get("type") == "observation"]
-        analyses = [_ANALYSED.validate_python(one) for one in seen if one.get("type") == "analysis"]
+    found = {kind: list[Any]() for kind in _KINDS}
+    for name in (TRACKS, OBSERVATIONS, SHOTS):
+        _read_lines(folder / name, size, found)
+    by_id = {track.track_id: track for track in found["track"]}
+    _read_lines(folder / PEOPLE, {}, found, by_id)
     return Results(
         folder=folder,
         header=header,
         summary=summary,
-        tracks=tracks,
-        observations=tuple(observations),
-        analyses=tuple(analyses),
+        people=tuple(found["person"]),
+        tracks=tuple(found["track"]),
+        shots=tuple(found["shot"]),
+        frames=tuple(found["frame"]),
+        observations=tuple(found["observation"]),
+        analyses=tuple(found["analysis"]),
         embeddings=_read_embeddings(folder / "embeddings.npz", header.run_id),
     )
 
 
-def _read_lines(path: Path) -> tuple[Header, list[dict[str, Any]]]:
-    """The header, checked, and the other records as they are."""
-    with _complaining(path):
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if not records or any(not isinstance(record, dict) for record in records):
-            raise ValueError("it has no header, or lines that are not objects")
-        first, *others = records
-        if first.get("type") != "header":
+def _read_header(path: Path) -> Header:
+    """Return the first record of a file, checked."""
+    with _complaining(path), path.open(encoding="utf-8") as file:
+        first = json.loads(file.readline() or "null")
+        if not isinstance(first, dict) or first.get("type") != "header":
             raise ValueError("it has no header")
         version = first.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -251,7 +251,27 @@ def _read_lines(path: Path) -> tuple[Header, list[dict[str, Any]]]:
                 f"{path} has schema_version {version}, this version of faceanalytics reads {SCHEMA_VERSION}: "
                 f"{AGAIN}, or read it with the version that wrote it"
             )
-        return _HEADER.validate_python(first), others
+        return _HEADER.validate_python(first)
+
+
+def _read_lines(
+    path: Path, size: dict[str, int], found: dict[str, list[Any]], tracks: Mapping[str, Track] | None = None
+) -> None:
+    """Add the records of a file to `found` by their type; `size` completes those that lack the size of the frame.
+
+    `tracks`: those that people consist of, by id.
+    """
+    if path.name in LATER and not path.exists():
+        return
+    with _complaining(path), path.open(encoding="utf-8") as file:
+        file.readline()
+        for line in file:
+            record = json.loads(line)
+            if not isinstance(record, dict) or record.get("type") not in _KINDS:
+                raise ValueError(f"it has a line of an unknown type: {line[:60]!r}")
+            if tracks is not None:
+                record["tracks"] = [tracks[track_id] for track_id in record["track_ids"]]
+            found[record["type"]].append(_KINDS[record["type"]].validate_python(size | record))
 
 
 def _read_embeddings(path: Path, run_id: str) -> dict[str, Floats]:

@@ -1,96 +1,38 @@
-"""Results as tables: pyarrow makes them, polars and pandas take them over."""
+"""Results as tables: pyarrow makes them, polars and pandas take them over.
 
-from collections.abc import Mapping
+The columns are those of the files that `streamer export --tables` writes, see docs/results.md.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from faceanalytics.extras import require
-from streamer.labels import EXPRESSIONS
-from streamer.values import LANDMARK_NAMES
+from streamer.recorded.columns import columns
+from streamer.recorded.rows import Row, Rows
+from streamer.recorded.table_files import arrow_table
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
 
-    from faceanalytics.results import Analysed, Observation, Results
-    from faceanalytics.tracks import Box, Track
-
-Row = dict[str, Any]
-BOX = ("x", "y", "width", "height")
+    from faceanalytics.results import Results
 
 
-def arrow_table(results: "Results", name: str) -> "pyarrow.Table":
-    """The table `name` with a column for everything that the weights were trained for, also if it has no rows.
+def to_arrow(results: "Results", name: str) -> "pyarrow.Table":
+    """Return the table `name`, with a type for every column also if it has no rows.
 
     Raises MissingPackage, and ValueError for an unknown name.
     """
     require("analysis", "pyarrow", use="tables")
-    import pyarrow
-
-    attributes = results.header.outputs.attributes
-    text, number, whole, truth = pyarrow.string(), pyarrow.float64(), pyarrow.int64(), pyarrow.bool_()
-    boxes = {f"box_{side}": number for side in BOX}
-    frames = {"frame_width": whole, "frame_height": whole}
-    expressions = {f"expression_{one}": number for one in EXPRESSIONS}
-    scores = {f"attribute_{one}": number for one in attributes}
-    if name == "tracks":
-        rows = [_track_row(track) for track in results.tracks]
-        columns = {
-            "track_id": text,
-            "number": whole,
-            "person": text,
-            "identity_status": text,
-            "first_seen_s": number,
-            "last_seen_s": number,
-            "end_reason": text,
-            "quality": number,
-            "samples": whole,
-            "reasons": pyarrow.list_(text),
-            "model_id": text,
-            "split_from": text,
-            "final": truth,
-            "age_years": number,
-            "age_low_years": number,
-            "age_high_years": number,
-            "expression": text,
-            **expressions,
-            **scores,
-            **{f"presence_{one}": text for one in attributes},
-            **boxes,
-            **frames,
-        }
-    elif name == "observations":
-        rows = [_observation_row(one) for one in results.observations]
-        columns = {
-            "media_time_s": number,
-            "track_id": text,
-            "number": whole,
-            "detection_score": number,
-            "skipped": pyarrow.list_(text),
-            **boxes,
-            **frames,
-            **{f"{point}_{axis}": number for point in LANDMARK_NAMES for axis in "xy"},
-        }
-    elif name == "analyses":
-        rows = [_analysis_row(one) for one in results.analyses]
-        columns = {
-            "media_time_s": number,
-            "track_id": text,
-            "number": whole,
-            "quality": number,
-            "answered": truth,
-            "age_years": number,
-            "embedding_norm": number,
-            **expressions,
-            **scores,
-        }
-    else:
-        raise ValueError(f"there is no table {name!r}: there are tracks, observations and analyses")
-    return pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(list(columns.items())))
+    of_table = columns(name, results.header.outputs.attributes)
+    return arrow_table(_rows(results, name), of_table)
 
 
 def to_polars(table: "pyarrow.Table") -> "polars.DataFrame":
-    """The same for polars. Raises MissingPackage."""
+    """Return a table for polars. Raises MissingPackage."""
     require("analysis", "polars", use="to_polars")
     import polars
 
@@ -100,73 +42,57 @@ def to_polars(table: "pyarrow.Table") -> "polars.DataFrame":
 
 
 def to_pandas(table: "pyarrow.Table") -> "pandas.DataFrame":
-    """The same for pandas. Raises MissingPackage."""
+    """Return a table for pandas; whole numbers and truths are of its types that allow missing values.
+
+    Raises MissingPackage.
+    """
     require("analysis", "pandas", use="to_pandas")
-    return table.to_pandas()
+    import pandas
+    import pyarrow
+
+    nullable = {pyarrow.int64(): pandas.Int64Dtype(), pyarrow.bool_(): pandas.BooleanDtype()}
+    return table.to_pandas(types_mapper=nullable.get)
 
 
-def _track_row(track: "Track") -> Row:
-    age, expression, attributes = track.age, track.expression, track.attributes
-    return {
-        "track_id": track.track_id,
-        "number": track.number,
-        "person": track.person,
-        "identity_status": track.decision.status if track.decision else None,
-        "first_seen_s": track.first_seen_s,
-        "last_seen_s": track.last_seen_s,
-        "end_reason": track.end_reason,
-        "quality": track.quality,
-        "samples": track.samples,
-        "reasons": list(track.reasons),
-        "model_id": track.model_id,
-        "split_from": track.split_from,
-        "final": track.final,
-        "age_years": age.years if age else None,
-        "age_low_years": age.low_years if age else None,
-        "age_high_years": age.high_years if age else None,
-        "expression": expression.mostly if expression else None,
-        **_prefixed("expression", expression.distribution if expression else {}),
-        **_prefixed("attribute", attributes.scores if attributes else {}),
-        **_prefixed("presence", attributes.presence if attributes else {}),
-        **_box(track.box),
-        "frame_width": track.frame_width,
-        "frame_height": track.frame_height,
-    }
+def _rows(results: "Results", name: str) -> Iterator[Row]:
+    """Yield the rows of a table."""
+    header = _adapter(results.header).dump_python(results.header, mode="json")
+    rows = Rows(header, list(_records(results.tracks)), list(_records(results.people)))
+    if name == "tracks":
+        return rows.tracks()
+    if name == "people":
+        return rows.people()
+    analyses = sorted(results.analyses, key=lambda one: (one.frame, rows.rank(one.track_id)))
+    if name == "analyses":
+        return rows.analyses(_records(analyses))
+    by_crop = {(one.frame, rows.rank(one.track_id)): one for one in analyses}
+
+    def find(frame: int, rank: int) -> Row | None:
+        found = by_crop.get((frame, rank))
+        return None if found is None else next(_records([found]))
+
+    return rows.frames(_frames(results), find)
 
 
-def _observation_row(one: "Observation") -> Row:
-    points = {f"{name}_{axis}": getattr(point, axis) for name, point in one.landmarks.items() for axis in "xy"}
-    return {
-        "media_time_s": one.media_time_s,
-        "track_id": one.track_id,
-        "number": one.number,
-        "detection_score": one.detection_score,
-        "skipped": list(one.skipped),
-        **_box(one.box),
-        "frame_width": one.frame_width,
-        "frame_height": one.frame_height,
-        **points,
-    }
+def _frames(results: "Results") -> Iterator[tuple[Row, Sequence[Row]]]:
+    """Yield the record of each frame with those of its observations."""
+    observations = iter(results.observations)
+    for frame in results.frames:
+        seen = [next(observations) for _ in range(frame.faces)]
+        yield next(_records([frame])), list(_records(seen))
 
 
-def _analysis_row(one: "Analysed") -> Row:
-    answer = one.analysis
-    return {
-        "media_time_s": one.media_time_s,
-        "track_id": one.track_id,
-        "number": one.number,
-        "quality": one.quality,
-        "answered": answer is not None,
-        "age_years": answer.age_years if answer else None,
-        "embedding_norm": answer.embedding_norm if answer else None,
-        **_prefixed("expression", (answer.expression or {}) if answer else {}),
-        **_prefixed("attribute", (answer.attributes or {}) if answer else {}),
-    }
+def _records(values: Iterable[Any]) -> Iterator[Row]:
+    """Yield dataclasses as nested records."""
+    return (_adapter(value).dump_python(value) for value in values)
 
 
-def _prefixed(prefix: str, values: Mapping[str, float | str]) -> Row:
-    return {f"{prefix}_{name}": value for name, value in values.items()}
+def _adapter(value: Any) -> TypeAdapter[Any]:
+    """Return what turns a dataclass into records; making it takes long, so each is made once."""
+    kind = type(value)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
-def _box(box: "Box") -> Row:
-    return {f"box_{side}": getattr(box, side) for side in BOX}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}

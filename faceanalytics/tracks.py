@@ -83,6 +83,7 @@ class Identity(Evidence):
 
     consistency: float | None  # -1..1, mean cosine of a crop to the others; None: there is only one
     outliers: int  # crops that were left out because they do not resemble the others
+    status: str | None = None  # CONSISTENT or CONFLICTING; None: not stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Track:
     quality: float  # 0..1, of the best crop
     reasons: tuple[str, ...]  # why it was not analysed, such as SMALL_BOUNDING_BOX; empty: it was
     samples: int  # analyses that went in
+    described: bool = True  # False: age, expression and attributes are None for the reasons below
+    undescribed_reasons: tuple[str, ...] = ()  # such as CONFLICTING, FALSE_FACE or LOW_QUALITY; empty: it is described
     model_id: str  # weights that made them; empty: none yet
     age: Age | None
     expression: Expression | None

@@ -32,8 +32,9 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "tracking": (set(), {"config", "track", "values"}, set()),
     "analyzer": ({"images", "detection"}, {"config", "select", "values"}, {"runtime", "swinface", "weights"}),
     "tracks": (set(), {"values"}, set()),
-    "tables": ({"results", "tracks"}, {"labels", "values"}, set()),
-    "results": ({"tables", "tracks"}, {"recorded", "values"}, set()),
+    "people": ({"tracks"}, set(), set()),
+    "tables": ({"results"}, {"recorded"}, set()),
+    "results": ({"people", "tables", "tracks"}, {"recorded", "values"}, set()),
     "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }

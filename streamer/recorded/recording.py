@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from faceanalytics.errors import InputError
-from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SUMMARY, TRACKS
+from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.records import SCHEMA_VERSION
 
 Record = dict[str, Any]
+LATER = (PEOPLE, SHOTS)  # not every analysis writes them yet: without the file there are none
 
 
 class Recording:
@@ -26,10 +27,13 @@ class Recording:
         self.header, self.tracks = self._read(TRACKS)
         if self.summary.get("run_id") != self.header["run_id"]:
             raise InputError(f"{folder}: {TRACKS} and {SUMMARY} are of different runs; analyse the video again")
-        self.people = self._read(PEOPLE)[1] if (folder / PEOPLE).exists() else []
+        self.people = self._read(PEOPLE)[1]
+        self.shots = self._read(SHOTS)[1]
 
     def _read(self, name: str) -> tuple[Record, list[Record]]:
         """Return the header of a file and its other lines."""
+        if name in LATER and not (self.folder / name).exists():
+            return self.header, []
         lines = self._lines(name)
         header = next(lines)[1]
         return header, [record for _, record in lines]

@@ -6,8 +6,8 @@ results.schema.json in this folder is what `published_schema` returns: after a c
 
 from typing import Annotated, Any, NotRequired
 
+import typing_extensions
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 from streamer.labels import ATTRIBUTES
 from streamer.recorded import record_types as records
@@ -38,10 +38,11 @@ def _row(table: str) -> Any:
     """Return the type of a row of a table; columns of attributes that the weights lack are missing."""
     optional = {one.name for one in columns(table, ATTRIBUTES)} - {one.name for one in columns(table, ())}
     fields = {
-        one.name: NotRequired[_type_of(one)] if one.name in optional else _type_of(one)  # type: ignore[misc]
+        one.name: NotRequired[_type_of(one)] if one.name in optional else _type_of(one)
         for one in columns(table, ATTRIBUTES)
     }
-    row: Any = TypedDict(f"{table}_row", fields)  # type: ignore[operator]
+    make: Any = typing_extensions.TypedDict
+    row = make(f"{table}_row", fields)
     row.__pydantic_config__ = records.STRICT
     row.__doc__ = f"tables/{table}.jsonl: one row of the table {table}."
     return row

@@ -117,6 +117,15 @@ def arrow_schema(of_table: Sequence[Column]) -> "pyarrow.Schema":
     return pyarrow.schema([pyarrow.field(one.name, types[one.type], metadata=about) for about, one in described])
 
 
+def arrow_table(rows: Iterable[Row], of_table: Sequence[Column]) -> "pyarrow.Table":
+    """Return rows as a table in memory."""
+    import pyarrow
+
+    schema = arrow_schema(of_table)
+    parts = [pyarrow.RecordBatch.from_pylist(batch, schema=schema) for batch in batches(rows)]
+    return pyarrow.Table.from_batches(parts, schema)
+
+
 def table_file(
     path: Path, form: str, of_table: Sequence[Column], header: Mapping[str, Any]
 ) -> AbstractContextManager[Write]:

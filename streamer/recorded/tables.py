@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from faceanalytics.errors import ConfigError
 from faceanalytics.extras import require
 from faceanalytics.files import replacing, writing
 from streamer.recorded.columns import TABLES, columns
@@ -14,6 +15,15 @@ from streamer.recorded.outputs import TABLES_FOLDER
 from streamer.recorded.recording import Recording
 from streamer.recorded.rows import Row, Rows
 from streamer.recorded.table_files import batches, table_file
+
+FORMATS = ("parquet", "csv", "jsonl")
+
+
+def ordered_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return the forms in one order, each once. Raises ConfigError for an unknown one."""
+    if unknown := set(formats) - set(FORMATS):
+        raise ConfigError(f"tables: {', '.join(sorted(map(repr, unknown)))}: choose from {', '.join(FORMATS)}")
+    return tuple(form for form in FORMATS if form in formats)
 
 
 def check_formats(formats: Sequence[str]) -> None:

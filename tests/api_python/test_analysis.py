@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -123,35 +124,57 @@ def test_tracks_are_a_table(results: fa.Results) -> None:
     assert table.height == 1
     row = table.row(0, named=True)
     (track,) = results.tracks
-    assert row["person"] == "eileen"
+    assert row["identity_status"] == "IDENTIFIED"
     assert row["expression"] == "happiness"
     assert row["age_years"] == pytest.approx(track.age.years if track.age else None)
     assert row["attribute_male"] < 0.5
     assert row["presence_male"] == (track.attributes.presence["male"] if track.attributes else None)
-    assert row["box_width"] == track.box.width
+    assert row["FaceRectWidth"] == track.box.width
     assert {name for name in table.columns if name.startswith("expression_")} == {
         f"expression_{name}" for name in (track.expression.distribution if track.expression else ())
     }
 
 
-def test_observations_and_analyses_are_tables(results: fa.Results) -> None:
-    observations, analyses = results.to_pandas("observations"), results.to_pandas("analyses")
-    assert isinstance(observations, pd.DataFrame)
-    assert len(observations) == len(results.observations)
-    assert observations["nose_x"].notna().all()
-    assert observations["media_time_s"].is_monotonic_increasing
+def test_frames_and_analyses_are_tables(results: fa.Results) -> None:
+    frames, analyses = results.to_pandas("frames"), results.to_pandas("analyses")
+    assert isinstance(frames, pd.DataFrame)
+    assert frames["frame"].nunique() == len(results.frames) == results.summary.frames
+    assert frames["success"].sum() == len(results.observations)
+    assert frames.loc[frames["success"], "nose_x"].notna().all()
+    assert frames.loc[~frames["success"], "nose_x"].isna().all()
+    assert frames["timestamp"].is_monotonic_increasing
+    assert frames["happiness"].notna().sum() == len(analyses)
+    assert set(frames["expression"].dropna()) == {"happiness"}
+    assert frames["yaw_deg"].abs().max() < 40
     assert analyses["answered"].all()
     assert len(analyses) == len(results.analyses)
     assert results.to_arrow("analyses").num_rows == len(results.analyses)
-    with pytest.raises(ValueError, match="tracks, observations and analyses"):
+    with pytest.raises(ValueError, match="frames, tracks, people and analyses"):
         results.to_arrow("faces")  # type: ignore[arg-type]
 
 
-def test_a_video_without_faces_gives_tables_without_rows(results: fa.Results, tmp_path: Path) -> None:
+def test_a_video_without_faces_gives_tables_without_tracks(results: fa.Results, tmp_path: Path) -> None:
     empty = fa.analyze(make_video(tmp_path / "none.mp4", frames=5))
     assert empty.people == ()
-    assert empty.to_polars().columns == results.to_polars().columns
-    assert empty.to_pandas("observations").empty
+    for name in ("frames", "tracks", "people", "analyses"):
+        assert empty.to_polars(name).schema == results.to_polars(name).schema
+    assert not empty.to_pandas("frames")["success"].any()
+    assert len(empty.to_pandas("frames")) == len(empty.frames) == 5
+
+
+def test_the_time_of_day_of_the_first_frame_is_that_of_the_caller(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(fa.ConfigError, match="has no offset from UTC; add Z, or an offset"):
+        fa.analyze(folder / "clip.mp4", start_time="2026-11-30T12:00:00")
+    with pytest.raises(fa.ConfigError, match="`out` must name a folder"):
+        fa.analyze(folder / "clip.mp4", tables=["csv"])
+    with pytest.raises(fa.ConfigError, match="'xls': choose from parquet, csv, jsonl"):
+        fa.analyze(folder / "clip.mp4", tmp_path, tables=["xls"])
+    begun = datetime(2026, 11, 30, 13, tzinfo=timezone(timedelta(hours=1)))
+    timed = fa.analyze(folder / "clip.mp4", tmp_path / "out", start_time=begun, tables=["parquet"])
+    assert (timed.header.start_time, timed.header.start_time_source) == (begun, "option")
+    table = pd.read_parquet(tmp_path / "out" / "tables" / "frames.parquet")
+    assert table["wall_clock"][25] == pd.Timestamp("2026-11-30T12:00:01Z")
+    assert not (tmp_path / "out" / "tables" / "frames.csv").exists()
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "polars", "pandas"])
@@ -202,7 +225,7 @@ def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) ->
 def test_another_schema_is_refused(copy: Path) -> None:
     rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 3}, *records[1:]])
     (copy / "summary.json").write_text('{"frames": 50, "complete": true}')
-    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 4"):
+    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 5"):
         fa.read_results(copy)
 
 
