@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 from faceanalytics.extras import require
 from streamer.labels import EXPRESSIONS
-from streamer.recorded.formats.presence import Run, join, notice
+from streamer.recorded.formats.presence import Clock, Run, join, notice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from faceanalytics.results import Person, Results
+    from faceanalytics.people import Person
+    from faceanalytics.results import Results
 
 # the same hue for moods that are alike; light and dark for those who see fewer colours
 COLOURS = {
@@ -32,50 +33,49 @@ def plot_timeline(results: "Results", ax: "Axes | None" = None) -> "Axes":
     require("analysis", "matplotlib", use="plot_timeline")
     from matplotlib import pyplot
 
-    people = results.people
+    people, clock = results.people, Clock([frame.media_time_s for frame in results.frames])
     if ax is None:
         size = 10, 1.6 + 0.42 * max(2, min(len(people), 45))
         _, ax = pyplot.subplots(figsize=size, layout="constrained")
     drawn: set[str] = set()
     for row, person in enumerate(people):
         spans: dict[str, list[tuple[float, float]]] = {}
-        for start, end, kind in _bars(results, person):
+        for start, end, kind in _bars(person, clock):
             spans.setdefault(kind, []).append((start, end - start))
         for kind, bars in spans.items():
-            style = {"hatch": "////", "edgecolor": "white"} if kind == UNDESCRIBED else {}
-            colour = (COLOURS | GREYS)[kind]
-            ax.broken_barh(bars, (row - HEIGHT / 2, HEIGHT), facecolor=colour, linewidth=0, gid=kind, **style)
+            colour, hatch = (COLOURS | GREYS)[kind], "////" if kind == UNDESCRIBED else None
+            border = "white" if hatch else colour  # without a border of its colour, a short bar would vanish
+            rows = row - HEIGHT / 2, HEIGHT
+            ax.broken_barh(bars, rows, facecolor=colour, edgecolor=border, linewidth=0.5, hatch=hatch, gid=kind)
         drawn |= spans.keys()
     cuts = [shot.start_s for shot in results.shots[1:]]
     for time in cuts:
         ax.axvline(time, color="#555555", linewidth=0.8, linestyle=":", zorder=0, gid="cut")
-    _label(results, ax)
+    _label(results, clock, ax)
     _legend(ax, drawn, bool(cuts))
     return ax
 
 
-def _bars(results: "Results", person: "Person") -> Iterator[tuple[float, float, str]]:
+def _bars(person: "Person", clock: Clock) -> Iterator[tuple[float, float, str]]:
     """Yield start (s), end (s) and kind of each bar of a person."""
-    tracks = [track for track in results.tracks if track.track_id in person.track_ids]
     runs = [
         Run(one.start_s, one.end_s, one.appears, one.confidence)
-        for track in tracks
+        for track in person.tracks
         if track.expression is not None
         for one in track.expression.timeline
     ]
     nothing = UNCLEAR if person.described else UNDESCRIBED
-    for stay in join([(one.start_s, one.end_s, one.track_id) for one in person.intervals], runs):
+    for stay in join([(one.start_s, clock.after(one.end_s), one.track_id) for one in person.intervals], runs):
         for run in stay.runs:
             yield run.start_s, run.end_s, run.appears or nothing
 
 
-def _label(results: "Results", ax: "Axes") -> None:
+def _label(results: "Results", clock: Clock, ax: "Axes") -> None:
     """Label the rows and the time, and name the video."""
     people, source = results.people, results.header.source
     ax.set_yticks(range(len(people)), [person.name or f"person {person.number}" for person in people])
     ax.set_ylim(max(1, len(people)) - 0.5, -0.5)  # who appears first is on top
-    ends = [shot.end_s for shot in results.shots] + [person.last_seen_s for person in people]
-    ax.set_xlim(0, max(ends, default=0) or 1)
+    ax.set_xlim(0, clock.after(results.frames[-1].media_time_s) if results.frames else 1)
     ax.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
     ax.set_xlabel("time from the first frame (min:s)")
     warning = notice({"model_id": results.header.model_id})

@@ -13,11 +13,13 @@ __all__ = ["Record", "Stored", "read_source"]
 
 
 class Stored(Recording):
-    """Reads people and shots too. Raises InputError like Recording, also for tracks of people that are not there."""
+    """Needs people and shots. Raises InputError like Recording, also for tracks of people that are not there."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.people, self.shots = self._read(PEOPLE)[1], self._read(SHOTS)[1]
+        absent = [name for name in (PEOPLE, SHOTS) if not (folder / name).exists()]
+        if absent:
+            raise InputError(f"{folder}: {' and '.join(absent)} does not exist; analyse the video again")
         with complaining(folder / PEOPLE):
             named = {track_id for person in self.people for track_id in person["track_ids"]}
         missing = named - {track["track_id"] for track in self.tracks}

@@ -7,11 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from faceanalytics.files import hash_file
+from streamer.labels import EXPRESSIONS
 from streamer.recorded.records import SCHEMA_VERSION
+from streamer.values import LANDMARK_NAMES
 
 Record = dict[str, Any]
 Box = tuple[float, float, float, float]  # x y width height, px
-AGE = {"years": 34.2, "low_years": 28.4, "high_years": 41.0}
+RUN = "0123456789abcdef" * 2
+EVIDENCE = {"samples": 3, "best_quality": 0.5, "last_inferred_s": 0.0, "revision": 1}
+AGE = {"years": 34.2, "low_years": 28.4, "high_years": 41.0, **EVIDENCE}
+SHARES = {**dict.fromkeys(EXPRESSIONS, 0.0), "happiness": 0.62, "neutral": 0.38}
+HEADER = {
+    "type": "header",
+    "schema_version": SCHEMA_VERSION,
+    "version": "0.1.0",
+    "run_id": RUN,
+    "time_base": {"zero": "first frame", "source": "pts", "estimated_frames": 0, "restarts": 0},
+    "start_time": None,
+    "start_time_source": None,
+    "detector": "yolo-face-nano",
+    "outputs": {"age": True, "expression": True, "attributes": [], "identity": True},
+    "licence": "research",
+    "gallery": None,
+    "config_hash": "abc",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +74,8 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     sha256 = hash_file(video) if video is not None else "0" * 64
     source = {"name": video.name if video else name, "sha256": sha256, "video_stream": 0}
-    source |= {"width": size[0], "height": size[1]}
-    header = {"type": "header", "schema_version": SCHEMA_VERSION, "run_id": "r1", "source": source}
-    header |= {"model_id": model_id}
+    source |= {"width": size[0], "height": size[1], "geometry": _geometry(size)}
+    header = {**HEADER, "source": source, "model_id": model_id}
     files = {
         "observations": _observations(tracks, times, cuts),
         "tracks": [_track(one, times, undescribed or {}) for one in tracks],
@@ -67,8 +85,16 @@ def write_results(
     for file, records in files.items():
         lines = [json.dumps(record) + "\n" for record in (header, *records)]
         (folder / f"{file}.jsonl").write_text("".join(lines))
-    (folder / "summary.json").write_text(json.dumps({"run_id": "r1", "complete": True}))
+    counts = {"frames": len(times), "tracks": len(tracks), "people": len(files["people"])}
+    counts |= {"crops": 0, "lost_crops": 0, "shots": len(files["shots"])}
+    summary = {"run_id": RUN, "source_sha256": sha256, **counts, "dropped": {}, "complete": True}
+    (folder / "summary.json").write_text(json.dumps(summary))
     return folder
+
+
+def _geometry(size: tuple[int, int]) -> Record:
+    stored = {"stored_width": size[0], "stored_height": size[1], "sample_aspect_ratio": "1:1"}
+    return {**stored, "matrix": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]}
 
 
 def _observations(tracks: Sequence[Seen], times: Sequence[float], cuts: Sequence[int]) -> list[Record]:
@@ -77,22 +103,30 @@ def _observations(tracks: Sequence[Seen], times: Sequence[float], cuts: Sequence
         there = [one for one in tracks if one.first <= frame <= one.last]
         shot = 1 + sum(cut <= frame for cut in cuts)
         records.append({"type": "frame", "frame": frame, "media_time_s": time, "shot": shot, "faces": len(there)})
-        for one in there:
-            x, y, width, height = one.place(frame)
-            records.append(
-                {
-                    "type": "observation",
-                    "frame": frame,
-                    "media_time_s": time,
-                    "track_id": one.track_id,
-                    "number": one.number,
-                    "box": {"x": x, "y": y, "width": width, "height": height},
-                    "detection_score": 0.9,
-                    "quality": one.qualities.get(frame, 0.5),
-                    "landmarks": {},
-                }
-            )
+        records += [_observation(one, frame, time) for one in there]
     return records
+
+
+def _observation(one: Seen, frame: int, time: float) -> Record:
+    x, y, _, _ = one.place(frame)
+    return {
+        "type": "observation",
+        "frame": frame,
+        "media_time_s": time,
+        "track_id": one.track_id,
+        "number": one.number,
+        "box": _box(one.place(frame)),
+        "detection_score": 0.9,
+        "quality": one.qualities.get(frame, 0.5),
+        "yaw_deg": None,
+        "pitch_deg": None,
+        "roll_deg": None,
+        "landmarks": {name: {"x": x, "y": y} for name in LANDMARK_NAMES},
+    }
+
+
+def _box(place: Box) -> Record:
+    return dict(zip(("x", "y", "width", "height"), place, strict=True))
 
 
 def _track(one: Seen, times: Sequence[float], undescribed: Mapping[int, Sequence[str]]) -> Record:
@@ -101,15 +135,29 @@ def _track(one: Seen, times: Sequence[float], undescribed: Mapping[int, Sequence
     timeline = [
         {"appears": appears, "start_s": start, "end_s": end, "confidence": 0.8} for appears, start, end in one.segments
     ]
+    expression = {"appears": None, "since_s": 0.0, "distribution": SHARES, "timeline": timeline}
     return {
         "type": "track",
         "track_id": one.track_id,
         "number": one.number,
         **span,
+        "end_reason": "END_OF_FILE",
+        "box": _box(one.place(one.last)),
+        "quality": 0.5,
+        "reasons": [],
+        "samples": 3,
+        "model_id": "swinface-small",
         "described": described,
+        "undescribed_reasons": list((undescribed or {}).get(one.person or 0, () if one.person else ("FALSE_FACE",))),
         "age": AGE if described else None,
-        "expression": {"timeline": timeline} if described else None,
+        "expression": {**expression, **EVIDENCE} if described else None,
+        "attributes": None,
+        "decision": None,
         "intervals": [{"track_id": track_id, **span} for track_id in (*one.joined, one.track_id)],
+        "identity": None,
+        "split_from": None,
+        "revision": 1,
+        "final": True,
     }
 
 
@@ -125,7 +173,7 @@ def _people(
         own = [one for one in tracks if one.person == number]
         spans = [(one.track_id, times[one.first], times[one.last]) for one in own]
         described = number not in undescribed
-        expression = {"mostly": "happiness", "shares": {"happiness": 0.62, "neutral": 0.38}}
+        expression = {"mostly": "happiness", "shares": SHARES}
         records.append(
             {
                 "type": "person",
@@ -141,6 +189,9 @@ def _people(
                 "undescribed_reasons": list(undescribed.get(number, ())),
                 "age": AGE if described else None,
                 "expression": expression if described else None,
+                "attributes": None,
+                "samples": 3,
+                "best_quality": 0.5,
                 "best": _best(best[number], times) if number in best else None,
             }
         )

@@ -10,7 +10,7 @@ from streamer.recorded.formats.contact_sheet import PICTURES, Shown, write_conta
 from streamer.recorded.formats.elan import write_eaf
 from streamer.recorded.formats.faces import write_faces
 from streamer.recorded.formats.mot import write_mot
-from streamer.recorded.formats.presence import Clock, presences
+from streamer.recorded.formats.presence import clock_of, presences
 from streamer.recorded.formats.webvtt import write_webvtt
 from streamer.recorded.stored import Stored
 from streamer.recorded.thumbnails import Moment, choose_moments, thumbnails
@@ -44,7 +44,7 @@ def write_formats(folder: Path, wanted: Formats, video: Path | None, temporary: 
     leads to it. Raises InputError, also if the video is another one, and ConfigError.
     """
     results = Stored(folder)
-    clock = Clock(results)
+    clock = clock_of(results)
     seen = presences(results, clock)
     written: list[Path] = []
     if "mot" in wanted.names:

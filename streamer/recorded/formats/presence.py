@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.recording import Record
+from streamer.recorded.stored import Stored
 
 ADJECTIVES = {
     "surprise": "surprised",
@@ -40,10 +41,10 @@ class Presence:
 
 
 class Clock:
-    """The times of the analysed frames, to say when what was seen in a frame ends: with the next frame."""
+    """The media times (s) of the analysed frames, to say when what a frame shows ends: with the next frame."""
 
-    def __init__(self, results: Stored) -> None:
-        self._times = [float(frame["media_time_s"]) for frame, _ in results.frames()]
+    def __init__(self, times: Sequence[float]) -> None:
+        self._times = times
         steps = sorted(after - before for before, after in pairwise(self._times))
         self._step = steps[len(steps) // 2] if steps else 0.04
 
@@ -59,6 +60,11 @@ class Clock:
         """Return the media time (s) of the frame after the one at `time`, or one step later at the end."""
         place = bisect_right(self._times, time)
         return self._times[place] if place < len(self._times) else time + self._step
+
+
+def clock_of(results: Stored) -> Clock:
+    """Read the times of the frames."""
+    return Clock([float(frame["media_time_s"]) for frame, _ in results.frames()])
 
 
 def presences(results: Stored, clock: Clock) -> dict[int, tuple[Presence, ...]]:

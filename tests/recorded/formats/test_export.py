@@ -80,6 +80,10 @@ def test_results_of_several_videos_find_theirs_in_a_folder(tmp_path: Path, capsy
     assert "--video: door.mp4, whose results are in" in capsys.readouterr().err
 
 
+def test_the_results_of_these_tests_are_as_an_analysis_writes_them(folder: Path) -> None:
+    assert main(["results", "validate", str(folder)]) == 0
+
+
 def test_unknown_formats_and_no_wish_are_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["export", str(folder), "--formats", "webvtt,srt"])

@@ -9,7 +9,7 @@ import pytest
 import trackeval
 
 from streamer.recorded.formats.mot import write_mot
-from streamer.recorded.formats.presence import Clock
+from streamer.recorded.formats.presence import clock_of
 from streamer.recorded.stored import Stored
 from tests.support.stored_results import Seen, write_results
 
@@ -25,7 +25,7 @@ TRACKS = [
 
 def write(folder: Path, people: bool = False) -> list[str]:
     results = Stored(folder)
-    return write_mot(results, Clock(results), folder, people).tracks.read_text().splitlines()
+    return write_mot(results, clock_of(results), folder, people).tracks.read_text().splitlines()
 
 
 def test_a_line_is_a_face_of_a_frame_and_frames_count_from_one(tmp_path: Path) -> None:
