@@ -29,8 +29,8 @@ class Column:
 _INPUT = Column("input", "text", "name of the video", theirs="py-feat")
 _FRAME = Column("frame", "whole", "number of the analysed frame, from 0", theirs="py-feat")
 _TIMESTAMP = Column("timestamp", "number", "time since the first frame", "s", theirs="OpenFace")
-_TIMECODE = Column("timecode", "text", "the same as HH:MM:SS.mmm")
-_WALL_CLOCK = Column("wall_clock", "time", "the same as time of day", "UTC", "it is unknown when the recording began")
+_TIMECODE = Column("timecode", "text", "time since the first frame as HH:MM:SS.mmm")
+_WALL_CLOCK = Column("wall_clock", "time", "time of day of the frame", "UTC", "it is unknown when the recording began")
 _TRACK = "track_id", "text", "id of the track, unique over all recordings"
 _FACE = "face_id", "whole", "number of the track, from 1"
 _PERSON = Column("person", "whole", "number of the person, from 1", null="the track is that of no person")

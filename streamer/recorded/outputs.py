@@ -135,6 +135,8 @@ def _remove_earlier(folder: Path) -> None:
         with writing(path), contextlib.suppress(FileNotFoundError):
             path.unlink()
             removed.append(name)
+    with contextlib.suppress(OSError):  # it is not there, or holds files of others
+        (folder / TABLES_FOLDER).rmdir()
     if removed:
         log.info("%s: removed the results of an earlier run: %s", folder, ", ".join(removed))
 

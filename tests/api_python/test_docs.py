@@ -89,11 +89,3 @@ def test_the_examples_run(
     assert "nowhere.mp4: no such file" in out
     assert names["similarity"] == pytest.approx(1, abs=1e-4)
     assert isinstance(names["result"], fa.Results)
-
-
-def test_the_page_names_the_columns_of_the_table(results: fa.Results) -> None:
-    text = PAGE.read_text()
-    for name in results.to_arrow().column_names:
-        prefix = name.partition("_")[0]
-        generic = f"`{prefix}_...`"
-        assert f"`{name}`" in text or (prefix in ("expression", "attribute", "presence") and generic in text), name

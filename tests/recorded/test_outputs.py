@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceanalytics.errors import ConfigError
-from streamer.recorded.outputs import OUTPUTS, identified, refuse_to_remove, run_files
+from streamer.recorded.outputs import OUTPUTS, TABLE_FILES, identified, refuse_to_remove, run_files
 from streamer.values import IdentityEstimate, TrackSummary
 from tests.support.builders import evidence, summary
 from tests.support.disk import small_files
@@ -64,6 +64,7 @@ def test_the_id_is_that_of_everything_that_decides_the_files() -> None:
 
 
 def test_outputs_of_an_earlier_run_are_removed_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
     for name in (*OUTPUTS, *(f"{name}.partial" for name in OUTPUTS), "notes.txt", "tracks.csv"):
         (tmp_path / name).write_text("old")
     with run_files(tmp_path, HEADER, explain=False) as files:
@@ -76,7 +77,7 @@ def test_nothing_has_its_name_before_everything_is_written(tmp_path: Path) -> No
     with run_files(tmp_path, HEADER, explain=True) as files:
         files.finish({"frames": 3}, templates(1))
         assert all(name.endswith(".partial") for name in names(tmp_path))
-    assert names(tmp_path) == set(OUTPUTS) - {"annotated.mp4"}
+    assert names(tmp_path) == set(OUTPUTS) - {"annotated.mp4", *TABLE_FILES}
 
 
 @pytest.mark.parametrize(("size", "count", "named"), [(5_000, 10, "embeddings.npz"), (100, 0, "tracks.jsonl")])
