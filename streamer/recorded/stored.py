@@ -6,20 +6,17 @@ from pathlib import Path
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file, never
-from streamer.recorded.outputs import PEOPLE, SHOTS, TRACKS
+from streamer.recorded.outputs import PEOPLE, TRACKS
 from streamer.recorded.recording import Record, Recording, complaining
 
 __all__ = ["Record", "Stored", "read_source"]
 
 
 class Stored(Recording):
-    """Needs people and shots. Raises InputError like Recording, also for tracks of people that are not there."""
+    """Raises InputError like Recording, also for tracks of people that are not there."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        absent = [name for name in (PEOPLE, SHOTS) if not (folder / name).exists()]
-        if absent:
-            raise InputError(f"{folder}: {' and '.join(absent)} does not exist; analyse the video again")
         with complaining(folder / PEOPLE):
             named = {track_id for person in self.people for track_id in person["track_ids"]}
         missing = named - {track["track_id"] for track in self.tracks}

@@ -96,7 +96,7 @@ def test_unknown_formats_and_no_wish_are_errors(folder: Path, capsys: pytest.Cap
     ("file", "content", "message"),
     [
         ("summary.json", None, r"summary\.json does not exist: the analysis has not finished"),
-        ("people.jsonl", None, r"people\.jsonl does not exist"),
+        ("tracks.jsonl", None, r"tracks\.jsonl does not exist"),
         ("shots.jsonl", '{"type": "header", "schema_version": 5, "run_id": "r2"}\n', "is of another run"),
         ("tracks.jsonl", '{"type": "header", "schema_version": 3}\n', "it has schema_version 3"),
         ("tracks.jsonl", "", "was not written by `streamer analyze`"),

@@ -1,7 +1,12 @@
 """Subtitles of people and expressions, read by another library, and the JSON of the metadata track."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import webvtt
@@ -9,6 +14,7 @@ import webvtt
 from streamer.recorded.formats.presence import clock_of, presences
 from streamer.recorded.formats.webvtt import METADATA, SUBTITLES, write_webvtt
 from streamer.recorded.stored import Stored
+from tests.support.browser import browser_page
 from tests.support.stored_results import AGE, Seen, write_results
 
 TIMES = [frame / 25 for frame in range(100)]
@@ -110,3 +116,61 @@ def test_a_video_without_frames_that_were_analysed_has_no_cues(tmp_path: Path) -
     write_results(tmp_path, [], times=[])
     write(tmp_path)
     assert cues(tmp_path / METADATA) == []
+
+
+# --- in a browser
+
+PAGE = """<!doctype html><meta charset="utf-8"><video></video><script>
+const video = document.querySelector("video");
+const load = (kind, src) => new Promise((done, failed) => {
+  const element = Object.assign(document.createElement("track"), {kind, src, srclang: "en", label: kind});
+  element.onload = () => done([...element.track.cues]);
+  element.onerror = () => failed(new Error(src));
+  video.append(element);
+  element.track.mode = "hidden";
+});
+const row = (cue, text) => [cue.id, cue.startTime, cue.endTime, text];
+const subtitles = load("subtitles", "people.vtt")
+  .then(cues => cues.map(cue => row(cue, cue.getCueAsHTML().textContent)));
+const metadata = load("metadata", "people.metadata.vtt")
+  .then(cues => cues.map(cue => row(cue, JSON.parse(cue.text).name)));
+</script>"""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a web server for a folder: a browser reads no subtitles from a file."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.browser
+def test_a_browser_reads_both_tracks(tmp_path: Path) -> None:
+    names = {1: "A & <b>B</b> --> C", 2: "Žofie 漢字"}
+    times = [*TIMES, 7200.0, 7200.04]
+    tracks = [
+        Seen("a", 1, 1, 0, 49, segments=[("happiness", 0.0, 2.0)]),
+        Seen("b", 2, 2, 40, 80),
+        Seen("c", 3, 1, 100, 101),
+    ]
+    write_results(tmp_path, tracks, times=times, names=names)
+    write(tmp_path)
+    (tmp_path / "page.html").write_text(PAGE)
+    expected = [
+        ["person-1-1", 0, 2, f"{names[1]} appears happy", names[1]],
+        ["person-2-1", 1.6, 3.24, names[2], names[2]],
+        ["person-1-2", 7200, 7200.08, names[1], names[1]],
+    ]
+    with serving(tmp_path) as address, browser_page(tmp_path / "profile") as page:
+        page.call("Page.navigate", url=f"{address}/page.html")
+        page.until("document.readyState === 'complete' && typeof metadata !== 'undefined'")
+        assert page.value("subtitles") == [cue[:4] for cue in expected]
+        assert page.value("metadata") == [[*cue[:3], cue[4]] for cue in expected]
+        assert page.problems == []
