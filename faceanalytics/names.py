@@ -13,6 +13,7 @@ from pathlib import PurePath
 _UNPRINTABLE = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _TO_ESCAPE = re.compile(_UNPRINTABLE + r"|\\(?=[xu])")  # and what would look like an escape
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # beginnings of what a spreadsheet computes
 _BYTE = 0xDC00  # Python's surrogate for a byte that is not UTF-8, less the byte
 
 
@@ -59,3 +60,8 @@ def _unescape(found: re.Match[str]) -> str:
         return chr(int(found[2], 16))
     code = int(found[1], 16)
     return chr(code if code < 0x80 else _BYTE + code)
+
+
+def no_formula(text: str) -> str:
+    """Return a text for a CSV file: an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(FORMULAS) else text

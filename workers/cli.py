@@ -59,12 +59,14 @@ swinface infer face.jpg
 swinface infer --weights weights.safetensors --out faces.csv --heads age,expression photos/
 swinface infer --out raw.npz --align --detector face.onnx photos/
 """
-INFER_NOTES = """A .npz file holds the raw outputs: one array per task, `path` and `model_id`; with --align also `face`
-(its rank in the image), `box` (x1 y1 x2 y2), `landmarks`, `detector_score`, `quality` and `reasons`. The .jsonl and
-.csv files and standard output hold scores by name. A face with reasons would not be analysed by the streamer with its
-default settings: do not rely on its answers. It is also listed at the end.
+INFER_NOTES = """All forms have the same columns, named as in the tables of `streamer export`: input (the image),
+model_id, age_years, expression (the one with the highest score), a score per expression, embedding_norm, and
+attribute_NAME; with --align also face (its rank in the image), FaceScore, quality, reasons, FaceRectX to
+FaceRectHeight, and x and y of five landmarks. A .npz file also holds the raw outputs: expression_logits (n, 7),
+attribute_NAME_logits (n, 2), embedding (n, 512) and landmarks (n, 5, 2).
 
-Images that cannot be read or show no face are listed at the end; the exit code is then 5."""
+A face with reasons would not be analysed by the streamer with its default settings: do not rely on its answers. It is
+also listed at the end. Images that cannot be read or show no face are listed too; the exit code is then 5."""
 CONVERT = """Write the published checkpoint as a .safetensors file with a JSON card beside it. Such a file cannot
 contain code, and its card states the source and the licence of the weights. A .safetensors file can be converted too:
 its card is copied, and the options replace entries of it."""

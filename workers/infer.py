@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from faceanalytics.errors import ConfigError, InputError, ModelError
 from faceanalytics.files import replacing
-from faceanalytics.names import printable
+from faceanalytics.names import no_formula, printable
 from faceanalytics.progress import counted
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING, EXPRESSIONS
 
@@ -29,6 +29,13 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIZE = (112, 112)  # px
 FORMATS = (".npz", ".jsonl", ".csv")
+# names of the raw outputs by slug: those of the columns that are made of them
+RAW_NAMES = {
+    "age": "age_years",
+    "expression": "expression_logits",
+    EMBEDDING: "embedding",
+    **{task.slug: f"attribute_{task.score}_logits" for task in ATTRIBUTES},
+}
 
 log = logging.getLogger(__name__)
 
@@ -211,88 +218,71 @@ def _write(out: Path | None, engine: "Engine", analysed: Analysed) -> int:
 
 
 def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
-    """Write raw outputs, one array per slug, and the places of the faces. Returns the number of faces."""
-    places: list[tuple[Path, int, Found | None]] = []
-    columns: dict[str, list[Floats]] = {slug: [] for slug in engine.heads}
+    """Write each column of the table as an array (n,), and the raw outputs. Returns the number of faces."""
+    columns: dict[str, list[Any]] = {}
+    raw: dict[str, list[Floats]] = {}
+    count = 0
     for faces, outputs in analysed:
-        places += [(face.path, face.number, face.found) for face in faces]
-        for slug, output in outputs.items():
-            columns[slug].append(output)
-    if places:
-        arrays: dict[str, Any] = {slug: np.concatenate(parts) for slug, parts in columns.items()}
-        arrays |= {"path": np.array([printable(path) for path, _, _ in places]), "model_id": np.array(engine.model_id)}
-        arrays |= _place_arrays([number for _, number, _ in places], [found for _, _, found in places if found])
+        count += len(faces)
+        for record in _records(engine, faces, outputs):
+            for name, value in record.items():
+                columns.setdefault(name, []).append(" ".join(value) if isinstance(value, list) else value)
+        named = {RAW_NAMES[slug]: output for slug, output in outputs.items() if slug != "age"}  # which is a column
+        if placed := [face.found.landmarks for face in faces if face.found]:
+            named["landmarks"] = np.array(placed, np.float32)
+        for name, output in named.items():
+            raw.setdefault(name, []).append(output)
+    if count:
+        arrays: dict[str, Any] = {name: np.array(values) for name, values in columns.items()}
+        arrays |= {name: np.concatenate(parts) for name, parts in raw.items()}
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
-    return len(places)
-
-
-def _place_arrays(numbers: Sequence[int], found: Sequence["Found"]) -> dict[str, NDArray[Any]]:
-    """Return the places of the faces; empty without alignment."""
-    if not found:
-        return {}
-    return {
-        "face": np.array(numbers, np.int64),
-        "box": np.array([face.box for face in found], np.float32),
-        "landmarks": np.array([face.landmarks for face in found], np.float32),
-        "detector_score": np.array([face.score for face in found], np.float32),
-        "quality": np.array([face.quality for face in found], np.float32),
-        "reasons": np.array([" ".join(face.reasons) for face in found]),
-    }
+    return count
 
 
 def _write_lines(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
     """Write one JSON object per face. Returns the number of faces."""
     count = 0
-    for record in _records(engine, analysed):
-        file.write(json.dumps(record, allow_nan=False) + "\n")
-        count += 1
+    for faces, outputs in analysed:
+        for record in _records(engine, faces, outputs):
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+            count += 1
     return count
 
 
 def _write_table(file: TextIO, engine: "Engine", analysed: Analysed) -> int:
     """Write a heading, then one line per face. Returns the number of faces."""
+    writer = csv.writer(file, lineterminator="\n")
     count = 0
-    for record in _records(engine, analysed):
-        attributes = record.pop("attributes", {})
-        row = {**_flat(record), **attributes}
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if count == 0:
-            writer.writeheader()
-        writer.writerow(row)
-        count += 1
+    for faces, outputs in analysed:
+        for record in _records(engine, faces, outputs):
+            if count == 0:
+                writer.writerow(record)
+            texts = (" ".join(value) if isinstance(value, list) else value for value in record.values())
+            writer.writerow([no_formula(one) if isinstance(one, str) else one for one in texts])
+            count += 1
     return count
 
 
-def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten to one level of names: `box` with `x1` becomes `box_x1`; plain values come first, lists are joined."""
-    plain = {
-        prefix + name: " ".join(value) if isinstance(value, list) else value
-        for name, value in record.items()
-        if not isinstance(value, dict)
-    }
-    inner = [_flat(value, f"{prefix}{name}_") for name, value in record.items() if isinstance(value, dict)]
-    return {name: value for part in (plain, *inner) for name, value in part.items()}
-
-
-def _records(engine: "Engine", analysed: Analysed) -> Iterator[dict[str, Any]]:
-    """Yield the scores of each face by name."""
-    for faces, outputs in analysed:
-        for face, scores in zip(faces, _scores(outputs), strict=True):
-            yield {"path": printable(face.path), **_place(face), "model_id": engine.model_id, **scores}
+def _records(engine: "Engine", faces: list[Face], outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each face: the same columns in every form, named as in the tables of `streamer export`."""
+    for face, scores in zip(faces, _scores(outputs), strict=True):
+        yield {"input": printable(face.path), **_place(face), "model_id": engine.model_id, **scores}
 
 
 def _place(face: Face) -> dict[str, Any]:
     """Return the place of a face; empty without alignment."""
     if face.found is None:
         return {}
+    x1, y1, x2, y2 = map(float, face.found.box)
+    box = {"FaceRectX": x1, "FaceRectY": y1, "FaceRectWidth": x2 - x1, "FaceRectHeight": y2 - y1}
+    points = {f"{name}_{axis}": at["xy".index(axis)] for name, at in face.found.points().items() for axis in "xy"}
     return {
         "face": face.number,
-        "detector_score": _round(face.found.score),
+        "FaceScore": _round(face.found.score),
         "quality": _round(face.found.quality),
         "reasons": list(face.found.reasons),
-        "box": dict(zip(("x1", "y1", "x2", "y2"), map(_pixels, face.found.box), strict=True)),
-        "landmarks": {name: {"x": _pixels(x), "y": _pixels(y)} for name, (x, y) in face.found.points().items()},
+        **{name: _pixels(value) for name, value in (box | points).items()},
     }
 
 
@@ -309,13 +299,11 @@ def _scores(outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
         if "age" in outputs:
             scores["age_years"] = _round(outputs["age"][row, 0])
         if expression is not None:
-            scores["appears"] = EXPRESSIONS[int(expression[row].argmax())]
+            scores["expression"] = EXPRESSIONS[int(expression[row].argmax())]
+            scores |= zip(EXPRESSIONS, map(_round, expression[row]), strict=True)
         if norms is not None:
             scores["embedding_norm"] = _round(norms[row])
-        if expression is not None:
-            scores["expression"] = dict(zip(EXPRESSIONS, map(_round, expression[row]), strict=True))
-        if attributes:
-            scores["attributes"] = {name: _round(column[row]) for name, column in attributes.items()}
+        scores |= {f"attribute_{name}": _round(column[row]) for name, column in attributes.items()}
         yield scores
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceanalytics.files import sync
+from faceanalytics.names import no_formula
 from streamer.recorded.columns import Column
 from streamer.recorded.rows import Row
 from streamer.recorded.wall_clock import rfc3339
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 METADATA = "faceanalytics"  # prefix of the keys in Parquet
 BATCH = 2_000  # rows made at once
 GROUP = 25  # batches of one group of rows in Parquet
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings of a text that a spreadsheet takes for a formula
 
 Write = Callable[[Sequence[Row]], None]
 
@@ -49,7 +49,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
     text = " ".join(value) if isinstance(value, list) else value
-    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA) else text
+    return no_formula(text) if isinstance(text, str) else text
 
 
 @contextmanager

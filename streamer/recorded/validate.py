@@ -138,7 +138,7 @@ def _checked(
 def _check_tracks(found: Findings) -> None:
     for number, path, track in _records(found, TRACKS):
         found.counts["tracks"] += 1
-        found.counts["described_tracks" if track.get("described") else "undescribed_tracks"] += 1
+        found.counts[_kind(track)] += 1
         if track["track_id"] in found.tracks:
             found.complain(path, number, f"track_id: {track['track_id']} is that of an earlier line too")
         if track["first_seen_s"] > track["last_seen_s"]:
@@ -149,6 +149,13 @@ def _check_tracks(found: Findings) -> None:
         times = [time for part in parts for time in (part["first_seen_s"], part["last_seen_s"])]
         if times != sorted(times):
             found.complain(path, number, "intervals: they are not in the order of time, or overlap")
+
+
+def _kind(track: Record) -> str:
+    """Return the count of the summary that a track belongs to."""
+    if track.get("described", True):
+        return "described_tracks"
+    return "false_faces" if "FALSE_FACE" in track["undescribed_reasons"] else "undescribed_tracks"
 
 
 def _check_observations(found: Findings) -> None:
@@ -254,7 +261,7 @@ def _check_summary(found: Findings) -> None:
         "frames": found.counts["frame"],
         "crops": found.counts["analysis"],
         **{name: found.counts[name] for name in ("tracks", "lost_crops", "people", "shots")},
-        **{name: found.counts[name] for name in ("described_tracks", "undescribed_tracks")},
+        **{name: found.counts[name] for name in ("described_tracks", "undescribed_tracks", "false_faces")},
     }
     for name, count in counted.items():
         if name in summary and summary[name] != count:

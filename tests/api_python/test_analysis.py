@@ -16,6 +16,7 @@ import pytest
 import faceanalytics as fa
 from tests.end_to_end.programs import Program
 from tests.support.photographs import make_face_clip
+from tests.support.recorded_files import write_results
 from tests.support.videos import make_video
 
 FILES = ("tracks.jsonl", "observations.jsonl", "summary.json", "embeddings.npz")
@@ -35,9 +36,6 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     assert track.attributes.scores.keys() == {"male"}
     assert track.end_reason == "END_OF_FILE"
     assert track.final
-    (person,) = results.people
-    assert (person.name, person.tracks) == ("eileen", (track,))
-    assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
     counts = {"frames": 50, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
     assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True)
     assert len(results.analyses) == track.samples
@@ -66,7 +64,7 @@ def test_without_a_folder_nothing_is_left(folder: Path) -> None:
     assert results.folder is None
     assert results.embeddings == {}
     assert seen == [(done, 50) for done in range(1, 51)]
-    assert [person.name for person in results.people] == [None]
+    assert [track.person for track in results.tracks] == [None]
 
 
 def test_settings_come_from_a_mapping_or_a_file(folder: Path, tmp_path: Path) -> None:
@@ -203,23 +201,20 @@ def rewrite(path: Path, change: Any) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in change(records)))
 
 
-def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) -> None:
-    def more(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        header, track = records
-        unknown = {**track["decision"], "status": "UNKNOWN", "person": None, "reason": "BELOW_THRESHOLD"}
-        others = [
-            {**track, "track_id": "b", "first_seen_s": 5.0, "last_seen_s": 6.0},
-            {**track, "track_id": "c", "first_seen_s": 3.0, "decision": unknown},
-            {**track, "track_id": "d", "first_seen_s": 4.0, "decision": None},
-        ]
-        return [header, *others, track]
+def test_people_of_another_run_are_refused(copy: Path) -> None:
+    write_results(copy.parent / "other")
+    for name in ("people.jsonl", "shots.jsonl"):
+        shutil.copy(copy.parent / "other" / name, copy)
+        with pytest.raises(fa.InputError, match=rf"tracks\.jsonl and {name} are of different runs; analyse the video"):
+            fa.read_results(copy)
+        (copy / name).unlink()
 
-    rewrite(copy / "tracks.jsonl", more)
-    people = fa.read_results(copy).people
-    first = fa.read_results(copy).tracks[-1].track_id
-    assert [person.name for person in people] == ["eileen", None, None]
-    assert [[track.track_id for track in person.tracks] for person in people] == [[first, "b"], ["c"], ["d"]]
-    assert people[0].last_seen_s == 6.0
+
+def test_a_person_of_an_unknown_track_is_refused(tmp_path: Path) -> None:
+    folder = write_results(tmp_path)
+    rewrite(folder / "people.jsonl", lambda records: [records[0], {**records[1], "track_ids": ["t9"]}])
+    with pytest.raises(fa.InputError, match=r"people\.jsonl is not a result of `streamer analyze`: 't9'"):
+        fa.read_results(folder)
 
 
 def test_another_schema_is_refused(copy: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import pandas
 import psutil
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from av.stream import Disposition
 
 from faceanalytics.files import hash_file
 from faceanalytics.results import read_results
+from streamer.cli import main as streamer_main
 from streamer.recorded.outputs import OUTPUTS
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.disk import small_files
@@ -85,6 +87,35 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
         assert list(templates["track_id"]) == [track["track_id"] for track in tracks]
         assert np.linalg.norm(templates["embedding"], axis=1) == pytest.approx([1, 1], abs=1e-5)
     assert not list((tmp_path / "first").glob("*.partial"))
+
+
+def test_tables_of_two_runs_are_the_same_and_the_results_are_valid(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("first", "second"):
+        options = "--explain", "--tables", "parquet,csv,jsonl", "--start-time", "2026-11-30T13:00:00+01:00"
+        done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, *options, patches / "two.mp4")
+        assert done.returncode == 0, done.stderr
+    tables = sorted((tmp_path / "first" / "tables").iterdir())
+    assert len(tables) == 12
+    for path in tables:
+        assert path.read_bytes() == (tmp_path / "second" / "tables" / path.name).read_bytes(), path.name
+    assert streamer_main(["results", "validate", str(tmp_path)]) == 0, capsys.readouterr().out
+    frames = pandas.read_parquet(tmp_path / "first" / "tables" / "frames.parquet")
+    assert frames["frame"].nunique() == 100
+    assert frames["wall_clock"].iloc[-1] == pandas.Timestamp("2026-11-30T12:00:03.96Z")
+    assert frames["analysed"].sum() == sum(one["samples"] for one in records(tmp_path / "first" / "tracks.jsonl")[1:])
+
+
+def test_a_start_time_without_an_offset_or_of_several_videos_is_refused(
+    tmp_path: Path, patches: Path, endpoint: str, worker: Program
+) -> None:
+    detector, video = patches / "detector.onnx", patches / "one.mp4"
+    done = analyze(tmp_path / "out", detector, endpoint, "--start-time", "2026-11-30T12:00:00", video)
+    assert (done.returncode, "has no offset from UTC; add Z" in done.stderr) == (2, True)
+    start = "--start-time", "2026-11-30T12:00:00Z"
+    done = analyze(tmp_path / "out", detector, endpoint, *start, video, patches / "two.mp4")
+    assert (done.returncode, "it is that of one video; analyse the videos one at a time" in done.stderr) == (2, True)
 
 
 def test_standard_input_and_the_web_give_the_results_of_the_file(

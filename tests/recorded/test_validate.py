@@ -78,7 +78,8 @@ def test_a_problem_is_named_with_its_line(folder: Path, name: str, line: int, ch
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("frames", 11), ("tracks", 1), ("people", 7), ("described_tracks", 3), ("shots", 1)]
+    ("name", "number"),
+    [("frames", 11), ("tracks", 1), ("people", 7), ("described_tracks", 3), ("false_faces", 1), ("shots", 1)],
 )
 def test_the_counts_of_the_summary_are_those_of_the_lines(folder: Path, name: str, number: int) -> None:
     summary = json.loads((folder / "summary.json").read_text())

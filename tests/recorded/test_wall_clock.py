@@ -1,7 +1,9 @@
 """Timecodes and times of day."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
+import av
 import pytest
 
 from faceanalytics.errors import ConfigError
@@ -13,6 +15,8 @@ from streamer.recorded.wall_clock import (
     timecode,
     wall_clock,
 )
+from streamer.source.file import probe_file
+from tests.support.videos import make_video
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -53,6 +57,19 @@ def test_another_start_time_is_refused(text: str, said: str) -> None:
 )
 def test_a_creation_time_is_used_if_a_clock_showed_it(tag: str | None, expected: datetime | None) -> None:
     assert creation_time(tag) == expected
+
+
+def test_the_creation_time_of_a_file_is_read_from_it(tmp_path: Path) -> None:
+    bare, dated = make_video(tmp_path / "bare.mp4", frames=3), tmp_path / "dated.mp4"
+    with av.open(str(bare)) as source, av.open(str(dated), "w") as target:
+        target.metadata["creation_time"] = "2026-11-30T12:00:00Z"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    assert creation_time(probe_file(dated).creation_time) == NOON
+    assert probe_file(bare).creation_time is None
 
 
 def test_the_option_goes_before_the_file() -> None:

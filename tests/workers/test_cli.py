@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from streamer.recorded.columns import columns
 from streamer.select.align import align
 from streamer.values import LANDMARK_NAMES
 from tests.support.models import write_lite
@@ -21,11 +22,20 @@ from tests.support.patience import WAIT_S
 from tests.support.photographs import portrait, read_portrait
 from tests.support.swinface_files import hollow_checkpoint, save, save_small
 from workers.cli import main
-from workers.infer import read_face
+from workers.infer import RAW_NAMES, read_face
 from workers.serve.config import load_config
 from workers.swinface.checkpoint import load_own, sha256
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS, OUTPUTS
 from workers.swinface.precisions import PRECISIONS
+
+COLUMNS = [
+    *("input", "model_id", "age_years", "expression", *EXPRESSIONS, "embedding_norm"),
+    *(f"attribute_{task.score}" for task in ATTRIBUTES),
+]
+PLACE = [
+    *("face", "FaceScore", "quality", "reasons", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"),
+    *(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"),
+]  # with alignment, behind `input`
 
 
 def image(path: Path, width: int = 112, height: int = 112, seed: int = 0) -> Path:
@@ -100,10 +110,14 @@ def test_arrays_hold_the_raw_outputs_of_every_readable_image(
     out = tmp_path / "raw.npz"
     assert infer(folder, "--out", out, "--batch", "2") == 5
     arrays = np.load(out)
-    assert [Path(path).name for path in arrays["path"]] == ["a.png", "b.png", "c.bmp"]
-    assert set(arrays.files) == {"path", "model_id", *OUTPUTS}
-    assert {arrays[slug].shape[0] for slug in OUTPUTS} == {3}
-    assert (arrays["expression"].shape, arrays["recognition"].shape) == ((3, 7), (3, 512))
+    assert [Path(path).name for path in arrays["input"]] == ["a.png", "b.png", "c.bmp"]
+    raw = {"expression_logits", "embedding", *(f"attribute_{task.score}_logits" for task in ATTRIBUTES)}
+    assert set(arrays.files) == {*COLUMNS, *raw}
+    assert {len(arrays[name]) for name in arrays.files} == {3}
+    assert (arrays["expression_logits"].shape, arrays["embedding"].shape) == ((3, 7), (3, 512))
+    assert [EXPRESSIONS[row.argmax()] for row in arrays["expression_logits"]] == arrays["expression"].tolist()
+    male = arrays["attribute_male_logits"]
+    np.testing.assert_allclose(1 / (1 + np.exp(male[:, 0] - male[:, 1])), arrays["attribute_male"], atol=1e-5)
     refused = f"1 of 4 images could not be read:\n  {folder / 'broken.jpg'}: the JPEG is cut off"
     assert refused in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [out]
@@ -112,27 +126,41 @@ def test_arrays_hold_the_raw_outputs_of_every_readable_image(
 def test_lines_hold_the_scores_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(folder / "a.png") == 0
     (record,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert record["path"] == str(folder / "a.png")
+    assert record["input"] == str(folder / "a.png")
     assert record["model_id"] == "untrained"
-    assert tuple(record["expression"]) == EXPRESSIONS
-    assert sum(record["expression"].values()) == pytest.approx(1, abs=1e-5)
-    assert record["appears"] == max(record["expression"], key=record["expression"].get)
-    assert list(record["attributes"]) == [task.score for task in ATTRIBUTES]
-    assert all(0 <= score <= 1 for score in record["attributes"].values())
+    assert list(record) == COLUMNS
+    assert sum(record[name] for name in EXPRESSIONS) == pytest.approx(1, abs=1e-5)
+    assert record["expression"] == max(EXPRESSIONS, key=record.__getitem__)
+    assert all(0 <= record[f"attribute_{task.score}"] <= 1 for task in ATTRIBUTES)
 
 
 def test_a_table_holds_what_the_lines_hold(folder: Path, tmp_path: Path) -> None:
     inputs = [folder / "a.png", folder / "more"]
     assert infer(*inputs, "--out", tmp_path / "x.jsonl") == 0
     assert infer(*inputs, "--out", tmp_path / "x.csv") == 0
+    assert infer(*inputs, "--out", tmp_path / "x.npz") == 0
     lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     with (tmp_path / "x.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["path"] for row in rows] == [line["path"] for line in lines]
-    assert [float(row["age_years"]) for row in rows] == [line["age_years"] for line in lines]
-    assert [float(row["expression_fear"]) for row in rows] == [line["expression"]["fear"] for line in lines]
-    assert [float(row["male"]) for row in rows] == [line["attributes"]["male"] for line in lines]
-    assert len(rows[0]) == 5 + 7 + 40
+    assert [list(row) for row in rows] == [list(line) for line in lines] == [COLUMNS] * len(lines)
+    assert [list(row.values()) for row in rows] == [[str(one) for one in line.values()] for line in lines]
+    arrays = np.load(tmp_path / "x.npz")
+    assert {name: arrays[name].tolist() for name in COLUMNS} == {
+        name: [line[name] for line in lines] for name in COLUMNS
+    }
+
+
+def test_the_columns_are_those_of_the_tables_of_results() -> None:
+    ours = {name for name in COLUMNS if name != "model_id"}
+    assert ours <= {one.name for one in columns("analyses", [task.score for task in ATTRIBUTES])}
+    assert set(PLACE) - {"face", "reasons"} <= {one.name for one in columns("frames", ())}
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(tmp_path / "=1.png")
+    monkeypatch.chdir(tmp_path)
+    assert infer("=1.png", "--out", "x.csv", "--heads", "age") == 0
+    assert (tmp_path / "x.csv").read_text().splitlines()[1].startswith("'=1.png,untrained,")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".npz"])
@@ -143,12 +171,12 @@ def test_names_of_any_bytes_are_written_printable(suffix: str, tmp_path: Path) -
     out = tmp_path / f"x{suffix}"
     assert infer(*(tmp_path / name for name in names), "--out", out) == 0
     if suffix == ".npz":
-        paths = np.load(out)["path"].tolist()
+        paths = np.load(out)["input"].tolist()
     elif suffix == ".csv":
         with out.open(newline="") as file:
-            paths = [row["path"] for row in csv.DictReader(file)]
+            paths = [row["input"] for row in csv.DictReader(file)]
     else:
-        paths = [json.loads(line)["path"] for line in out.read_text().splitlines()]
+        paths = [json.loads(line)["input"] for line in out.read_text().splitlines()]
     assert paths == [rf"{tmp_path}/caf\xe9.png", rf"{tmp_path}/two\x0alines.png"]
 
 
@@ -209,22 +237,22 @@ def test_heads_asked_for_are_what_they_are_among_all(folder: Path, tmp_path: Pat
     assert infer(*images, "--out", tmp_path / "all.npz") == 0
     assert infer(*images, "--out", tmp_path / "few.npz", "--heads", "recognition, age,gender") == 0
     every, few = np.load(tmp_path / "all.npz"), np.load(tmp_path / "few.npz")
-    assert set(few.files) == {"path", "model_id", "age", "gender", "recognition"}
-    for slug in ("age", "gender", "recognition"):
-        np.testing.assert_allclose(few[slug], every[slug], rtol=0, atol=1e-6)
+    scores = {"age_years", "attribute_male", "attribute_male_logits", "embedding_norm", "embedding"}
+    assert set(few.files) == {"input", "model_id", *scores}
+    for name in scores:
+        np.testing.assert_allclose(few[name], every[name], rtol=1e-6, atol=2e-6)
 
 
 def test_the_word_attributes_means_all_forty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(folder / "a.png", "--heads", "attributes") == 0
     record = json.loads(capsys.readouterr().out)
-    assert set(record) == {"path", "model_id", "attributes"}
-    assert list(record["attributes"]) == [task.score for task in ATTRIBUTES]
+    assert list(record) == ["input", "model_id", *(f"attribute_{task.score}" for task in ATTRIBUTES)]
 
 
 def test_lines_hold_only_what_was_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(folder / "a.png", "--heads", "expression,recognition") == 0
     record = json.loads(capsys.readouterr().out)
-    assert set(record) == {"path", "model_id", "appears", "expression", "embedding_norm"}
+    assert set(record) == {"input", "model_id", "expression", *EXPRESSIONS, "embedding_norm"}
 
 
 @pytest.mark.parametrize("heads", ["age,beauty", "", "male"])
@@ -241,14 +269,15 @@ def test_with_alignment_each_face_is_a_row(scenes: Path, detector: Path, tmp_pat
     out = tmp_path / "raw.npz"
     assert infer(scenes / "a.png", scenes / "c.png", "--align", "--detector", detector, "--out", out) == 0
     arrays = np.load(out)
-    placed = {"face", "box", "landmarks", "detector_score", "quality", "reasons"}
-    assert set(arrays.files) == {"path", "model_id", *placed, *OUTPUTS}
-    assert [Path(path).name for path in arrays["path"]] == ["a.png", "a.png", "c.png"]
+    assert set(arrays.files) > {*PLACE, *COLUMNS, "landmarks", "embedding"}
+    assert [Path(path).name for path in arrays["input"]] == ["a.png", "a.png", "c.png"]
     assert arrays["face"].tolist() == [0, 1, 0]
-    assert (arrays["box"].shape, arrays["landmarks"].shape, arrays["age"].shape) == ((3, 4), (3, 5, 2), (3, 1))
-    np.testing.assert_allclose(arrays["box"][:, 0], [398, 100, 200], atol=3)
-    np.testing.assert_allclose(arrays["box"][:, 2:] - arrays["box"][:, :2], FACE, atol=3)
-    assert arrays["detector_score"][0] > arrays["detector_score"][1] > 0.5
+    assert (arrays["landmarks"].shape, arrays["age_years"].shape) == ((3, 5, 2), (3,))
+    np.testing.assert_allclose(arrays["landmarks"][:, 2, 1], arrays["nose_y"], atol=0.01)
+    np.testing.assert_allclose(arrays["FaceRectX"], [398, 100, 200], atol=3)
+    sides = np.stack([arrays["FaceRectWidth"], arrays["FaceRectHeight"]], axis=1)
+    np.testing.assert_allclose(sides, np.broadcast_to(FACE, (3, 2)), atol=3)
+    assert arrays["FaceScore"][0] > arrays["FaceScore"][1] > 0.5
 
 
 def test_with_alignment_the_aligned_crop_is_analysed(scenes: Path, detector: Path, tmp_path: Path) -> None:
@@ -259,7 +288,7 @@ def test_with_alignment_the_aligned_crop_is_analysed(scenes: Path, detector: Pat
     crop = align(np.asarray(cv2.imread(str(path)), np.uint8), aligned["landmarks"][0])
     assert cv2.imwrite(str(tmp_path / "crop.png"), crop[:, :, ::-1])
     assert infer(tmp_path / "crop.png", "--out", tmp_path / "crop.npz") == 0
-    np.testing.assert_allclose(aligned["recognition"], np.load(tmp_path / "crop.npz")["recognition"], atol=1e-5)
+    np.testing.assert_allclose(aligned["embedding"], np.load(tmp_path / "crop.npz")["embedding"], atol=1e-5)
 
 
 def test_lines_and_tables_say_where_the_face_is(
@@ -272,12 +301,11 @@ def test_lines_and_tables_say_where_the_face_is(
     with (tmp_path / "x.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [line["face"] for line in lines] == [0, 1]
-    assert tuple(lines[0]["landmarks"]) == LANDMARK_NAMES
+    assert list(lines[0]) == ["input", *PLACE, "model_id", "age_years"]
     for line, row in zip(lines, rows, strict=True):
-        assert float(row["box_x1"]) == line["box"]["x1"]
-        assert float(row["landmarks_nose_y"]) == line["landmarks"]["nose"]["y"]
-        assert float(row["detector_score"]) == line["detector_score"]
-        assert float(row["age_years"]) == line["age_years"]
+        assert list(row) == list(line)
+        for name in ("FaceRectX", "nose_y", "FaceScore", "age_years"):
+            assert float(row[name]) == line[name]
 
 
 def test_a_face_that_the_streamer_would_not_analyse_says_why(
@@ -454,6 +482,7 @@ def test_the_arrays_are_the_published_outputs(shared: Path, parity_checkpoint: P
     ]
     assert main(arguments) == 0
     found = np.load(tmp_path / "raw.npz")
-    differences = {slug: float(np.abs(found[slug] - expected[slug]).max()) for slug in OUTPUTS}
+    same = {slug: found[name].reshape(expected[slug].shape) for slug, name in RAW_NAMES.items()}
+    differences = {slug: float(np.abs(same[slug] - expected[slug]).max()) for slug in OUTPUTS}
     assert max(differences.values()) <= 1e-4, differences
-    assert str(found["model_id"]).startswith("swinface-")
+    assert str(found["model_id"][0]).startswith("swinface-")

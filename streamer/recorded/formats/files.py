@@ -1,6 +1,7 @@
 """Makes the files of the formats that are wanted of the results of a video, reading results and video once each."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,13 @@ class Formats:
     def needs_video(self) -> bool:
         """Whether one of them is made of the video's pixels."""
         return bool(OF_THE_VIDEO & set(self.names))
+
+
+def ordered_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of formats in one order, each once. Raises ConfigError for an unknown one."""
+    if unknown := set(names) - set(FORMATS):
+        raise ConfigError(f"formats: {', '.join(sorted(map(repr, unknown)))}: choose from {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in names)
 
 
 def write_formats(folder: Path, wanted: Formats, video: Path | None, temporary: bool = False) -> list[Path]:

@@ -39,7 +39,7 @@ from workers.cli import main
 from workers.research.data.images import read
 from workers.research.train.stop import stop_on_signals
 from workers.swinface.checkpoint import load_own
-from workers.swinface.labels import ATTRIBUTES
+from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 from workers.swinface.model import output_slugs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -244,8 +244,7 @@ def test_sets_that_are_missing_can_be_left_out_with_what_only_they_teach(
     assert main(["infer", "--weights", str(path), str(image)]) == 0
     (row,) = capsys.readouterr().out.splitlines()
     found = json.loads(row)
-    assert found.keys() == {"path", "model_id", "age_years", "expression", "appears", "attributes"}
-    assert found["attributes"].keys() == {"male"}
+    assert found.keys() == {"input", "model_id", "age_years", "expression", *EXPRESSIONS, "attribute_male"}
 
 
 def test_a_image_that_cannot_be_read_stops_after_saving_and_can_be_excluded(
