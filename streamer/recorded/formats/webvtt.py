@@ -9,6 +9,7 @@ from faceanalytics.files import replacing
 from streamer.recorded.formats.presence import ADJECTIVES, Presence, Run, label, notice
 from streamer.recorded.stored import Record, Stored
 
+READABLE_MS = 300
 SUBTITLES, METADATA = "people.vtt", "people.metadata.vtt"
 
 
@@ -23,25 +24,28 @@ class _Cue(NamedTuple):
 def write_webvtt(results: Stored, presences: Mapping[int, tuple[Presence, ...]], folder: Path) -> list[Path]:
     """Write both tracks into `folder` and return their paths; each run of an expression is a cue. Raises ConfigError.
 
-    Cues of people who are in view together overlap in time, as WebVTT allows.
+    Cues of people who are in view together overlap in time, as WebVTT allows. The subtitles leave out cues without an
+    expression that nobody could read.
     """
     cues = sorted(_cues(results, presences), key=lambda cue: (cue.start_ms, cue.end_ms, cue.person["number"]))
-    written = []
-    for name, text in (
-        (SUBTITLES, {id(cue): _sentence(cue) for cue in cues}),
-        (METADATA, {id(cue): _payload(cue) for cue in cues}),
-    ):
-        lines = ["WEBVTT", "", *_note(results.header)]
-        counts: dict[int, int] = {}
-        for cue in cues:
-            number = cue.person["number"]
-            counts[number] = counts.get(number, 0) + 1
-            lines += [f"person-{number}-{counts[number]}", f"{_time(cue.start_ms)} --> {_time(cue.end_ms)}"]
-            lines += [text[id(cue)], ""]
+    subtitles, metadata = (["WEBVTT", "", *_note(results.header)] for _ in range(2))
+    counts: dict[int, int] = {}
+    for cue in cues:
+        number = cue.person["number"]
+        counts[number] = counts.get(number, 0) + 1
+        begin = [f"person-{number}-{counts[number]}", f"{_time(cue.start_ms)} --> {_time(cue.end_ms)}"]
+        metadata += [*begin, _payload(cue), ""]
+        if not _is_flicker(cue):
+            subtitles += [*begin, _sentence(cue), ""]
+    for name, lines in ((SUBTITLES, subtitles), (METADATA, metadata)):
         with replacing(folder / name) as partial:
             partial.write_text("\n".join(lines), encoding="utf-8", newline="\n")
-        written.append(folder / name)
-    return written
+    return [folder / SUBTITLES, folder / METADATA]
+
+
+def _is_flicker(cue: _Cue) -> bool:
+    """Whether the cue is a short time without an expression, beside runs of the same stay that have one."""
+    return cue.run.appears is None and cue.end_ms - cue.start_ms < READABLE_MS and len(cue.presence.runs) > 1
 
 
 def _cues(results: Stored, presences: Mapping[int, tuple[Presence, ...]]) -> Iterator[_Cue]:

@@ -30,18 +30,28 @@ def cues(path: Path) -> list[tuple[str | None, str, str, str]]:
 
 
 def test_each_run_of_an_expression_is_a_cue_up_to_the_first_frame_without_the_person(tmp_path: Path) -> None:
-    segments = [("happiness", 0.2, 1.0), ("sadness", 1.2, 9.0)]
+    segments = [("happiness", 0.4, 1.0), ("sadness", 1.3, 9.0)]
     write_results(
         tmp_path, [Seen("a", 1, 1, 0, 49, segments=segments), Seen("b", 2, 2, 40, 99)], times=TIMES, names={1: "Anna"}
     )
     write(tmp_path)
     assert cues(tmp_path / SUBTITLES) == [
-        ("person-1-1", "00:00:00.000", "00:00:00.200", "Anna"),
-        ("person-1-2", "00:00:00.200", "00:00:01.000", "Anna appears happy"),
-        ("person-1-3", "00:00:01.000", "00:00:01.200", "Anna"),
-        ("person-1-4", "00:00:01.200", "00:00:02.000", "Anna appears sad"),
+        ("person-1-1", "00:00:00.000", "00:00:00.400", "Anna"),
+        ("person-1-2", "00:00:00.400", "00:00:01.000", "Anna appears happy"),
+        ("person-1-3", "00:00:01.000", "00:00:01.300", "Anna"),
+        ("person-1-4", "00:00:01.300", "00:00:02.000", "Anna appears sad"),
         ("person-2-1", "00:00:01.600", "00:00:04.000", "person 2"),
     ]
+
+
+def test_subtitles_leave_out_a_name_that_would_flicker_beside_expressions(tmp_path: Path) -> None:
+    segments = [("happiness", 0.08, 0.9), ("sadness", 1.0, 1.96)]
+    tracks = [Seen("a", 1, 1, 0, 49, segments=segments), Seen("b", 2, 2, 0, 1)]
+    write_results(tmp_path, tracks, times=TIMES)
+    write(tmp_path)
+    assert [cue[0] for cue in cues(tmp_path / SUBTITLES)] == ["person-2-1", "person-1-2", "person-1-4"]
+    metadata = {cue[0] for cue in cues(tmp_path / METADATA)}
+    assert metadata == {f"person-1-{number}" for number in range(1, 6)} | {"person-2-1"}
 
 
 def test_the_metadata_track_has_the_same_cues_with_json(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_a_video_without_frames_that_were_analysed_has_no_cues(tmp_path: Path) -
 
 # --- in a browser
 
-PAGE = """<!doctype html><meta charset="utf-8"><video></video><script>
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><video></video><script>
 const video = document.querySelector("video");
 const load = (kind, src) => new Promise((done, failed) => {
   const element = Object.assign(document.createElement("track"), {kind, src, srclang: "en", label: kind});
