@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from faceanalytics.extras import require
 from streamer.labels import EXPRESSIONS
-from streamer.recorded.formats.presence import Clock, Run, join, notice
+from streamer.recorded.formats.stays import Clock, Run, join, notice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

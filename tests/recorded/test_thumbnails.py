@@ -11,7 +11,7 @@ from streamer.recorded.thumbnails import Moment, choose_moments, cut, fit, thumb
 from streamer.source.file import read_file
 from streamer.values import Bytes
 from tests.support.stored_results import Seen, write_results
-from tests.support.videos import image, make_video
+from tests.support.videos import image, make_video, write_resized
 
 TIMES = [frame / 25 for frame in range(50)]
 DISC = (28.0, 100.0, 24.0, 40.0)  # of frame 5, x y width height
@@ -54,6 +54,17 @@ def test_a_turned_video_is_cut_upright(tmp_path: Path) -> None:
     shown = [frame.pixels for frame in read_file(video, "video", 0)][11]
     assert shown.shape == (320, 240, 3)
     assert np.array_equal(pixels, shown[:240])
+
+
+def test_frames_of_another_size_are_cut_in_their_own_pixels(tmp_path: Path) -> None:
+    pictures = [image(number, (320, 240) if number < 5 else (640, 480)) for number in range(10)]
+    video = write_resized(tmp_path / "video.mp4", pictures)
+    results = Stored(write_results(tmp_path / "results", [], times=TIMES[:10], video=video))
+    found = thumbnails(video, results, {number: moment(number, (4, 4, 130, 130)) for number in (4, 7)}, largest=1000)
+    for number, pixels in found.items():
+        side = len(pixels)
+        assert side == 240 if number == 4 else 247
+        assert np.abs(pixels.astype(int) - pictures[number][:side, :side]).mean() < 6
 
 
 def test_a_moment_that_the_video_lacks_is_an_error(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from faceanalytics.files import writing
 from streamer.recorded.formats.faces import write_jpeg
-from streamer.recorded.formats.presence import ADJECTIVES, Presence, age_text, label, notice, reasons_text
+from streamer.recorded.formats.stays import ADJECTIVES, Stay, age_text, label, notice, reasons_text
 from streamer.recorded.stored import Record, Stored
 from streamer.values import Bytes
 
@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 def write_contact_sheet(
     results: Stored,
-    presences: Mapping[int, tuple[Presence, ...]],
+    stays: Mapping[int, tuple[Stay, ...]],
     pictures: Mapping[int, Sequence[Shown]],
     folder: Path,
 ) -> list[Path]:
@@ -54,7 +54,7 @@ def write_contact_sheet(
         for place, person in enumerate(shown):
             top = HEAD + place * ROW
             cv2.line(sheet, (GAP, top), (WIDTH - GAP, top), LINE, 1)
-            _describe(sheet, top, person, presences[person["number"]])
+            _describe(sheet, top, person, stays[person["number"]])
             for column, one in enumerate(pictures.get(person["number"], ())[:PICTURES]):
                 _paste(sheet, GAP + TEXT + column * (FACE + GAP), top + GAP, one)
         if not people:
@@ -76,22 +76,22 @@ def _heading(sheet: Bytes, results: Stored, page: int, pages: int) -> None:
     _write(sheet, warning or f"run {results.header['run_id']}", GAP, 56, 14, colour=RED if warning else GREY)
 
 
-def _describe(sheet: Bytes, top: int, person: Record, presences: Sequence[Presence]) -> None:
+def _describe(sheet: Bytes, top: int, person: Record, stays: Sequence[Stay]) -> None:
     expression = person["expression"]
     lines = [age_text(person["age"]), *_wrap(reasons_text(person))]
     if expression is not None:
         share = expression["shares"][expression["mostly"]]
         lines.append(f"appears mostly {ADJECTIVES[expression['mostly']]} ({100 * share:.0f} %)")
-    lines.insert(0, f"seen for {person['seen_s']:.1f} s, {_times(presences)}")
+    lines.insert(0, f"seen for {person['seen_s']:.1f} s, {_times(stays)}")
     name = label(person) if person["name"] is None else f"{label(person)} ({person['number']})"
     _write(sheet, name, GAP, top + 38, 24, BOLD, room=TEXT - GAP)
     for place, line in enumerate([line for line in lines if line][:LINES]):
         _write(sheet, line, GAP, top + 68 + 25 * place, BODY, room=TEXT - GAP)
 
 
-def _times(presences: Sequence[Presence]) -> str:
+def _times(stays: Sequence[Stay]) -> str:
     """Return "0:03.0-0:12.4, 1:20.0-1:31.2", shortened after two of several."""
-    spans = [f"{_clock(one.start_s)}-{_clock(one.end_s)}" for one in presences]
+    spans = [f"{_clock(one.start_s)}-{_clock(one.end_s)}" for one in stays]
     return ", ".join(spans) if len(spans) <= 2 else f"{', '.join(spans[:2])} and {len(spans) - 2} more"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from faceanalytics.files import replacing
 from streamer.labels import EXPRESSIONS
-from streamer.recorded.formats.presence import Clock, Presence, age_text, label, notice, reasons_text
+from streamer.recorded.formats.stays import Clock, Stay, age_text, label, notice, reasons_text
 from streamer.recorded.stored import Record, Stored
 
 EAF = "people.eaf"
@@ -39,18 +39,16 @@ PRESENCE, EXPRESSION, SHOT = "presence", "expression", "shot"  # linguistic type
 _Span = tuple[float, float, str]  # start s, end s, value
 
 
-def write_eaf(
-    results: Stored, clock: Clock, presences: Mapping[int, tuple[Presence, ...]], folder: Path, video: str
-) -> Path:
+def write_eaf(results: Stored, clock: Clock, stays: Mapping[int, tuple[Stay, ...]], folder: Path, video: str) -> Path:
     """Write people.eaf into `folder` and return its path. `video`: its path, relative to `folder`. Raises ConfigError.
 
-    Each person has a tier of presences, with the age as their value, and a tier of expressions within them; a further
+    Each person has a tier of stays, with the age as their value, and a tier of expressions within them; a further
     tier has the shots. Times are milliseconds.
     """
     tiers = _Tiers()
     for person in results.people:
         name = tiers.unused(label(person) if person["name"] else f"person_{person['number']}")
-        seen = presences[person["number"]]
+        seen = stays[person["number"]]
         value = age_text(person["age"]) or reasons_text(person) or "present"
         participant = label(person)
         tiers.add(name, PRESENCE, [(one.start_s, one.end_s, value) for one in seen], participant)

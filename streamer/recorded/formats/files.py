@@ -11,7 +11,7 @@ from streamer.recorded.formats.contact_sheet import PICTURES, Shown, write_conta
 from streamer.recorded.formats.elan import write_eaf
 from streamer.recorded.formats.faces import write_faces
 from streamer.recorded.formats.mot import write_mot
-from streamer.recorded.formats.presence import clock_of, presences
+from streamer.recorded.formats.stays import clock_of, find_stays
 from streamer.recorded.formats.webvtt import write_webvtt
 from streamer.recorded.stored import Stored
 from streamer.recorded.thumbnails import Moment, choose_moments, thumbnails
@@ -53,7 +53,7 @@ def write_formats(folder: Path, wanted: Formats, video: Path | None, temporary: 
     """
     results = Stored(folder)
     clock = clock_of(results)
-    seen = presences(results, clock)
+    seen = find_stays(results, clock)
     written: list[Path] = []
     if "mot" in wanted.names:
         files = write_mot(results, clock, folder, wanted.mot_people)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.files import replacing, writing
-from streamer.recorded.formats.presence import Clock
+from streamer.recorded.formats.stays import Clock
 from streamer.recorded.stored import Record, Stored
 
 MOT = "mot"  # folder

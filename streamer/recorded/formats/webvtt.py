@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faceanalytics.files import replacing
-from streamer.recorded.formats.presence import ADJECTIVES, Presence, Run, label, notice
+from streamer.recorded.formats.stays import ADJECTIVES, Run, Stay, label, notice
 from streamer.recorded.stored import Record, Stored
 
 READABLE_MS = 300
@@ -17,17 +17,17 @@ class _Cue(NamedTuple):
     start_ms: int
     end_ms: int
     person: Record
-    presence: Presence
+    stay: Stay
     run: Run
 
 
-def write_webvtt(results: Stored, presences: Mapping[int, tuple[Presence, ...]], folder: Path) -> list[Path]:
+def write_webvtt(results: Stored, stays: Mapping[int, tuple[Stay, ...]], folder: Path) -> list[Path]:
     """Write both tracks into `folder` and return their paths; each run of an expression is a cue. Raises ConfigError.
 
     Cues of people who are in view together overlap in time, as WebVTT allows. The subtitles leave out cues without an
     expression that nobody could read.
     """
-    cues = sorted(_cues(results, presences), key=lambda cue: (cue.start_ms, cue.end_ms, cue.person["number"]))
+    cues = sorted(_cues(results, stays), key=lambda cue: (cue.start_ms, cue.end_ms, cue.person["number"]))
     subtitles, metadata = (["WEBVTT", "", *_note(results.header)] for _ in range(2))
     counts: dict[int, int] = {}
     for cue in cues:
@@ -45,16 +45,16 @@ def write_webvtt(results: Stored, presences: Mapping[int, tuple[Presence, ...]],
 
 def _is_flicker(cue: _Cue) -> bool:
     """Whether the cue is a short time without an expression, beside runs of the same stay that have one."""
-    return cue.run.appears is None and cue.end_ms - cue.start_ms < READABLE_MS and len(cue.presence.runs) > 1
+    return cue.run.appears is None and cue.end_ms - cue.start_ms < READABLE_MS and len(cue.stay.runs) > 1
 
 
-def _cues(results: Stored, presences: Mapping[int, tuple[Presence, ...]]) -> Iterator[_Cue]:
+def _cues(results: Stored, stays: Mapping[int, tuple[Stay, ...]]) -> Iterator[_Cue]:
     for person in results.people:
-        for presence in presences[person["number"]]:
-            for run in presence.runs:
+        for stay in stays[person["number"]]:
+            for run in stay.runs:
                 start, end = (round(1000 * time) for time in (run.start_s, run.end_s))
                 if start < end:
-                    yield _Cue(start, end, person, presence, run)
+                    yield _Cue(start, end, person, stay, run)
 
 
 def _note(header: Record) -> list[str]:
@@ -75,7 +75,7 @@ def _payload(cue: _Cue) -> str:
     fields = ("number", "person_id", "name", "described", "undescribed_reasons", "age")
     payload = {name: cue.person[name] for name in fields}
     payload |= {
-        "track_ids": cue.presence.track_ids,
+        "track_ids": cue.stay.track_ids,
         "appears": cue.run.appears,
         "confidence": cue.run.confidence,
         "start_s": round(cue.run.start_s, 6),

@@ -8,7 +8,7 @@ from pympi.Elan import Eaf
 
 from streamer.labels import EXPRESSIONS
 from streamer.recorded.formats.elan import write_eaf
-from streamer.recorded.formats.presence import clock_of, presences
+from streamer.recorded.formats.stays import clock_of, find_stays
 from streamer.recorded.stored import Stored
 from tests.conftest import ROOT
 from tests.support.stored_results import Seen, write_results
@@ -21,7 +21,7 @@ def write(folder: Path, video: str = "clip.mp4") -> Eaf:
     """The tiers of the results in a folder, after they were found valid."""
     results = Stored(folder)
     clock = clock_of(results)
-    path = write_eaf(results, clock, presences(results, clock), folder, video)
+    path = write_eaf(results, clock, find_stays(results, clock), folder, video)
     SCHEMA.validate(str(path))
     return Eaf(str(path))
 

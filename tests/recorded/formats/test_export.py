@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceanalytics.errors import ConfigError, InputError
+from streamer import cli_results
 from streamer.cli import main
 from streamer.recorded.formats.files import FORMATS, Formats, write_formats
 from streamer.recorded.outputs import DERIVED, refuse_to_remove, run_files
@@ -82,6 +83,10 @@ def test_results_of_several_videos_find_theirs_in_a_folder(tmp_path: Path, capsy
 
 def test_the_results_of_these_tests_are_as_an_analysis_writes_them(folder: Path) -> None:
     assert main(["results", "validate", str(folder)]) == 0
+
+
+def test_the_command_line_knows_the_formats() -> None:
+    assert cli_results.FORMATS == FORMATS
 
 
 def test_unknown_formats_and_no_wish_are_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

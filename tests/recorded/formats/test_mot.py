@@ -9,7 +9,7 @@ import pytest
 import trackeval
 
 from streamer.recorded.formats.mot import write_mot
-from streamer.recorded.formats.presence import clock_of
+from streamer.recorded.formats.stays import clock_of
 from streamer.recorded.stored import Stored
 from tests.support.stored_results import Seen, write_results
 

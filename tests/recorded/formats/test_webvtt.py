@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 import webvtt
 
-from streamer.recorded.formats.presence import clock_of, presences
+from streamer.recorded.formats.stays import clock_of, find_stays
 from streamer.recorded.formats.webvtt import METADATA, SUBTITLES, write_webvtt
 from streamer.recorded.stored import Stored
 from tests.support.browser import browser_page
@@ -22,7 +22,7 @@ TIMES = [frame / 25 for frame in range(100)]
 
 def write(folder: Path) -> None:
     results = Stored(folder)
-    write_webvtt(results, presences(results, clock_of(results)), folder)
+    write_webvtt(results, find_stays(results, clock_of(results)), folder)
 
 
 def cues(path: Path) -> list[tuple[str | None, str, str, str]]:
@@ -109,7 +109,7 @@ def test_tracks_of_a_person_that_follow_each_other_are_one_stay(tmp_path: Path) 
     ]
     write_results(tmp_path, tracks, times=TIMES)
     results = Stored(tmp_path)
-    first, second = presences(results, clock_of(results))[1]
+    first, second = find_stays(results, clock_of(results))[1]
     assert (first.start_s, first.end_s, first.track_ids) == (0.0, 2.0, ("a", "b"))
     assert [(run.start_s, run.end_s, run.appears) for run in first.runs] == [(0.0, 1.0, "anger"), (1.0, 2.0, "anger")]
     assert (second.start_s, second.end_s, second.track_ids) == (3.2, 4.0, ("c",))

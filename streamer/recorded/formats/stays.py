@@ -31,7 +31,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Stay:
     """A stretch of time in which a person was in view; the runs fill it without gaps."""
 
     start_s: float  # media time of the first frame
@@ -67,7 +67,7 @@ def clock_of(results: Stored) -> Clock:
     return Clock([float(frame["media_time_s"]) for frame, _ in results.frames()])
 
 
-def presences(results: Stored, clock: Clock) -> dict[int, tuple[Presence, ...]]:
+def find_stays(results: Stored, clock: Clock) -> dict[int, tuple[Stay, ...]]:
     """Return when each person was in view, by its number: in the order of time, without overlap."""
     tracks = {track["track_id"]: track for track in results.tracks}
     found = {}
@@ -80,7 +80,7 @@ def presences(results: Stored, clock: Clock) -> dict[int, tuple[Presence, ...]]:
     return found
 
 
-def join(spans: Iterable[tuple[float, float, str]], runs: Iterable[Run]) -> tuple[Presence, ...]:
+def join(spans: Iterable[tuple[float, float, str]], runs: Iterable[Run]) -> tuple[Stay, ...]:
     """Join spans (start s, end s, track id) that follow each other at once or overlap, and fill them with the runs."""
     ordered = sorted(runs, key=lambda run: run.start_s)
     stays: list[tuple[float, float, tuple[str, ...]]] = []
@@ -90,7 +90,7 @@ def join(spans: Iterable[tuple[float, float, str]], runs: Iterable[Run]) -> tupl
             stays.append((first, max(last, end), ids if track_id in ids else (*ids, track_id)))
         else:
             stays.append((start, end, (track_id,)))
-    return tuple(Presence(start, end, ids, _fill(start, end, ordered)) for start, end, ids in stays)
+    return tuple(Stay(start, end, ids, _fill(start, end, ordered)) for start, end, ids in stays)
 
 
 def _runs(track: Record) -> list[Run]:
