@@ -1,27 +1,25 @@
-"""Defines the records in the files of results: what each line holds, with units, checked strictly."""
+"""Defines the records of tracks, people, shots and frames: what each line holds, with units, checked strictly."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from streamer.recorded.wall_clock import INSTANT
-
-STRICT = ConfigDict(extra="forbid", strict=True)
-
-Seconds = Annotated[float, Field(ge=0, description="media time: seconds since the first frame")]
-Count = Annotated[int, Field(ge=0)]
-Number = Annotated[int, Field(ge=1)]
-FrameNumber = Annotated[int, Field(ge=0, description="number of the analysed frame, from 0")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Quality = Annotated[float, Field(ge=0, le=1, description="how well the face can be analysed, 0..1")]
-Cosine = Annotated[float, Field(ge=-1, le=1, description="cosine similarity")]
-Pixels = Annotated[int, Field(ge=1, description="pixels")]
-Degrees = Annotated[float, Field(ge=-180, le=180, description="degrees")]
-Name = Annotated[str, Field(pattern="^[A-Z_]+$")]
-Instant = Annotated[str, Field(pattern=INSTANT, description="RFC 3339, UTC, with microseconds")]
-TrackId = Annotated[str, Field(min_length=1, description="opaque id of a track, unique over all recordings")]
-TrackNumber = Annotated[int, Field(ge=1, description="number of the track, from 1")]
+from streamer.recorded.field_types import (
+    STRICT,
+    Cosine,
+    Count,
+    Degrees,
+    FrameNumber,
+    Name,
+    Number,
+    Pixels,
+    Quality,
+    Seconds,
+    Share,
+    TrackId,
+    TrackNumber,
+)
 
 
 class Point(TypedDict):
@@ -51,70 +49,6 @@ class Landmarks(TypedDict):
     nose: Point
     mouth_left: Point
     mouth_right: Point
-
-
-class Geometry(TypedDict):
-    """How the stored pictures were made upright with square pixels."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    stored_width: Pixels
-    stored_height: Pixels
-    sample_aspect_ratio: Annotated[str, Field(description="width:height of a stored pixel")]
-    matrix: Annotated[list[list[float]], Field(description="takes published x, y, 1 to stored x, y")]
-
-
-class Source(TypedDict):
-    """The video that was analysed."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    name: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    width: Pixels
-    height: Pixels
-    video_stream: Count
-    geometry: Geometry
-
-
-class TimeBase(TypedDict):
-    """Where media times come from."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    zero: Literal["first frame"]
-    source: Literal["pts", "dts", "estimated"]
-    estimated_frames: Count
-    restarts: Count
-
-
-class Outputs(TypedDict):
-    """What the weights were trained for."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    age: bool
-    expression: bool
-    attributes: list[str]
-    identity: bool
-
-
-class Header(TypedDict):
-    """The first line of each file: what was analysed, and with what."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    type: Literal["header"]
-    schema_version: Literal[5]
-    version: Annotated[str, Field(description="of faceanalytics")]
-    run_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="hash of what decides the files of a run")]
-    source: Source
-    time_base: TimeBase
-    start_time: Annotated[Instant | None, Field(description="when the first frame was taken; null: unknown")]
-    start_time_source: Annotated[
-        Literal["option", "file"] | None, Field(description="option: --start-time; file: the creation time in it")
-    ]
-    detector: str
-    model_id: str
-    outputs: Outputs
-    licence: str
-    gallery: Annotated[dict[str, Any] | None, Field(description="what names were decided with")]
-    config_hash: str
 
 
 class Frame(TypedDict):
@@ -357,94 +291,3 @@ class Person(TypedDict):
     best_quality: Quality
     best: BestCrop | None
     uncertain: NotRequired[Annotated[Literal[True], Field(description="too poor to compare with other people")]]
-
-
-class FaceQuality(TypedDict):
-    """How well a face can be analysed, and what lowers it."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    value: Quality
-    reasons: list[Name]
-    factors: dict[str, float]
-    eye_distance_px: float
-    yaw_deg: float
-    pitch_deg: float
-    sharpness: float
-
-
-class Choice(TypedDict):
-    """explain.jsonl: what was decided about one face in one frame."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    type: Literal["choice"]
-    media_time_s: Seconds
-    track_id: TrackId
-    number: TrackNumber
-    crop_media_time_s: Seconds
-    decision: Name
-    expected_gain: float
-    quality: FaceQuality
-
-
-class State(TypedDict):
-    """explain.jsonl: a track that is not confirmed or not in view."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    type: Literal["state"]
-    media_time_s: Seconds
-    track_id: TrackId
-    number: TrackNumber
-    state: Literal["TENTATIVE", "CONFIRMED", "LOST", "ENDED"]
-    box: Box
-    frame_width: NotRequired[Pixels]
-    frame_height: NotRequired[Pixels]
-
-
-class Answer(TypedDict):
-    """explain.jsonl: the estimates of a track after an analysis."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    type: Literal["answer"]
-    media_time_s: Seconds
-    track_id: TrackId
-    number: TrackNumber
-    crop_media_time_s: Seconds
-    samples: Count
-    reasons: list[Name]
-    described: NotRequired[bool]
-    undescribed_reasons: NotRequired[list[Name]]
-    age: Age | None
-    expression: NewestExpression | None
-    decision: Decision | None
-
-
-class TrackChoices(TypedDict):
-    """explain.jsonl: how often each decision was made for a track."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    type: Literal["track"]
-    media_time_s: Seconds
-    track_id: TrackId
-    number: TrackNumber
-    decisions: dict[str, Count]
-    unusable: dict[str, Count]
-    first_sent_s: Seconds | None
-
-
-class Summary(TypedDict):
-    """summary.json: how much there was, and whether it is complete."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-    run_id: str
-    source_sha256: str
-    frames: Count
-    tracks: Count
-    crops: Count
-    lost_crops: Count
-    dropped: dict[str, Count]
-    complete: bool
-    people: NotRequired[Count]
-    described_tracks: NotRequired[Count]
-    undescribed_tracks: NotRequired[Count]
-    false_faces: NotRequired[Count]
-    shots: NotRequired[Count]

@@ -87,7 +87,7 @@ class Recording:
                     frames.append(record["frame"])
                     ranks.append(rank(record["track_id"]))
                     offsets.append(offset)
-        with complaining(self.folder / OBSERVATIONS), (self.folder / OBSERVATIONS).open("rb") as file:
+        with (self.folder / OBSERVATIONS).open("rb") as file:
             yield Analyses(file, np.array(frames, np.int64), np.array(ranks, np.int64), np.array(offsets, np.int64))
 
 

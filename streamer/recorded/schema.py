@@ -10,8 +10,10 @@ import typing_extensions
 from pydantic import Field, TypeAdapter, ValidationError
 
 from streamer.labels import ATTRIBUTES
+from streamer.recorded import explain_types, header_types
 from streamer.recorded import record_types as records
 from streamer.recorded.columns import TABLES, Column, columns
+from streamer.recorded.field_types import STRICT
 from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, TRACKS
 from streamer.recorded.wall_clock import INSTANT
 
@@ -43,7 +45,7 @@ def _row(table: str) -> Any:
     }
     make: Any = typing_extensions.TypedDict
     row = make(f"{table}_row", fields)
-    row.__pydantic_config__ = records.STRICT
+    row.__pydantic_config__ = STRICT
     row.__doc__ = f"tables/{table}.jsonl: one row of the table {table}."
     return row
 
@@ -54,18 +56,18 @@ _KINDS: dict[str, dict[str, Any]] = {
     PEOPLE: {"person": records.Person},
     SHOTS: {"shot": records.Shot},
     EXPLANATION: {
-        "choice": records.Choice,
-        "state": records.State,
-        "answer": records.Answer,
-        "track": records.TrackChoices,
+        "choice": explain_types.Choice,
+        "state": explain_types.State,
+        "answer": explain_types.Answer,
+        "track": explain_types.TrackChoices,
     },
 }
 # the records of each file by their field `type`
 FILES: dict[str, dict[str, TypeAdapter[Any]]] = {
-    name: {"header": TypeAdapter(records.Header)} | {kind: TypeAdapter(one) for kind, one in kinds.items()}
+    name: {"header": TypeAdapter(header_types.Header)} | {kind: TypeAdapter(one) for kind, one in kinds.items()}
     for name, kinds in _KINDS.items()
 }
-SUMMARY_TYPE: TypeAdapter[Any] = TypeAdapter(records.Summary)
+SUMMARY_TYPE: TypeAdapter[Any] = TypeAdapter(header_types.Summary)
 ROWS: dict[str, TypeAdapter[Any]] = {table: TypeAdapter(_row(table)) for table in TABLES}
 
 

@@ -3,7 +3,7 @@
 Rows are made and written a few at a time, so a recording of hours needs no more memory than one of minutes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.extras import require
 from faceanalytics.files import replacing, writing
 from streamer.recorded.columns import TABLES, columns
-from streamer.recorded.outputs import TABLES_FOLDER
-from streamer.recorded.recording import Recording
+from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, TABLES_FOLDER, TRACKS
+from streamer.recorded.recording import Analyses, Recording, complaining
 from streamer.recorded.rows import Row, Rows
 from streamer.recorded.table_files import batches, table_file
 
@@ -37,12 +37,15 @@ def write_tables(folder: Path, formats: Sequence[str]) -> list[Path]:
     recording, out = Recording(folder), folder / TABLES_FOLDER
     with writing(out):
         out.mkdir(exist_ok=True)
-    for table in TABLES:
-        _write_table(recording, table, [out / f"{table}.{form}" for form in formats])
+    with complaining(folder / TRACKS):
+        rows = Rows(recording.header, recording.tracks, recording.people)
+    with recording.analyses(rows.rank) as analyses:
+        for table in TABLES:
+            _write_table(recording, rows, analyses, table, [out / f"{table}.{form}" for form in formats])
     return [out / f"{table}.{form}" for table in TABLES for form in formats]
 
 
-def _write_table(recording: Recording, table: str, paths: Sequence[Path]) -> None:
+def _write_table(recording: Recording, rows: Rows, analyses: Analyses, table: str, paths: Sequence[Path]) -> None:
     """Write one table into several files at once. Raises InputError and ConfigError."""
     of_table = columns(table, recording.header["outputs"]["attributes"])
     with ExitStack() as stack:
@@ -50,21 +53,19 @@ def _write_table(recording: Recording, table: str, paths: Sequence[Path]) -> Non
         for path in paths:
             partial = stack.enter_context(replacing(path))
             writers.append(stack.enter_context(table_file(partial, path.suffix[1:], of_table, recording.header)))
-        for rows in batches(table_rows(recording, table)):
+        for batch in batches(table_rows(recording, rows, analyses, table)):
             for write in writers:
-                write(rows)
+                write(batch)
 
 
-def table_rows(recording: Recording, table: str) -> Iterator[Row]:
-    """Yield the rows of a table in order. Raises InputError."""
-    rows = Rows(recording.header, recording.tracks, recording.people)
-    if table == "tracks":
-        yield from rows.tracks()
-    elif table == "people":
-        yield from rows.people()
-    else:
-        with recording.analyses(rows.rank) as analyses:
-            if table == "frames":
-                yield from rows.frames(recording.frames(), analyses.find)
-            else:
-                yield from rows.analyses(analyses)
+def table_rows(recording: Recording, rows: Rows, analyses: Analyses, table: str) -> Iterator[Row]:
+    """Yield the rows of a table in order. Raises InputError that names the file whose records are wrong."""
+    of_table: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
+        "frames": (OBSERVATIONS, lambda: rows.frames(recording.frames(), analyses.find)),
+        "tracks": (TRACKS, rows.tracks),
+        "people": (PEOPLE, rows.people),
+        "analyses": (OBSERVATIONS, lambda: rows.analyses(analyses)),
+    }
+    name, made = of_table[table]
+    with complaining(recording.folder / name):
+        yield from made()

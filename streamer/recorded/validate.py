@@ -164,7 +164,7 @@ def _check_observations(found: Findings) -> None:
         kind, where = record["type"], (number, path)
         found.counts[kind] += 1
         if kind == "frame":
-            if due:
+            if due > 0:
                 found.complain(path, number, f"frame {place - 1} lacks {due} of its observations")
             if record["frame"] != place:
                 found.complain(path, number, f"frame: {record['frame']}, expected {place}")
@@ -231,6 +231,8 @@ def _check_people(found: Findings) -> None:
             elif track_id in owners:
                 found.complain(path, number, f"track_ids: {track_id} is one of person {owners[track_id]} too")
             owners[track_id] = person["number"]
+        if person["described"] and not any(_is_described(found, one) for one in person["track_ids"]):
+            found.complain(path, number, "described: not one of the person's tracks is")
         for part in person["intervals"]:
             if found.parts.get(part["track_id"]) not in person["track_ids"]:
                 found.complain(path, number, f"intervals: {part['track_id']} is none of the person's tracks")
@@ -239,6 +241,10 @@ def _check_people(found: Findings) -> None:
         for track_id, track in found.tracks.items():
             if track_id not in owners and track.get("described", True):
                 found.complain(found.folder / PEOPLE, None, f"described track {track_id} is that of no person")
+
+
+def _is_described(found: Findings, track_id: str) -> bool:
+    return bool(found.tracks.get(track_id, {}).get("described", True))
 
 
 def _check_inside(found: Findings, path: Path, number: int, time: float) -> None:

@@ -15,7 +15,7 @@ import faceanalytics as fa
 from faceanalytics import people, results, tracks
 from streamer.cli import main
 from streamer.labels import ATTRIBUTES, EXPRESSIONS
-from streamer.recorded import record_types
+from streamer.recorded import header_types, record_types
 from streamer.recorded.columns import TABLES, columns
 from streamer.recorded.schema import FILES, ROWS, explained, published_schema
 from streamer.recorded.tables import FORMATS, write_tables
@@ -87,7 +87,7 @@ def test_the_python_api_has_every_field_of_the_records() -> None:
         (record_types.Track, tracks.Track), (record_types.Observation, results.Observation),
         (record_types.Frame, results.AnalysedFrame), (record_types.Analysis, results.Analysed),
         (record_types.Person, people.Person), (record_types.Shot, people.Shot),
-        (record_types.Header, results.Header), (record_types.Decision, tracks.Decision),
+        (header_types.Header, results.Header), (record_types.Decision, tracks.Decision),
         (record_types.Identity, tracks.Identity), (record_types.Appearance, people.Appearance),
     ]  # fmt: skip
     for record, value in pairs:

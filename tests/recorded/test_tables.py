@@ -21,6 +21,7 @@ from streamer.cli import main
 from streamer.labels import EXPRESSIONS
 from streamer.recorded.columns import TABLES, columns
 from streamer.recorded.recording import Recording
+from streamer.recorded.rows import Rows
 from streamer.recorded.table_files import arrow_schema
 from streamer.recorded.tables import FORMATS, table_rows, write_tables
 from tests.support.recorded_files import face, header, time, write_lines, write_nothing, write_results
@@ -38,7 +39,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(folder: Path, table: str) -> list[dict[str, Any]]:
-    return list(table_rows(Recording(folder), table))
+    recording = Recording(folder)
+    made = Rows(recording.header, recording.tracks, recording.people)
+    with recording.analyses(made.rank) as analyses:
+        return list(table_rows(recording, made, analyses, table))
 
 
 def test_frames_have_a_row_per_face_and_one_without_a_face_in_order(folder: Path) -> None:
@@ -276,6 +280,28 @@ def test_files_of_two_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is of another run than tracks\.jsonl beside it; analyse the video again"):
         write_tables(folder, ("csv",))
     assert list((folder / "tables").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "change", "said"),
+    [
+        ("observations.jsonl", 4, {"track_id": "t9"}, "'t9' is missing"),
+        ("observations.jsonl", 4, {"box": 1}, "not subscriptable"),
+        ("tracks.jsonl", 3, {"intervals": 1}, "is not iterable"),
+        ("people.jsonl", 2, {"best": {"frame": 1}, "first_seen_s": "soon"}, "unsupported type"),
+        ("tracks.jsonl", 1, {"schema_version": 4}, "it has schema_version 4, this version reads 5"),
+    ],
+)
+def test_damaged_records_are_an_error_that_names_their_file(
+    tmp_path: Path, name: str, line: int, change: dict[str, Any], said: str
+) -> None:
+    folder = write_results(tmp_path)
+    records = [json.loads(text) for text in (folder / name).read_text().splitlines()]
+    records[line - 1] |= change
+    write_lines(folder / name, records)
+    with pytest.raises(InputError, match=said) as caught:
+        write_tables(folder, ("csv",))
+    assert f"{name} was not written by `streamer analyze`" in str(caught.value)
 
 
 def test_parquet_needs_a_package_that_the_error_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

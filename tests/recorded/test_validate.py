@@ -61,6 +61,7 @@ def test_whole_results_are_valid_with_their_tables_and_without_faces(folder: Pat
         ("people.jsonl", 1, {"config_hash": "1"}, "the header is not that of tracks.jsonl"),
         ("people.jsonl", 2, {"track_ids": ["t1", "t8"]}, "track_ids: t8 is not in tracks.jsonl"),
         ("people.jsonl", 3, {"track_ids": ["t1"]}, "track_ids: t1 is one of person 1 too"),
+        ("people.jsonl", 3, {"described": True}, "described: not one of the person's tracks is"),
         ("people.jsonl", 3, {"number": 3}, "number: 3, expected 2"),
         ("people.jsonl", 2, {"first_seen_s": 1.0}, "first_seen_s: people are not in the order"),
         ("people.jsonl", 3, {"intervals": [{"track_id": "t1", "start_s": 0.0, "end_s": 0.1}]}, "none of the person's"),

@@ -1,0 +1,96 @@
+"""Defines the header of every file of results, and summary.json."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from streamer.recorded.field_types import (
+    STRICT,
+    Count,
+    Instant,
+    Pixels,
+)
+
+
+class Geometry(TypedDict):
+    """How the stored pictures were made upright with square pixels."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    stored_width: Pixels
+    stored_height: Pixels
+    sample_aspect_ratio: Annotated[str, Field(description="width:height of a stored pixel")]
+    matrix: Annotated[list[list[float]], Field(description="takes published x, y, 1 to stored x, y")]
+
+
+class Source(TypedDict):
+    """The video that was analysed."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    width: Pixels
+    height: Pixels
+    video_stream: Count
+    geometry: Geometry
+
+
+class TimeBase(TypedDict):
+    """Where media times come from."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    zero: Literal["first frame"]
+    source: Literal["pts", "dts", "estimated"]
+    estimated_frames: Count
+    restarts: Count
+
+
+class Outputs(TypedDict):
+    """What the weights were trained for."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    age: bool
+    expression: bool
+    attributes: list[str]
+    identity: bool
+
+
+class Header(TypedDict):
+    """The first line of each file: what was analysed, and with what."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    type: Literal["header"]
+    schema_version: Literal[5]
+    version: Annotated[str, Field(description="of faceanalytics")]
+    run_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="hash of what decides the files of a run")]
+    source: Source
+    time_base: TimeBase
+    start_time: Annotated[Instant | None, Field(description="when the first frame was taken; null: unknown")]
+    start_time_source: Annotated[
+        Literal["option", "file"] | None, Field(description="option: --start-time; file: the creation time in it")
+    ]
+    detector: str
+    model_id: str
+    outputs: Outputs
+    licence: str
+    gallery: Annotated[dict[str, Any] | None, Field(description="what names were decided with")]
+    config_hash: str
+
+
+class Summary(TypedDict):
+    """summary.json: how much there was, and whether it is complete."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    run_id: str
+    source_sha256: str
+    frames: Count
+    tracks: Count
+    crops: Count
+    lost_crops: Count
+    dropped: dict[str, Count]
+    complete: bool
+    people: NotRequired[Count]
+    described_tracks: NotRequired[Count]
+    undescribed_tracks: NotRequired[Count]
+    false_faces: NotRequired[Count]
+    shots: NotRequired[Count]
