@@ -17,6 +17,7 @@ from tests.support.made_once import made_once
 from tests.support.patience import WAIT_S
 from tests.support.photographs import make_face_clip
 
+FORMAT: Any = nbformat  # its functions have no types
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
@@ -33,13 +34,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def run(folder: Path) -> None:
         make_face_clip(folder / "clip.mp4")
-        notebook = nbformat.read(ROOT / "docs" / "notebooks" / "analyse_a_recording.ipynb", as_version=4)
+        notebook = FORMAT.read(ROOT / "docs" / "notebooks" / "analyse_a_recording.ipynb", as_version=4)
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         client = NotebookClient(
             notebook, timeout=int(2 * WAIT_S), kernel_name="python3", resources={"metadata": {"path": str(folder)}}
         )
         client.execute(env={**os.environ, "PATH": path})
-        nbformat.write(notebook, folder / "ran.ipynb")
+        FORMAT.write(notebook, folder / "ran.ipynb")
 
     return made_once(tmp_path_factory, "notebook", run)
 
@@ -58,7 +59,7 @@ def test_notebooks_are_committed_without_outputs() -> None:
 def test_the_notebook_runs_and_shows_people_tables_and_plots(ran: Path) -> None:
     results = fa.read_results(ran / "results")
     assert len(results.tracks) == 1
-    cells = nbformat.read(ran / "ran.ipynb", as_version=4).cells
+    cells = FORMAT.read(ran / "ran.ipynb", as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     shown = [" ".join(outputs(cell)) for cell in code]
     assert f"50 frames, 1 tracks, {len(results.people)} people" in shown[1]
