@@ -21,6 +21,7 @@ from streamer.dispatch.worker_process import WorkerOptions
 from streamer.kinds import refuse_address
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.export import Exports, check, export
+from streamer.recorded.formats.files import Formats, ordered_names
 from streamer.recorded.tables import ordered_formats
 from streamer.recorded.wall_clock import checked_start_time, parse_start_time
 from streamer.recorded.writer import VideoResult
@@ -48,6 +49,7 @@ def analyze(
     video_stream: int | None = None,
     start_time: datetime | str | None = None,
     tables: Sequence[str] = (),
+    formats: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Results:
     """Analyse a video and return what is in it; the files are the same, byte for byte, as those of `streamer analyze`.
@@ -62,6 +64,7 @@ def analyze(
     `video_stream`: which video stream of a file with several, from 0; None: the one that players show.
     `start_time`: when the first frame was taken, with its offset from UTC; None: the creation time in the file.
     `tables`: forms out of parquet, csv and jsonl; also write the tables to the folder tables/ in `out`.
+    `formats`: out of mot, webvtt, eaf, faces and contact-sheet; also write these files into `out`.
     `progress`: called with the frames done and the frames expected, from another thread.
 
     Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
@@ -71,7 +74,9 @@ def analyze(
     refuse_address(str(video))
     if tables and out is None:
         raise ConfigError("tables: they are files, so `out` must name a folder; without one, use Results.to_arrow")
-    exports = Exports(tables=ordered_formats(tables))
+    if formats and out is None:
+        raise ConfigError("formats: they are files, so `out` must name a folder")
+    exports = Exports(tables=ordered_formats(tables), formats=Formats(ordered_names(formats)))
     check(exports)
     if isinstance(start_time, str):
         start_time = parse_start_time(start_time)
@@ -85,7 +90,7 @@ def analyze(
     analysis = Analysis(settings, worker, embeddings, explain, video_stream, start_time)
     if out is not None:
         results = _analyze(analysis, Path(video), Path(out), progress)
-        export(Path(out), exports)
+        export(Path(out), exports, Path(video))
         return results
     with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
         return replace(_analyze(analysis, Path(video), Path(folder), progress), folder=None)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from faceanalytics.errors import InputError
 from faceanalytics.people import Person, Shot
+from faceanalytics.plots import plot_timeline
 from faceanalytics.settings import explain
 from faceanalytics.tables import to_arrow, to_pandas, to_polars
 from faceanalytics.tracks import Box, Point, Track
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
+    from matplotlib.axes import Axes
 
 AGAIN = "analyse the video again"
 
@@ -175,6 +177,13 @@ class Results:
     observations: tuple[Observation, ...]  # each face of each frame, in the order of time
     analyses: tuple[Analysed, ...]  # each crop that was analysed, in the order of time
     embeddings: Mapping[str, Floats]  # (512,) unit length by track_id; empty unless they were asked for
+
+    def plot_timeline(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw when each person was in view and what the face appeared to show; needs the extra [analysis].
+
+        A row per person, a colour per expression, a dotted line per cut. `ax`: of Matplotlib; None: a new figure.
+        """
+        return plot_timeline(self, ax)
 
     def to_arrow(self, table: TableName = "tracks") -> "pyarrow.Table":
         """One row per track, person, analysed crop, or frame and face; needs the extra [analysis].

@@ -22,6 +22,7 @@ from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
 if TYPE_CHECKING:
+    from streamer.recorded.export import Exports
     from streamer.recorded.writer import VideoResult
     from streamer.tools.inputs import Input
 
@@ -140,7 +141,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
             if wanted and result.frames:
-                await asyncio.to_thread(make_files, result.folder, wanted)
+                failure = await _export(result, names[result.video], wanted) or failure
             _report(result, names[result.video].name)
         return results, failure
 
@@ -184,6 +185,16 @@ async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool
         return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
     except UserError as error:
         return 0, complain("streamer", error)
+
+
+async def _export(result: "VideoResult", source: "Input", wanted: "Exports") -> int:
+    """Make other files of the results of a video and print what goes wrong. Returns an exit code."""
+    temporary = source.kind != "file"
+    try:
+        await asyncio.to_thread(make_files, result.folder, wanted, result.video, temporary)
+    except UserError as error:
+        return complain("streamer", error)
+    return 0
 
 
 def _report(result: "VideoResult", name: str) -> None:

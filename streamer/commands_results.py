@@ -19,28 +19,37 @@ COUNTED = {"frame": "frames", "observation": "observations", "analysis": "analys
 def exports(arguments: argparse.Namespace) -> "Exports":
     """Return the files that the options ask for. Raises ConfigError if a package for them is missing."""
     from streamer.recorded.export import Exports, check
+    from streamer.recorded.formats.files import Formats
 
-    wanted = Exports(tables=arguments.tables)
+    formats = Formats(arguments.formats, mot_people=arguments.mot_ids == "people")
+    wanted = Exports(tables=arguments.tables, formats=formats)
     check(wanted)
     return wanted
 
 
-def make_files(folder: Path, wanted: "Exports") -> list[Path]:
-    """Make the files that are wanted of the results in a folder. Raises InputError and ConfigError."""
+def make_files(folder: Path, wanted: "Exports", video: Path | None, temporary: bool = False) -> list[Path]:
+    """Make the files that are wanted of the results in a folder. Raises InputError and ConfigError.
+
+    `video`: the one that was analysed, if it is at hand; `temporary`: it will not stay there.
+    """
     from streamer.recorded.export import export
 
-    return export(folder, wanted)
+    return export(folder, wanted, video, temporary)
 
 
 def export(arguments: argparse.Namespace) -> int:
     """Run `streamer export` and return its exit code."""
     from streamer.recorded.export import result_folders
+    from streamer.recorded.videos import Videos
 
     wanted = exports(arguments)
     if not wanted:
-        raise ConfigError("nothing to make: add --tables")
+        raise ConfigError("nothing to make: add --tables or --formats")
+    if wanted.formats.needs_video and not arguments.video:
+        raise ConfigError("faces and contact-sheet are made of the video: add --video")
+    videos = Videos(arguments.video)
     for folder in result_folders(arguments.results):
-        for path in make_files(folder, wanted):
+        for path in make_files(folder, wanted, videos.of(folder)):
             print(path)
     return 0
 

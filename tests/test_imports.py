@@ -34,7 +34,8 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "tracks": (set(), {"values"}, set()),
     "people": ({"tracks"}, set(), set()),
     "tables": ({"results"}, {"recorded"}, set()),
-    "results": ({"people", "tables", "tracks"}, {"recorded", "values"}, set()),
+    "plots": ({"people", "results"}, {"labels", "recorded"}, set()),
+    "results": ({"people", "plots", "tables", "tracks"}, {"recorded", "values"}, set()),
     "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }

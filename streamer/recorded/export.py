@@ -4,10 +4,11 @@ Each form has a module of its own. It takes the folder of the results and return
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceanalytics.errors import InputError
+from streamer.recorded.formats.files import Formats, write_formats
 from streamer.recorded.outputs import TABLES_FOLDER, TRACKS
 from streamer.recorded.tables import check_formats, write_tables
 
@@ -17,9 +18,10 @@ class Exports:
     """The files to make of the results of a video."""
 
     tables: tuple[str, ...] = ()  # forms, see tables.FORMATS
+    formats: Formats = field(default_factory=Formats)
 
     def __bool__(self) -> bool:
-        return bool(self.tables)
+        return bool(self.tables or self.formats)
 
 
 def check(wanted: Exports) -> None:
@@ -27,11 +29,16 @@ def check(wanted: Exports) -> None:
     check_formats(wanted.tables)
 
 
-def export(folder: Path, wanted: Exports) -> list[Path]:
-    """Make the files of the results in `folder` and return their paths. Raises InputError and ConfigError."""
+def export(folder: Path, wanted: Exports, video: Path | None = None, temporary: bool = False) -> list[Path]:
+    """Make the files of the results in `folder` and return their paths. Raises InputError and ConfigError.
+
+    `video`: the one that was analysed, if it is at hand; `temporary`: it will not stay there.
+    """
     written: list[Path] = []
     if wanted.tables:
         written += write_tables(folder, wanted.tables)
+    if wanted.formats:
+        written += write_formats(folder, wanted.formats, video, temporary)
     return written
 
 

@@ -29,6 +29,11 @@ TABLE_FILES = tuple(
 # removed in this order
 OUTPUTS = (SUMMARY, *TABLE_FILES, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)
 
+DERIVED = (
+    *("people.vtt", "people.metadata.vtt", "people.eaf", "contact-sheet.jpg", "contact-sheet-*.jpg"),
+    *("faces/person-*.jpg", "mot/*.txt", "mot/*/seqinfo.ini"),
+)  # patterns of what `streamer export` makes of them; removed before them
+
 log = logging.getLogger(__name__)
 
 
@@ -98,7 +103,8 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
 def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:
     """Raise ConfigError if one of the videos of (video, folder) would be removed or overwritten as an output."""
     for _, folder in videos:
-        outputs = {_identity(folder / name) for name in _names()} - {None}
+        derived = (path for pattern in DERIVED for path in folder.glob(pattern))
+        outputs = {_identity(path) for path in (*(folder / name for name in _names()), *derived)} - {None}
         for video, _ in videos:
             if _identity(video) in outputs:
                 raise ConfigError(f"--out: {video} would be removed as an earlier result; choose another folder")
@@ -118,6 +124,10 @@ def _names() -> list[str]:
 
 def _remove_earlier(folder: Path) -> None:
     removed = []
+    for path in [path for pattern in DERIVED for path in sorted(folder.glob(pattern))]:
+        with writing(path):
+            path.unlink()
+            removed.append(str(path.relative_to(folder)))
     for name in _names():
         path = folder / name
         if path.is_dir() and not path.is_symlink():

@@ -275,3 +275,17 @@ def test_a_damaged_file_is_refused(copy: Path, text: str) -> None:
     (copy / "observations.jsonl").write_text(text)
     with pytest.raises(fa.InputError, match=r"observations\.jsonl is not a result"):
         fa.read_results(copy)
+
+
+# --- other formats
+
+
+def test_other_formats_are_written_beside_the_results(folder: Path, tmp_path: Path) -> None:
+    fa.analyze(folder / "clip.mp4", tmp_path / "out", formats=["contact-sheet", "webvtt"])
+    made = {"people.vtt", "people.metadata.vtt", "contact-sheet.jpg"}
+    assert made <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert not (tmp_path / "out" / "people.eaf").exists()
+    with pytest.raises(fa.ConfigError, match="formats: 'srt': choose from mot, webvtt, eaf, faces, contact-sheet"):
+        fa.analyze(folder / "clip.mp4", tmp_path / "out", formats=["srt"])
+    with pytest.raises(fa.ConfigError, match="formats: they are files, so `out` must name a folder"):
+        fa.analyze(folder / "clip.mp4", formats=["webvtt"])
