@@ -26,7 +26,7 @@ from streamer.values import (
 if TYPE_CHECKING:
     from streamer.source.file import VideoInfo  # PyAV, which a reader of results does not need
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def box(corners: Floats) -> dict[str, float]:
@@ -158,6 +158,7 @@ def track_record(summary: TrackSummary, usual: tuple[int, int]) -> dict[str, Any
         "reasons": _names(summary.reasons),
         "samples": summary.estimates.samples,
         "model_id": summary.estimates.model_id,
+        **_described(summary),
         "age": _age(summary.estimates.age),
         "expression": _expression(summary.estimates.expression),
         "attributes": _attributes(summary.estimates.attributes),
@@ -185,9 +186,17 @@ def answer_record(summary: TrackSummary) -> dict[str, Any]:
     return {
         "samples": summary.estimates.samples,
         "reasons": _names(summary.reasons),
+        **_described(summary),
         "age": _age(summary.estimates.age),
         "expression": expression,
         "decision": _decision(summary.decision),
+    }
+
+
+def _described(summary: TrackSummary) -> dict[str, Any]:
+    return {
+        "described": summary.described,
+        "undescribed_reasons": [reason.value for reason in summary.undescribed],
     }
 
 
@@ -245,7 +254,12 @@ def _identity(identity: IdentityEstimate | None) -> dict[str, Any] | None:
     if identity is None:
         return None
     consistency = None if identity.consistency is None else _number(identity.consistency, 4)
-    return {"consistency": consistency, "outliers": identity.outliers, **_evidence(identity.evidence)}
+    return {
+        "status": identity.status.value,
+        "consistency": consistency,
+        "outliers": identity.outliers,
+        **_evidence(identity.evidence),
+    }
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:

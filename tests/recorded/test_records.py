@@ -49,7 +49,7 @@ def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() ->
     assert record["expression"]["timeline"] == [
         {"appears": "happiness", "start_s": 0.5, "end_s": 2.0, "confidence": 0.9}
     ]
-    assert record["identity"] == {"consistency": 0.5, "outliers": 1, **rest, "samples": 4}
+    assert record["identity"] == {"status": "CONSISTENT", "consistency": 0.5, "outliers": 1, **rest, "samples": 4}
     assert record["split_from"] == "t0"
 
 
