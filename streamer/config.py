@@ -313,7 +313,7 @@ class Aggregate(Section):
     max_blank_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.45
     """Do not describe a track whose template has a higher cosine to that of images without content (LOW_QUALITY). 1
     turns this check and the next one off."""
-    false_face_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.6
+    false_face_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.68
     """Call a track FALSE_FACE from this cosine on, if its mean detector score is below false_face_score too."""
     false_face_score: Ratio = 0.62
     """See false_face_cosine."""

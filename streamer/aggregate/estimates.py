@@ -16,7 +16,7 @@ from streamer.aggregate.attributes import AttributeBase, estimate_attributes, fo
 from streamer.aggregate.described import Tally, agreement
 from streamer.aggregate.expression import Belief, Expressions
 from streamer.aggregate.samples import Sample, foldable, place_of
-from streamer.aggregate.suspects import Verdict, judge
+from streamer.aggregate.suspects import Verdict, judge, poor_before
 from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
 from streamer.aggregate.timeline import TimelineBase, fold_timeline, segments, shares
 from streamer.config import Aggregate
@@ -128,12 +128,18 @@ class Samples:
         return place
 
     def split_waiting(self) -> tuple["Samples", "Samples", float]:
-        """Return the samples before those that wait, those that wait, and the media time (s) of the first of these."""
-        after = Samples(self._settings, self.model)
-        for one in self._waiting:
-            after.add(one)
-        time, self._waiting = self._waiting[0].time, []
-        return self, after, time
+        """Return the samples before those that wait, those that wait, and the media time (s) of the first of these.
+
+        Poor crops just before them go to the person whom they resemble more.
+        """
+        moved = poor_before(self._samples, self._waiting)
+        kept, others = self._samples[: len(self._samples) - moved], self._samples[len(self._samples) - moved :]
+        before, after = Samples(self._settings, self.model, self._base), Samples(self._settings, self.model)
+        for samples, some in ((before, kept), (after, [*others, *self._waiting])):
+            for one in some:
+                samples.add(one)
+        before._left_out = self._left_out
+        return before, after, after._samples[0].time
 
     def add(self, one: Sample) -> int | None:
         """Add a sample; return its index among the samples that are not folded. None: it is too old to be used."""

@@ -79,6 +79,22 @@ def judge(
     return Verdict.SAME if len(others) >= MAX_LOOKS else Verdict.WAITS
 
 
+def poor_before(known: Sequence[Sample], others: Sequence[Sample]) -> int:
+    """Return how many of the last samples `known` of a track are poor and resemble the samples `others` more."""
+    least = max(MIN_QUALITY, GOOD_ENOUGH * max(one.quality for one in (*known, *others)))
+    after = _looks(others).sum(axis=0)
+    count = 0
+    for place in range(len(known) - 1, 0, -1):
+        one = known[place]
+        if one.quality >= least or one.embedding is None:
+            break
+        embedding = one.embedding.astype(np.float64)
+        if _cosine(after, embedding) <= _cosine(_looks(known[:place]).sum(axis=0), embedding):
+            break
+        count += 1
+    return count
+
+
 def _is_other(person: Doubles, others: Doubles, total: Doubles, own: float) -> bool:
     """Return whether the looks (k, 512) of suspects are of another person than those of the track."""
     together = _cosine(total, others.sum(axis=0))
