@@ -23,7 +23,8 @@ class Tally:
 
     quality: float = 0.0
     cut: float = 0.0  # of crops that the edge of the frame cuts off
-    covered: float = 0.0  # of crops in which mouth and nose have another colour than skin
+    coloured: float = 0.0  # of crops in which the colours of the face are known
+    covered: float = 0.0  # of those in which mouth and nose have another colour than skin
     best: float = 0.0  # quality of the best crop
     weakest: str = ""  # factor that reduces it most
 
@@ -35,7 +36,8 @@ class Tally:
             found = Tally(
                 quality=found.quality + one.quality,
                 cut=found.cut + one.quality * (one.inside < settings.min_inside),
-                covered=found.covered + one.quality * (one.cover > settings.max_cover),
+                coloured=found.coloured + one.quality * (one.cover is not None),
+                covered=found.covered + one.quality * (one.cover is not None and one.cover > settings.max_cover),
                 best=one.quality if better else found.best,
                 weakest=one.weakest if better else found.weakest,
             )
@@ -114,7 +116,7 @@ def undescribed(
         found.append(Undescribed.CONFLICTING)
     if 2 * tally.cut > tally.quality:
         found.append(Undescribed.BORDER)
-    if 2 * tally.covered > tally.quality:
+    if 2 * tally.covered > tally.coloured:
         found.append(Undescribed.COVERED)
     if tally.best < settings.min_described_quality:
         found.append(CAUSES.get(tally.weakest, Undescribed.LOW_QUALITY))

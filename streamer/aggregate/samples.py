@@ -35,7 +35,7 @@ class Sample:
     norm: float  # of the embedding before normalising; 0 without one
     weakest: str = ""  # the factor of the quality that reduces it most; empty: unknown
     inside: float = 1.0  # 0..1, share of the crop inside the frame
-    cover: float = 0.0  # how much less the mouth has the colour of skin than the rest, see covering.py
+    cover: float | None = None  # how much less the mouth has the colour of skin, see covering.py; None: unknown
 
     @property
     def weight(self) -> float:
@@ -62,7 +62,7 @@ def sample_of(crop: FaceCrop, analysis: FaceAnalysis) -> Sample:
         norm=analysis.embedding_norm or 0.0,
         weakest=min(factors, key=factors.__getitem__) if factors else "",
         inside=factors.get("inside", 1.0),
-        cover=cover(crop.pixels),
+        cover=cover(crop.pixels) if crop.pixels.any() else None,  # joined tracks do not keep pixels
     )
 
 

@@ -33,7 +33,7 @@ def seen(score: float = 0.85, landmarks: Floats = FACE, frames: int = 10) -> See
     return found
 
 
-def sample(quality: float = 0.6, inside: float = 1.0, cover: float = 0.0, weakest: str = "size") -> Sample:
+def sample(quality: float = 0.6, inside: float = 1.0, cover: float | None = 0.0, weakest: str = "size") -> Sample:
     return Sample(0.0, quality, 30.0, None, np.zeros(0), None, 20.0, weakest, inside, cover)
 
 
@@ -63,6 +63,7 @@ def reasons(
         ([sample(inside=0.7), sample(), sample()], []),  # it came in from the edge
         ([sample(cover=20.0)] * 2, ["COVERED"]),
         ([sample(cover=20.0), sample(), sample()], []),  # a hand passed the mouth
+        ([sample(cover=20.0), sample(cover=None), sample(cover=None)], ["COVERED"]),  # what is unknown says nothing
     ],
 )
 def test_a_track_is_described_when_its_crops_suffice(samples: list[Sample], expected: list[str]) -> None:

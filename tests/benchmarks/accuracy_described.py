@@ -68,7 +68,8 @@ marellanoc-maskon-013: 1 2 / 4 6; marellanoc-maskon-014: 1 2; marellanoc-maskon-
 marellanoc-maskon-017: 1 2 4; marellanoc-maskon-018: 1 2 4 / 8; marellanoc-maskon-019: 1 2 4 6;
 marellanoc-maskon-021: 1 2; marellanoc-maskon-022: 1 2 3; marellanoc-maskon-023: 2; marellanoc-maskon-024: 7 11 / 3;
 marellanoc-maskon-025: 2 3 4 5 / 6 8; marellanoc-maskon-027: 5 8; marellanoc-maskon-028: 3;
-marellanoc-maskon-029: 2 3 5; marellanoc-maskon-031: 1 2 3; marellanoc-maskon-032: 2 3; victorlin000-yolov3-mask-detect-001: 2 4 6 7 8 10 11 12;
+marellanoc-maskon-029: 2 3 5; marellanoc-maskon-031: 1 2 3; marellanoc-maskon-032: 2 3;
+victorlin000-yolov3-mask-detect-001: 2 4 6 7 8 10 11 12;
 x-zhangyang-real-world-masked-face-datas-003: 1 2 3 4 5 6 7 8 9 10 11; gradio-app-hub-blm-001: 1 2 / 6;
 gradio-app-hub-blm-002: / 5; gradio-app-hub-blm-003: / 3 5; bnu-sys-bnu-sys-github-io-002: ;
 djangogirlsseoul-dgrsvpsite-003: ; empathia-crowdvoice-by-001: ; empathia-crowdvoice-by-002: ;

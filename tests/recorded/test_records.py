@@ -8,7 +8,8 @@ import pytest
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file
-from streamer.recorded.records import analysis_record, model_record, track_record
+from streamer.recorded.records import analysis_record, answer_record, model_record, track_record
+from streamer.recorded.writer import VideoResult
 from streamer.values import (
     AgeEstimate,
     AttributeEstimate,
@@ -17,6 +18,7 @@ from streamer.values import (
     IdentityEstimate,
     Presence,
     Segment,
+    Undescribed,
 )
 from tests.support.builders import crop, evidence, model, summary
 
@@ -79,3 +81,26 @@ def test_a_record_says_the_frame_size_only_if_it_is_not_that_of_the_header() -> 
     assert "frame_width" not in track_record(summary(), SIZE)
     record = track_record(summary(), (1280, 720))
     assert (record["frame_width"], record["frame_height"]) == SIZE
+
+
+def test_a_track_that_is_not_described_says_why_and_the_summary_counts_it() -> None:
+    cases = [
+        ((), 1, 0, 0),
+        ((Undescribed.BORDER, Undescribed.LOW_QUALITY), 0, 1, 0),
+        ((Undescribed.CONFLICTING,), 0, 1, 0),
+        ((Undescribed.FALSE_FACE, Undescribed.LOW_QUALITY), 0, 0, 1),
+    ]
+    whole = VideoResult(Path("video"), Path("out"))
+    for reasons, described, undescribed, false in cases:
+        record = track_record(summary(undescribed=reasons), SIZE)
+        assert (record["described"], record["undescribed_reasons"]) == (not reasons, [one.value for one in reasons])
+        assert answer_record(summary(undescribed=reasons))["described"] is not bool(reasons)
+        result = VideoResult(Path("video"), Path("out"))
+        for each in (result, whole):
+            each.count_track(summary(undescribed=reasons))
+        counts = result.counts()
+        assert (counts["described_tracks"], counts["undescribed_tracks"], counts["false_faces"]) == (
+            described, undescribed, false
+        )  # fmt: skip
+    counts = whole.counts()
+    assert counts["tracks"] == counts["described_tracks"] + counts["undescribed_tracks"] + counts["false_faces"] == 4
