@@ -313,7 +313,8 @@ def _update(record: _Record, observation: Observation, track: Track) -> None:
     )
     found, row = observation.detections, track.detection
     record.frames_seen.append((record.last, found.boxes[row]))
-    record.seen.add(float(found.scores[row]), found.boxes[row], None if found.turned[row] else found.landmarks[row])
+    landmarks = None if found.turned[row] else found.landmarks[row]
+    record.seen.add(float(found.scores[row]), found.boxes[row], landmarks, observation.frame_size)
     if record.samples is None:
         record.reasons = observation.skipped.get(track.key.id, ())
 
@@ -323,7 +324,7 @@ def _seen_since(record: _Record, time: float) -> Seen:
     seen = Seen()
     for sighting, box in record.frames_seen:
         if sighting.time >= time:
-            seen.add(sighting.score, box, sighting.landmarks)
+            seen.add(sighting.score, box, sighting.landmarks, sighting.frame_size)
     return seen
 
 

@@ -14,6 +14,7 @@ from streamer.values import Agreement, Floats, IdentityEstimate, Reason, TrackEs
 
 FEWEST = 3  # crops whose agreement says something
 INSIDE_BY = 0.1  # of the box's size, by which landmarks may be outside the box
+EDGE = 0.13  # of the box's longer side; landmarks closer to the edge of the frame are those of a face that it cuts off
 CAUSES = {"inside": Undescribed.BORDER, "pose": Undescribed.EXTREME_POSE, "fit": Undescribed.EXTREME_POSE}  # by factor
 
 
@@ -51,12 +52,18 @@ class Seen:
     frames: int = 0
     score: float = 0.0  # sum of the detector's scores
     implausible: int = 0  # frames in which the landmarks are not those of a face
+    cut: int = 0  # frames in which the edge of the frame cuts the face off
 
-    def add(self, score: float, box: Floats, landmarks: Floats | None) -> None:
-        """Take in a detection: score (0..1), box (4,) and landmarks (5, 2) in px; None: the landmarks are wrong."""
+    def add(self, score: float, box: Floats, landmarks: Floats | None, frame_size: tuple[int, int]) -> None:
+        """Take in a detection: score (0..1), box (4,), landmarks (5, 2) and frame size in px.
+
+        None: the landmarks are wrong.
+        """
         self.frames += 1
         self.score += score
-        self.implausible += landmarks is not None and not is_plausible(box, landmarks)
+        if landmarks is not None:
+            self.implausible += not is_plausible(box, landmarks)
+            self.cut += is_cut(box, landmarks, frame_size)
 
     @property
     def mean_score(self) -> float:
@@ -81,6 +88,15 @@ def is_plausible(box: Floats, landmarks: Floats) -> bool:
     eye_line = points[1] - points[0]
     upright = (eye_line.conjugate() * axis).imag > 0  # not mirrored: the left eye is left when the mouth is below
     return inside and upright and -0.1 <= nose <= 1.1
+
+
+def is_cut(box: Floats, landmarks: Floats, frame_size: tuple[int, int]) -> bool:
+    """Return whether a landmark (5, 2) is at the edge of the frame, compared with the size of the box (4,)."""
+    left, top, right, bottom = box.tolist()
+    margin = EDGE * max(right - left, bottom - top)
+    (x1, y1), (x2, y2) = landmarks.min(axis=0).tolist(), landmarks.max(axis=0).tolist()
+    known = x1 < x2 or y1 < y2  # else the landmarks coincide, and say nothing
+    return bool(known and min(x1, y1, frame_size[0] - x2, frame_size[1] - y2) < margin)
 
 
 def agreement(settings: Aggregate, consistency: float | None, samples: int, outliers: int) -> Agreement:
@@ -114,7 +130,7 @@ def undescribed(
         return (*found, Undescribed.NOT_ANALYSED, *_causes(reasons))
     if estimates.identity is not None and estimates.identity.status is Agreement.CONFLICTING:
         found.append(Undescribed.CONFLICTING)
-    if 2 * tally.cut > tally.quality:
+    if 2 * tally.cut > tally.quality or 2 * seen.cut > seen.frames:
         found.append(Undescribed.BORDER)
     if 2 * tally.covered > tally.coloured:
         found.append(Undescribed.COVERED)
@@ -132,7 +148,7 @@ def _is_false(settings: Aggregate, seen: Seen, tally: Tally, blank_cosine: float
 
     Faces that the frame's edge cuts off look the same to the embedding, so for them this is not known.
     """
-    if seen.mean_score >= settings.false_face_score or 2 * tally.cut > tally.quality:
+    if seen.mean_score >= settings.false_face_score or 2 * tally.cut > tally.quality or 2 * seen.cut > seen.frames:
         return False
     return blank_cosine > settings.false_face_cosine or 2 * seen.implausible > seen.frames
 

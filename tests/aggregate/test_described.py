@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streamer.aggregate.covering import cover
-from streamer.aggregate.described import Seen, Tally, agreement, is_plausible, undescribed
+from streamer.aggregate.described import Seen, Tally, agreement, is_cut, is_plausible, undescribed
 from streamer.aggregate.samples import Sample
 from streamer.config import Aggregate
 from streamer.select.align import TEMPLATE
@@ -17,6 +17,7 @@ from tests.support.builders import evidence
 SETTINGS = Aggregate()
 BOX = np.array([100, 100, 212, 212], np.float32)
 FACE = (TEMPLATE + 100).astype(np.float32)
+FRAME = (640, 480)
 BLANK = np.eye(512, dtype=np.float32)[0]
 
 
@@ -29,7 +30,7 @@ def template(blank_cosine: float) -> Floats:
 def seen(score: float = 0.85, landmarks: Floats = FACE, frames: int = 10) -> Seen:
     found = Seen()
     for _ in range(frames):
-        found.add(score, BOX, landmarks)
+        found.add(score, BOX, landmarks, FRAME)
     return found
 
 
@@ -80,6 +81,20 @@ def test_a_template_like_that_of_nothing_is_no_face_if_the_detector_doubts_it_to
 
 def test_a_face_that_the_edge_cuts_off_is_not_called_false() -> None:
     assert reasons(sample(inside=0.6), blank_cosine=0.9, found=seen(0.6)) == ["BORDER", "LOW_QUALITY"]
+
+
+def test_a_face_whose_mouth_is_at_the_edge_of_the_frame_is_cut_off() -> None:
+    bottom = float(FACE[:, 1].max())
+    assert is_cut(BOX, FACE, (640, round(bottom + 5)))
+    assert not is_cut(BOX, FACE, (640, round(bottom + 25)))
+    assert is_cut(BOX - 135, FACE - 135, FRAME)  # the left eye
+    at_edge = Seen()
+    for place in range(10):
+        at_edge.add(0.85, BOX, FACE, (640, 200) if place < 6 else FRAME)
+    assert reasons(sample(), found=at_edge) == ["BORDER"]
+    for _ in range(5):  # it came in
+        at_edge.add(0.85, BOX, FACE, FRAME)
+    assert reasons(sample(), found=at_edge) == []
 
 
 def test_landmarks_that_no_face_has_make_a_weak_detection_a_false_face() -> None:
