@@ -83,7 +83,7 @@ class Identity(Evidence):
 
     consistency: float | None  # -1..1, mean cosine of a crop to the others; None: there is only one
     outliers: int  # crops that were left out because they do not resemble the others
-    status: str | None = None  # CONSISTENT or CONFLICTING; None: not stated
+    status: str  # CONSISTENT, or CONFLICTING if the crops may show several people
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """Everything known of one followed face. An estimate is None if it was never analysed, or the weights lack it."""
+    """Everything known of one followed face. An estimate is None if it is not described, or the weights lack it."""
 
     track_id: str  # opaque, sorts by birth; the same file gives the same ids
     number: int  # small, from 1, per stream
@@ -132,13 +132,13 @@ class Track:
     quality: float  # 0..1, of the best crop
     reasons: tuple[str, ...]  # why it was not analysed, such as SMALL_BOUNDING_BOX; empty: it was
     samples: int  # analyses that went in
-    described: bool = True  # False: age, expression and attributes are None for the reasons below
-    undescribed_reasons: tuple[str, ...] = ()  # such as CONFLICTING, FALSE_FACE or LOW_QUALITY; empty: it is described
     model_id: str  # weights that made them; empty: none yet
+    described: bool  # the evidence suffices for age, expression and attributes
+    undescribed_reasons: tuple[str, ...]  # why it does not, such as LOW_QUALITY or FALSE_FACE; empty: it does
     age: Age | None
     expression: Expression | None
     attributes: Attributes | None
-    decision: Decision | None  # None: there is no gallery
+    decision: Decision | None  # None: there is no gallery, or the track is CONFLICTING or a FALSE_FACE
     intervals: tuple[Interval, ...]  # oldest first; several if the face was away in between
     identity: Identity | None
     split_from: str | None  # id of the track whose second person this is

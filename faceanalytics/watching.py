@@ -206,6 +206,11 @@ def to_track(track: tracks_pb2.Track) -> LiveTrack:
         reasons=tuple(_word(tracks_pb2.Reason.Name(reason), "REASON_") for reason in track.reasons),
         samples=track.samples,
         model_id=track.model_id,
+        described=track.described,
+        undescribed_reasons=tuple(
+            _word(tracks_pb2.UndescribedReason.Name(reason), "UNDESCRIBED_REASON_")
+            for reason in track.undescribed_reasons
+        ),
         age=_age(track.age) if track.HasField("age") else None,
         expression=_expression(track.expression) if track.HasField("expression") else None,
         attributes=_attributes(track.attributes) if track.HasField("attributes") else None,
@@ -260,6 +265,7 @@ def _identity(estimate: tracks_pb2.IdentityEstimate) -> tracks.Identity:
     return tracks.Identity(
         consistency=estimate.consistency if estimate.HasField("consistency") else None,
         outliers=estimate.outliers,
+        status=_word(tracks_pb2.IdentityAgreement.Name(estimate.status), "IDENTITY_AGREEMENT_"),
         **_evidence(estimate.evidence),
     )
 

@@ -16,6 +16,7 @@ from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
 from streamer.handover import LatestPerCamera
 from streamer.hub import Hub
+from streamer.identity.blank import blank_embedding
 from streamer.identity.enrolment import embed, enrolled, read_gallery
 from streamer.identity.persons import Persons
 from streamer.identity.references import Reference
@@ -24,7 +25,7 @@ from streamer.observe import Observer, observe_all
 from streamer.source.cameras import Cameras
 from streamer.source.hardware import check_device
 from streamer.track.keys import live_keys, split_keys
-from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Observation, TrackEnd, TrackSummary
+from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Model, Observation, TrackEnd, TrackSummary
 
 SAMPLE_S = 1.0  # time between two measurements of the cameras
 RELEASE_S = 1.0  # time between two checks of the track ends that are held back
@@ -44,6 +45,7 @@ class LiveService:
         self._hub = Hub(config.publish)
         self._persons = Persons(config, split_keys(live_keys()))
         self._model_changed = asyncio.Event()  # the gallery was embedded by other weights than the workers have
+        self._new_models: asyncio.Queue[Model] = asyncio.Queue()  # of the workers, whenever they change
         self._gallery_model = ""  # id of the model that embedded the gallery
         self._frames = LatestPerCamera(_count_dropped)
 
@@ -93,6 +95,7 @@ class LiveService:
                 enrolling = group.create_task(self._enrol(people, strangers)) if people else None
                 releasing = group.create_task(self._release_overdue())
                 sampling = group.create_task(_sample(cameras))
+                learning = group.create_task(self._learn_blanks())
                 for stream in self._config.streams:
                     cameras.add(stream)
                 addresses = self._server.address, self._dispatcher.endpoint
@@ -103,8 +106,18 @@ class LiveService:
                 if enrolling is not None:
                     enrolling.cancel()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing, releasing, sampling):
+                for task in (wire, failing, observing, releasing, sampling, learning):
                     task.cancel()
+
+    async def _learn_blanks(self) -> None:
+        """Learn from the workers what each of their models makes of images without content."""
+        analyse, known = partial(self._dispatcher.analyse, priority=Priority.ENROLMENT), set[str]()
+        while True:
+            model = await self._new_models.get()
+            embedding = None if model.id in known else await blank_embedding(model, analyse)
+            if embedding is not None:
+                known.add(model.id)
+                self._persons.use_blank(model.id, embedding)
 
     def _on_workers(self, alive: int) -> None:
         self._observer.set_workers(self._dispatcher.models)
@@ -112,6 +125,7 @@ class LiveService:
         model = next(iter(self._dispatcher.models), None)
         if model is None:
             return
+        self._new_models.put_nowait(model)
         if model.impostors is not None and self._config.gallery.cohort is None:
             self._persons.use_impostors(model.impostors, model.id)
         if model.id != self._gallery_model:
@@ -147,9 +161,9 @@ class LiveService:
             self._dispatcher.end(end)
 
     def _on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        self._observer.on_result(crop.key.id, answered=analysis is not None)
         if analysis is not None:
             self._publish(self._persons.add_analysis(crop, analysis))
+        self._observer.on_result(crop.key.id, analysis is not None, self._persons.waits(crop.key))
 
     def _on_finished(self, end: TrackEnd) -> None:
         self._publish(self._persons.finish(end))

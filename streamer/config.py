@@ -292,7 +292,31 @@ class Aggregate(Section):
     """Leave a crop out of the template if its cosine to the other crops of its track is lower. It may be another
     person."""
     identity_swap_crops: Annotated[int, Field(ge=2)] = 4
-    """Split a track after this many good crops in a row of another person."""
+    """Split a track after this many good crops in a row of another person, if it was not noticed before."""
+    identity_suspect_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.45
+    """Let a good crop wait for the next one if its cosine to its track's template is below this: it may be another
+    person, from whose first crop on the track is then split. -1 turns this check off."""
+    min_consistency: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    """Do not describe a track of three crops or more whose mean cosine to each other is below this (CONFLICTING)."""
+    min_described_quality: Ratio = 0.25
+    """Do not describe a track without a crop of at least this quality (LOW_QUALITY, or the cause: BORDER,
+    EXTREME_POSE). Undescribed tracks have no age, expression and attributes."""
+    min_described_evidence: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    """Do not describe a track until the qualities of its analysed crops add up to this (TOO_FEW_SAMPLES)."""
+    min_described_score: Ratio = 0.55
+    """Do not describe a track whose mean detector score is below this (LOW_QUALITY)."""
+    min_inside: Ratio = 0.8
+    """Do not describe a track if the frame's edge leaves less than this share of most of its crops (BORDER)."""
+    max_cover: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 8.0
+    """Do not describe a track if mouth and nose are less red and yellow than the rest of the face by more than this in
+    most of its crops, in units of 8-bit CIELAB (COVERED). 255 turns this check off."""
+    max_blank_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.45
+    """Do not describe a track whose template has a higher cosine to that of images without content (LOW_QUALITY). 1
+    turns this check and the next one off."""
+    false_face_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.68
+    """Call a track FALSE_FACE from this cosine on, if its mean detector score is below false_face_score too."""
+    false_face_score: Ratio = 0.62
+    """See false_face_cosine."""
 
 
 class Gallery(Section):

@@ -92,9 +92,12 @@ class Observer:
         self._last: dict[str, _Moment] = {}  # the last frame of the present epoch
         self._selector = CropSelector(config, live)
 
-    def on_result(self, track_id: str, answered: bool) -> None:
-        """Note that a live crop was answered or given up. Any thread may call this."""
-        self._selector.on_result(track_id, answered)
+    def on_result(self, track_id: str, answered: bool, waits: bool = False) -> None:
+        """Note that a live crop was answered or given up, and whether its track waits for the next one to decide.
+
+        Any thread may call this.
+        """
+        self._selector.on_result(track_id, answered, waits)
 
     def set_workers(self, models: Mapping[Model, int]) -> None:
         """Set the number of workers alive for each model. Any thread may call this."""

@@ -76,6 +76,19 @@ class Reason(enum.Enum):
     BUDGET = "BUDGET"  # it could be analysed, but others come first
 
 
+class Undescribed(enum.Enum):
+    """Why a track has no published age, expression and attributes."""
+
+    CONFLICTING = "CONFLICTING"  # its crops resemble each other so little that they may show several people
+    FALSE_FACE = "FALSE_FACE"  # it shows no face
+    BORDER = "BORDER"  # the edge of the frame cuts the face
+    COVERED = "COVERED"  # something covers mouth and nose, such as a mask
+    EXTREME_POSE = "EXTREME_POSE"  # the face is turned away
+    LOW_QUALITY = "LOW_QUALITY"  # it is too small, blurred, dark or uncertain
+    TOO_FEW_SAMPLES = "TOO_FEW_SAMPLES"  # too few of its crops were analysed for their quality
+    NOT_ANALYSED = "NOT_ANALYSED"  # none was analysed (yet)
+
+
 class SendDecision(enum.Enum):
     """What the scheduler decided for a tracked face in one frame."""
 
@@ -447,6 +460,13 @@ class AttributeEstimate:
     evidence: Evidence
 
 
+class Agreement(enum.Enum):
+    """Whether the crops of a track agree on who it is."""
+
+    CONSISTENT = "CONSISTENT"
+    CONFLICTING = "CONFLICTING"  # they may show several people
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityEstimate:
     """The face of a track as one vector."""
@@ -455,6 +475,7 @@ class IdentityEstimate:
     consistency: float | None  # -1..1, mean cosine of a crop to all others; None: only one crop
     outliers: int  # crops left out because they do not resemble the others
     evidence: Evidence
+    status: Agreement = Agreement.CONSISTENT
 
 
 class IdentityStatus(enum.Enum):
@@ -553,3 +574,9 @@ class TrackSummary:
     decision: IdentityDecision | None = None  # None: no gallery is used
     intervals: tuple[Interval, ...] = ()  # in order; several if tracks were joined
     merged_into: str = ""  # id of the track that continues this one; end_reason is MERGED
+    undescribed: tuple[Undescribed, ...] = ()  # why age, expression and attributes are None; empty: it is described
+
+    @property
+    def described(self) -> bool:
+        """Whether the evidence suffices to publish age, expression and attributes."""
+        return not self.undescribed

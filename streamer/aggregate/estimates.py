@@ -4,6 +4,8 @@ The samples are kept in order of media time, so their order of arrival does not 
 age.py, expression.py with timeline.py, attributes.py and template.py. In a long track the oldest samples are folded
 into the base of each estimate, which replaces them. A sample older than those is not used; in practice none arrives
 that late.
+
+A sample that may show another person waits outside the estimates until the next ones decide, see suspects.py.
 """
 
 import math
@@ -11,8 +13,10 @@ from dataclasses import dataclass
 
 from streamer.aggregate.age import AgeBase, estimate_age, fold_age
 from streamer.aggregate.attributes import AttributeBase, estimate_attributes, fold_attributes
+from streamer.aggregate.described import Tally, agreement
 from streamer.aggregate.expression import Belief, Expressions
 from streamer.aggregate.samples import Sample, foldable, place_of
+from streamer.aggregate.suspects import Verdict, judge, poor_before
 from streamer.aggregate.template import TemplateBase, estimate_template, find_swap, fold_template
 from streamer.aggregate.timeline import TimelineBase, fold_timeline, segments, shares
 from streamer.config import Aggregate
@@ -39,6 +43,7 @@ class _Base:
     timeline: TimelineBase
     attributes: AttributeBase
     template: TemplateBase
+    tally: Tally
 
 
 class Samples:
@@ -51,8 +56,11 @@ class Samples:
         self.model = model
         self._settings = settings
         no_votes = AttributeBase.empty(len(model.attributes))
-        self._base = base or _Base(0, 0.0, -math.inf, AgeBase(), None, TimelineBase(), no_votes, TemplateBase.empty())
+        nothing = AgeBase(), None, TimelineBase(), no_votes, TemplateBase.empty(), Tally()
+        self._base = base or _Base(0, 0.0, -math.inf, *nothing)
         self._samples: list[Sample] = []  # not folded, in order of media time
+        self._waiting: list[Sample] = []  # that may show another person, in order of media time; not in the estimates
+        self._left_out = 0  # number of samples that waited and were left out
         self._expressions = Expressions(settings, self._base.belief)
 
     @property
@@ -69,6 +77,69 @@ class Samples:
     def last_inferred(self) -> float:
         """The media time of the newest sample, s."""
         return self._samples[-1].time
+
+    @property
+    def waits(self) -> bool:
+        """Whether a sample waits because it may show another person."""
+        return bool(self._waiting)
+
+    @property
+    def tally(self) -> Tally:
+        """What the samples say of how well the face can be described."""
+        return self._base.tally.added(self._settings, self._samples)
+
+    def take(self, one: Sample) -> tuple[Verdict, int | None]:
+        """Add a sample, or let it wait; return what it means and its index among the samples that are not folded.
+
+        After OTHER, `split_waiting` separates the two persons. The index is None if the sample is not added.
+        """
+        if one.time <= self._base.time:
+            return Verdict.TOO_OLD, None
+        early = bool(self._waiting) and one.time < self._waiting[0].time  # late answers belong to the person before
+        verdict = Verdict.SAME
+        if self.model.identity and self._samples and not early:
+            verdict = judge(self._settings, self._base.template, self._samples, self._waiting, one)
+        if verdict in (Verdict.WAITS, Verdict.OTHER):
+            self._waiting.insert(place_of(self._waiting, one.time), one)
+            if verdict is Verdict.OTHER or self._swap_so_far() is None:
+                return verdict, None
+            return Verdict.SAME, self._use_waiting()  # `swapped_at` finds the same
+        if verdict is not Verdict.SAME:
+            self._left_out += len(self._waiting)
+            self._waiting = []
+        if verdict is Verdict.ALONE:
+            self._waiting = [one]
+            return verdict, None
+        if not early:
+            self._use_waiting()
+        return verdict, self.add(one)
+
+    def _swap_so_far(self) -> int | None:
+        """Return the index of the first sample of another person among all, if the newest that waits shows a swap."""
+        both = [*self._samples, *self._waiting]
+        return find_swap(self._settings, self._base.template, both, len(both) - 1)
+
+    def _use_waiting(self) -> int | None:
+        """Add the samples that wait; return the index of the last one, None if there are none."""
+        place = None
+        for each in self._waiting:
+            place = self.add(each)
+        self._waiting = []
+        return place
+
+    def split_waiting(self) -> tuple["Samples", "Samples", float]:
+        """Return the samples before those that wait, those that wait, and the media time (s) of the first of these.
+
+        Poor crops just before them go to the person whom they resemble more.
+        """
+        moved = poor_before(self._samples, self._waiting)
+        kept, others = self._samples[: len(self._samples) - moved], self._samples[len(self._samples) - moved :]
+        before, after = Samples(self._settings, self.model, self._base), Samples(self._settings, self.model)
+        for samples, some in ((before, kept), (after, [*others, *self._waiting])):
+            for one in some:
+                samples.add(one)
+        before._left_out = self._left_out
+        return before, after, after._samples[0].time
 
     def add(self, one: Sample) -> int | None:
         """Add a sample; return its index among the samples that are not folded. None: it is too old to be used."""
@@ -95,6 +166,7 @@ class Samples:
         before, after = Samples(self._settings, self.model, self._base), Samples(self._settings, self.model)
         for one in self._samples:
             (before if one.time < time else after).add(one)
+        before._left_out, after._waiting = self._left_out, self._waiting
         return before, after
 
     def estimates(self, revision: int) -> TrackEstimates:
@@ -134,9 +206,10 @@ class Samples:
         found = estimate_template(self._settings, self._base.template, self._samples)
         if found is None:
             return None
-        return IdentityEstimate(
-            found.vector, found.consistency, found.outliers, self._evidence(revision, found.samples)
-        )
+        outliers = found.outliers + self._left_out + len(self._waiting)
+        status = agreement(self._settings, found.consistency, found.samples, outliers)
+        evidence = self._evidence(revision, found.samples)
+        return IdentityEstimate(found.vector, found.consistency, outliers, evidence, status)
 
     def _evidence(self, revision: int, samples: int | None = None) -> Evidence:
         count = self.count if samples is None else samples
@@ -158,5 +231,6 @@ class Samples:
             timeline=fold_timeline(settings, base.timeline, times, beliefs) if model.expression else base.timeline,
             attributes=fold_attributes(model.attributes, base.attributes, old) if model.attributes else base.attributes,
             template=fold_template(settings, base.template, old) if model.identity else base.template,
+            tally=base.tally.added(settings, old),
         )
         del self._samples[:count]

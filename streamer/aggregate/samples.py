@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.aggregate.covering import cover
 from streamer.values import FaceAnalysis, FaceCrop, Floats
 
 Doubles = NDArray[np.float64]
@@ -32,6 +33,9 @@ class Sample:
     attributes: Doubles  # (k,) logits of "present", at most LOGIT_LIMIT
     embedding: Floats | None  # (512,) unit length
     norm: float  # of the embedding before normalising; 0 without one
+    weakest: str = ""  # the factor of the quality that reduces it most; empty: unknown
+    inside: float = 1.0  # 0..1, share of the crop inside the frame
+    cover: float | None = None  # how much less the mouth has the colour of skin, see covering.py; None: unknown
 
     @property
     def weight(self) -> float:
@@ -46,6 +50,7 @@ class Sample:
 
 def sample_of(crop: FaceCrop, analysis: FaceAnalysis) -> Sample:
     """Return the sample of an analysis."""
+    factors = crop.quality.factors
     scores = np.clip(analysis.attributes.astype(np.float64), 1e-6, 1 - 1e-6)
     return Sample(
         time=crop.media_time,
@@ -55,6 +60,9 @@ def sample_of(crop: FaceCrop, analysis: FaceAnalysis) -> Sample:
         attributes=np.clip(np.log(scores / (1 - scores)), -LOGIT_LIMIT, LOGIT_LIMIT),
         embedding=analysis.embedding,
         norm=analysis.embedding_norm or 0.0,
+        weakest=min(factors, key=factors.__getitem__) if factors else "",
+        inside=factors.get("inside", 1.0),
+        cover=cover(crop.pixels) if crop.pixels.any() else None,  # joined tracks do not keep pixels
     )
 
 

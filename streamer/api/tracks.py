@@ -175,6 +175,10 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
             for one in summary.intervals
         ],
         merged_into=summary.merged_into,
+        described=summary.described,
+        undescribed_reasons=[
+            tracks_pb2.UndescribedReason.Value(f"UNDESCRIBED_REASON_{reason.value}") for reason in summary.undescribed
+        ],
     )
 
 
@@ -248,6 +252,7 @@ def _identity(
         consistency=estimate.consistency,
         outliers=estimate.outliers,
         evidence=evidence,
+        status=tracks_pb2.IdentityAgreement.Value(f"IDENTITY_AGREEMENT_{estimate.status.value}"),
     )
 
 

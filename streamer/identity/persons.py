@@ -18,6 +18,7 @@ from streamer.values import (
     EndReason,
     FaceAnalysis,
     FaceCrop,
+    Floats,
     IdentityDecision,
     ImpostorScores,
     Interval,
@@ -26,7 +27,10 @@ from streamer.values import (
     TrackEnd,
     TrackKey,
     TrackSummary,
+    Undescribed,
 )
+
+NOBODY = (Undescribed.CONFLICTING, Undescribed.FALSE_FACE)  # no name is published for these tracks
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +65,14 @@ class Persons:
         """Join tracks from now on, by templates of this model and by these scores of strangers."""
         if self._relinker is not None:
             self._relinker.use(impostors, model_id)
+
+    def use_blank(self, model_id: str, embedding: Floats) -> None:
+        """Recognise what is no face by the embedding (512,) of images without content, see blank.py."""
+        self._aggregator.use_blank(model_id, embedding)
+
+    def waits(self, key: TrackKey) -> bool:
+        """Return whether the tracker's track may show another person since its newest crops, and one more decides."""
+        return self._aggregator.waits(self._key(key).id)
 
     def _published(self, observation: Observation) -> Observation:
         """Return the observation with the keys under which its tracks are published."""
@@ -190,6 +202,8 @@ class Persons:
         if self._identifier is None:
             return None
         decision = self._identifier.decide(summary)
+        if any(reason in NOBODY for reason in summary.undescribed):
+            return None
         if decision.revision != person.decided:
             person.decided = decision.revision
             metrics.identity_decisions.labels(decision.status.value.lower()).inc()

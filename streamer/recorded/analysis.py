@@ -24,6 +24,7 @@ from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.handover import BoundedQueue
+from streamer.identity.blank import blank_embedding
 from streamer.identity.enrolment import embed, enrolled, gallery_record, read_gallery
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
@@ -38,7 +39,7 @@ from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.source.hardware import check_device
 from streamer.track.keys import recorded_keys, split_keys
-from streamer.values import EndReason, ImpostorScores, Model, SourceEnd, TrackKey
+from streamer.values import EndReason, Floats, ImpostorScores, Model, SourceEnd, TrackKey
 
 AHEAD = 4  # decoded frames that may wait for the detector
 
@@ -72,6 +73,7 @@ class Analysis:
         self._stop = Event()
         self._writer: ResultWriter | None = None
         self._dispatcher: Dispatcher | None = None
+        self._blanks: dict[str, Floats | None] = {}  # by model id: (512,) embedding of images without content
         self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # and its header fields
 
     def stop(self) -> None:
@@ -174,6 +176,9 @@ class Analysis:
             raise ConfigError(
                 f"--embeddings: the weights {model.id} were not trained for identity and give no embeddings"
             )
+        if model.id not in self._blanks:
+            analyse = partial(dispatcher.analyse, priority=Priority.RECORDED)
+            self._blanks[model.id] = await blank_embedding(model, analyse)
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
@@ -210,6 +215,9 @@ class Analysis:
             persons.use_gallery(gallery)
         if impostors is not None:
             persons.use_impostors(impostors, model.id)
+        blank = self._blanks.get(model.id)
+        if blank is not None:
+            persons.use_blank(model.id, blank)
         return persons
 
     async def _run_stages(

@@ -192,6 +192,7 @@ def track_record(summary: TrackSummary, usual: tuple[int, int]) -> dict[str, Any
         "reasons": _names(summary.reasons),
         "samples": summary.estimates.samples,
         "model_id": summary.estimates.model_id,
+        **_described(summary),
         "age": _age(summary.estimates.age),
         "expression": _expression(summary.estimates.expression),
         "attributes": _attributes(summary.estimates.attributes),
@@ -219,9 +220,17 @@ def answer_record(summary: TrackSummary) -> dict[str, Any]:
     return {
         "samples": summary.estimates.samples,
         "reasons": _names(summary.reasons),
+        **_described(summary),
         "age": _age(summary.estimates.age),
         "expression": expression,
         "decision": _decision(summary.decision),
+    }
+
+
+def _described(summary: TrackSummary) -> dict[str, Any]:
+    return {
+        "described": summary.described,
+        "undescribed_reasons": [reason.value for reason in summary.undescribed],
     }
 
 
@@ -279,7 +288,12 @@ def _identity(identity: IdentityEstimate | None) -> dict[str, Any] | None:
     if identity is None:
         return None
     consistency = None if identity.consistency is None else _number(identity.consistency, 4)
-    return {"consistency": consistency, "outliers": identity.outliers, **_evidence(identity.evidence)}
+    return {
+        "status": identity.status.value,
+        "consistency": consistency,
+        "outliers": identity.outliers,
+        **_evidence(identity.evidence),
+    }
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, frame_record, observation_record, track_record
 from streamer.source.file import ReadReport
-from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
+from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary, Undescribed
 
 SEAL_FRAMES = 500  # a partly filled batch is sent after this many frames; frames, not seconds: runs stay identical
 
@@ -30,10 +30,23 @@ class VideoResult:
     folder: Path
     frames: int = 0
     tracks: int = 0
+    described_tracks: int = 0
+    undescribed_tracks: int = 0  # without the false faces
+    false_faces: int = 0
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
     read: ReadReport = field(default_factory=ReadReport)
+
+    def count_track(self, summary: TrackSummary) -> None:
+        """Count a track, which has ended."""
+        self.tracks += 1
+        if summary.described:
+            self.described_tracks += 1
+        elif Undescribed.FALSE_FACE in summary.undescribed:
+            self.false_faces += 1
+        else:
+            self.undescribed_tracks += 1
 
     @property
     def whole(self) -> bool:
@@ -50,6 +63,9 @@ class VideoResult:
         return {
             "frames": self.frames,
             "tracks": self.tracks,
+            "described_tracks": self.described_tracks,
+            "undescribed_tracks": self.undescribed_tracks,
+            "false_faces": self.false_faces,
             "crops": self.crops,
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
@@ -182,6 +198,6 @@ class ResultWriter:
             if not summary.final or summary.merged_into:
                 continue
             self._tracks.write(track_record(summary, self._frame_size))
-            self._result.tracks += 1
+            self._result.count_track(summary)
             if summary.estimates.identity is not None:
                 self.templates.append(summary)

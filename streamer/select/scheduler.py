@@ -6,14 +6,24 @@ is computed in gain.py, the budget in budget.py. A crop counts as answered when 
 media time as the clock, the decisions for a video are the same in every run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from streamer.config import Schedule
 from streamer.select.budget import Budget
-from streamer.select.gain import UNKNOWN, Belief, ModelOutputs, after, expected_gain
+from streamer.select.gain import (
+    AGE_PRIOR,
+    EXPRESSION_PRIOR,
+    IDENTITY_PRIOR,
+    UNKNOWN,
+    Belief,
+    ModelOutputs,
+    after,
+    expected_gain,
+)
 from streamer.values import FaceCrop, SendDecision
 
+HURRY_S = 0.25  # s, after a crop until the one that decides whom it shows; sooner it would look the same
 BETTER_BY = 1.1  # a crop must be better than the waiting one by this factor, because reading its pixels takes time too
 
 
@@ -115,6 +125,13 @@ class Scheduler:
         entry = self._entries.get(track_id)
         if entry is not None:
             entry.belief = entry.before
+
+    def hurry(self, track_id: str) -> None:
+        """Live: let the next crop of a track follow soon, because the newest one may show another person."""
+        entry = self._entries.get(track_id)
+        if entry is not None:
+            entry.sent += min(HURRY_S, self._pause) - self._pause
+            entry.belief = replace(entry.belief, age=AGE_PRIOR, identity=IDENTITY_PRIOR, expression=EXPRESSION_PRIOR)
 
     def forget(self, track_id: str) -> None:
         """Drop a track that has ended."""

@@ -55,11 +55,15 @@ class CropSelector:
         self._scheduler = Scheduler(config.schedule, live)
         self._alive = 0  # workers
         self._outputs = ModelOutputs()
-        self._results: Mailbox[tuple[str, bool, float]] = Mailbox()  # track id, answered, when (s, monotonic)
+        # track id, answered, when (s, monotonic), whether the track waits for another crop
+        self._results: Mailbox[tuple[str, bool, float, bool]] = Mailbox()
 
-    def on_result(self, track_id: str, answered: bool) -> None:
-        """Live: record that a crop was answered or given up. Any thread may call this."""
-        self._results.put((track_id, answered, time.monotonic()))
+    def on_result(self, track_id: str, answered: bool, waits: bool = False) -> None:
+        """Live: record that a crop was answered or given up. Any thread may call this.
+
+        `waits`: it may show another person than its track, so that the next crop is needed soon.
+        """
+        self._results.put((track_id, answered, time.monotonic(), waits))
 
     def set_workers(self, models: Mapping[Model, int]) -> None:
         """Set the number of workers per model. Any thread may call this."""
@@ -79,8 +83,10 @@ class CropSelector:
         if self._live:
             self._scheduler.budget.workers(self._alive)
             metrics.face_budget.set(self._scheduler.budget.rate if self._alive else 0)
-            for track_id, answered, when in self._results.take_all():
+            for track_id, answered, when, waits in self._results.take_all():
                 (self._scheduler.answered if answered else self._scheduler.lost)(track_id, when)
+                if waits:
+                    self._scheduler.hurry(track_id)
         if not considered:
             return []
         crops: list[list[tuple[FaceCrop, float]]] = [[] for _ in considered]

@@ -159,8 +159,9 @@ def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
     if track.samples:
         parts += [f"age {_age(track)}"] if track.HasField("age") else []
         parts += [f"appears {_appears(track)}"] if track.HasField("expression") else []
+        parts += [f"not described: {_undescribed(track)}"] if track.undescribed_reasons else []
         parts.append(f"{track.samples} samples")
-    parts.append(f"quality {_quality(track)}" if track.samples else _quality(track))
+    parts.append(f"quality {track.quality:.2f}" if track.samples else _quality(track))
     if track.model_id == "untrained":
         parts.append("(untrained)")
     return "  ".join(part for part in parts if part)
@@ -328,6 +329,12 @@ def _who(track: tracks_pb2.Track) -> str:
     return f"{status} ({_word(tracks_pb2.IdentityReason.Name(decision.reason), 'IDENTITY_REASON_')})"
 
 
+def _undescribed(track: tracks_pb2.Track) -> str:
+    """Return why an analysed track has no age and expression; empty if it has."""
+    names = [tracks_pb2.UndescribedReason.Name(reason) for reason in track.undescribed_reasons]
+    return ", ".join(_word(name, "UNDESCRIBED_REASON_") for name in names) if track.samples else ""
+
+
 def _age(track: tracks_pb2.Track) -> str:
     if not track.HasField("age"):
         return ""
@@ -343,9 +350,9 @@ def _appears(track: tracks_pb2.Track) -> str:
 
 
 def _quality(track: tracks_pb2.Track) -> str:
-    """Return the quality of the best crop, or why no crop has been analysed yet."""
+    """Return the quality of the best crop, or why no crop has been analysed yet or the track is not described."""
     if track.samples:
-        return f"{track.quality:.2f}"
+        return " ".join(part for part in (f"{track.quality:.2f}", _undescribed(track)) if part)
     return ", ".join(_word(tracks_pb2.Reason.Name(reason), "REASON_") for reason in track.reasons)
 
 

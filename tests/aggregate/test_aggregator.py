@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -20,6 +21,7 @@ from streamer.values import (
     TrackKey,
     TrackState,
     TrackSummary,
+    Undescribed,
 )
 from tests.support.builders import model, split_key
 
@@ -67,6 +69,15 @@ def analysis(age: float = 30.0, model_id: str = "a", direction: int = 0, norm: f
     expression, embedding = np.zeros(7, np.float32), np.zeros(512, np.float32)
     expression[6], embedding[direction] = 1.0, 1.0
     return FaceAnalysis(model(model_id), age, expression, np.full(40, 0.25, np.float32), embedding, norm)
+
+
+def look(place: int, age: float = 30.0, direction: int = 0) -> FaceAnalysis:
+    """The analysis of one of several different looks of the person of this direction."""
+    found = analysis(age, direction=direction)
+    assert found.embedding is not None
+    embedding = 0.9 * found.embedding
+    embedding[100 + 10 * direction + place] = np.sqrt(1 - 0.9**2)
+    return replace(found, embedding=embedding)
 
 
 def opened(at: float = 1.0) -> Aggregator:
@@ -274,3 +285,65 @@ def test_an_expression_that_nobody_looked_at_for_long_is_not_the_current_one() -
         (summary,) = aggregator.observe(observation(time, track(time)))
         assert summary.estimates.expression is not None
         assert summary.estimates.expression.current == current
+
+
+def test_a_suspect_changes_neither_answer_nor_revision_and_the_next_crop_splits_at_the_jump_of_the_box() -> None:
+    aggregator = opened()
+    for time in (1.0, 2.0):
+        aggregator.observe(observation(time, track(time)))
+        before = added(aggregator, crop(time, 0.7), look(int(time)))
+    for time in (2.5, 2.75, 3.0, 3.5):  # somebody else, at another place from 2.75 s on
+        at = 300.0 if time >= 2.75 else 10.0
+        found = Detections(
+            np.array([[at, 20, at + 30, 60]], np.float32), np.array([0.9], np.float32), np.zeros((1, 5, 2), np.float32)
+        )
+        aggregator.observe(replace(observation(time, track(time, left=at)), detections=found))
+    waiting = added(aggregator, crop(3.0, 0.7), look(3, 60.0, direction=1))
+    assert aggregator.waits(KEY.id)
+    assert (waiting.revision, waiting.estimates) == (before.revision, before.estimates)
+    old, new = aggregator.add_analysis(crop(3.5, 0.7), look(4, 60.0, direction=1))
+    assert (old.end_reason, old.last.time, new.first_seen, new.split_from) == (EndReason.SPLIT, 2.5, 2.75, KEY.id)
+    assert old.estimates.age is not None
+    assert new.estimates.age is not None
+    assert (round(old.estimates.age.years), round(new.estimates.age.years)) == (30, 60)
+    assert not aggregator.waits(new.key.id)
+
+
+def test_a_crop_that_nothing_decides_any_more_is_an_outlier_of_the_final_summary() -> None:
+    aggregator = opened()
+    for time in (1.0, 2.0):
+        added(aggregator, crop(time, 0.7), look(int(time)))
+    added(aggregator, crop(3.0, 0.7), look(3, 60.0, direction=1))
+    final = aggregator.finish(end())
+    assert final is not None
+    assert final.estimates.identity is not None
+    assert final.estimates.age is not None
+    assert (final.estimates.samples, final.estimates.identity.outliers) == (2, 1)
+    assert round(final.estimates.age.years) == 30
+
+
+def test_a_track_that_is_not_described_has_reasons_and_no_age_expression_and_attributes() -> None:
+    aggregator = Aggregator(Aggregate(), split_key)
+    (first,) = aggregator.observe(observation(1.0, track(1.0)))
+    assert (first.described, first.undescribed) == (False, (Undescribed.NOT_ANALYSED,))
+    poor = added(aggregator, crop(1.0, quality=0.1), analysis())
+    assert poor.undescribed == (Undescribed.LOW_QUALITY, Undescribed.TOO_FEW_SAMPLES)
+    estimates = poor.estimates
+    assert (estimates.age, estimates.expression, estimates.attributes, estimates.samples) == (None, None, None, 1)
+    assert estimates.identity is not None
+    good = added(aggregator, crop(2.0, quality=0.6), analysis())
+    assert (good.described, good.undescribed) == (True, ())
+    assert good.estimates.age is not None
+
+
+def test_what_looks_like_nothing_to_the_network_is_no_face_if_the_detector_doubts_it_too() -> None:
+    aggregator = Aggregator(Aggregate(), split_key)
+    nothing = analysis().embedding
+    assert nothing is not None
+    aggregator.use_blank("a", nothing)
+    weak = observation(1.0, track(1.0)._replace(score=0.5))
+    landmarks = np.array([[[17, 32], [33, 32], [25, 42], [19, 50], [31, 50]]], np.float32)
+    weak = replace(weak, detections=Detections(weak.detections.boxes, np.array([0.6], np.float32), landmarks))
+    aggregator.observe(weak)
+    assert Undescribed.FALSE_FACE in added(aggregator, crop(1.0, 0.7), analysis()).undescribed
+    assert Undescribed.FALSE_FACE not in added(aggregator, crop(2.0, 0.7), analysis(model_id="b")).undescribed

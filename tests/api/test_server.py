@@ -53,6 +53,7 @@ from streamer.values import (
     TrackKey,
     TrackState,
     TrackSummary,
+    Undescribed,
 )
 from tests.support import builders
 from tests.support.patience import FOREVER_S, WAIT_S
@@ -844,3 +845,16 @@ async def test_a_watch_that_begins_while_the_server_stops_is_unavailable() -> No
         service.hub.close()
         watch = service.tracks.WatchTracks(tracks_pb2.WatchTracksRequest(snapshot=True))
         assert (await refused(watch.read()))[0] is grpc.StatusCode.UNAVAILABLE
+
+
+def test_an_undescribed_track_says_so_with_its_reasons() -> None:
+    reasons = (Undescribed.CONFLICTING, Undescribed.TOO_FEW_SAMPLES)
+    track = to_proto(summary(undescribed=reasons))
+    assert not track.described
+    assert list(track.undescribed_reasons) == [
+        tracks_pb2.UNDESCRIBED_REASON_CONFLICTING,
+        tracks_pb2.UNDESCRIBED_REASON_TOO_FEW_SAMPLES,
+    ]
+    assert to_proto(summary()).described
+    for reason in Undescribed:
+        assert to_proto(summary(undescribed=(reason,))).undescribed_reasons[0] > 0

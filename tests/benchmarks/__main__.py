@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.benchmarks import (
     accuracy_aggregate,
+    accuracy_described,
     accuracy_detect,
     accuracy_quality,
     accuracy_schedule,
@@ -46,6 +47,7 @@ NEED_DATA = {
     "Choice of crops",
     "Tracks of two persons",
     "Against ultralytics",
+    "Described tracks",
 }
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
@@ -59,6 +61,7 @@ MODULES: dict[str, Any] = {
     "Aggregation": accuracy_aggregate,
     "Choice of crops": accuracy_schedule,
     "Tracks of two persons": accuracy_swap,
+    "Described tracks": accuracy_described,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
     "Bundled face model": bench_small,

@@ -1,11 +1,20 @@
 """Tracks of two persons: the share noticed and split, the delay, and the tracks of one person split by mistake.
 
-The identity tracks of "Choice of crops" are used (40 people of LFW whom the network was not trained on, 20 s, three
-images each, degraded as by cameras), with the crops that the scheduler sends; in the tracks of two the second person
-takes over after 10 s. A person who is another image every second is harder than real video.
-`identity_min_cosine` and `identity_swap_crops` are settings; the first row is the default.
+LFW: the identity tracks of "Choice of crops" (40 people whom the network was not trained on, 20 s, three images each,
+degraded as by cameras) and four more draws of the kind, of which the last two show each person by one image. The crops
+are those that the scheduler sends; in the tracks of two the second person takes over after 10 s. A person who is
+another image every second is harder than real video. The first draw chose no setting.
+
+Clips: the tracks of real clips with at least three crops; each is followed by each of another person. Their people are
+known (three of sign language, others by track); a track that shows two is left out. Tracks of one person are each track
+by itself, and each followed by another of the same person.
+
+`before`: only four good crops in a row of another person split a track (`identity_suspect_cosine: -1`).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -14,50 +23,114 @@ from streamer.aggregate.aggregator import Aggregator
 from streamer.config import Aggregate
 from streamer.values import TrackKey
 from tests.benchmarks.accuracy_schedule import Sent, crop_of, observed, send_ours
-from tests.benchmarks.synthetic_tracks import FPS, FRAMES, Story, identities
+from tests.benchmarks.synthetic_tracks import FPS, FRAMES, Look, Story, clip_stories, identities
 from workers.runtime.engine import Engine
 from workers.weights.registry import find
 
-SETTINGS = ((0.2, 4), (0.2, 3), (0.2, 5), (0.1, 4), (0.3, 4))  # identity_min_cosine, identity_swap_crops
+BEFORE, NOW = "before", "now"
+SETTINGS = {BEFORE: Aggregate(identity_suspect_cosine=-1), NOW: Aggregate()}
+DRAWS = ((2, 3), (12, 3), (13, 3), (14, 1), (15, 1))  # seed, images of each person
+FEWEST = 3  # crops of a clip's track
+PEOPLE = {
+    **{f"asl/{name}.mkv 1": "one" for name in ("again", "brother", "no")},
+    **{f"asl/{name}.mkv 1": "two" for name in ("bird", "milk", "please")},
+    **{f"asl/{name}.mkv 1": "three" for name in ("book", "learn", "school")},
+    "head-pose-face-detection-female.gif 1": "four",
+    "head-pose-face-detection-female-and-male.gif 2": "four",
+}
+MIXED = "street-crowd-1080p.mp4 1"  # two men
 
 
 def measure() -> dict[str, Any]:
-    one = [Story(story.name, story.looks) for story in identities(Engine(find("default"), threads=1))]
-    half = FRAMES // 2
-    nexts = one[1:] + one[:1]
-    two = [Story(f"{a.name} {b.name}", a.looks[:half] + b.looks[half:]) for a, b in zip(one, nexts, strict=True)]
-    sent = {True: send_ours(two, None), False: send_ours(one, None)}
-    rows = {}
-    for least, crops in SETTINGS:
-        settings = Aggregate(identity_min_cosine=least, identity_swap_crops=crops)
-        swapped = [_split(settings, story, sent[True]) for story in two]
-        single = [_split(settings, story, sent[False]) for story in one]
-        noticed = [time - half / FPS for time in swapped if time is not None and time >= half / FPS]
-        early = [time for time in swapped if time is not None and time < half / FPS]
-        mistakes = len(early) + sum(time is not None for time in single)
-        rows[f"{least} {crops}"] = {
-            "noticed": len(noticed) / len(two),
-            "after_s": float(np.mean(noticed)) if noticed else float("nan"),
-            "mistaken": mistakes / (len(one) + len(two)),
-        }
+    engine = Engine(find("default"), threads=1)
+    draws = [identities(engine, seed, images) for seed, images in DRAWS]
+    rows: dict[str, Any] = {}
+    for (seed, images), people in zip(DRAWS, draws, strict=True):
+        one = [Story(story.name, story.looks) for story in people]
+        half = FRAMES // 2
+        nexts = one[1:] + one[:1]
+        two = [Story(f"{a.name} {b.name}", a.looks[:half] + b.looks[half:]) for a, b in zip(one, nexts, strict=True)]
+        tracks = [(story, half / FPS) for story in two], [(story, None) for story in one]
+        rows[f"LFW, draw {seed}, {images} image{'s' if images > 1 else ''}"] = _both(*tracks)
+    rows["LFW, all draws"] = _mean(list(rows.values()))
+    rows["clips"] = _both(*_clip_tracks(engine))
     return rows
 
 
 def table(results: dict[str, Any]) -> str:
-    lines = [f"{'min. cosine, crops':<24}{'noticed':>10}{'after s':>10}{'split by mistake':>20}"]
-    for settings, row in results.items():
+    head = f"{'noticed':>10}{'after s':>10}{'by mistake':>12}"
+    lines = [f"{'':<26}{BEFORE:>20}{'':>12}{NOW:>20}", f"{'':<26}{head}{head}"]
+    for name, row in results.items():
+        cells = [row[when] for when in (BEFORE, NOW)]
         lines.append(
-            f"{settings:<24}{100 * row['noticed']:>9.0f}%{row['after_s']:>10.1f}{100 * row['mistaken']:>19.1f}%"
+            f"{name:<26}"
+            + "".join(
+                f"{100 * cell['noticed']:>9.0f}%{cell['after_s']:>10.1f}{100 * cell['mistaken']:>11.1f}%"
+                for cell in cells
+            )
         )
     return "\n".join(lines)
 
 
-def _split(settings: Aggregate, story: Story, sent: Sent) -> float | None:
+Timed = tuple[Story, float | None]  # and when the second person takes over, s; None: never
+
+
+def _both(two: Sequence[Timed], one: Sequence[Timed]) -> dict[str, Any]:
+    sent: Sent = {}
+    for story, _ in (*two, *one):
+        sent |= send_ours([story], None)
+    return {name: _scored(settings, two, one, sent) for name, settings in SETTINGS.items()}
+
+
+def _scored(settings: Aggregate, two: Sequence[Timed], one: Sequence[Timed], sent: Sent) -> dict[str, float]:
+    delays, mistakes = [], 0
+    for story, swap in two:
+        assert swap is not None
+        time = _split(settings, story, sent[story.name])
+        if time is not None and time < swap:
+            mistakes += 1
+        elif time is not None:
+            delays.append(time - swap)
+    mistakes += sum(_split(settings, story, sent[story.name]) is not None for story, _ in one)
+    return {
+        "noticed": len(delays) / len(two),
+        "after_s": float(np.mean(delays)) if delays else float("nan"),
+        "mistaken": mistakes / (len(one) + len(two)),
+    }
+
+
+def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {when: {key: float(np.mean([row[when][key] for row in rows])) for key in rows[0][when]} for when in SETTINGS}
+
+
+def _clip_tracks(engine: Engine) -> tuple[list[Timed], list[Timed]]:
+    """Each track followed by each of another person; each by itself, and followed by one of the same person."""
+    stories = [story for clip in clip_stories(engine) for story in clip]
+    stories = [one for one in stories if one.name != MIXED and len(send_ours([one], None)[one.name]) >= FEWEST]
+    two: list[Timed] = []
+    alone: list[Timed] = [(story, None) for story in stories]
+    for first, second in permutations(stories, 2):
+        joined, swap = _joined(first, second)
+        same = PEOPLE.get(first.name, first.name) == PEOPLE.get(second.name, second.name)
+        (alone if same else two).append((joined, None if same else swap))
+    return two, alone
+
+
+def _joined(first: Story, second: Story) -> tuple[Story, float]:
+    """One track after the other, at the frame rate of the first, and when the second begins, s."""
+    step = second.fps / first.fps
+    count = round(len(second.looks) / step)
+    looks: list[Look | None] = [second.looks[min(round(place * step), len(second.looks) - 1)] for place in range(count)]
+    name = f"{first.name} {second.name}"
+    return replace(first, name=name, looks=[*first.looks, *looks]), len(first.looks) / first.fps
+
+
+def _split(settings: Aggregate, story: Story, sent: Sequence[tuple[int, int, Look]]) -> float | None:
     """When the track was split first, s; None: never."""
     key = TrackKey(story.name, "film", 1)
     aggregator = Aggregator(settings, lambda _: TrackKey(f"{story.name} split", "film", 2))
-    for decided, taken, look in sent[story.name]:
-        time = decided / FPS
+    for decided, taken, look in sent:
+        time = decided / story.fps
         aggregator.observe(observed(key, time))
         summaries = aggregator.add_analysis(crop_of(story, taken, look), look.analysis)
         if any(summary.split_from for summary in summaries):

@@ -73,8 +73,9 @@ def ages(engine: Engine) -> list[Story]:
     ]
 
 
-def identities(engine: Engine) -> list[Story]:
-    faces, dice = face_set("lfw_val"), np.random.default_rng(2)
+def identities(engine: Engine, seed: int = 2, count: int = 3) -> list[Story]:
+    """Tracks of people who look like this many images of them in turn."""
+    faces, dice = face_set("lfw_val"), np.random.default_rng(seed)
     people = faces.labels.identity
     assert people is not None
     names, counts = np.unique(people, return_counts=True)
@@ -83,9 +84,9 @@ def identities(engine: Engine) -> list[Story]:
     for person in chosen:
         rows = dice.permutation(np.flatnonzero(people == person))[:8]
         read = [fitted(faces.images.read(int(row))) for row in rows]
-        images += [read[index % 3] for index in range(VERSIONS)]
+        images += [read[index % count] for index in range(VERSIONS)]
         clean.append(np.stack(read[3:]))
-    looks = _looked(engine, images, seed=2)
+    looks = _looked(engine, images, seed=seed)
     stories = []
     for place, others in enumerate(clean):
         embeddings = engine.analyse(others).embeddings

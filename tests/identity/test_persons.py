@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from faceanalytics.files import JsonLines
+from streamer.config import Aggregate, Relink, StreamerConfig
 from streamer.config import Gallery as GallerySettings
-from streamer.config import Relink, StreamerConfig
 from streamer.hub import Hub, Kind
 from streamer.identity.gallery import EmbeddedReference, Gallery
 from streamer.identity.identification import EnrolledGallery
@@ -19,6 +19,7 @@ from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.values import (
+    Agreement,
     Bytes,
     ClockSource,
     Detections,
@@ -32,6 +33,7 @@ from streamer.values import (
     TrackKey,
     TrackState,
     TrackSummary,
+    Undescribed,
 )
 from tests.support.builders import analysis, crop, split_key
 
@@ -255,6 +257,24 @@ def test_the_name_stays_with_the_person_and_is_counted_as_one_decision() -> None
     decisions = [(one.key.id, one.decision.person, one.decision.revision) for one in stage.published if one.decision]
     assert decisions[-1] == ("a", "ada", 2)
     assert ("b", "ada", 2) in decisions
+
+
+def test_a_track_that_conflicts_gets_no_name() -> None:
+    aggregate = Aggregate(identity_suspect_cosine=-1, identity_min_cosine=-1)
+    stage = Stage(CONFIG.model_copy(update={"gallery": GallerySettings(folder="people"), "aggregate": aggregate}))
+    people = {"ada": [EmbeddedReference("ada", "1", ADA, 0.9)]}
+    stage.persons.use_gallery(EnrolledGallery(Gallery(people, "test"), 0.3))
+    stage.second(0, {"a": ADA})
+    stage.second(1, {"a": ADA})
+    assert stage.published[-1].decision is not None
+    assert stage.published[-1].decision.person == "ada"
+    for place in range(2, 8):
+        stage.second(place, {"a": face(*[0] * place, 1)})  # somebody else every second
+    newest = stage.published[-1]
+    assert newest.undescribed == (Undescribed.CONFLICTING,)
+    assert (newest.decision, newest.estimates.age, newest.estimates.expression) == (None, None, None)
+    assert newest.estimates.identity is not None
+    assert newest.estimates.identity.status is Agreement.CONFLICTING
 
 
 def test_a_recording_has_one_record_with_both_intervals_and_says_so_each_time(tmp_path: Path) -> None:

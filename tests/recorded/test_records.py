@@ -9,7 +9,15 @@ import pytest
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file
-from streamer.recorded.records import analysis_record, frame_record, model_record, observation_record, track_record
+from streamer.recorded.records import (
+    analysis_record,
+    answer_record,
+    frame_record,
+    model_record,
+    observation_record,
+    track_record,
+)
+from streamer.recorded.writer import VideoResult
 from streamer.values import (
     AgeEstimate,
     AttributeEstimate,
@@ -24,6 +32,7 @@ from streamer.values import (
     Segment,
     Track,
     TrackState,
+    Undescribed,
 )
 from tests.support.builders import crop, evidence, key, model, summary
 
@@ -56,7 +65,7 @@ def test_the_final_record_says_what_was_shown_when_and_how_sure_the_rest_is() ->
     assert record["expression"]["timeline"] == [
         {"appears": "happiness", "start_s": 0.5, "end_s": 2.0, "confidence": 0.9}
     ]
-    assert record["identity"] == {"consistency": 0.5, "outliers": 1, **rest, "samples": 4}
+    assert record["identity"] == {"status": "CONSISTENT", "consistency": 0.5, "outliers": 1, **rest, "samples": 4}
     assert record["split_from"] == "t0"
 
 
@@ -102,3 +111,26 @@ def test_a_record_says_the_frame_size_only_if_it_is_not_that_of_the_header() -> 
     assert "frame_width" not in track_record(summary(), SIZE)
     record = track_record(summary(), (1280, 720))
     assert (record["frame_width"], record["frame_height"]) == SIZE
+
+
+def test_a_track_that_is_not_described_says_why_and_the_summary_counts_it() -> None:
+    cases = [
+        ((), 1, 0, 0),
+        ((Undescribed.BORDER, Undescribed.LOW_QUALITY), 0, 1, 0),
+        ((Undescribed.CONFLICTING,), 0, 1, 0),
+        ((Undescribed.FALSE_FACE, Undescribed.LOW_QUALITY), 0, 0, 1),
+    ]
+    whole = VideoResult(Path("video"), Path("out"))
+    for reasons, described, undescribed, false in cases:
+        record = track_record(summary(undescribed=reasons), SIZE)
+        assert (record["described"], record["undescribed_reasons"]) == (not reasons, [one.value for one in reasons])
+        assert answer_record(summary(undescribed=reasons))["described"] is not bool(reasons)
+        result = VideoResult(Path("video"), Path("out"))
+        for each in (result, whole):
+            each.count_track(summary(undescribed=reasons))
+        counts = result.counts()
+        assert (counts["described_tracks"], counts["undescribed_tracks"], counts["false_faces"]) == (
+            described, undescribed, false
+        )  # fmt: skip
+    counts = whole.counts()
+    assert counts["tracks"] == counts["described_tracks"] + counts["undescribed_tracks"] + counts["false_faces"] == 4

@@ -9,7 +9,7 @@ import pytest
 from streamer.config import Schedule
 from streamer.select.budget import Budget
 from streamer.select.gain import UNKNOWN, ModelOutputs, after, expected_gain
-from streamer.select.scheduler import Scheduler
+from streamer.select.scheduler import HURRY_S, Scheduler
 from streamer.values import FaceCrop, Model, SendDecision
 from tests.support.builders import crop
 
@@ -179,3 +179,22 @@ def test_live_the_budget_finds_what_the_workers_answer_in_time(capacity: float, 
             free = now + len(taken) / capacity
     assert done > 0.6 * capacity * 30
     assert late < 0.1 * done
+
+
+def test_the_crop_that_decides_whom_a_track_shows_follows_soon() -> None:
+    def second_after(hurry: bool) -> float:
+        scheduler = Scheduler(Schedule(per_track_per_second=0.5))
+        scheduler.keep(crop("a", 0.0, 0.6), 0.0)
+        assert len(scheduler.choose(0.0)) == 1
+        if hurry:
+            scheduler.hurry("a")
+        for index in range(1, 100):
+            now = index * FRAME_S
+            scheduler.keep(crop("a", now, 0.6), now)
+            if scheduler.choose(now):
+                return now
+        return 0.0
+
+    assert second_after(hurry=True) == pytest.approx(HURRY_S, abs=FRAME_S)
+    assert second_after(hurry=False) == pytest.approx(2.0, abs=FRAME_S)
+    Scheduler(Schedule()).hurry("gone")  # a track that has ended meanwhile

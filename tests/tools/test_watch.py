@@ -106,6 +106,20 @@ def test_a_line_says_why_a_face_was_not_analysed() -> None:
     assert words(event_line(event("NEW", small)))[-1] == "small bounding box, low sharpness"
 
 
+def test_a_line_and_a_row_say_why_an_analysed_track_is_not_described() -> None:
+    reasons = ["UNDESCRIBED_REASON_BORDER", "UNDESCRIBED_REASON_LOW_QUALITY"]
+    half = track(samples=4, quality=0.214, model_id="a", undescribed_reasons=reasons)
+    assert words(event_line(event("UPDATE", half)))[-3:] == [
+        "not described: border, low quality",
+        "4 samples",
+        "quality 0.21",
+    ]
+    (row,) = table_rows([half])
+    assert (row[COLUMNS.index("age")], row[COLUMNS.index("quality")]) == ("", "0.21 border, low quality")
+    waiting = track(undescribed_reasons=["UNDESCRIBED_REASON_NOT_ANALYSED"], reasons=["REASON_BUDGET"])
+    assert words(event_line(event("NEW", waiting)))[-1] == "budget"
+
+
 def test_a_line_says_why_a_track_has_ended() -> None:
     ended = track(state="TRACK_STATE_ENDED", final=True, end_reason="END_REASON_LEFT_FRAME")
     assert words(event_line(event("END", ended)))[:3] == ["end", "door #3", "left frame"]
