@@ -31,7 +31,8 @@ from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.outputs import identified, refuse_to_remove, run_files
-from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
+from streamer.recorded.people import find_people
+from streamer.recorded.records import SCHEMA_VERSION, model_record, person_record, source_record, time_base_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.source.hardware import check_device
@@ -191,18 +192,24 @@ class Analysis:
             time_base = time_base_record(result.read.time_base)
             if time_base != header["time_base"]:  # that is known at the end only
                 files.replace_headers({**header, "time_base": time_base})
-            files.finish(result.counts(), writer.templates if self._embeddings else None)
+            result.people = find_people(writer.ended, writer.presence, self._config, self._impostors(model))
+            for person in result.people.people:
+                files.people.write(person_record(person))
+            files.finish(result.counts(), writer.ended if self._embeddings else None)
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""
         persons = Persons(self._config, new_key)
-        impostors = model.impostors
         if self._gallery is not None:
-            gallery, impostors, _ = self._gallery
-            persons.use_gallery(gallery)
+            persons.use_gallery(self._gallery[0])
+        impostors = self._impostors(model)
         if impostors is not None:
             persons.use_impostors(impostors, model.id)
         return persons
+
+    def _impostors(self, model: Model) -> ImpostorScores | None:
+        """Return the scores of strangers, if there are any: those of the gallery's cohort, else of the weights."""
+        return self._gallery[1] if self._gallery is not None else model.impostors
 
     async def _run_stages(
         self, video: Path, observer: Observer, dispatcher: Dispatcher, writer: ResultWriter, result: VideoResult

@@ -11,6 +11,8 @@ from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
+from streamer.recorded.people import FoundPeople
+from streamer.recorded.presence import Presence
 from streamer.recorded.records import analysis_record, observation_record, track_record
 from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
@@ -28,6 +30,7 @@ class VideoResult:
     folder: Path
     frames: int = 0
     tracks: int = 0
+    people: FoundPeople | None = None  # None: it did not get to its end
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
@@ -48,6 +51,7 @@ class VideoResult:
         return {
             "frames": self.frames,
             "tracks": self.tracks,
+            "people": 0 if self.people is None else len(self.people.people),
             "crops": self.crops,
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
@@ -86,7 +90,8 @@ class ResultWriter:
         self._frame_size = frame_size
         self._explanation = explanation
         self._resized = False  # a change of the frame size was logged
-        self.templates: list[TrackSummary] = []  # final summaries with an identity
+        self.presence = Presence()
+        self.ended: list[TrackSummary] = []  # final summaries
         self._pending: deque[_Pending] = deque()
         self._by_crop: dict[int, _Pending] = {}  # by id() of the crop
         self._last_time: float | None = None
@@ -123,6 +128,7 @@ class ResultWriter:
         self._note_size(observation)
         published, changed = self._persons.observe(observation)
         self._finish(changed)
+        self.presence.observe(published)
         if explanation is not None:
             explanation.observe(published)
         for track in published.tracks:
@@ -132,6 +138,8 @@ class ResultWriter:
         for raw, crop in zip(observation.crops, published.crops, strict=True):
             analysis = pending.analyses[raw.key.id]
             self._observations.write(analysis_record(crop, analysis))
+            if analysis is not None:
+                self.presence.analysed(crop)
             changed = [] if analysis is None else self._persons.add_analysis(raw, analysis)
             if explanation is not None:
                 explanation.answer(crop, changed)
@@ -169,5 +177,4 @@ class ResultWriter:
                 continue
             self._tracks.write(track_record(summary, self._frame_size))
             self._result.tracks += 1
-            if summary.estimates.identity is not None:
-                self.templates.append(summary)
+            self.ended.append(summary)
