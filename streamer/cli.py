@@ -20,6 +20,7 @@ from faceanalytics.commandline import (
 )
 from faceanalytics.errors import ConfigError
 from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
+from streamer.cli_people import add_people_across
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
 and identity come out."""
@@ -117,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
-    for add in (*cameras, _analyze, _detect, _evaluate_detector, _track, _annotate, _config, _demo):
+    for add in (*cameras, _analyze, _detect, _evaluate_detector, _track, _annotate, add_people_across, _config, _demo):
         add(commands)
     return parser
 

@@ -17,6 +17,7 @@ from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
+from streamer.commands_people import people_across, write_people
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         "evaluate-detector": _evaluate_detector,
         "track": _track,
         "annotate": _annotate,
+        "people-across": people_across,
         "config": _config,
         "demo": _demo,
     }
@@ -133,6 +135,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
             _report(result, names[result.video].name)
+        if len(inputs) > 1:
+            failure = write_people(results, arguments.out, config.people) or failure
         return results, failure
 
     with tempfile.TemporaryDirectory(prefix="faceanalytics-") as spool:
@@ -183,7 +187,11 @@ def _report(result: "VideoResult", name: str) -> None:
     if not result.frames:
         print(problem, file=sys.stderr)
         return
-    print(f"{name}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
+    people = len(result.recording.people) if result.recording is not None else 0
+    print(
+        f"{name}: {result.frames} frames, {result.tracks} tracks, {people} people, {result.crops} crops -> "
+        f"{result.folder}"
+    )
     if problem:
         print(f"incomplete: {problem}", file=sys.stderr)
     if result.read.dropped:

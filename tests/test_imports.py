@@ -52,7 +52,7 @@ SPINE = {
     "values",
 }
 # modules at the root that may import every room
-WIRING = {"__main__", "app", "cli", "cli_cameras", "commands", "commands_cameras"}
+WIRING = {"__main__", "app", "cli", "cli_cameras", "cli_people", "commands", "commands_cameras", "commands_people"}
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
     "source": set(),

@@ -31,8 +31,8 @@ from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.outputs import identified, refuse_to_remove, run_files
-from streamer.recorded.people import find_people
-from streamer.recorded.records import SCHEMA_VERSION, model_record, person_record, source_record, time_base_record
+from streamer.recorded.people import find_people, recording
+from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
 from streamer.source.hardware import check_device
@@ -192,10 +192,12 @@ class Analysis:
             time_base = time_base_record(result.read.time_base)
             if time_base != header["time_base"]:  # that is known at the end only
                 files.replace_headers({**header, "time_base": time_base})
-            result.people = find_people(writer.ended, writer.presence, self._config, self._impostors(model))
-            for person in result.people.people:
-                files.people.write(person_record(person))
-            files.finish(result.counts(), writer.ended if self._embeddings else None)
+            impostors = self._impostors(model)
+            found = find_people(writer.ended, writer.presence, self._config, impostors)
+            result.recording = recording(out, header, found, impostors)
+            for person in result.recording.people:
+                files.people.write(person)
+            files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""

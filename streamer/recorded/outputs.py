@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_json_to, writing
-from streamer.values import TrackSummary
+from streamer.values import ImpostorScores, TrackSummary
 
 SUMMARY, PEOPLE, TRACKS, OBSERVATIONS = "summary.json", "people.jsonl", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
@@ -52,12 +52,17 @@ class RunFiles:
         for lines in self._lines():
             lines.replace_first(header)
 
-    def finish(self, counts: dict[str, Any], templates: Sequence[TrackSummary] | None) -> None:
-        """Write the identity templates (None: they were not asked for) and the summary. Raises ConfigError."""
+    def finish(
+        self, counts: dict[str, Any], templates: Sequence[TrackSummary] | None, impostors: ImpostorScores | None = None
+    ) -> None:
+        """Write the identity templates (None: they were not asked for) and the summary. Raises ConfigError.
+
+        `impostors`: the scores of strangers, which people across recordings are compared by; they go with templates.
+        """
         run = {"run_id": self._header["run_id"], "source_sha256": self._header["source"]["sha256"]}
         if templates is not None:
             with writing(path := self._folder / EMBEDDINGS):
-                _write_templates(partial_name(path), templates, run)
+                _write_templates(partial_name(path), templates, impostors, run)
         with writing(path := self._folder / SUMMARY):
             write_json_to(partial_name(path), {**run, **counts})
         for lines in self._lines():
@@ -140,20 +145,24 @@ def _named_at_the_end(path: Path) -> Iterator[None]:
             partial.unlink()
 
 
-def _write_templates(path: Path, summaries: Sequence[TrackSummary], run: dict[str, str]) -> None:
+def _write_templates(
+    path: Path, summaries: Sequence[TrackSummary], impostors: ImpostorScores | None, run: dict[str, str]
+) -> None:
     """Write the identity templates: `embedding` (n, 512) float32 of unit length, `track_id` and `samples` (n,).
 
-    `run` is added as texts of no dimension. Raises OSError.
+    `run` is added as texts of no dimension, and the scores of strangers if there are any. Raises OSError.
     """
     found = [(one.key.id, one.estimates.identity) for one in summaries if one.estimates.identity is not None]
     templates = [identity.template for _, identity in found]
+    arrays: dict[str, Any] = {
+        "track_id": np.array([name for name, _ in found], np.str_),
+        "embedding": np.stack(templates) if templates else np.zeros((0, 512), np.float32),
+        "samples": np.array([identity.evidence.samples for _, identity in found], np.int64),
+        "run_id": np.array(run["run_id"], np.str_),
+        "source_sha256": np.array(run["source_sha256"], np.str_),
+    }
+    if impostors is not None:
+        arrays |= {f"impostor_{name}": np.asarray(value) for name, value in asdict(impostors).items()}
     with path.open("wb") as file:
-        np.savez(
-            file,
-            track_id=np.array([name for name, _ in found], np.str_),
-            embedding=np.stack(templates) if templates else np.zeros((0, 512), np.float32),
-            samples=np.array([identity.evidence.samples for _, identity in found], np.int64),
-            run_id=np.array(run["run_id"], np.str_),
-            source_sha256=np.array(run["source_sha256"], np.str_),
-        )
+        np.savez(file, **arrays)
         sync(file)

@@ -1,16 +1,19 @@
 """Finds the people of a recording after its last frame: which tracks are of one person, and what is known of each."""
 
+import json
 import logging
 import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from streamer.config import StreamerConfig
 from streamer.identity.cluster import Links, Tracklet, cluster
 from streamer.identity.combined import PersonEstimates, combined_age, combined_attributes, combined_expression
 from streamer.recorded.presence import BestCrop, Presence
+from streamer.recorded.records import Record, person_record
 from streamer.values import IdentityStatus, ImpostorScores, TrackSummary
 
 FALSE_FACE, NOT_ANALYSED = "FALSE_FACE", "NOT_ANALYSED"
@@ -35,10 +38,32 @@ class Person:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundPeople:
-    """The people of a recording, and what they can be compared by with those of others."""
+    """The people of a recording, and what they can be compared by."""
 
     people: tuple[Person, ...]
     tracklets: tuple[Tracklet, ...]  # of the tracks that can be compared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """The people of one recording as its files have them, and what they can be compared by with those of others."""
+
+    folder: Path
+    header: Record
+    people: Sequence[Record]  # of its people.jsonl
+    tracklets: Sequence[Tracklet]  # of the tracks that can be compared
+    impostors: ImpostorScores | None  # None: nothing says how similar strangers are
+
+    @property
+    def content(self) -> str:
+        """What was analysed: the content of the file, which of its videos, and which part."""
+        source = self.header["source"]
+        return json.dumps([source["sha256"], source["video_stream"], self.header.get("part")], sort_keys=True)
+
+
+def recording(folder: Path, header: Record, found: FoundPeople, impostors: ImpostorScores | None) -> Recording:
+    """Return a recording that was just analysed."""
+    return Recording(folder, header, [person_record(one) for one in found.people], found.tracklets, impostors)
 
 
 def find_people(

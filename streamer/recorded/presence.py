@@ -37,9 +37,9 @@ class BestCrop(NamedTuple):
 class _Seen:
     """Where one track was seen, and its crops, under the id that it had then."""
 
-    moments: array[int] = field(default_factory=lambda: array("I"))
-    boxes: array[float] = field(default_factory=lambda: array("f"))  # four each
-    crops: array[float] = field(default_factory=lambda: array("d"))  # media time (s) and quality of each
+    moments: "array[int]" = field(default_factory=lambda: array("I"))
+    boxes: "array[float]" = field(default_factory=lambda: array("f"))  # four each
+    crops: "array[float]" = field(default_factory=lambda: array("d"))  # media time (s) and quality of each
 
 
 class _Places(NamedTuple):

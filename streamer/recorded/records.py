@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 5
 
+Record = dict[str, Any]  # one line of a file of results
+
 
 def box(corners: Floats) -> dict[str, float]:
     """Return a box x1 y1 x2 y2 (px) as named fields, rounded to 0.01 px."""
@@ -178,14 +180,14 @@ def track_record(summary: TrackSummary, usual: tuple[int, int]) -> dict[str, Any
     }
 
 
-def person_record(person: "Person") -> dict[str, Any]:
+def person_record(person: "Person") -> Record:
     """Return the record of one person; the ids of `intervals` are those under which the observations have them."""
     parts = sorted(
         (part for track in person.tracks for part in track.intervals),
         key=lambda part: (part.first_seen, part.last_seen),
     )
     shares, best = person.estimates.expression, person.best
-    record: dict[str, Any] = {
+    record: Record = {
         "type": "person",
         "person_id": person.id,
         "number": person.number,

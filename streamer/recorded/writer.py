@@ -11,7 +11,7 @@ from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
-from streamer.recorded.people import FoundPeople
+from streamer.recorded.people import Recording
 from streamer.recorded.presence import Presence
 from streamer.recorded.records import analysis_record, observation_record, track_record
 from streamer.source.file import ReadReport
@@ -30,7 +30,7 @@ class VideoResult:
     folder: Path
     frames: int = 0
     tracks: int = 0
-    people: FoundPeople | None = None  # None: it did not get to its end
+    recording: Recording | None = None  # its people; None: it did not get to its end
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
@@ -51,7 +51,7 @@ class VideoResult:
         return {
             "frames": self.frames,
             "tracks": self.tracks,
-            "people": 0 if self.people is None else len(self.people.people),
+            "people": 0 if self.recording is None else len(self.recording.people),
             "crops": self.crops,
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
