@@ -24,7 +24,7 @@ Doubles = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 # Strangers of one place resemble each other more than those whom the scores were measured on, so a short recording is
-# judged like one with this many groups (python -m tests.benchmarks "People").
+# judged like one with this many groups (python -m tests.benchmarks "People of recordings").
 MIN_GROUPS = 30
 BLOCK = 256  # rows of the table of similarities that are computed at a time
 APART = -2.0  # below every similarity

@@ -14,6 +14,7 @@ from typing import Any
 from tests.benchmarks import (
     accuracy_aggregate,
     accuracy_detect,
+    accuracy_people,
     accuracy_quality,
     accuracy_schedule,
     accuracy_swap,
@@ -44,6 +45,7 @@ NEED_DATA = {
     "Trackers",
     "Choice of crops",
     "Tracks of two persons",
+    "People of recordings",
 }
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
@@ -57,6 +59,7 @@ MODULES: dict[str, Any] = {
     "Aggregation": accuracy_aggregate,
     "Choice of crops": accuracy_schedule,
     "Tracks of two persons": accuracy_swap,
+    "People of recordings": accuracy_people,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
     "Bundled face model": bench_small,
