@@ -30,4 +30,4 @@ def add_people_across(commands: Commands) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="also write the list to this file")
     parser.add_argument("--json", action="store_true", help="print the list as JSON lines, not as a table")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration; its section `people` counts")
+    parser.add_argument("--config", type=Path, metavar="CONFIG", help="YAML file, see configs/ (default: all defaults)")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from faceanalytics.commandline import complain
 from faceanalytics.errors import PARTIAL_RESULT, InputError, UserError
+from faceanalytics.files import writing
 from streamer.config import People
 from streamer.configfile import load_config
 
 if TYPE_CHECKING:
     from streamer.recorded.writer import VideoResult
-
-log = logging.getLogger(__name__)
 
 
 def people_across(arguments: argparse.Namespace) -> int:
@@ -51,8 +49,9 @@ def write_people(results: "Sequence[VideoResult]", out: Path, settings: People) 
     from streamer.recorded.outputs import PEOPLE
 
     path = out / PEOPLE
-    path.unlink(missing_ok=True)
     try:
+        with writing(path):
+            path.unlink(missing_ok=True)  # of an earlier run
         recordings = [one.recording or read_recording(one.folder, settings) for one in results if one.frames]
         if len(recordings) < 2:
             return 0
