@@ -86,6 +86,7 @@ class _Groups:
         self.members = {row: [row] for row in range(count)}
         self.names = {row: {one.name} - {""} for row, one in enumerate(tracks)}
         self.sums = np.zeros((count, 512))  # of the templates
+        self.means = np.zeros((count, 512), np.float32)
         self.sizes = np.zeros(count)  # tracks that have a template
         self.quality = np.zeros(count)  # of the best crop of these
         self._group = list(range(count))  # of each track
@@ -93,6 +94,7 @@ class _Groups:
         for row, one in enumerate(tracks):
             if one.template is not None:
                 self.sums[row], self.sizes[row], self.quality[row] = one.template, 1, one.quality
+                self.means[row] = one.template
         for first, second in links.apart:
             if first in place and second in place:
                 self._apart[place[first]].add(place[second])
@@ -120,22 +122,26 @@ class _Groups:
         self.names[kept] |= self.names.pop(gone)
         self.sums[kept] += self.sums[gone]
         self.sizes[kept] += self.sizes[gone]
+        self.sizes[gone] = 0
+        if self.sizes[kept]:
+            self.means[kept] = self.sums[kept] / self.sizes[kept]
         self.quality[kept] = max(self.quality[kept], self.quality[gone])
         for other in self._apart.pop(gone):
             self._apart[other].discard(gone)
             self._apart[other].add(kept)
             self._apart[kept].add(other)
 
-    def similarities(self, some: Rows, others: Rows) -> Doubles:
-        """Return the mean cosine (n, m) of the tracks of `some` (n,) groups to those of others (m,), minus penalties.
+    def similarities(self, some: Rows) -> Doubles:
+        """Return the mean cosine (n, m) of the tracks of `some` (n,) groups to those of all rows (m,), minus penalties.
 
-        Pairs that may not join have APART.
+        Pairs that may not join, and rows that are no group (any more) or have no template, have APART.
         """
-        found: Doubles = self.sums[some] @ self.sums[others].T
-        found /= self.sizes[some][:, None] * self.sizes[others][None]
-        found -= poor_penalty(np.maximum(self.quality[some][:, None], self.quality[others][None]))
-        for row, group in enumerate(some):
-            found[row, np.isin(others, [group, *self.apart(int(group))])] = APART
+        found: Doubles = (self.means[some] @ self.means.T).astype(np.float64)
+        found -= poor_penalty(np.maximum(self.quality[some][:, None], self.quality[None]))
+        found[:, self.sizes == 0] = APART
+        for row, group in enumerate(some.tolist()):
+            found[row, group] = APART
+            found[row, self.apart(group)] = APART
         return found
 
 
@@ -158,24 +164,27 @@ def _join_similar(groups: _Groups, impostors: ImpostorScores, false_join_rate: f
     that partner is joined to another group, the similarity becomes an upper limit, and the group looks for its best
     partner again only when it comes first.
     """
-    left: Rows = np.array([group for group in sorted(groups.members) if groups.sizes[group]], np.int64)
-    best, partner = np.full(len(groups.sizes), APART), np.full(len(groups.sizes), -1, np.int64)
-    is_limit = np.zeros(len(groups.sizes), np.bool_)
-    for start in range(0, len(left), BLOCK):
-        some = left[start : start + BLOCK]
-        table = groups.similarities(some, left)
-        best[some], partner[some] = table.max(axis=1), left[table.argmax(axis=1)]
-    while len(left) > 1:
-        one = int(left[np.argmax(best[left])])
-        if best[one] < join_threshold(impostors, false_join_rate, len(left)):
+    count = len(groups.sizes)
+    best, partner = np.full(count, APART), np.full(count, -1, np.int64)
+    is_limit = np.zeros(count, np.bool_)
+    there = np.flatnonzero(groups.sizes)
+    for start in range(0, len(there), BLOCK):
+        some = there[start : start + BLOCK]
+        table = groups.similarities(some)
+        best[some], partner[some] = table.max(axis=1), table.argmax(axis=1)
+    left = len(there)
+    while left > 1:
+        one = int(np.argmax(best))
+        if best[one] < join_threshold(impostors, false_join_rate, left):
             return
         if not is_limit[one]:
             kept, gone = sorted((one, int(partner[one])))
             groups.join(kept, gone)
-            left = left[left != gone]
+            best[gone] = APART
             is_limit |= (partner == kept) | (partner == gone)
+            left -= 1
             one = kept
-        (row,) = groups.similarities(np.array([one]), left)
-        best[one], partner[one], is_limit[one] = row.max(), left[row.argmax()], False
-        closer = left[row > best[left]]
-        best[closer], partner[closer], is_limit[closer] = row[row > best[left]], one, False
+        (row,) = groups.similarities(np.array([one]))
+        best[one], partner[one], is_limit[one] = row.max(), row.argmax(), False
+        closer = row > best
+        best[closer], partner[closer], is_limit[closer] = row[closer], one, False
