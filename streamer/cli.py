@@ -20,6 +20,7 @@ from faceanalytics.commandline import (
 )
 from faceanalytics.errors import ConfigError
 from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
+from streamer.cli_people import add_people_across
 from streamer.cli_results import add_export, add_results, export_options
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
@@ -118,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
-    results = (_analyze, _annotate, add_export, add_results)
+    results = (_analyze, _annotate, add_export, add_results, add_people_across)
     for add in (*cameras, *results, _detect, _evaluate_detector, _track, _config, _demo):
         add(commands)
     return parser

@@ -17,6 +17,7 @@ from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
+from streamer.commands_people import people_across, write_people
 from streamer.commands_results import export, exports, make_files, results
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         "annotate": _annotate,
         "export": export,
         "results": results,
+        "people-across": people_across,
         "config": _config,
         "demo": _demo,
     }
@@ -143,6 +145,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
             if wanted and result.frames:
                 failure = await _export(result, names[result.video], wanted) or failure
             _report(result, names[result.video].name)
+        if len(inputs) > 1:
+            failure = write_people(results, arguments.out, config.people) or failure
         return results, failure
 
     with tempfile.TemporaryDirectory(prefix="faceanalytics-") as spool:
@@ -203,7 +207,11 @@ def _report(result: "VideoResult", name: str) -> None:
     if not result.frames:
         print(problem, file=sys.stderr)
         return
-    print(f"{name}: {result.frames} frames, {result.tracks} tracks, {result.crops} crops -> {result.folder}")
+    people = len(result.recording.people) if result.recording is not None else 0
+    print(
+        f"{name}: {result.frames} frames, {result.tracks} tracks, {people} people, {result.crops} crops -> "
+        f"{result.folder}"
+    )
     if problem:
         print(f"incomplete: {problem}", file=sys.stderr)
     if result.read.dropped:

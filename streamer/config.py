@@ -358,6 +358,18 @@ class Relink(Section):
     """Analyses that each of the two tracks needs before they are compared."""
 
 
+class People(Section):
+    """Grouping of the tracks of whole recordings to people, after the last frame. See docs/operations.md."""
+
+    false_join_rate: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Accepted share of people who are joined with somebody else, by the scores of strangers. The cosine from which
+    tracks are joined follows from it and from the number of people."""
+    min_samples: Annotated[int, Field(ge=1)] = 2
+    """Analyses that a track needs before it is compared with others."""
+    min_quality: Ratio = 0.4
+    """Lowest quality that the best crop of such a track must have, from 0 to 1."""
+
+
 class Publish(Section):
     listen: Address = "127.0.0.1:50051"
     """Address of the gRPC server, host:port. It has no authentication yet: keep it on a trusted interface."""
@@ -395,6 +407,8 @@ class StreamerConfig(Section):
     """Identification of known people."""
     relink: Relink = Relink()
     """Re-association of a face that comes back after an absence."""
+    people: People = People()
+    """Grouping of the tracks of recordings to people."""
     publish: Publish = Publish()
     """The gRPC server."""
     metrics: Metrics = Metrics()

@@ -12,7 +12,8 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.settings import expand_environment, explain, read_yaml
 from streamer.config import StreamerConfig, redact
 
-DECIDING = {"detect", "track", "crop", "schedule", "aggregate", "gallery", "relink"}  # sections that results depend on
+# sections that results depend on
+DECIDING = {"detect", "track", "crop", "schedule", "aggregate", "gallery", "relink", "people"}
 
 
 def load_config(path: Path | None) -> StreamerConfig:

@@ -54,7 +54,10 @@ SPINE = {
     "values",
 }
 # modules at the root that may import every room
-WIRING = {"__main__", "app", "cli", "cli_cameras", "cli_results", "commands", "commands_cameras", "commands_results"}
+WIRING = {
+    *("__main__", "app", "cli", "cli_cameras", "cli_people", "cli_results"),
+    *("commands", "commands_cameras", "commands_people", "commands_results"),
+}
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
     "source": set(),

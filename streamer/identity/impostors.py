@@ -42,7 +42,7 @@ def threshold(known: ImpostorScores, false_accept_rate: float, people: int, sett
 
     Raises ConfigError if there are too few pairs for such a low rate; the message gives the lowest possible one.
     """
-    share = _share(false_accept_rate, people)
+    share = share_of_pairs(false_accept_rate, people)
     row = int(np.searchsorted(known.shares, share * (1 + 1e-9), side="right")) - 1
     if row < 0:
         pairs = math.ceil(MIN_COUNT / share)
@@ -59,7 +59,7 @@ def min_rate(known: ImpostorScores, people: int) -> float:
     return -math.expm1(people * math.log1p(-min(float(known.shares[0]), 1 - 1e-12)))
 
 
-def _share(rate: float, people: int) -> float:
+def share_of_pairs(rate: float, people: int) -> float:
     """Return 1 - (1 - rate)^(1/people), the share of single comparisons that may reach the threshold."""
     return -math.expm1(math.log1p(-rate) / max(people, 1))
 

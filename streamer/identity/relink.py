@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.config import Relink as Settings
-from streamer.identity.impostors import min_rate, threshold
+from streamer.identity.impostors import Doubles, min_rate, threshold
 from streamer.values import (
     CROP_SIZE,
     EndReason,
@@ -166,4 +166,9 @@ def _poor_penalty(new: TrackSummary, lost: TrackSummary) -> float:
     assert new.estimates.identity is not None
     assert lost.estimates.identity is not None
     best = max(new.estimates.identity.evidence.best_quality, lost.estimates.identity.evidence.best_quality)
-    return POOR_PENALTY * max(0.0, GOOD_QUALITY - best)
+    return float(poor_penalty(np.array(best)))
+
+
+def poor_penalty(best: Doubles) -> Doubles:
+    """Return the part of a cosine that two tracks owe to the poor quality (0..1) of the better one's best crop."""
+    return POOR_PENALTY * np.maximum(0.0, GOOD_QUALITY - best)

@@ -33,6 +33,7 @@ from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.outputs import identified, refuse_to_remove, run_files
+from streamer.recorded.people import find_people, recording
 from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
 from streamer.recorded.wall_clock import start_time_record
 from streamer.recorded.writer import ResultWriter, VideoResult
@@ -204,21 +205,29 @@ class Analysis:
             time_base = time_base_record(result.read.time_base)
             if time_base != header["time_base"]:  # that is known at the end only
                 files.replace_headers({**header, "time_base": time_base})
-            files.finish(result.counts(), writer.templates if self._embeddings else None)
+            impostors = self._impostors(model)
+            found = find_people(writer.ended, writer.presence, self._config, impostors)
+            result.recording = recording(out, header, found, impostors)
+            for person in result.recording.people:
+                files.people.write(person)
+            files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""
         persons = Persons(self._config, new_key)
-        impostors = model.impostors
         if self._gallery is not None:
-            gallery, impostors, _ = self._gallery
-            persons.use_gallery(gallery)
+            persons.use_gallery(self._gallery[0])
+        impostors = self._impostors(model)
         if impostors is not None:
             persons.use_impostors(impostors, model.id)
         blank = self._blanks.get(model.id)
         if blank is not None:
             persons.use_blank(model.id, blank)
         return persons
+
+    def _impostors(self, model: Model) -> ImpostorScores | None:
+        """Return the scores of strangers, if there are any: those of the gallery's cohort, else of the weights."""
+        return self._gallery[1] if self._gallery is not None else model.impostors
 
     async def _run_stages(
         self, video: Path, observer: Observer, dispatcher: Dispatcher, writer: ResultWriter, result: VideoResult

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ import numpy as np
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_json_to, writing
-from streamer.values import TrackSummary
+from streamer.values import ImpostorScores, TrackSummary
 
-SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
+SUMMARY, PEOPLE, TRACKS, OBSERVATIONS = "summary.json", "people.jsonl", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
-PEOPLE, SHOTS = "people.jsonl", "shots.jsonl"
+SHOTS = "shots.jsonl"
 TABLES_FOLDER = "tables"
 TABLE_FILES = tuple(
     f"{TABLES_FOLDER}/{table}.{form}"
@@ -27,7 +27,7 @@ TABLE_FILES = tuple(
     for form in ("parquet", "csv", "jsonl")
 )
 # removed in this order
-OUTPUTS = (SUMMARY, *TABLE_FILES, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)
+OUTPUTS = (SUMMARY, *TABLE_FILES, PEOPLE, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)
 
 DERIVED = (
     *("people.vtt", "people.metadata.vtt", "people.eaf", "contact-sheet.jpg", "contact-sheet-*.jpg"),
@@ -55,6 +55,7 @@ class RunFiles:
 
     tracks: JsonLines
     observations: JsonLines
+    people: JsonLines
     explanation: JsonLines | None
     _folder: Path
     _header: dict[str, Any]
@@ -64,19 +65,24 @@ class RunFiles:
         for lines in self._lines():
             lines.replace_first(header)
 
-    def finish(self, counts: dict[str, Any], templates: Sequence[TrackSummary] | None) -> None:
-        """Write the identity templates (None: they were not asked for) and the summary. Raises ConfigError."""
+    def finish(
+        self, counts: dict[str, Any], templates: Sequence[TrackSummary] | None, impostors: ImpostorScores | None = None
+    ) -> None:
+        """Write the identity templates (None: they were not asked for) and the summary. Raises ConfigError.
+
+        `impostors`: the scores of strangers, which people across recordings are compared by; they go with templates.
+        """
         run = {"run_id": self._header["run_id"], "source_sha256": self._header["source"]["sha256"]}
         if templates is not None:
             with writing(path := self._folder / EMBEDDINGS):
-                _write_templates(partial_name(path), templates, run)
+                _write_templates(partial_name(path), templates, impostors, run)
         with writing(path := self._folder / SUMMARY):
             write_json_to(partial_name(path), {**run, **counts})
         for lines in self._lines():
             lines.sync()
 
     def _lines(self) -> list[JsonLines]:
-        return [lines for lines in (self.tracks, self.observations, self.explanation) if lines is not None]
+        return [lines for lines in (self.tracks, self.observations, self.people, self.explanation) if lines is not None]
 
 
 @contextlib.contextmanager
@@ -93,11 +99,12 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
         _remove_earlier(folder)
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
-        names = (TRACKS, OBSERVATIONS, EXPLANATION) if explain else (TRACKS, OBSERVATIONS)
+        names = (TRACKS, OBSERVATIONS, PEOPLE, *([EXPLANATION] if explain else []))
         lines = [stack.enter_context(JsonLines(folder / name)) for name in names]
         for each in lines:
             each.write(header)
-        yield RunFiles(lines[0], lines[1], lines[2] if explain else None, folder, header)
+        tracks, observations, people = lines[:3]
+        yield RunFiles(tracks, observations, people, lines[3] if explain else None, folder, header)
 
 
 def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:
@@ -158,20 +165,24 @@ def _named_at_the_end(path: Path) -> Iterator[None]:
             partial.unlink()
 
 
-def _write_templates(path: Path, summaries: Sequence[TrackSummary], run: dict[str, str]) -> None:
+def _write_templates(
+    path: Path, summaries: Sequence[TrackSummary], impostors: ImpostorScores | None, run: dict[str, str]
+) -> None:
     """Write the identity templates: `embedding` (n, 512) float32 of unit length, `track_id` and `samples` (n,).
 
-    `run` is added as texts of no dimension. Raises OSError.
+    `run` is added as texts of no dimension, and the scores of strangers if there are any. Raises OSError.
     """
     found = [(one.key.id, one.estimates.identity) for one in summaries if one.estimates.identity is not None]
     templates = [identity.template for _, identity in found]
+    arrays: dict[str, Any] = {
+        "track_id": np.array([name for name, _ in found], np.str_),
+        "embedding": np.stack(templates) if templates else np.zeros((0, 512), np.float32),
+        "samples": np.array([identity.evidence.samples for _, identity in found], np.int64),
+        "run_id": np.array(run["run_id"], np.str_),
+        "source_sha256": np.array(run["source_sha256"], np.str_),
+    }
+    if impostors is not None:
+        arrays |= {f"impostor_{name}": np.asarray(value) for name, value in asdict(impostors).items()}
     with path.open("wb") as file:
-        np.savez(
-            file,
-            track_id=np.array([name for name, _ in found], np.str_),
-            embedding=np.stack(templates) if templates else np.zeros((0, 512), np.float32),
-            samples=np.array([identity.evidence.samples for _, identity in found], np.int64),
-            run_id=np.array(run["run_id"], np.str_),
-            source_sha256=np.array(run["source_sha256"], np.str_),
-        )
+        np.savez(file, **arrays)
         sync(file)

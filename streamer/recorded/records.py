@@ -25,9 +25,12 @@ from streamer.values import (
 )
 
 if TYPE_CHECKING:
+    from streamer.recorded.people import Person
     from streamer.source.file import VideoInfo  # PyAV, which a reader of results does not need
 
 SCHEMA_VERSION = 5
+
+Record = dict[str, Any]  # one line of a file of results
 
 
 def box(corners: Floats) -> dict[str, float]:
@@ -210,6 +213,44 @@ def track_record(summary: TrackSummary, usual: tuple[int, int]) -> dict[str, Any
         "revision": summary.revision,
         "final": summary.final,
     }
+
+
+def person_record(person: "Person") -> Record:
+    """Return the record of one person; the ids of `intervals` are those under which the observations have them."""
+    parts = sorted(
+        (part for track in person.tracks for part in track.intervals),
+        key=lambda part: (part.first_seen, part.last_seen),
+    )
+    shares, best = person.estimates.expression, person.best
+    record: Record = {
+        "type": "person",
+        "person_id": person.id,
+        "number": person.number,
+        "name": person.name or None,
+        "track_ids": [track.key.id for track in person.tracks],
+        "intervals": [
+            {"track_id": part.track_id, "start_s": round(part.first_seen, 6), "end_s": round(part.last_seen, 6)}
+            for part in parts
+        ],
+        "first_seen_s": round(min(part.first_seen for part in parts), 6),
+        "last_seen_s": round(max(part.last_seen for part in parts), 6),
+        "seen_s": round(sum(part.last_seen - part.first_seen for part in parts), 6),
+        "described": not person.undescribed_reasons,
+        "undescribed_reasons": list(person.undescribed_reasons),
+        "age": _age(person.estimates.age),
+        "expression": None
+        if shares is None
+        else {"mostly": EXPRESSIONS[shares.mostly], "shares": scores(EXPRESSIONS, shares.shares)},
+        "attributes": _attributes(person.estimates.attributes),
+        "samples": person.samples,
+        "best_quality": round(best.quality, 4) if best is not None else 0.0,
+        "best": None
+        if best is None
+        else {"track_id": best.track_id, "media_time_s": round(best.media_time, 6), "frame": best.frame},
+    }
+    if person.uncertain:
+        record["uncertain"] = True
+    return record
 
 
 def answer_record(summary: TrackSummary) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
+from streamer.recorded.people import Recording
+from streamer.recorded.presence import Presence
 from streamer.recorded.records import analysis_record, frame_record, observation_record, track_record
 from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary, Undescribed
@@ -33,6 +35,7 @@ class VideoResult:
     described_tracks: int = 0
     undescribed_tracks: int = 0  # without the false faces
     false_faces: int = 0
+    recording: Recording | None = None  # its people; None: it did not get to its end
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
@@ -66,6 +69,7 @@ class VideoResult:
             "described_tracks": self.described_tracks,
             "undescribed_tracks": self.undescribed_tracks,
             "false_faces": self.false_faces,
+            "people": 0 if self.recording is None else len(self.recording.people),
             "crops": self.crops,
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
@@ -104,7 +108,8 @@ class ResultWriter:
         self._frame_size = frame_size
         self._explanation = explanation
         self._resized = False  # a change of the frame size was logged
-        self.templates: list[TrackSummary] = []  # final summaries with an identity
+        self.presence = Presence()
+        self.ended: list[TrackSummary] = []  # final summaries
         self._pending: deque[_Pending] = deque()
         self._by_crop: dict[int, _Pending] = {}  # by id() of the crop
         self._frame_times = array("d")  # s, media time of each frame so far, ascending
@@ -141,6 +146,7 @@ class ResultWriter:
         self._note_size(observation)
         published, changed = self._persons.observe(observation)
         self._finish(changed)
+        self.presence.observe(published)
         if explanation is not None:
             explanation.observe(published)
         # the end of the video has the time of the last frame
@@ -152,6 +158,8 @@ class ResultWriter:
             analysis = pending.analyses[raw.key.id]
             frame = bisect_left(self._frame_times, crop.media_time)  # it may have waited
             self._observations.write(analysis_record(crop, frame, analysis))
+            if analysis is not None:
+                self.presence.analysed(crop)
             changed = [] if analysis is None else self._persons.add_analysis(raw, analysis)
             if explanation is not None:
                 explanation.answer(crop, changed)
@@ -199,5 +207,4 @@ class ResultWriter:
                 continue
             self._tracks.write(track_record(summary, self._frame_size))
             self._result.count_track(summary)
-            if summary.estimates.identity is not None:
-                self.templates.append(summary)
+            self.ended.append(summary)

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     accuracy_aggregate,
     accuracy_described,
     accuracy_detect,
+    accuracy_people,
     accuracy_quality,
     accuracy_schedule,
     accuracy_swap,
@@ -48,6 +49,7 @@ NEED_DATA = {
     "Tracks of two persons",
     "Against ultralytics",
     "Described tracks",
+    "People of recordings",
 }
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
@@ -62,6 +64,7 @@ MODULES: dict[str, Any] = {
     "Choice of crops": accuracy_schedule,
     "Tracks of two persons": accuracy_swap,
     "Described tracks": accuracy_described,
+    "People of recordings": accuracy_people,
     "Dispatch": bench_dispatch,
     "SwinFace": bench_swinface,
     "Bundled face model": bench_small,

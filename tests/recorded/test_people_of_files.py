@@ -1,0 +1,88 @@
+"""Real files through the whole of a recorded analysis: people who leave and return, in one file and in several."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceanalytics.internal.v1 import faces_pb2
+from streamer.cli import main
+from streamer.configfile import parse_config
+from streamer.recorded.analysis import Analysis
+from streamer.recorded.writer import VideoResult
+from tests.support.painted_people import painted_worker, person, write_video
+from tests.support.patch_detector import write_lite_patch_detector
+from tests.support.patience import WAIT_S
+
+ADA, BOB, EVE = person(1), person(2), person(7)
+TABLE = faces_pb2.ImpostorScores(
+    pairs=20_000, people=300, shares=[0.001, 0.01, 1], cosines=[0.9, 0.7, -1], source="card"
+)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def analysed(place: Path, out: Path) -> list[VideoResult]:
+    """Monday: ada leaves and returns beside bob. Tuesday: bob, then eve."""
+    write_lite_patch_detector(place / "patches.onnx")
+    write_video(place / "monday.mp4", {ADA: [(0, 3), (7, 10)], BOB: [(2, 9)]}, 10)
+    write_video(place / "tuesday.mp4", {BOB: [(0, 3)], EVE: [(5, 8)]}, 8)
+    settings = parse_config(
+        {
+            "detect": {"weights": str(place / "patches.onnx")},
+            "dispatch": {"bind": f"ipc://{place}/w"},
+            "relink": {"enabled": False},
+            "people": {"min_quality": 0.0, "false_join_rate": 0.2},
+        },
+        "test",
+    )
+    videos = [(place / f"{day}.mp4", out / day) for day in ("monday", "tuesday")]
+    async with asyncio.timeout(WAIT_S), painted_worker(settings.dispatch.bind, impostors=TABLE):
+        return await Analysis(settings, None, embeddings=True).run(videos, lambda *_: None)
+
+
+async def test_who_returns_is_one_person_and_the_same_in_other_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monday, tuesday = await analysed(tmp_path, tmp_path / "out")
+    header, ada, bob = lines(monday.folder / "people.jsonl")
+    assert header == lines(monday.folder / "tracks.jsonl")[0]
+    assert (len(ada["track_ids"]), len(bob["track_ids"])) == (2, 1)
+    assert [(round(one["start_s"]), round(one["end_s"])) for one in ada["intervals"]] == [(0, 3), (7, 10)]
+    assert ada["best"]["track_id"] in ada["track_ids"]
+    assert ada["best"]["frame"] == round(5 * ada["best"]["media_time_s"])
+    summary = json.loads((monday.folder / "summary.json").read_text())
+    assert (summary["tracks"], summary["people"]) == (3, 2)
+    assert len(lines(tuesday.folder / "people.jsonl")) == 3
+
+    config = tmp_path / "people.yaml"
+    config.write_text("people: {min_quality: 0.0, false_join_rate: 0.2}")
+    command = ["people-across", str(tmp_path / "out"), "--config", str(config), "--out", str(tmp_path / "all.jsonl")]
+    assert main(command) == 0
+    assert "3 people in 2 recordings" in capsys.readouterr().out
+    _, *everybody = lines(tmp_path / "all.jsonl")
+    assert [[one["folder"] for one in each["appearances"]] for each in everybody] == [
+        ["out/monday"],
+        ["out/monday", "out/tuesday"],
+        ["out/tuesday"],
+    ]
+    assert everybody[1]["appearances"][0]["track_ids"] == bob["track_ids"]
+    assert main([*command, "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()][1:] == everybody
+
+    (tuesday.folder / "embeddings.npz").unlink()
+    assert main(command) == 5
+    assert "analyse the video again with --embeddings" in capsys.readouterr().err
+    (monday.folder / "embeddings.npz").unlink()
+    assert main(command) == 3
+
+
+async def test_the_same_file_has_the_same_people(tmp_path: Path) -> None:
+    first, _ = await analysed(tmp_path, tmp_path / "first")
+    second, _ = await analysed(tmp_path, tmp_path / "second")
+    for name in ("people.jsonl", "embeddings.npz"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
