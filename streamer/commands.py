@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
+from faceanalytics.files import never
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         "evaluate-detector": _evaluate_detector,
         "track": _track,
         "annotate": _annotate,
+        "report": _page,
         "config": _config,
         "demo": _demo,
     }
@@ -105,6 +107,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from faceanalytics.progress import Progress
     from streamer.dispatch.worker_process import WorkerOptions
     from streamer.recorded.analysis import Analysis
+    from streamer.recorded.outputs import REPORT
     from streamer.recorded.writer import VideoResult
     from streamer.tools.inputs import find_inputs
 
@@ -132,6 +135,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
             if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
                 out = result.folder / "annotated.mp4"
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
+            if arguments.report and result.frames:  # after a signal too, but then without another pass over the video
+                page = partial(_write_page, [result.folder], result.folder / REPORT, [result.video], link=False)
+                failure = await page(pictures=not stopping.is_set()) or failure
             _report(result, names[result.video].name)
         return results, failure
 
@@ -175,6 +181,24 @@ async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool
         return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
     except UserError as error:
         return 0, complain("streamer", error)
+
+
+async def _write_page(
+    folders: Sequence[Path],
+    out: Path,
+    videos: Sequence[Path],
+    pictures: bool = True,
+    stopped: Callable[[], bool] = never,
+    link: bool = True,
+) -> int:
+    """Write the report of results and print what goes wrong. Returns an exit code."""
+    from streamer.recorded.report.report import write_report
+
+    try:
+        await asyncio.to_thread(write_report, folders, out, videos, pictures=pictures, link=link, stopped=stopped)
+    except UserError as error:
+        return complain("streamer", error)
+    return 0
 
 
 def _report(result: "VideoResult", name: str) -> None:
@@ -251,6 +275,20 @@ def _annotate(arguments: argparse.Namespace) -> int:
     (frames, failure), code = until_signal(draw, stopping.set)
     if frames:
         print(f"{arguments.out}: {frames} frames")
+    return code or failure
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from streamer.recorded.outputs import REPORT
+    from streamer.recorded.report.reading import find_folders
+
+    folders = find_folders(arguments.folders)
+    out = arguments.out or arguments.folders[0] / REPORT
+    stopping = Event()
+    write = partial(_write_page, folders, out, arguments.video, not arguments.no_pictures, stopping.is_set)
+    failure, code = until_signal(write, stopping.set)
+    if not failure:
+        print(f"{out}: {len(folders)} recording{'s' if len(folders) > 1 else ''}")
     return code or failure
 
 

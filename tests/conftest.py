@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.browser import find_browser
 from tests.support.made_once import made_once, shared_by_processes
 from tests.support.patience import FACTOR, WAIT_S
 
@@ -59,6 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs the data folder (FACEANALYTICS_SHARED or ../shared)"))
         if item.get_closest_marker("gstreamer") and not has_gstreamer():
             item.add_marker(pytest.mark.skip(reason="needs gir1.2-gst-rtsp-server-1.0 and python3-gi of the system"))
+        if item.get_closest_marker("browser") and find_browser() is None:
+            item.add_marker(pytest.mark.skip(reason="needs Chromium (FACEANALYTICS_BROWSER, or on the PATH)"))
 
 
 @pytest.fixture(scope="session")

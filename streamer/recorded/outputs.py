@@ -19,7 +19,8 @@ from streamer.values import TrackSummary
 
 SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
-OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
+REPORT = "report.html"
+OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED, REPORT)  # removed in this order
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,38 @@
+"""The first part of a report over several recordings: a line for each, and the people who are in more than one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from streamer.recorded.report import words
+from streamer.recorded.report.markup import Markup, Part, element, table
+
+if TYPE_CHECKING:
+    from streamer.recorded.report.page import Chapter
+
+
+def overview(chapters: "Sequence[Chapter]") -> Markup:
+    """Return the head of the page."""
+    length = sum(chapter.recording.end_s for chapter in chapters)
+    subtitle = f"{words.length(length)} in {words.count(len(chapters), 'recording')}"
+    title = element("h1", words.count(len(chapters), "recording"))
+    heading = element("header", element("p", "Faces in", class_="over"), title, element("p", subtitle, class_="muted"))
+    heads = ("Recording", "Length", "People", "Described", "Not described", "False faces", "Shots", "Complete")
+    lines = [_line(chapter) for chapter in chapters]
+    listed = table(heads, lines, class_="numeric overview")
+    return element("main", heading, element("section", element("h3", "Recordings"), listed), class_="chapter first")
+
+
+def _line(chapter: "Chapter") -> list[Part]:
+    recording, rows = chapter.recording, chapter.rows
+    false = recording.summary.get("false_faces")
+    silent = sum(bool(row.why_not) for row in rows)
+    return [
+        element("a", element("bdi", recording.name), href=f"#{chapter.id}"),
+        words.clock(recording.end_s),
+        str(len(rows)),
+        str(len(rows) - silent),
+        str(silent),
+        "" if false is None else str(false),
+        str(len(recording.shots)) if recording.shots else "",
+        "yes" if recording.summary["complete"] else element("strong", "no"),
+    ]
