@@ -3,7 +3,7 @@
 (() => {
   const TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];  // s
   const APART = 90;  // px between ticks, at least
-  const CLOSEST = 240;  // px per second, at most
+  const CLOSEST = 1000;  // px per second, at most
 
   const all = (root, selector) => [...root.querySelectorAll(selector)];
   const clock = (seconds) => {

@@ -12,6 +12,7 @@ from streamer.recorded.report import words
 from streamer.recorded.report.cards import cards
 from streamer.recorded.report.charts import charts
 from streamer.recorded.report.markup import Markup, Part, element, join
+from streamer.recorded.report.overview import overview
 from streamer.recorded.report.reading import Recording
 from streamer.recorded.report.rows import Row
 from streamer.recorded.report.tables import about, dropped, incomplete, shots
@@ -38,8 +39,6 @@ class Chapter:
 
 def page(chapters: Sequence[Chapter]) -> str:
     """Return the page as text."""
-    from streamer.recorded.report.overview import overview
-
     several = len(chapters) > 1
     title = f"{words.count(len(chapters), 'recording')}" if several else chapters[0].recording.name
     style = (HERE / "page.css").read_text(encoding="utf-8")

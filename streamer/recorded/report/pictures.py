@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import simplejpeg
 
@@ -108,8 +109,6 @@ def _around(pixels: Bytes, box: tuple[float, float, float, float]) -> Bytes:
 
 
 def _encoded(pixels: Bytes, whole: bool) -> str:
-    import cv2
-
     largest = SHOT_PX if whole else FACE_PX
     scale = min(1.0, largest / max(pixels.shape[:2]))
     if scale < 1:
