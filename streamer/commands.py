@@ -190,12 +190,14 @@ async def _write_page(
     pictures: bool = True,
     stopped: Callable[[], bool] = never,
     link: bool = True,
+    across: Sequence[Path] = (),
 ) -> int:
     """Write the report of results and print what goes wrong. Returns an exit code."""
     from streamer.recorded.report.report import write_report
 
+    write = partial(write_report, folders, out, videos, pictures=pictures, link=link, across=across, stopped=stopped)
     try:
-        await asyncio.to_thread(write_report, folders, out, videos, pictures=pictures, link=link, stopped=stopped)
+        await asyncio.to_thread(write)
     except UserError as error:
         return complain("streamer", error)
     return 0
@@ -285,7 +287,8 @@ def _page(arguments: argparse.Namespace) -> int:
     folders = find_folders(arguments.folders)
     out = arguments.out or arguments.folders[0] / REPORT
     stopping = Event()
-    write = partial(_write_page, folders, out, arguments.video, not arguments.no_pictures, stopping.is_set)
+    pictures = not arguments.no_pictures
+    write = partial(_write_page, folders, out, arguments.video, pictures, stopping.is_set, across=arguments.folders)
     failure, code = until_signal(write, stopping.set)
     if not failure:
         print(f"{out}: {len(folders)} recording{'s' if len(folders) > 1 else ''}")

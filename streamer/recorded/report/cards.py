@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from streamer.labels import EXPRESSIONS
 from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, Part, element, join, table
-from streamer.recorded.report.rows import Row, undescribed
+from streamer.recorded.report.rows import Row, pictured_tracks, undescribed
 from streamer.recorded.report.timeline import moment, picture_id
 from streamer.recorded.report.words import Record
 
@@ -63,13 +63,10 @@ def _searched(row: Row) -> str:
 
 def _pictures(row: Row, pictures: Mapping[str, str]) -> Markup:
     """Return the best picture of the person, below it those of the other tracks."""
-    found = [(track, pictures[track["track_id"]]) for track in row.tracks if track["track_id"] in pictures]
+    tracks = {track["track_id"]: track for track in row.tracks}
+    found = [(tracks[track_id], pictures[track_id]) for track_id in pictured_tracks(row, pictures)]
     if not found:
         return element("div", element("span", class_="noface", aria_hidden="true"), class_="faces")
-    best = row.person["best"]
-    owner = {part["track_id"]: track["track_id"] for track in row.tracks for part in track["intervals"]}
-    first = owner.get(best["track_id"]) if best else None
-    found.sort(key=lambda pair: (pair[0]["track_id"] != first, -pair[0]["quality"]))
     images = [
         element(
             "img",

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from streamer.recorded.report import words
+from streamer.recorded.report.across import across
 from streamer.recorded.report.markup import Markup, Part, element, table
+from streamer.recorded.report.rows import pictured_tracks
+from streamer.recorded.report.words import Record
 
 if TYPE_CHECKING:
     from streamer.recorded.report.page import Chapter
 
 
-def overview(chapters: "Sequence[Chapter]") -> Markup:
-    """Return the head of the page."""
+def overview(chapters: "Sequence[Chapter]", people: Sequence[Record]) -> Markup:
+    """Return the head of the page; `people`: those of several recordings, if they were compared."""
     length = sum(chapter.recording.end_s for chapter in chapters)
     subtitle = f"{words.length(length)} in {words.count(len(chapters), 'recording')}"
     title = element("h1", words.count(len(chapters), "recording"))
@@ -19,7 +22,15 @@ def overview(chapters: "Sequence[Chapter]") -> Markup:
     heads = ("Recording", "Length", "People", "Described", "Not described", "False faces", "Shots", "Complete")
     lines = [_line(chapter) for chapter in chapters]
     listed = table(heads, lines, class_="numeric overview")
-    return element("main", heading, element("section", element("h3", "Recordings"), listed), class_="chapter first")
+    places = {
+        (chapter.recording.header["source"]["sha256"], row.person["number"]): (chapter.recording.name, row)
+        for chapter in reversed(chapters)  # of the same content twice, the first counts
+        for row in chapter.rows
+    }
+    pictured = {row.id: pictured_tracks(row, chapter.pictures) for chapter in chapters for row in chapter.rows}
+    shared = across(people, places, pictured)
+    sections = [element("section", element("h3", "Recordings"), listed), element("section", shared) if shared else None]
+    return element("main", heading, sections, class_="chapter first")
 
 
 def _line(chapter: "Chapter") -> list[Part]:

@@ -17,6 +17,7 @@ from streamer.recorded.report.reading import Recording
 from streamer.recorded.report.rows import Row
 from streamer.recorded.report.tables import about, dropped, incomplete, shots
 from streamer.recorded.report.timeline import legend, timeline
+from streamer.recorded.report.words import Record
 
 HERE = Path(__file__).parent
 SORTS = (("first", "first appearance"), ("name", "name"), ("age", "age"), ("seen", "time in view"))
@@ -37,8 +38,8 @@ class Chapter:
     no_pictures: str = ""  # why there are none
 
 
-def page(chapters: Sequence[Chapter]) -> str:
-    """Return the page as text."""
+def page(chapters: Sequence[Chapter], people: Sequence[Record] = ()) -> str:
+    """Return the page as text; `people`: those of several recordings, if they were compared."""
     several = len(chapters) > 1
     title = f"{words.count(len(chapters), 'recording')}" if several else chapters[0].recording.name
     style = (HERE / "page.css").read_text(encoding="utf-8")
@@ -56,7 +57,7 @@ def page(chapters: Sequence[Chapter]) -> str:
     )
     body = element(
         "body",
-        overview(chapters) if several else None,
+        overview(chapters, people) if several else None,
         [_chapter(chapter, several, len(chapters) <= OPEN) for chapter in chapters],
         element("footer", "Ages and expressions are how faces appear to a model, not facts about people. ",
                 f"Made by faceanalytics {version('faceanalytics')}; this page loads nothing from a network."),

@@ -11,7 +11,7 @@ import simplejpeg
 
 from faceanalytics.errors import InputError
 from streamer.recorded.report.reading import Recording
-from streamer.recorded.report.rows import Row
+from streamer.recorded.report.rows import Row, best_first
 from streamer.source.file import TruncatedVideo, decode_file
 from streamer.values import Bytes
 
@@ -34,7 +34,10 @@ def moments(
     recording: Recording, rows: Sequence[Row], faces: int = MOST_FACES, shots: int = MOST_SHOTS
 ) -> list[Moment]:
     """Return the pictures that the report shows, at most this many `faces` and `shots`: those of people first."""
-    people = [_faces(recording, row) for row in rows]
+    people = [
+        [found for track in best_first(row) if (found := _face(recording, track["track_id"])) is not None]
+        for row in rows
+    ]
     other = [found for track in recording.tracks if (found := _face(recording, track["track_id"])) is not None]
     wanted: dict[str, Moment] = {}
     for place in range(PER_PERSON):  # the best of each person, then the second best ...
@@ -73,18 +76,6 @@ def cut_pictures(
     except TruncatedVideo:
         pass  # what was analysed came before its end
     return found
-
-
-def _faces(recording: Recording, row: Row) -> list[Moment]:
-    """Return a picture per track of a person, the best first."""
-    found = [_face(recording, track["track_id"]) for track in row.tracks]
-    best = row.person["best"]
-    ranked = [(one, recording.seen.tracks[one.key].best) for one in found if one is not None]
-    owner = {part["track_id"]: track["track_id"] for track in row.tracks for part in track["intervals"]}
-    first = owner.get(best["track_id"]) if best else None
-    return [
-        one for one, at in sorted(ranked, key=lambda pair: (pair[0].key != first, -(pair[1].rank if pair[1] else 0)))
-    ]
 
 
 def _face(recording: Recording, track_id: str) -> Moment | None:

@@ -41,25 +41,25 @@ class Recording:
 
 def read_recording(folder: Path) -> Recording:
     """Read the results in `folder`. Raises InputError if they are missing, unfinished, damaged or of several runs."""
-    with _complaining(folder / SUMMARY):
+    with complaining(folder / SUMMARY):
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         run_id = summary["run_id"]
-    with _complaining(folder / TRACKS) as path:
+    with complaining(folder / TRACKS) as path:
         lines = _lines(path, run_id)
         header = next(lines)
         tracks = sorted(lines, key=lambda track: (track["first_seen_s"], track["number"]))
     people = _read(folder / PEOPLE, run_id)
     shots = _read(folder / SHOTS, run_id) or []
-    with _complaining(folder / PEOPLE):
+    with complaining(folder / PEOPLE):
         seen = Seen(tracks, [person["best"] for person in people or [] if person["best"]])
-    with _complaining(folder / OBSERVATIONS) as path:
+    with complaining(folder / OBSERVATIONS) as path:
         for record in _lines(path, run_id):
             seen.add(record)
     if (folder / EXPLANATION).exists():
-        with _complaining(folder / EXPLANATION) as path:
+        with complaining(folder / EXPLANATION) as path:
             for record in _lines(path, run_id):
                 seen.explain(record)
-    with _complaining(folder / TRACKS):
+    with complaining(folder / TRACKS):
         found = people if people is not None else [_alone(track) for track in tracks]
         return Recording(folder, header, summary, tracks, found, shots, seen, people is not None)
 
@@ -82,11 +82,22 @@ def _read(path: Path, run_id: str) -> list[Record] | None:
     """Return the records of a file without its header; None if there is no such file."""
     if not path.exists():
         return None
-    with _complaining(path):
+    with complaining(path):
         return list(_lines(path, run_id))[1:]
 
 
 def _lines(path: Path, run_id: str) -> Iterator[Record]:
+    """Yield the header and the other records of a file of this run."""
+    lines = read_lines(path)
+    header = next(lines)
+    if header["run_id"] != run_id:
+        raise ValueError(f"it is of another run than {SUMMARY}; analyse the video again")
+    yield header
+    yield from lines
+
+
+def read_lines(path: Path) -> Iterator[Record]:
+    """Yield the header and the other records of a file; use it within `complaining`. Raises ValueError, OSError."""
     with path.open(encoding="utf-8") as file:
         header = json.loads(next(file, "null"))
         if not header or header["type"] != "header":
@@ -96,15 +107,13 @@ def _lines(path: Path, run_id: str) -> Iterator[Record]:
                 f"it has schema_version {header['schema_version']}, this version reads {SCHEMA_VERSION}; "
                 "analyse the video again"
             )
-        if header["run_id"] != run_id:
-            raise ValueError(f"it is of another run than {SUMMARY}; analyse the video again")
         yield header
         for line in file:
             yield json.loads(line)
 
 
 @contextlib.contextmanager
-def _complaining(path: Path) -> Iterator[Path]:
+def complaining(path: Path) -> Iterator[Path]:
     """Yield `path`; errors in reading it become an InputError that names it."""
     try:
         yield path

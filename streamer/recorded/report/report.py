@@ -8,6 +8,7 @@ from urllib.parse import quote
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file, never, replacing
 from streamer.recorded.outputs import ANNOTATED
+from streamer.recorded.report.across import read_across
 from streamer.recorded.report.page import Chapter, page
 from streamer.recorded.report.pictures import MOST_FACES, MOST_SHOTS, cut_pictures, moments
 from streamer.recorded.report.reading import Recording, read_recording
@@ -21,12 +22,14 @@ def write_report(
     *,
     pictures: bool = True,
     link: bool = True,
+    across: Sequence[Path] = (),
     stopped: Callable[[], bool] = never,
 ) -> None:
     """Write the report of the results in `folders` to `out`.
 
     `videos`: files and folders to look for the videos in, besides those that lie beside the results. `pictures`: show
-    faces and frames. `link`: jump into a video of `videos` wherever it is.
+    faces and frames. `link`: jump into a video of `videos` wherever it is. `across`: folders that may hold the list of
+    people of several recordings, besides that of `out`.
 
     Raises InputError if results cannot be read, and soon after `stopped` becomes true; ConfigError if `out` cannot be
     written.
@@ -45,8 +48,9 @@ def write_report(
             found = cut_pictures(video, recording.header["source"]["video_stream"], wanted, stopped)
             why = ""
         chapters.append(Chapter(f"f{number}", recording, made, address, drawn, found, why))
+    people = read_across([*across, out.absolute().parent]) if len(folders) > 1 else []
     with replacing(out) as partial:
-        partial.write_text(page(chapters), encoding="utf-8", newline="\n")
+        partial.write_text(page(chapters, people), encoding="utf-8", newline="\n")
 
 
 def find_video(recording: Recording, places: Sequence[Path], stopped: Callable[[], bool] = never) -> Path | None:

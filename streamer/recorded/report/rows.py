@@ -1,7 +1,7 @@
 """The people of a recording as rows of its timeline: when each was seen, and how the face appeared meanwhile."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +63,19 @@ def undescribed(track: Record) -> str:
     if track.get("described", track["samples"] > 0):
         return ""
     return words.reasons(track.get("undescribed_reasons") or track["reasons"] or ["NOT_ANALYSED"])
+
+
+def best_first(row: Row) -> list[Record]:
+    """Return the tracks of a person: first that of the best crop, then the others by their quality."""
+    owner = {part["track_id"]: track["track_id"] for track in row.tracks for part in (*track["intervals"], track)}
+    best = row.person["best"]
+    first = owner.get(best["track_id"]) if best else None
+    return sorted(row.tracks, key=lambda track: (track["track_id"] != first, -track["quality"]))
+
+
+def pictured_tracks(row: Row, pictures: Mapping[str, str]) -> list[str]:
+    """Return the ids of the tracks of a person of which there are pictures, the best first."""
+    return [track["track_id"] for track in best_first(row) if track["track_id"] in pictures]
 
 
 def _row(recording: Recording, person: Record, by_part: dict[str, Record], prefix: str) -> Row:

@@ -6,7 +6,7 @@ from streamer.labels import EXPRESSIONS
 from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, element, join
 from streamer.recorded.report.reading import Recording
-from streamer.recorded.report.rows import Row, Span, Stretch
+from streamer.recorded.report.rows import Row, Span, Stretch, pictured_tracks
 from streamer.recorded.report.seen import STEP_S
 
 TICKS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # s
@@ -85,7 +85,7 @@ def _line(kind: str, label: str, content: Markup) -> Markup:
 
 def _row(row: Row, end_s: float, pictures: Mapping[str, str], video: str | None) -> Markup:
     person = row.person
-    face = small(next((t["track_id"] for t in row.tracks if t["track_id"] in pictures), None), row.id)
+    face = small(next(iter(pictured_tracks(row, pictures)), None), row.id)
     name = element("a", element("bdi", row.title), href=f"#{row.id}", title=row.title)
     who = element(
         "div", face, element("div", name, [element("small", one) for one in summary(row)], class_="text"), class_="who"

@@ -140,6 +140,37 @@ def test_a_report_of_several_recordings_has_a_section_for_each(tmp_path: Path, v
     assert len(ids) == len(set(ids))
 
 
+def test_people_of_several_recordings_are_listed_once(tmp_path: Path, video: Path) -> None:
+    second = make_video(tmp_path / "videos" / "b.mp4", frames=90, fps=10, size=(640, 480))
+    one, two = results(tmp_path / "out" / "a", video), results(tmp_path / "out" / "b", second)
+    header = json.loads((one / "tracks.jsonl").read_text().splitlines()[0])
+
+    def appears(path: Path, number: int) -> dict[str, object]:
+        times = {"first_seen_s": 1.0, "last_seen_s": 4.0, "seen_s": 3.0}
+        return {"source": path.name, "sha256": hash_file(path), "person_number": number, **times}
+
+    people = [
+        {"type": "person", "number": 1, "name": "Ada", "appearances": [appears(video, 1), appears(second, 1)]},
+        {"type": "person", "number": 2, "name": None, "appearances": [appears(second, 2)]},
+    ]
+    lines = [{**header, "recordings": []}, *people]
+    (tmp_path / "out" / "people.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "all.html")]) == 0
+    root = page(tmp_path / "all.html")
+    shared = next(one for one in root.all("section") if one.texts("h3") == ["People across recordings"])
+    assert "1 person in more than one recording, 1 in one only." in shared.text
+    assert next(shared.all("tbody")).texts("td")[1:] == [
+        "Ada",
+        "6.0 s",
+        "2",
+        "a #1 & 50%.mp4 0:01.0\N{EN DASH}0:04.0, b.mp4 0:01.0\N{EN DASH}0:04.0",
+    ]
+    assert [link.attributes["href"] for link in shared.all("a")] == ["#f1p1", "#f2p1"]
+    (tmp_path / "out" / "people.jsonl").write_text("{}\n")
+    assert main(["report", str(tmp_path / "out")]) == 3
+    assert two.exists()
+
+
 def test_a_report_that_exists_is_replaced_and_is_no_result_itself(tmp_path: Path, video: Path) -> None:
     folder = results(tmp_path / "out", video)
     for _ in range(2):
