@@ -131,7 +131,7 @@ def test_a_report_of_several_recordings_has_a_section_for_each(tmp_path: Path, v
     assert [next(one.all("h2")).text for one in chapters] == ["b.mp4", "a #1 & 50%.mp4", "b.mp4"]
     table = next(root.all("table", "overview"))
     lines = [row.texts("td") for row in next(table.all("tbody")).all("tr")]
-    assert lines[0] == ["b.mp4", "0:09.9", "3", "2", "1", "1", "3", "no"]
+    assert lines[0] == ["b.mp4", "", "0:09.9", "3", "2", "1", "1", "3", "no"]
     assert [line[-1] for line in lines] == ["no", "yes", "yes"]
     assert [one.attributes["href"] for one in table.all("a")] == ["#f1", "#f2", "#f3"]
     assert [one.attributes["id"] for one in chapters] == ["f1", "f2", "f3"]
