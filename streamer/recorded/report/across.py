@@ -37,7 +37,11 @@ def across(people: Sequence[Record], places: Places, pictured: Mapping[str, Sequ
     single = sum(1 for _, seen in found if seen) - len(shared)
     text = f"{words.count(len(shared), 'person', 'people')} in more than one recording, {single:,} in one only."
     heads = ("", "Person", "In view", "Recordings", "Appears in")
-    return join(element("h3", "People across recordings"), element("p", text), table(heads, lines) if lines else None)
+    return join(
+        element("h3", "People across recordings"),
+        element("p", text),
+        table(heads, lines, class_="across") if lines else None,
+    )
 
 
 def _appearances(person: Record, places: Places) -> list[tuple[str, Row, Record]]:

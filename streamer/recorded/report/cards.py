@@ -28,7 +28,7 @@ def _card(row: Row, pictures: Mapping[str, str], video: str | None) -> Markup:
         _shares(person["expression"]["shares"]) if person["expression"] else None,
         _why_not(row) if row.why_not else None,
         element("p", "Too few good crops to compare with the others; may be one of them.", class_="why")
-        if person.get("uncertain")
+        if person.get("uncertain") and not row.why_not
         else None,
         _seen(row, video),
         _attributes(person["attributes"]),

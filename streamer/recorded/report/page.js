@@ -178,6 +178,7 @@
     };
     const seek = (seconds) => {
       used = true;
+      if (!video.readyState) video.preload = "auto";
       video.currentTime = Math.min(Math.max(0, seconds), video.duration || seconds);
       dock();
       follow();

@@ -81,7 +81,7 @@ def _chapter(chapter: Chapter, several: bool, opened: bool) -> Markup:
     kind = "chapter" + (" many" if len(rows) > MANY else "") + ("" if chapter.pictures else " bare")
     parts: list[Part] = [
         _notices(chapter),
-        element("div", _numbers(recording, rows), _player(chapter), class_="top"),
+        element("div", _numbers(recording, rows), _player(chapter, "metadata" if opened else "none"), class_="top"),
     ]
     if rows:
         outputs = recording.header["outputs"]
@@ -141,7 +141,7 @@ def _numbers(recording: Recording, rows: Sequence[Row]) -> Markup:
         ("people" if len(rows) != 1 else "person", len(rows), "main"),
         ("of them described", len(rows) - silent, ""),
         ("shots" if len(recording.shots) != 1 else "shot", len(recording.shots), ""),
-        ("tracks", len(recording.tracks), ""),
+        ("tracks" if len(recording.tracks) != 1 else "track", len(recording.tracks), ""),
         ("tracks not described", summary.get("undescribed_tracks", _silent(recording)), ""),
         ("false faces", false, ""),
         ("faces in frames", recording.seen.faces, ""),
@@ -161,7 +161,7 @@ def _silent(recording: Recording) -> int:
     return sum(not track.get("described", track["samples"] > 0) for track in recording.tracks)
 
 
-def _player(chapter: Chapter) -> Markup:
+def _player(chapter: Chapter, preload: str) -> Markup:
     """Return the video, or the choice of one: a page from a disk may play a file that its reader opens."""
     chooser = element("label", "Open the video\N{HORIZONTAL ELLIPSIS}", element("input", type="file", accept="video/*"),
                       class_="choose")  # fmt: skip
@@ -169,7 +169,7 @@ def _player(chapter: Chapter) -> Markup:
         text = "No video lies beside this page. Open it here to jump to its moments."
         return element("div", element("div", element("p", text), chooser, class_="blank"), class_="player")
     kind = "Annotated video" if chapter.drawn else "The video that was analysed"
-    video = element("video", src=chapter.video, controls=True, preload="metadata", playsinline=True,
+    video = element("video", src=chapter.video, controls=True, preload=preload, playsinline=True,
                     aria_label=kind)  # fmt: skip
     lost = element(
         "p", f"This browser cannot play {chapter.video}, or it was moved. ", chooser, class_="lost", hidden=True
