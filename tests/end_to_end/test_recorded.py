@@ -281,6 +281,9 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
     )
     first = records(out / "tracks.jsonl")[0]
     assert {path.name for path in out.iterdir()} == set(OUTPUTS)
+    page = (out / "report.html").read_text()
+    assert "data:image/jpeg;base64," in page
+    assert 'href="annotated.mp4#t=' in page
     done = analyze(out, detector, endpoint, patches / "two.mp4")
     assert done.returncode == 0
     assert "removed the results of an earlier run: summary.json, " in done.stderr

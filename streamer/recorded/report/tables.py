@@ -6,7 +6,7 @@ from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, Part, element, join, table
 from streamer.recorded.report.reading import Recording
 from streamer.recorded.report.rows import Row, undescribed
-from streamer.recorded.report.timeline import moment, small
+from streamer.recorded.report.timeline import moment, shot_end, small
 
 MOST_UNDESCRIBED, MOST_SHOTS = 300, 600  # rows
 MOST_PEOPLE = 8  # named per shot
@@ -20,11 +20,11 @@ def shots(recording: Recording, rows: Sequence[Row], pictures: Mapping[str, str]
         for number in row.shots:
             people.setdefault(number, []).append(row)
     tiles = []
-    for shot in recording.shots[:MOST_SHOTS]:
+    for place, shot in enumerate(recording.shots[:MOST_SHOTS]):
         number = shot["shot"]
         source = pictures.get(f"shot {number}")
         frame = element("img", src=source, alt="") if source else None
-        lasts = words.length(shot["end_s"] - shot["start_s"])
+        lasts = words.length(shot_end(recording, place) - shot["start_s"])
         kind = words.TRANSITIONS.get(shot["transition"], words.words(shot["transition"]))
         inside = people.get(number, [])
         names: list[Part] = [element("a", element("bdi", row.title), href=f"#{row.id}") for row in inside[:MOST_PEOPLE]]

@@ -151,7 +151,7 @@ def _mostly(stretches: Sequence[Stretch]) -> str:
 def _bands(recording: Recording) -> Markup:
     """Return every second shot as a band behind the rows."""
     return join(
-        element("i", style=place(shot["start_s"], _next(recording, number), recording.end_s))
+        element("i", style=place(shot["start_s"], shot_end(recording, number), recording.end_s))
         for number, shot in enumerate(recording.shots)
         if number % 2
     )
@@ -162,7 +162,7 @@ def _shots(recording: Recording, video: str | None) -> Markup:
     for number, shot in enumerate(recording.shots):
         title = f"Shot {shot['shot']}, {words.TRANSITIONS.get(shot['transition'], words.words(shot['transition']))}"
         title += f" at {words.clock(shot['start_s'])}"
-        style = place(shot["start_s"], _next(recording, number), recording.end_s)
+        style = place(shot["start_s"], shot_end(recording, number), recording.end_s)
         data = f"{shot['start_s']:.2f}"
         fade = "shot fade" if shot["transition"] == "FADE" else "shot"
         href = jump(video, shot["start_s"])
@@ -171,7 +171,7 @@ def _shots(recording: Recording, video: str | None) -> Markup:
     return join(found)
 
 
-def _next(recording: Recording, number: int) -> float:
+def shot_end(recording: Recording, number: int) -> float:
     """Return where the shot at a place ends: where the next one starts."""
     later = recording.shots[number + 1 :][:1]
     return float(later[0]["start_s"]) if later else recording.end_s

@@ -232,8 +232,8 @@ def test_histograms_have_their_numbers_as_tables(tmp_path: Path) -> None:
 def test_each_shot_lists_its_people(tmp_path: Path) -> None:
     tiles = list(section(tree(USUAL, tmp_path), "Shots").all("li"))
     assert [tile.texts("small")[0] for tile in tiles] == [
-        "0:00.0, 2.4 s, start",
-        "0:02.5, 2.4 s, cut",
+        "0:00.0, 2.5 s, start",
+        "0:02.5, 2.5 s, cut",
         "0:05.0, 4.9 s, fade",
     ]
     assert tiles[0].texts("bdi") == ["Ada", "Person 2", "Person 3"]
