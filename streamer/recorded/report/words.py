@@ -29,6 +29,7 @@ REASONS = {
     "CONFLICTING": "its crops seem to show more than one person",
     "FALSE_FACE": "probably not a face",
     "LOW_QUALITY": "crops too poor",
+    "COVERED": "partly covered, such as by a mask",
     "BORDER": "cut off by the border of the picture",
     "TOO_FEW_SAMPLES": "too few usable crops",
     "NOT_ANALYSED": "no crop was analysed",
