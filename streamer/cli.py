@@ -88,6 +88,15 @@ expressions and names."""
 ANNOTATE_EXAMPLES = """
 streamer annotate clip.mp4 --results results/ --out annotated.mp4
 """
+REPORT = """Write one page about recordings that opens in a browser without a network: who was seen when, how old they
+appear and with which expression, the shots, pictures, and what was dropped or not described and why."""
+REPORT_EXAMPLES = """
+streamer report results/
+streamer report monday/ tuesday/ --out week.html --video recordings/
+streamer report results/ --no-pictures
+"""
+REPORT_NOTES = """Folders are searched for results at any depth. Links lead into annotated.mp4 beside the results, else
+into the video. Keep the page and the video together, or open the video in the page."""
 CONFIG = """Check a configuration, show it with all defaults filled in and secrets masked, or print the JSON Schema with
 the description of every setting."""
 CONFIG_EXAMPLES = """
@@ -119,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
-    results = (_analyze, _annotate, add_export, add_results, add_people_across)
+    results = (_analyze, _annotate, _report, add_export, add_results, add_people_across)
     for add in (*cameras, *results, _detect, _evaluate_detector, _track, _config, _demo):
         add(commands)
     return parser
@@ -196,6 +205,11 @@ def _analyze(commands: Commands) -> None:
     )
     results.add_argument(
         "--embeddings", action="store_true", help="also write embeddings.npz, with the identity template of each track"
+    )
+    results.add_argument(
+        "--report",
+        action="store_true",
+        help="also write report.html, a page with timelines and pictures that opens without a network",
     )
     export_options(results)
     _face_options(parser)
@@ -320,6 +334,26 @@ def _annotate(commands: Commands) -> None:
         "--results", type=Path, required=True, metavar="DIR", help="folder that `streamer analyze` wrote"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.mp4", help="file for the annotated video")
+
+
+def _report(commands: Commands) -> None:
+    parser = add_command(
+        commands, "report", "show results as a page in a browser", REPORT, REPORT_EXAMPLES, REPORT_NOTES
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder that `streamer analyze` wrote")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.html", help="file for the page (default: report.html in the first DIR)"
+    )
+    parser.add_argument(
+        "--video",
+        type=_file,
+        action="append",
+        default=[],
+        metavar="VIDEO|DIR",
+        help="video that was analysed, or folder to search for the videos; may be repeated (videos beside the results "
+        "and one folder up are found without it)",
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="show no faces and no frames")
 
 
 def _config(commands: Commands) -> None:

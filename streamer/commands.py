@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from faceanalytics.commandline import complain, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
+from faceanalytics.files import never
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
 from streamer.commands_people import people_across, write_people
 from streamer.commands_results import export, exports, make_files, results
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         "export": export,
         "results": results,
         "people-across": people_across,
+        "report": _page,
         "config": _config,
         "demo": _demo,
     }
@@ -111,6 +113,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from faceanalytics.progress import Progress
     from streamer.dispatch.worker_process import WorkerOptions
     from streamer.recorded.analysis import Analysis
+    from streamer.recorded.outputs import REPORT
     from streamer.recorded.wall_clock import parse_start_time
     from streamer.recorded.writer import VideoResult
     from streamer.tools.inputs import find_inputs
@@ -144,6 +147,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
             if wanted and result.frames:
                 failure = await _export(result, names[result.video], wanted) or failure
+            if arguments.report and result.frames:  # after a signal too, but then without another pass over the video
+                page = partial(_write_page, [result.folder], result.folder / REPORT, [result.video], link=False)
+                failure = await page(pictures=not stopping.is_set()) or failure
             _report(result, names[result.video].name)
         if len(inputs) > 1:
             failure = write_people(results, arguments.out, config.people) or failure
@@ -196,6 +202,26 @@ async def _export(result: "VideoResult", source: "Input", wanted: "Exports") -> 
     temporary = source.kind != "file"
     try:
         await asyncio.to_thread(make_files, result.folder, wanted, result.video, temporary)
+    except UserError as error:
+        return complain("streamer", error)
+    return 0
+
+
+async def _write_page(
+    folders: Sequence[Path],
+    out: Path,
+    videos: Sequence[Path],
+    pictures: bool = True,
+    stopped: Callable[[], bool] = never,
+    link: bool = True,
+    across: Sequence[Path] = (),
+) -> int:
+    """Write the report of results and print what goes wrong. Returns an exit code."""
+    from streamer.recorded.report.report import write_report
+
+    write = partial(write_report, folders, out, videos, pictures=pictures, link=link, across=across, stopped=stopped)
+    try:
+        await asyncio.to_thread(write)
     except UserError as error:
         return complain("streamer", error)
     return 0
@@ -279,6 +305,21 @@ def _annotate(arguments: argparse.Namespace) -> int:
     (frames, failure), code = until_signal(draw, stopping.set)
     if frames:
         print(f"{arguments.out}: {frames} frames")
+    return code or failure
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from streamer.recorded.outputs import REPORT
+    from streamer.recorded.report.reading import find_folders
+
+    folders = find_folders(arguments.folders)
+    out = arguments.out or arguments.folders[0] / REPORT
+    stopping = Event()
+    pictures = not arguments.no_pictures
+    write = partial(_write_page, folders, out, arguments.video, pictures, stopping.is_set, across=arguments.folders)
+    failure, code = until_signal(write, stopping.set)
+    if not failure:
+        print(f"{out}: {len(folders)} recording{'s' if len(folders) > 1 else ''}")
     return code or failure
 
 

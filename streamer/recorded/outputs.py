@@ -19,6 +19,7 @@ from streamer.values import ImpostorScores, TrackSummary
 
 SUMMARY, PEOPLE, TRACKS, OBSERVATIONS = "summary.json", "people.jsonl", "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
+REPORT = "report.html"
 SHOTS = "shots.jsonl"
 TABLES_FOLDER = "tables"
 TABLE_FILES = tuple(
@@ -27,7 +28,7 @@ TABLE_FILES = tuple(
     for form in ("parquet", "csv", "jsonl")
 )
 # removed in this order
-OUTPUTS = (SUMMARY, *TABLE_FILES, PEOPLE, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)
+OUTPUTS = (SUMMARY, *TABLE_FILES, PEOPLE, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED, REPORT)
 
 DERIVED = (
     *("people.vtt", "people.metadata.vtt", "people.eaf", "contact-sheet.jpg", "contact-sheet-*.jpg"),

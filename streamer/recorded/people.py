@@ -14,9 +14,7 @@ from streamer.identity.cluster import Links, Tracklet, cluster
 from streamer.identity.combined import PersonEstimates, combined_age, combined_attributes, combined_expression
 from streamer.recorded.presence import BestCrop, Presence
 from streamer.recorded.records import Record, person_record
-from streamer.values import IdentityStatus, ImpostorScores, TrackSummary
-
-FALSE_FACE, NOT_ANALYSED = "FALSE_FACE", "NOT_ANALYSED"
+from streamer.values import IdentityStatus, ImpostorScores, TrackSummary, Undescribed
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ def find_people(
 
     False faces are no people. A track that cannot be compared is a person of its own.
     """
-    faces = [one for one in tracks if FALSE_FACE not in undescribed_reasons(one)]
+    faces = [one for one in tracks if Undescribed.FALSE_FACE not in one.undescribed]
     faces.sort(key=lambda one: (one.first_seen, one.key.number))
     tracklets = [tracklet(one, config) for one in faces]
     links = Links(apart=presence.apart(faces))
@@ -107,17 +105,12 @@ def tracklet(track: TrackSummary, config: StreamerConfig) -> Tracklet:
         identity is not None
         and identity.evidence.samples >= settings.min_samples
         and identity.evidence.best_quality >= settings.min_quality
-        and not undescribed_reasons(track)
+        and not track.undescribed
     )
     if not fits:
         return Tracklet(track.key.id, None, 0.0, name)
     assert identity is not None
     return Tracklet(track.key.id, identity.template, identity.evidence.best_quality, name)
-
-
-def undescribed_reasons(track: TrackSummary) -> tuple[str, ...]:
-    """Return why a track is not described; empty: it is."""
-    return () if track.estimates.samples else (NOT_ANALYSED,)
 
 
 def _person(
@@ -127,8 +120,8 @@ def _person(
     presence: Presence,
     config: StreamerConfig,
 ) -> Person:
-    described = [one.estimates for one in tracks if not undescribed_reasons(one)]
-    reasons = dict.fromkeys(reason for track in tracks for reason in undescribed_reasons(track))
+    described = [one.estimates for one in tracks if not one.undescribed]
+    reasons = dict.fromkeys(reason.value for track in tracks for reason in track.undescribed)
     best = [crop for crop in map(presence.best_crop, tracks) if crop is not None]
     names = Counter(one.name for one in tracklets if one.name)
     return Person(

@@ -307,9 +307,14 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
 ) -> None:
     """Another video, or other options: annotate must not draw by the older explain.jsonl."""
     out, detector = tmp_path / "out", patches / "detector.onnx"
-    assert analyze(out, detector, endpoint, "--explain", "--embeddings", patches / "one.mp4").returncode == 0
+    assert (
+        analyze(out, detector, endpoint, "--explain", "--embeddings", "--report", patches / "one.mp4").returncode == 0
+    )
     first = records(out / "tracks.jsonl")[0]
     assert {path.name for path in out.iterdir()} == set(OUTPUTS)
+    page = (out / "report.html").read_text()
+    assert "data:image/jpeg;base64," in page
+    assert 'href="annotated.mp4#t=' in page
     done = analyze(out, detector, endpoint, patches / "two.mp4")
     assert done.returncode == 0
     assert "removed the results of an earlier run: summary.json, " in done.stderr

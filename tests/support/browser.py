@@ -54,7 +54,8 @@ class Page:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def open(self, path: Path) -> None:
-        """Load a file and wait until everything in it is there."""
+        """Load a file and wait until everything in it is there; forget what was before."""
+        self._pipes.events.clear()
         self.call("Page.navigate", url=path.absolute().as_uri())
         self.until("document.readyState === 'complete' && location.href.startsWith('file:')")
 

@@ -1,0 +1,155 @@
+"""Reads a folder of results for the report: small files as they are, the observations as counts."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceanalytics.errors import InputError
+from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, SUMMARY, TRACKS
+from streamer.recorded.records import SCHEMA_VERSION
+from streamer.recorded.report.seen import Seen
+from streamer.recorded.report.words import Record
+
+PEOPLE, SHOTS = "people.jsonl", "shots.jsonl"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """The results of one video."""
+
+    folder: Path
+    header: Record
+    summary: Record
+    tracks: list[Record]  # in the order of their first appearance
+    people: list[Record]
+    shots: list[Record]
+    seen: Seen
+    grouped: bool  # False: there is no people.jsonl, and each track stands for a person
+
+    @property
+    def name(self) -> str:
+        """Return the name of the video."""
+        return str(self.header["source"]["name"])
+
+    @property
+    def end_s(self) -> float:
+        """Return the media time of the last frame, above 0."""
+        return max(0.04, self.seen.last_s, *(float(track["last_seen_s"]) for track in self.tracks))
+
+
+def read_recording(folder: Path) -> Recording:
+    """Read the results in `folder`. Raises InputError if they are missing, unfinished, damaged or of several runs."""
+    with complaining(folder / SUMMARY):
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        run_id = summary["run_id"]
+    with complaining(folder / TRACKS) as path:
+        lines = _lines(path, run_id)
+        header = next(lines)
+        tracks = sorted(lines, key=lambda track: (track["first_seen_s"], track["number"]))
+    people = _read(folder / PEOPLE, run_id)
+    shots = _read(folder / SHOTS, run_id) or []
+    with complaining(folder / PEOPLE):
+        seen = Seen(tracks, [person["best"] for person in people or [] if person["best"]])
+    with complaining(folder / OBSERVATIONS) as path:
+        for record in _lines(path, run_id):
+            seen.add(record)
+    if (folder / EXPLANATION).exists():
+        with complaining(folder / EXPLANATION) as path:
+            for record in _lines(path, run_id):
+                seen.explain(record)
+    with complaining(folder / TRACKS):
+        found = people if people is not None else [_alone(track) for track in tracks]
+        return Recording(folder, header, summary, tracks, found, shots, seen, people is not None)
+
+
+def find_folders(paths: list[Path]) -> list[Path]:
+    """Return the folders at and below `paths` that hold results, in order of their names. Raises InputError."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder; give a folder that `streamer analyze` wrote")
+        below = sorted({summary.parent for summary in path.rglob(SUMMARY)})
+        below = [folder for folder in below if (folder / TRACKS).exists()]
+        if not below:
+            raise InputError(f"{path}: holds no finished results of `streamer analyze` ({SUMMARY} and {TRACKS})")
+        found += [folder for folder in below if folder not in found]
+    return found
+
+
+def _read(path: Path, run_id: str) -> list[Record] | None:
+    """Return the records of a file without its header; None if there is no such file."""
+    if not path.exists():
+        return None
+    with complaining(path):
+        return list(_lines(path, run_id))[1:]
+
+
+def _lines(path: Path, run_id: str) -> Iterator[Record]:
+    """Yield the header and the other records of a file of this run."""
+    lines = read_lines(path)
+    header = next(lines)
+    if header["run_id"] != run_id:
+        raise ValueError(f"it is of another run than {SUMMARY}; analyse the video again")
+    yield header
+    yield from lines
+
+
+def read_lines(path: Path) -> Iterator[Record]:
+    """Yield the header and the other records of a file; use it within `complaining`. Raises ValueError, OSError."""
+    with path.open(encoding="utf-8") as file:
+        header = json.loads(next(file, "null"))
+        if not header or header["type"] != "header":
+            raise ValueError("the header is missing")
+        if header["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(
+                f"it has schema_version {header['schema_version']}, this version reads {SCHEMA_VERSION}; "
+                "analyse the video again"
+            )
+        yield header
+        for line in file:
+            yield json.loads(line)
+
+
+@contextlib.contextmanager
+def complaining(path: Path) -> Iterator[Path]:
+    """Yield `path`; errors in reading it become an InputError that names it."""
+    try:
+        yield path
+    except KeyError as error:
+        raise InputError(f"{path} was not written by `streamer analyze`: {error} is missing") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path} was not written by `streamer analyze`: {error}") from error
+
+
+def _alone(track: Record) -> Record:
+    """Return a track as a person of its own."""
+    intervals = [
+        {"track_id": track["track_id"], "start_s": one["first_seen_s"], "end_s": one["last_seen_s"]}
+        for one in track["intervals"]
+    ]
+    decision, expression = track["decision"], track["expression"]
+    named = decision is not None and decision["status"] == "IDENTIFIED"
+    shares = expression["distribution"] if expression else {}
+    described = track.get("described", track["samples"] > 0)
+    return {
+        "person_id": track["track_id"],
+        "number": track["number"],
+        "name": decision["person"] if named else None,
+        "track_ids": [track["track_id"]],
+        "intervals": intervals,
+        "first_seen_s": track["first_seen_s"],
+        "last_seen_s": track["last_seen_s"],
+        "seen_s": round(sum(one["end_s"] - one["start_s"] for one in intervals), 6),
+        "described": described,
+        "undescribed_reasons": [] if described else track.get("undescribed_reasons", ["NOT_ANALYSED"]),
+        "age": track["age"],
+        "expression": {"mostly": max(shares, key=shares.__getitem__), "shares": shares} if shares else None,
+        "attributes": track["attributes"],
+        "samples": track["samples"],
+        "best_quality": track["quality"],
+        "best": None,
+    }
