@@ -35,7 +35,8 @@ def find_recordings(folders: Sequence[Path]) -> list[Path]:
     """Return all folders with results in and below `folders`, each once. Raises InputError if one has none."""
     found: dict[Path, Path] = {}
     for top in folders:
-        inside = sorted(path.parent for path in top.rglob(TRACKS)) if top.is_dir() else []
+        # a folder that vanishes meanwhile is skipped
+        inside = sorted(Path(folder) for folder, _, files in os.walk(top) if TRACKS in files)
         if not inside:
             raise InputError(f"{top}: no results of `streamer analyze` in this folder or below it")
         for folder in inside:
