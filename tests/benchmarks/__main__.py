@@ -25,7 +25,6 @@ from tests.benchmarks import (
     bench_decode,
     bench_detect,
     bench_dispatch,
-    bench_naive,
     bench_pipeline,
     bench_small,
     bench_swinface,
@@ -47,7 +46,6 @@ NEED_DATA = {
     "Trackers",
     "Choice of crops",
     "Tracks of two persons",
-    "Against ultralytics",
     "Described tracks",
     "People of recordings",
 }
@@ -70,7 +68,6 @@ MODULES: dict[str, Any] = {
     "Bundled face model": bench_small,
     "Training": bench_train,
     "Whole pipeline": bench_pipeline,
-    "Against ultralytics": bench_naive,
 }
 
 

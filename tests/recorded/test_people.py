@@ -1,6 +1,7 @@
 """The people of one recording and across several: their records, their estimates, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from streamer.values import (
     ImpostorScores,
     Interval,
     TrackSummary,
+    Undescribed,
 )
 from streamer.values import Presence as Has
 from tests.support.builders import evidence, summary
@@ -81,7 +83,7 @@ def test_a_track_that_is_too_poor_to_compare_is_a_person_and_says_so() -> None:
     few = IdentityEstimate(look(1, 2), None, 0, evidence(samples=1, best_quality=0.7))
     poor = IdentityEstimate(look(1, 3), 0.9, 0, evidence(samples=4, best_quality=0.3))
     tracks = (track("t1", 0, 1, 1), track("t2", 2, 3, identity=few), track("t3", 4, 5, identity=poor))
-    nothing = track("t4", 6, 7, samples=0)
+    nothing = replace(track("t4", 6, 7, samples=0), undescribed=(Undescribed.NOT_ANALYSED,))
     records = [person_record(one) for one in found(*tracks, nothing).people]
     assert [one.get("uncertain", False) for one in records] == [False, True, True, True]
     assert [one["undescribed_reasons"] for one in records] == [[], [], [], ["NOT_ANALYSED"]]
