@@ -114,13 +114,13 @@ def test_the_status_follows_a_size_that_changes_in_mid_stream(tmp_path: Path, ca
     sizes = [(320, 240)] * 25 + [(640, 480)] * 25
     clip = write_resized(tmp_path / "resized.ts", [image(number, size) for number, size in enumerate(sizes)])
     with RtspServer({"a": clip}) as server, watching(stream("a", server.url("a"))) as watched:
-        watched.until(lambda: watched.status("a").width == 320)  # the server repeats the clip: both come again
-        watched.until(lambda: watched.status("a").width == 640)
-        watched.until(lambda: {(320, 240), (640, 480)} <= {frame.size for frame in watched.frames("a")})
+        # the server repeats the clip, so both sizes come again
+        watched.until(lambda: (watched.status("a").width, watched.status("a").height) == (320, 240))
         watched.until(lambda: (watched.status("a").width, watched.status("a").height) == (640, 480))
+        watched.until(lambda: {(320, 240), (640, 480)} <= {frame.size for frame in watched.frames("a")})
         assert watched.status("a").connects == 1
     lines = [record.getMessage() for record in caplog.records if " changes " in record.getMessage()]
-    assert "camera a changes from 320x240 h264 to 640x480 h264" in lines
+    assert lines[0] == "camera a changes from 320x240 h264 to 640x480 h264"
 
 
 def test_max_fps_thins_evenly_and_counts(clip: Path) -> None:

@@ -69,7 +69,7 @@ def _images(scene: Scene, size: tuple[int, int], fps: int) -> Iterator[Bytes]:
     frames = [(frame.media_time, frame.pixels) for frame in read_file(scene.clip, "scene", 0)]
     times = np.array([time for time, _ in frames])
     clip_s = float(times[-1] + np.median(np.diff(times)))
-    length_s = clip_s - scene.start_s if scene.length_s is None else scene.length_s
+    length_s = scene.length_s if scene.length_s is not None else clip_s - scene.start_s
     pictures: dict[int, Bytes] = {}
     for number in range(round(length_s * fps)):
         place = int(np.searchsorted(times, (scene.start_s + number / fps) % clip_s + 1e-6, "right")) - 1

@@ -28,6 +28,13 @@ def pairs(inputs: list[Input], base: Path) -> list[tuple[str, str]]:
     return [(str(Path(one.place).relative_to(base)), str(one.folder)) for one in inputs]
 
 
+@pytest.mark.parametrize("name", ["a.WMV", "a.flv", "a.3gp", "a.m2ts", "a.MTS", "a.vob", "a.h264", "a.hevc", "a.ogv"])
+def test_a_folder_is_searched_for_every_kind_of_video(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "notes.txt").touch()
+    assert [one.place for one in find_inputs([str(tmp_path)], tmp_path / "out")] == [str(tmp_path / name)]
+
+
 def test_one_file_has_its_results_in_out_and_several_in_folders(videos: Path) -> None:
     assert find_inputs([str(videos / "a.mp4")], OUT) == [
         Input(str(videos / "a.mp4"), str(videos / "a.mp4"), "file", OUT)
