@@ -24,6 +24,7 @@ from streamer.values import (
     SourceEnd,
     TrackEnd,
     TrackState,
+    Transition,
 )
 
 TAKE_S = 0.5  # longest single wait for frames
@@ -41,11 +42,13 @@ class _Moment:
     received: float
     frame_size: tuple[int, int]
     time_estimated: bool
+    shot: int
+    transition: Transition
 
     @classmethod
-    def of(cls, frame: Frame) -> "_Moment":
+    def of(cls, frame: Frame, shot: int, transition: Transition) -> "_Moment":
         moment = frame.camera, frame.epoch, frame.media_time, frame.captured_at, frame.clock_source, frame.received
-        return cls(*moment, frame.size, frame.time_estimated)
+        return cls(*moment, frame.size, frame.time_estimated, shot, transition)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +76,8 @@ class _Tracked:
             choices=selection.choices,
             ended=considered.ended,
             time_estimated=moment.time_estimated,
+            shot=moment.shot,
+            transition=moment.transition,
         )
 
 
@@ -127,13 +132,20 @@ class Observer:
         if camera not in self._trackers:
             self._trackers[camera] = Tracker(self._config.track, lambda number: self._new_key(camera, number))
         if camera not in self._shots:
-            self._shots[camera] = ShotChangeDetector(self._config.track.min_shot_change)
-        new_shot = self._shots[camera].is_shot_change(frame.media_time, frame.pixels)
+            self._shots[camera] = ShotChangeDetector(self._config.track.shot_change_levels)
+        shots, last = self._shots[camera], self._last.get(camera)
+        began = shots.see(frame.media_time, frame.pixels)
+        shot, transition = (last.shot, last.transition) if last is not None else (0, Transition.START)
+        if began is not None:
+            shot, transition = shot + 1, began
+        new_shot = began is not None and last is not None
+        if new_shot:
+            metrics.shot_changes.labels(camera).inc()
         tracks, ended = self._trackers[camera].update(frame.media_time, detections, frame.size, new_shot)
-        choices = self._selector.consider(frame, detections, tracks)
+        choices = self._selector.consider(frame, detections, tracks, shots.blended)
         metrics.tracks_active.labels(camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
         _count(ended)
-        self._last[camera] = _Moment.of(frame)
+        self._last[camera] = _Moment.of(frame, shot, transition)
         considered = Considered(camera, frame.media_time, tuple(tracks), tuple(ended), choices)
         return _Tracked(self._last[camera], detections, considered)
 

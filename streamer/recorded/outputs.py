@@ -17,9 +17,9 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_json_to, writing
 from streamer.values import TrackSummary
 
-SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
+SUMMARY, TRACKS, OBSERVATIONS, SHOTS = "summary.json", "tracks.jsonl", "observations.jsonl", "shots.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
-OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
+OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, SHOTS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class RunFiles:
 
     tracks: JsonLines
     observations: JsonLines
+    shots: JsonLines
     explanation: JsonLines | None
     _folder: Path
     _header: dict[str, Any]
@@ -63,7 +64,7 @@ class RunFiles:
             lines.sync()
 
     def _lines(self) -> list[JsonLines]:
-        return [lines for lines in (self.tracks, self.observations, self.explanation) if lines is not None]
+        return [lines for lines in (self.tracks, self.observations, self.shots, self.explanation) if lines is not None]
 
 
 @contextlib.contextmanager
@@ -80,11 +81,11 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
         _remove_earlier(folder)
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
-        names = (TRACKS, OBSERVATIONS, EXPLANATION) if explain else (TRACKS, OBSERVATIONS)
+        names = (TRACKS, OBSERVATIONS, SHOTS, *((EXPLANATION,) if explain else ()))
         lines = [stack.enter_context(JsonLines(folder / name)) for name in names]
         for each in lines:
             each.write(header)
-        yield RunFiles(lines[0], lines[1], lines[2] if explain else None, folder, header)
+        yield RunFiles(lines[0], lines[1], lines[2], lines[3] if explain else None, folder, header)
 
 
 def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:

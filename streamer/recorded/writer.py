@@ -12,6 +12,7 @@ from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record
+from streamer.recorded.shots import ShotLines
 from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
@@ -28,6 +29,7 @@ class VideoResult:
     folder: Path
     frames: int = 0
     tracks: int = 0
+    shots: int = 0
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
@@ -48,6 +50,7 @@ class VideoResult:
         return {
             "frames": self.frames,
             "tracks": self.tracks,
+            "shots": self.shots,
             "crops": self.crops,
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
@@ -76,11 +79,13 @@ class ResultWriter:
         on_frame: Callable[[], None],
         frame_size: tuple[int, int],
         explanation: Explanation | None = None,
+        shots: JsonLines | None = None,
     ) -> None:
         """`frame_size`: that of the header, px; records of frames of another size say theirs."""
         self._persons = persons
         self._tracks = tracks
         self._observations = observations
+        self._shots = ShotLines(shots) if shots is not None else None
         self._result = result
         self._on_frame = on_frame
         self._frame_size = frame_size
@@ -140,6 +145,8 @@ class ResultWriter:
             self._finish(self._persons.finish(end))
         if observation.media_time != self._last_time:  # the end of the video has the time of the last frame
             self._last_time = observation.media_time
+            if self._shots is not None:
+                self._shots.see(self._result.frames, observation)
             self._result.frames += 1
             self._on_frame()
 
@@ -157,8 +164,14 @@ class ResultWriter:
         )
 
     def close(self) -> None:
-        """Write the tracks whose ends were held back in case the face returns. Called at the end of the video."""
+        """Write the tracks whose ends were held back in case the face returns, and the last shot.
+
+        Called at the end of the video.
+        """
         self._finish(self._persons.release())
+        if self._shots is not None:
+            self._shots.close()
+            self._result.shots = self._shots.written
 
     def _finish(self, summaries: list[TrackSummary]) -> None:
         """Write the final summaries, except those of tracks that were joined to another: they are in its record."""

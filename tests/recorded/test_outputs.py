@@ -14,6 +14,8 @@ from tests.support.builders import evidence, summary
 from tests.support.disk import small_files
 
 SOURCE = {"name": "a.mp4", "sha256": "5" * 64}
+LINES = {"tracks.jsonl", "observations.jsonl", "shots.jsonl"}
+PARTIAL = {f"{name}.partial" for name in LINES}
 HEADER = {
     "type": "header",
     "source": SOURCE,
@@ -40,7 +42,7 @@ def names(folder: Path) -> set[str]:
 
 def test_every_file_says_of_which_run_and_source_it_is(tmp_path: Path) -> None:
     write(tmp_path, explain=True)
-    for name in ("tracks.jsonl", "observations.jsonl", "explain.jsonl"):
+    for name in ("tracks.jsonl", "observations.jsonl", "shots.jsonl", "explain.jsonl"):
         header = json.loads((tmp_path / name).read_text().splitlines()[0])
         assert (header["run_id"], header["source"]["sha256"]) == ("r", "5" * 64)
     counts = json.loads((tmp_path / "summary.json").read_text())
@@ -67,9 +69,22 @@ def test_outputs_of_an_earlier_run_are_removed_and_other_files_stay(tmp_path: Pa
     for name in (*OUTPUTS, *(f"{name}.partial" for name in OUTPUTS), "notes.txt", "tracks.csv"):
         (tmp_path / name).write_text("old")
     with run_files(tmp_path, HEADER, explain=False) as files:
-        assert names(tmp_path) == {"tracks.jsonl.partial", "observations.jsonl.partial", "notes.txt", "tracks.csv"}
+        assert names(tmp_path) == {
+            "tracks.jsonl.partial",
+            "observations.jsonl.partial",
+            "shots.jsonl.partial",
+            "notes.txt",
+            "tracks.csv",
+        }
         files.finish({"frames": 3}, None)
-    assert names(tmp_path) == {"tracks.jsonl", "observations.jsonl", "summary.json", "notes.txt", "tracks.csv"}
+    assert names(tmp_path) == {
+        "tracks.jsonl",
+        "observations.jsonl",
+        "shots.jsonl",
+        "summary.json",
+        "notes.txt",
+        "tracks.csv",
+    }
 
 
 def test_nothing_has_its_name_before_everything_is_written(tmp_path: Path) -> None:
@@ -101,13 +116,13 @@ def test_a_summary_that_cannot_be_written_leaves_no_results(tmp_path: Path) -> N
 
     with pytest.raises(ConfigError, match=r"cannot write .*/summary\.json: No space left"):
         fail()
-    assert names(tmp_path) == {"tracks.jsonl.partial", "observations.jsonl.partial"}
+    assert names(tmp_path) == PARTIAL
 
 
 def test_an_error_of_the_analysis_is_not_taken_for_one_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="worker"), run_files(tmp_path, HEADER, False):
         raise ConnectionError("worker")
-    assert names(tmp_path) == {"tracks.jsonl.partial", "observations.jsonl.partial"}
+    assert names(tmp_path) == PARTIAL
 
 
 def test_two_runs_do_not_write_into_one_folder_at_once(tmp_path: Path) -> None:
