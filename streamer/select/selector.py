@@ -65,6 +65,10 @@ class CropSelector:
         """Set the number of workers per model. Any thread may call this."""
         self._alive, self._outputs = sum(models.values()), ModelOutputs.union(models)
 
+    def doubt(self, track_id: str) -> None:
+        """Note that a face may be another one from now on."""
+        self._scheduler.doubt(track_id)
+
     def consider(
         self, frame: Frame, detections: Detections, tracks: Sequence[Track], blended: bool = False
     ) -> tuple[Choice, ...]:

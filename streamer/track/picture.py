@@ -25,7 +25,7 @@ def small(pixels: Bytes) -> Floats:
 
 def change(first: Floats, second: Floats) -> float:
     """Return the mean difference in grey levels that movement by REACH small pixels does not explain."""
-    return float(_unexplained(first, second).mean())
+    return float(difference(first, second).mean())
 
 
 def change_of_content(first: Floats, second: Floats) -> float:
@@ -44,11 +44,11 @@ def change_of_content(first: Floats, second: Floats) -> float:
 
 
 def _unlike(first: Floats, second: Floats, clear: np.ndarray) -> float:
-    return float(_unexplained(_in_tones_of(first, second), second)[clear].mean())
+    return float(difference(_in_tones_of(first, second), second)[clear].mean())
 
 
-def _unexplained(first: Floats, second: Floats) -> Floats:
-    """Return for each small pixel the least mean difference of its channels within REACH."""
+def difference(first: Floats, second: Floats) -> Floats:
+    """Return for each small pixel the least mean difference of its channels within REACH, in grey levels."""
     height, width = second.shape[:2]
     wide = cv2.copyMakeBorder(first, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
     least = np.full((height, width), np.inf, np.float32)

@@ -6,13 +6,15 @@ same room are told apart, and fast movement, low frame rates and a noisy picture
 """
 
 from collections import deque
+from math import isclose
 
 from streamer.track.fade import FadeDetector
-from streamer.track.picture import change, change_of_content, small
+from streamer.track.picture import change_of_content, difference, small
 from streamer.values import Bytes, Floats, Transition
 
 TIMES_USUAL = 2.0  # a cut is at least this multiple of the greatest of recent changes,
 ABOVE_USUAL = 0.4  # plus this many times the smallest change that counts
+SAME_VIEW = 0.03  # frames whose aspects differ by a smaller share show the same view in another size
 HISTORY_S, HISTORY = 1.0, 12  # those of this many seconds, and no more than this number
 FEW, FEW_USUAL = 3, 1.2  # with fewer than this, as usual counts at least this many times the smallest that counts
 
@@ -25,6 +27,8 @@ class ShotChangeDetector:
         self._min_change = min_change
         self._fades = FadeDetector(min_change)
         self._last: Floats | None = None
+        self._size = (0, 0)  # height and width of the last frame, px
+        self.difference: Floats | None = None  # (48, 64) from the last frame of the same shot, without movement
         self._changes: deque[tuple[float, float]] = deque(maxlen=HISTORY)  # media time in s, change in grey levels
 
     @property
@@ -35,11 +39,14 @@ class ShotChangeDetector:
     def see(self, time: float, pixels: Bytes) -> Transition | None:
         """Return how a shot begins with this frame (h, w, 3) at media time `time`, s; None if none does."""
         picture, last = small(pixels), self._last
-        self._last = picture
+        height, width = pixels.shape[:2]
+        other_view = last is not None and not isclose(height * self._size[1], width * self._size[0], rel_tol=SAME_VIEW)
+        self._last, self._size, self.difference = picture, (height, width), None
         if last is None:
             self._fades.see(time, picture)
             return Transition.START
-        if self._is_cut(time, last, picture):
+        if other_view or self._is_cut(time, last, picture):
+            self.difference = None
             self._changes.clear()
             self._fades.restart()
             self._fades.see(time, picture)
@@ -53,7 +60,8 @@ class ShotChangeDetector:
         if len(self._changes) < FEW:
             usual = max(usual, FEW_USUAL * self._min_change)
         enough = max(self._min_change, TIMES_USUAL * usual + ABOVE_USUAL * self._min_change)
-        found = change(last, picture)
+        self.difference = difference(last, picture)
+        found = float(self.difference.mean())
         if found >= enough:
             found = change_of_content(last, picture)
         self._changes.append((time, found))

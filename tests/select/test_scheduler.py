@@ -179,3 +179,18 @@ def test_live_the_budget_finds_what_the_workers_answer_in_time(capacity: float, 
             free = now + len(taken) / capacity
     assert done > 0.6 * capacity * 30
     assert late < 0.1 * done
+
+
+def test_a_face_in_doubt_is_sent_at_once_like_a_new_one_and_not_with_an_older_crop() -> None:
+    scheduler = Scheduler(Schedule())
+    for index in range(30):
+        scheduler.keep(crop("a", index * FRAME_S, 0.8), index * FRAME_S)
+        scheduler.choose(index * FRAME_S)
+    now = 30 * FRAME_S
+    assert scheduler.consider("a", now, now, 0.5) is not None
+    scheduler.doubt("a")
+    scheduler.doubt("unknown")
+    assert scheduler.choose(now) == []
+    assert scheduler.keep(crop("a", now, 0.5), now) is None
+    ((sent, _),) = scheduler.choose(now)
+    assert sent.media_time == now
