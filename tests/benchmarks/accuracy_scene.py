@@ -29,7 +29,7 @@ def measure(weights: str | None = None) -> dict[str, Any]:
     engine = Engine(find(weights or "default"), threads=1)
     clips = shared_folder() / "data" / "clips"
     rows: dict[str, list[float]] = {"strangers, same frame": [], "strangers, same studio": [], "one person": []}
-    for name in OTHERS:
+    for name in OTHERS[:5]:  # the others hold no two faces that could be compared
         _, tracks = clip_tracks(clips / name)
         spans = {number: (min(faces), max(faces)) for number, faces in tracks.items() if len(faces) >= LEAST}
         templates = {number: _template(engine, tracks[number]) for number in spans}
