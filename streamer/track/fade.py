@@ -75,7 +75,8 @@ class FadeDetector:
     def _dominates(self, fade: _Fade, time: float, ending: bool) -> bool:
         now, over = self._pictures[-1], time - fade.last_sign > OVER_S
         enough = not fade.reported and (over or ending or _detail_left(fade.start, now) < DOMINATED)
-        found = enough and change_of_content(fade.start, now) >= DONE * self._min_change
+        least = DONE * self._min_change
+        found = enough and change_of_content(fade.start, now, least) >= least
         fade.reported |= found
         if over and fade.reported:
             self.restart()
@@ -96,7 +97,8 @@ class FadeDetector:
             late = _pace(pictures[first], pictures[third], pictures[-1]) if early is not None else None
             if early is None or late is None or not (early > 0.1 and early + 0.1 < late < 0.95):
                 continue
-            if change_of_content(pictures[first], pictures[-1]) >= BEGUN * self._min_change:
+            least = BEGUN * self._min_change
+            if change_of_content(pictures[first], pictures[-1], least) >= least:
                 return length_s, late
         return None
 

@@ -28,12 +28,19 @@ def change(first: Floats, second: Floats) -> float:
     return float(difference(first, second).mean())
 
 
-def change_of_content(first: Floats, second: Floats) -> float:
-    """Return the part of `change` that neither other light nor a movement of the whole picture explains."""
+def change_of_content(first: Floats, second: Floats, enough: float) -> float:
+    """Return the part of `change` that neither other light nor a movement of the whole picture explains.
+
+    Below `enough`, it is not searched further for what explains more.
+    """
     least = change(first, second)
+    if least < enough:
+        return least
     moved, still = _aligned(first, second)
     if moved.size >= MIN_SHARE * first.size:
         least = min(least, change(moved, still))
+    if least < enough:
+        return least
     contrast = sorted((float(first.std()), float(second.std())))
     if contrast[0] >= MIN_CONTRAST * contrast[1]:
         clear = np.maximum(first, second).max(axis=2) < SATURATED

@@ -63,6 +63,6 @@ class ShotChangeDetector:
         self.difference = difference(last, picture)
         found = float(self.difference.mean())
         if found >= enough:
-            found = change_of_content(last, picture)
+            found = change_of_content(last, picture, enough)
         self._changes.append((time, found))
         return found >= enough
