@@ -202,7 +202,7 @@ def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) ->
 def test_another_schema_is_refused(copy: Path) -> None:
     rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 3}, *records[1:]])
     (copy / "summary.json").write_text('{"frames": 50, "complete": true}')
-    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 4"):
+    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 5"):
         fa.read_results(copy)
 
 

@@ -216,7 +216,7 @@ def test_wrong_timestamps_are_said_in_the_header_and_flagged(
     ]
     assert [header["time_base"] for header in headers] == [
         {"zero": "first frame", "source": "estimated", "estimated_frames": 2, "restarts": 0}
-    ] * 3
+    ] * 4
     flagged = [one["media_time_s"] for one in records(out / "observations.jsonl") if one.get("time_estimated")]
     assert flagged == [2.0, 2.0, 2.8, 2.8]
     assert "frames without a usable timestamp, timed by their neighbours: 2" in done.stderr
