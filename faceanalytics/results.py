@@ -18,7 +18,6 @@ from faceanalytics.settings import explain
 from faceanalytics.tables import to_arrow, to_pandas, to_polars
 from faceanalytics.tracks import Box, Point, Track
 from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
-from streamer.recorded.recording import LATER
 from streamer.recorded.records import SCHEMA_VERSION
 from streamer.values import Floats
 
@@ -100,7 +99,12 @@ class Summary:
 
     run_id: str  # that of the header
     frames: int
+    shots: int
+    people: int
     tracks: int
+    described_tracks: int  # of these, with a published age or expression
+    undescribed_tracks: int  # without the false faces
+    false_faces: int  # tracks of something that is not a face
     crops: int  # analyses that were asked for
     lost_crops: int  # of these, without an answer
     dropped: Mapping[str, int]  # frames of the video that were not analysed, by reason
@@ -113,10 +117,10 @@ class AnalysedFrame:
 
     frame: int  # number, from 0
     media_time_s: float
+    shot: int  # number, from 1
     faces: int  # observations in it
     frame_width: int  # pixels; the size of the frames may change in mid-stream
     frame_height: int  # pixels
-    shot: int | None = None  # number of the shot, from 1
     time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
 
 
@@ -270,8 +274,6 @@ def _read_lines(
 
     `tracks`: those that people consist of, by id.
     """
-    if path.name in LATER and not path.exists():
-        return
     with _complaining(path), path.open(encoding="utf-8") as file:
         file.readline()
         for line in file:

@@ -198,9 +198,10 @@ class Track(Section):
     max_gap_s: Seconds = 1.5
     """After a longer gap between frames, in seconds of the source's clock, do not match boxes by motion. At one frame
     per second it must be above 1."""
-    min_shot_change: Annotated[float, Field(gt=0, le=2)] = 0.6
-    """Do not match boxes by motion across a shot change either. A shot changes when the image changes by at least this
-    much (0 is the same image, 1 nothing in common) and by twice its recent median. 2 turns detection off."""
+    shot_change_levels: Annotated[float, Field(gt=0, le=255)] = 3.3
+    """A shot change ends every track: only the face itself can show who goes on. The shot changes when the picture
+    changes by at least this many of 255 grey levels, more than movement, light and the last second explain.
+    255 turns detection off."""
 
 
 class Crop(Section):

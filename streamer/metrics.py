@@ -43,6 +43,7 @@ frames_time_estimated = StreamCounter(
     ["stream"],
 )
 frames_analysed = StreamCounter(PREFIX + "frames_analysed_total", "Frames searched for faces.", ["stream"])
+shot_changes = StreamCounter(PREFIX + "shot_changes_total", "Cuts and cross-fades.", ["stream"])
 frame_age_seconds = StreamHistogram(
     PREFIX + "frame_age_seconds",
     "Seconds from arrival of a frame to its detection.",

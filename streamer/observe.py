@@ -11,6 +11,7 @@ from streamer.detect.detector import Detector
 from streamer.detect.mounted import MountedWatch
 from streamer.handover import Handover, Item
 from streamer.select.selector import Considered, CropSelector, Selection
+from streamer.track.face_change import FaceChanges
 from streamer.track.keys import KeyMaker
 from streamer.track.shot_change import ShotChangeDetector
 from streamer.track.tracker import Tracker
@@ -24,6 +25,7 @@ from streamer.values import (
     SourceEnd,
     TrackEnd,
     TrackState,
+    Transition,
 )
 
 TAKE_S = 0.5  # longest single wait for frames
@@ -41,11 +43,13 @@ class _Moment:
     received: float
     frame_size: tuple[int, int]
     time_estimated: bool
+    shot: int
+    transition: Transition
 
     @classmethod
-    def of(cls, frame: Frame) -> "_Moment":
+    def of(cls, frame: Frame, shot: int, transition: Transition) -> "_Moment":
         moment = frame.camera, frame.epoch, frame.media_time, frame.captured_at, frame.clock_source, frame.received
-        return cls(*moment, frame.size, frame.time_estimated)
+        return cls(*moment, frame.size, frame.time_estimated, shot, transition)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +77,8 @@ class _Tracked:
             choices=selection.choices,
             ended=considered.ended,
             time_estimated=moment.time_estimated,
+            shot=moment.shot,
+            transition=moment.transition,
         )
 
 
@@ -89,6 +95,7 @@ class Observer:
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
         self._shots: dict[str, ShotChangeDetector] = {}  # of the present epoch
+        self._faces: dict[str, FaceChanges] = {}  # the same
         self._last: dict[str, _Moment] = {}  # the last frame of the present epoch
         self._selector = CropSelector(config, live)
 
@@ -130,19 +137,33 @@ class Observer:
         if camera not in self._trackers:
             self._trackers[camera] = Tracker(self._config.track, lambda number: self._new_key(camera, number))
         if camera not in self._shots:
-            self._shots[camera] = ShotChangeDetector(self._config.track.min_shot_change)
-        new_shot = self._shots[camera].is_shot_change(frame.media_time, frame.pixels)
+            self._shots[camera] = ShotChangeDetector(self._config.track.shot_change_levels)
+            self._faces[camera] = FaceChanges(self._config.track.shot_change_levels)
+        shots, last = self._shots[camera], self._last.get(camera)
+        began = shots.see(frame.media_time, frame.pixels)
+        shot, transition = (last.shot, last.transition) if last is not None else (0, Transition.START)
+        if began is not None:
+            shot, transition = shot + 1, began
+        new_shot = began is not None and last is not None
+        if new_shot:
+            metrics.shot_changes.labels(camera).inc()
         tracks, ended = self._trackers[camera].update(frame.media_time, detections, frame.size, new_shot)
-        choices = self._selector.consider(frame, detections, tracks)
+        doubtful = self._faces[camera].see(tracks, frame.size, shots.difference)
+        if began is Transition.FADE:  # what waits may be of a mixed picture
+            doubtful |= {end.key.id for end in ended}
+        for track_id in doubtful:
+            self._selector.doubt(track_id)
+        choices = self._selector.consider(frame, detections, tracks, shots.blended)
         metrics.tracks_active.labels(camera).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
         _count(ended)
-        self._last[camera] = _Moment.of(frame)
+        self._last[camera] = _Moment.of(frame, shot, transition)
         considered = Considered(camera, frame.media_time, tuple(tracks), tuple(ended), choices)
         return _Tracked(self._last[camera], detections, considered)
 
     def _end(self, camera: str, reason: EndReason) -> list[_Tracked]:
         last, tracker = self._last.pop(camera, None), self._trackers.get(camera)
         self._shots.pop(camera, None)
+        self._faces.pop(camera, None)
         self._watch.forget(camera)
         if reason is EndReason.SOURCE_REMOVED:
             self._trackers.pop(camera, None)

@@ -98,6 +98,7 @@ class SendDecision(enum.Enum):
     NOTHING_TO_GAIN = "NOTHING_TO_GAIN"  # the estimates of the track would hardly change
     BETTER_CROP = "BETTER_CROP"  # a better crop of the same track waits
     BUDGET = "BUDGET"  # it waits: the budget is used up by faces that gain more
+    BLENDED = "BLENDED"  # in a cross-fade the frame may show two faces at once
 
 
 class SourceState(enum.Enum):
@@ -322,6 +323,14 @@ class Choice:
     expected_gain: float  # expected effect of an analysis, see select/gain.py: at least 1 to be sent; 0: unusable
 
 
+class Transition(enum.Enum):
+    """How a shot begins."""
+
+    START = "START"  # with the source
+    CUT = "CUT"
+    FADE = "FADE"  # a cross-fade, with the first frame in which the new picture dominates
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
     """The results of detection, tracking and selection for one frame, or for the end of a source."""
@@ -340,6 +349,8 @@ class Observation:
     choices: tuple[Choice, ...] = ()  # one for each tracked face in view, and for each crop that has waited and is sent
     ended: tuple[TrackEnd, ...] = ()
     time_estimated: bool = False  # media_time was estimated from its neighbours
+    shot: int = 1  # number of the shot in this epoch, from 1
+    transition: Transition = Transition.START  # how that shot began
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -201,7 +201,7 @@ def test_settings_exist(path: Path) -> None:
         if (
             match
             and match[1] in {section for section, _ in known}
-            and match[2] not in {"py", "md", "npz", "pt", "jsonl"}
+            and match[2] not in {"py", "md", "npz", "pt", "jsonl", "vtt", "eaf"}
         ):
             assert any(match[1] == section and fnmatch(key, match[2]) for section, key in known), f"no setting {span}"
 

@@ -28,6 +28,10 @@ NEW_UNTIL = 8  # analyses up to which a track is new, that is, may turn out to c
 # python -m tests.benchmarks "Quality of crops").
 GOOD_QUALITY = 0.6
 POOR_PENALTY = 0.8
+# Strangers in one recording resemble each other more than those of the table, who were photographed in different
+# places: they share the light and the camera, and templates of several crops have less noise than single images
+# (python -m tests.benchmarks "Strangers in one scene").
+SAME_SCENE = 0.2
 HELD_REASONS = (EndReason.TIMEOUT, EndReason.LEFT_FRAME)  # after other ends nobody can return in the same epoch
 NO_PIXELS = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
 
@@ -109,6 +113,7 @@ class Relinker:
         min_cosine = threshold(
             self._impostors, self._settings.false_link_rate, len(candidates), "relink.false_link_rate"
         )
+        min_cosine += SAME_SCENE
         cosines = [_cosine(new, held.summary) - _poor_penalty(new, held.summary) for held in candidates]
         best, *others = sorted(range(len(candidates)), key=lambda row: -cosines[row])
         if cosines[best] < min_cosine or (others and cosines[best] - cosines[others[0]] < self._settings.margin):

@@ -63,7 +63,7 @@ def read_recording(folder: Path, settings: People) -> Recording:
         if identity is None or template is None:
             continue
         fits = identity["samples"] >= settings.min_samples and identity["best_quality"] >= settings.min_quality
-        if fits and not track.get("undescribed_reasons"):
+        if fits and track["described"]:
             tracklets.append(Tracklet(track["track_id"], template, identity["best_quality"]))
     return Recording(folder, header, people, tracklets, impostors)
 

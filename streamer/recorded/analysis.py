@@ -196,7 +196,9 @@ class Analysis:
             size = info.width, info.height
             explanation = Explanation(files.explanation, size) if files.explanation is not None else None
             persons = self._persons(model, split_keys(recorded_keys(content_hash)))
-            writer = ResultWriter(persons, files.tracks, files.observations, result, on_frame, size, explanation)
+            writer = ResultWriter(
+                persons, files.tracks, files.observations, result, on_frame, size, explanation, files.shots
+            )
             self._writer = writer
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             observer.set_workers({model: 1})

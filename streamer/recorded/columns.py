@@ -88,7 +88,7 @@ _FRAMES = (
     _TIMESTAMP,
     _TIMECODE,
     _WALL_CLOCK,
-    Column("shot", "whole", "number of the shot, from 1", null="shots were not detected"),
+    Column("shot", "whole", "number of the shot, from 1"),
     *_SIZE,
     Column("time_estimated", "truth", "the file had no usable time for the frame, so its neighbours gave it"),
     Column(

@@ -69,8 +69,8 @@ class Answer(TypedDict):
     crop_media_time_s: Seconds
     samples: Count
     reasons: list[Name]
-    described: NotRequired[bool]
-    undescribed_reasons: NotRequired[list[Name]]
+    described: bool
+    undescribed_reasons: list[Name]
     age: Age | None
     expression: NewestExpression | None
     decision: Decision | None

@@ -1,6 +1,6 @@
 """Defines the header of every file of results, and summary.json."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -89,8 +89,8 @@ class Summary(TypedDict):
     lost_crops: Count
     dropped: dict[str, Count]
     complete: bool
-    people: NotRequired[Count]
-    described_tracks: NotRequired[Count]
-    undescribed_tracks: NotRequired[Count]
-    false_faces: NotRequired[Count]
-    shots: NotRequired[Count]
+    people: Count
+    described_tracks: Count
+    undescribed_tracks: Count
+    false_faces: Count
+    shots: Count

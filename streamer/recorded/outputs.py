@@ -18,9 +18,8 @@ from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_
 from streamer.values import ImpostorScores, TrackSummary
 
 SUMMARY, PEOPLE, TRACKS, OBSERVATIONS = "summary.json", "people.jsonl", "tracks.jsonl", "observations.jsonl"
-EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
-REPORT = "report.html"
-SHOTS = "shots.jsonl"
+SHOTS, EXPLANATION, EMBEDDINGS = "shots.jsonl", "explain.jsonl", "embeddings.npz"
+ANNOTATED, REPORT = "annotated.mp4", "report.html"
 TABLES_FOLDER = "tables"
 TABLE_FILES = tuple(
     f"{TABLES_FOLDER}/{table}.{form}"
@@ -28,7 +27,7 @@ TABLE_FILES = tuple(
     for form in ("parquet", "csv", "jsonl")
 )
 # removed in this order
-OUTPUTS = (SUMMARY, *TABLE_FILES, PEOPLE, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED, REPORT)
+OUTPUTS = (SUMMARY, *TABLE_FILES, PEOPLE, TRACKS, OBSERVATIONS, SHOTS, EXPLANATION, EMBEDDINGS, ANNOTATED, REPORT)
 
 DERIVED = (
     *("people.vtt", "people.metadata.vtt", "people.eaf", "contact-sheet.jpg", "contact-sheet-*.jpg"),
@@ -57,6 +56,7 @@ class RunFiles:
     tracks: JsonLines
     observations: JsonLines
     people: JsonLines
+    shots: JsonLines
     explanation: JsonLines | None
     _folder: Path
     _header: dict[str, Any]
@@ -83,7 +83,8 @@ class RunFiles:
             lines.sync()
 
     def _lines(self) -> list[JsonLines]:
-        return [lines for lines in (self.tracks, self.observations, self.people, self.explanation) if lines is not None]
+        every = (self.tracks, self.observations, self.people, self.shots, self.explanation)
+        return [lines for lines in every if lines is not None]
 
 
 @contextlib.contextmanager
@@ -100,12 +101,12 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
         _remove_earlier(folder)
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
-        names = (TRACKS, OBSERVATIONS, PEOPLE, *([EXPLANATION] if explain else []))
+        names = (TRACKS, OBSERVATIONS, PEOPLE, SHOTS, *([EXPLANATION] if explain else []))
         lines = [stack.enter_context(JsonLines(folder / name)) for name in names]
         for each in lines:
             each.write(header)
-        tracks, observations, people = lines[:3]
-        yield RunFiles(tracks, observations, people, lines[3] if explain else None, folder, header)
+        tracks, observations, people, shots, *explanation = lines
+        yield RunFiles(tracks, observations, people, shots, explanation[0] if explain else None, folder, header)
 
 
 def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:

@@ -58,7 +58,7 @@ class Frame(TypedDict):
     type: Literal["frame"]
     frame: FrameNumber
     media_time_s: Seconds
-    shot: NotRequired[Annotated[Number, Field(description="number of the shot, from 1")]]
+    shot: Annotated[Number, Field(description="number of the shot, from 1")]
     faces: Annotated[Count, Field(description="observations that follow")]
     frame_width: NotRequired[Annotated[Pixels, Field(description="if it is not that of the header")]]
     frame_height: NotRequired[Pixels]
@@ -197,7 +197,7 @@ class Identity(Evidence):
 
     consistency: Cosine | None
     outliers: Count
-    status: NotRequired[Literal["CONSISTENT", "CONFLICTING"]]
+    status: Literal["CONSISTENT", "CONFLICTING"]
 
 
 class Track(TypedDict):
@@ -217,8 +217,8 @@ class Track(TypedDict):
     reasons: Annotated[list[Name], Field(description="why it was not analysed; empty: it was")]
     samples: Count
     model_id: str
-    described: NotRequired[Annotated[bool, Field(description="age and expression are published")]]
-    undescribed_reasons: NotRequired[list[Name]]
+    described: Annotated[bool, Field(description="age and expression are published")]
+    undescribed_reasons: list[Name]
     age: Age | None
     expression: Expression | None
     attributes: Attributes | None

@@ -14,7 +14,6 @@ from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRAC
 from streamer.recorded.records import SCHEMA_VERSION
 
 Record = dict[str, Any]
-LATER = (PEOPLE, SHOTS)  # not every analysis writes them yet: without the file there are none
 
 
 class Recording:
@@ -32,8 +31,6 @@ class Recording:
 
     def _read(self, name: str) -> tuple[Record, list[Record]]:
         """Return the header of a file and its other lines."""
-        if name in LATER and not (self.folder / name).exists():
-            return self.header, []
         lines = self._lines(name)
         header = next(lines)[1]
         return header, [record for _, record in lines]

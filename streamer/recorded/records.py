@@ -108,6 +108,7 @@ def frame_record(observation: Observation, frame: int, faces: int, usual: tuple[
         "type": "frame",
         "frame": frame,
         "media_time_s": round(observation.media_time, 6),
+        "shot": observation.shot,
         "faces": faces,
         **size_record(observation.frame_size, usual),
     }

@@ -63,7 +63,7 @@ class Rows:
             time = frame["media_time_s"]
             common = {
                 **self._moment(frame),
-                "shot": frame.get("shot"),
+                "shot": frame["shot"],
                 **self._frame_size(frame),
                 "time_estimated": frame.get("time_estimated", False),
             }
@@ -189,7 +189,7 @@ def _estimates(record: Record) -> Row:
     shares = _shares(expression)
     return {
         "described": _described(record),
-        "undescribed_reasons": list(record.get("undescribed_reasons", ())),
+        "undescribed_reasons": list(record["undescribed_reasons"]),
         "age_years": age.get("years"),
         "age_low_years": age.get("low_years"),
         "age_high_years": age.get("high_years"),
@@ -209,7 +209,7 @@ def _shares(expression: Record | None) -> Mapping[str, float]:
 
 
 def _described(record: Record) -> bool:
-    return bool(record.get("described", True))
+    return bool(record["described"])
 
 
 def _length(intervals: Iterable[Record], start: str, end: str) -> float:

@@ -153,7 +153,7 @@ def _check_tracks(found: Findings) -> None:
 
 def _kind(track: Record) -> str:
     """Return the count of the summary that a track belongs to."""
-    if track.get("described", True):
+    if track["described"]:
         return "described_tracks"
     return "false_faces" if "FALSE_FACE" in track["undescribed_reasons"] else "undescribed_tracks"
 
@@ -170,7 +170,7 @@ def _check_observations(found: Findings) -> None:
                 found.complain(path, number, f"frame: {record['frame']}, expected {place}")
             if frame is not None and record["media_time_s"] <= frame["media_time_s"]:
                 found.complain(path, number, "media_time_s is not after that of the frame before")
-            if frame is not None and record.get("shot", 1) < frame.get("shot", 1):
+            if frame is not None and record["shot"] < frame["shot"]:
                 found.complain(path, number, "shot is before that of the frame before")
             frame, due, place, found.last_s = record, record["faces"], record["frame"] + 1, record["media_time_s"]
             found.counts["rows"] += max(1, record["faces"])
@@ -239,12 +239,12 @@ def _check_people(found: Findings) -> None:
             _check_inside(found, path, number, part["end_s"])
     if _path(found.folder, PEOPLE) is not None and found.finished:
         for track_id, track in found.tracks.items():
-            if track_id not in owners and track.get("described", True):
+            if track_id not in owners and track["described"]:
                 found.complain(found.folder / PEOPLE, None, f"described track {track_id} is that of no person")
 
 
 def _is_described(found: Findings, track_id: str) -> bool:
-    return bool(found.tracks.get(track_id, {}).get("described", True))
+    return track_id not in found.tracks or bool(found.tracks[track_id]["described"])
 
 
 def _check_inside(found: Findings, path: Path, number: int, time: float) -> None:

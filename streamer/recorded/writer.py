@@ -16,6 +16,7 @@ from streamer.recorded.explain import Explanation
 from streamer.recorded.people import Recording
 from streamer.recorded.presence import Presence
 from streamer.recorded.records import analysis_record, frame_record, observation_record, track_record
+from streamer.recorded.shots import ShotLines
 from streamer.source.file import ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary, Undescribed
 
@@ -36,6 +37,7 @@ class VideoResult:
     undescribed_tracks: int = 0  # without the false faces
     false_faces: int = 0
     recording: Recording | None = None  # its people; None: it did not get to its end
+    shots: int = 0
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
@@ -70,6 +72,7 @@ class VideoResult:
             "undescribed_tracks": self.undescribed_tracks,
             "false_faces": self.false_faces,
             "people": 0 if self.recording is None else len(self.recording.people),
+            "shots": self.shots,
             "crops": self.crops,
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
@@ -98,11 +101,13 @@ class ResultWriter:
         on_frame: Callable[[], None],
         frame_size: tuple[int, int],
         explanation: Explanation | None = None,
+        shots: JsonLines | None = None,
     ) -> None:
         """`frame_size`: that of the header, px; records of frames of another size say theirs."""
         self._persons = persons
         self._tracks = tracks
         self._observations = observations
+        self._shots = ShotLines(shots) if shots is not None else None
         self._result = result
         self._on_frame = on_frame
         self._frame_size = frame_size
@@ -167,6 +172,8 @@ class ResultWriter:
         for end in observation.ended:
             self._finish(self._persons.finish(end))
         if is_frame:
+            if self._shots is not None:
+                self._shots.see(self._result.frames, observation)
             self._result.frames += 1
             self._on_frame()
 
@@ -195,8 +202,14 @@ class ResultWriter:
         )
 
     def close(self) -> None:
-        """Write the tracks whose ends were held back in case the face returns. Called at the end of the video."""
+        """Write the tracks whose ends were held back in case the face returns, and the last shot.
+
+        Called at the end of the video.
+        """
         self._finish(self._persons.release())
+        if self._shots is not None:
+            self._shots.close()
+            self._result.shots = self._shots.written
 
     def _finish(self, summaries: list[TrackSummary]) -> None:
         """Write the final summaries, except those of tracks that were joined to another: they are in its record."""

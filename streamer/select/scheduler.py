@@ -133,6 +133,17 @@ class Scheduler:
             entry.sent += min(HURRY_S, self._pause) - self._pause
             entry.belief = replace(entry.belief, age=AGE_PRIOR, identity=IDENTITY_PRIOR, expression=EXPRESSION_PRIOR)
 
+    def doubt(self, track_id: str) -> None:
+        """Forget what is believed of a track, because it may be another face from now on: its next crop is urgent.
+
+        A crop that waits is dropped, as it could be taken for one of the face that is there now.
+        """
+        entry = self._entries.get(track_id)
+        if entry is not None:
+            entry.since = entry.sent = -inf
+            entry.belief = entry.before = UNKNOWN
+            entry.waiting = None
+
     def forget(self, track_id: str) -> None:
         """Drop a track that has ended."""
         self._entries.pop(track_id, None)

@@ -69,10 +69,19 @@ class CropSelector:
         """Set the number of workers per model. Any thread may call this."""
         self._alive, self._outputs = sum(models.values()), ModelOutputs.union(models)
 
-    def consider(self, frame: Frame, detections: Detections, tracks: Sequence[Track]) -> tuple[Choice, ...]:
-        """Decide on each face of a confirmed track in view. A crop that waits from now on is BUDGET until `choose`."""
+    def doubt(self, track_id: str) -> None:
+        """Note that a face may be another one from now on."""
+        self._scheduler.doubt(track_id)
+
+    def consider(
+        self, frame: Frame, detections: Detections, tracks: Sequence[Track], blended: bool = False
+    ) -> tuple[Choice, ...]:
+        """Decide on each face of a confirmed track in view. A crop that waits from now on is BUDGET until `choose`.
+
+        `blended`: the frame may show two pictures at once, so no face in it is used.
+        """
         return tuple(
-            self._consider(frame, detections, track, track.detection)
+            self._consider(frame, detections, track, track.detection, blended)
             for track in tracks
             if track.state is TrackState.CONFIRMED and track.detection is not None
         )
@@ -101,10 +110,12 @@ class CropSelector:
     def _now(self, media_time: float) -> float:
         return time.monotonic() if self._live else media_time
 
-    def _consider(self, frame: Frame, detections: Detections, track: Track, row: int) -> Choice:
+    def _consider(self, frame: Frame, detections: Detections, track: Track, row: int, blended: bool) -> Choice:
         track_id, at, now = track.key.id, frame.media_time, self._now(frame.media_time)
         landmarks, score = detections.landmarks[row], float(detections.scores[row])
         quality = geometry(score, landmarks, frame.size, self._config, bool(detections.turned[row]))
+        if blended:
+            return Choice(track.key, at, SendDecision.BLENDED, quality, 0.0)
         # the geometry bounds the quality from above, so most faces never need their pixels
         decision = self._scheduler.consider(track_id, at, now, quality.value)
         if decision is None and not quality.reasons:

@@ -1,57 +1,68 @@
-"""Detect shot changes: frames after which no face is where it was before.
+"""Detect shot changes: frames after which no face is known to be where it was before.
 
-Two small grey images are compared by contrast and structure, the second and third part of SSIM (Wang 2004), so that a
-change of brightness alone does not count. At a shot change they have little in common, and much less than the frames
-just before had with each other. The second condition rules out fast movement in close-ups and low frame rates.
+At a cut, two small pictures of successive frames differ in more than movement, light or a turn of the camera explain
+(picture.py), and by much more than the pictures just before. So people who follow each other in the same place of the
+same room are told apart, and fast movement, low frame rates and a noisy picture are no cuts. Cross-fades: fade.py.
 """
 
 from collections import deque
+from math import isclose
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from streamer.track.fade import FadeDetector
+from streamer.track.picture import change_of_content, difference, small
+from streamer.values import Bytes, Floats, Transition
 
-from streamer.values import Bytes
-
-GRID = (32, 18)  # width and height of the small image
-ROWS = 90  # the frame is subsampled to about this many rows before it is averaged
-MIN_VARIANCE = 16.0  # grey levels squared, below which contrast is noise: two black images are equal
-TIMES_USUAL = 2.0  # a shot change is at least this multiple of the median of recent changes,
-HISTORY_S = 1.0  # those of this many seconds
+TIMES_USUAL = 2.0  # a cut is at least this multiple of the greatest of recent changes,
+ABOVE_USUAL = 0.4  # plus this many times the smallest change that counts
+SAME_VIEW = 0.03  # frames whose aspects differ by a smaller share show the same view in another size
+HISTORY_S, HISTORY = 1.0, 12  # those of this many seconds, and no more than this number
+FEW, FEW_USUAL = 3, 1.2  # with fewer than this, as usual counts at least this many times the smallest that counts
 
 
 class ShotChangeDetector:
     """Detects the shot changes of one camera, frame by frame."""
 
     def __init__(self, min_change: float) -> None:
-        """`min_change`: smallest change that counts; 0 is the same image, 1 nothing in common, 2 its negative."""
+        """`min_change`: smallest change that counts, grey levels; 255 finds none."""
         self._min_change = min_change
-        self._last: NDArray[np.float32] | None = None
-        self._changes: deque[tuple[float, float]] = deque()  # media time in s, change
+        self._fades = FadeDetector(min_change)
+        self._last: Floats | None = None
+        self._size = (0, 0)  # height and width of the last frame, px
+        self.difference: Floats | None = None  # (48, 64) from the last frame of the same shot, without movement
+        self._changes: deque[tuple[float, float]] = deque(maxlen=HISTORY)  # media time in s, change in grey levels
 
-    def is_shot_change(self, time: float, pixels: Bytes) -> bool:
-        """Return whether a new shot begins with this frame (h, w, 3) at media time `time`, s; False for the first."""
-        image, last = _small(pixels), self._last
-        self._last = image
+    @property
+    def blended(self) -> bool:
+        """Whether the newest frame may show two pictures at once, in a cross-fade."""
+        return self._fades.blended
+
+    def see(self, time: float, pixels: Bytes) -> Transition | None:
+        """Return how a shot begins with this frame (h, w, 3) at media time `time`, s; None if none does."""
+        picture, last = small(pixels), self._last
+        height, width = pixels.shape[:2]
+        other_view = last is not None and not isclose(height * self._size[1], width * self._size[0], rel_tol=SAME_VIEW)
+        self._last, self._size, self.difference = picture, (height, width), None
         if last is None:
-            return False
-        change = _change(last, image)
+            self._fades.see(time, picture)
+            return Transition.START
+        if other_view or self._is_cut(time, last, picture):
+            self.difference = None
+            self._changes.clear()
+            self._fades.restart()
+            self._fades.see(time, picture)
+            return Transition.CUT
+        return Transition.FADE if self._fades.see(time, picture) else None
+
+    def _is_cut(self, time: float, last: Floats, picture: Floats) -> bool:
         while self._changes and time - self._changes[0][0] > HISTORY_S:
             self._changes.popleft()
-        usual = float(np.median([before for _, before in self._changes])) if self._changes else 0.0
-        self._changes.append((time, change))
-        return change >= max(self._min_change, TIMES_USUAL * usual)
-
-
-def _small(pixels: Bytes) -> NDArray[np.float32]:
-    """Reduce a frame to grey levels (18, 32) minus their mean."""
-    step = max(1, pixels.shape[0] // ROWS)
-    thin = np.ascontiguousarray(pixels[::step, ::step])
-    grey = cv2.resize(thin, GRID, interpolation=cv2.INTER_AREA).mean(axis=2, dtype=np.float32)
-    return np.asarray(grey - grey.mean(), np.float32)
-
-
-def _change(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Return 1 - (2 covariance + c) / (sum of the variances + c), from 0 to 2."""
-    common = 2 * float((first * second).mean()) + MIN_VARIANCE
-    return 1 - common / (float((first**2).mean() + (second**2).mean()) + MIN_VARIANCE)
+        usual = max((before for _, before in self._changes), default=0.0)
+        if len(self._changes) < FEW:
+            usual = max(usual, FEW_USUAL * self._min_change)
+        enough = max(self._min_change, TIMES_USUAL * usual + ABOVE_USUAL * self._min_change)
+        self.difference = difference(last, picture)
+        found = float(self.difference.mean())
+        if found >= enough:
+            found = change_of_content(last, picture, enough)
+        self._changes.append((time, found))
+        return found >= enough

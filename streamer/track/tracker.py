@@ -34,7 +34,7 @@ TENTATIVE, CONFIRMED, LOST = range(len(STATES))
 LIFE = np.dtype(
     [
         ("state", np.int8),  # index in STATES
-        ("parked", np.bool_),  # seen before a shot change: its position no longer means anything
+        ("parked", np.bool_),  # seen before a gap or in another view: its position no longer means anything
         ("hits", np.int64),  # detections since birth
         ("first_seen", np.float64),
         ("last_seen", np.float64),
@@ -71,12 +71,13 @@ class Tracker:
         """Process one frame, with or without detections; return the live tracks, oldest first, and the ended ones.
 
         `time` is media time in s, `frame_size` width and height in px. With `new_shot` a new shot begins at this frame,
-        and earlier tracks are not continued by motion; the same holds for a frame of another aspect. In a frame of
+        and all earlier tracks end. After a frame of another aspect they are not continued by motion. In a frame of
         another size and the same aspect the tracks go on. Detections that are not finite or have no area are ignored.
         Raises ValueError if `time` is not finite or does not increase.
         """
         new_view = self._rescale(frame_size)
-        gap = self._move_to(time, new_shot or new_view)
+        gap = self._move_to(time, new_view)
+        before = self._end_shot(time) if new_shot else []
         rows, boxes, scores = _usable(detections)
         found = measure(boxes)
         pairing = self._associate(time, gap, found, scores)
@@ -84,13 +85,19 @@ class Tracker:
         ended = self._end_lost(time, frame_size)
         if pairing.left:
             self._begin(time, pairing.free, rows, boxes, scores)
-        return self._tracks(), ended
+        return self._tracks(), before + ended
 
     def end_all(self, reason: EndReason) -> list[TrackEnd]:
         """End every track at the end of the source. Afterwards numbers continue, and time may start anywhere."""
         ended = [] if self._time is None else [self._end(row, reason, self._time) for row in range(len(self._keys))]
         self._keep(np.zeros(len(self._keys), bool))
         self._time = None
+        return ended
+
+    def _end_shot(self, time: float) -> list[TrackEnd]:
+        """End every track: a face where another was before the shot change need not be the same."""
+        ended = [self._end(row, EndReason.LEFT_FRAME, time) for row in range(len(self._keys))]
+        self._keep(np.zeros(len(self._keys), bool))
         return ended
 
     def _rescale(self, frame_size: tuple[int, int]) -> bool:
@@ -103,14 +110,14 @@ class Tracker:
         self._lives["box"] *= (across, down, across, down)
         return not math.isclose(across, down, rel_tol=SAME_VIEW)
 
-    def _move_to(self, time: float, new_shot: bool) -> float:
-        """Predict every box for this time; return the seconds since the last frame. A shot change stops all boxes."""
+    def _move_to(self, time: float, new_view: bool) -> float:
+        """Predict every box for this time; return the seconds since the last frame. Another view stops all boxes."""
         if not math.isfinite(time):
             raise ValueError(f"time {time} s is not finite")
         gap = 0.0 if self._time is None else time - self._time
         if self._time is not None and gap <= 0:
             raise ValueError(f"time {time} s does not come after {self._time} s")
-        if new_shot or gap > self._config.max_gap_s:
+        if new_view or gap > self._config.max_gap_s:
             self._filter.stop()
             self._lives["parked"] = True
         if gap > 0:

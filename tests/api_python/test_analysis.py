@@ -36,8 +36,9 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     assert track.attributes.scores.keys() == {"male"}
     assert track.end_reason == "END_OF_FILE"
     assert track.final
-    counts = {"frames": 50, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
-    assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True)
+    counts = {"frames": 50, "shots": 1, "people": 1, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
+    described = {"described_tracks": 1, "undescribed_tracks": 0, "false_faces": 0}
+    assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, **described, dropped={}, complete=True)
     assert len(results.analyses) == track.samples
     assert {one.track_id for one in results.observations} == {track.track_id}
     assert set(results.observations[0].landmarks) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}

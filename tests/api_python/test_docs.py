@@ -41,7 +41,7 @@ def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
     )
     with (
         Program("streamer", "serve", "--config", config) as program,
-        Program("workers.serve", "--connect", f"ipc://{tmp_path}/w", "--weights", "untrained"),
+        Program("workers.serve", "--connect", f"ipc://{tmp_path}/w"),
     ):
         address = address_of(program)
         clip = make_face_clip(tmp_path / "door.mp4", seconds=CLIP_S)

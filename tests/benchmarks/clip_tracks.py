@@ -16,7 +16,7 @@ from streamer.select.quality import finish, geometry
 from streamer.source.file import read_file
 from streamer.track.shot_change import ShotChangeDetector
 from streamer.track.tracker import Tracker
-from streamer.values import Detections, Frame, TrackKey, TrackState
+from streamer.values import Detections, Frame, TrackKey, TrackState, Transition
 from tests.benchmarks.degraded import SeenFace
 from tests.conftest import shared_folder
 
@@ -53,12 +53,12 @@ class Follower:
 
     def __init__(self, settings: Following) -> None:
         self._tracker = Tracker(settings, lambda number: TrackKey(str(number), "film", number))
-        self._cuts = ShotChangeDetector(settings.min_shot_change)
+        self._cuts = ShotChangeDetector(settings.shot_change_levels)
 
     def see(self, frame: Frame, found: Detections) -> list[tuple[int, int]]:
         """Number and detection of the confirmed tracks that are in view."""
         height, width = frame.pixels.shape[:2]
-        cut = self._cuts.is_shot_change(frame.media_time, frame.pixels)
+        cut = self._cuts.see(frame.media_time, frame.pixels) in (Transition.CUT, Transition.FADE)
         tracks, _ = self._tracker.update(frame.media_time, found, (width, height), cut)
         there = [(track.key.number, track.detection) for track in tracks if track.state is TrackState.CONFIRMED]
         return [(number, row) for number, row in there if row is not None]

@@ -24,7 +24,7 @@ PATIENT_CAMERA: dict[str, object] = {
 }
 PATIENT_DISPATCH: dict[str, object] = {"answer_within_s": WAIT_S, "max_wait_s": WAIT_S, "worker_silent_s": WAIT_S}
 # A face that moves slowly stays the same track, also when a busy machine looks at it only every few seconds.
-PATIENT_TRACK: dict[str, object] = {"lost_s": 60.0, "max_gap_s": 60.0, "min_shot_change": 2.0}
+PATIENT_TRACK: dict[str, object] = {"lost_s": 60.0, "max_gap_s": 60.0, "shot_change_levels": 255.0}
 SLOW_FACE = 10.0  # px/s
 EVENTS = {number: name.removeprefix("EVENT_TYPE_") for name, number in tracks_pb2.EventType.items()}
 

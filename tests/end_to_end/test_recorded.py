@@ -50,6 +50,9 @@ def analyze(
         )
 
 
+LINES = ("tracks.jsonl", "observations.jsonl", "shots.jsonl")
+
+
 def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -61,8 +64,7 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
         options = "--explain", "--embeddings"  # to explain draws, too
         done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, *options, patches / "two.mp4")
         assert done.returncode == 0, done.stderr
-    lines = ("tracks.jsonl", "observations.jsonl", "explain.jsonl")
-    for name in (*lines, "annotated.mp4", "embeddings.npz", "summary.json"):
+    for name in (*LINES, "explain.jsonl", "annotated.mp4", "embeddings.npz", "summary.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     header, *tracks = records(tmp_path / "first" / "tracks.jsonl")
     assert header["model_id"] == "untrained"
@@ -240,10 +242,12 @@ def test_wrong_timestamps_are_said_in_the_header_and_flagged(
         assert done.returncode == 0, done.stderr
         tracks[video.stem] = [(one["first_seen_s"], one["last_seen_s"]) for one in records(out / "tracks.jsonl")[1:]]
     assert tracks["wrong"] == tracks["plain"]
-    headers = [records(out / name)[0] for name in ("tracks.jsonl", "observations.jsonl", "explain.jsonl")]
+    headers = [
+        records(out / name)[0] for name in ("tracks.jsonl", "observations.jsonl", "shots.jsonl", "explain.jsonl")
+    ]
     assert [header["time_base"] for header in headers] == [
         {"zero": "first frame", "source": "estimated", "estimated_frames": 2, "restarts": 0}
-    ] * 3
+    ] * 4
     flagged = [one["media_time_s"] for one in records(out / "observations.jsonl") if one.get("time_estimated")]
     assert flagged == [2.0] * 3 + [2.8] * 3  # the frame and its two faces
     assert "frames without a usable timestamp, timed by their neighbours: 2" in done.stderr
@@ -318,7 +322,12 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
     done = analyze(out, detector, endpoint, patches / "two.mp4")
     assert done.returncode == 0
     assert "removed the results of an earlier run: summary.json, " in done.stderr
-    assert {path.name for path in out.iterdir()} == {"tracks.jsonl", "observations.jsonl", "summary.json"}
+    assert {path.name for path in out.iterdir()} == {
+        "tracks.jsonl",
+        "observations.jsonl",
+        "shots.jsonl",
+        "summary.json",
+    }
     header = records(out / "tracks.jsonl")[0]
     assert header["run_id"] != first["run_id"]
     assert json.loads((out / "summary.json").read_text())["run_id"] == header["run_id"]
@@ -334,7 +343,11 @@ def test_a_full_disk_is_said_and_leaves_no_results(
     assert done.returncode == 2
     assert f"cannot write {out}/observations.jsonl: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert {path.name for path in out.iterdir()} == {"tracks.jsonl.partial", "observations.jsonl.partial"}
+    assert {path.name for path in out.iterdir()} == {
+        "tracks.jsonl.partial",
+        "observations.jsonl.partial",
+        "shots.jsonl.partial",
+    }
     assert len(records(out / "observations.jsonl.partial")) > 10  # whole lines only
 
 

@@ -14,6 +14,8 @@ from tests.support.builders import evidence, summary
 from tests.support.disk import small_files
 
 SOURCE = {"name": "a.mp4", "sha256": "5" * 64}
+LINES = {"tracks.jsonl", "observations.jsonl", "people.jsonl", "shots.jsonl"}
+PARTIAL = {f"{name}.partial" for name in LINES}
 HEADER = {
     "type": "header",
     "source": SOURCE,
@@ -40,7 +42,7 @@ def names(folder: Path) -> set[str]:
 
 def test_every_file_says_of_which_run_and_source_it_is(tmp_path: Path) -> None:
     write(tmp_path, explain=True)
-    for name in ("tracks.jsonl", "observations.jsonl", "people.jsonl", "explain.jsonl"):
+    for name in ("tracks.jsonl", "observations.jsonl", "people.jsonl", "shots.jsonl", "explain.jsonl"):
         header = json.loads((tmp_path / name).read_text().splitlines()[0])
         assert (header["run_id"], header["source"]["sha256"]) == ("r", "5" * 64)
     counts = json.loads((tmp_path / "summary.json").read_text())
@@ -65,7 +67,7 @@ def test_the_id_is_that_of_everything_that_decides_the_files() -> None:
 
 def test_outputs_of_an_earlier_run_are_removed_and_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
-    lines = ("tracks.jsonl", "observations.jsonl", "people.jsonl")
+    lines = LINES
     for name in (*OUTPUTS, *(f"{name}.partial" for name in OUTPUTS), "notes.txt", "tracks.csv"):
         (tmp_path / name).write_text("old")
     with run_files(tmp_path, HEADER, explain=False) as files:
@@ -103,13 +105,13 @@ def test_a_summary_that_cannot_be_written_leaves_no_results(tmp_path: Path) -> N
 
     with pytest.raises(ConfigError, match=r"cannot write .*/summary\.json: No space left"):
         fail()
-    assert names(tmp_path) == {"tracks.jsonl.partial", "observations.jsonl.partial", "people.jsonl.partial"}
+    assert names(tmp_path) == PARTIAL
 
 
 def test_an_error_of_the_analysis_is_not_taken_for_one_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="worker"), run_files(tmp_path, HEADER, False):
         raise ConnectionError("worker")
-    assert names(tmp_path) == {"tracks.jsonl.partial", "observations.jsonl.partial", "people.jsonl.partial"}
+    assert names(tmp_path) == PARTIAL
 
 
 def test_two_runs_do_not_write_into_one_folder_at_once(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ async def analysed(place: Path, out: Path) -> list[VideoResult]:
             "dispatch": {"bind": f"ipc://{place}/w"},
             "relink": {"enabled": False},
             "people": {"min_quality": 0.0, "false_join_rate": 0.2},
+            "aggregate": {"max_cover": 255},  # the colours of their parts are no mask
         },
         "test",
     )

@@ -74,7 +74,7 @@ def test_a_face_has_its_quality_and_pose_where_they_are_known() -> None:
     found = Detections(box, np.full(1, 0.9, np.float32), np.zeros((1, 5, 2), np.float32))
     track = Track(key(), TrackState.CONFIRMED, box[0], 0.9, 0, 0.0, 1.0)
     seen = Observation("cam", 0, 1.0, None, ClockSource.FILE_PTS, 0.0, SIZE, found, (track,))
-    assert frame_record(seen, 25, 1, SIZE) == {"type": "frame", "frame": 25, "media_time_s": 1.0, "faces": 1}
+    assert frame_record(seen, 25, 1, SIZE) == {"type": "frame", "frame": 25, "media_time_s": 1.0, "shot": 1, "faces": 1}
     known = Quality(0.61234, (), 40, -12.34, 5.06, -0.04, factors={"size": 1.0})
     record = observation_record(seen, track, 25, known, SIZE)
     assert (record["frame"], record["quality"]) == (25, 0.6123)

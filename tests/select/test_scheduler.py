@@ -198,3 +198,18 @@ def test_the_crop_that_decides_whom_a_track_shows_follows_soon() -> None:
     assert second_after(hurry=True) == pytest.approx(HURRY_S, abs=FRAME_S)
     assert second_after(hurry=False) == pytest.approx(2.0, abs=FRAME_S)
     Scheduler(Schedule()).hurry("gone")  # a track that has ended meanwhile
+
+
+def test_a_face_in_doubt_is_sent_at_once_like_a_new_one_and_not_with_an_older_crop() -> None:
+    scheduler = Scheduler(Schedule())
+    for index in range(30):
+        scheduler.keep(crop("a", index * FRAME_S, 0.8), index * FRAME_S)
+        scheduler.choose(index * FRAME_S)
+    now = 30 * FRAME_S
+    assert scheduler.consider("a", now, now, 0.5) is not None
+    scheduler.doubt("a")
+    scheduler.doubt("unknown")
+    assert scheduler.choose(now) == []
+    assert scheduler.keep(crop("a", now, 0.5), now) is None
+    ((sent, _),) = scheduler.choose(now)
+    assert sent.media_time == now

@@ -87,6 +87,9 @@ def write_results(
         (folder / f"{file}.jsonl").write_text("".join(lines))
     counts = {"frames": len(times), "tracks": len(tracks), "people": len(files["people"])}
     counts |= {"crops": 0, "lost_crops": 0, "shots": len(files["shots"])}
+    counts["described_tracks"] = sum(track["described"] for track in files["tracks"])
+    counts["false_faces"] = sum("FALSE_FACE" in track["undescribed_reasons"] for track in files["tracks"])
+    counts["undescribed_tracks"] = len(tracks) - counts["described_tracks"] - counts["false_faces"]
     summary = {"run_id": RUN, "source_sha256": sha256, **counts, "dropped": {}, "complete": True}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder

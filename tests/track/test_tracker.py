@@ -193,13 +193,14 @@ def test_a_new_face_that_jumps_further_than_its_box_is_confirmed() -> None:
 
 
 def test_across_a_cut_without_a_gap_boxes_are_not_matched_either() -> None:
-    tracker = a_tracker(lost_s=0.5)
+    tracker = a_tracker()
     run(tracker, [STILL] * 5)
-    tracks, _ = tracker.update(5 * DT, STILL, SIZE, new_shot=True)
-    assert [(t.key.number, t.state) for t in tracks] == [(1, LOST), (2, TENTATIVE)]
+    tracks, ended = tracker.update(5 * DT, STILL, SIZE, new_shot=True)
+    assert [(t.key.number, t.state) for t in tracks] == [(2, TENTATIVE)]
+    assert [(end.key.number, end.reason, end.time) for end in ended] == [(1, EndReason.LEFT_FRAME, 5 * DT)]
     later = run(tracker, [STILL] * 25, start=6 * DT)
     assert numbers(later[-1]) == [2]
-    assert [(end.key.number, end.reason) for end in ends(later)] == [(1, EndReason.TIMEOUT)]
+    assert ends(later) == []
 
 
 def test_a_cut_longer_than_lost_s_ends_what_was_before() -> None:

@@ -124,9 +124,6 @@ def _notices(chapter: Chapter) -> Markup:
     if not recording.summary["complete"]:
         text = " ".join(incomplete(recording))
         found.append(element("p", element("strong", "Not complete. "), text, class_="notice attention"))
-    if not recording.grouped and recording.tracks:
-        text = "There is no people.jsonl beside these results, so each track is shown as a person of its own."
-        found.append(element("p", text, class_="notice"))
     if chapter.no_pictures and recording.tracks:
         found.append(element("p", f"Without pictures: {chapter.no_pictures}.", class_="notice"))
     return join(*found)
@@ -135,30 +132,23 @@ def _notices(chapter: Chapter) -> Markup:
 def _numbers(recording: Recording, rows: Sequence[Row]) -> Markup:
     """Return the totals."""
     summary = recording.summary
-    false = summary.get("false_faces", sum("FALSE_FACE" in t.get("undescribed_reasons", ()) for t in recording.tracks))
     silent = sum(bool(row.why_not) for row in rows)
     found: list[tuple[str, int, str]] = [
         ("people" if len(rows) != 1 else "person", len(rows), "main"),
         ("of them described", len(rows) - silent, ""),
         ("shots" if len(recording.shots) != 1 else "shot", len(recording.shots), ""),
         ("tracks" if len(recording.tracks) != 1 else "track", len(recording.tracks), ""),
-        ("tracks not described", summary.get("undescribed_tracks", _silent(recording)), ""),
-        ("false faces", false, ""),
+        ("tracks not described", summary["undescribed_tracks"], ""),
+        ("false faces", summary["false_faces"], ""),
         ("faces in frames", recording.seen.faces, ""),
         ("crops analysed", summary["crops"] - summary["lost_crops"], ""),
     ]
-    if not recording.shots:
-        del found[2]
     return element(
         "dl",
         [element("div", element("dt", name), element("dd", f"{number:,}"), class_=kind or None)
          for name, number, kind in found],
         class_="numbers",
     )  # fmt: skip
-
-
-def _silent(recording: Recording) -> int:
-    return sum(not track.get("described", track["samples"] > 0) for track in recording.tracks)
 
 
 def _player(chapter: Chapter, preload: str) -> Markup:

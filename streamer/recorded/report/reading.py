@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanalytics.errors import InputError
-from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, SUMMARY, TRACKS
+from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.records import SCHEMA_VERSION
 from streamer.recorded.report.seen import Seen
 from streamer.recorded.report.words import Record
-
-PEOPLE, SHOTS = "people.jsonl", "shots.jsonl"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +24,6 @@ class Recording:
     people: list[Record]
     shots: list[Record]
     seen: Seen
-    grouped: bool  # False: there is no people.jsonl, and each track stands for a person
 
     @property
     def name(self) -> str:
@@ -48,10 +45,9 @@ def read_recording(folder: Path) -> Recording:
         lines = _lines(path, run_id)
         header = next(lines)
         tracks = sorted(lines, key=lambda track: (track["first_seen_s"], track["number"]))
-    people = _read(folder / PEOPLE, run_id)
-    shots = _read(folder / SHOTS, run_id) or []
+    people, shots = _read(folder / PEOPLE, run_id), _read(folder / SHOTS, run_id)
     with complaining(folder / PEOPLE):
-        seen = Seen(tracks, [person["best"] for person in people or [] if person["best"]])
+        seen = Seen(tracks, [person["best"] for person in people if person["best"]])
     with complaining(folder / OBSERVATIONS) as path:
         for record in _lines(path, run_id):
             seen.add(record)
@@ -59,9 +55,7 @@ def read_recording(folder: Path) -> Recording:
         with complaining(folder / EXPLANATION) as path:
             for record in _lines(path, run_id):
                 seen.explain(record)
-    with complaining(folder / TRACKS):
-        found = people if people is not None else [_alone(track) for track in tracks]
-        return Recording(folder, header, summary, tracks, found, shots, seen, people is not None)
+    return Recording(folder, header, summary, tracks, people, shots, seen)
 
 
 def find_folders(paths: list[Path]) -> list[Path]:
@@ -78,10 +72,8 @@ def find_folders(paths: list[Path]) -> list[Path]:
     return found
 
 
-def _read(path: Path, run_id: str) -> list[Record] | None:
-    """Return the records of a file without its header; None if there is no such file."""
-    if not path.exists():
-        return None
+def _read(path: Path, run_id: str) -> list[Record]:
+    """Return the records of a file without its header."""
     with complaining(path):
         return list(_lines(path, run_id))[1:]
 
@@ -123,33 +115,3 @@ def complaining(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path} was not written by `streamer analyze`: {error}") from error
-
-
-def _alone(track: Record) -> Record:
-    """Return a track as a person of its own."""
-    intervals = [
-        {"track_id": track["track_id"], "start_s": one["first_seen_s"], "end_s": one["last_seen_s"]}
-        for one in track["intervals"]
-    ]
-    decision, expression = track["decision"], track["expression"]
-    named = decision is not None and decision["status"] == "IDENTIFIED"
-    shares = expression["distribution"] if expression else {}
-    described = track.get("described", track["samples"] > 0)
-    return {
-        "person_id": track["track_id"],
-        "number": track["number"],
-        "name": decision["person"] if named else None,
-        "track_ids": [track["track_id"]],
-        "intervals": intervals,
-        "first_seen_s": track["first_seen_s"],
-        "last_seen_s": track["last_seen_s"],
-        "seen_s": round(sum(one["end_s"] - one["start_s"] for one in intervals), 6),
-        "described": described,
-        "undescribed_reasons": [] if described else track.get("undescribed_reasons", ["NOT_ANALYSED"]),
-        "age": track["age"],
-        "expression": {"mostly": max(shares, key=shares.__getitem__), "shares": shares} if shares else None,
-        "attributes": track["attributes"],
-        "samples": track["samples"],
-        "best_quality": track["quality"],
-        "best": None,
-    }

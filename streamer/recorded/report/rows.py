@@ -60,9 +60,9 @@ def rows(recording: Recording, prefix: str, budget: int = MOST_STRETCHES) -> lis
 
 def undescribed(track: Record) -> str:
     """Return in words why a track is not described; empty if it is."""
-    if track.get("described", track["samples"] > 0):
+    if track["described"]:
         return ""
-    return words.reasons(track.get("undescribed_reasons") or track["reasons"] or ["NOT_ANALYSED"])
+    return words.reasons(track["undescribed_reasons"])
 
 
 def best_first(row: Row) -> list[Record]:

@@ -40,6 +40,7 @@ DECISIONS = {
     "TOO_SOON": "analysed a moment before",
     "NOTHING_TO_GAIN": "the answer would hardly have changed",
     "BETTER_CROP": "a better crop of the same face was waiting",
+    "BLENDED": "one shot was fading into the next",
     "BUDGET": "other faces gained more",
 }
 ENDS = {

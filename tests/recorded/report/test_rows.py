@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -68,20 +67,6 @@ def test_many_short_spans_are_joined_where_nobody_could_see_the_gap(tmp_path: Pa
     assert (row.spans[0].start_s, row.spans[-1].end_s) == (2.0, 799.9)
 
 
-def test_without_people_each_track_stands_for_a_person(tmp_path: Path) -> None:
-    named: dict[str, Any] = {"status": "IDENTIFIED", "person": "Ada", "candidates": [], "reason": None}
-    tracks = (Track(1, 0.0, 4.0, changes={"decision": named}), Track(2, 1.0, 2.0, undescribed=("BORDER",)))
-    folder = replace(USUAL, people=(Person(tracks[:1]), Person(tracks[1:])), others=()).write(tmp_path)
-    (folder / "people.jsonl").unlink()
-    recording = read_recording(folder)
-    found = rows(recording, "f1")
-    assert not recording.grouped
-    assert [(row.title, row.why_not) for row in found] == [
-        ("Ada", ""),
-        ("Person 2", "cut off by the border of the picture"),
-    ]
-
-
 def test_the_observations_are_counted(tmp_path: Path) -> None:
     seen = read(USUAL, tmp_path).seen
     assert seen.frames == 100
@@ -94,7 +79,7 @@ def test_the_observations_are_counted(tmp_path: Path) -> None:
     assert best.media_time_s == 2.0
 
 
-@pytest.mark.parametrize("name", ["summary.json", "tracks.jsonl", "observations.jsonl"])
+@pytest.mark.parametrize("name", ["summary.json", "tracks.jsonl", "observations.jsonl", "people.jsonl", "shots.jsonl"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (USUAL.write(tmp_path) / name).unlink()
     with pytest.raises(InputError, match=f"{name}: cannot be read: No such file"):
