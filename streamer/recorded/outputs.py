@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_json_to, writing
+from faceanalytics.files import JsonLines, partial_name, sync, write_json_to, writing
+from streamer.recorded.earlier import SUMMARY
+from streamer.recorded.journal import JOURNAL
 from streamer.values import TrackSummary
 
-SUMMARY, TRACKS, OBSERVATIONS = "summary.json", "tracks.jsonl", "observations.jsonl"
+TRACKS, OBSERVATIONS = "tracks.jsonl", "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
 OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
 
@@ -25,14 +27,14 @@ log = logging.getLogger(__name__)
 
 
 def identified(header: dict[str, Any], **options: bool) -> dict[str, Any]:
-    """Return the header with `version` and `run_id`.
+    """Return the header with `options`, `version` and `run_id`.
 
     The id is a hash of the header and the options, without the video's name. So it is the same whenever the same
     content is analysed again by the same version with the same settings, models and options.
     """
-    header = {**header, "version": version("faceanalytics")}
+    header = {**header, "options": options, "version": version("faceanalytics")}
     source = {name: value for name, value in header["source"].items() if name != "name"}
-    deciding = json.dumps({**header, "source": source, "options": options}, sort_keys=True)
+    deciding = json.dumps({**header, "source": source}, sort_keys=True)
     return {**header, "run_id": hashlib.sha256(deciding.encode()).hexdigest()[:32]}
 
 
@@ -66,18 +68,22 @@ class RunFiles:
         return [lines for lines in (self.tracks, self.observations, self.explanation) if lines is not None]
 
 
+def written(explain: bool, embeddings: bool) -> list[str]:
+    """Return the names of the files that a run with these options writes."""
+    optional = (EXPLANATION, explain), (EMBEDDINGS, embeddings)
+    return [SUMMARY, TRACKS, OBSERVATIONS, *(name for name, wanted in optional if wanted)]
+
+
 @contextlib.contextmanager
-def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[RunFiles]:
+def run_files(folder: Path, header: dict[str, Any], explain: bool, kept: Sequence[str] = ()) -> Iterator[RunFiles]:
     """Remove the outputs of an earlier run from `folder` and yield the files of a new one, with their headers written.
 
-    At the end all files get their names, summary.json last; after an error none does, and the lines written so far
-    keep the name `*.partial`. Raises ConfigError where nothing can be written, or while another run writes there.
+    The folder is `claimed`; files named in `kept` stay. At the end all files get their names, summary.json last; after
+    an error none does, and the lines written so far keep the name `*.partial`. Raises ConfigError where nothing can be
+    written.
     """
-    busy = f"--out: another analysis is writing into {folder}; choose another folder"
     with ExitStack() as stack:
-        with writing(folder):
-            stack.enter_context(exclusive(folder, busy))
-        _remove_earlier(folder)
+        _remove_earlier(folder, kept)
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
         names = (TRACKS, OBSERVATIONS, EXPLANATION) if explain else (TRACKS, OBSERVATIONS)
@@ -90,7 +96,7 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
 def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:
     """Raise ConfigError if one of the videos of (video, folder) would be removed or overwritten as an output."""
     for _, folder in videos:
-        outputs = {_identity(folder / name) for name in _names()} - {None}
+        outputs = {_identity(folder / name) for name in removable()} - {None}
         for video, _ in videos:
             if _identity(video) in outputs:
                 raise ConfigError(f"--out: {video} would be removed as an earlier result; choose another folder")
@@ -104,14 +110,18 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _names() -> list[str]:
-    return [name + ending for name in OUTPUTS for ending in ("", ".partial", ".partial.partial", ".silent.partial")]
+def removable() -> list[str]:
+    """Return the names of the files that a new run removes."""
+    endings = "", ".partial", ".partial.partial", ".silent.partial"
+    return [*(name + ending for name in OUTPUTS for ending in endings), JOURNAL]
 
 
-def _remove_earlier(folder: Path) -> None:
+def _remove_earlier(folder: Path, kept: Sequence[str]) -> None:
     removed = []
-    for name in _names():
+    for name in removable():
         path = folder / name
+        if name in kept:
+            continue
         if path.is_dir() and not path.is_symlink():
             continue  # not ours; if it is in the way, writing fails
         with writing(path), contextlib.suppress(FileNotFoundError):

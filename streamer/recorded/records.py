@@ -26,7 +26,7 @@ from streamer.values import (
 if TYPE_CHECKING:
     from streamer.source.file import VideoInfo  # PyAV, which a reader of results does not need
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def box(corners: Floats) -> dict[str, float]:

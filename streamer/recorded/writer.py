@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faceanalytics.errors import UserError
 from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record
-from streamer.source.file import ReadReport
+from streamer.source.file import FinishedReport, ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary
 
 SEAL_FRAMES = 500  # a partly filled batch is sent after this many frames; frames, not seconds: runs stay identical
@@ -32,11 +33,33 @@ class VideoResult:
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
     read: ReadReport = field(default_factory=ReadReport)
+    stopped: bool = False  # before the end of the video, or before it began; the analysis can go on later
+    recalled: int = 0  # frames that an earlier run had already searched for faces
+    expected: int = 0  # frames by the header of the video; 0: unknown
+    finished_before: bool = False  # an earlier run has written the results; the counts are theirs
+    failure: int = 0  # exit code of the error because of which there are no results; 0: there are
 
     @property
     def whole(self) -> bool:
         """Whether the analysis is complete."""
         return not self.problem and not self.lost_crops and not self.read.dropped
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later run can add to the results."""
+        return self.stopped or bool(self.lost_crops)
+
+    def fail(self, error: UserError) -> None:
+        """Note the error because of which there are no results."""
+        self.problem, self.failure = str(error), error.exit_code
+
+    def take_over(self, summary: dict[str, Any]) -> None:
+        """Take the counts of results that an earlier run has finished."""
+        self.finished_before = True
+        self.frames, self.tracks = int(summary["frames"]), int(summary["tracks"])
+        self.crops, self.lost_crops = int(summary["crops"]), int(summary["lost_crops"])
+        self.read = FinishedReport(summary["dropped"])
+        self.problem = f"{self.video}: {summary['problem']}" if summary["problem"] else ""
 
     def dropped_frames(self) -> str:
         """Return a sentence about the frames that were dropped, if any."""
@@ -52,6 +75,7 @@ class VideoResult:
             "lost_crops": self.lost_crops,
             "dropped": self.read.dropped,
             "complete": self.whole,
+            "problem": self.problem.removeprefix(f"{self.video}: ") or None,
         }
 
 

@@ -3,7 +3,7 @@
 import logging
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,19 @@ class ReadReport:
         return TimeBase() if self.decoder is None else self.decoder.time_base
 
 
+class FinishedReport(ReadReport):
+    """How a file was read in an earlier run."""
+
+    def __init__(self, dropped: Mapping[str, int]) -> None:
+        super().__init__()
+        self._dropped = dict(dropped)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Return the number of frames that were dropped, by reason."""
+        return self._dropped
+
+
 def read_file(
     path: Path,
     camera: str,
@@ -99,13 +112,14 @@ def read_file(
     device: str = CPU,
     video_stream: int | None = None,
     report: ReadReport | None = None,
+    choose: Callable[[Iterable[DecodedFrame]], Iterable[DecodedFrame]] = iter,
 ) -> Iterator[Frame]:
     """Yield every frame of a video, in order, timed from the first one; `report` says how it went.
 
-    It is decoded on `device`; `video_stream` as in `probe_file`. Raises InputError if no frame can be read,
-    TruncatedVideo after the last frame of a file that was cut off.
+    It is decoded on `device`; `video_stream` as in `probe_file`; `choose` passes on the frames to yield. Raises
+    InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
-    for decoded in decode_file(path, camera, device=device, video_stream=video_stream, report=report):
+    for decoded in choose(decode_file(path, camera, device=device, video_stream=video_stream, report=report)):
         pixels = decoded.pixels()
         if pixels is not None:
             at, estimated = decoded.media_time, decoded.time_estimated
