@@ -21,6 +21,8 @@ SHARED = {
     "metrics_server",
     "names",
     "progress",
+    "run_progress",
+    "scratch",
     "settings",
 }
 # The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
@@ -52,7 +54,7 @@ SPINE = {
     "values",
 }
 # modules at the root that may import every room
-WIRING = {"__main__", "app", "cli", "cli_cameras", "commands", "commands_cameras"}
+WIRING = {"__main__", "app", "cli", "cli_analyze", "cli_cameras", "commands", "commands_analyze", "commands_cameras"}
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
     "source": set(),

@@ -64,6 +64,7 @@ class _Turn:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def come(self) -> None:
+        """Wait until the detector is free for this video."""
         if self.before is not None:
             await self.before.wait()
 
@@ -95,7 +96,7 @@ class Analysis:
 
         `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
         or not. `video_stream`: which one of a file, from 0; None: the one that players show. `part`: of each video;
-        None: all of it. `overwrite`: replace whatever results a folder has, else go on with them or refuse it.
+        None: all of it. `overwrite`: replace the results that a folder has, else go on with them or refuse it.
         """
         self._config = config
         self._embeddings = embeddings
@@ -201,10 +202,10 @@ class Analysis:
                     raise
                 result.fail(user)
                 result.stopped = self._stop.is_set()
-            finally:
-                turn.over.set()
-                room.release()
+            room.release()
             ended(result)
+            await turn.come()  # a video that needs no detector does not let the next one overtake the one before
+            turn.over.set()
 
         async with asyncio.TaskGroup() as videos:
             for result in results:
@@ -234,7 +235,7 @@ class Analysis:
         content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
         info = await asyncio.to_thread(self._probe, result)
         self._part.check_region((info.width, info.height))
-        result.expected = self._part.expected(info)
+        result.expected = self._part.expected(info.length)
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
@@ -253,12 +254,13 @@ class Analysis:
             if found is Plan.NOTHING:
                 result.take_over(finished_summary(out))
                 return
-            self._begun = True
-            go_on = found is Plan.GO_ON
+            self._begun, go_on = True, found is Plan.GO_ON
             with (
+                run_files(out, header, self._explain, kept=[JOURNAL] if go_on else []) as files,
                 Journal(out / JOURNAL, header, go_on) as journal,
-                run_files(out, header, self._explain, kept=[JOURNAL]) as files,
             ):
+                if go_on:
+                    log.info("%s: goes on with an unfinished analysis: %s", out, journal.kept_words())
                 size = info.width, info.height
                 explanation = Explanation(files.explanation, size) if files.explanation is not None else None
                 persons = self._persons(model, split_keys(recorded_keys(content_hash)))

@@ -72,10 +72,10 @@ class Journal:
         if not go_on:
             self._write(Kind.HEADER, 0, 0, json.dumps(header).encode())
 
-    @property
-    def kept(self) -> dict[Kind, int]:
-        """Return the number of answers that can be recalled, by kind."""
-        return {kind: len(places) for kind, places in self._places.items() if places}
+    def kept_words(self) -> str:
+        """Return how much can be recalled, in words."""
+        searches, batches = len(self._places[Kind.FACES]), len(self._places[Kind.ANALYSES])
+        return f"{searches} searches for faces and {batches} batches of faces are done"
 
     def recall(self, kind: Kind, number: int, checksum: int) -> list[Array] | None:
         """Return the answer to a call, if there is one to the same input. Each can be recalled once."""

@@ -127,7 +127,7 @@ def _remove_earlier(folder: Path, kept: Sequence[str]) -> None:
         with writing(path), contextlib.suppress(FileNotFoundError):
             path.unlink()
             removed.append(name)
-    if removed:
+    if removed and JOURNAL not in kept:
         log.info("%s: removed the results of an earlier run: %s", folder, ", ".join(removed))
 
 

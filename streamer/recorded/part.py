@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from faceanalytics.errors import ConfigError
 from streamer.config import Track
 from streamer.detect.region import Region
-from streamer.source.file import VideoInfo
+from streamer.source.file import Length
 from streamer.source.picture import DecodedFrame
 
 EARLY_S = 1e-6  # a frame counts as on time that is this much early: media times are rounded
@@ -70,13 +70,13 @@ class Part:
                 taken = due
             yield frame
 
-    def expected(self, info: VideoInfo) -> int:
+    def expected(self, length: Length) -> int:
         """Return how many frames of a video belong to the part, by its header; 0 if that is unknown."""
-        if not info.frames or not info.fps:
+        if not length.frames:
             return 0
-        whole_s = info.duration_s or info.frames / info.fps
+        whole_s = length.duration_s or length.frames / length.fps
         length_s = max(0.0, min(whole_s, math.inf if self.end_s is None else self.end_s) - self.start_s)
-        rate = info.frames / whole_s
+        rate = length.frames / whole_s
         return max(1, round(length_s * min(rate, self.sample_fps or math.inf)))
 
     def nothing(self) -> str:

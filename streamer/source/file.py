@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -39,6 +40,14 @@ class TruncatedVideo(InputError):
         self.frames = frames
 
 
+class Length(NamedTuple):
+    """How long a video is by its header: estimates, 0 if unknown."""
+
+    duration_s: float
+    frames: int
+    fps: float
+
+
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
     """Properties in the header of a file; `duration_s` and `frames` are estimates, 0 if unknown."""
@@ -51,6 +60,11 @@ class VideoInfo:
     codec: str
     geometry: Geometry  # of the first frame
     video_stream: int  # which one of the file's video streams, from 0
+
+    @property
+    def length(self) -> Length:
+        """Return how long it is."""
+        return Length(self.duration_s, self.frames, self.fps)
 
 
 def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None) -> VideoInfo:
@@ -65,12 +79,21 @@ def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None
         if first is None:
             raise InputError(f"{path}: none of its frames can be decoded")
         width, height = first.size
-        duration = declared_duration(stream) or (container.duration or 0) / av.time_base
-        fps = frame_rate(stream) or 1 / USUAL_STEP_S
-        indexed = "mp4" in container.format.name.split(",")
-        frames = (indexed and stream.frames) or round(duration * fps)
         codec = stream.codec_context.name
-        return VideoInfo(width, height, duration, frames, fps, codec, first.geometry, choice.number)
+        return VideoInfo(width, height, *_length(container, stream), codec, first.geometry, choice.number)
+
+
+def stated_length(path: Path, video_stream: int | None = None) -> Length:
+    """Read how long a video is by its header, without decoding it. Raises InputError."""
+    with open_file(path) as container:
+        return _length(container, _choose(container, path, video_stream).stream)
+
+
+def _length(container: InputContainer, stream: av.VideoStream) -> Length:
+    duration = declared_duration(stream) or (container.duration or 0) / av.time_base
+    fps = frame_rate(stream) or 1 / USUAL_STEP_S
+    indexed = "mp4" in container.format.name.split(",")
+    return Length(duration, (indexed and stream.frames) or round(duration * fps), fps)
 
 
 class ReadReport:
