@@ -11,14 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from faceanalytics.errors import InputError, user_error_in
+from faceanalytics.errors import ConfigError, InputError, user_error_in
 from faceanalytics.extras import require
 from faceanalytics.results import Results, read_results
 from streamer.config import StreamerConfig
 from streamer.configfile import load_config, parse_config
+from streamer.detect.region import Region
 from streamer.dispatch.worker_process import WorkerOptions
 from streamer.kinds import refuse_address
 from streamer.recorded.analysis import Analysis
+from streamer.recorded.part import Part, parse_time
 from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo
 
@@ -42,6 +44,12 @@ def analyze(
     embeddings: bool = False,
     explain: bool = False,
     video_stream: int | None = None,
+    start: float | str | None = None,
+    end: float | str | None = None,
+    sample_fps: float | None = None,
+    region: str | None = None,
+    min_face: float = 0.0,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Results:
     """Analyse a video and return what is in it; the files are the same, byte for byte, as those of `streamer analyze`.
@@ -54,6 +62,11 @@ def analyze(
     `external_workers`: start no worker; workers of yours connect to this ZeroMQ endpoint, such as tcp://0.0.0.0:5570.
     `embeddings`, `explain`: also write embeddings.npz, and explain.jsonl.
     `video_stream`: which video stream of a file with several, from 0; None: the one that players show.
+    `start`, `end`: the part to analyse, in seconds since the first frame, or as HH:MM:SS.mmm; `sample_fps`: at most
+    this many frames per second; `region`: look for faces in this part of the picture only, "x,y,width,height" in
+    pixels or percent, such as "0,50%,100%,50%"; `min_face`: leave out faces narrower than this many pixels.
+    `overwrite`: replace the results of any earlier analysis in `out`. Else an analysis that was killed or stopped goes
+    on where it was, finished results are read, and those of another analysis raise ConfigError.
     `progress`: called with the frames done and the frames expected, from another thread.
 
     Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
@@ -66,11 +79,27 @@ def analyze(
     if external_workers is None:
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")
         worker = WorkerOptions(str(weights), device, settings.dispatch.batch)
-    analysis = Analysis(settings, worker, embeddings, explain, video_stream)
+    part = Part(_seconds(start) or 0.0, _seconds(end), sample_fps, _region(region), min_face)
+    analysis = Analysis(settings, worker, embeddings, explain, video_stream, part, overwrite)
     if out is not None:
         return _analyze(analysis, Path(video), Path(out), progress)
     with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
         return replace(_analyze(analysis, Path(video), Path(folder), progress), folder=None)
+
+
+def _seconds(time: float | str | None) -> float | None:
+    """Return a time in s. Raises ConfigError."""
+    try:
+        return parse_time(time) if isinstance(time, str) else time
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _region(text: str | None) -> Region | None:
+    try:
+        return None if text is None else Region.parse(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _settings(
@@ -100,7 +129,8 @@ def _settings(
 def _analyze(analysis: Analysis, video: Path, out: Path, progress: Progress | None) -> Results:
     result = _run(analysis, video, out, progress)
     if not result.frames:
-        raise InputError(result.problem or f"{video}: no frame in it could be analysed")
+        problem = result.problem or f"{video}: no frame in it could be analysed"
+        raise ConfigError(problem) if result.failure == ConfigError.exit_code else InputError(problem)
     if result.problem:
         log.warning("not whole: %s", result.problem)
     if result.read.dropped:
@@ -122,7 +152,7 @@ def _run(analysis: Analysis, video: Path, out: Path, progress: Progress | None) 
 
     def report(info: VideoInfo, result: VideoResult) -> None:
         if progress is not None:
-            progress(result.frames, info.frames)
+            progress(result.frames, result.expected or info.frames)
 
     def run() -> None:
         try:

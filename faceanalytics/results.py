@@ -70,6 +70,17 @@ class TimeBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The part of a video that was analysed."""
+
+    start_s: float
+    end_s: float | None  # None: up to its end
+    sample_fps: float | None  # most frames per second; None: all
+    region: str | None  # x,y,width,height of the picture, in pixels or percent; None: all of it
+    min_face_px: float  # narrower faces were left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What was analysed, and with what. Equal headers have equal results."""
 
@@ -84,6 +95,8 @@ class Header:
     licence: str  # terms of the weights
     gallery: Mapping[str, Any] | None  # what names were decided with; None: nobody could be named
     config_hash: str  # of the settings that decide results
+    part: Part  # of the video that was analysed
+    options: Mapping[str, bool]  # that choose files: embeddings, explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +109,7 @@ class Summary:
     crops: int  # analyses that were asked for
     lost_crops: int  # of these, without an answer
     dropped: Mapping[str, int]  # frames of the video that were not analysed, by reason
+    problem: str | None  # why it was not analysed to its end; None: it was
     complete: bool  # False: the video was cut off, the analysis was stopped, or frames were dropped or crops lost
 
 

@@ -9,20 +9,28 @@ def part_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the part of each video that is analysed."""
     part = parser.add_argument_group("part of the videos")
     part.add_argument(
-        "--start", type=_time, metavar="TIME", help="begin here: seconds, or HH:MM:SS.mmm, since the first frame"
+        "--start",
+        type=_time,
+        metavar="TIME",
+        help="begin here: seconds, or HH:MM:SS.mmm, since the first frame (default: the first frame)",
     )
-    part.add_argument("--end", type=_time, metavar="TIME", help="leave out the frames from here on")
+    part.add_argument("--end", type=_time, metavar="TIME", help="leave out the frames from here on (default: the end)")
     part.add_argument(
-        "--sample-fps", type=float, metavar="RATE", help="analyse at most this many frames per second, evenly spaced"
+        "--sample-fps",
+        type=float,
+        metavar="RATE",
+        help="analyse at most this many frames per second, evenly spaced (default: all)",
     )
     part.add_argument(
         "--region",
         type=_region,
         metavar="X,Y,WIDTH,HEIGHT",
         help="look for faces in this part of the picture only; in pixels, or with %% behind a number in percent of the "
-        "picture's width or height",
+        "picture's width or height (default: the whole picture)",
     )
-    part.add_argument("--min-face", type=float, metavar="PX", help="leave out faces narrower than this many pixels")
+    part.add_argument(
+        "--min-face", type=float, metavar="PX", help="leave out faces narrower than this many pixels (default: 0)"
+    )
 
 
 def earlier_options(results: Options) -> None:
@@ -34,9 +42,7 @@ def earlier_options(results: Options) -> None:
         help="go on with what an earlier run has left in the folder if it was the same analysis, else refuse; this is "
         "done without the option, too",
     )
-    earlier.add_argument(
-        "--overwrite", action="store_true", help="replace the results of any earlier run"
-    )
+    earlier.add_argument("--overwrite", action="store_true", help="replace the results of any earlier run")
 
 
 def output_options(parser: argparse.ArgumentParser) -> None:

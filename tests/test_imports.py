@@ -36,7 +36,7 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "tracks": (set(), {"values"}, set()),
     "tables": ({"results", "tracks"}, {"labels", "values"}, set()),
     "results": ({"tables", "tracks"}, {"recorded", "values"}, set()),
-    "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
+    "analysis": ({"results"}, {"config", "configfile", "detect", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.

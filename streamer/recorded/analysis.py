@@ -8,13 +8,13 @@ goes on by its journal, see journal.py.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from faceanalytics.errors import ConfigError, InputError, UserError, user_error_in
+from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import hash_file
 from faceanalytics.names import printable
 from faceanalytics.scratch import scratch_folder
@@ -34,39 +34,26 @@ from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
-from streamer.recorded.earlier import Plan, claimed, finished_summary, plan
+from streamer.recorded.earlier import Plan, claimed, finished, plan, source_of
 from streamer.recorded.explain import Explanation
 from streamer.recorded.journal import JOURNAL, Journal
 from streamer.recorded.outputs import identified, refuse_to_remove, removable, run_files, written
 from streamer.recorded.part import Part
 from streamer.recorded.recall import RecallingDetector, RecallingRolls, RecallingWorkers
 from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
+from streamer.recorded.turns import Turn, in_turns
 from streamer.recorded.writer import ResultWriter, VideoResult
-from streamer.source.file import VideoInfo, probe_file, read_file
+from streamer.source.file import VideoInfo, chosen_stream, probe_file, read_file
 from streamer.source.hardware import check_device
 from streamer.track.keys import recorded_keys, split_keys
-from streamer.values import EndReason, ImpostorScores, Model, Observation, SourceEnd, TrackKey
+from streamer.values import EndReason, ImpostorScores, Model, Observation, SourceEnd, TimeBase, TrackKey
 
 AHEAD = 4  # decoded frames that may wait for the detector
-OPEN = 3  # videos at once: one waits for its last answers, one is searched for faces, the next is opened
 
 log = logging.getLogger(__name__)
 
 OnFrame = Callable[[VideoInfo, VideoResult], None]
 OnEnd = Callable[[VideoResult], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """The detector works for one video after the other."""
-
-    before: asyncio.Event | None  # the video before this one no longer needs it; None: this is the first
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def come(self) -> None:
-        """Wait until the detector is free for this video."""
-        if self.before is not None:
-            await self.before.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +151,8 @@ class Analysis:
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
                     await self._enrol(detector, dispatcher)
                     models = await self._models(detector, dispatcher)
-                    await self._analyse_each(results, models, progress, ended)
+                    analyse = partial(self._analyse, progress, models)
+                    await in_turns(results, analyse, ended, self._stop.is_set)
                     if child is not None:
                         child.cancel()
                         await asyncio.wait([child])
@@ -173,7 +161,7 @@ class Analysis:
                 dispatcher.close()
 
     async def _models(self, detector: Detector, dispatcher: Dispatcher) -> _Models | None:
-        """Wait for the model of the workers. None: the run was stopped before. Raises ConfigError."""
+        """Wait for the model of the workers. None: the run is stopped. Raises ConfigError."""
         if not dispatcher.models:
             log.info("waiting for a worker at %s", dispatcher.endpoint)
         model = await dispatcher.wait_for_worker()
@@ -184,35 +172,6 @@ class Analysis:
                 f"--embeddings: the weights {model.id} were not trained for identity and give no embeddings"
             )
         return _Models(detector, RollNetwork(), dispatcher, model)
-
-    async def _analyse_each(
-        self, results: Sequence[VideoResult], models: _Models | None, progress: OnFrame, ended: OnEnd
-    ) -> None:
-        """Analyse the videos in their order, the next one while the last answers of the one before come in."""
-        room, before = asyncio.Semaphore(OPEN), None
-
-        async def one(result: VideoResult, turn: _Turn) -> None:
-            try:
-                if models is None or self._stop.is_set():
-                    raise InputError(f"{result.video}: stopped before it began")
-                await self._analyse(result, progress, models, turn)
-            except (UserError, BaseExceptionGroup) as error:
-                user = error if isinstance(error, UserError) else user_error_in(error)
-                if not isinstance(user, InputError | ConfigError):
-                    raise
-                result.fail(user)
-                result.stopped = self._stop.is_set()
-            room.release()
-            ended(result)
-            await turn.come()  # a video that needs no detector does not let the next one overtake the one before
-            turn.over.set()
-
-        async with asyncio.TaskGroup() as videos:
-            for result in results:
-                await room.acquire()
-                turn = _Turn(before)
-                before = turn.over
-                videos.create_task(one(result, turn))
 
     async def _enrol(self, detector: Detector, dispatcher: Dispatcher) -> None:
         """Read the gallery, if one is configured, and embed it. Raises ConfigError, InputError, LostDependency."""
@@ -229,32 +188,20 @@ class Analysis:
         gallery, impostors = enrolled(config, model, images[: len(people)], images[len(people) :])
         self._gallery = gallery, impostors, gallery_record(config.gallery, gallery, [*people, *strangers])
 
-    async def _analyse(self, result: VideoResult, progress: OnFrame, models: _Models, turn: _Turn) -> None:
+    async def _analyse(self, progress: OnFrame, models: _Models | None, result: VideoResult, turn: Turn) -> None:
         """Analyse one video. Raises InputError or ConfigError if there are no results, or a group with one."""
+        assert models is not None  # else the run is stopped
         video, out, model = result.video, result.folder, models.model
         content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
+        if await self._finished_before(result, models, content_hash):
+            return
         info = await asyncio.to_thread(self._probe, result)
         self._part.check_region((info.width, info.height))
         result.expected = self._part.expected(info.length)
-        header = {
-            "type": "header",
-            "schema_version": SCHEMA_VERSION,
-            "source": source_record(printable(video.name), content_hash, info),
-            "time_base": time_base_record(result.read.time_base),
-            "part": self._part.record(),
-            "detector": models.detector.model_id,
-            **model_record(model),
-            "gallery": self._gallery[2] if self._gallery else None,
-            "config_hash": config_hash(self._config),
-        }
-        header = identified(header, embeddings=self._embeddings, explain=self._explain)
+        header = self._header(models, source_record(printable(video.name), content_hash, info))
         with claimed(out):
-            outputs = written(self._explain, self._embeddings)
-            found = plan(out, header, outputs, removable(), self._overwrite)
-            if found is Plan.NOTHING:
-                result.take_over(finished_summary(out))
-                return
-            self._begun, go_on = True, found is Plan.GO_ON
+            go_on = plan(out, header, removable(), self._overwrite) is Plan.GO_ON
+            self._begun = True
             with (
                 run_files(out, header, self._explain, kept=[JOURNAL] if go_on else []) as files,
                 Journal(out / JOURNAL, header, go_on) as journal,
@@ -272,6 +219,8 @@ class Analysis:
                 observer = Observer(self._config, limited, recorded_keys(content_hash))
                 observer.set_workers({model: 1})
                 await self._run_stages(result, observer, models, journal, writer, turn)
+                if not result.frames:
+                    raise InputError(result.problem or f"{video}: {self._part.nothing()}")
                 writer.close()
                 time_base = time_base_record(result.read.time_base)
                 if time_base != header["time_base"]:  # that is known at the end only
@@ -279,6 +228,36 @@ class Analysis:
                 files.finish(result.counts(), writer.templates if self._embeddings else None)
             if not result.resumable:
                 journal.remove()
+
+    async def _finished_before(self, result: VideoResult, models: _Models, content_hash: str) -> bool:
+        """Return whether the folder has all results of this very analysis; then take over their counts."""
+        source = source_of(result.folder)
+        if self._overwrite or source is None or source.get("sha256") != content_hash:
+            return False
+        if source.get("video_stream") != await asyncio.to_thread(chosen_stream, result.video, self._video_stream):
+            return False
+        summary = finished(
+            result.folder, self._header(models, source)["run_id"], written(self._explain, self._embeddings)
+        )
+        if summary is None:
+            return False
+        result.take_over(summary)
+        return True
+
+    def _header(self, models: _Models, source: dict[str, Any]) -> dict[str, Any]:
+        """Return the header of all files of a video; what `source` says follows from its content."""
+        header = {
+            "type": "header",
+            "schema_version": SCHEMA_VERSION,
+            "source": source,
+            "time_base": time_base_record(TimeBase()),
+            "part": self._part.record(),
+            "detector": models.detector.model_id,
+            **model_record(models.model),
+            "gallery": self._gallery[2] if self._gallery else None,
+            "config_hash": config_hash(self._config),
+        }
+        return identified(header, embeddings=self._embeddings, explain=self._explain)
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""
@@ -298,7 +277,7 @@ class Analysis:
         models: _Models,
         journal: Journal,
         writer: ResultWriter,
-        turn: _Turn,
+        turn: Turn,
     ) -> None:
         """Run decoding, observation and dispatch until every frame is analysed and every crop is answered or lost.
 
@@ -325,8 +304,6 @@ class Analysis:
                 stages.create_task(observe())
             turn.over.set()
             await batches.seal()
-        if not result.frames:
-            raise InputError(result.problem or f"{result.video}: {self._part.nothing()}")
 
     def _decode(self, frames: BoundedQueue, result: VideoResult) -> None:
         """Put every frame and then the end of the source into `frames`: the decode thread."""

@@ -12,7 +12,7 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.files import exclusive, writing
 from streamer.recorded.journal import JOURNAL, journal_header
 
-SUMMARY = "summary.json"
+SUMMARY, TRACKS = "summary.json", "tracks.jsonl"
 CHOICES = "choose another folder, or replace them with --overwrite"
 # fields of the header that decide results, and how a difference is said; the first that differ are shown
 DECIDING = {
@@ -31,11 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Plan(Enum):
-    """What to do in a folder."""
+    """What to do in a folder without the finished results."""
 
     BEGIN = "begin"
     GO_ON = "go on"  # the journal has the beginning
-    NOTHING = "nothing"  # the results are there
 
 
 @contextlib.contextmanager
@@ -52,11 +51,28 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def plan(folder: Path, header: dict[str, Any], outputs: Sequence[str], removed: Sequence[str], overwrite: bool) -> Plan:
-    """Look at a claimed folder before an analysis with this header.
+def source_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the finished results in a folder say of their video, if there are any."""
+    source = (_first(folder / TRACKS) or {}).get("source")
+    return source if isinstance(source, dict) else None
 
-    `outputs` are the files that it writes, `removed` all that it would remove first. Raises ConfigError if it would
-    remove the results of another analysis and may not `overwrite` them.
+
+def finished(folder: Path, run_id: str, outputs: Sequence[str]) -> dict[str, Any] | None:
+    """Return the summary of a run if it has finished in this folder; None if it has not, or can be gone on with.
+
+    `outputs` are the files that it writes.
+    """
+    summary = _first(folder / SUMMARY, whole=True) or {}
+    there = all((folder / name).is_file() for name in outputs)
+    if summary.get("run_id") != run_id or not there or (folder / JOURNAL).exists():
+        return None
+    return summary
+
+
+def plan(folder: Path, header: dict[str, Any], removed: Sequence[str], overwrite: bool) -> Plan:
+    """Look at a claimed folder before an analysis with this header, which would remove the files `removed` there.
+
+    Raises ConfigError if they are those of another analysis and may not be overwritten.
     """
     there = [name for name in removed if (folder / name).is_file()]
     if overwrite or not there:
@@ -65,24 +81,15 @@ def plan(folder: Path, header: dict[str, Any], outputs: Sequence[str], removed: 
     if journal is not None:
         _refuse_others(folder, journal, header, "an unfinished analysis")
         return Plan.GO_ON
-    finished = [name for name in there if not name.endswith(".partial")]
-    if _run_id(folder / SUMMARY) == header["run_id"] and all(name in there for name in outputs):
-        return Plan.NOTHING
-    found = [first for name in there if name.endswith((".jsonl", ".jsonl.partial")) if (first := _first(folder / name))]
+    named = [name for name in there if not name.endswith(".partial")]
+    lines = [name for name in there if name.removesuffix(".partial").endswith(".jsonl")]
+    found = [first for name in lines if (first := _first(folder / name)) is not None]
     for earlier in found:
-        _refuse_others(folder, earlier, header, "the results of another analysis" if finished else "an analysis")
-    if finished and not found:
-        raise ConfigError(f"--out: {folder} holds {', '.join(finished)}, which this analysis would remove: {CHOICES}")
-    log.info("%s: files of the same analysis, but not all or not finished: it begins again", folder)
+        _refuse_others(folder, earlier, header, "the results of another analysis" if named else "another analysis")
+    if named and not found:
+        raise ConfigError(f"--out: {folder} holds {', '.join(named)}, which this analysis would remove: {CHOICES}")
+    log.info("%s: files of the same analysis, but not all: it begins again", folder)
     return Plan.BEGIN
-
-
-def finished_summary(folder: Path) -> dict[str, Any]:
-    """Return the summary of finished results. Raises ConfigError if it cannot be read."""
-    summary = _first(folder / SUMMARY, whole=True)
-    if summary is None:
-        raise ConfigError(f"{folder / SUMMARY} cannot be read; replace the results with --overwrite")
-    return summary
 
 
 def _refuse_others(folder: Path, earlier: dict[str, Any], header: dict[str, Any], what: str) -> None:
@@ -99,10 +106,6 @@ def _refuse_others(folder: Path, earlier: dict[str, Any], header: dict[str, Any]
 def _comparable(header: dict[str, Any], field: str) -> Any:
     value = header.get(field)
     return {name: one for name, one in value.items() if name != "name"} if isinstance(value, dict) else value
-
-
-def _run_id(summary: Path) -> str | None:
-    return (_first(summary, whole=True) or {}).get("run_id")
 
 
 def _first(path: Path, whole: bool = False) -> dict[str, Any] | None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from faceanalytics.errors import ConfigError
+from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import JsonLines, partial_name, sync, write_json_to, writing
-from streamer.recorded.earlier import SUMMARY
+from streamer.recorded.earlier import SUMMARY, TRACKS
 from streamer.recorded.journal import JOURNAL
 from streamer.values import TrackSummary
 
-TRACKS, OBSERVATIONS = "tracks.jsonl", "observations.jsonl"
+OBSERVATIONS = "observations.jsonl"
 EXPLANATION, EMBEDDINGS, ANNOTATED = "explain.jsonl", "embeddings.npz", "annotated.mp4"
 OUTPUTS = (SUMMARY, TRACKS, OBSERVATIONS, EXPLANATION, EMBEDDINGS, ANNOTATED)  # removed in this order
 
@@ -79,11 +79,21 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool, kept: Sequenc
     """Remove the outputs of an earlier run from `folder` and yield the files of a new one, with their headers written.
 
     The folder is `claimed`; files named in `kept` stay. At the end all files get their names, summary.json last; after
-    an error none does, and the lines written so far keep the name `*.partial`. Raises ConfigError where nothing can be
-    written.
+    an error none does, and the lines written so far keep the name `*.partial`; after an InputError nothing stays.
+    Raises ConfigError where nothing can be written.
     """
+    _remove_earlier(folder, kept)
+    try:
+        with _open_files(folder, header, explain) as files:
+            yield files
+    except InputError:  # there was nothing to analyse
+        _remove_earlier(folder)
+        raise
+
+
+@contextlib.contextmanager
+def _open_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[RunFiles]:
     with ExitStack() as stack:
-        _remove_earlier(folder, kept)
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
         names = (TRACKS, OBSERVATIONS, EXPLANATION) if explain else (TRACKS, OBSERVATIONS)
@@ -116,7 +126,7 @@ def removable() -> list[str]:
     return [*(name + ending for name in OUTPUTS for ending in endings), JOURNAL]
 
 
-def _remove_earlier(folder: Path, kept: Sequence[str]) -> None:
+def _remove_earlier(folder: Path, kept: Sequence[str] = ()) -> None:
     removed = []
     for name in removable():
         path = folder / name

@@ -89,6 +89,12 @@ def stated_length(path: Path, video_stream: int | None = None) -> Length:
         return _length(container, _choose(container, path, video_stream).stream)
 
 
+def chosen_stream(path: Path, video_stream: int | None = None) -> int:
+    """Return which video stream of a file is read, from 0. Raises InputError."""
+    with open_file(path) as container:
+        return _choose(container, path, video_stream).number
+
+
 def _length(container: InputContainer, stream: av.VideoStream) -> Length:
     duration = declared_duration(stream) or (container.duration or 0) / av.time_base
     fps = frame_rate(stream) or 1 / USUAL_STEP_S

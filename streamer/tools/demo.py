@@ -122,7 +122,7 @@ class Demo:
     async def _record(self, clip: Path) -> int:
         from streamer.recorded.annotate import annotate
 
-        analysis = Analysis(self._config, self._worker)
+        analysis = Analysis(self._config, self._worker, overwrite=True)
         self._running = analysis
         (result,) = await analysis.run([(clip, self._out)], _quietly)
         if not result.whole:

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.names import printable
 from streamer.kinds import local_path, redact, refuse_address, split_scheme
-from streamer.recorded.outputs import ANNOTATED, TRACKS
+from streamer.recorded.earlier import TRACKS
+from streamer.recorded.outputs import ANNOTATED
 from streamer.source.fetch import copy_address, copy_input, copy_list
 from streamer.source.images import VIDEOS, find_files
 from streamer.source.lists import name_of_list

@@ -37,8 +37,9 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     (person,) = results.people
     assert (person.name, person.tracks) == ("eileen", (track,))
     assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
-    counts = {"frames": 50, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
-    assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True)
+    counts: dict[str, Any] = {"frames": 50, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
+    whole = fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True, problem=None)
+    assert results.summary == whole
     assert len(results.analyses) == track.samples
     assert {one.track_id for one in results.observations} == {track.track_id}
     assert set(results.observations[0].landmarks) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
@@ -202,7 +203,7 @@ def test_tracks_of_one_name_are_one_person_and_others_stand_alone(copy: Path) ->
 def test_another_schema_is_refused(copy: Path) -> None:
     rewrite(copy / "tracks.jsonl", lambda records: [{**records[0], "schema_version": 3}, *records[1:]])
     (copy / "summary.json").write_text('{"frames": 50, "complete": true}')
-    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 4"):
+    with pytest.raises(fa.InputError, match="has schema_version 3, this version of faceanalytics reads 5"):
         fa.read_results(copy)
 
 

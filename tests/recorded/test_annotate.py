@@ -207,7 +207,7 @@ def test_results_of_an_older_version_are_to_be_made_again(tmp_path: Path) -> Non
     video = make_video(tmp_path / "video.mp4", frames=3)
     source = {"name": "video.mp4", "sha256": hash_file(video), "video_stream": 0}
     folder = results(tmp_path / "out", video, header={**HEADER, "schema_version": 3, "source": source})
-    with pytest.raises(InputError, match="has schema_version 3, this version reads 4; analyse the video again"):
+    with pytest.raises(InputError, match="has schema_version 3, this version reads 5; analyse the video again"):
         annotate(video, folder, tmp_path / "drawn.mp4")
 
 
