@@ -1,7 +1,7 @@
 """Kill an analysis with SIGKILL at random moments until it is done, and compare all bytes with an undisturbed run.
 
 `python -m tests.benchmarks.resume_drill --kills 50 --workers 2 [VIDEO]` starts the run again and again, each time until
-a random moment after its first frame; where it would end before it has been killed often enough, the next round begins
+a random moment, mostly after its first new frame; where it would end before it has been killed often enough, the next round begins
 in a new folder. Without VIDEO it makes a clip that every installation can analyse. The last line is JSON: kills,
 rounds, rounds with the same bytes, and the seconds of an undisturbed run and of one that goes on just before the end.
 """
@@ -24,6 +24,9 @@ from tests.end_to_end.programs import PATIENT_DISPATCH, SLOW_FACE, Program
 from tests.support.patch_detector import make_patch_video, write_lite_patch_detector
 
 STEP_S = 0.02
+LOADING = 0.1  # share of the kills before the first new frame
+MEAN_S = 0.5  # time between the first new frame and a kill
+EMPTY = 2000  # bytes of a journal without answers, at most
 
 
 def main() -> int:
@@ -81,10 +84,11 @@ def _run(command: list[str], out: Path) -> float:
 def _kill(command: list[str], out: Path, moments: random.Random) -> bool:
     """Start it and kill it at a random moment. False: it was done before."""
     before = _journal(out)
+    while_loading = moments.random() < LOADING
     with subprocess.Popen([*command, str(out)]) as process:
-        while process.poll() is None and _journal(out) <= max(before, 2000) and moments.random() > 0.002:
+        while not while_loading and process.poll() is None and _journal(out) <= max(before, EMPTY):
             time.sleep(STEP_S)
-        until = time.monotonic() + moments.expovariate(1.0)
+        until = time.monotonic() + moments.expovariate(1 / MEAN_S)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(STEP_S)
         if process.poll() is None:
