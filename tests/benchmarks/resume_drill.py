@@ -1,8 +1,8 @@
 """Kill an analysis with SIGKILL at random moments until it is done, and compare all bytes with an undisturbed run.
 
 `python -m tests.benchmarks.resume_drill --kills 50 --workers 2 [VIDEO]` starts the run again and again, each time until
-a random moment, mostly after its first new frame; where it would end before it has been killed often enough, the next round begins
-in a new folder. Without VIDEO it makes a clip that every installation can analyse. The last line is JSON: kills,
+a random moment, mostly after its first new frame; where it ends before it has been killed often enough, the next round
+begins in a new folder. Without VIDEO it makes a clip that every installation can analyse. The last line is JSON: kills,
 rounds, rounds with the same bytes, and the seconds of an undisturbed run and of one that goes on just before the end.
 """
 
