@@ -279,7 +279,9 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
     assert analyze(out, detector, endpoint, "--explain", "--embeddings", patches / "one.mp4").returncode == 0
     first = records(out / "tracks.jsonl")[0]
     assert {path.name for path in out.iterdir()} == set(OUTPUTS)
-    done = analyze(out, detector, endpoint, patches / "two.mp4")
+    assert analyze(out, detector, endpoint, patches / "two.mp4").returncode == 2  # not unasked
+    assert records(out / "tracks.jsonl")[0] == first
+    done = analyze(out, detector, endpoint, "--overwrite", patches / "two.mp4")
     assert done.returncode == 0
     assert "removed the results of an earlier run: summary.json, " in done.stderr
     assert {path.name for path in out.iterdir()} == {"tracks.jsonl", "observations.jsonl", "summary.json"}
@@ -294,12 +296,16 @@ def test_a_full_disk_is_said_and_leaves_no_results(
     out, detector = tmp_path / "out", patches / "detector.onnx"
     assert analyze(out, detector, endpoint, "--embeddings", patches / "one.mp4").returncode == 0
     with small_files(20_000):  # the process inherits it
-        done = analyze(out, detector, endpoint, "--embeddings", patches / "two.mp4")
+        done = analyze(out, detector, endpoint, "--embeddings", "--overwrite", patches / "two.mp4")
     assert done.returncode == 2
     assert f"cannot write {out}/observations.jsonl: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert {path.name for path in out.iterdir()} == {"tracks.jsonl.partial", "observations.jsonl.partial"}
+    lines = {"tracks.jsonl.partial", "observations.jsonl.partial"}
+    assert {path.name for path in out.iterdir()} == lines | {"journal.partial"}
     assert len(records(out / "observations.jsonl.partial")) > 10  # whole lines only
+    done = analyze(out, detector, endpoint, "--embeddings", patches / "two.mp4")
+    assert done.returncode == 0
+    assert "goes on with an unfinished analysis" in done.stderr
 
 
 def test_a_video_among_the_outputs_is_not_removed(tmp_path: Path, patches: Path) -> None:
