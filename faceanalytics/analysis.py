@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from typing import Any
 from faceanalytics.errors import ConfigError, InputError, user_error_in
 from faceanalytics.extras import require
 from faceanalytics.results import Results, read_results
+from faceanalytics.scratch import scratch_folder
 from streamer.config import StreamerConfig
 from streamer.configfile import load_config, parse_config
 from streamer.detect.region import Region
@@ -83,8 +83,8 @@ def analyze(
     analysis = Analysis(settings, worker, embeddings, explain, video_stream, part, overwrite)
     if out is not None:
         return _analyze(analysis, Path(video), Path(out), progress)
-    with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
-        return replace(_analyze(analysis, Path(video), Path(folder), progress), folder=None)
+    with scratch_folder() as folder:
+        return replace(_analyze(analysis, Path(video), folder / "results", progress), folder=None)
 
 
 def _seconds(time: float | str | None) -> float | None:
