@@ -192,8 +192,9 @@ class Analysis:
         """Analyse one video. Raises InputError or ConfigError if there are no results, or a group with one."""
         assert models is not None  # else the run is stopped
         video, out, model = result.video, result.folder, models.model
+        stream = await asyncio.to_thread(chosen_stream, video, self._video_stream)  # what is no video is soon known
         content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
-        if await self._finished_before(result, models, content_hash):
+        if self._finished_before(result, models, content_hash, stream):
             return
         info = await asyncio.to_thread(self._probe, result)
         self._part.check_region((info.width, info.height))
@@ -229,12 +230,12 @@ class Analysis:
             if not result.resumable:
                 journal.remove()
 
-    async def _finished_before(self, result: VideoResult, models: _Models, content_hash: str) -> bool:
+    def _finished_before(self, result: VideoResult, models: _Models, content_hash: str, stream: int) -> bool:
         """Return whether the folder has all results of this very analysis; then take over their counts."""
         source = source_of(result.folder)
         if self._overwrite or source is None or source.get("sha256") != content_hash:
             return False
-        if source.get("video_stream") != await asyncio.to_thread(chosen_stream, result.video, self._video_stream):
+        if source.get("video_stream") != stream:
             return False
         summary = finished(
             result.folder, self._header(models, source)["run_id"], written(self._explain, self._embeddings)

@@ -179,7 +179,9 @@ def test_a_tree_with_broken_files_is_analysed_as_each_file_alone(
         (folder / f"{number}.mp4").write_bytes((patches / f"{('one', 'two')[number % 2]}.mp4").read_bytes())
     (tree / "0" / "text.mp4").write_text("this is no video\n" * 100)
     make_audio(tree / "1" / "sound.mp4")
-    cut_off(make_patch_video(tree / "2" / "cut.mkv", seconds=3, faces=1, speed=SLOW_FACE), 0.6)
+    cut_off(make_patch_video(tmp_path / "whole.mkv", seconds=3, faces=1, speed=SLOW_FACE), 0.6).rename(
+        tree / "2" / "cut.mkv"
+    )
     with Program("streamer", *command(config, out, tree)[3:]) as program:
         until(lambda: sum(path.name == "summary.json" for path in out.rglob("*")) > 1, "some results")
         program.process.kill()
