@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,13 +14,16 @@ from typing import Any
 from faceanalytics.errors import ConfigError, InputError, user_error_in
 from faceanalytics.extras import require
 from faceanalytics.results import Results, read_results
+from faceanalytics.scratch import scratch_folder
 from streamer.config import StreamerConfig
 from streamer.configfile import load_config, parse_config
+from streamer.detect.region import Region
 from streamer.dispatch.worker_process import WorkerOptions
 from streamer.kinds import refuse_address
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.export import Exports, check, export
 from streamer.recorded.formats.files import Formats, ordered_names
+from streamer.recorded.part import Part, parse_time
 from streamer.recorded.tables import ordered_formats
 from streamer.recorded.wall_clock import checked_start_time, parse_start_time
 from streamer.recorded.writer import VideoResult
@@ -50,6 +52,12 @@ def analyze(
     start_time: datetime | str | None = None,
     tables: Sequence[str] = (),
     formats: Sequence[str] = (),
+    start: float | str | None = None,
+    end: float | str | None = None,
+    sample_fps: float | None = None,
+    region: str | None = None,
+    min_face: float = 0.0,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Results:
     """Analyse a video and return what is in it; the files are the same, byte for byte, as those of `streamer analyze`.
@@ -65,6 +73,11 @@ def analyze(
     `start_time`: when the first frame was taken, with its offset from UTC; None: the creation time in the file.
     `tables`: forms out of parquet, csv and jsonl; also write the tables to the folder tables/ in `out`.
     `formats`: out of mot, webvtt, eaf, faces and contact-sheet; also write these files into `out`.
+    `start`, `end`: the part to analyse, in seconds since the first frame, or as HH:MM:SS.mmm; `sample_fps`: at most
+    this many frames per second; `region`: look for faces in this part of the picture only, "x,y,width,height" in
+    pixels or percent, such as "0,50%,100%,50%"; `min_face`: leave out faces narrower than this many pixels.
+    `overwrite`: replace the results of any earlier analysis in `out`. Else an analysis that was killed or stopped goes
+    on where it was, finished results are read, and those of another analysis raise ConfigError.
     `progress`: called with the frames done and the frames expected, from another thread.
 
     Blocks until it is done, also where an event loop runs, as in a notebook. Ctrl-C stops it in an orderly way.
@@ -87,13 +100,29 @@ def analyze(
     if external_workers is None:
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")
         worker = WorkerOptions(str(weights), device, settings.dispatch.batch)
-    analysis = Analysis(settings, worker, embeddings, explain, video_stream, start_time)
+    part = Part(_seconds(start) or 0.0, _seconds(end), sample_fps, _region(region), min_face)
+    analysis = Analysis(settings, worker, embeddings, explain, video_stream, part, overwrite, start_time)
     if out is not None:
         results = _analyze(analysis, Path(video), Path(out), progress)
         export(Path(out), exports, Path(video))
         return results
-    with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
-        return replace(_analyze(analysis, Path(video), Path(folder), progress), folder=None)
+    with scratch_folder() as folder:
+        return replace(_analyze(analysis, Path(video), folder / "results", progress), folder=None)
+
+
+def _seconds(time: float | str | None) -> float | None:
+    """Return a time in s. Raises ConfigError."""
+    try:
+        return parse_time(time) if isinstance(time, str) else time
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _region(text: str | None) -> Region | None:
+    try:
+        return None if text is None else Region.parse(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _settings(
@@ -123,7 +152,8 @@ def _settings(
 def _analyze(analysis: Analysis, video: Path, out: Path, progress: Progress | None) -> Results:
     result = _run(analysis, video, out, progress)
     if not result.frames:
-        raise InputError(result.problem or f"{video}: no frame in it could be analysed")
+        problem = result.problem or f"{video}: no frame in it could be analysed"
+        raise ConfigError(problem) if result.failure == ConfigError.exit_code else InputError(problem)
     if result.problem:
         log.warning("not whole: %s", result.problem)
     if result.read.dropped:
@@ -145,7 +175,7 @@ def _run(analysis: Analysis, video: Path, out: Path, progress: Progress | None) 
 
     def report(info: VideoInfo, result: VideoResult) -> None:
         if progress is not None:
-            progress(result.frames, info.frames)
+            progress(result.frames, result.expected or info.frames)
 
     def run() -> None:
         try:

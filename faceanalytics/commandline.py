@@ -24,6 +24,7 @@ WEIGHTS = (
     "shows; `default` is the bundled model, and `untrained` (random) is for tests only"
 )
 LOG_FORMAT = "FACEANALYTICS_LOG_FORMAT"
+LOG_LEVEL = "FACEANALYTICS_LOG_LEVEL"  # set by a parent process that is to be quiet: warning
 LOG_HELP = f"log lines of text or of JSON objects (default: ${LOG_FORMAT}, else text)"
 DETECTOR = "face detector weights, a .onnx or .pt file"
 DETECTOR_DEFAULT = "$FACEANALYTICS_DETECTOR, else the bundled model"
@@ -124,7 +125,8 @@ def set_up_logging(arguments: argparse.Namespace, quiet: Sequence[str] = (), ser
     """
     verbose: bool = arguments.verbose
     os.environ[LOG_FORMAT] = arguments.log_format
-    log_to_stderr(logging.DEBUG if verbose else logging.INFO, arguments.log_format, sum_up=serves)
+    usual = logging.WARNING if os.environ.get(LOG_LEVEL) == "warning" else logging.INFO
+    log_to_stderr(logging.DEBUG if verbose else usual, arguments.log_format, sum_up=serves)
     if not verbose:
         for name in quiet:
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -17,7 +17,7 @@ from faceanalytics.plots import plot_timeline
 from faceanalytics.settings import explain
 from faceanalytics.tables import to_arrow, to_pandas, to_polars
 from faceanalytics.tracks import Box, Point, Track
-from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.filenames import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.records import SCHEMA_VERSION
 from streamer.values import Floats
 
@@ -75,6 +75,17 @@ class TimeBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The part of a video that was analysed."""
+
+    start_s: float
+    end_s: float | None  # None: up to its end
+    sample_fps: float | None  # most frames per second; None: all
+    region: str | None  # x,y,width,height of the picture, in pixels or percent; None: all of it
+    min_face_px: float  # narrower faces were left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What was analysed, and with what. Equal headers have equal results."""
 
@@ -91,6 +102,8 @@ class Header:
     licence: str  # terms of the weights
     gallery: Mapping[str, Any] | None  # what names were decided with; None: nobody could be named
     config_hash: str  # of the settings that decide results
+    part: Part  # of the video that was analysed
+    options: Mapping[str, bool]  # that choose files: embeddings, explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +121,7 @@ class Summary:
     crops: int  # analyses that were asked for
     lost_crops: int  # of these, without an answer
     dropped: Mapping[str, int]  # frames of the video that were not analysed, by reason
+    problem: str | None  # why it was not analysed to its end; None: it was
     complete: bool  # False: the video was cut off, the analysis was stopped, or frames were dropped or crops lost
 
 

@@ -19,6 +19,7 @@ from faceanalytics.commandline import (
     weights_option,
 )
 from faceanalytics.errors import ConfigError
+from streamer.cli_analyze import earlier_options, output_options, part_options
 from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
 from streamer.cli_people import add_people_across
 from streamer.cli_results import add_export, add_results, export_options
@@ -49,8 +50,8 @@ cat clip.mp4 | streamer analyze - --out results/
 streamer analyze monday.mp4 tuesday.mp4 --out results/ --config configs/recorded.yaml --device cuda:0
 """
 ANALYZE_NOTES = """With several videos, a folder or a pattern, the results of each video go into a folder named after
-it, inside --out. Results of an earlier run in the same folder are removed. Standard input and addresses are copied to a
-temporary file first, in $TMPDIR."""
+it, inside --out. One that fails does not stop the others. A run that was killed or stopped goes on where it was when it
+is started again. Standard input and addresses are copied to a temporary file first, in $TMPDIR."""
 WATCH = """Show the cameras and tracks of a running streamer until Ctrl-C: as live tables on a terminal, as one line per
 event and change of a camera elsewhere. With --json only events are shown."""
 WATCH_EXAMPLES = """
@@ -195,8 +196,10 @@ def _analyze(commands: Commands) -> None:
         "the file says that it was created, if it does)",
     )
     _config_option(parser)
+    part_options(parser)
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    earlier_options(results)
     results.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
     results.add_argument(
         "--explain",
@@ -222,6 +225,7 @@ def _analyze(commands: Commands) -> None:
         help="start no worker; wait for workers that connect to dispatch.bind of the configuration",
     )
     device_option(workers)
+    output_options(parser)
 
 
 def _watch(commands: Commands) -> None:

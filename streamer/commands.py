@@ -5,31 +5,21 @@ import asyncio
 import json
 import os
 import signal
-import sys
-import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from faceanalytics.commandline import complain, run_command, set_up_logging
-from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
+from faceanalytics.commandline import run_command, set_up_logging
+from faceanalytics.errors import ConfigError
 from faceanalytics.extras import require
-from faceanalytics.files import never
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
-from streamer.commands_people import people_across, write_people
-from streamer.commands_results import export, exports, make_files, results
+from streamer.commands_people import people_across
+from streamer.commands_results import export, results
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
-if TYPE_CHECKING:
-    from streamer.recorded.export import Exports
-    from streamer.recorded.writer import VideoResult
-    from streamer.tools.inputs import Input
-
 T = TypeVar("T")
-WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -110,140 +100,9 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
-    from faceanalytics.progress import Progress
-    from streamer.dispatch.worker_process import WorkerOptions
-    from streamer.recorded.analysis import Analysis
-    from streamer.recorded.outputs import REPORT
-    from streamer.recorded.wall_clock import parse_start_time
-    from streamer.recorded.writer import VideoResult
-    from streamer.tools.inputs import find_inputs
+    from streamer.commands_analyze import analyze
 
-    config = _settings(arguments)
-    wanted = exports(arguments)
-    worker = None
-    if not arguments.external_workers:
-        require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
-        worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    start_time = None if arguments.start_time is None else parse_start_time(arguments.start_time)
-    options = (arguments.embeddings, arguments.explain, arguments.video_stream, start_time)
-    analysis = Analysis(config, worker, *options)
-    inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
-    stopping = Event()
-
-    def stop() -> None:
-        stopping.set()
-        analysis.stop()
-
-    async def analyze(spool: Path) -> tuple[list[VideoResult], int]:
-        names, failure = await _fetch(inputs, spool, stopping.is_set)
-        videos = [(path, one.folder) for path, one in names.items()]
-        with Progress("frames") as progress:
-            results = await analysis.run(
-                videos, lambda info, result: progress.update(names[result.video].name, result.frames, info.frames)
-            )
-        for result in results:
-            if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
-                out = result.folder / "annotated.mp4"
-                failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
-            if wanted and result.frames:
-                failure = await _export(result, names[result.video], wanted) or failure
-            if arguments.report and result.frames:  # after a signal too, but then without another pass over the video
-                page = partial(_write_page, [result.folder], result.folder / REPORT, [result.video], link=False)
-                failure = await page(pictures=not stopping.is_set()) or failure
-            _report(result, names[result.video].name)
-        if len(inputs) > 1:
-            failure = write_people(results, arguments.out, config.people) or failure
-        return results, failure
-
-    with tempfile.TemporaryDirectory(prefix="faceanalytics-") as spool:
-        (results, failure), code = until_signal(partial(analyze, Path(spool)), stop)
-    if code:
-        return code
-    if failure and len(inputs) == 1:
-        return failure
-    if not failure and all(result.whole for result in results):
-        return 0
-    return PARTIAL_RESULT if any(result.frames for result in results) else InputError.exit_code
-
-
-async def _fetch(
-    inputs: "Sequence[Input]", spool: Path, stopped: Callable[[], bool]
-) -> "tuple[dict[Path, Input], int]":
-    """Return the inputs by the path of their files. Prints what cannot be fetched; the exit code of the last is 0 or 3.
-
-    Input that is not a file on this machine is copied into a folder of its own in `spool`.
-    """
-    from streamer.tools.inputs import fetch
-
-    fetched: dict[Path, Input] = {}
-    failure = 0
-    for place, one in enumerate(inputs):
-        if stopped():
-            break
-        try:
-            fetched[await asyncio.to_thread(fetch, one, spool / str(place), stopped)] = one
-        except InputError as error:
-            failure = complain("streamer", error)
-    return fetched, failure
-
-
-async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
-    """Annotate a video and print what goes wrong. Returns the number of frames written, and an exit code."""
-    from streamer.recorded.annotate import annotate
-
-    try:
-        return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
-    except UserError as error:
-        return 0, complain("streamer", error)
-
-
-async def _export(result: "VideoResult", source: "Input", wanted: "Exports") -> int:
-    """Make other files of the results of a video and print what goes wrong. Returns an exit code."""
-    temporary = source.kind != "file"
-    try:
-        await asyncio.to_thread(make_files, result.folder, wanted, result.video, temporary)
-    except UserError as error:
-        return complain("streamer", error)
-    return 0
-
-
-async def _write_page(
-    folders: Sequence[Path],
-    out: Path,
-    videos: Sequence[Path],
-    pictures: bool = True,
-    stopped: Callable[[], bool] = never,
-    link: bool = True,
-    across: Sequence[Path] = (),
-) -> int:
-    """Write the report of results and print what goes wrong. Returns an exit code."""
-    from streamer.recorded.report.report import write_report
-
-    write = partial(write_report, folders, out, videos, pictures=pictures, link=link, across=across, stopped=stopped)
-    try:
-        await asyncio.to_thread(write)
-    except UserError as error:
-        return complain("streamer", error)
-    return 0
-
-
-def _report(result: "VideoResult", name: str) -> None:
-    """Print the outcome of one video under its name, which is not that of its file if it was fetched."""
-    problem = result.problem.replace(str(result.video), name)
-    if not result.frames:
-        print(problem, file=sys.stderr)
-        return
-    people = len(result.recording.people) if result.recording is not None else 0
-    print(
-        f"{name}: {result.frames} frames, {result.tracks} tracks, {people} people, {result.crops} crops -> "
-        f"{result.folder}"
-    )
-    if problem:
-        print(f"incomplete: {problem}", file=sys.stderr)
-    if result.read.dropped:
-        print(f"incomplete: {name}: {result.dropped_frames()}", file=sys.stderr)
-    if result.lost_crops:
-        print(f"{name}: no worker answered for {result.lost_crops} crops", file=sys.stderr)
+    return analyze(arguments, _settings(arguments))
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -298,25 +157,28 @@ def _track(arguments: argparse.Namespace) -> int:
 
 
 def _annotate(arguments: argparse.Namespace) -> int:
+    from streamer.commands_analyze import draw
+
     if str(arguments.video) == "-":
         raise ConfigError("standard input cannot be read twice: give the file, or use streamer analyze --annotate")
     stopping = Event()
-    draw = partial(_draw, arguments.video, arguments.results, arguments.out, stopping.is_set)
-    (frames, failure), code = until_signal(draw, stopping.set)
+    drawing = partial(draw, arguments.video, arguments.results, arguments.out, stopping.is_set)
+    (frames, failure), code = until_signal(drawing, stopping.set)
     if frames:
         print(f"{arguments.out}: {frames} frames")
     return code or failure
 
 
 def _page(arguments: argparse.Namespace) -> int:
-    from streamer.recorded.outputs import REPORT
+    from streamer.commands_analyze import write_page
+    from streamer.recorded.filenames import REPORT
     from streamer.recorded.report.reading import find_folders
 
     folders = find_folders(arguments.folders)
     out = arguments.out or arguments.folders[0] / REPORT
     stopping = Event()
     pictures = not arguments.no_pictures
-    write = partial(_write_page, folders, out, arguments.video, pictures, stopping.is_set, across=arguments.folders)
+    write = partial(write_page, folders, out, arguments.video, pictures, stopping.is_set, across=arguments.folders)
     failure, code = until_signal(write, stopping.set)
     if not failure:
         print(f"{out}: {len(folders)} recording{'s' if len(folders) > 1 else ''}")
@@ -333,6 +195,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from streamer.dispatch.worker_process import WORKER_PACKAGES
     from streamer.tools.demo import Demo
 
     require("demo", *WORKER_PACKAGES, use="the demo")

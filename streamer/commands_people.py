@@ -43,23 +43,31 @@ def people_across(arguments: argparse.Namespace) -> int:
 def write_people(results: "Sequence[VideoResult]", out: Path, settings: People) -> int:
     """Write the people of all videos of a run into one list in `out`; print how many. Returns an exit code.
 
-    Results of an earlier run count if they have embeddings; without them there is no list.
+    A list of these very results is kept. Results of an earlier run that has ended count if they have embeddings;
+    without them there is no list.
     """
-    from streamer.recorded.across import find_across, read_recording, write_across
-    from streamer.recorded.outputs import PEOPLE
+    from streamer.recorded.across import find_across, is_of, read_recording, write_across
+    from streamer.recorded.filenames import PEOPLE, TEMPLATES
 
     path = out / PEOPLE
+    with_results = [one for one in results if one.frames]
+    if all(one.finished_before for one in with_results) and is_of(path, [one.folder for one in with_results]):
+        return 0
     try:
         with writing(path):
             path.unlink(missing_ok=True)  # of an earlier run
-        recordings = [one.recording or read_recording(one.folder, settings) for one in results if one.frames]
-        if len(recordings) < 2:
+        if len(with_results) < 2:
             return 0
+        recordings = [one.recording or read_recording(one.folder, settings) for one in with_results]
         found = find_across(recordings, settings.false_join_rate, out)
     except UserError as error:
         complain("streamer", error)
         print(f"{path} was not written", file=sys.stderr)
         return PARTIAL_RESULT
     write_across(path, found)
+    if not any(one.stopped for one in results):  # else the run may go on, and compare them with others
+        for one in with_results:
+            with writing(templates := one.folder / TEMPLATES):
+                templates.unlink(missing_ok=True)
     print(f"{len(found.people)} people in {len(recordings) - len(found.repeated)} videos -> {path}")
     return 0

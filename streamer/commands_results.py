@@ -67,7 +67,7 @@ def results(arguments: argparse.Namespace) -> int:
 def _validate(folders: Sequence[Path]) -> int:
     """Check results, print what is wrong with them, and return the exit code."""
     from streamer.recorded.export import result_folders
-    from streamer.recorded.outputs import TRACKS
+    from streamer.recorded.filenames import TRACKS
     from streamer.recorded.validate import validate
 
     wrong = 0

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from streamer import metrics
 from streamer.config import StreamerConfig
-from streamer.detect.detector import Detector
+from streamer.detect.detector import FindsFaces
 from streamer.detect.mounted import MountedWatch
+from streamer.detect.region import LimitedWatch
 from streamer.handover import Handover, Item
 from streamer.select.selector import Considered, CropSelector, Selection
 from streamer.track.face_change import FaceChanges
@@ -88,10 +89,15 @@ class Observer:
     Only `on_result` and `set_workers` may be called from any thread; `observe` is for one thread.
     """
 
-    def __init__(self, config: StreamerConfig, detector: Detector, new_key: KeyMaker, live: bool = False) -> None:
-        """`new_key` makes the keys of tracks. `live`: crops are scheduled by the monotonic clock, not by media time."""
+    def __init__(
+        self, config: StreamerConfig, faces: FindsFaces | LimitedWatch, new_key: KeyMaker, live: bool = False
+    ) -> None:
+        """`faces`: a detector, or one that is watched already. `new_key` makes the keys of tracks.
+
+        `live`: crops are scheduled by the monotonic clock, not by media time.
+        """
         self._config = config
-        self._watch = MountedWatch(detector)
+        self._watch = faces if isinstance(faces, LimitedWatch) else MountedWatch(faces)
         self._new_key = new_key
         self._trackers: dict[str, Tracker] = {}
         self._shots: dict[str, ShotChangeDetector] = {}  # of the present epoch

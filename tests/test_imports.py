@@ -21,6 +21,8 @@ SHARED = {
     "metrics_server",
     "names",
     "progress",
+    "run_progress",
+    "scratch",
     "settings",
 }
 # The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
@@ -36,7 +38,7 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "tables": ({"results"}, {"recorded"}, set()),
     "plots": ({"people", "results"}, {"labels", "recorded"}, set()),
     "results": ({"people", "plots", "tables", "tracks"}, {"recorded", "values"}, set()),
-    "analysis": ({"results"}, {"config", "configfile", "dispatch", "kinds", "recorded", "source"}, set()),
+    "analysis": ({"results"}, {"config", "configfile", "detect", "dispatch", "kinds", "recorded", "source"}, set()),
     "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
@@ -55,8 +57,8 @@ SPINE = {
 }
 # modules at the root that may import every room
 WIRING = {
-    *("__main__", "app", "cli", "cli_cameras", "cli_people", "cli_results"),
-    *("commands", "commands_cameras", "commands_people", "commands_results"),
+    *("__main__", "app", "cli", "cli_analyze", "cli_cameras", "cli_people", "cli_results"),
+    *("commands", "commands_analyze", "commands_cameras", "commands_people", "commands_results"),
 }
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {

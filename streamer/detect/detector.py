@@ -12,7 +12,7 @@ import re
 from ast import literal_eval
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -36,6 +36,16 @@ pose model with one class and kpt_shape [5, 3], trained on images of faces, or a
 with {DEFAULT!r}, the bundled model is used. Nothing is downloaded."""
 
 log = logging.getLogger(__name__)
+
+
+class FindsFaces(Protocol):
+    """A detector, or what answers in its place."""
+
+    config: Detect
+    model_id: str
+
+    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+        """Detect faces as `Detector.detect` does."""
 
 
 class Detector:

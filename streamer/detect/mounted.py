@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from streamer.detect.detector import Detector
+from streamer.detect.detector import FindsFaces
 from streamer.detect.mounting import has_upright, turn_of, turned, turned_back
+from streamer.detect.roll import EstimatesRolls
 from streamer.detect.watch import Watch
 from streamer.values import Bytes, Detections, Frame
 
@@ -28,8 +29,9 @@ class MountedWatch:
     The picture as it is comes first: another position is taken only while it shows no face that is surely upright.
     """
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector, self._watch = detector, Watch(detector)
+    def __init__(self, detector: FindsFaces, rolls: EstimatesRolls | None = None) -> None:
+        """`rolls`: the network for turned faces; None: one of its own."""
+        self._detector, self._watch = detector, Watch(detector, rolls)
         self._rolls = self._watch.rolls
         self._cameras: dict[str, _Camera] = {}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamer.config import Detect
 from streamer.detect.letterbox import GREY
-from streamer.detect.roll import RollNetwork
+from streamer.detect.roll import EstimatesRolls
 from streamer.values import Bytes, Detections, Floats
 
 SCORE = 0.5  # least score of a face that says how the picture is turned
@@ -37,12 +37,12 @@ def turned_back(faces: Detections, turn: int, pixels: Bytes) -> Detections:
     return Detections(boxes, faces.scores, _back(faces.landmarks, turn, pixels), faces.turned)
 
 
-def has_upright(pixels: Bytes, faces: Detections, rolls: RollNetwork) -> bool:
+def has_upright(pixels: Bytes, faces: Detections, rolls: EstimatesRolls) -> bool:
     """Return whether a picture (h, w, 3) shows a face that is surely one and clearly upright."""
     return bool((_uprightness(pixels, faces, rolls) >= np.cos(np.radians(CLEARLY_DEG))).any())
 
 
-def turn_of(pixels: Bytes, look: Callable[[Bytes], Detections], rolls: RollNetwork, config: Detect) -> int | None:
+def turn_of(pixels: Bytes, look: Callable[[Bytes], Detections], rolls: EstimatesRolls, config: Detect) -> int | None:
     """Return the quarter turns clockwise after which most faces of a picture (h, w, 3) are upright.
 
     None if no face is surely upright in any position. `look` is the detector.
@@ -64,7 +64,7 @@ def turn_of(pixels: Bytes, look: Callable[[Bytes], Detections], rolls: RollNetwo
     return int(np.argmax(weights)) if any(weights) else None
 
 
-def _uprightness(pixels: Bytes, faces: Detections, rolls: RollNetwork) -> Floats:
+def _uprightness(pixels: Bytes, faces: Detections, rolls: EstimatesRolls) -> Floats:
     """Return the cosine (n,) of the roll of each face; 0 if it is large, or if the face or its roll is not sure."""
     result = np.zeros(len(faces), np.float32)
     rows = np.flatnonzero(faces.scores >= SCORE)[:MOST]

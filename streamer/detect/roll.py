@@ -4,6 +4,7 @@ The landmarks of a detector that has seen upright faces only are those of an upr
 """
 
 from math import ceil
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +15,13 @@ from streamer.values import Bytes, Floats
 
 SIDE = 64  # px, of the crop that the network sees
 MARGIN = 1.25  # side of the square around a face, in longer sides of its box
+
+
+class EstimatesRolls(Protocol):
+    """The network for turned faces, or what answers in its place."""
+
+    def directions(self, frame: Bytes, boxes: Floats) -> Floats:
+        """Estimate directions as `RollNetwork.directions` does."""
 
 
 class RollNetwork:

@@ -10,9 +10,9 @@ from math import inf, nan
 import numpy as np
 
 from streamer.boxes import iou
-from streamer.detect.detector import Detector
+from streamer.detect.detector import FindsFaces
 from streamer.detect.large import Shrunk, combined, has_large, large_only, shrunk
-from streamer.detect.roll import RollNetwork
+from streamer.detect.roll import EstimatesRolls, RollNetwork
 from streamer.detect.turned import (
     LIKELY,
     Doubles,
@@ -75,9 +75,9 @@ class _Camera:
 class Watch:
     """Detects the faces of all cameras of an Observer. For use by one thread. Raises ModelError."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: FindsFaces, rolls: EstimatesRolls | None = None) -> None:
         self._detector, self._config = detector, detector.config
-        self.rolls = RollNetwork()
+        self.rolls = rolls or RollNetwork()
         self._cameras: dict[str, _Camera] = {}
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from faceanalytics.errors import LostDependency, ModelError
 
+WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
 RESTARTS = 3  # a worker that dies more often than this has a fault that a restart does not cure
 STEADY_S = 60.0  # a worker that ran longer than this resets the count of restarts
 STOP_S = 10.0  # a worker that has not stopped this long after SIGTERM is killed

@@ -14,7 +14,7 @@ from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import JsonLines
 from streamer.config import People
 from streamer.identity.cluster import Links, Tracklet, cluster
-from streamer.recorded.outputs import EMBEDDINGS, PEOPLE, TRACKS
+from streamer.recorded.filenames import EMBEDDINGS, PEOPLE, TEMPLATES, TRACKS
 from streamer.recorded.people import Recording, person_id
 from streamer.recorded.records import SCHEMA_VERSION, Record
 from streamer.values import Floats, ImpostorScores
@@ -50,13 +50,14 @@ def read_recording(folder: Path, settings: People) -> Recording:
     same_run, tracks = _read_lines(folder / TRACKS)
     if same_run["run_id"] != header["run_id"]:
         raise InputError(f"{folder}: {PEOPLE} and {TRACKS} are of different runs; analyse the video again")
-    if header["outputs"]["identity"] and not (folder / EMBEDDINGS).exists():
+    places = [folder / name for name in (EMBEDDINGS, TEMPLATES) if (folder / name).exists()]
+    if header["outputs"]["identity"] and not places:
         raise InputError(
             f"{folder}: there are no embeddings to compare people by; analyse the video again with --embeddings"
         )
     templates, impostors = dict[str, Floats](), None
     if header["outputs"]["identity"]:
-        templates, impostors = _read_embeddings(folder / EMBEDDINGS, header["run_id"])
+        templates, impostors = _read_embeddings(places[0], header["run_id"])
     tracklets = []
     for track in tracks:
         identity, template = track["identity"], templates.get(track["track_id"])
@@ -112,6 +113,16 @@ def find_across(recordings: Sequence[Recording], false_join_rate: float, base: P
         _record(number, [places[member] for member in members], kept, base) for number, members in enumerate(joined, 1)
     ]
     return Across(header, people, repeated)
+
+
+def is_of(path: Path, folders: Sequence[Path]) -> bool:
+    """Return whether there is a list at `path`, and of just the results in these folders."""
+    try:
+        header, _ = _read_lines(path)
+        listed = {one["run_id"] for one in header["recordings"]}
+        return listed == {_read_lines(folder / PEOPLE)[0]["run_id"] for folder in folders}
+    except (InputError, KeyError, TypeError):
+        return False
 
 
 def write_across(path: Path, found: Across) -> None:

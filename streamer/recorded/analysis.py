@@ -1,25 +1,29 @@
 """Analyses video files through the stages of the live streamer, but waits instead of dropping frames or crops.
 
 Each video gets a folder of results, mainly tracks.jsonl and observations.jsonl. Answers are processed in the order of
-the frames, whatever order they arrive in, so two runs over the same file write the same bytes.
+the frames, whatever order they arrive in, so two runs over the same file write the same bytes. A run that was killed
+goes on by its journal, see journal.py.
 """
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import hash_file
 from faceanalytics.names import printable
+from faceanalytics.scratch import scratch_folder
 from streamer.config import StreamerConfig
 from streamer.configfile import config_hash
 from streamer.detect.detector import Detector
+from streamer.detect.mounted import MountedWatch
+from streamer.detect.region import LimitedWatch
+from streamer.detect.roll import RollNetwork
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
@@ -31,24 +35,44 @@ from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.recorded.batches import CropBatches
+from streamer.recorded.earlier import Plan, claimed, finished, header_of, plan
 from streamer.recorded.explain import Explanation
-from streamer.recorded.outputs import identified, refuse_to_remove, run_files
+from streamer.recorded.filenames import JOURNAL
+from streamer.recorded.journal import Journal
+from streamer.recorded.outputs import identified, refuse_to_remove, removable, run_files, written
+from streamer.recorded.part import Part
 from streamer.recorded.people import find_people, recording
-from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
+from streamer.recorded.recall import RecallingDetector, RecallingRolls, RecallingWorkers
+from streamer.recorded.records import SCHEMA_VERSION, Record, model_record, source_record, time_base_record
+from streamer.recorded.turns import Turn, in_turns
 from streamer.recorded.wall_clock import start_time_record
 from streamer.recorded.writer import ResultWriter, VideoResult
-from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
+from streamer.source.file import VideoInfo, chosen_stream, probe_file, read_file
 from streamer.source.hardware import check_device
 from streamer.track.keys import recorded_keys, split_keys
-from streamer.values import EndReason, Floats, ImpostorScores, Model, SourceEnd, TrackKey
+from streamer.values import EndReason, Floats, ImpostorScores, Model, Observation, SourceEnd, TimeBase, TrackKey
 
 AHEAD = 4  # decoded frames that may wait for the detector
 
 log = logging.getLogger(__name__)
 
+OnFrame = Callable[[VideoInfo, VideoResult], None]
+OnEnd = Callable[[VideoResult], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """What all videos share."""
+
+    detector: Detector
+    rolls: RollNetwork
+    dispatcher: Dispatcher
+    model: Model  # of the workers
+    blank: Floats | None  # (512,) embedding of images without content; None: the weights lack embeddings
+
 
 class Analysis:
-    """Analyses videos one after the other with one detector and one set of workers."""
+    """Analyses videos with one detector and one set of workers, which go from one video to the next without a pause."""
 
     def __init__(
         self,
@@ -57,59 +81,75 @@ class Analysis:
         embeddings: bool = False,
         explain: bool = False,
         video_stream: int | None = None,
+        part: Part | None = None,
+        overwrite: bool = False,
         start_time: datetime | None = None,
     ) -> None:
         """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
         `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
-        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `start_time`: when the
-        first frame was taken; None: when the file says that it was created, if it does.
+        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `part`: of each video;
+        None: all of it. `overwrite`: replace the results that a folder has, else go on with them or refuse it.
+        `start_time`: when the first frame was taken; None: when the file says that it was created, if it does.
         """
         self._config = config
         self._embeddings = embeddings
         self._explain = explain
         self._video_stream = video_stream
+        self._part = part or Part()
+        self._overwrite = overwrite
         self._start_time = start_time
         self._worker = worker
         self._stop = Event()
-        self._writer: ResultWriter | None = None
+        self._begun = False  # a video is being analysed
+        self._several = False  # videos, whose people are compared at the end
         self._dispatcher: Dispatcher | None = None
-        self._blanks: dict[str, Floats | None] = {}  # by model id: (512,) embedding of images without content
-        self._gallery: tuple[EnrolledGallery, ImpostorScores, dict[str, Any]] | None = None  # and its header fields
+        self._gallery: tuple[EnrolledGallery, ImpostorScores, Record] | None = None  # and its header fields
 
     def stop(self) -> None:
-        """Make `run` finish the frames in progress and return; the files hold the results so far."""
+        """Make `run` finish the frames in progress and return; the files hold the results so far, and can go on."""
         self._stop.set()
         if self._dispatcher is not None:
-            wait_s = self._config.drain_s if self._writer is not None else 0
+            wait_s = self._config.drain_s if self._begun else 0
             asyncio.get_running_loop().call_later(wait_s, self._dispatcher.give_up)
 
     async def run(
-        self, videos: Sequence[tuple[Path, Path]], progress: Callable[[VideoInfo, VideoResult], None]
+        self, videos: Sequence[tuple[Path, Path]], progress: OnFrame, ended: OnEnd = lambda _: None
     ) -> list[VideoResult]:
-        """Analyse each (video, folder) and write the results into that folder. `progress` is called after each frame.
+        """Analyse each (video, folder) and write the results into that folder.
 
-        Outputs of an earlier run in a folder are removed when its video begins. The result of a video that cannot be
-        read has its `problem` set, and the other videos go on. Raises ConfigError, ModelError, LostDependency, or an
-        ExceptionGroup of the exceptions of the parts.
+        `progress` is called after each frame, `ended` after each video. A video that cannot be analysed, or whose
+        folder holds results of another analysis, has its `problem` and `failure` set, and the other videos go on.
+        Raises ConfigError, ModelError, LostDependency, or an ExceptionGroup of the exceptions of the parts.
         """
         refuse_to_remove(videos)
-        if self._start_time is not None and len(videos) > 1:
+        self._several = len(videos) > 1
+        if self._start_time is not None and self._several:
             raise ConfigError("--start-time: it is that of one video; analyse the videos one at a time")
+        self._part.check(self._config.track)
+        check_device(self._config.sources.decode_device)
         results = [VideoResult(video, out) for video, out in videos]
-        device = self._config.sources.decode_device
-        check_device(device)
-        probe = partial(_probe, device=device, video_stream=self._video_stream)
-        infos = [await asyncio.to_thread(probe, result) for result in results]  # before the slow parts start
-        readable = [(result, info) for result, info in zip(results, infos, strict=True) if info is not None]
-        if readable:
-            await self._analyse_all(readable, progress)
+        for place, result in enumerate(results):  # the slow parts start when there is something to analyse
+            if await self._is_readable(result):
+                await self._analyse_all(results[place:], progress, ended)
+                break
+            ended(result)
         return results
 
-    async def _analyse_all(
-        self, videos: Sequence[tuple[VideoResult, VideoInfo]], progress: Callable[[VideoInfo, VideoResult], None]
-    ) -> None:
-        with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
+    async def _is_readable(self, result: VideoResult) -> bool:
+        try:
+            await asyncio.to_thread(self._probe, result)
+        except InputError as error:
+            result.fail(error)
+            return False
+        return True
+
+    def _probe(self, result: VideoResult) -> VideoInfo:
+        device = self._config.sources.decode_device
+        return probe_file(result.video, device=device, video_stream=self._video_stream)
+
+    async def _analyse_all(self, results: Sequence[VideoResult], progress: OnFrame, ended: OnEnd) -> None:
+        with scratch_folder() as folder:
             bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
             dispatch = self._config.dispatch.model_copy(update={"bind": bind})
             stuck: asyncio.Queue[str] = asyncio.Queue()
@@ -122,17 +162,29 @@ class Analysis:
                     # the worker loads in the meantime
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
                     await self._enrol(detector, dispatcher)
-                    for result, info in videos:
-                        if self._stop.is_set():
-                            result.problem = f"{result.video}: stopped before it began"
-                            continue
-                        await self._analyse(result, partial(progress, info, result), info, detector, dispatcher)
+                    models = await self._models(detector, dispatcher)
+                    analyse = partial(self._analyse, progress, models)
+                    await in_turns(results, analyse, ended, self._stop.is_set)
                     if child is not None:
                         child.cancel()
                         await asyncio.wait([child])
                     wire.cancel()
             finally:
                 dispatcher.close()
+
+    async def _models(self, detector: Detector, dispatcher: Dispatcher) -> _Models | None:
+        """Wait for the model of the workers. None: the run is stopped. Raises ConfigError."""
+        if not dispatcher.models:
+            log.info("waiting for a worker at %s", dispatcher.endpoint)
+        model = await dispatcher.wait_for_worker()
+        if model is None:
+            return None
+        if self._embeddings and not model.identity:
+            raise ConfigError(
+                f"--embeddings: the weights {model.id} were not trained for identity and give no embeddings"
+            )
+        blank = await blank_embedding(model, partial(dispatcher.analyse, priority=Priority.RECORDED))
+        return _Models(detector, RollNetwork(), dispatcher, model, blank)
 
     async def _enrol(self, detector: Detector, dispatcher: Dispatcher) -> None:
         """Read the gallery, if one is configured, and embed it. Raises ConfigError, InputError, LostDependency."""
@@ -149,82 +201,102 @@ class Analysis:
         gallery, impostors = enrolled(config, model, images[: len(people)], images[len(people) :])
         self._gallery = gallery, impostors, gallery_record(config.gallery, gallery, [*people, *strangers])
 
-    async def _analyse(
-        self,
-        result: VideoResult,
-        on_frame: Callable[[], None],
-        info: VideoInfo,
-        detector: Detector,
-        dispatcher: Dispatcher,
-    ) -> None:
-        video, out = result.video, result.folder
-        try:
-            content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
-        except InputError as error:
-            result.problem = str(error)
+    async def _analyse(self, progress: OnFrame, models: _Models | None, result: VideoResult, turn: Turn) -> None:
+        """Analyse one video. Raises InputError or ConfigError if there are no results, or a group with one."""
+        assert models is not None  # else the run is stopped
+        video, out, model = result.video, result.folder, models.model
+        stream = await asyncio.to_thread(chosen_stream, video, self._video_stream)  # what is no video is soon known
+        content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
+        if self._finished_before(result, models, content_hash, stream):
             return
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--out: cannot make the folder {out}: {error.strerror}") from error
-        if not dispatcher.models:
-            log.info("waiting for a worker at %s", dispatcher.endpoint)
-        model = await dispatcher.wait_for_worker()
-        if model is None:
-            result.problem = f"{result.video}: stopped before it began"
-            return
-        if self._embeddings and not model.identity:
-            raise ConfigError(
-                f"--embeddings: the weights {model.id} were not trained for identity and give no embeddings"
-            )
-        if model.id not in self._blanks:
-            analyse = partial(dispatcher.analyse, priority=Priority.RECORDED)
-            self._blanks[model.id] = await blank_embedding(model, analyse)
+        info = await asyncio.to_thread(self._probe, result)
+        self._part.check_region((info.width, info.height))
+        result.expected = self._part.expected(info.length)
+        source = source_record(printable(video.name), content_hash, info)
+        header = self._header(models, source, start_time_record(self._start_time, info.creation_time))
+        with claimed(out):
+            go_on = plan(out, header, removable(out), self._overwrite) is Plan.GO_ON
+            self._begun = True
+            with (
+                run_files(out, header, self._explain, kept=[JOURNAL] if go_on else []) as files,
+                Journal(out / JOURNAL, header, go_on) as journal,
+            ):
+                if go_on:
+                    log.info("%s: goes on with an unfinished analysis: %s", out, journal.kept_words())
+                size = info.width, info.height
+                explanation = Explanation(files.explanation, size) if files.explanation is not None else None
+                persons = self._persons(models, split_keys(recorded_keys(content_hash)))
+                on_frame = partial(progress, info, result)
+                writer = ResultWriter(
+                    persons, files.tracks, files.observations, result, on_frame, size, explanation, files.shots
+                )
+                detector = RecallingDetector(models.detector, journal)
+                watch = MountedWatch(detector, RecallingRolls(models.rolls, journal))
+                limited = LimitedWatch(watch, self._part.region, self._part.min_face_px)
+                observer = Observer(self._config, limited, recorded_keys(content_hash))
+                observer.set_workers({model: 1})
+                await self._run_stages(result, observer, models, journal, writer, turn)
+                if not result.frames:
+                    raise InputError(result.problem or f"{video}: {self._part.nothing()}")
+                writer.close()
+                time_base = time_base_record(result.read.time_base)
+                if time_base != header["time_base"]:  # that is known at the end only
+                    files.replace_headers({**header, "time_base": time_base})
+                impostors = self._impostors(model)
+                found = find_people(writer.ended, writer.presence, self._config, impostors)
+                result.recording = recording(out, header, found, impostors)
+                for person in result.recording.people:
+                    files.people.write(person)
+                result.people = len(result.recording.people)
+                if self._several and not self._embeddings:
+                    files.keep_templates(writer.ended, impostors)
+                files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
+            if not result.resumable:
+                journal.remove()
+
+    def _finished_before(self, result: VideoResult, models: _Models, content_hash: str, stream: int) -> bool:
+        """Return whether the folder has all results of this very analysis; then take over their counts."""
+        earlier = header_of(result.folder)
+        if self._overwrite or earlier is None:
+            return False
+        source, start = earlier["source"], start_time_record(self._start_time, None)
+        if (source.get("sha256"), source.get("video_stream")) != (content_hash, stream):
+            return False
+        if self._start_time is None and earlier.get("start_time_source") == "file":  # of the same content
+            start = {name: earlier.get(name) for name in start}
+        header = self._header(models, source, start)
+        summary = finished(result.folder, header["run_id"], written(self._explain, self._embeddings))
+        if summary is None:
+            return False
+        result.take_over(summary)
+        return True
+
+    def _header(self, models: _Models, source: Record, start: Record) -> Record:
+        """Return the header of all files of a video: `source` follows from its content, `start` is when it began."""
         header = {
             "type": "header",
             "schema_version": SCHEMA_VERSION,
-            "source": source_record(printable(video.name), content_hash, info),
-            "time_base": time_base_record(result.read.time_base),
-            **start_time_record(self._start_time, info.creation_time),
-            "detector": detector.model_id,
-            **model_record(model),
+            "source": source,
+            "time_base": time_base_record(TimeBase()),
+            **start,
+            "part": self._part.record(),
+            "detector": models.detector.model_id,
+            **model_record(models.model),
             "gallery": self._gallery[2] if self._gallery else None,
             "config_hash": config_hash(self._config),
         }
-        header = identified(header, embeddings=self._embeddings, explain=self._explain)
-        with run_files(out, header, self._explain) as files:
-            size = info.width, info.height
-            explanation = Explanation(files.explanation, size) if files.explanation is not None else None
-            persons = self._persons(model, split_keys(recorded_keys(content_hash)))
-            writer = ResultWriter(
-                persons, files.tracks, files.observations, result, on_frame, size, explanation, files.shots
-            )
-            self._writer = writer
-            observer = Observer(self._config, detector, recorded_keys(content_hash))
-            observer.set_workers({model: 1})
-            await self._run_stages(video, observer, dispatcher, writer, result)
-            writer.close()
-            time_base = time_base_record(result.read.time_base)
-            if time_base != header["time_base"]:  # that is known at the end only
-                files.replace_headers({**header, "time_base": time_base})
-            impostors = self._impostors(model)
-            found = find_people(writer.ended, writer.presence, self._config, impostors)
-            result.recording = recording(out, header, found, impostors)
-            for person in result.recording.people:
-                files.people.write(person)
-            files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
+        return identified(header, embeddings=self._embeddings, explain=self._explain)
 
-    def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
+    def _persons(self, models: _Models, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""
         persons = Persons(self._config, new_key)
         if self._gallery is not None:
             persons.use_gallery(self._gallery[0])
-        impostors = self._impostors(model)
+        impostors = self._impostors(models.model)
         if impostors is not None:
-            persons.use_impostors(impostors, model.id)
-        blank = self._blanks.get(model.id)
-        if blank is not None:
-            persons.use_blank(model.id, blank)
+            persons.use_impostors(impostors, models.model.id)
+        if models.blank is not None:
+            persons.use_blank(models.model.id, models.blank)
         return persons
 
     def _impostors(self, model: Model) -> ImpostorScores | None:
@@ -232,45 +304,62 @@ class Analysis:
         return self._gallery[1] if self._gallery is not None else model.impostors
 
     async def _run_stages(
-        self, video: Path, observer: Observer, dispatcher: Dispatcher, writer: ResultWriter, result: VideoResult
+        self,
+        result: VideoResult,
+        observer: Observer,
+        models: _Models,
+        journal: Journal,
+        writer: ResultWriter,
+        turn: Turn,
     ) -> None:
-        """Run decoding, observation and dispatch until every frame is analysed and every crop is answered or lost."""
+        """Run decoding, observation and dispatch until every frame is analysed and every crop is answered or lost.
+
+        Raises InputError if no frame could be analysed.
+        """
         frames, settings = BoundedQueue(AHEAD), self._config.dispatch
-        analyse = partial(dispatcher.analyse, priority=Priority.RECORDED)
+        workers = RecallingWorkers(
+            partial(models.dispatcher.analyse, priority=Priority.RECORDED), journal, models.model
+        )
         async with asyncio.TaskGroup() as answers:
-            batches = CropBatches(answers, analyse, writer.on_result, settings.batch, settings.max_waiting)
+            batches = CropBatches(answers, workers.analyse, writer.on_result, settings.batch, settings.max_waiting)
             deliver = Delivery(asyncio.get_running_loop(), partial(writer.accept, batches))
+
+            def observed(observation: Observation) -> None:
+                result.recalled += journal.recalls
+                deliver(observation)
+
+            async def observe() -> None:
+                await turn.come()
+                await in_thread("observe", partial(observe_all, observer, frames, observed), deliver.close)
+
             async with asyncio.TaskGroup() as stages:
-                stages.create_task(in_thread("decode", partial(self._decode, video, frames, result), frames.close))
-                stages.create_task(in_thread("observe", partial(observe_all, observer, frames, deliver), deliver.close))
+                stages.create_task(in_thread("decode", partial(self._decode, frames, result), frames.close))
+                stages.create_task(observe())
+            turn.over.set()
             await batches.seal()
 
-    def _decode(self, video: Path, frames: BoundedQueue, result: VideoResult) -> None:
+    def _decode(self, frames: BoundedQueue, result: VideoResult) -> None:
         """Put every frame and then the end of the source into `frames`: the decode thread."""
-        reason = EndReason.END_OF_FILE
+        video, reason = result.video, EndReason.END_OF_FILE
         try:
-            device = self._config.sources.decode_device
             frames_read = read_file(
-                video, video.stem, 0, device=device, video_stream=self._video_stream, report=result.read
+                video,
+                video.stem,
+                0,
+                device=self._config.sources.decode_device,
+                video_stream=self._video_stream,
+                report=result.read,
+                choose=self._part.frames,
             )
             for frame in frames_read:
                 if self._stop.is_set():
                     reason = EndReason.SHUTDOWN
-                    result.problem = f"{video}: stopped before its end"
+                    result.problem, result.stopped = f"{video}: stopped before its end", True
                     break
                 if not frames.put(frame):
                     return
-        except TruncatedVideo as error:
+        except InputError as error:  # what was read before is analysed
             result.problem = str(error)
             log.warning("%s", error)
         frames.put(SourceEnd(video.stem, 0, reason))
         frames.close()
-
-
-def _probe(result: VideoResult, device: str, video_stream: int | None) -> VideoInfo | None:
-    """Return the properties of a video. None: it cannot be read, and `result.problem` gives the reason."""
-    try:
-        return probe_file(result.video, device=device, video_stream=video_stream)
-    except InputError as error:
-        result.problem = str(error)
-        return None

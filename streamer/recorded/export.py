@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceanalytics.errors import InputError
+from streamer.recorded.filenames import TABLES_FOLDER, TRACKS
 from streamer.recorded.formats.files import Formats, write_formats
-from streamer.recorded.outputs import TABLES_FOLDER, TRACKS
 from streamer.recorded.tables import check_formats, write_tables
 
 

@@ -10,6 +10,7 @@ from streamer.recorded.field_types import (
     Count,
     Instant,
     Pixels,
+    Seconds,
 )
 
 
@@ -45,6 +46,17 @@ class TimeBase(TypedDict):
     restarts: Count
 
 
+class Part(TypedDict):
+    """The part of the video that was analysed."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    start_s: Seconds
+    end_s: Annotated[Seconds | None, Field(description="null: up to the end of the video")]
+    sample_fps: Annotated[float | None, Field(description="most frames per second; null: all")]
+    region: Annotated[str | None, Field(description="x,y,width,height, in pixels or percent; null: the whole picture")]
+    min_face_px: Annotated[float, Field(ge=0, description="narrower faces were left out")]
+
+
 class Outputs(TypedDict):
     """What the weights were trained for."""
 
@@ -69,12 +81,14 @@ class Header(TypedDict):
     start_time_source: Annotated[
         Literal["option", "file"] | None, Field(description="option: --start-time; file: the creation time in it")
     ]
+    part: Part
     detector: str
     model_id: str
     outputs: Outputs
     licence: str
     gallery: Annotated[dict[str, Any] | None, Field(description="what names were decided with")]
     config_hash: str
+    options: Annotated[dict[str, bool], Field(description="that choose files: embeddings, explain")]
 
 
 class Summary(TypedDict):
@@ -89,6 +103,7 @@ class Summary(TypedDict):
     lost_crops: Count
     dropped: dict[str, Count]
     complete: bool
+    problem: Annotated[str | None, Field(description="why it was not analysed to its end; null: it was")]
     people: Count
     described_tracks: Count
     undescribed_tracks: Count

@@ -13,39 +13,36 @@ from typing import Any
 
 import numpy as np
 
-from faceanalytics.errors import ConfigError
-from faceanalytics.files import JsonLines, exclusive, partial_name, sync, write_json_to, writing
-from streamer.values import ImpostorScores, TrackSummary
-
-SUMMARY, PEOPLE, TRACKS, OBSERVATIONS = "summary.json", "people.jsonl", "tracks.jsonl", "observations.jsonl"
-SHOTS, EXPLANATION, EMBEDDINGS = "shots.jsonl", "explain.jsonl", "embeddings.npz"
-ANNOTATED, REPORT = "annotated.mp4", "report.html"
-TABLES_FOLDER = "tables"
-TABLE_FILES = tuple(
-    f"{TABLES_FOLDER}/{table}.{form}"
-    for table in ("frames", "tracks", "people", "analyses")
-    for form in ("parquet", "csv", "jsonl")
+from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.files import JsonLines, partial_name, replacing, sync, write_json_to, writing
+from streamer.recorded.filenames import (
+    DERIVED,
+    EMBEDDINGS,
+    EXPLANATION,
+    JOURNAL,
+    OBSERVATIONS,
+    OUTPUTS,
+    PEOPLE,
+    SHOTS,
+    SUMMARY,
+    TABLES_FOLDER,
+    TEMPLATES,
+    TRACKS,
 )
-# removed in this order
-OUTPUTS = (SUMMARY, *TABLE_FILES, PEOPLE, TRACKS, OBSERVATIONS, SHOTS, EXPLANATION, EMBEDDINGS, ANNOTATED, REPORT)
-
-DERIVED = (
-    *("people.vtt", "people.metadata.vtt", "people.eaf", "contact-sheet.jpg", "contact-sheet-*.jpg"),
-    *("faces/person-*.jpg", "mot/*.txt", "mot/*/seqinfo.ini"),
-)  # patterns of what `streamer export` makes of them; removed before them
+from streamer.values import ImpostorScores, TrackSummary
 
 log = logging.getLogger(__name__)
 
 
 def identified(header: dict[str, Any], **options: bool) -> dict[str, Any]:
-    """Return the header with `version` and `run_id`.
+    """Return the header with `options`, `version` and `run_id`.
 
     The id is a hash of the header and the options, without the video's name. So it is the same whenever the same
     content is analysed again by the same version with the same settings, models and options.
     """
-    header = {**header, "version": version("faceanalytics")}
+    header = {**header, "options": options, "version": version("faceanalytics")}
     source = {name: value for name, value in header["source"].items() if name != "name"}
-    deciding = json.dumps({**header, "source": source, "options": options}, sort_keys=True)
+    deciding = json.dumps({**header, "source": source}, sort_keys=True)
     return {**header, "run_id": hashlib.sha256(deciding.encode()).hexdigest()[:32]}
 
 
@@ -73,32 +70,54 @@ class RunFiles:
 
         `impostors`: the scores of strangers, which people across recordings are compared by; they go with templates.
         """
-        run = {"run_id": self._header["run_id"], "source_sha256": self._header["source"]["sha256"]}
         if templates is not None:
             with writing(path := self._folder / EMBEDDINGS):
-                _write_templates(partial_name(path), templates, impostors, run)
+                _write_templates(partial_name(path), templates, impostors, self._run)
         with writing(path := self._folder / SUMMARY):
-            write_json_to(partial_name(path), {**run, **counts})
+            write_json_to(partial_name(path), {**self._run, **counts})
         for lines in self._lines():
             lines.sync()
+
+    def keep_templates(self, templates: Sequence[TrackSummary], impostors: ImpostorScores | None) -> None:
+        """Write the identity templates for the rest of a run over several videos, which may go on after a break."""
+        with replacing(self._folder / TEMPLATES) as partial:
+            _write_templates(partial, templates, impostors, self._run)
+
+    @property
+    def _run(self) -> dict[str, str]:
+        return {"run_id": self._header["run_id"], "source_sha256": self._header["source"]["sha256"]}
 
     def _lines(self) -> list[JsonLines]:
         every = (self.tracks, self.observations, self.people, self.shots, self.explanation)
         return [lines for lines in every if lines is not None]
 
 
+def written(explain: bool, embeddings: bool) -> list[str]:
+    """Return the names of the files that a run with these options writes."""
+    optional = (EXPLANATION, explain), (EMBEDDINGS, embeddings)
+    return [SUMMARY, TRACKS, OBSERVATIONS, PEOPLE, SHOTS, *(name for name, wanted in optional if wanted)]
+
+
 @contextlib.contextmanager
-def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[RunFiles]:
+def run_files(folder: Path, header: dict[str, Any], explain: bool, kept: Sequence[str] = ()) -> Iterator[RunFiles]:
     """Remove the outputs of an earlier run from `folder` and yield the files of a new one, with their headers written.
 
-    At the end all files get their names, summary.json last; after an error none does, and the lines written so far
-    keep the name `*.partial`. Raises ConfigError where nothing can be written, or while another run writes there.
+    The folder is `claimed`; files named in `kept` stay. At the end all files get their names, summary.json last; after
+    an error none does, and the lines written so far keep the name `*.partial`; after an InputError nothing stays.
+    Raises ConfigError where nothing can be written.
     """
-    busy = f"--out: another analysis is writing into {folder}; choose another folder"
-    with ExitStack() as stack:
-        with writing(folder):
-            stack.enter_context(exclusive(folder, busy))
+    _remove_earlier(folder, kept)
+    try:
+        with _open_files(folder, header, explain) as files:
+            yield files
+    except InputError:  # there was nothing to analyse
         _remove_earlier(folder)
+        raise
+
+
+@contextlib.contextmanager
+def _open_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[RunFiles]:
+    with ExitStack() as stack:
         for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
         names = (TRACKS, OBSERVATIONS, PEOPLE, SHOTS, *([EXPLANATION] if explain else []))
@@ -112,8 +131,7 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
 def refuse_to_remove(videos: Sequence[tuple[Path, Path]]) -> None:
     """Raise ConfigError if one of the videos of (video, folder) would be removed or overwritten as an output."""
     for _, folder in videos:
-        derived = (path for pattern in DERIVED for path in folder.glob(pattern))
-        outputs = {_identity(path) for path in (*(folder / name for name in _names()), *derived)} - {None}
+        outputs = {_identity(folder / name) for name in removable(folder)} - {None}
         for video, _ in videos:
             if _identity(video) in outputs:
                 raise ConfigError(f"--out: {video} would be removed as an earlier result; choose another folder")
@@ -127,18 +145,19 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _names() -> list[str]:
-    return [name + ending for name in OUTPUTS for ending in ("", ".partial", ".partial.partial", ".silent.partial")]
+def removable(folder: Path) -> list[str]:
+    """Return the names of the files that a new run removes from a folder, whether they are there or not."""
+    endings = "", ".partial", ".partial.partial", ".silent.partial"
+    derived = [str(path.relative_to(folder)) for pattern in DERIVED for path in sorted(folder.glob(pattern))]
+    return [*derived, *(name + ending for name in OUTPUTS for ending in endings), TEMPLATES, JOURNAL]
 
 
-def _remove_earlier(folder: Path) -> None:
+def _remove_earlier(folder: Path, kept: Sequence[str] = ()) -> None:
     removed = []
-    for path in [path for pattern in DERIVED for path in sorted(folder.glob(pattern))]:
-        with writing(path):
-            path.unlink()
-            removed.append(str(path.relative_to(folder)))
-    for name in _names():
+    for name in removable(folder):
         path = folder / name
+        if name in kept:
+            continue
         if path.is_dir() and not path.is_symlink():
             continue  # not ours; if it is in the way, writing fails
         with writing(path), contextlib.suppress(FileNotFoundError):
@@ -146,7 +165,7 @@ def _remove_earlier(folder: Path) -> None:
             removed.append(name)
     with contextlib.suppress(OSError):  # it is not there, or holds files of others
         (folder / TABLES_FOLDER).rmdir()
-    if removed:
+    if removed and JOURNAL not in kept:
         log.info("%s: removed the results of an earlier run: %s", folder, ", ".join(removed))
 
 

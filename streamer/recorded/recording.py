@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from faceanalytics.errors import InputError
-from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.filenames import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.records import SCHEMA_VERSION
 
 Record = dict[str, Any]

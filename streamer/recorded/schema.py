@@ -14,7 +14,7 @@ from streamer.recorded import explain_types, header_types
 from streamer.recorded import record_types as records
 from streamer.recorded.columns import TABLES, Column, columns
 from streamer.recorded.field_types import STRICT
-from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, TRACKS
+from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, TRACKS
 from streamer.recorded.wall_clock import INSTANT
 
 SCHEMA_URI = "https://json-schema.org/draft/2020-12/schema"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file, never
-from streamer.recorded.outputs import PEOPLE, TRACKS
+from streamer.recorded.filenames import PEOPLE, TRACKS
 from streamer.recorded.recording import Record, Recording, complaining
 
 __all__ = ["Record", "Stored", "read_source"]

@@ -11,7 +11,7 @@ from faceanalytics.errors import ConfigError
 from faceanalytics.extras import require
 from faceanalytics.files import replacing, writing
 from streamer.recorded.columns import TABLES, columns
-from streamer.recorded.outputs import OBSERVATIONS, PEOPLE, TABLES_FOLDER, TRACKS
+from streamer.recorded.filenames import OBSERVATIONS, PEOPLE, TABLES_FOLDER, TRACKS
 from streamer.recorded.recording import Analyses, Recording, complaining
 from streamer.recorded.rows import Row, Rows
 from streamer.recorded.table_files import batches, table_file

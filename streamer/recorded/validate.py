@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from faceanalytics.files import partial_name
-from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.schema import FILES, SUMMARY_TYPE, explained
 from streamer.recorded.validate_tables import check_tables
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.recorded.columns import TABLES, columns
-from streamer.recorded.outputs import TABLES_FOLDER
+from streamer.recorded.filenames import TABLES_FOLDER
 from streamer.recorded.schema import ROWS, explained
 from streamer.recorded.table_files import METADATA, arrow_schema
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faceanalytics.errors import UserError
 from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
@@ -17,10 +18,15 @@ from streamer.recorded.people import Recording
 from streamer.recorded.presence import Presence
 from streamer.recorded.records import analysis_record, frame_record, observation_record, track_record
 from streamer.recorded.shots import ShotLines
-from streamer.source.file import ReadReport
+from streamer.source.file import FinishedReport, ReadReport
 from streamer.values import FaceAnalysis, FaceCrop, Observation, TrackState, TrackSummary, Undescribed
 
 SEAL_FRAMES = 500  # a partly filled batch is sent after this many frames; frames, not seconds: runs stay identical
+# what is counted in a recording, in the order of summary.json
+COUNTS = (
+    *("frames", "shots", "people", "tracks", "described_tracks", "undescribed_tracks", "false_faces"),
+    *("crops", "lost_crops"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +42,18 @@ class VideoResult:
     described_tracks: int = 0
     undescribed_tracks: int = 0  # without the false faces
     false_faces: int = 0
-    recording: Recording | None = None  # its people; None: it did not get to its end
+    people: int = 0
+    recording: Recording | None = None  # its people; None: it was not analysed in this run
     shots: int = 0
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
     read: ReadReport = field(default_factory=ReadReport)
+    stopped: bool = False  # before the end of the video, or before it began; the analysis can go on later
+    recalled: int = 0  # frames that an earlier run had already searched for faces
+    expected: int = 0  # frames by the header of the video; 0: unknown
+    finished_before: bool = False  # an earlier run has written the results; the counts are theirs
+    failure: int = 0  # exit code of the error because of which there are no results; 0: there are
 
     def count_track(self, summary: TrackSummary) -> None:
         """Count a track, which has ended."""
@@ -58,6 +70,23 @@ class VideoResult:
         """Whether the analysis is complete."""
         return not self.problem and not self.lost_crops and not self.read.dropped
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a later run can add to the results."""
+        return self.stopped or bool(self.lost_crops)
+
+    def fail(self, error: UserError) -> None:
+        """Note the error because of which there are no results."""
+        self.problem, self.failure = str(error), error.exit_code
+
+    def take_over(self, summary: dict[str, Any]) -> None:
+        """Take the counts of results that an earlier run has finished."""
+        self.finished_before = True
+        for name in COUNTS:
+            setattr(self, name, int(summary[name]))
+        self.read = FinishedReport(summary["dropped"])
+        self.problem = f"{self.video}: {summary['problem']}" if summary["problem"] else ""
+
     def dropped_frames(self) -> str:
         """Return a sentence about the frames that were dropped, if any."""
         counts = ", ".join(f"{count} {reason}" for reason, count in self.read.dropped.items())
@@ -66,17 +95,10 @@ class VideoResult:
     def counts(self) -> dict[str, Any]:
         """Return the contents of summary.json."""
         return {
-            "frames": self.frames,
-            "tracks": self.tracks,
-            "described_tracks": self.described_tracks,
-            "undescribed_tracks": self.undescribed_tracks,
-            "false_faces": self.false_faces,
-            "people": 0 if self.recording is None else len(self.recording.people),
-            "shots": self.shots,
-            "crops": self.crops,
-            "lost_crops": self.lost_crops,
+            **{name: getattr(self, name) for name in COUNTS},
             "dropped": self.read.dropped,
             "complete": self.whole,
+            "problem": self.problem.removeprefix(f"{self.video}: ") or None,
         }
 
 

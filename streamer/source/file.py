@@ -3,10 +3,11 @@
 import logging
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -39,6 +40,14 @@ class TruncatedVideo(InputError):
         self.frames = frames
 
 
+class Length(NamedTuple):
+    """How long a video is by its header: estimates, 0 if unknown."""
+
+    duration_s: float
+    frames: int
+    fps: float
+
+
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
     """Properties in the header of a file; `duration_s` and `frames` are estimates, 0 if unknown."""
@@ -53,6 +62,11 @@ class VideoInfo:
     video_stream: int  # which one of the file's video streams, from 0
     creation_time: str | None = None  # tag of the container, as it stands there; None: it has none
 
+    @property
+    def length(self) -> Length:
+        """Return how long it is."""
+        return Length(self.duration_s, self.frames, self.fps)
+
 
 def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None) -> VideoInfo:
     """Read the properties of a video and decode its first frame on `device`. Raises InputError.
@@ -66,13 +80,29 @@ def probe_file(path: Path, *, device: str = CPU, video_stream: int | None = None
         if first is None:
             raise InputError(f"{path}: none of its frames can be decoded")
         width, height = first.size
-        duration = declared_duration(stream) or (container.duration or 0) / av.time_base
-        fps = frame_rate(stream) or 1 / USUAL_STEP_S
-        indexed = "mp4" in container.format.name.split(",")
-        frames = (indexed and stream.frames) or round(duration * fps)
         codec = stream.codec_context.name
         created = stream.metadata.get("creation_time") or container.metadata.get("creation_time")
-        return VideoInfo(width, height, duration, frames, fps, codec, first.geometry, choice.number, created)
+        length = _length(container, stream)
+        return VideoInfo(width, height, *length, codec, first.geometry, choice.number, created)
+
+
+def stated_length(path: Path, video_stream: int | None = None) -> Length:
+    """Read how long a video is by its header, without decoding it. Raises InputError."""
+    with open_file(path) as container:
+        return _length(container, _choose(container, path, video_stream).stream)
+
+
+def chosen_stream(path: Path, video_stream: int | None = None) -> int:
+    """Return which video stream of a file is read, from 0. Raises InputError."""
+    with open_file(path) as container:
+        return _choose(container, path, video_stream).number
+
+
+def _length(container: InputContainer, stream: av.VideoStream) -> Length:
+    duration = declared_duration(stream) or (container.duration or 0) / av.time_base
+    fps = frame_rate(stream) or 1 / USUAL_STEP_S
+    indexed = "mp4" in container.format.name.split(",")
+    return Length(duration, (indexed and stream.frames) or round(duration * fps), fps)
 
 
 class ReadReport:
@@ -93,6 +123,19 @@ class ReadReport:
         return TimeBase() if self.decoder is None else self.decoder.time_base
 
 
+class FinishedReport(ReadReport):
+    """How a file was read in an earlier run."""
+
+    def __init__(self, dropped: Mapping[str, int]) -> None:
+        super().__init__()
+        self._dropped = dict(dropped)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Return the number of frames that were dropped, by reason."""
+        return self._dropped
+
+
 def read_file(
     path: Path,
     camera: str,
@@ -101,13 +144,14 @@ def read_file(
     device: str = CPU,
     video_stream: int | None = None,
     report: ReadReport | None = None,
+    choose: Callable[[Iterable[DecodedFrame]], Iterable[DecodedFrame]] = iter,
 ) -> Iterator[Frame]:
     """Yield every frame of a video, in order, timed from the first one; `report` says how it went.
 
-    It is decoded on `device`; `video_stream` as in `probe_file`. Raises InputError if no frame can be read,
-    TruncatedVideo after the last frame of a file that was cut off.
+    It is decoded on `device`; `video_stream` as in `probe_file`; `choose` passes on the frames to yield. Raises
+    InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
     """
-    for decoded in decode_file(path, camera, device=device, video_stream=video_stream, report=report):
+    for decoded in choose(decode_file(path, camera, device=device, video_stream=video_stream, report=report)):
         pixels = decoded.pixels()
         if pixels is not None:
             at, estimated = decoded.media_time, decoded.time_estimated

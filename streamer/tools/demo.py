@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import grpc
 import rich
 
 from faceanalytics.errors import LostDependency
+from faceanalytics.scratch import scratch_folder
 from faceanalytics.v1 import (
     faces_pb2,
     streams_pb2,
@@ -74,7 +74,7 @@ class Demo:
         return await self._record(clip)
 
     async def _play(self, clip: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="faceanalytics-") as folder:
+        with scratch_folder() as folder:
             dispatch = self._config.dispatch.model_copy(update={"bind": f"ipc://{folder}/workers"})
             started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
             # the stream is added over gRPC, where paths must be below an allowed folder
@@ -122,7 +122,7 @@ class Demo:
     async def _record(self, clip: Path) -> int:
         from streamer.recorded.annotate import annotate
 
-        analysis = Analysis(self._config, self._worker)
+        analysis = Analysis(self._config, self._worker, overwrite=True)
         self._running = analysis
         (result,) = await analysis.run([(clip, self._out)], _quietly)
         if not result.whole:

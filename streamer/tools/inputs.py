@@ -1,7 +1,9 @@
 """What `streamer analyze` reads: files, folders, patterns, standard input, and addresses and lists where allowed."""
 
+import contextlib
 import glob
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from urllib.parse import unquote
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.names import printable
 from streamer.kinds import local_path, redact, refuse_address, split_scheme
+from streamer.recorded.filenames import ANNOTATED, TRACKS
 from streamer.source.fetch import copy_address, copy_input, copy_list
 from streamer.source.images import VIDEOS, find_files
 from streamer.source.lists import name_of_list
@@ -49,7 +52,7 @@ def find_inputs(texts: Sequence[str], out: Path, allow_url: bool = False, allow_
     """
     if texts.count(STDIN) > 1:
         raise ConfigError("standard input (-) can be analysed once only")
-    found = [one for text in texts for one in _find(text, allow_url, allow_lists)]
+    found = _once([one for text in texts for one in _find(text, allow_url, allow_lists)])
     if len(found) == 1 and not found[0].searched:
         return [Input(found[0].name, found[0].place, found[0].kind, out)]
     return [
@@ -94,9 +97,38 @@ def _find(text: str, allow_url: bool, allow_lists: bool) -> list[_Found]:
     return [_Found(str(path), str(path), _kind(path, allow_lists), Path(path.name))]
 
 
+def _once(found: Sequence[_Found]) -> list[_Found]:
+    """Return each file once, where several arguments mean it."""
+    files: dict[tuple[int, int] | int, _Found] = {}
+    for number, one in enumerate(found):
+        files.setdefault(_identity(one) or number, one)
+    if len(files) < len(found):
+        log.info("files named more than once are analysed once: %d", len(found) - len(files))
+    return list(files.values())
+
+
+def _identity(one: _Found) -> tuple[int, int] | None:
+    if one.kind not in ("file", "list"):
+        return None
+    with contextlib.suppress(OSError, ValueError):  # reading it reports the error
+        status = Path(one.place).stat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def _is_result(path: Path) -> bool:
+    """Return whether a video is the annotated one of an analysis in the same folder."""
+    names = TRACKS, f"{TRACKS}.partial"
+    return path.name.startswith(ANNOTATED) and any((path.parent / name).is_file() for name in names)
+
+
 def _search(folder: Path, base: Path) -> list[_Found]:
     """Find the videos in and below a folder. Their results go into folders named relative to `base`."""
     videos = [path for path in find_files([folder]) if path.suffix.lower() in VIDEOS and path.is_file()]
+    results = [path for path in videos if _is_result(path)]
+    if results:
+        log.info("%s: annotated videos of earlier analyses, skipped: %d", folder, len(results))
+        videos = [path for path in videos if path not in results]
     if not videos:
         raise InputError(f"{folder}: no video in this folder")
     return [_Found(str(path), str(path), "file", path.relative_to(base), searched=True) for path in videos]
@@ -135,13 +167,32 @@ def _file_name(place: str) -> str:
 
 
 def _folders(found: Sequence[_Found]) -> list[Path]:
-    """Return a folder for each video: its name without the suffix, or with it where that would not be unique."""
+    """Return a folder for each video: its name without the suffix, or with it where that would not be unique.
+
+    Files of one name in different folders have their results in these folders.
+    """
     whole = [one.relative for one in found]
-    for folders in ([folder.with_suffix("") for folder in whole], whole):
+    below = _below_common(found)
+    for folders in (*_named(whole), *_named(below)):
         if len(set(folders)) == len(folders):
             return folders
+    whole = below
     twice = next(folder for folder in whole if whole.count(folder) > 1)
     raise ConfigError(
         f"several videos have the same name, {printable(str(twice))}, and would overwrite each other: "
         "analyse each with an --out of its own"
     )
+
+
+def _named(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    return [path.with_suffix("") for path in paths], list(paths)
+
+
+def _below_common(found: Sequence[_Found]) -> list[Path]:
+    """Return the path of each file below the folder that all are in; others keep their names."""
+    absolute = [Path(one.place).absolute() if one.kind in ("file", "list") else None for one in found]
+    parents = [str(path.parent) for path in absolute if path is not None]
+    common = os.path.commonpath(parents) if parents else ""
+    return [
+        one.relative if path is None else path.relative_to(common) for one, path in zip(found, absolute, strict=True)
+    ]

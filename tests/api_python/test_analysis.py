@@ -15,6 +15,7 @@ import pytest
 
 import faceanalytics as fa
 from tests.end_to_end.programs import Program
+from tests.support.patience import until
 from tests.support.photographs import make_face_clip
 from tests.support.recorded_files import write_results
 from tests.support.videos import make_video
@@ -36,9 +37,14 @@ def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> No
     assert track.attributes.scores.keys() == {"male"}
     assert track.end_reason == "END_OF_FILE"
     assert track.final
-    counts = {"frames": 50, "shots": 1, "people": 1, "tracks": 1, "crops": len(results.analyses), "lost_crops": 0}
-    described = {"described_tracks": 1, "undescribed_tracks": 0, "false_faces": 0}
-    assert results.summary == fa.Summary(run_id=results.header.run_id, **counts, **described, dropped={}, complete=True)
+    (person,) = results.people
+    assert (person.name, person.track_ids) == ("eileen", (track.track_id,))
+    assert (person.first_seen_s, person.last_seen_s) == (track.first_seen_s, track.last_seen_s)
+    counts: dict[str, Any] = {"frames": 50, "shots": 1, "people": 1, "tracks": 1, "lost_crops": 0}
+    counts["crops"] = len(results.analyses)
+    counts |= {"described_tracks": 1, "undescribed_tracks": 0, "false_faces": 0}
+    whole = fa.Summary(run_id=results.header.run_id, **counts, dropped={}, complete=True, problem=None)
+    assert results.summary == whole
     assert len(results.analyses) == track.samples
     assert {one.track_id for one in results.observations} == {track.track_id}
     assert set(results.observations[0].landmarks) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
@@ -107,6 +113,8 @@ def test_ctrl_c_stops_the_analysis_and_its_worker(tmp_path: Path) -> None:
     with Program(sys.executable, "-c", script, python="env") as program:  # not a module: `env` starts it
         program.wait_for(r"worker \S+ connected")
         program.wait_for(r"connected to")
+        observed = tmp_path / "out" / "observations.jsonl.partial"
+        until(lambda: observed.exists() and observed.read_text().count("\n") > 5, "some frames")
         program.signal(signal.SIGINT)
         program.wait()
     assert "KeyboardInterrupt" in program.text

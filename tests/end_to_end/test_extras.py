@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from faceanalytics.extras import MissingPackage, require
-from streamer.commands import WORKER_PACKAGES
+from streamer.dispatch.worker_process import WORKER_PACKAGES
 from tests.conftest import ROOT
 from tests.end_to_end.programs import Program
 from tests.support.patience import WAIT_S

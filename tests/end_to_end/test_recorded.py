@@ -21,7 +21,7 @@ from av.stream import Disposition
 from faceanalytics.files import hash_file
 from faceanalytics.results import read_results
 from streamer.cli import main as streamer_main
-from streamer.recorded.outputs import OUTPUTS
+from streamer.recorded.filenames import OUTPUTS, TABLE_FILES
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.disk import small_files
 from tests.support.http_cameras import web_camera
@@ -285,7 +285,8 @@ def test_a_single_unreadable_video_is_exit_code_3(
 def _tracks_in(observations: Path) -> set[str]:
     """Ids of the tracks of a file that is being written."""
     lines = observations.read_text().splitlines()
-    return {json.loads(line)["track_id"] for line in lines[1:-1]}  # without the header, and a line that may be cut
+    found = [json.loads(line) for line in lines[1:-1]]  # without the header, and a line that may be cut
+    return {record["track_id"] for record in found if record["type"] == "observation"}
 
 
 def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, endpoint: str, worker: Program) -> None:
@@ -315,16 +316,19 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
         analyze(out, detector, endpoint, "--explain", "--embeddings", "--report", patches / "one.mp4").returncode == 0
     )
     first = records(out / "tracks.jsonl")[0]
-    assert {path.name for path in out.iterdir()} == set(OUTPUTS)
+    assert {path.name for path in out.iterdir()} == set(OUTPUTS) - set(TABLE_FILES)
     page = (out / "report.html").read_text()
     assert "data:image/jpeg;base64," in page
     assert 'href="annotated.mp4#t=' in page
-    done = analyze(out, detector, endpoint, patches / "two.mp4")
+    assert analyze(out, detector, endpoint, patches / "two.mp4").returncode == 2  # not unasked
+    assert records(out / "tracks.jsonl")[0] == first
+    done = analyze(out, detector, endpoint, "--overwrite", patches / "two.mp4")
     assert done.returncode == 0
     assert "removed the results of an earlier run: summary.json, " in done.stderr
     assert {path.name for path in out.iterdir()} == {
         "tracks.jsonl",
         "observations.jsonl",
+        "people.jsonl",
         "shots.jsonl",
         "summary.json",
     }
@@ -339,16 +343,16 @@ def test_a_full_disk_is_said_and_leaves_no_results(
     out, detector = tmp_path / "out", patches / "detector.onnx"
     assert analyze(out, detector, endpoint, "--embeddings", patches / "one.mp4").returncode == 0
     with small_files(20_000):  # the process inherits it
-        done = analyze(out, detector, endpoint, "--embeddings", patches / "two.mp4")
+        done = analyze(out, detector, endpoint, "--embeddings", "--overwrite", patches / "two.mp4")
     assert done.returncode == 2
     assert f"cannot write {out}/observations.jsonl: File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert {path.name for path in out.iterdir()} == {
-        "tracks.jsonl.partial",
-        "observations.jsonl.partial",
-        "shots.jsonl.partial",
-    }
+    lines = {f"{name}.jsonl.partial" for name in ("tracks", "observations", "people", "shots")}
+    assert {path.name for path in out.iterdir()} == lines | {"journal.partial"}
     assert len(records(out / "observations.jsonl.partial")) > 10  # whole lines only
+    done = analyze(out, detector, endpoint, "--embeddings", patches / "two.mp4")
+    assert done.returncode == 0
+    assert "goes on with an unfinished analysis" in done.stderr
 
 
 def test_a_video_among_the_outputs_is_not_removed(tmp_path: Path, patches: Path) -> None:

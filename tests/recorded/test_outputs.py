@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceanalytics.errors import ConfigError
-from streamer.recorded.outputs import OUTPUTS, TABLE_FILES, identified, refuse_to_remove, run_files
+from faceanalytics.errors import ConfigError, InputError
+from streamer.recorded.filenames import OUTPUTS, TABLE_FILES
+from streamer.recorded.outputs import identified, refuse_to_remove, run_files
 from streamer.values import IdentityEstimate, TrackSummary
 from tests.support.builders import evidence, summary
 from tests.support.disk import small_files
@@ -114,13 +115,10 @@ def test_an_error_of_the_analysis_is_not_taken_for_one_of_the_disk(tmp_path: Pat
     assert names(tmp_path) == PARTIAL
 
 
-def test_two_runs_do_not_write_into_one_folder_at_once(tmp_path: Path) -> None:
-    with run_files(tmp_path, HEADER, explain=False) as files:
-        with pytest.raises(ConfigError, match="another analysis is writing into"):
-            write(tmp_path)
-        files.finish({"frames": 3}, None)
-    assert "summary.json" in names(tmp_path)
-    write(tmp_path)
+def test_a_run_with_nothing_to_analyse_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no frame"), run_files(tmp_path, HEADER, False):
+        raise InputError("no frame")
+    assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("name", ["annotated.mp4", "link.mp4"])

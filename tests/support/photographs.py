@@ -14,6 +14,7 @@ from streamer.values import Bytes
 FACE = (179, 55, 273, 177)  # x1 y1 x2 y2, pixels, of the face in the photograph, roughly
 SIZE = (640, 480)  # px, of the clip
 FPS = 25
+PAN = 50  # px and frames, from one turn of the view to the next; the face stays inside
 
 
 def portrait() -> Path:
@@ -30,7 +31,7 @@ def read_portrait() -> Bytes:
 
 
 def make_face_clip(path: Path, seconds: float = 2.0) -> Path:
-    """A video of the photograph, 640x480, 25 frames per second, panning down slowly."""
+    """A video of the photograph, 640x480, 25 frames per second, panning slowly down and up again."""
     width, height = SIZE
     pixels = np.asarray(cv2.resize(read_portrait(), (width, width), interpolation=cv2.INTER_CUBIC), np.uint8)
     with av.open(str(path), "w") as container:
@@ -39,7 +40,7 @@ def make_face_clip(path: Path, seconds: float = 2.0) -> Path:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1  # the same bytes everywhere
         for number in range(round(seconds * FPS)):
-            top = min(number, width - height)
+            top = PAN - abs(PAN - number % (2 * PAN))
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[top : top + height]), format="bgr24")
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))

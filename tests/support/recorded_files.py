@@ -42,12 +42,14 @@ def header(**changes: Any) -> Record:
         "time_base": {"zero": "first frame", "source": "pts", "estimated_frames": 0, "restarts": 0},
         "start_time": "2026-11-30T12:00:00.000000Z",
         "start_time_source": "option",
+        "part": {"start_s": 0.0, "end_s": None, "sample_fps": None, "region": None, "min_face_px": 0.0},
         "detector": "detector",
         "model_id": "weights",
         "outputs": {"age": True, "expression": True, "attributes": ["male"], "identity": True},
         "licence": "",
         "gallery": None,
         "config_hash": "0" * 12,
+        "options": {"embeddings": False, "explain": False},
         "version": "0.1.0",
         "run_id": RUN_ID,
         **changes,
@@ -219,6 +221,7 @@ def write_results(folder: Path, name: str | None = "ann", **changes: Any) -> Pat
     write_lines(folder / "shots.jsonl", [first, *shots()])
     counts = {
         "frames": FRAMES, "tracks": 3, "crops": len(ANALYSED), "lost_crops": 0, "dropped": {}, "complete": True,
+        "problem": None,
         "people": 2, "described_tracks": 2, "undescribed_tracks": 1, "false_faces": 0, "shots": 2,
     }  # fmt: skip
     run = {"run_id": first["run_id"], "source_sha256": first["source"]["sha256"]}

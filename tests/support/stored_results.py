@@ -25,11 +25,13 @@ HEADER = {
     "time_base": {"zero": "first frame", "source": "pts", "estimated_frames": 0, "restarts": 0},
     "start_time": None,
     "start_time_source": None,
+    "part": {"start_s": 0.0, "end_s": None, "sample_fps": None, "region": None, "min_face_px": 0.0},
     "detector": "yolo-face-nano",
     "outputs": {"age": True, "expression": True, "attributes": [], "identity": True},
     "licence": "research",
     "gallery": None,
     "config_hash": "abc",
+    "options": {"embeddings": False, "explain": False},
 }
 
 
@@ -90,7 +92,14 @@ def write_results(
     counts["described_tracks"] = sum(track["described"] for track in files["tracks"])
     counts["false_faces"] = sum("FALSE_FACE" in track["undescribed_reasons"] for track in files["tracks"])
     counts["undescribed_tracks"] = len(tracks) - counts["described_tracks"] - counts["false_faces"]
-    summary = {"run_id": RUN, "source_sha256": sha256, **counts, "dropped": {}, "complete": True}
+    summary: Record = {
+        "run_id": RUN,
+        "source_sha256": sha256,
+        **counts,
+        "dropped": {},
+        "complete": True,
+        "problem": None,
+    }
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 

@@ -74,8 +74,28 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(videos: Path) -> No
 
 
 def test_videos_of_the_same_name_do_not_overwrite_each_other(videos: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the same name, .*\ba\.mp4, "):
-        find_inputs([str(videos / "a.mp4"), str(videos / "b" / "a.mp4")], OUT)
+    found = find_inputs([str(videos / "a.mp4"), str(videos / "b" / "a.mp4")], OUT)
+    assert [one.folder for one in found] == [OUT / "a", OUT / "b" / "a"]
+    with pytest.raises(ConfigError, match=r"the same name, a.mp4, "):
+        find_inputs(["https://h/x/a.mp4", "https://h/y/a.mp4"], OUT, allow_url=True)
+
+
+def test_a_file_named_twice_is_analysed_once(videos: Path) -> None:
+    (videos / "link.mp4").symlink_to("a.mp4")
+    found = find_inputs([str(videos / "a.mp4"), str(videos / "link.mp4"), str(videos / "b" / "..")], OUT)
+    assert [one.name for one in found].count(str(videos / "a.mp4")) == 1
+    assert not any("link" in one.name for one in found)
+
+
+def test_annotated_videos_of_earlier_analyses_are_not_analysed(videos: Path) -> None:
+    results = videos / "a"
+    results.mkdir()
+    (results / "tracks.jsonl").write_text("{}")
+    for name in ("annotated.mp4", "other.mp4"):
+        (results / name).write_bytes(b"")
+    found = {Path(one.place).name for one in find_inputs([str(videos)], OUT)}
+    assert "other.mp4" in found
+    assert "annotated.mp4" not in found
 
 
 @pytest.mark.parametrize(

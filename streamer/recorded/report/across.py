@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamer.recorded.outputs import PEOPLE
+from streamer.recorded.filenames import PEOPLE
 from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, Part, element, join, table
 from streamer.recorded.report.reading import complaining, read_lines

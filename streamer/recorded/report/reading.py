@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanalytics.errors import InputError
-from streamer.recorded.outputs import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.records import SCHEMA_VERSION
 from streamer.recorded.report.seen import Seen
 from streamer.recorded.report.words import Record

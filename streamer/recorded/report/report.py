@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file, never, replacing
-from streamer.recorded.outputs import ANNOTATED
+from streamer.recorded.filenames import ANNOTATED
 from streamer.recorded.report.across import read_across
 from streamer.recorded.report.page import Chapter, page
 from streamer.recorded.report.pictures import MOST_FACES, MOST_SHOTS, cut_pictures, moments

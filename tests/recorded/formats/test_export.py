@@ -9,8 +9,9 @@ import pytest
 from faceanalytics.errors import ConfigError, InputError
 from streamer import cli_results
 from streamer.cli import main
+from streamer.recorded.filenames import DERIVED
 from streamer.recorded.formats.files import FORMATS, Formats, write_formats
-from streamer.recorded.outputs import DERIVED, refuse_to_remove, run_files
+from streamer.recorded.outputs import refuse_to_remove, run_files
 from streamer.recorded.stored import Stored
 from tests.support.stored_results import Seen, write_results
 from tests.support.videos import make_video

@@ -1,0 +1,292 @@
+"""The command `streamer analyze`: many videos in one run, their progress, and what became of each."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+
+from faceanalytics.commandline import LOG_LEVEL, complain
+from faceanalytics.errors import PARTIAL_RESULT, InputError, UserError
+from faceanalytics.extras import require
+from faceanalytics.files import never, write_json
+from faceanalytics.names import printable
+from faceanalytics.run_progress import Form, RunProgress
+from faceanalytics.scratch import scratch_folder
+from streamer.commands_people import write_people
+from streamer.commands_results import exports, make_files
+from streamer.config import StreamerConfig
+from streamer.dispatch.worker_process import WORKER_PACKAGES, WorkerOptions
+from streamer.recorded.analysis import Analysis
+from streamer.recorded.export import Exports
+from streamer.recorded.filenames import ANNOTATED, REPORT
+from streamer.recorded.part import Part
+from streamer.recorded.wall_clock import parse_start_time
+from streamer.recorded.writer import VideoResult
+from streamer.source.file import VideoInfo, stated_length
+from streamer.tools.inputs import Input, fetch, find_inputs
+
+RUN = "run.json"  # what became of each video of a run over several
+
+
+@dataclass(slots=True)
+class _Item:
+    """One video of the run."""
+
+    video: Input
+    path: Path | None = None  # the file; None: it could not be fetched
+    result: VideoResult | None = None
+    problem: str = ""  # why it could not be fetched
+    unmade: list[str] = field(default_factory=list)  # files beside the results that could not be made
+    failure: int = 0  # exit code for problem and unmade
+    stopped: bool = False  # before it was fetched
+
+    @property
+    def status(self) -> str:
+        result = self.result
+        if result is None or not result.frames:
+            return "stopped" if self.stopped or (result is not None and result.stopped) else "failed"
+        return "stopped" if result.stopped else "complete" if result.whole else "incomplete"
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, under the name of the video, which is not that of its file if it was fetched."""
+        said = [self.problem] if self.problem else []
+        said += [f"{self.video.name}: {what} could not be made" for what in self.unmade]
+        result = self.result
+        if result is None:
+            return said
+        if result.problem:
+            said.insert(0, result.problem.replace(str(result.video), self.video.name))
+        if result.read.dropped:
+            said.append(f"{self.video.name}: {result.dropped_frames()}")
+        if result.lost_crops:
+            said.append(f"{self.video.name}: no worker answered for {result.lost_crops} crops")
+        return said
+
+    def note(self, what: str, failure: int) -> None:
+        """Note the exit code (0: success) of making a file beside the results."""
+        if failure:
+            self.unmade.append(what)
+            self.failure = failure
+
+
+def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
+    """Analyse the videos that the arguments name. Returns the exit code."""
+    from streamer.commands import until_signal
+
+    if arguments.quiet:
+        logging.getLogger().setLevel(logging.WARNING)
+        os.environ[LOG_LEVEL] = "warning"  # of the worker
+    wanted = exports(arguments)
+    worker = None
+    if not arguments.external_workers:
+        require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
+        worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
+    times = arguments.start or 0.0, arguments.end, arguments.sample_fps
+    part = Part(*times, arguments.region, arguments.min_face or 0.0)
+    start_time = None if arguments.start_time is None else parse_start_time(arguments.start_time)
+    options = arguments.embeddings, arguments.explain, arguments.video_stream, part, arguments.overwrite, start_time
+    analysis = Analysis(config, worker, *options)
+    inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
+    items = [_Item(one) for one in inputs]
+    stopping = Event()
+
+    def stop() -> None:
+        stopping.set()
+        analysis.stop()
+
+    making = _Making(arguments, wanted, stopping.is_set)
+    form: Form = "none" if arguments.quiet and arguments.progress == "auto" else arguments.progress
+    with scratch_folder() as spool, RunProgress([one.name for one in inputs], form) as progress:
+
+        async def run() -> None:
+            await _fetch(items, spool, progress, stopping.is_set)
+            async with making.running():
+                await _run(items, analysis, part, progress, making)
+
+        _, code = until_signal(run, stop)
+        across = 0
+        if len(items) > 1:
+            across = write_people([item.result for item in items if item.result], arguments.out, config.people)
+        code = code or _exit_code(items) or across
+        progress.finished(code)
+    _write_run(items, arguments.out)
+    _report(items, arguments.quiet)
+    return code
+
+
+class _Making:
+    """Makes the other files of each video's results while the next videos are analysed, also of finished results."""
+
+    def __init__(self, arguments: argparse.Namespace, wanted: Exports, stopped: Callable[[], bool]) -> None:
+        self._wanted, self.stopped = wanted, stopped
+        self._annotate, self._report = arguments.annotate or arguments.explain, arguments.report
+        self._items: asyncio.Queue[_Item | None] = asyncio.Queue()  # None: there are no more
+
+    def add(self, item: _Item) -> None:
+        """Take in a video whose results are written."""
+        self._items.put_nowait(item)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work during the body of the `async with`, and finish at its end; after an exception give up."""
+        work = asyncio.create_task(self._work())
+        try:
+            yield
+            self._items.put_nowait(None)
+            await work
+        finally:
+            work.cancel()
+
+    async def _work(self) -> None:
+        while (item := await self._items.get()) is not None:
+            if item.result is not None and item.result.frames:
+                await self._make(item, item.result)
+
+    async def _make(self, item: _Item, result: VideoResult) -> None:
+        folder, before = result.folder, result.finished_before
+        annotated, page = folder / ANNOTATED, folder / REPORT
+        if self._annotate and not (before and annotated.exists()) and not self.stopped():
+            item.note(ANNOTATED, (await draw(result.video, folder, annotated, self.stopped))[1])
+        if self._wanted:
+            make = partial(make_files, folder, self._wanted, result.video, temporary=item.video.kind != "file")
+            item.note("the files for other programs", await _tried(make))
+        if self._report and not (before and page.exists()):  # after a signal without another pass over the video
+            pictures = not self.stopped()
+            item.note(REPORT, await write_page([folder], page, [result.video], pictures, self.stopped, link=False))
+
+
+async def _tried(work: Callable[[], object]) -> int:
+    """Do some work in a thread and print what goes wrong. Returns an exit code."""
+    try:
+        await asyncio.to_thread(work)
+    except UserError as error:
+        return complain("streamer", error)
+    return 0
+
+
+async def write_page(
+    folders: Sequence[Path],
+    out: Path,
+    videos: Sequence[Path],
+    pictures: bool = True,
+    stopped: Callable[[], bool] = never,
+    link: bool = True,
+    across: Sequence[Path] = (),
+) -> int:
+    """Write the report of results and print what goes wrong. Returns an exit code."""
+    from streamer.recorded.report.report import write_report
+
+    write = partial(write_report, folders, out, videos, pictures=pictures, link=link, across=across, stopped=stopped)
+    return await _tried(write)
+
+
+async def _fetch(items: Sequence[_Item], spool: Path, progress: RunProgress, stopped: Callable[[], bool]) -> None:
+    """Copy what is not a file on this machine, each into a folder of its own in `spool`."""
+    for place, item in enumerate(items):
+        try:
+            if stopped():
+                raise InputError(f"{item.video.name}: stopped before it began")
+            item.path = await asyncio.to_thread(fetch, item.video, spool / str(place), stopped)
+        except InputError as error:
+            item.problem, item.failure, item.stopped = str(error), error.exit_code, stopped()
+            _announce(progress, place, item)
+
+
+async def _run(items: Sequence[_Item], analysis: Analysis, part: Part, progress: RunProgress, making: _Making) -> None:
+    """Analyse all videos; what becomes of each is noted in its item."""
+    places = {item.path: place for place, item in enumerate(items) if item.path is not None}
+    Thread(target=_look_ahead, args=(places, part, progress, making.stopped), name="look-ahead", daemon=True).start()
+
+    def on_frame(_: VideoInfo, result: VideoResult) -> None:
+        progress.frame(places[result.video], result.frames, result.recalled, result.expected)
+
+    def on_end(result: VideoResult) -> None:
+        item = items[places[result.video]]
+        item.result = result
+        making.add(item)
+        _announce(progress, places[result.video], item)
+
+    await analysis.run([(path, items[place].video.folder) for path, place in places.items()], on_frame, on_end)
+
+
+def _look_ahead(places: Mapping[Path, int], part: Part, progress: RunProgress, stopped: Callable[[], bool]) -> None:
+    """Find out how long the videos are that have not begun, for the time that is left."""
+    for path, place in places.items():
+        if stopped():
+            return
+        try:
+            progress.expect(place, part.expected(stated_length(path)))
+        except InputError:  # the analysis reports it
+            progress.expect(place, 0)
+
+
+def _announce(progress: RunProgress, place: int, item: _Item) -> None:
+    result = item.result
+    counts = {} if result is None else {name: getattr(result, name) for name in ("frames", "tracks", "people", "crops")}
+    before = result is not None and result.finished_before
+    about = {"folder": printable(str(item.video.folder)), "problems": [printable(said) for said in item.problems]}
+    progress.ended(place, item.status, **about, finished_before=before, **counts)
+
+
+async def draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
+    """Annotate a video and print what goes wrong. Returns the number of frames written, and an exit code."""
+    from streamer.recorded.annotate import annotate
+
+    try:
+        return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
+    except UserError as error:
+        return 0, complain("streamer", error)
+
+
+def _exit_code(items: Sequence[_Item]) -> int:
+    """Return 0 if all is complete, 5 if some results are valid, else the code of the errors if they have one code."""
+    if all(item.status == "complete" and not item.failure for item in items):
+        return 0
+    codes = {item.failure or (item.result.failure if item.result else 0) for item in items}
+    if any(item.status != "failed" for item in items) and (len(items) > 1 or codes == {0}):
+        return PARTIAL_RESULT
+    return codes.pop() if len(codes) == 1 and codes != {0} else InputError.exit_code
+
+
+def _write_run(items: Sequence[_Item], out: Path) -> None:
+    """Write what became of each video, unless the only one has its results in `out` itself."""
+    if any(item.video.folder == out for item in items) or not out.is_dir():
+        return
+    videos = [
+        {
+            "name": printable(item.video.name),
+            "folder": printable(str(item.video.folder.relative_to(out))),
+            "status": item.status,
+            "problems": [printable(said) for said in item.problems],
+        }
+        for item in items
+    ]
+    write_json(out / RUN, {"type": "run", "videos": videos})
+
+
+def _report(items: Sequence[_Item], quiet: bool) -> None:
+    """Print the outcome of each video, and at the end which ones have no results, and why."""
+    for item in items:
+        result = item.result
+        if result is None or not result.frames:
+            continue
+        before = ", analysed before" if result.finished_before else ""
+        counts = f"{result.frames} frames, {result.tracks} tracks, {result.people} people, {result.crops} crops"
+        if not quiet:
+            print(f"{item.video.name}: {counts} -> {result.folder}{before}")
+        for said in item.problems:
+            print(f"incomplete: {said}", file=sys.stderr)
+    without = [item for item in items if item.status == "failed" or item.result is None or not item.result.frames]
+    if len(items) > 1 and without:
+        print(f"videos without results: {len(without)} of {len(items)}", file=sys.stderr)
+    for item in without:
+        for said in item.problems:
+            print(said if len(items) == 1 else f"  {said}", file=sys.stderr)
