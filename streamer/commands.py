@@ -113,7 +113,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
     if not arguments.external_workers:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")
         worker = WorkerOptions(arguments.weights, arguments.device, config.dispatch.batch)
-    analysis = Analysis(config, worker, arguments.embeddings, arguments.explain, arguments.video_stream)
+    analysis = Analysis(
+        config, worker, arguments.embeddings, arguments.explain, arguments.video_stream, _annotate_quality(arguments)
+    )
     inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
     stopping = Event()
 
@@ -129,9 +131,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 videos, lambda info, result: progress.update(names[result.video].name, result.frames, info.frames)
             )
         for result in results:
-            if (arguments.annotate or arguments.explain) and result.frames and not stopping.is_set():
-                out = result.folder / "annotated.mp4"
-                failure = (await _draw(result.video, result.folder, out, stopping.is_set))[1] or failure
+            if result.not_drawn:
+                failure = complain("streamer", ConfigError(result.not_drawn))
             _report(result, names[result.video].name)
         return results, failure
 
@@ -167,14 +168,11 @@ async def _fetch(
     return fetched, failure
 
 
-async def _draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
-    """Annotate a video and print what goes wrong. Returns the number of frames written, and an exit code."""
-    from streamer.recorded.annotate import annotate
-
-    try:
-        return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
-    except UserError as error:
-        return 0, complain("streamer", error)
+def _annotate_quality(arguments: argparse.Namespace) -> str | None:
+    """Return the quality of the annotated video; None: there is none."""
+    if arguments.annotate_quality is not None and not arguments.annotate:
+        raise ConfigError("--annotate-quality is for the video that --annotate writes")
+    return (arguments.annotate_quality or "medium") if arguments.annotate else None
 
 
 def _report(result: "VideoResult", name: str) -> None:
@@ -246,8 +244,18 @@ def _track(arguments: argparse.Namespace) -> int:
 def _annotate(arguments: argparse.Namespace) -> int:
     if str(arguments.video) == "-":
         raise ConfigError("standard input cannot be read twice: give the file, or use streamer analyze --annotate")
+    from streamer.recorded.annotate import annotate
+
     stopping = Event()
-    draw = partial(_draw, arguments.video, arguments.results, arguments.out, stopping.is_set)
+    places = arguments.video, arguments.results, arguments.out
+    work = partial(annotate, *places, stopping.is_set, quality=arguments.quality, explain=arguments.explain)
+
+    async def draw() -> tuple[int, int]:
+        try:
+            return await asyncio.to_thread(work), 0
+        except UserError as error:
+            return 0, complain("streamer", error)
+
     (frames, failure), code = until_signal(draw, stopping.set)
     if frames:
         print(f"{arguments.out}: {frames} frames")

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -28,9 +29,12 @@ from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
+from streamer.recorded.annotate import Drawn, run_comment
 from streamer.recorded.batches import CropBatches
+from streamer.recorded.drawing import Drawing
 from streamer.recorded.explain import Explanation
-from streamer.recorded.outputs import identified, refuse_to_remove, run_files
+from streamer.recorded.outputs import ANNOTATED, identified, refuse_to_remove, run_files
+from streamer.recorded.reader import UNTRAINED
 from streamer.recorded.records import SCHEMA_VERSION, model_record, source_record, time_base_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import TruncatedVideo, VideoInfo, probe_file, read_file
@@ -53,16 +57,19 @@ class Analysis:
         embeddings: bool = False,
         explain: bool = False,
         video_stream: int | None = None,
+        annotate: str | None = None,
     ) -> None:
         """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
         `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
-        or not. `video_stream`: which one of a file, from 0; None: the one that players show.
+        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `annotate`: quality of the
+        annotated video, one of QUALITIES; None: there is none.
         """
         self._config = config
         self._embeddings = embeddings
         self._explain = explain
         self._video_stream = video_stream
+        self._annotate = annotate
         self._worker = worker
         self._stop = Event()
         self._writer: ResultWriter | None = None
@@ -182,16 +189,29 @@ class Analysis:
             size = info.width, info.height
             explanation = Explanation(files.explanation, size) if files.explanation is not None else None
             persons = self._persons(model, split_keys(recorded_keys(content_hash)))
-            writer = ResultWriter(persons, files.tracks, files.observations, result, on_frame, size, explanation)
+            drawing = self._drawing(result, info, header)
+            lines = files.tracks, files.observations
+            writer = ResultWriter(persons, *lines, result, on_frame, size, explanation, drawing)
             self._writer = writer
             observer = Observer(self._config, detector, recorded_keys(content_hash))
             observer.set_workers({model: 1})
-            await self._run_stages(video, observer, dispatcher, writer, result)
+            async with drawing.running() if drawing is not None else nullcontext():
+                await self._run_stages(video, observer, dispatcher, writer, result)
+            result.not_drawn = drawing.problem if drawing is not None else ""
             writer.close()
             time_base = time_base_record(result.read.time_base)
             if time_base != header["time_base"]:  # that is known at the end only
                 files.replace_headers({**header, "time_base": time_base})
             files.finish(result.counts(), writer.templates if self._embeddings else None)
+
+    def _drawing(self, result: VideoResult, info: VideoInfo, header: dict[str, Any]) -> Drawing | None:
+        """Make what draws the annotated video of one recording, if it is wanted."""
+        if self._annotate is None:
+            return None
+        comment = run_comment(header["run_id"], header["source"]["sha256"])
+        notice = UNTRAINED if header["model_id"] == "untrained" else ""
+        drawn = Drawn(result.video, info.video_stream, comment, notice, self._annotate)
+        return Drawing(drawn, result.folder / ANNOTATED, self._explain)
 
     def _persons(self, model: Model, new_key: Callable[[TrackKey], TrackKey]) -> Persons:
         """Make the Persons of one video, with the gallery and the scores of strangers if there are any."""

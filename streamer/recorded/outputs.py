@@ -78,7 +78,7 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[R
         with writing(folder):
             stack.enter_context(exclusive(folder, busy))
         _remove_earlier(folder)
-        for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
+        for name in (SUMMARY, EMBEDDINGS, ANNOTATED):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
         names = (TRACKS, OBSERVATIONS, EXPLANATION) if explain else (TRACKS, OBSERVATIONS)
         lines = [stack.enter_context(JsonLines(folder / name)) for name in names]

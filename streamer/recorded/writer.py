@@ -10,6 +10,7 @@ from typing import Any
 from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
+from streamer.recorded.drawing import Drawing
 from streamer.recorded.explain import Explanation
 from streamer.recorded.records import analysis_record, observation_record, track_record
 from streamer.source.file import ReadReport
@@ -31,6 +32,7 @@ class VideoResult:
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
+    not_drawn: str = ""  # why there is no annotated video; empty: no problem
     read: ReadReport = field(default_factory=ReadReport)
 
     @property
@@ -76,6 +78,7 @@ class ResultWriter:
         on_frame: Callable[[], None],
         frame_size: tuple[int, int],
         explanation: Explanation | None = None,
+        drawing: Drawing | None = None,
     ) -> None:
         """`frame_size`: that of the header, px; records of frames of another size say theirs."""
         self._persons = persons
@@ -85,6 +88,7 @@ class ResultWriter:
         self._on_frame = on_frame
         self._frame_size = frame_size
         self._explanation = explanation
+        self._drawing = drawing
         self._resized = False  # a change of the frame size was logged
         self.templates: list[TrackSummary] = []  # final summaries with an identity
         self._pending: deque[_Pending] = deque()
@@ -103,6 +107,8 @@ class ResultWriter:
         if self._accepted % SEAL_FRAMES == 0:
             await batches.seal()
         self._write_ready()
+        if self._drawing is not None:
+            await self._drawing.room()
 
     def on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
         """Take in the analysis of a crop; None: the crop was lost."""
@@ -141,6 +147,8 @@ class ResultWriter:
         if observation.media_time != self._last_time:  # the end of the video has the time of the last frame
             self._last_time = observation.media_time
             self._result.frames += 1
+            if self._drawing is not None:
+                self._drawing.frame(published)
             self._on_frame()
 
     def _note_size(self, observation: Observation) -> None:
@@ -163,6 +171,8 @@ class ResultWriter:
     def _finish(self, summaries: list[TrackSummary]) -> None:
         """Write the final summaries, except those of tracks that were joined to another: they are in its record."""
         for summary in summaries:
+            if self._drawing is not None:
+                self._drawing.know(summary)
             if summary.final and self._explanation is not None:
                 self._explanation.end(summary.key)
             if not summary.final or summary.merged_into:

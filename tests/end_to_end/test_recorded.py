@@ -56,7 +56,7 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
     tmp_path: Path, patches: Path, endpoint: str, worker: Program
 ) -> None:
     for name in ("first", "second"):
-        options = "--explain", "--embeddings"  # to explain draws, too
+        options = "--explain", "--embeddings", "--annotate"
         done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, *options, patches / "two.mp4")
         assert done.returncode == 0, done.stderr
     lines = ("tracks.jsonl", "observations.jsonl", "explain.jsonl")
@@ -131,7 +131,7 @@ def test_the_annotated_video_has_the_times_of_the_source(
         with av.open(str(path)) as container:
             return [frame.time for frame in container.decode(video=0) if frame.time is not None]
 
-    assert times(tmp_path / "out" / "annotated.mp4") == pytest.approx(times(patches / "one.mp4"), abs=1e-4)
+    assert times(tmp_path / "out" / "annotated.mp4") == pytest.approx(times(patches / "one.mp4"), abs=1e-6)
 
 
 def test_results_are_not_drawn_into_another_video(
@@ -277,6 +277,9 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
     """Another video, or other options: annotate must not draw by the older explain.jsonl."""
     out, detector = tmp_path / "out", patches / "detector.onnx"
     assert analyze(out, detector, endpoint, "--explain", "--embeddings", patches / "one.mp4").returncode == 0
+    assert {path.name for path in out.iterdir()} == set(OUTPUTS) - {"annotated.mp4"}  # to explain does not draw
+    every = "--explain", "--embeddings", "--annotate"
+    assert analyze(out, detector, endpoint, *every, patches / "one.mp4").returncode == 0
     first = records(out / "tracks.jsonl")[0]
     assert {path.name for path in out.iterdir()} == set(OUTPUTS)
     done = analyze(out, detector, endpoint, patches / "two.mp4")
