@@ -322,7 +322,7 @@ def test_faces_are_followed_when_the_frame_size_changes(
         frames = [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]
     resized = [np.asarray(cv2.resize(each, sizes[row // 50]), np.uint8) for row, each in enumerate(frames)]
     video = write_resized(tmp_path / "resized.ts", resized)
-    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--explain", video)
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--annotate", video)
     assert done.returncode == 0, done.stderr
     header, *tracks = records(tmp_path / "out" / "tracks.jsonl")
     assert (header["source"]["width"], header["source"]["height"]) == sizes[0]
