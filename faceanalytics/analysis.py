@@ -101,7 +101,16 @@ def analyze(
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")
         worker = WorkerOptions(str(weights), device, settings.dispatch.batch)
     part = Part(_seconds(start) or 0.0, _seconds(end), sample_fps, _region(region), min_face)
-    analysis = Analysis(settings, worker, embeddings, explain, video_stream, part, overwrite, start_time)
+    analysis = Analysis(
+        settings,
+        worker,
+        embeddings=embeddings,
+        explain=explain,
+        video_stream=video_stream,
+        start_time=start_time,
+        part=part,
+        overwrite=overwrite,
+    )
     if out is not None:
         results = _analyze(analysis, Path(video), Path(out), progress)
         export(Path(out), exports, Path(video))

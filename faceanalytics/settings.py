@@ -29,6 +29,39 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data or {}
 
 
+def with_changes(settings: dict[str, Any], changes: Sequence[str], option: str) -> dict[str, Any]:
+    """Return the settings with those of texts such as `run.threads=2` replaced or added; values are YAML.
+
+    Raises ConfigError, which names the `option` that the texts come from.
+    """
+    for text in changes:
+        name, found, value = text.partition("=")
+        steps = name.strip().split(".")
+        if not found or not all(steps):
+            raise ConfigError(f"{option} {text}: expected KEY=VALUE, such as steps=200 or run.threads=2")
+        try:
+            changed = yaml.load(value, _StrictLoader)  # noqa: S506  # a safe loader, and stricter
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{option} {text}: the value is not YAML") from error
+        settings = _changed(settings, steps, changed, f"{option} {text}")
+    return settings
+
+
+def _changed(settings: Any, steps: Sequence[str], value: Any, where: str) -> Any:
+    """Return the settings with the one at a path replaced. Numbers in the path are places in a list."""
+    step, rest = steps[0], steps[1:]
+    if isinstance(settings, list):
+        if not step.isdecimal() or int(step) >= len(settings):
+            raise ConfigError(f"{where}: {step} is not a place in a list of {len(settings)}, counted from 0")
+        place = int(step)
+        inner = _changed(settings[place], rest, value, where) if rest else value
+        return [*settings[:place], inner, *settings[place + 1 :]]
+    if settings is not None and not isinstance(settings, dict):
+        raise ConfigError(f"{where}: there is no section above {step}, but a value")
+    section = settings or {}
+    return {**section, step: _changed(section.get(step), rest, value, where) if rest else value}
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML as usual, but a key that stands twice in a section is an error: which one counts is no one's guess."""
 

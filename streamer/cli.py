@@ -84,10 +84,11 @@ TRACK_EXAMPLES = """
 streamer track det.txt --fps 25 --out tracks.txt
 streamer track det.txt --fps 30 --out tracks.txt --config configs/live.yaml
 """
-ANNOTATE = """Draw the results of `streamer analyze` into a copy of the video: boxes, track numbers, ages,
-expressions and names."""
+ANNOTATE = """Draw the final results of `streamer analyze` into a copy of the video: boxes, names or numbers of people
+or tracks, ages and expressions. The copy has the codec family, the times and the sound of the video."""
 ANNOTATE_EXAMPLES = """
 streamer annotate clip.mp4 --results results/ --out annotated.mp4
+streamer annotate clip.mp4 --results results/ --out annotated.mp4 --quality high
 """
 REPORT = """Write one page about recordings that opens in a browser without a network: who was seen when, how old they
 appear and with which expression, the shots, pictures, and what was dropped or not described and why."""
@@ -200,11 +201,15 @@ def _analyze(commands: Commands) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     earlier_options(results)
-    results.add_argument("--annotate", action="store_true", help="also write annotated.mp4")
+    results.add_argument(
+        "--annotate", action="store_true", help="also write annotated.mp4, with what was known at each moment"
+    )
+    _quality_option(results, "--annotate-quality", None)
     results.add_argument(
         "--explain",
         action="store_true",
-        help="also write explain.jsonl, which says why each face was analysed or not; implies --annotate",
+        help="also write explain.jsonl, which says why each face was analysed or not; with --annotate, that is drawn "
+        "as well",
     )
     results.add_argument(
         "--embeddings", action="store_true", help="also write embeddings.npz, with the identity template of each track"
@@ -338,6 +343,12 @@ def _annotate(commands: Commands) -> None:
         "--results", type=Path, required=True, metavar="DIR", help="folder that `streamer analyze` wrote"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.mp4", help="file for the annotated video")
+    _quality_option(parser, "--quality", "medium")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="draw what was known at each moment, with qualities, decisions and faces out of view, by explain.jsonl",
+    )
 
 
 def _report(commands: Commands) -> None:
@@ -375,6 +386,15 @@ def _demo(commands: Commands) -> None:
     _config_option(settings)
     _detector_option(settings)
     weights_option(settings)
+
+
+def _quality_option(parser: Options, name: str, default: str | None) -> None:
+    parser.add_argument(
+        name,
+        choices=("low", "medium", "high"),
+        default=default,
+        help="quality of the annotated video, which decides its size (default: medium)",
+    )
 
 
 def _file(text: str) -> Path:

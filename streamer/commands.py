@@ -162,7 +162,8 @@ def _annotate(arguments: argparse.Namespace) -> int:
     if str(arguments.video) == "-":
         raise ConfigError("standard input cannot be read twice: give the file, or use streamer analyze --annotate")
     stopping = Event()
-    drawing = partial(draw, arguments.video, arguments.results, arguments.out, stopping.is_set)
+    places = arguments.video, arguments.results, arguments.out
+    drawing = partial(draw, *places, stopping.is_set, arguments.quality, arguments.explain)
     (frames, failure), code = until_signal(drawing, stopping.set)
     if frames:
         print(f"{arguments.out}: {frames} frames")

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from faceanalytics.commandline import LOG_LEVEL, complain
-from faceanalytics.errors import PARTIAL_RESULT, InputError, UserError
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
 from faceanalytics.files import never, write_json
 from faceanalytics.names import printable
@@ -92,8 +92,18 @@ def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
     times = arguments.start or 0.0, arguments.end, arguments.sample_fps
     part = Part(*times, arguments.region, arguments.min_face or 0.0)
     start_time = None if arguments.start_time is None else parse_start_time(arguments.start_time)
-    options = arguments.embeddings, arguments.explain, arguments.video_stream, part, arguments.overwrite, start_time
-    analysis = Analysis(config, worker, *options)
+    quality = annotate_quality(arguments)
+    analysis = Analysis(
+        config,
+        worker,
+        embeddings=arguments.embeddings,
+        explain=arguments.explain,
+        video_stream=arguments.video_stream,
+        start_time=start_time,
+        part=part,
+        overwrite=arguments.overwrite,
+        annotate=quality,
+    )
     inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
     items = [_Item(one) for one in inputs]
     stopping = Event()
@@ -127,7 +137,8 @@ class _Making:
 
     def __init__(self, arguments: argparse.Namespace, wanted: Exports, stopped: Callable[[], bool]) -> None:
         self._wanted, self.stopped = wanted, stopped
-        self._annotate, self._report = arguments.annotate or arguments.explain, arguments.report
+        self._quality, self._explain = annotate_quality(arguments), arguments.explain
+        self._report = arguments.report
         self._items: asyncio.Queue[_Item | None] = asyncio.Queue()  # None: there are no more
 
     def add(self, item: _Item) -> None:
@@ -153,12 +164,17 @@ class _Making:
     async def _make(self, item: _Item, result: VideoResult) -> None:
         folder, before = result.folder, result.finished_before
         annotated, page = folder / ANNOTATED, folder / REPORT
-        if self._annotate and not (before and annotated.exists()) and not self.stopped():
-            item.note(ANNOTATED, (await draw(result.video, folder, annotated, self.stopped))[1])
+        made = not before
+        if result.not_drawn:
+            item.note(ANNOTATED, complain("streamer", ConfigError(result.not_drawn)))
+        if self._quality and before and not annotated.exists() and not self.stopped():
+            drawing = draw(result.video, folder, annotated, self.stopped, self._quality, self._explain)
+            item.note(ANNOTATED, (await drawing)[1])
+            made = True
         if self._wanted:
             make = partial(make_files, folder, self._wanted, result.video, temporary=item.video.kind != "file")
             item.note("the files for other programs", await _tried(make))
-        if self._report and not (before and page.exists()):  # after a signal without another pass over the video
+        if self._report and (made or not page.exists()):  # after a signal without another pass over the video
             pictures = not self.stopped()
             item.note(REPORT, await write_page([folder], page, [result.video], pictures, self.stopped, link=False))
 
@@ -236,12 +252,22 @@ def _announce(progress: RunProgress, place: int, item: _Item) -> None:
     progress.ended(place, item.status, **about, finished_before=before, **counts)
 
 
-async def draw(video: Path, folder: Path, out: Path, stopped: Callable[[], bool]) -> tuple[int, int]:
+def annotate_quality(arguments: argparse.Namespace) -> str | None:
+    """Return the quality of the annotated video; None: it is not asked for. Raises ConfigError."""
+    if arguments.annotate_quality is not None and not arguments.annotate:
+        raise ConfigError("--annotate-quality is for the video that --annotate writes")
+    return (arguments.annotate_quality or "medium") if arguments.annotate else None
+
+
+async def draw(
+    video: Path, folder: Path, out: Path, stopped: Callable[[], bool], quality: str, explain: bool
+) -> tuple[int, int]:
     """Annotate a video and print what goes wrong. Returns the number of frames written, and an exit code."""
     from streamer.recorded.annotate import annotate
 
     try:
-        return await asyncio.to_thread(annotate, video, folder, out, stopped), 0
+        work = partial(annotate, video, folder, out, stopped, quality=quality, explain=explain)
+        return await asyncio.to_thread(work), 0
     except UserError as error:
         return 0, complain("streamer", error)
 

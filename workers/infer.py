@@ -297,7 +297,7 @@ def _scores(outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
     for row in range(len(next(iter(outputs.values())))):
         scores: dict[str, Any] = {}
         if "age" in outputs:
-            scores["age_years"] = _round(outputs["age"][row, 0])
+            scores["age_years"] = _round(max(0.0, outputs["age"][row, 0]))  # the network's own is in raw outputs
         if expression is not None:
             scores["expression"] = EXPRESSIONS[int(expression[row].argmax())]
             scores |= zip(EXPRESSIONS, map(_round, expression[row]), strict=True)

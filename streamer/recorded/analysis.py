@@ -8,6 +8,7 @@ goes on by its journal, see journal.py.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -34,14 +35,17 @@ from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
+from streamer.recorded.annotate import Drawn, run_comment
 from streamer.recorded.batches import CropBatches
+from streamer.recorded.drawing import Drawing
 from streamer.recorded.earlier import Plan, claimed, finished, header_of, plan
 from streamer.recorded.explain import Explanation
-from streamer.recorded.filenames import JOURNAL
+from streamer.recorded.filenames import ANNOTATED, JOURNAL
 from streamer.recorded.journal import Journal
-from streamer.recorded.outputs import identified, refuse_to_remove, removable, run_files, written
+from streamer.recorded.outputs import RunFiles, identified, refuse_to_remove, removable, run_files, written
 from streamer.recorded.part import Part
 from streamer.recorded.people import find_people, recording
+from streamer.recorded.reader import UNTRAINED
 from streamer.recorded.recall import RecallingDetector, RecallingRolls, RecallingWorkers
 from streamer.recorded.records import SCHEMA_VERSION, Record, model_record, source_record, time_base_record
 from streamer.recorded.turns import Turn, in_turns
@@ -78,19 +82,22 @@ class Analysis:
         self,
         config: StreamerConfig,
         worker: WorkerOptions | None,
+        *,
         embeddings: bool = False,
         explain: bool = False,
         video_stream: int | None = None,
+        start_time: datetime | None = None,
         part: Part | None = None,
         overwrite: bool = False,
-        start_time: datetime | None = None,
+        annotate: str | None = None,
     ) -> None:
         """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
         `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
-        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `part`: of each video;
-        None: all of it. `overwrite`: replace the results that a folder has, else go on with them or refuse it.
-        `start_time`: when the first frame was taken; None: when the file says that it was created, if it does.
+        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `start_time`: when the
+        first frame was taken; None: when the file says that it was created, if it does. `part`: of each video; None:
+        all of it. `overwrite`: replace the results that a folder has, else go on with them or refuse it. `annotate`:
+        quality of the annotated video, one of QUALITIES; None: there is no annotated video.
         """
         self._config = config
         self._embeddings = embeddings
@@ -99,6 +106,7 @@ class Analysis:
         self._part = part or Part()
         self._overwrite = overwrite
         self._start_time = start_time
+        self._annotate = annotate
         self._worker = worker
         self._stop = Event()
         self._begun = False  # a video is being analysed
@@ -223,36 +231,70 @@ class Analysis:
             ):
                 if go_on:
                     log.info("%s: goes on with an unfinished analysis: %s", out, journal.kept_words())
-                size = info.width, info.height
-                explanation = Explanation(files.explanation, size) if files.explanation is not None else None
-                persons = self._persons(models, split_keys(recorded_keys(content_hash)))
-                on_frame = partial(progress, info, result)
-                writer = ResultWriter(
-                    persons, files.tracks, files.observations, result, on_frame, size, explanation, files.shots
-                )
-                detector = RecallingDetector(models.detector, journal)
-                watch = MountedWatch(detector, RecallingRolls(models.rolls, journal))
-                limited = LimitedWatch(watch, self._part.region, self._part.min_face_px)
-                observer = Observer(self._config, limited, recorded_keys(content_hash))
-                observer.set_workers({model: 1})
-                await self._run_stages(result, observer, models, journal, writer, turn)
+                writer = self._writer(result, info, header, models, files, partial(progress, info, result))
+                drawing = self._drawing(result, info, header)
+                observer = self._observer(models, journal, content_hash)
+                async with drawing.running() if drawing is not None else nullcontext():
+                    writer.draw(drawing)
+                    await self._run_stages(result, observer, models, journal, writer, turn)
+                result.not_drawn = drawing.problem if drawing is not None else ""
                 if not result.frames:
                     raise InputError(result.problem or f"{video}: {self._part.nothing()}")
-                writer.close()
-                time_base = time_base_record(result.read.time_base)
-                if time_base != header["time_base"]:  # that is known at the end only
-                    files.replace_headers({**header, "time_base": time_base})
-                impostors = self._impostors(model)
-                found = find_people(writer.ended, writer.presence, self._config, impostors)
-                result.recording = recording(out, header, found, impostors)
-                for person in result.recording.people:
-                    files.people.write(person)
-                result.people = len(result.recording.people)
-                if self._several and not self._embeddings:
-                    files.keep_templates(writer.ended, impostors)
-                files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
+                await self._finish(result, header, files, writer, self._impostors(model))
             if not result.resumable:
                 journal.remove()
+
+    def _writer(
+        self,
+        result: VideoResult,
+        info: VideoInfo,
+        header: Record,
+        models: _Models,
+        files: RunFiles,
+        on_frame: Callable[[], None],
+    ) -> ResultWriter:
+        size = info.width, info.height
+        explanation = Explanation(files.explanation, size) if files.explanation is not None else None
+        persons = self._persons(models, split_keys(recorded_keys(header["source"]["sha256"])))
+        return ResultWriter(persons, files.tracks, files.observations, result, on_frame, size, explanation, files.shots)
+
+    def _observer(self, models: _Models, journal: Journal, content_hash: str) -> Observer:
+        watch = MountedWatch(RecallingDetector(models.detector, journal), RecallingRolls(models.rolls, journal))
+        limited = LimitedWatch(watch, self._part.region, self._part.min_face_px)
+        observer = Observer(self._config, limited, recorded_keys(content_hash))
+        observer.set_workers({models.model: 1})
+        return observer
+
+    def _drawing(self, result: VideoResult, info: VideoInfo, header: Record) -> Drawing | None:
+        """Make what draws the annotated video of one recording, if it is wanted."""
+        if self._annotate is None:
+            return None
+        comment = run_comment(header["run_id"], header["source"]["sha256"])
+        notice = UNTRAINED if header["model_id"] == "untrained" else ""
+        drawn = Drawn(result.video, info.video_stream, comment, notice, self._annotate)
+        return Drawing(drawn, result.folder / ANNOTATED, self._explain)
+
+    async def _finish(
+        self,
+        result: VideoResult,
+        header: Record,
+        files: RunFiles,
+        writer: ResultWriter,
+        impostors: ImpostorScores | None,
+    ) -> None:
+        """Write what is known at the end of a video only: its last tracks, its people and its counts."""
+        writer.close()
+        time_base = time_base_record(result.read.time_base)
+        if time_base != header["time_base"]:
+            files.replace_headers({**header, "time_base": time_base})
+        found = await asyncio.to_thread(find_people, writer.ended, writer.presence, self._config, impostors)
+        result.recording = recording(result.folder, header, found, impostors)
+        result.people = len(result.recording.people)
+        for person in result.recording.people:
+            files.people.write(person)
+        if self._several and not self._embeddings:
+            files.keep_templates(writer.ended, impostors)
+        files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
 
     def _finished_before(self, result: VideoResult, models: _Models, content_hash: str, stream: int) -> bool:
         """Return whether the folder has all results of this very analysis; then take over their counts."""

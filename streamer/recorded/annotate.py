@@ -1,50 +1,88 @@
-"""Draw the results of a recorded analysis into a copy of the video, with the timestamps of the source."""
+"""Draw the results of a recorded analysis into a copy of the video, with the media times of the source."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import av
-import cv2
-import numpy as np
 from av.error import FFmpegError
 
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import hash_file, never, partial_name, replacing
-from streamer.recorded.reader import Face, ResultReader
+from streamer.recorded.encode import QUALITIES, video_writer
+from streamer.recorded.painting import Painter, Shown, fitted
+from streamer.recorded.reader import ResultReader
 from streamer.recorded.sound import add_sound, has_sound
-from streamer.source.file import TruncatedVideo, decode_file
+from streamer.source.file import TruncatedVideo, decode_file, probe_file
 from streamer.source.picture import DecodedFrame
-from streamer.values import Bytes
 
-TIME_BASE = Fraction(1, 90_000)
+QUALITY = "medium"
+assert QUALITY in QUALITIES
 
 
-def annotate(video: Path, folder: Path, out: Path, stopped: Callable[[], bool] = never) -> int:
-    """Draw tracks.jsonl and observations.jsonl of `folder` into a copy of `video` (H.264); return the frames written.
+class Script(Protocol):
+    """What to draw, frame by frame."""
 
-    The copy keeps the sound.
+    def at(self, time: float) -> Shown | None:
+        """Return what to draw at a media time (s); None: leave that frame out. May wait."""
+        ...
 
-    With explain.jsonl, also draw the state at each moment, quality and decision, and the faces that are out of view.
+    @property
+    def ended(self) -> bool:
+        """Whether the last frame to draw has been asked for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A video to draw into, and how."""
+
+    video: Path
+    video_stream: int  # which one of the file's, from 0
+    comment: str  # written into the copy
+    notice: str  # shown in every frame; empty: none
+    quality: str = QUALITY  # one of QUALITIES
+
+
+def annotate(
+    video: Path,
+    folder: Path,
+    out: Path,
+    stopped: Callable[[], bool] = never,
+    *,
+    quality: str = QUALITY,
+    explain: bool = False,
+) -> int:
+    """Draw the results in `folder` into a copy of `video` with its sound; return the number of frames written.
+
+    The copy has the frames that were analysed. `explain`: show the state at each moment, quality and decision, and the
+    faces that are out of view, by explain.jsonl.
 
     Raises InputError if the results belong to another video, and soon after `stopped` becomes true; ConfigError if
     `out` cannot be written or is the video itself. `out` appears only when it is complete.
     """
-    silent = out.with_name(f"{out.name}.silent.partial") if out.name else out  # before the sound is added
-    if any(_same_file(video, path) for path in (out, partial_name(out), silent)):
+    if any(_same_file(video, path) for path in (out, partial_name(out), silent_name(out))):
         raise ConfigError(f"--out: {out} would overwrite the video {video}; choose another name")
-    results = ResultReader(folder)
+    results = ResultReader(folder, explain)
     if results.sha256 != hash_file(video, stopped):
         raise InputError(f"{folder}: the results are those of {results.source}, a different video than {video}")
+    drawn = Drawn(video, results.video_stream, run_comment(results.run_id, results.sha256), results.notice, quality)
     with replacing(out) as partial:
         try:
-            return _write_with_sound(video, results, partial, silent, stopped)
+            return draw(drawn, results, partial, silent_name(out), stopped)
         except FFmpegError as error:
             raise ConfigError(f"cannot write {out}: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):  # usually because there is no sound
-                silent.unlink()
+
+
+def run_comment(run_id: str, sha256: str) -> str:
+    """Return the comment in the annotated video, by which it is known to belong to the files of a run."""
+    return f"faceanalytics run_id={run_id} source_sha256={sha256}"
+
+
+def silent_name(out: Path) -> Path:
+    """Return the name of the video before its sound is added."""
+    return out.with_name(f"{out.name}.silent.partial") if out.name else out
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -54,92 +92,67 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def _write_with_sound(video: Path, results: ResultReader, out: Path, silent: Path, stopped: Callable[[], bool]) -> int:
-    """Write the annotated video and return its number of frames."""
-    if not has_sound(video):
-        return len(_write(video, results, out, stopped))
-    times = _write(video, results, silent, stopped)
-    if not add_sound(silent, video, results.video_stream, times, out, stopped):
-        silent.replace(out)
-    return len(times)
+def draw(drawn: Drawn, script: Script, out: Path, silent: Path, stopped: Callable[[], bool] = never) -> int:
+    """Write the annotated video to `out`, first without sound to `silent`; return its number of frames.
 
-
-def _write(
-    video: Path, results: ResultReader, out: Path, stopped: Callable[[], bool]
-) -> list[tuple[float | None, float]]:
-    """Write the annotated video without sound; all frames get the size of the first, made even.
-
-    Returns the stream time and the media time of each frame, s.
+    Nothing is at `out` if there were no frames. Raises InputError if the video cannot be read, and soon after `stopped`
+    becomes true, FFmpegError or OSError if nothing can be written.
     """
-    times: list[tuple[float | None, float]] = []
-    with av.open(f"file:{out}", "w", format="mp4") as container:
-        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
-        stream.time_base = TIME_BASE
-        stream.codec_context.time_base = TIME_BASE
-        stream.pix_fmt = "yuv420p"
-        container.metadata["comment"] = f"faceanalytics run_id={results.run_id} source_sha256={results.sha256}"
-        for frame in _until_it_breaks_off(decode_file(video, video.stem, video_stream=results.video_stream)):
+    sound = has_sound(drawn.video)
+    first = silent if sound else out
+    try:
+        written = _write(drawn, script, first, stopped)
+        if not written.frames:
+            first.unlink()
+            return 0
+        end = None if written.whole else written.end
+        if sound and not add_sound(silent, drawn.video, drawn.video_stream, written.times, out, stopped, end):
+            silent.replace(out)
+        return written.frames
+    finally:
+        with contextlib.suppress(OSError):  # it has been renamed, or was never written
+            silent.unlink()
+
+
+@dataclass(slots=True)
+class _Written:
+    """The frames of an annotated video."""
+
+    times: list[tuple[float | None, float]]  # s, stream time and media time of each frame up to the last one drawn
+    frames: int = 0  # drawn
+    end: float = 0.0  # s, media time at which the last one ends
+    whole: bool = True  # up to the end of the source
+
+
+def _write(drawn: Drawn, script: Script, out: Path, stopped: Callable[[], bool]) -> _Written:
+    """Write the annotated video without sound; all frames get the size of the first, made even."""
+    info = probe_file(drawn.video, video_stream=drawn.video_stream)
+    written, painter = _Written([]), None
+    with video_writer(out, info.codec, drawn.quality, info.fps, drawn.comment) as video:
+        for frame in _until_it_breaks_off(decode_file(drawn.video, "", warn=False, video_stream=drawn.video_stream)):
             if stopped():
-                raise InputError(f"{video}: stopped before the annotated video was complete")
-            shown = frame.pixels()
-            if shown is None:
+                raise InputError(f"{drawn.video}: stopped before the annotated video was complete")
+            shown = script.at(frame.media_time)
+            if shown is None and script.ended:
+                written.whole = False
+                break
+            written.times.append((frame.clock_time, frame.media_time))
+            pixels = frame.pixels() if shown is not None else None
+            if shown is None or pixels is None:
                 continue
-            pixels = shown.copy()
-            _draw(pixels, results.faces(frame.media_time), results.notice)
-            pixels = _make_even(pixels)
-            if not times:
-                stream.height, stream.width = pixels.shape[:2]
-            pixels = _fitted(pixels, stream.width, stream.height)
-            image = av.VideoFrame.from_ndarray(pixels, format="bgr24")
-            image.pts = round(frame.media_time / TIME_BASE)
-            image.time_base = TIME_BASE
-            container.mux(stream.encode(image))
-            times.append((frame.clock_time, frame.media_time))
-        container.mux(stream.encode(None))
-    return times
-
-
-def _make_even(pixels: Bytes) -> Bytes:
-    """Repeat the last row and column where needed, because H.264 requires even sides."""
-    height, width = pixels.shape[:2]
-    return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
-
-
-def _fitted(pixels: Bytes, width: int, height: int) -> Bytes:
-    """Scale to this size with the aspect kept, with black bars where the aspects differ."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    scale = min(width / pixels.shape[1], height / pixels.shape[0])
-    columns, rows = (max(1, round(scale * side)) for side in (pixels.shape[1], pixels.shape[0]))
-    small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    left, top = (width - columns) // 2, (height - rows) // 2
-    bars = top, height - rows - top, left, width - columns - left
-    return np.asarray(cv2.copyMakeBorder(small, *bars, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)
+            if painter is None:
+                height, width = pixels.shape[:2]
+                painter = Painter(width + width % 2, height + height % 2, drawn.notice)
+            image, fit = fitted(pixels, painter.width, painter.height)
+            image = image.copy()
+            painter.paint(image, fit, frame.media_time, shown)
+            duration = float((frame.frame.duration or 0) * (frame.frame.time_base or 0))
+            video.add(image, frame.media_time, duration)
+            written.frames, written.end = written.frames + 1, frame.media_time + (duration or 1 / info.fps)
+    return written
 
 
 def _until_it_breaks_off(frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
     """Yield the frames that the analysis could read; it has already reported a truncated file."""
     with contextlib.suppress(TruncatedVideo):
         yield from frames
-
-
-def _draw(pixels: Bytes, faces: Sequence[Face], notice: str) -> None:
-    """Draw labels first, so that they do not cover boxes; a label that does not fit above its box goes below it."""
-    thick = max(1, round(pixels.shape[0] / 500))
-    scale = max(0.4, pixels.shape[0] / 1200)
-    for face in faces:
-        x, y = face.start
-        (width, height), _ = cv2.getTextSize(face.label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-        left = max(0, min(x, pixels.shape[1] - width))
-        below = face.end[1] + height + 6
-        base = y - 4 if y - height - 8 >= 0 else min(below, pixels.shape[0] - 2)
-        cv2.rectangle(pixels, (left, base - height - 3), (left + width, base + 4), face.colour, -1)
-        cv2.putText(pixels, face.label, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
-    for face in faces:
-        cv2.rectangle(pixels, face.start, face.end, face.colour, thick + 1 if face.in_view else 1)
-        for point in face.landmarks:
-            cv2.circle(pixels, point, thick, face.colour, -1)
-    if notice:
-        place = (6, pixels.shape[0] - 8)
-        cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3 * thick, cv2.LINE_AA)
-        cv2.putText(pixels, notice, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (80, 80, 255), thick, cv2.LINE_AA)

@@ -16,6 +16,7 @@ import numpy as np
 from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import JsonLines, partial_name, replacing, sync, write_json_to, writing
 from streamer.recorded.filenames import (
+    ANNOTATED,
     DERIVED,
     EMBEDDINGS,
     EXPLANATION,
@@ -118,7 +119,7 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool, kept: Sequenc
 @contextlib.contextmanager
 def _open_files(folder: Path, header: dict[str, Any], explain: bool) -> Iterator[RunFiles]:
     with ExitStack() as stack:
-        for name in (SUMMARY, EMBEDDINGS):  # the first in is the last to get its name
+        for name in (SUMMARY, EMBEDDINGS, ANNOTATED):  # the first in is the last to get its name
             stack.enter_context(_named_at_the_end(folder / name))
         names = (TRACKS, OBSERVATIONS, PEOPLE, SHOTS, *([EXPLANATION] if explain else []))
         lines = [stack.enter_context(JsonLines(folder / name)) for name in names]

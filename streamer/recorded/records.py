@@ -171,7 +171,7 @@ def analysis_record(crop: FaceCrop, frame: int, analysis: FaceAnalysis | None) -
 def _analysis(analysis: FaceAnalysis) -> dict[str, Any]:
     attributes = [ATTRIBUTES[place] for place in analysis.model.attributes]
     return {
-        "age_years": None if analysis.age is None else _number(analysis.age, 2),
+        "age_years": None if analysis.age is None else _number(max(0.0, analysis.age), 2),
         "expression": None if analysis.expression is None else scores(EXPRESSIONS, analysis.expression),
         "attributes": scores(attributes, analysis.attributes) if attributes else None,
         "embedding_norm": None if analysis.embedding_norm is None else _number(analysis.embedding_norm, 3),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COPIED = {"aac", "ac3", "alac", "dca", "eac3", "flac", "mp2", "mp3", "opus"}  # of those that an MP4 can hold
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 AAC_LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by the number of channels; other sound becomes stereo
+DISORDER_S = 2.0  # between packets of different streams
 DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}  # trouble with the output, not with the sound
 
 log = logging.getLogger(__name__)
@@ -173,16 +174,18 @@ def add_sound(
     times: Sequence[tuple[float | None, float]],
     out: Path,
     stopped: Callable[[], bool],
+    end: float | None = None,
 ) -> bool:
     """Write the video `drawn` (MP4) with the sound of `video` to `out`; False if that is not possible, which is logged.
 
-    `video_stream`: which one was drawn, from 0; `times`: stream time and media time of each of its frames. Raises
-    FFmpegError if `out` cannot be written, and InputError soon after `stopped` becomes true.
+    `video_stream`: which one was drawn, from 0; `times`: stream time and media time of each of its frames; `end`: media
+    time (s) at which the sound ends, None: at its own end. Raises FFmpegError if `out` cannot be written, and
+    InputError soon after `stopped` becomes true.
     """
     timeline = Timeline(times)
     for copy in (True, False):  # a stream that cannot be copied may still be decoded and encoded
         try:
-            return _mux(drawn, video, video_stream, timeline, out, copy, stopped)
+            return _mux(drawn, video, video_stream, timeline, out, copy, stopped, end)
         except _NotCopied as error:
             problem = str(error)
         except FFmpegError as error:
@@ -201,6 +204,7 @@ def _mux(
     out: Path,
     copy: bool,
     stopped: Callable[[], bool],
+    end: float | None,
 ) -> bool:
     with (
         open_file(video) as source,
@@ -213,7 +217,7 @@ def _mux(
         tracks = _tracks(source, made, video, copy)
         if not tracks:
             return False
-        sound = _sound(source, video, source.streams.video[video_stream], tracks, timeline)
+        sound = _up_to(end, _sound(source, video, source.streams.video[video_stream], tracks, timeline))
         ahead = next(sound, None)
         for packet in silent.demux(pictures):
             if stopped():
@@ -267,6 +271,15 @@ def _sound(
             yield from _timed(tracks[packet.stream.index].take(packet, timeline, frame))
     for track in tracks.values():
         yield from _timed(track.finish())
+
+
+def _up_to(end: float | None, packets: Iterator[tuple[float, "Packet[Any]"]]) -> Iterator[tuple[float, "Packet[Any]"]]:
+    """Yield the packets before a media time (s); those of different streams are not strictly in order."""
+    for time, packet in packets:
+        if end is None or time < end:
+            yield time, packet
+        elif time > end + DISORDER_S:
+            return
 
 
 def _timed(packets: "Packets") -> Iterator[tuple[float, "Packet[Any]"]]:

@@ -13,6 +13,7 @@ from faceanalytics.errors import UserError
 from faceanalytics.files import JsonLines
 from streamer.identity.persons import Persons
 from streamer.recorded.batches import CropBatches
+from streamer.recorded.drawing import Drawing
 from streamer.recorded.explain import Explanation
 from streamer.recorded.people import Recording
 from streamer.recorded.presence import Presence
@@ -48,6 +49,7 @@ class VideoResult:
     crops: int = 0
     lost_crops: int = 0
     problem: str = ""  # why the analysis is incomplete; empty: no problem
+    not_drawn: str = ""  # why there is no annotated video; empty: no problem
     read: ReadReport = field(default_factory=ReadReport)
     stopped: bool = False  # before the end of the video, or before it began; the analysis can go on later
     recalled: int = 0  # frames that an earlier run had already searched for faces
@@ -134,6 +136,7 @@ class ResultWriter:
         self._on_frame = on_frame
         self._frame_size = frame_size
         self._explanation = explanation
+        self._drawing: Drawing | None = None
         self._resized = False  # a change of the frame size was logged
         self.presence = Presence()
         self.ended: list[TrackSummary] = []  # final summaries
@@ -141,6 +144,10 @@ class ResultWriter:
         self._by_crop: dict[int, _Pending] = {}  # by id() of the crop
         self._frame_times = array("d")  # s, media time of each frame so far, ascending
         self._accepted = 0
+
+    def draw(self, drawing: Drawing | None) -> None:
+        """Pass all frames from now on to what draws them."""
+        self._drawing = drawing
 
     async def accept(self, batches: CropBatches, observation: Observation) -> None:
         """Take in the observation of one frame and pass its crops to `batches`, which may wait."""
@@ -153,6 +160,8 @@ class ResultWriter:
         if self._accepted % SEAL_FRAMES == 0:
             await batches.seal()
         self._write_ready()
+        if self._drawing is not None:
+            await self._drawing.room()
 
     def on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
         """Take in the analysis of a crop; None: the crop was lost."""
@@ -197,6 +206,8 @@ class ResultWriter:
             if self._shots is not None:
                 self._shots.see(self._result.frames, observation)
             self._result.frames += 1
+            if self._drawing is not None:
+                self._drawing.frame(published)
             self._on_frame()
 
     def _write_frame(self, observation: Observation) -> None:
@@ -236,6 +247,8 @@ class ResultWriter:
     def _finish(self, summaries: list[TrackSummary]) -> None:
         """Write the final summaries, except those of tracks that were joined to another: they are in its record."""
         for summary in summaries:
+            if self._drawing is not None:
+                self._drawing.know(summary)
             if summary.final and self._explanation is not None:
                 self._explanation.end(summary.key)
             if not summary.final or summary.merged_into:

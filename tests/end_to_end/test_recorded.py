@@ -21,7 +21,7 @@ from av.stream import Disposition
 from faceanalytics.files import hash_file
 from faceanalytics.results import read_results
 from streamer.cli import main as streamer_main
-from streamer.recorded.filenames import OUTPUTS, TABLE_FILES
+from streamer.recorded.filenames import ANNOTATED, OUTPUTS, TABLE_FILES
 from tests.end_to_end.programs import PATIENT_DISPATCH, Program
 from tests.support.disk import small_files
 from tests.support.http_cameras import web_camera
@@ -61,7 +61,7 @@ def test_two_runs_give_the_same_bytes_and_every_face_is_found_once(
     tmp_path: Path, patches: Path, endpoint: str, worker: Program
 ) -> None:
     for name in ("first", "second"):
-        options = "--explain", "--embeddings"  # to explain draws, too
+        options = "--explain", "--embeddings", "--annotate"
         done = analyze(tmp_path / name, patches / "detector.onnx", endpoint, *options, patches / "two.mp4")
         assert done.returncode == 0, done.stderr
     for name in (*LINES, "explain.jsonl", "annotated.mp4", "embeddings.npz", "summary.json"):
@@ -164,7 +164,7 @@ def test_the_annotated_video_has_the_times_of_the_source(
         with av.open(str(path)) as container:
             return [frame.time for frame in container.decode(video=0) if frame.time is not None]
 
-    assert times(tmp_path / "out" / "annotated.mp4") == pytest.approx(times(patches / "one.mp4"), abs=1e-4)
+    assert times(tmp_path / "out" / "annotated.mp4") == pytest.approx(times(patches / "one.mp4"), abs=1e-6)
 
 
 def test_results_are_not_drawn_into_another_video(
@@ -312,9 +312,11 @@ def test_a_new_run_leaves_nothing_of_an_older_one(
 ) -> None:
     """Another video, or other options: annotate must not draw by the older explain.jsonl."""
     out, detector = tmp_path / "out", patches / "detector.onnx"
-    assert (
-        analyze(out, detector, endpoint, "--explain", "--embeddings", "--report", patches / "one.mp4").returncode == 0
-    )
+    every = "--explain", "--embeddings", "--report"
+    assert analyze(out, detector, endpoint, *every, patches / "one.mp4").returncode == 0
+    lacking = {ANNOTATED, *TABLE_FILES}  # to explain does not draw
+    assert {path.name for path in out.iterdir()} == set(OUTPUTS) - lacking
+    assert analyze(out, detector, endpoint, *every, "--annotate", patches / "one.mp4").returncode == 0
     first = records(out / "tracks.jsonl")[0]
     assert {path.name for path in out.iterdir()} == set(OUTPUTS) - set(TABLE_FILES)
     page = (out / "report.html").read_text()
@@ -372,7 +374,7 @@ def test_faces_are_followed_when_the_frame_size_changes(
         frames = [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]
     resized = [np.asarray(cv2.resize(each, sizes[row // 50]), np.uint8) for row, each in enumerate(frames)]
     video = write_resized(tmp_path / "resized.ts", resized)
-    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--explain", video)
+    done = analyze(tmp_path / "out", patches / "detector.onnx", endpoint, "--annotate", video)
     assert done.returncode == 0, done.stderr
     header, *tracks = records(tmp_path / "out" / "tracks.jsonl")
     assert (header["source"]["width"], header["source"]["height"]) == sizes[0]

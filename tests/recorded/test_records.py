@@ -34,9 +34,14 @@ from streamer.values import (
     TrackState,
     Undescribed,
 )
-from tests.support.builders import crop, evidence, key, model, summary
+from tests.support.builders import analysis, crop, evidence, key, model, summary
 
 SIZE = (640, 480)
+
+
+def test_an_age_below_zero_is_written_as_zero() -> None:
+    record = analysis_record(crop(), 0, analysis(age=-1.7))
+    assert record["analysis"]["age_years"] == 0.0
 
 
 def test_outputs_that_the_model_lacks_are_null_and_the_header_lists_its_outputs() -> None:

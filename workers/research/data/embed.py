@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from faceanalytics.errors import ModelError
 from faceanalytics.progress import counted
+from workers.research.data.embed_progress import progress
 from workers.research.data.face_set import FACE_SIZE, Bytes, FaceSet, fitted
 from workers.research.data.teacher import TeacherOutputs, write
 from workers.research.data.teachers import TeacherNetwork, open_teacher
@@ -26,31 +27,43 @@ log = logging.getLogger(__name__)
 def embed(faces: FaceSet, weights: Path | None, expressions: Path | None, out: Path) -> None:
     """Write the outputs of a recogniser, a teacher of expressions, or both, for each face.
 
-    Raises UserError; `out` is complete or absent.
+    An interrupted run goes on where it was, and gives the same file. Raises UserError; `out` is complete or absent.
     """
     teachers: dict[str, Teacher] = {}
     if weights is not None:
         teachers["embedding"] = recogniser(weights)
     if expressions is not None:
         teachers["expression_scores"] = expression_teacher(expressions)
-    found: dict[str, list[Floats]] = {kind: [] for kind in teachers}
-    crops: list[Bytes] = []
-    for row in counted(range(len(faces)), len(faces), faces.name):
-        crops.append(fitted(faces.images.read(row)))
-        if len(crops) == BATCH or row == len(faces) - 1:
-            for kind, teach in teachers.items():
-                found[kind].append(teach(np.stack(crops)))
-            crops = []
     names = [faces.images.name(row) for row in range(len(faces))]
-    columns = {kind: np.concatenate(parts) for kind, parts in found.items()}
+    described = ", ".join(f"{path.name} {_digest(path)[:12]}" for path in (weights, expressions) if path is not None)
+    with progress(out, [described, *teachers, *names], len(teachers)) as done:
+        begin = min(len(done.batches) * BATCH, len(faces))
+        if begin:
+            log.info("%s: going on after %d of %d faces", faces.name, begin, len(faces))
+        crops: list[Bytes] = []
+        for row in counted(range(begin, len(faces)), len(faces) - begin, faces.name):
+            crops.append(fitted(faces.images.read(row)))
+            if len(crops) == BATCH or row == len(faces) - 1:
+                done.add([teach(np.stack(crops)) for teach in teachers.values()])
+                crops = []
+        parts = zip(*done.batches, strict=True)
+        columns = {kind: np.concatenate(values) for kind, values in zip(teachers, parts, strict=True)}
+        try:
+            _check(columns, names, faces.name)
+        except ModelError:
+            done.forget()
+            raise
+        write(out, TeacherOutputs(names, described, **columns))
+    log.info("%s of %d faces by %s in %s", " and ".join(columns), len(names), described, out)
+
+
+def _check(columns: Mapping[str, Floats], names: Sequence[str], source: str) -> None:
+    """Raise ModelError if an output of a face is zero or not a number."""
     for kind, values in columns.items():
         wrong = ~np.isfinite(values).all(1) | (np.abs(values).max(1) == 0)
         if wrong.any():
             named = names[int(np.flatnonzero(wrong)[0])]
-            raise ModelError(f"there is no {kind} of {int(wrong.sum())} faces of {faces.name}, such as {named}")
-    described = ", ".join(f"{path.name} {_digest(path)[:12]}" for path in (weights, expressions) if path is not None)
-    write(out, TeacherOutputs(names, described, **columns))
-    log.info("%s of %d faces by %s in %s", " and ".join(columns), len(names), described, out)
+            raise ModelError(f"there is no {kind} of {int(wrong.sum())} faces of {source}, such as {named}")
 
 
 def recogniser(weights: Path) -> Teacher:

@@ -1,8 +1,9 @@
 """List all layouts of sets, and open a set with the reader of its layout."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, assert_never
+from typing import Annotated, Any, assert_never
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -95,12 +96,17 @@ def _open(name: str, config: SetConfig) -> FaceSet:
 
 
 def load_sets(path: Path) -> dict[str, SetConfig]:
-    """Read the section `sets` of a YAML file, by name of the set; other sections are ignored.
+    """Read the section `sets` of a YAML file, by name of the set; other sections are ignored. Raises ConfigError."""
+    return parse_sets(read_yaml(path), path)
+
+
+def parse_sets(settings: Mapping[str, Any], path: Path) -> dict[str, SetConfig]:
+    """Read the section `sets` of settings, which are those of the YAML file `path`.
 
     Relative paths are resolved against the current directory, ~ and ${VARIABLE} are expanded. Raises ConfigError with
     the path of each wrong field.
     """
-    sets = read_yaml(path).get("sets")
+    sets = settings.get("sets")
     if not isinstance(sets, dict) or not sets:
         raise ConfigError(f"{path}: expected a section `sets:` with one section per set of faces")
     found: dict[str, SetConfig] = {}

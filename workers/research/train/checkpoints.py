@@ -87,7 +87,9 @@ def resume(state: State, folder: Path, config: TrainConfig, plan: TaskPlan, allo
     if shared.get("schema") != SCHEMA:
         raise InputError(f"{folder} was written by another version: schema {shared.get('schema')}, expected {SCHEMA}")
     before, now = json.loads(shared["config"]), {**essential(config), "found": _contents(plan)}
-    if changed := changes(before, now):
+    if before.get("steps", 0) < now["steps"] and len(changes(before, now)) == 1:
+        log.info("%s: going on to %d steps instead of %d; the schedules stretch", folder, now["steps"], before["steps"])
+    elif changed := changes(before, now):
         message = f"{folder} was trained with another configuration:" + "".join(f"\n  {line}" for line in changed)
         if not allow_changes:
             raise ConfigError(

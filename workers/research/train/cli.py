@@ -15,7 +15,9 @@ A signal saves and stops; --resume last continues, with the same losses as if th
 TRAIN_EXAMPLES = """
 swinface train configs/train-small.yaml
 torchrun --nproc-per-node 4 --no-python swinface train configs/train-paper.yaml
+swinface train configs/train-small.yaml --set run.device=cpu --set streams.expression.batch=32
 swinface train configs/train-small.yaml --resume last
+swinface train configs/train-small.yaml --resume last --steps 20000
 tensorboard --logdir runs/small/tensorboard
 """
 CURVES = """Draw the losses and validation scores of a training by step, as a PNG image."""
@@ -42,6 +44,14 @@ def add_train(commands: Commands) -> None:
     changes.add_argument("--steps", type=int, metavar="N", help="number of steps (default: `steps` of CONFIG)")
     changes.add_argument("--seed", type=int, metavar="N", help="seed of the random numbers (default: `seed` of CONFIG)")
     changes.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="KEY=VALUE",
+        help="another setting, such as optimiser.learning_rate=1e-3 or run.threads=2; may be repeated",
+    )
+    changes.add_argument(
         "--leave-out-missing", action="store_true", help="leave out sets whose files are missing, and their tasks"
     )
 
@@ -57,7 +67,7 @@ def train(arguments: argparse.Namespace) -> int:
         given["missing_sets"] = "leave_out"
     from workers.research.train.config import load_train_config
 
-    config = load_train_config(arguments.config, given)
+    config = load_train_config(arguments.config, given, arguments.changes)
     from workers.research.train.train import train as run  # after the configuration was checked: this imports torch
 
     return run(config, arguments.resume, arguments.allow_changes)

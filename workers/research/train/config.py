@@ -1,16 +1,16 @@
 """Define the configuration of a training. Unknown keys are errors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.settings import expand_environment, explain, read_yaml
+from faceanalytics.settings import expand_environment, explain, read_yaml, with_changes
 from workers.research.data.options import ResolvedPath
 from workers.research.data.published import Published
-from workers.research.data.sets import SetConfig, load_sets
+from workers.research.data.sets import SetConfig, parse_sets
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
 from workers.swinface.precisions import Precision
 
@@ -255,13 +255,14 @@ class TrainConfig(_Section):
         return self.weights.get(slug, common)
 
 
-def load_train_config(path: Path, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Read a training's YAML file and replace top-level settings by `overrides`. Raises ConfigError.
+def load_train_config(path: Path, overrides: Mapping[str, Any], changed: Sequence[str] = ()) -> TrainConfig:
+    """Read a training's YAML file and replace settings: those of `changed`, then the top-level ones of `overrides`.
 
-    Relative paths are resolved against the current directory, ~ and ${VARIABLE} are expanded.
+    `changed`: texts such as `run.threads=2`. Relative paths are resolved against the current directory, ~ and
+    ${VARIABLE} are expanded. Raises ConfigError.
     """
-    sets = load_sets(path)
-    values = {**expand_environment(read_yaml(path), str(path)), **overrides, "sets": sets}
+    settings = with_changes(read_yaml(path), changed, "--set")
+    values = {**expand_environment(settings, str(path)), **overrides, "sets": parse_sets(settings, path)}
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:

@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.training import losses
+from workers.cli import main
 from workers.research.data.sets import load_sets
 from workers.research.train.config import Part, TrainConfig, is_test, load_train_config
 from workers.swinface.labels import OUTPUTS
@@ -106,3 +110,27 @@ def formats(config: TrainConfig, mix: tuple[Part, ...]) -> list[list[str]]:
 
 def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
+
+
+def test_the_training_for_a_cpu_learns_something_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shortened, with faces whose gender shows in their brightness."""
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for number in range(200):
+        gender = number % 2
+        pixels = np.random.default_rng(number).integers(0, 128, (24, 24, 3), np.uint8) + np.uint8(127 * gender)
+        cv2.imwrite(str(faces / f"{20 + number % 60}_{gender}_0_2017{number:013d}.jpg"), pixels)
+    monkeypatch.setenv("FACES", str(faces))
+    short = (
+        "steps=60",
+        "streams.faces.batch=16",
+        "optimiser.warmup_steps=5",
+        "optimiser.learning_rate=3e-2",
+        "run.log_steps=1",
+        "run.threads=1",
+    )
+    options = [part for text in short for part in ("--set", text)]
+    run = tmp_path / "run"
+    assert main(["train", str(ROOT / "configs" / "train-cpu.yaml"), "--out", str(run), *options]) == 0
+    found = losses(run)["gender"]
+    assert found[60] < found[1] / 2

@@ -1,6 +1,7 @@
 """Learning from what other networks say of the faces, and the average of the weights."""
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from faceanalytics.errors import ConfigError, InputError
-from tests.support.training import configured, draw_people, losses, settings, stream, train, weights
+from tests.support.patience import WAIT_S, until
+from tests.support.training import SWINFACE, configured, draw_people, losses, settings, stream, train, weights
 from workers.cli import main
+from workers.research.data.embed_progress import progress as progress_of
 from workers.research.data.sets import load_sets, open_set
 from workers.research.data.teacher import TeacherOutputs, read, write
 from workers.research.train.config import load_train_config
@@ -118,3 +121,44 @@ def test_embeddings_are_those_of_the_network_for_the_kept_people_only(tmp_path: 
     np.testing.assert_allclose(outputs.expression_scores.astype(np.float32).sum(1), 1, atol=0.01)
     assert main(["data", "embed", str(sets), "--set", "some", str(out)]) == 2
     assert main(["data", "embed", str(sets), "--set", "some", "--recogniser", "none.onnx", str(out)]) == 4
+
+
+def test_an_embedding_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    draw_people(tmp_path / "people", persons=8, each=250)
+    run = configured(tmp_path, streams={"one": stream("identity", "people")}, steps=1)
+    assert train(run) == 0
+    weights_file = tmp_path / "run" / "checkpoints" / "step-000000001" / "weights.safetensors"
+    sets = configured(
+        tmp_path, "sets.yaml", sets={"all": {"format": "folders", "path": str(tmp_path / "people")}}, streams={}
+    )
+    command = ["data", "embed", str(sets), "--set", "all", "--recogniser", str(weights_file)]
+    out, other = tmp_path / "all.npz", tmp_path / "other.npz"
+    progress = tmp_path / "all.npz.progress"
+    with subprocess.Popen([*SWINFACE, *command, str(out)]) as process:
+        until(lambda: progress.exists() and progress.stat().st_size > 200_000, "some batches")
+        process.kill()
+    assert not out.exists()
+    with progress.open("ab") as file:
+        file.write(b"\x93NUMPY\x01")  # a batch that was being written
+    done = subprocess.run([*SWINFACE, *command, str(out)], capture_output=True, text=True, check=True, timeout=WAIT_S)
+    assert "all: going on after " in done.stderr
+    assert not progress.exists()
+    assert main([*command, str(other)]) == 0
+    assert out.read_bytes() == other.read_bytes()
+
+
+def test_the_progress_with_another_teacher_is_of_no_use(tmp_path: Path) -> None:
+    batch = [np.ones((2, 3), np.float32)]
+
+    def interrupted(part: str) -> int:
+        with progress_of(tmp_path / "a.npz", [part], 1) as done:
+            found = len(done.batches)
+            done.add(batch)
+            raise InterruptedError(found)
+
+    found = []
+    for part in ("one", "one", "two", "two"):
+        with pytest.raises(InterruptedError) as caught:
+            interrupted(part)
+        found.append(caught.value.args[0])
+    assert found == [0, 1, 0, 1]

@@ -274,3 +274,32 @@ def test_the_card_says_what_the_weights_are_of(tmp_path: Path) -> None:
     assert card["source"]["persons"] == 8
     assert str(tmp_path) not in json.dumps(card)
     assert card["outputs"] == list(OUTPUTS)
+
+
+def test_a_finished_training_goes_on_to_more_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configured(tmp_path, streams=AGE, steps=2)
+    assert train(config) == 0
+    assert train(config, "--resume", "last", "--set", "steps=4") == 0
+    assert sorted(losses(tmp_path / "run")["age"]) == [1, 2, 3, 4]
+    assert train(config, "--resume", "last", "--set", "steps=3") == 2
+    assert "steps: 4 before, now 3" in capsys.readouterr().err
+
+
+def test_settings_are_changed_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configured(tmp_path, streams=AGE, steps=2)
+    changed = ("--set", "optimiser.weight_decay=0.2", "--set", "streams.one.augment=flip", "--set", "run.keep=7")
+    assert train(config, *changed) == 0
+    shared = torch.load(tmp_path / "run" / "checkpoints" / "step-000000002" / "state.pt", weights_only=True)
+    saved = json.loads(shared["config"])
+    assert saved["optimiser"]["weight_decay"] == 0.2
+    assert saved["streams"]["one"]["augment"] == "flip"
+    assert train(config, "--resume", "last") == 2  # without them it is another training
+    assert "optimiser.weight_decay: 0.2 before, now 0.05" in capsys.readouterr().err
+    for wrong, reason in (
+        ("optimiser.weight_decai=1", "optimiser.weight_decai: unknown key; did you mean weight_decay?"),
+        ("run.keep=many", "run.keep: Input should be a valid integer"),
+        ("steps", "expected KEY=VALUE"),
+        ("steps.more=1", "there is no section above more"),
+    ):
+        assert train(config, "--set", wrong) == 2
+        assert reason in capsys.readouterr().err
