@@ -27,6 +27,7 @@ from tests.benchmarks import (
     bench_decode,
     bench_detect,
     bench_dispatch,
+    bench_naive,
     bench_pipeline,
     bench_small,
     bench_swinface,
@@ -52,6 +53,7 @@ NEED_DATA = {
     "Tracks of two persons",
     "Described tracks",
     "People of recordings",
+    "Against ultralytics",
 }
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
@@ -74,6 +76,7 @@ MODULES: dict[str, Any] = {
     "Bundled face model": bench_small,
     "Training": bench_train,
     "Whole pipeline": bench_pipeline,
+    "Against ultralytics": bench_naive,
 }
 
 

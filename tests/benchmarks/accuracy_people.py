@@ -324,7 +324,7 @@ def recordings() -> dict[str, Any]:
                 for one in shown
                 if one.scene.person
             ]
-        analysis = Analysis(StreamerConfig(), WorkerOptions("default", "cpu", 16))
+        analysis = Analysis(StreamerConfig(), WorkerOptions("default", "cpu", 16), overwrite=True)
         asyncio.run(analysis.run(videos, lambda *_: None))
         return {name: judged(scenes) for name, scenes in truth.items()}
 

@@ -78,7 +78,7 @@ def _recordings(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 def _ours(clip: Path, folder: Path) -> Run:
     out = folder / "out" / clip.stem
-    used, _ = _run("-m", "streamer", "analyze", str(clip), "--out", str(out))
+    used, _ = _run("-m", "streamer", "analyze", str(clip), "--out", str(out), "--overwrite")
     summary = json.loads((out / "summary.json").read_text())
     return used | {name: float(summary[name]) for name in ("frames", "tracks", "people")}
 

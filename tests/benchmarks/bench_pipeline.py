@@ -54,7 +54,7 @@ def _ours(config: StreamerConfig, clip: Path, folder: Path) -> float:
         del info, result
         times.append(time.perf_counter())
 
-    analysis = Analysis(config, WorkerOptions("untrained"))
+    analysis = Analysis(config, WorkerOptions("untrained"), overwrite=True)
     (result,) = asyncio.run(analysis.run([(clip, folder / "out")], progress))
     assert result.whole
     return (len(times) - 1) / (times[-1] - times[0])

@@ -79,7 +79,7 @@ def _analyse(video: Path, out: Path) -> dict[str, Any]:
     before = _children_s()
     cpu = time.process_time()
     try:
-        analysis = Analysis(StreamerConfig(), WorkerOptions("default"))
+        analysis = Analysis(StreamerConfig(), WorkerOptions("default"), overwrite=True)
         (result,) = asyncio.run(analysis.run([(video, out)], lambda info, result: times.append(time.perf_counter())))
     finally:
         names["open_session"] = opened
