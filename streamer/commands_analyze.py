@@ -124,7 +124,8 @@ def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
         _, code = until_signal(run, stop)
         across = 0
         if len(items) > 1:
-            across = write_people([item.result for item in items if item.result], arguments.out, config.people)
+            found = [item.result for item in items if item.result]
+            across = write_people(found, arguments.out, config.people, arguments.quiet)
         code = code or _exit_code(items) or across
         progress.finished(code)
     _write_run(items, arguments.out)

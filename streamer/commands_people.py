@@ -40,11 +40,11 @@ def people_across(arguments: argparse.Namespace) -> int:
     return PARTIAL_RESULT if failure else 0
 
 
-def write_people(results: "Sequence[VideoResult]", out: Path, settings: People) -> int:
-    """Write the people of all videos of a run into one list in `out`; print how many. Returns an exit code.
+def write_people(results: "Sequence[VideoResult]", out: Path, settings: People, quiet: bool) -> int:
+    """Write the people of all videos of a run into one list in `out`; print how many unless `quiet`.
 
     A list of these very results is kept. Results of an earlier run that has ended count if they have embeddings;
-    without them there is no list.
+    without them there is no list. Returns an exit code.
     """
     from streamer.recorded.across import find_across, is_of, read_recording, write_across
     from streamer.recorded.filenames import PEOPLE, TEMPLATES
@@ -69,5 +69,6 @@ def write_people(results: "Sequence[VideoResult]", out: Path, settings: People) 
         for one in with_results:
             with writing(templates := one.folder / TEMPLATES):
                 templates.unlink(missing_ok=True)
-    print(f"{len(found.people)} people in {len(recordings) - len(found.repeated)} videos -> {path}")
+    if not quiet:
+        print(f"{len(found.people)} people in {len(recordings) - len(found.repeated)} videos -> {path}")
     return 0

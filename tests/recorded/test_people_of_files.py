@@ -9,6 +9,8 @@ import pytest
 
 from faceanalytics.internal.v1 import faces_pb2
 from streamer.cli import main
+from streamer.commands_people import write_people
+from streamer.config import People
 from streamer.configfile import parse_config
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import VideoResult
@@ -26,7 +28,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-async def analysed(place: Path, out: Path) -> list[VideoResult]:
+async def analysed(place: Path, out: Path, embeddings: bool = True) -> list[VideoResult]:
     """Monday: ada leaves and returns beside bob. Tuesday: bob, then eve."""
     write_lite_patch_detector(place / "patches.onnx")
     write_video(place / "monday.mp4", {ADA: [(0, 3), (7, 10)], BOB: [(2, 9)]}, 10)
@@ -43,7 +45,7 @@ async def analysed(place: Path, out: Path) -> list[VideoResult]:
     )
     videos = [(place / f"{day}.mp4", out / day) for day in ("monday", "tuesday")]
     async with asyncio.timeout(WAIT_S), painted_worker(settings.dispatch.bind, impostors=TABLE):
-        return await Analysis(settings, None, embeddings=True).run(videos, lambda *_: None)
+        return await Analysis(settings, None, embeddings=embeddings).run(videos, lambda *_: None)
 
 
 async def test_who_returns_is_one_person_and_the_same_in_other_files(
@@ -80,6 +82,32 @@ async def test_who_returns_is_one_person_and_the_same_in_other_files(
     assert "analyse the video again with --embeddings" in capsys.readouterr().err
     (monday.folder / "embeddings.npz").unlink()
     assert main(command) == 3
+
+
+async def test_a_run_that_goes_on_compares_also_the_videos_that_were_finished_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = People(min_quality=0.0, false_join_rate=0.2)
+    out, templates = tmp_path / "out", tmp_path / "out" / "monday" / "templates.partial"
+    undisturbed = await analysed(tmp_path, tmp_path / "undisturbed", embeddings=False)
+    assert write_people(undisturbed, tmp_path / "undisturbed", settings, quiet=True) == 0
+    expected = (tmp_path / "undisturbed" / "people.jsonl").read_bytes()
+    assert len(expected.splitlines()) == 4
+
+    await analysed(tmp_path, out, embeddings=False)  # and killed before the people of all videos were compared
+    assert templates.exists()
+    results = await analysed(tmp_path, out, embeddings=False)
+    assert all(one.finished_before for one in results)
+    assert write_people(results, out, settings, quiet=True) == 0
+    assert (out / "people.jsonl").read_bytes() == expected
+    assert not templates.exists()
+
+    assert write_people(results, out, settings, quiet=True) == 0  # the list is kept
+    assert (out / "people.jsonl").read_bytes() == expected
+    assert capsys.readouterr().out == ""
+    (out / "people.jsonl").unlink()
+    assert write_people(results, out, settings, quiet=True) == 5
+    assert "analyse the video again with --embeddings" in capsys.readouterr().err
 
 
 async def test_the_same_file_has_the_same_people(tmp_path: Path) -> None:
