@@ -1,10 +1,9 @@
 """Draws faces into the frames of a video: boxes, landmarks, and labels in free space."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,16 +11,14 @@ import numpy as np
 from streamer.recorded.placing import LabelPlacer, Place, Rect, Wanted
 from streamer.values import Bytes
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
-
 Colour = tuple[int, int, int]  # BGR
 Points = Sequence[tuple[float, float]]
 
-LARGEST, SMALLEST, OF_FACE = 1 / 28, 1 / 80, 0.2  # font size, share of the picture's height and of the face's width
-READABLE = 10  # px, smallest font size
+LARGEST, SMALLEST, OF_FACE = 1 / 33, 1 / 95, 0.17  # font size, share of the picture's height and of the face's width
+READABLE = 9  # px, smallest font size
 ANOTHER_SIZE = 0.2  # relative change of the font size of a face that is followed
 PADDING = 2  # px around a text
+TALLEST, WEIGHT = "Ag#()|", 400  # letters that give the height of all texts; weight of the font
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class Painter:
     def _notice(self) -> Bytes | None:
         if not self.notice:
             return None
-        size = max(READABLE, round(self.height / 40))
+        size = max(READABLE, round(self.height / 47))
         return _text(self.notice, size)[: self.height, : self.width]
 
 
@@ -135,12 +132,6 @@ def fitted(pixels: Bytes, width: int, height: int) -> tuple[Bytes, Fit]:
     return np.asarray(bordered, np.uint8), Fit(scale, left, top)
 
 
-def drawable(text: str) -> str:
-    """Return a text in the letters that the font has: without accents, and with "?" for what is left."""
-    plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
-    return plain.encode("ascii", "replace").decode()
-
-
 def _label(pixels: Bytes, colour: Colour, mask: Bytes, place: Place, thick: int) -> None:
     if place.leader is not None:
         cv2.line(pixels, *place.leader, colour, thick, cv2.LINE_AA)
@@ -156,28 +147,12 @@ def _blend(pixels: Bytes, mask: Bytes, left: int, top: int, ground: Colour, ink:
 @lru_cache(maxsize=512)
 def _text(text: str, size: int) -> Bytes:
     """Return the coverage of a text (h, w), 0..255, with padding; all texts of a size have one height."""
-    font = _font(size)
-    text = drawable(text)
-    _, top, _, bottom = font.getbbox("Ag#()|")
-    width = int(np.ceil(font.getlength(text))) + 2 * PADDING
-    height = int(bottom - top) + 2 * PADDING
-    canvas = np.zeros((height, width), np.uint8)
-    if text:
-        mask, (x, y) = font.getmask2(text, mode="L", anchor="la")
-        ink = np.array(mask, np.uint8).reshape(mask.size[::-1])
-        y, x = int(y - top) + PADDING, int(x) + PADDING
-        part = ink[: height - y, : width - x]
-        canvas[y : y + part.shape[0], x : x + part.shape[1]] = part
+    font = cv2.FontFace("sans")  # it has Latin, Greek, Cyrillic and CJK letters
+    _, top, _, height = cv2.getTextSize((0, 0), TALLEST, (0, 0), font, size, WEIGHT)
+    left, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), font, size, WEIGHT)
+    canvas = np.zeros((height + 2 * PADDING, width + 2 * PADDING), np.uint8)
+    cv2.putText(canvas, text, (PADDING - left, PADDING - top), (255, 255, 255), font, size, WEIGHT)
     return canvas
-
-
-@lru_cache(maxsize=64)
-def _font(size: int) -> "FreeTypeFont":
-    from PIL import ImageFont  # not for those who draw nothing
-
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
 
 
 def _widened(box: Rect, thick: int) -> Rect:
