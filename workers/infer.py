@@ -29,9 +29,9 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIZE = (112, 112)  # px
 FORMATS = (".npz", ".jsonl", ".csv")
-# names of the raw outputs by slug: those of the columns that are made of them
+# names of the raw outputs by slug: those of the columns that are made of them, where that is possible
 RAW_NAMES = {
-    "age": "age_years",
+    "age": "age_output",  # of an age below zero, the column age_years has 0
     "expression": "expression_logits",
     EMBEDDING: "embedding",
     **{task.slug: f"attribute_{task.score}_logits" for task in ATTRIBUTES},
@@ -227,7 +227,7 @@ def _write_arrays(path: Path, engine: "Engine", analysed: Analysed) -> int:
         for record in _records(engine, faces, outputs):
             for name, value in record.items():
                 columns.setdefault(name, []).append(" ".join(value) if isinstance(value, list) else value)
-        named = {RAW_NAMES[slug]: output for slug, output in outputs.items() if slug != "age"}  # which is a column
+        named = {RAW_NAMES[slug]: output for slug, output in outputs.items()}
         if placed := [face.found.landmarks for face in faces if face.found]:
             named["landmarks"] = np.array(placed, np.float32)
         for name, output in named.items():
@@ -297,7 +297,7 @@ def _scores(outputs: dict[str, Floats]) -> Iterator[dict[str, Any]]:
     for row in range(len(next(iter(outputs.values())))):
         scores: dict[str, Any] = {}
         if "age" in outputs:
-            scores["age_years"] = _round(max(0.0, outputs["age"][row, 0]))  # the network's own is in raw outputs
+            scores["age_years"] = _round(max(0.0, outputs["age"][row, 0]))
         if expression is not None:
             scores["expression"] = EXPRESSIONS[int(expression[row].argmax())]
             scores |= zip(EXPRESSIONS, map(_round, expression[row]), strict=True)

@@ -243,6 +243,8 @@ def test_a_streamer_that_comes_back_finds_the_worker_and_nothing_old(
 
 
 def test_the_worker_counts_what_it_does(process: Process, near: Streamer) -> None:
+    near.send_batch(61, noise(1))
+    assert near.answer().batch_id == 61
     with urllib.request.urlopen(f"http://{process.metrics}/metrics", timeout=WAIT_S) as page:
         text = page.read().decode()
     assert 'faceanalytics_inference_seconds_count{stage="swinface"}' in text
