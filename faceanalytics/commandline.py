@@ -45,7 +45,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        unset = action.default is None or action.default is False or action.default in ([], argparse.SUPPRESS)
+        unset = action.default is None or action.default is False or action.default in ([], (), argparse.SUPPRESS)
         return text if unset or "(default:" in text else f"{text} (default: %(default)s)"
 
 
@@ -176,3 +176,8 @@ def device_option(parser: Options, default: str | None = "cpu", flag: str = "--d
 def detector_option(parser: Options, default: str = DETECTOR_DEFAULT) -> None:
     """Add --detector. `default` says in words what is used without it."""
     parser.add_argument("--detector", metavar="FILE", help=f"{DETECTOR} (default: {default})")
+
+
+def number_of(count: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts: "1 track", "2 tracks"; `many` is the plural, without it that with an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -39,8 +39,8 @@ streamer serve --config configs/live.yaml
 streamer serve --camera door=rtsp://admin@10.0.0.5/main --ask-password
 streamer serve --camera test=clip.mp4 --gallery people/ --listen 127.0.0.1:50052
 """
-ANALYZE = """Analyse recorded videos and write what was found into files: tracks.jsonl with one line per track, and
-observations.jsonl with one line per face and frame. A SwinFace worker is started for the run."""
+ANALYZE = """Analyse recorded videos and write what was found into files: people.jsonl, tracks.jsonl, shots.jsonl,
+observations.jsonl with a line per frame and face, and summary.json. A SwinFace worker is started for the run."""
 ANALYZE_EXAMPLES = """
 streamer analyze clip.mp4 --out results/
 streamer analyze clip.mp4 --out results/ --annotate --gallery people/

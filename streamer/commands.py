@@ -10,8 +10,8 @@ from functools import partial
 from threading import Event
 from typing import Any, TypeVar
 
-from faceanalytics.commandline import run_command, set_up_logging
-from faceanalytics.errors import ConfigError
+from faceanalytics.commandline import complain, number_of, run_command, set_up_logging
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
 from faceanalytics.extras import require
 from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
 from streamer.commands_people import people_across
@@ -171,18 +171,34 @@ def _annotate(arguments: argparse.Namespace) -> int:
 
 
 def _page(arguments: argparse.Namespace) -> int:
-    from streamer.commands_analyze import write_page
+    from streamer.recorded.export import result_folders
     from streamer.recorded.filenames import REPORT
-    from streamer.recorded.report.reading import find_folders
+    from streamer.recorded.report.report import write_report
 
-    folders = find_folders(arguments.folders)
+    folders = result_folders(arguments.folders)
     out = arguments.out or arguments.folders[0] / REPORT
     stopping = Event()
-    pictures = not arguments.no_pictures
-    write = partial(write_page, folders, out, arguments.video, pictures, stopping.is_set, across=arguments.folders)
+    work = partial(
+        write_report,
+        folders,
+        out,
+        arguments.video,
+        pictures=not arguments.no_pictures,
+        across=arguments.folders,
+        stopped=stopping.is_set,
+    )
+
+    async def write() -> int:
+        try:
+            failures = await asyncio.to_thread(work)
+        except UserError as error:
+            return complain("streamer", error)
+        print(f"{out}: {number_of(len(folders) - len(failures), 'recording')}")
+        for failure in failures:
+            complain("streamer", failure)
+        return PARTIAL_RESULT if failures else 0
+
     failure, code = until_signal(write, stopping.set)
-    if not failure:
-        print(f"{out}: {len(folders)} recording{'s' if len(folders) > 1 else ''}")
     return code or failure
 
 

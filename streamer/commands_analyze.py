@@ -12,25 +12,28 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
-from faceanalytics.commandline import LOG_LEVEL, complain
+from faceanalytics.commandline import LOG_LEVEL, complain, number_of
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from faceanalytics.extras import require
-from faceanalytics.files import never, write_json
+from faceanalytics.files import write_json
 from faceanalytics.names import printable
 from faceanalytics.run_progress import Form, RunProgress
 from faceanalytics.scratch import scratch_folder
-from streamer.commands_people import write_people
+from streamer.commands_people import refuse_to_replace, write_people
 from streamer.commands_results import exports, make_files
 from streamer.config import StreamerConfig
 from streamer.dispatch.worker_process import WORKER_PACKAGES, WorkerOptions
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.export import Exports
-from streamer.recorded.filenames import ANNOTATED, REPORT
+from streamer.recorded.filenames import ANNOTATED, PEOPLE, REPORT
 from streamer.recorded.part import Part
+from streamer.recorded.report.report import write_report
 from streamer.recorded.wall_clock import parse_start_time
 from streamer.recorded.writer import VideoResult
 from streamer.source.file import VideoInfo, stated_length
 from streamer.tools.inputs import Input, fetch, find_inputs
+
+log = logging.getLogger(__name__)
 
 RUN = "run.json"  # what became of each video of a run over several
 
@@ -105,6 +108,8 @@ def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
         annotate=quality,
     )
     inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
+    if len(inputs) > 1:
+        refuse_to_replace(arguments.out / PEOPLE)
     items = [_Item(one) for one in inputs]
     stopping = Event()
 
@@ -172,12 +177,16 @@ class _Making:
             drawing = draw(result.video, folder, annotated, self.stopped, self._quality, self._explain)
             item.note(ANNOTATED, (await drawing)[1])
             made = True
-        if self._wanted:
-            make = partial(make_files, folder, self._wanted, result.video, temporary=item.video.kind != "file")
+        wanted = self._wanted.without_pictures() if self.stopped() else self._wanted
+        if wanted != self._wanted:
+            log.info("%s: pictures are left out after a signal; start again to get them", folder)
+        if wanted:
+            make = partial(make_files, folder, wanted, result.video, temporary=item.video.kind != "file")
             item.note("the files for other programs", await _tried(make))
         if self._report and (made or not page.exists()):  # after a signal without another pass over the video
             pictures = not self.stopped()
-            item.note(REPORT, await write_page([folder], page, [result.video], pictures, self.stopped, link=False))
+            write = partial(write_report, [folder], page, [result.video], pictures=pictures, stopped=self.stopped)
+            item.note(REPORT, await _tried(partial(write, link=False)))
 
 
 async def _tried(work: Callable[[], object]) -> int:
@@ -187,22 +196,6 @@ async def _tried(work: Callable[[], object]) -> int:
     except UserError as error:
         return complain("streamer", error)
     return 0
-
-
-async def write_page(
-    folders: Sequence[Path],
-    out: Path,
-    videos: Sequence[Path],
-    pictures: bool = True,
-    stopped: Callable[[], bool] = never,
-    link: bool = True,
-    across: Sequence[Path] = (),
-) -> int:
-    """Write the report of results and print what goes wrong. Returns an exit code."""
-    from streamer.recorded.report.report import write_report
-
-    write = partial(write_report, folders, out, videos, pictures=pictures, link=link, across=across, stopped=stopped)
-    return await _tried(write)
 
 
 async def _fetch(items: Sequence[_Item], spool: Path, progress: RunProgress, stopped: Callable[[], bool]) -> None:
@@ -306,7 +299,8 @@ def _report(items: Sequence[_Item], quiet: bool) -> None:
         if result is None or not result.frames:
             continue
         before = ", analysed before" if result.finished_before else ""
-        counts = f"{result.frames} frames, {result.tracks} tracks, {result.people} people, {result.crops} crops"
+        counts = f"{number_of(result.frames, 'frame')}, {number_of(result.tracks, 'track')}, "
+        counts += f"{number_of(result.people, 'person', 'people')}, {number_of(result.crops, 'crop')}"
         if not quiet:
             print(f"{item.video.name}: {counts} -> {result.folder}{before}")
         for said in item.problems:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceanalytics.errors import ConfigError, InputError
+from faceanalytics.commandline import complain
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 
 if TYPE_CHECKING:
     from streamer.recorded.export import Exports
@@ -48,10 +49,15 @@ def export(arguments: argparse.Namespace) -> int:
     if wanted.formats.needs_video and not arguments.video:
         raise ConfigError("faces and contact-sheet are made of the video: add --video")
     videos = Videos(arguments.video)
-    for folder in result_folders(arguments.results):
-        for path in make_files(folder, wanted, videos.of(folder)):
-            print(path)
-    return 0
+    folders = result_folders(arguments.results)
+    failures = []
+    for folder in folders:
+        try:
+            for path in make_files(folder, wanted, videos.of(folder)):
+                print(path)
+        except UserError as error:  # the others are made all the same
+            failures.append(complain("streamer", error))
+    return (failures[0] if len(failures) == len(folders) else PARTIAL_RESULT) if failures else 0
 
 
 def results(arguments: argparse.Namespace) -> int:

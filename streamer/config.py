@@ -297,7 +297,7 @@ class Aggregate(Section):
     identity_suspect_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.45
     """Let a good crop wait for the next one if its cosine to its track's template is below this: it may be another
     person, from whose first crop on the track is then split. -1 turns this check off."""
-    min_consistency: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    min_consistency: Annotated[float, Field(ge=-1, le=1)] = 0.45
     """Do not describe a track of three crops or more whose mean cosine to each other is below this (CONFLICTING)."""
     min_described_quality: Ratio = 0.25
     """Do not describe a track without a crop of at least this quality (LOW_QUALITY, or the cause: BORDER,

@@ -25,7 +25,7 @@ class Region:
         try:
             x, y, width, height = (float(part.removesuffix("%")) for part in parts)
         except ValueError:
-            raise ValueError(f"{text!r} is not a region: a value is no number") from None
+            raise ValueError(f"{text!r} is not a region: a value is not a number") from None
         percent = tuple(part.endswith("%") for part in parts)
         if not all(np.isfinite((x, y, width, height))) or min(x, y) < 0 or min(width, height) <= 0:
             raise ValueError(f"{text!r} is not a region: x and y are 0 or more, width and height above 0")

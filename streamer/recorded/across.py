@@ -14,7 +14,7 @@ from faceanalytics.errors import ConfigError, InputError
 from faceanalytics.files import JsonLines
 from streamer.config import People
 from streamer.identity.cluster import Links, Tracklet, cluster
-from streamer.recorded.filenames import EMBEDDINGS, PEOPLE, TEMPLATES, TRACKS
+from streamer.recorded.filenames import EMBEDDINGS, PEOPLE, TRACKS
 from streamer.recorded.people import Recording, person_id
 from streamer.recorded.records import SCHEMA_VERSION, Record
 from streamer.values import Floats, ImpostorScores
@@ -31,33 +31,19 @@ class Across:
     repeated: Sequence[tuple[Recording, Recording]]  # of the same content as another one, which counts
 
 
-def find_recordings(folders: Sequence[Path]) -> list[Path]:
-    """Return all folders with results in and below `folders`, each once. Raises InputError if one has none."""
-    found: dict[Path, Path] = {}
-    for top in folders:
-        # a folder that vanishes meanwhile is skipped
-        inside = sorted(Path(folder) for folder, _, files in os.walk(top) if TRACKS in files)
-        if not inside:
-            raise InputError(f"{top}: no results of `streamer analyze` in this folder or below it")
-        for folder in inside:
-            found.setdefault(folder.resolve(), folder)
-    return list(found.values())
-
-
 def read_recording(folder: Path, settings: People) -> Recording:
     """Read the results in `folder`. Raises InputError if they are not complete or have no embeddings."""
     header, people = _read_lines(folder / PEOPLE)
     same_run, tracks = _read_lines(folder / TRACKS)
     if same_run["run_id"] != header["run_id"]:
         raise InputError(f"{folder}: {PEOPLE} and {TRACKS} are of different runs; analyse the video again")
-    places = [folder / name for name in (EMBEDDINGS, TEMPLATES) if (folder / name).exists()]
-    if header["outputs"]["identity"] and not places:
+    if header["outputs"]["identity"] and not (folder / EMBEDDINGS).exists():
         raise InputError(
             f"{folder}: there are no embeddings to compare people by; analyse the video again with --embeddings"
         )
     templates, impostors = dict[str, Floats](), None
     if header["outputs"]["identity"]:
-        templates, impostors = _read_embeddings(places[0], header["run_id"])
+        templates, impostors = _read_embeddings(folder / EMBEDDINGS, header["run_id"])
     tracklets = []
     for track in tracks:
         identity, template = track["identity"], templates.get(track["track_id"])
@@ -115,13 +101,13 @@ def find_across(recordings: Sequence[Recording], false_join_rate: float, base: P
     return Across(header, people, repeated)
 
 
-def is_of(path: Path, folders: Sequence[Path]) -> bool:
-    """Return whether there is a list at `path`, and of just the results in these folders."""
+def is_list(path: Path) -> bool:
+    """Return whether the file at `path` is a list of the people of several recordings, of any version."""
     try:
-        header, _ = _read_lines(path)
-        listed = {one["run_id"] for one in header["recordings"]}
-        return listed == {_read_lines(folder / PEOPLE)[0]["run_id"] for folder in folders}
-    except (InputError, KeyError, TypeError):
+        with path.open(encoding="utf-8") as file:
+            header = json.loads(next(file, "null"))
+        return isinstance(header, dict) and header.get("type") == "header" and "recordings" in header
+    except (OSError, ValueError):
         return False
 
 

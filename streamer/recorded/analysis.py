@@ -1,13 +1,13 @@
 """Analyses video files through the stages of the live streamer, but waits instead of dropping frames or crops.
 
-Each video gets a folder of results, mainly tracks.jsonl and observations.jsonl. Answers are processed in the order of
+Each video gets a folder of results, see filenames.py. Answers are processed in the order of
 the frames, whatever order they arrive in, so two runs over the same file write the same bytes. A run that was killed
 goes on by its journal, see journal.py.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +53,7 @@ from streamer.recorded.wall_clock import start_time_record
 from streamer.recorded.writer import ResultWriter, VideoResult
 from streamer.source.file import VideoInfo, chosen_stream, probe_file, read_file
 from streamer.source.hardware import check_device
+from streamer.source.picture import DecodedFrame
 from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import EndReason, Floats, ImpostorScores, Model, Observation, SourceEnd, TimeBase, TrackKey
 
@@ -93,11 +94,11 @@ class Analysis:
     ) -> None:
         """`worker` is started as a child process; None: workers connect to `dispatch.bind` by themselves.
 
-        `embeddings`: also write the identity templates of the tracks. `explain`: also write why each face was analysed
-        or not. `video_stream`: which one of a file, from 0; None: the one that players show. `start_time`: when the
-        first frame was taken; None: when the file says that it was created, if it does. `part`: of each video; None:
-        all of it. `overwrite`: replace the results that a folder has, else go on with them or refuse it. `annotate`:
-        quality of the annotated video, one of QUALITIES; None: there is no annotated video.
+        `embeddings`: write the identity templates of the tracks also if there is only one video. `explain`: also write
+        why each face was analysed or not. `video_stream`: which one of a file, from 0; None: the one that players show.
+        `start_time`: when the first frame was taken; None: when the file says that it was created, if it does. `part`:
+        of each video; None: all of it. `overwrite`: replace the results that a folder has, else go on with them or
+        refuse it. `annotate`: quality of the annotated video, one of QUALITIES; None: there is no annotated video.
         """
         self._config = config
         self._embeddings = embeddings
@@ -213,7 +214,8 @@ class Analysis:
         """Analyse one video. Raises InputError or ConfigError if there are no results, or a group with one."""
         assert models is not None  # else the run is stopped
         video, out, model = result.video, result.folder, models.model
-        stream = await asyncio.to_thread(chosen_stream, video, self._video_stream)  # what is no video is soon known
+        # files that are not videos are refused before they are hashed
+        stream = await asyncio.to_thread(chosen_stream, video, self._video_stream)
         content_hash = await asyncio.to_thread(hash_file, video, self._stop.is_set)
         if self._finished_before(result, models, content_hash, stream):
             return
@@ -240,7 +242,7 @@ class Analysis:
                 result.not_drawn = drawing.problem if drawing is not None else ""
                 if not result.frames:
                     raise InputError(result.problem or f"{video}: {self._part.nothing()}")
-                await self._finish(result, header, files, writer, self._impostors(model))
+                await self._finish(result, header, files, writer, model)
             if not result.resumable:
                 journal.remove()
 
@@ -280,9 +282,10 @@ class Analysis:
         header: Record,
         files: RunFiles,
         writer: ResultWriter,
-        impostors: ImpostorScores | None,
+        model: Model,
     ) -> None:
         """Write what is known at the end of a video only: its last tracks, its people and its counts."""
+        impostors = self._impostors(model)
         writer.close()
         time_base = time_base_record(result.read.time_base)
         if time_base != header["time_base"]:
@@ -292,9 +295,7 @@ class Analysis:
         result.people = len(result.recording.people)
         for person in result.recording.people:
             files.people.write(person)
-        if self._several and not self._embeddings:
-            files.keep_templates(writer.ended, impostors)
-        files.finish(result.counts(), writer.ended if self._embeddings else None, impostors)
+        files.finish(result.counts(), writer.ended if self._keeps_templates(model) else None, impostors)
 
     def _finished_before(self, result: VideoResult, models: _Models, content_hash: str, stream: int) -> bool:
         """Return whether the folder has all results of this very analysis; then take over their counts."""
@@ -307,11 +308,15 @@ class Analysis:
         if self._start_time is None and earlier.get("start_time_source") == "file":  # of the same content
             start = {name: earlier.get(name) for name in start}
         header = self._header(models, source, start)
-        summary = finished(result.folder, header["run_id"], written(self._explain, self._embeddings))
+        summary = finished(result.folder, header["run_id"], written(self._explain, self._keeps_templates(models.model)))
         if summary is None:
             return False
         result.take_over(summary)
         return True
+
+    def _keeps_templates(self, model: Model) -> bool:
+        """Return whether to write identity templates: of several videos too, whose people are compared by them."""
+        return self._embeddings or (self._several and model.identity)
 
     def _header(self, models: _Models, source: Record, start: Record) -> Record:
         """Return the header of all files of a video: `source` follows from its content, `start` is when it began."""
@@ -391,17 +396,22 @@ class Analysis:
                 device=self._config.sources.decode_device,
                 video_stream=self._video_stream,
                 report=result.read,
-                choose=self._part.frames,
+                choose=lambda decoded: self._part.frames(self._until_stopped(result, decoded)),
             )
             for frame in frames_read:
-                if self._stop.is_set():
-                    reason = EndReason.SHUTDOWN
-                    result.problem, result.stopped = f"{video}: stopped before its end", True
-                    break
                 if not frames.put(frame):
                     return
+            if result.stopped:
+                reason = EndReason.SHUTDOWN
         except InputError as error:  # what was read before is analysed
             result.problem = str(error)
             log.warning("%s", error)
         frames.put(SourceEnd(video.stem, 0, reason))
         frames.close()
+
+    def _until_stopped(self, result: VideoResult, decoded: Iterable[DecodedFrame]) -> Iterator[DecodedFrame]:
+        for frame in decoded:
+            if self._stop.is_set():
+                result.problem, result.stopped = f"{result.video}: stopped before its end", True
+                return
+            yield frame

@@ -103,7 +103,7 @@ def draw(drawn: Drawn, script: Script, out: Path, silent: Path, stopped: Callabl
     try:
         written = _write(drawn, script, first, stopped)
         if not written.frames:
-            first.unlink()
+            first.unlink(missing_ok=True)
             return 0
         end = None if written.whole else written.end
         if sound and not add_sound(silent, drawn.video, drawn.video_stream, written.times, out, stopped, end):
@@ -125,7 +125,10 @@ class _Written:
 
 
 def _write(drawn: Drawn, script: Script, out: Path, stopped: Callable[[], bool]) -> _Written:
-    """Write the annotated video without sound; all frames get the size of the first, made even."""
+    """Write the annotated video without sound; all frames get the size of the first, made even.
+
+    Its times are those of the source: if that is drawn from a later frame on, this frame stands still until then.
+    """
     info = probe_file(drawn.video, video_stream=drawn.video_stream)
     written, painter = _Written([]), None
     with video_writer(out, info.codec, drawn.quality, info.fps, drawn.comment) as video:
@@ -144,6 +147,8 @@ def _write(drawn: Drawn, script: Script, out: Path, stopped: Callable[[], bool])
                 height, width = pixels.shape[:2]
                 painter = Painter(width + width % 2, height + height % 2, drawn.notice)
             image, fit = fitted(pixels, painter.width, painter.height)
+            if not written.frames and frame.media_time > 0:  # else players take it for the beginning
+                video.add(image, 0.0, frame.media_time)
             image = image.copy()
             painter.paint(image, fit, frame.media_time, shown)
             duration = float((frame.frame.duration or 0) * (frame.frame.time_base or 0))

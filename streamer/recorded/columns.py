@@ -137,7 +137,7 @@ _TRACKS = (
         "identity_status",
         "text",
         "IDENTIFIED, UNKNOWN or UNDECIDED among the people of the gallery",
-        null="there is no gallery",
+        null="there is no gallery, or the crops conflict or show no face",
     ),
     Column("first_seen_s", "number", "time of the first detection since the first frame", "s"),
     Column("last_seen_s", "number", "time of the last detection", "s"),

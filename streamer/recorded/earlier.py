@@ -14,14 +14,14 @@ from streamer.recorded.filenames import JOURNAL, SUMMARY, TRACKS
 from streamer.recorded.journal import journal_header
 
 CHOICES = "choose another folder, or replace them with --overwrite"
-# fields of the header that decide results, and how a difference is said; the first that differ are shown
+# fields of the header that decide results, and how a difference is said
 DECIDING = {
     "schema_version": "the form of the files",
     "version": "the version of this program",
     "source": "the content of the video",
     "start_time": "the time of day at which the video begins (--start-time)",
     "part": "the part of the video (--start, --end, --sample-fps, --region, --min-face)",
-    "options": "the options",
+    "options": "the options --embeddings or --explain",
     "detector": "the detector",
     "model_id": "the face model",
     "gallery": "the gallery",
@@ -59,7 +59,7 @@ def header_of(folder: Path) -> dict[str, Any] | None:
 
 
 def finished(folder: Path, run_id: str, outputs: Sequence[str]) -> dict[str, Any] | None:
-    """Return the summary of a run if it has finished in this folder; None if it has not, or can be gone on with.
+    """Return the summary of a run if it has finished in this folder; None if it has not, or can be resumed.
 
     `outputs` are the files that it writes.
     """

@@ -4,12 +4,12 @@ Each form has a module of its own. It takes the folder of the results and return
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from faceanalytics.errors import InputError
 from streamer.recorded.filenames import TABLES_FOLDER, TRACKS
-from streamer.recorded.formats.files import Formats, write_formats
+from streamer.recorded.formats.files import OF_THE_VIDEO, Formats, write_formats
 from streamer.recorded.tables import check_formats, write_tables
 
 
@@ -22,6 +22,11 @@ class Exports:
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.formats)
+
+    def without_pictures(self) -> "Exports":
+        """Return those that are made of the results alone."""
+        names = tuple(name for name in self.formats.names if name not in OF_THE_VIDEO)
+        return replace(self, formats=replace(self.formats, names=names))
 
 
 def check(wanted: Exports) -> None:

@@ -5,7 +5,6 @@ OBSERVATIONS, SHOTS = "observations.jsonl", "shots.jsonl"
 EXPLANATION, EMBEDDINGS = "explain.jsonl", "embeddings.npz"
 ANNOTATED, REPORT = "annotated.mp4", "report.html"
 JOURNAL = "journal.partial"  # of an analysis that may go on, see journal.py
-TEMPLATES = "templates.partial"  # those of EMBEDDINGS, until the run over several videos has compared their people
 TABLES_FOLDER = "tables"
 TABLE_FILES = tuple(
     f"{TABLES_FOLDER}/{table}.{form}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from faceanalytics.errors import ConfigError, InputError
-from faceanalytics.files import JsonLines, partial_name, replacing, sync, write_json_to, writing
+from faceanalytics.files import JsonLines, partial_name, sync, write_json_to, writing
 from streamer.recorded.filenames import (
     ANNOTATED,
     DERIVED,
@@ -27,7 +27,6 @@ from streamer.recorded.filenames import (
     SHOTS,
     SUMMARY,
     TABLES_FOLDER,
-    TEMPLATES,
     TRACKS,
 )
 from streamer.values import ImpostorScores, TrackSummary
@@ -79,11 +78,6 @@ class RunFiles:
         for lines in self._lines():
             lines.sync()
 
-    def keep_templates(self, templates: Sequence[TrackSummary], impostors: ImpostorScores | None) -> None:
-        """Write the identity templates for the rest of a run over several videos, which may go on after a break."""
-        with replacing(self._folder / TEMPLATES) as partial:
-            _write_templates(partial, templates, impostors, self._run)
-
     @property
     def _run(self) -> dict[str, str]:
         return {"run_id": self._header["run_id"], "source_sha256": self._header["source"]["sha256"]}
@@ -104,15 +98,15 @@ def run_files(folder: Path, header: dict[str, Any], explain: bool, kept: Sequenc
     """Remove the outputs of an earlier run from `folder` and yield the files of a new one, with their headers written.
 
     The folder is `claimed`; files named in `kept` stay. At the end all files get their names, summary.json last; after
-    an error none does, and the lines written so far keep the name `*.partial`; after an InputError nothing stays.
+    an error none does, and the lines written so far keep the name `*.partial`; after an InputError nothing else stays.
     Raises ConfigError where nothing can be written.
     """
     _remove_earlier(folder, kept)
     try:
         with _open_files(folder, header, explain) as files:
             yield files
-    except InputError:  # there was nothing to analyse
-        _remove_earlier(folder)
+    except InputError:  # there was nothing to analyse, or it was stopped before its first frame
+        _remove_earlier(folder, kept)
         raise
 
 
@@ -150,7 +144,7 @@ def removable(folder: Path) -> list[str]:
     """Return the names of the files that a new run removes from a folder, whether they are there or not."""
     endings = "", ".partial", ".partial.partial", ".silent.partial"
     derived = [str(path.relative_to(folder)) for pattern in DERIVED for path in sorted(folder.glob(pattern))]
-    return [*derived, *(name + ending for name in OUTPUTS for ending in endings), TEMPLATES, JOURNAL]
+    return [*derived, *(name + ending for name in OUTPUTS for ending in endings), JOURNAL]
 
 
 def _remove_earlier(folder: Path, kept: Sequence[str] = ()) -> None:

@@ -59,7 +59,7 @@ class Presence:
         self._slot = -1
 
     def observe(self, observation: Observation) -> None:
-        """Take in a frame with the ids under which its tracks are published. The end of the video is no frame."""
+        """Take in a frame with the ids under which its tracks are published. The end of the video does not count."""
         time = observation.media_time
         if self._frames and self._frames[-1] == time:
             return

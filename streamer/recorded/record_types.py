@@ -222,7 +222,9 @@ class Track(TypedDict):
     age: Age | None
     expression: Expression | None
     attributes: Attributes | None
-    decision: Annotated[Decision | None, Field(description="null: there is no gallery")]
+    decision: Annotated[
+        Decision | None, Field(description="null: there is no gallery, or the crops conflict or show no face")
+    ]
     intervals: list[Interval]
     identity: Identity | None
     split_from: TrackId | None

@@ -121,15 +121,15 @@ class Analyses:
 
 
 @contextlib.contextmanager
-def complaining(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a file of results into an InputError that says what to do."""
+def complaining(path: Path) -> Iterator[Path]:
+    """Yield `path`; turn what is wrong with that file of results into an InputError that says what to do."""
     try:
-        yield
+        yield path
     except FileNotFoundError as error:
         began = any(path.with_name(name).exists() for name in (f"{path.name}.partial", f"{TRACKS}.partial", TRACKS))
         why = "the analysis has not finished" if began else "this is not a folder that `streamer analyze` wrote"
         raise InputError(f"{path} does not exist: {why}") from error
     except KeyError as error:
         raise InputError(f"{path} was not written by `streamer analyze`: {error} is missing") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path} was not written by `streamer analyze`: {error}") from error

@@ -63,7 +63,7 @@ def _check_parquet(found: "Findings", path: Path, table: str) -> int | None:
         with ParquetFile(path) as file:
             schema, count = file.schema_arrow, int(file.metadata.num_rows)
     except (OSError, pyarrow.ArrowInvalid) as error:
-        found.complain(path, None, f"it is no Parquet file: {error}")
+        found.complain(path, None, f"it is not a Parquet file: {error}")
         return None
     if not schema.equals(arrow_schema(columns(table, found.attributes))):
         found.complain(path, None, "its columns are not those of the schema")

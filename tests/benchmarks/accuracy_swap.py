@@ -9,6 +9,9 @@ Clips: the tracks of real clips with at least three crops; each is followed by e
 known (three of sign language, others by track); a track that shows two is left out. Tracks of one person are each track
 by itself, and each followed by another of the same person.
 
+CONFLICTING: the share of the tracks of two that are not split, and of those of one person, that are published as such
+and not described (`now`).
+
 `before`: only four good crops in a row of another person split a track (`identity_suspect_cosine: -1`).
 """
 
@@ -21,7 +24,7 @@ import numpy as np
 
 from streamer.aggregate.aggregator import Aggregator
 from streamer.config import Aggregate
-from streamer.values import TrackKey
+from streamer.values import Agreement, TrackKey
 from tests.benchmarks.accuracy_schedule import Sent, crop_of, observed, send_ours
 from tests.benchmarks.synthetic_tracks import FPS, FRAMES, Look, Story, clip_stories, identities
 from workers.runtime.engine import Engine
@@ -59,16 +62,16 @@ def measure() -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     head = f"{'noticed':>10}{'after s':>10}{'by mistake':>12}"
-    lines = [f"{'':<26}{BEFORE:>20}{'':>12}{NOW:>20}", f"{'':<26}{head}{head}"]
+    lines = [f"{'':<26}{BEFORE:>20}{'':>12}{NOW:>20}{'':>12}{'CONFLICTING':>20}"]
+    lines.append(f"{'':<26}{head}{head}{'unnoticed':>13}{'of one':>8}")
     for name, row in results.items():
-        cells = [row[when] for when in (BEFORE, NOW)]
-        lines.append(
-            f"{name:<26}"
-            + "".join(
-                f"{100 * cell['noticed']:>9.0f}%{cell['after_s']:>10.1f}{100 * cell['mistaken']:>11.1f}%"
-                for cell in cells
-            )
+        cells = "".join(
+            f"{100 * cell['noticed']:>9.0f}%{cell['after_s']:>10.1f}{100 * cell['mistaken']:>11.1f}%"
+            for cell in (row[BEFORE], row[NOW])
         )
+        shares = row[NOW]["conflicting_two"], row[NOW]["conflicting_one"]
+        two, one = ("-" if share is None else f"{100 * share:.1f}%" for share in shares)
+        lines.append(f"{name:<26}{cells}{two:>13}{one:>8}")
     return "\n".join(lines)
 
 
@@ -82,25 +85,36 @@ def _both(two: Sequence[Timed], one: Sequence[Timed]) -> dict[str, Any]:
     return {name: _scored(settings, two, one, sent) for name, settings in SETTINGS.items()}
 
 
-def _scored(settings: Aggregate, two: Sequence[Timed], one: Sequence[Timed], sent: Sent) -> dict[str, float]:
+def _scored(settings: Aggregate, two: Sequence[Timed], one: Sequence[Timed], sent: Sent) -> dict[str, float | None]:
     delays, mistakes = [], 0
+    unnoticed: list[bool] = []  # whether they are CONFLICTING
     for story, swap in two:
         assert swap is not None
-        time = _split(settings, story, sent[story.name])
+        time, conflicting = _judged(settings, story, sent[story.name])
+        unnoticed += [conflicting] if time is None else []
         if time is not None and time < swap:
             mistakes += 1
         elif time is not None:
             delays.append(time - swap)
-    mistakes += sum(_split(settings, story, sent[story.name]) is not None for story, _ in one)
+    alone = [_judged(settings, story, sent[story.name]) for story, _ in one]
+    mistakes += sum(time is not None for time, _ in alone)
     return {
         "noticed": len(delays) / len(two),
         "after_s": float(np.mean(delays)) if delays else float("nan"),
         "mistaken": mistakes / (len(one) + len(two)),
+        "conflicting_two": float(np.mean(unnoticed)) if unnoticed else None,
+        "conflicting_one": float(np.mean([conflicting for _, conflicting in alone])),
     }
 
 
 def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {when: {key: float(np.mean([row[when][key] for row in rows])) for key in rows[0][when]} for when in SETTINGS}
+    """The mean of each figure over the rows that have it."""
+    return {when: {key: _mean_of([row[when][key] for row in rows]) for key in rows[0][when]} for when in SETTINGS}
+
+
+def _mean_of(figures: Sequence[float | None]) -> float | None:
+    known = [one for one in figures if one is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _clip_tracks(engine: Engine) -> tuple[list[Timed], list[Timed]]:
@@ -125,17 +139,21 @@ def _joined(first: Story, second: Story) -> tuple[Story, float]:
     return replace(first, name=name, looks=[*first.looks, *looks]), len(first.looks) / first.fps
 
 
-def _split(settings: Aggregate, story: Story, sent: Sequence[tuple[int, int, Look]]) -> float | None:
-    """When the track was split first, s; None: never."""
-    key = TrackKey(story.name, "film", 1)
+def _judged(settings: Aggregate, story: Story, sent: Sequence[tuple[int, int, Look]]) -> tuple[float | None, bool]:
+    """When the track was split first, s (None: never), and whether it is CONFLICTING at the end."""
+    key, split, status = TrackKey(story.name, "film", 1), None, Agreement.CONSISTENT
     aggregator = Aggregator(settings, lambda _: TrackKey(f"{story.name} split", "film", 2))
     for decided, taken, look in sent:
         time = decided / story.fps
         aggregator.observe(observed(key, time))
         summaries = aggregator.add_analysis(crop_of(story, taken, look), look.analysis)
         if any(summary.split_from for summary in summaries):
-            return time
-    return None
+            split = time
+            break
+        for summary in summaries:
+            if summary.estimates.identity is not None:
+                status = summary.estimates.identity.status
+    return split, status is Agreement.CONFLICTING
 
 
 if __name__ == "__main__":

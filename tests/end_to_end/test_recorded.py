@@ -296,7 +296,8 @@ def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, end
     settings = {"detect": {"weights": str(patches / "detector.onnx")}, "dispatch": dispatch}
     config.write_text(yaml.safe_dump(settings))
     arguments = ("analyze", "--out", tmp_path / "out", "--config", config, "--external-workers", video)
-    with Program("streamer", *arguments) as program:
+    others = ("--annotate", "--report", "--tables", "jsonl", "--formats", "webvtt,faces")
+    with Program("streamer", *arguments, *others) as program:
         observed = tmp_path / "out" / "observations.jsonl.partial"
         until(lambda: observed.exists() and len(_tracks_in(observed)) == 3, "three tracks")
         program.signal(signal.SIGTERM)
@@ -305,6 +306,10 @@ def test_a_signal_finalises_what_was_analysed(tmp_path: Path, patches: Path, end
     _, *tracks = records(tmp_path / "out" / "tracks.jsonl")
     assert {track["end_reason"] for track in tracks} == {"SHUTDOWN"}
     assert len(tracks) == 3
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made >= {"annotated.mp4", "report.html", "tables", "people.vtt", "people.jsonl", "shots.jsonl"}
+    assert "faces" not in made  # of pictures, which would take another pass over the video
+    assert "pictures are left out after a signal" in program.text
 
 
 def test_a_new_run_leaves_nothing_of_an_older_one(

@@ -333,7 +333,10 @@ def test_only_the_frames_that_were_analysed_are_drawn(tmp_path: Path) -> None:
         lines.append(json.dumps({**json.loads(face), "media_time_s": number * 0.04}))
     (folder / "observations.jsonl").write_text("\n".join(lines))
     assert annotate(video, folder, tmp_path / "drawn.mp4") == 3
-    assert [read_number(image) for image in images(tmp_path / "drawn.mp4")] == [2, 3, 5]
+    # the first one stands still until its time, so the times are those of the video
+    assert [read_number(image) for image in images(tmp_path / "drawn.mp4")] == [2, 2, 3, 5]
+    with av.open(str(tmp_path / "drawn.mp4")) as drawn:
+        assert [frame.time for frame in drawn.decode(video=0)] == pytest.approx([0, 0.08, 0.12, 0.2])
 
 
 @pytest.mark.parametrize(("name", "shown"), [(None, "P2 41 afraid"), ("Ann", "Ann 41 afraid")])

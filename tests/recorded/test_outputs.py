@@ -115,6 +115,13 @@ def test_an_error_of_the_analysis_is_not_taken_for_one_of_the_disk(tmp_path: Pat
     assert names(tmp_path) == PARTIAL
 
 
+def test_a_run_that_goes_on_and_is_stopped_at_once_can_still_go_on(tmp_path: Path) -> None:
+    (tmp_path / "journal.partial").write_text("answers")
+    with pytest.raises(InputError, match="stopped"), run_files(tmp_path, HEADER, False, kept=["journal.partial"]):
+        raise InputError("stopped")
+    assert names(tmp_path) == {"journal.partial"}
+
+
 def test_a_run_with_nothing_to_analyse_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no frame"), run_files(tmp_path, HEADER, False):
         raise InputError("no frame")

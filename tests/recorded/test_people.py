@@ -11,7 +11,8 @@ import pytest
 from faceanalytics.errors import ConfigError, InputError
 from streamer.config import People, StreamerConfig
 from streamer.identity.combined import combined_age, combined_attributes, combined_expression
-from streamer.recorded.across import find_across, find_recordings, read_recording, table, write_across
+from streamer.recorded.across import find_across, read_recording, table, write_across
+from streamer.recorded.export import result_folders
 from streamer.recorded.outputs import run_files
 from streamer.recorded.people import FoundPeople, Recording, find_people, recording
 from streamer.recorded.presence import Presence
@@ -206,7 +207,7 @@ def write(folder: Path, name: str, *tracks: TrackSummary, embeddings: bool = Tru
 def test_results_with_embeddings_are_compared_as_those_of_one_run(tmp_path: Path) -> None:
     write(tmp_path / "monday", "m", track("t1", 0, 4, 1), track("t2", 5, 6, 2), track("t3", 50, 60, 1))
     write(tmp_path / "more" / "tuesday", "t", track("t4", 2, 3, 2), track("t5", 7, 8, 3), track("t6", 9, 9.5))
-    folders = find_recordings([tmp_path, tmp_path / "monday"])
+    folders = result_folders([tmp_path, tmp_path / "monday"])
     assert folders == [tmp_path / "monday", tmp_path / "more" / "tuesday"]
     read = [read_recording(folder, People()) for folder in folders]
     across = find_across(read, 0.001, tmp_path)
@@ -233,4 +234,4 @@ def test_results_that_cannot_be_compared_say_what_to_do(tmp_path: Path) -> None:
         read_recording(mixed, People())
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no results"):
-        find_recordings([tmp_path / "empty"])
+        result_folders([tmp_path / "empty"])

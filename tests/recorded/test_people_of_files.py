@@ -88,26 +88,39 @@ async def test_a_run_that_goes_on_compares_also_the_videos_that_were_finished_be
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = People(min_quality=0.0, false_join_rate=0.2)
-    out, templates = tmp_path / "out", tmp_path / "out" / "monday" / "templates.partial"
+    out = tmp_path / "out"
     undisturbed = await analysed(tmp_path, tmp_path / "undisturbed", embeddings=False)
     assert write_people(undisturbed, tmp_path / "undisturbed", settings, quiet=True) == 0
     expected = (tmp_path / "undisturbed" / "people.jsonl").read_bytes()
     assert len(expected.splitlines()) == 4
 
     await analysed(tmp_path, out, embeddings=False)  # and killed before the people of all videos were compared
-    assert templates.exists()
     results = await analysed(tmp_path, out, embeddings=False)
     assert all(one.finished_before for one in results)
     assert write_people(results, out, settings, quiet=True) == 0
     assert (out / "people.jsonl").read_bytes() == expected
-    assert not templates.exists()
-
-    assert write_people(results, out, settings, quiet=True) == 0  # the list is kept
-    assert (out / "people.jsonl").read_bytes() == expected
     assert capsys.readouterr().out == ""
-    (out / "people.jsonl").unlink()
-    assert write_people(results, out, settings, quiet=True) == 5
+
+    (out / "monday" / "embeddings.npz").unlink()
+    monday, tuesday = await analysed(tmp_path, out, embeddings=False)
+    assert (monday.finished_before, tuesday.finished_before) == (False, True)  # for its templates
+    assert write_people([monday], out, settings, quiet=True) == 0  # a run of one video leaves the list alone
+    (out / "tuesday" / "embeddings.npz").unlink()
+    assert write_people([monday, tuesday], out, settings, quiet=True) == 3
     assert "analyse the video again with --embeddings" in capsys.readouterr().err
+    assert (out / "people.jsonl").read_bytes() == expected
+
+
+def test_the_people_of_one_recording_are_not_replaced_by_a_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "people.jsonl").write_text('{"type": "header", "run_id": "1"}\n')
+    videos = [str(tmp_path / "one.mp4"), str(tmp_path / "two.mp4")]
+    assert main(["analyze", *videos, "--out", str(tmp_path)]) == 2
+    assert "is not a list of the people of several recordings" in capsys.readouterr().err
+    assert (tmp_path / "people.jsonl").read_text().startswith('{"type": "header", "run_id"')
 
 
 async def test_the_same_file_has_the_same_people(tmp_path: Path) -> None:

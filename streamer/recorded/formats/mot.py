@@ -21,7 +21,7 @@ class MotFiles(NamedTuple):
     tracks: Path  # NAME.txt
     sequence: Path  # NAME/seqinfo.ini
     lines: int
-    without_person: int  # faces that are no person's; only with ids of people
+    without_person: int  # faces that belong to no person; only with ids of people
     doubled: int  # faces of an id that another face of the same frame has, which is more certain
 
 
@@ -51,7 +51,7 @@ def write_mot(results: Stored, clock: Clock, folder: Path, people: bool = False)
     with replacing(sequence) as partial:
         partial.write_text(_sequence(results.header, clock), encoding="utf-8", newline="\n")
     if without:
-        log.info("%s: left out %d faces that are no person's", path, without)
+        log.info("%s: left out %d faces that belong to no person", path, without)
     if doubled:
         log.warning("%s: left out %d faces of a person who has another face in the same frame", path, doubled)
     return MotFiles(path, sequence, lines, without, doubled)

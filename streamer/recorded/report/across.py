@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamer.recorded.filenames import PEOPLE
+from streamer.recorded.recording import complaining
 from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, Part, element, join, table
-from streamer.recorded.report.reading import complaining, read_lines
+from streamer.recorded.report.reading import read_lines
 from streamer.recorded.report.rows import Row
 from streamer.recorded.report.timeline import picture_id
 from streamer.recorded.report.words import Record

@@ -1,13 +1,12 @@
 """Reads a folder of results for the report: small files as they are, the observations as counts."""
 
-import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceanalytics.errors import InputError
 from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.recording import complaining
 from streamer.recorded.records import SCHEMA_VERSION
 from streamer.recorded.report.seen import Seen
 from streamer.recorded.report.words import Record
@@ -58,20 +57,6 @@ def read_recording(folder: Path) -> Recording:
     return Recording(folder, header, summary, tracks, people, shots, seen)
 
 
-def find_folders(paths: list[Path]) -> list[Path]:
-    """Return the folders at and below `paths` that hold results, in order of their names. Raises InputError."""
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            raise InputError(f"{path}: no such folder; give a folder that `streamer analyze` wrote")
-        below = sorted({summary.parent for summary in path.rglob(SUMMARY)})
-        below = [folder for folder in below if (folder / TRACKS).exists()]
-        if not below:
-            raise InputError(f"{path}: holds no finished results of `streamer analyze` ({SUMMARY} and {TRACKS})")
-        found += [folder for folder in below if folder not in found]
-    return found
-
-
 def _read(path: Path, run_id: str) -> list[Record]:
     """Return the records of a file without its header."""
     with complaining(path):
@@ -102,16 +87,3 @@ def read_lines(path: Path) -> Iterator[Record]:
         yield header
         for line in file:
             yield json.loads(line)
-
-
-@contextlib.contextmanager
-def complaining(path: Path) -> Iterator[Path]:
-    """Yield `path`; errors in reading it become an InputError that names it."""
-    try:
-        yield path
-    except KeyError as error:
-        raise InputError(f"{path} was not written by `streamer analyze`: {error} is missing") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path} was not written by `streamer analyze`: {error}") from error

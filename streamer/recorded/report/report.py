@@ -24,22 +24,27 @@ def write_report(
     link: bool = True,
     across: Sequence[Path] = (),
     stopped: Callable[[], bool] = never,
-) -> None:
-    """Write the report of the results in `folders` to `out`.
+) -> list[InputError]:
+    """Write the report of the results in `folders` to `out`; return why some of them are not in it.
 
     `videos`: files and folders to look for the videos in, besides those that lie beside the results. `pictures`: show
     faces and frames. `link`: jump into a video of `videos` wherever it is. `across`: folders that may hold the list of
     people of several recordings, besides that of `out`.
 
-    Raises InputError if results cannot be read, and soon after `stopped` becomes true; ConfigError if `out` cannot be
+    Raises InputError if no results can be read, and soon after `stopped` becomes true; ConfigError if `out` cannot be
     written.
     """
-    chapters = []
+    chapters: list[Chapter] = []
+    failures: list[InputError] = []
     for number, folder in enumerate(folders, 1):
         share = len(folders)
-        recording = read_recording(folder)
+        try:
+            recording = read_recording(folder)
+        except InputError as error:
+            failures.append(error)
+            continue
         made = rows(recording, f"f{number}", MOST_STRETCHES // share)
-        video = find_video(recording, videos, stopped)
+        video = find_video(recording, videos, stopped if pictures else never)
         address, drawn = _address(recording, video, out, link=link and bool(videos))
         found: dict[str, str] = {}
         why = "the video is not beside the results" if pictures else "it was made without them"
@@ -48,9 +53,12 @@ def write_report(
             found = cut_pictures(video, recording.header["source"]["video_stream"], wanted, stopped)
             why = ""
         chapters.append(Chapter(f"f{number}", recording, made, address, drawn, found, why))
+    if not chapters:
+        raise failures[0]
     people = read_across([*across, out.absolute().parent]) if len(folders) > 1 else []
     with replacing(out) as partial:
         partial.write_text(page(chapters, people), encoding="utf-8", newline="\n")
+    return failures
 
 
 def find_video(recording: Recording, places: Sequence[Path], stopped: Callable[[], bool] = never) -> Path | None:

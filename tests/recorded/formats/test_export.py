@@ -9,10 +9,12 @@ import pytest
 from faceanalytics.errors import ConfigError, InputError
 from streamer import cli_results
 from streamer.cli import main
+from streamer.recorded.export import result_folders
 from streamer.recorded.filenames import DERIVED
 from streamer.recorded.formats.files import FORMATS, Formats, write_formats
 from streamer.recorded.outputs import refuse_to_remove, run_files
 from streamer.recorded.stored import Stored
+from streamer.recorded.tables import write_tables
 from tests.support.stored_results import Seen, write_results
 from tests.support.videos import make_video
 
@@ -147,3 +149,14 @@ def test_a_video_that_looks_like_a_picture_of_ours_is_not_removed(tmp_path: Path
     video.rename(tmp_path / "faces" / "person-1.jpg")
     with pytest.raises(ConfigError, match="would be removed as an earlier result"):
         refuse_to_remove([(tmp_path / "faces" / "person-1.jpg", tmp_path)])
+
+
+def test_folders_are_searched_for_results_at_any_depth_and_tables_are_none(tmp_path: Path) -> None:
+    for name in ("b/two", "a", "b/one"):
+        write_results(tmp_path / name, [], times=[])
+    write_tables(tmp_path / "a", ("jsonl",))
+    found = result_folders([tmp_path / "b", tmp_path])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["b/one", "b/two", "a"]
+    for name in ("empty", "nowhere"):
+        with pytest.raises(InputError, match=f"{name}: no results of `streamer analyze` are there"):
+            result_folders([tmp_path / name])

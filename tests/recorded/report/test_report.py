@@ -184,8 +184,12 @@ def test_a_report_that_exists_is_replaced_and_is_no_result_itself(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        (lambda folder: (folder / "summary.json").unlink(), 3, "holds no finished results"),
-        (lambda folder: shutil.rmtree(folder), 3, "no such folder"),
+        (
+            lambda folder: (folder / "summary.json").unlink(),
+            3,
+            "summary.json does not exist: the analysis has not finished",
+        ),
+        (lambda folder: shutil.rmtree(folder), 3, "no results of `streamer analyze` are there"),
         (lambda folder: (folder / "people.jsonl").write_text("{"), 3, "people.jsonl was not written by"),
         (lambda folder: (folder / "report.html").mkdir(), 2, "cannot write"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from faceanalytics.errors import InputError
-from streamer.recorded.report.reading import Recording, find_folders, read_recording
+from streamer.recorded.report.reading import Recording, read_recording
 from streamer.recorded.report.rows import Row, rows
 from tests.support.result_files import ADA, USUAL, Person, Results, Track
 
@@ -82,7 +82,7 @@ def test_the_observations_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["summary.json", "tracks.jsonl", "observations.jsonl", "people.jsonl", "shots.jsonl"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (USUAL.write(tmp_path) / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: cannot be read: No such file"):
+    with pytest.raises(InputError, match=f"{name} does not exist: the analysis has not finished"):
         read_recording(tmp_path)
 
 
@@ -125,15 +125,3 @@ def test_people_of_tracks_that_are_not_there_are_refused(tmp_path: Path) -> None
     recording = read(replace(USUAL, people=(stray,)), tmp_path)
     with pytest.raises(InputError, match=r"people\.jsonl names the track gone, which tracks\.jsonl lacks"):
         rows(recording, "f1")
-
-
-def test_folders_are_searched_at_any_depth(tmp_path: Path) -> None:
-    for name in ("b/two", "a", "b/one"):
-        USUAL.write(tmp_path / name)
-    found = find_folders([tmp_path / "b", tmp_path])
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["b/one", "b/two", "a"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: holds no finished results of `streamer analyze` \(summary\.json"):
-        find_folders([tmp_path / "empty"])
-    with pytest.raises(InputError, match="nowhere: no such folder"):
-        find_folders([tmp_path / "nowhere"])
