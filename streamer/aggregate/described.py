@@ -13,7 +13,6 @@ from streamer.config import Aggregate
 from streamer.values import Agreement, Floats, IdentityEstimate, Reason, TrackEstimates, Undescribed
 
 FEWEST = 3  # crops whose agreement says something
-MOST_OUTLIERS = 0.5  # crops that are left out, per crop that is used; of tracks of one person at most a third are
 INSIDE_BY = 0.1  # of the box's size, by which landmarks may be outside the box
 EDGE = 0.13  # of the box's longer side; landmarks closer to the edge of the frame are those of a face that it cuts off
 CAUSES = {"inside": Undescribed.BORDER, "pose": Undescribed.EXTREME_POSE, "fit": Undescribed.EXTREME_POSE}  # by factor
@@ -109,7 +108,7 @@ def agreement(settings: Aggregate, consistency: float | None, samples: int, outl
     if samples + outliers < FEWEST:
         return Agreement.CONSISTENT
     vary = consistency is not None and samples >= FEWEST and consistency < settings.min_consistency
-    return Agreement.CONFLICTING if vary or outliers > MOST_OUTLIERS * samples else Agreement.CONSISTENT
+    return Agreement.CONFLICTING if vary or outliers > samples else Agreement.CONSISTENT
 
 
 def undescribed(

@@ -115,8 +115,8 @@ def test_crops_of_several_people_are_not_described() -> None:
     assert reasons(sample(), status=Agreement.CONFLICTING) == [Undescribed.CONFLICTING.value]
     assert agreement(SETTINGS, 0.44, 3, 0) is Agreement.CONFLICTING
     assert agreement(SETTINGS, 0.44, 2, 0) is Agreement.CONSISTENT  # two crops say too little
-    assert agreement(SETTINGS, 0.9, 4, 2) is Agreement.CONSISTENT
-    assert agreement(SETTINGS, 0.9, 4, 3) is Agreement.CONFLICTING  # more than a third is left out
+    assert agreement(SETTINGS, 0.9, 3, 3) is Agreement.CONSISTENT
+    assert agreement(SETTINGS, 0.9, 2, 3) is Agreement.CONFLICTING
     assert agreement(SETTINGS, None, 1, 0) is Agreement.CONSISTENT
 
 
