@@ -82,7 +82,7 @@ def test_the_observations_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["summary.json", "tracks.jsonl", "observations.jsonl", "people.jsonl", "shots.jsonl"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (USUAL.write(tmp_path) / name).unlink()
-    with pytest.raises(InputError, match=f"{name} does not exist: the analysis has not finished"):
+    with pytest.raises(InputError, match=f"{name} does not exist: "):
         read_recording(tmp_path)
 
 
