@@ -62,7 +62,7 @@ swinface infer --out raw.npz --align --detector face.onnx photos/
 INFER_NOTES = """All forms have the same columns, named as in the tables of `streamer export`: input (the image),
 model_id, age_years, expression (the one with the highest score), a score per expression, embedding_norm, and
 attribute_NAME; with --align also face (its rank in the image), FaceScore, quality, reasons, FaceRectX to
-FaceRectHeight, and x and y of five landmarks. A .npz file also holds the raw outputs: age_output (n, 1),
+FaceRectHeight, and x and y of five landmarks. A .npz file also holds the raw outputs: age_years_output (n, 1),
 expression_logits (n, 7), attribute_NAME_logits (n, 2), embedding (n, 512) and landmarks (n, 5, 2).
 
 A face with reasons would not be analysed by the streamer with its default settings: do not rely on its answers. It is

@@ -31,7 +31,7 @@ SIZE = (112, 112)  # px
 FORMATS = (".npz", ".jsonl", ".csv")
 # names of the raw outputs by slug: those of the columns that are made of them, where that is possible
 RAW_NAMES = {
-    "age": "age_output",  # of an age below zero, the column age_years has 0
+    "age": "age_years_output",  # of an age below zero, the column age_years has 0
     "expression": "expression_logits",
     EMBEDDING: "embedding",
     **{task.slug: f"attribute_{task.score}_logits" for task in ATTRIBUTES},

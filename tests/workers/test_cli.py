@@ -111,7 +111,8 @@ def test_arrays_hold_the_raw_outputs_of_every_readable_image(
     assert infer(folder, "--out", out, "--batch", "2") == 5
     arrays = np.load(out)
     assert [Path(path).name for path in arrays["input"]] == ["a.png", "b.png", "c.bmp"]
-    raw = {"age_output", "expression_logits", "embedding", *(f"attribute_{task.score}_logits" for task in ATTRIBUTES)}
+    raw = {"age_years_output", "expression_logits", "embedding"}
+    raw |= {f"attribute_{task.score}_logits" for task in ATTRIBUTES}
     assert set(arrays.files) == {*COLUMNS, *raw}
     assert {len(arrays[name]) for name in arrays.files} == {3}
     assert (arrays["expression_logits"].shape, arrays["embedding"].shape) == ((3, 7), (3, 512))

@@ -160,3 +160,14 @@ def test_folders_are_searched_for_results_at_any_depth_and_tables_are_none(tmp_p
     for name in ("empty", "nowhere"):
         with pytest.raises(InputError, match=f"{name}: no results of `streamer analyze` are there"):
             result_folders([tmp_path / name])
+
+
+def test_a_folder_that_cannot_be_read_does_not_keep_the_others_from_an_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two", "three"):
+        write_results(tmp_path / name, TRACKS, times=TIMES)
+    (tmp_path / "two" / "people.jsonl").write_text("{")
+    assert main(["export", str(tmp_path), "--formats", "webvtt"]) == 5
+    assert "two/people.jsonl was not written by `streamer analyze`" in capsys.readouterr().err
+    assert [(tmp_path / name / "people.vtt").exists() for name in ("one", "two", "three")] == [True, False, True]

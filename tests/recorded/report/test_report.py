@@ -215,3 +215,15 @@ def test_names_of_files_are_those_of_the_results(tmp_path: Path, video: Path) ->
     assert header["source"]["name"] == video.name
     assert main(["report", str(folder)]) == 0
     assert page(folder / "report.html").texts("title") == ["Faces in a #1 & 50%.mp4"]
+
+
+def test_a_folder_that_cannot_be_read_does_not_keep_the_others_from_a_report(
+    tmp_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results(tmp_path / "out" / "one", video)
+    (results(tmp_path / "out" / "two", video) / "shots.jsonl").unlink()
+    assert main(["report", str(tmp_path / "out")]) == 5
+    shown = capsys.readouterr()
+    assert "two/shots.jsonl does not exist" in shown.err
+    assert shown.out == f"{tmp_path / 'out' / 'report.html'}: 1 recording\n"
+    assert (tmp_path / "out" / "report.html").exists()
