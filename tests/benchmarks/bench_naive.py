@@ -3,8 +3,9 @@
 The other program (tests/benchmarks/naive.py) runs ultralytics' `track` with the same weights on every frame, and
 SwinFace on every face of every frame. Ours detects in every frame, too. Each run is a process of its own; what the same
 process takes for the first two frames alone, mostly for loading, is subtracted. They take turns; the table has medians.
-Ratios are theirs to ours. The nine sign-language clips show three people; how many there are in the crowd is not known.
-Ours writes all its files, and counts people over the whole recording; theirs counts tracks.
+Ratios are theirs to ours. The nine sign-language clips show three people, and part of somebody at the edge of two of
+them; how many there are in the crowd is not known. Ours writes all its files, and counts people over the whole
+recording, of whom those that are too poor to compare count each time; theirs counts tracks.
 """
 
 import json
