@@ -115,7 +115,7 @@ def another_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (spoil_parquet, "frames.parquet: it is no Parquet file"),
+        (spoil_parquet, "frames.parquet: it is not a Parquet file"),
         (cut_csv, "frames.csv: it has 11 rows, expected 12; export the tables again"),
         (rename_column, "tracks.csv:1: the heading does not have the columns of the schema"),
         (spoil_row, "analyses.jsonl:2: frame: Input should be a valid integer"),

@@ -238,7 +238,7 @@ def test_heads_asked_for_are_what_they_are_among_all(folder: Path, tmp_path: Pat
     assert infer(*images, "--out", tmp_path / "all.npz") == 0
     assert infer(*images, "--out", tmp_path / "few.npz", "--heads", "recognition, age,gender") == 0
     every, few = np.load(tmp_path / "all.npz"), np.load(tmp_path / "few.npz")
-    scores = {"age_years", "attribute_male", "attribute_male_logits", "embedding_norm", "embedding"}
+    scores = {"age_years", "age_years_output", "attribute_male", "attribute_male_logits", "embedding_norm", "embedding"}
     assert set(few.files) == {"input", "model_id", *scores}
     for name in scores:
         np.testing.assert_allclose(few[name], every[name], rtol=1e-6, atol=2e-6)

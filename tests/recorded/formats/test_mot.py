@@ -48,7 +48,7 @@ def test_people_keep_their_number_and_a_false_face_is_left_out_and_counted(
         lines = write(tmp_path, people=True)
     assert {line.split(",")[1] for line in lines} == {"1", "2"}
     assert len(lines) == 20 + 60 + 30
-    assert "left out 5 faces that are no person's" in caplog.text
+    assert "left out 5 faces that belong to no person" in caplog.text
 
 
 def test_the_faces_of_a_joined_track_have_its_number(tmp_path: Path) -> None:
