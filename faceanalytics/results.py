@@ -113,7 +113,7 @@ class Summary:
     run_id: str  # that of the header
     frames: int
     shots: int
-    people: int
+    people: int  # at least: of those too poor to compare, the most that were in view at once
     tracks: int
     described_tracks: int  # of these, with a published age or expression
     undescribed_tracks: int  # without the false faces

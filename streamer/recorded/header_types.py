@@ -104,7 +104,7 @@ class Summary(TypedDict):
     dropped: dict[str, Count]
     complete: bool
     problem: Annotated[str | None, Field(description="why it was not analysed to its end; null: it was")]
-    people: Count
+    people: Annotated[Count, Field(description="at least; of those too poor to compare, the most in view at once")]
     described_tracks: Count
     undescribed_tracks: Count
     false_faces: Count

@@ -64,6 +64,22 @@ def recording(folder: Path, header: Record, found: FoundPeople, impostors: Impos
     return Recording(folder, header, [person_record(one) for one in found.people], found.tracklets, impostors)
 
 
+def at_least(people: Sequence[Record]) -> int:
+    """Return how many people there are at least, by the records of people.jsonl.
+
+    Those who can be compared, and the most others that were in view at once: a face that is too poor to compare may
+    be somebody who was there before.
+    """
+    unsure = [one for one in people if one.get("uncertain")]
+    events = [(part["start_s"], 1) for one in unsure for part in one["intervals"]]
+    events += [(part["end_s"], -1) for one in unsure for part in one["intervals"]]
+    there = most = 0
+    for _, change in sorted(events):  # who leaves goes before who comes
+        there += change
+        most = max(most, there)
+    return len(people) - len(unsure) + most
+
+
 def find_people(
     tracks: Sequence[TrackSummary], presence: Presence, config: StreamerConfig, impostors: ImpostorScores | None
 ) -> FoundPeople:

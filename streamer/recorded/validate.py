@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from faceanalytics.files import partial_name
 from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
+from streamer.recorded.people import at_least
 from streamer.recorded.schema import FILES, SUMMARY_TYPE, explained
 from streamer.recorded.validate_tables import check_tables
 
@@ -217,11 +218,12 @@ def _check_shots(found: Findings) -> None:
 
 def _check_people(found: Findings) -> None:
     owners: dict[str, int] = {}
+    people: list[Record] = []
     last = 0.0
     for number, path, person in _records(found, PEOPLE):
-        found.counts["people"] += 1
-        if person["number"] != found.counts["people"]:
-            found.complain(path, number, f"number: {person['number']}, expected {found.counts['people']}")
+        people.append(person)
+        if person["number"] != len(people):
+            found.complain(path, number, f"number: {person['number']}, expected {len(people)}")
         if person["first_seen_s"] < last:
             found.complain(path, number, "first_seen_s: people are not in the order of their first appearance")
         last = person["first_seen_s"]
@@ -237,6 +239,7 @@ def _check_people(found: Findings) -> None:
             if found.parts.get(part["track_id"]) not in person["track_ids"]:
                 found.complain(path, number, f"intervals: {part['track_id']} is none of the person's tracks")
             _check_inside(found, path, number, part["end_s"])
+    found.counts["people"] = at_least(people)
     if _path(found.folder, PEOPLE) is not None and found.finished:
         for track_id, track in found.tracks.items():
             if track_id not in owners and track["described"]:

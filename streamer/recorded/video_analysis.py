@@ -35,7 +35,7 @@ from streamer.recorded.filenames import ANNOTATED, JOURNAL
 from streamer.recorded.journal import Journal
 from streamer.recorded.outputs import RunFiles, identified, removable, run_files, written
 from streamer.recorded.part import Part
-from streamer.recorded.people import find_people, recording
+from streamer.recorded.people import at_least, find_people, recording
 from streamer.recorded.reader import UNTRAINED
 from streamer.recorded.recall import RecallingDetector, RecallingRolls, RecallingWorkers
 from streamer.recorded.records import SCHEMA_VERSION, Record, model_record, source_record, time_base_record
@@ -197,7 +197,7 @@ class VideoAnalysis:
             files.replace_headers({**header, "time_base": time_base})
         found = await asyncio.to_thread(find_people, writer.ended, writer.presence, self._shared.config, impostors)
         result.recording = recording(result.folder, header, found, impostors)
-        result.people = len(result.recording.people)
+        result.people = at_least(result.recording.people)
         for person in result.recording.people:
             files.people.write(person)
         files.finish(result.counts(), writer.ended if self._shared.keeps_templates else None, impostors)

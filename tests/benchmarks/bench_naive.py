@@ -81,7 +81,8 @@ def _ours(clip: Path, folder: Path) -> Run:
     out = folder / "out" / clip.stem
     used, _ = _run("-m", "streamer", "analyze", str(clip), "--out", str(out), "--overwrite")
     summary = json.loads((out / "summary.json").read_text())
-    return used | {name: float(summary[name]) for name in ("frames", "tracks", "people")}
+    people = len((out / "people.jsonl").read_text().splitlines()) - 1
+    return used | {"people": float(people)} | {name: float(summary[name]) for name in ("frames", "tracks")}
 
 
 def _theirs(clip: Path, folder: Path) -> Run:

@@ -14,7 +14,7 @@ from streamer.identity.combined import combined_age, combined_attributes, combin
 from streamer.recorded.across import find_across, read_recording, table, write_across
 from streamer.recorded.export import result_folders
 from streamer.recorded.outputs import run_files
-from streamer.recorded.people import FoundPeople, Recording, find_people, recording
+from streamer.recorded.people import FoundPeople, Recording, at_least, find_people, recording
 from streamer.recorded.presence import Presence
 from streamer.recorded.records import person_record, track_record
 from streamer.values import (
@@ -235,3 +235,15 @@ def test_results_that_cannot_be_compared_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no results"):
         result_folders([tmp_path / "empty"])
+
+
+def test_who_cannot_be_compared_counts_only_where_others_of_the_kind_are_in_view() -> None:
+    def one(*times: tuple[float, float], uncertain: bool = True) -> dict[str, Any]:
+        spans = [{"track_id": "t", "start_s": start, "end_s": end} for start, end in times]
+        return {"intervals": spans, **({"uncertain": True} if uncertain else {})}
+
+    assert at_least([]) == 0
+    assert at_least([one((0, 5), uncertain=False), one((0, 3), uncertain=False)]) == 2
+    # half a face at the edge, again in each turn of a loop
+    assert at_least([one((0, 5), uncertain=False), *(one((5 * turn, 5 * turn + 2)) for turn in range(300))]) == 2
+    assert at_least([one((0, 4)), one((1, 3)), one((2, 6)), one((4, 9))]) == 3  # far away, beside each other

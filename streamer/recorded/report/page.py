@@ -131,10 +131,11 @@ def _notices(chapter: Chapter) -> Markup:
 
 def _numbers(recording: Recording, rows: Sequence[Row]) -> Markup:
     """Return the totals."""
-    summary = recording.summary
+    summary, least = recording.summary, recording.summary["people"]
     silent = sum(bool(row.why_not) for row in rows)
+    name = "people at least" if least != len(rows) else "person" if least == 1 else "people"
     found: list[tuple[str, int, str]] = [
-        ("people" if len(rows) != 1 else "person", len(rows), "main"),
+        (name, least, "main"),
         ("of them described", len(rows) - silent, ""),
         ("shots" if len(recording.shots) != 1 else "shot", len(recording.shots), ""),
         ("tracks" if len(recording.tracks) != 1 else "track", len(recording.tracks), ""),
@@ -145,8 +146,8 @@ def _numbers(recording: Recording, rows: Sequence[Row]) -> Markup:
     ]
     return element(
         "dl",
-        [element("div", element("dt", name), element("dd", f"{number:,}"), class_=kind or None)
-         for name, number, kind in found],
+        [element("div", element("dt", title), element("dd", f"{number:,}"), class_=kind or None)
+         for title, number, kind in found],
         class_="numbers",
     )  # fmt: skip
 
