@@ -129,7 +129,7 @@ def _seconds(time: float | str | None) -> float | None:
 
 def _region(text: str | None) -> Region | None:
     try:
-        return None if text is None else Region.parse(text)
+        return Region.parse(text) if text is not None else None
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

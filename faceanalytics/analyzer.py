@@ -142,7 +142,7 @@ def _found(pixels: Bytes, faces: Detections, row: int) -> _Found:
 def _descriptions(analyses: "Analyses", attributes: Sequence[str]) -> list[_Description]:
     return [
         _Description(
-            age=None if analyses.age is None else max(0.0, float(analyses.age[row])),
+            age=max(0.0, float(analyses.age[row])) if analyses.age is not None else None,
             expression=None if analyses.expression is None else _named(EXPRESSIONS, analyses.expression[row]),
             attributes=_named(attributes, analyses.attributes[row]),
             embedding=None if analyses.embeddings is None else analyses.embeddings[row],

@@ -97,7 +97,7 @@ class Totals:
     def left_s(self) -> float | None:
         """Return the seconds that the rest takes; None: not known."""
         speed, expected = self.speed.per_s(), self.expected
-        return None if not speed or expected is None else max(0, expected - self.frames) / speed
+        return max(0, expected - self.frames) / speed if speed and expected is not None else None
 
     def video_left_s(self, place: int) -> float | None:
         """Return the seconds that the rest of a video takes; None: not known."""
@@ -191,14 +191,14 @@ class RunProgress:
         if video.done <= video.recalled:
             how = "from an earlier run"
         else:
-            how = "? frames/s" if speed is None else f"{speed:.1f} frames/s"
-        rest = "" if left_s is None else f", {_duration(left_s)} left"
+            how = f"{speed:.1f} frames/s" if speed is not None else "? frames/s"
+        rest = f", {_duration(left_s)} left" if left_s is not None else ""
         if self._draws:
-            percent = "" if share is None else f"{share:4.0%} "
+            percent = f"{share:4.0%} " if share is not None else ""
             text = f"{percent}{video.done}/{video.expected or '?'} frames, {how}{rest}"
             self._bar.update(self._task, description=where[-48:], completed=done, total=expected, text=text)
             return
-        every_video = "" if share is None or len(totals.videos) == 1 else f"; all videos: {share:.0%}"
+        every_video = f"; all videos: {share:.0%}" if share is not None and len(totals.videos) > 1 else ""
         log.info("%s: %d of %s frames, %s%s%s", where, video.done, video.expected or "?", how, every_video, rest)
 
     def _event(self, kind: str, fields: dict[str, Any]) -> None:
@@ -228,4 +228,4 @@ def _duration(seconds: float) -> str:
 
 
 def _rounded(value: float | None, digits: int = 0) -> float | None:
-    return None if value is None else round(value, digits)
+    return round(value, digits) if value is not None else None

@@ -20,11 +20,11 @@ from faceanalytics.names import printable
 from faceanalytics.run_progress import Form, RunProgress
 from faceanalytics.scratch import scratch_folder
 from streamer.commands_people import refuse_to_replace, write_people
-from streamer.commands_results import exports, make_files
+from streamer.commands_results import exports
 from streamer.config import StreamerConfig
 from streamer.dispatch.worker_process import WORKER_PACKAGES, WorkerOptions
 from streamer.recorded.analysis import Analysis
-from streamer.recorded.export import Exports
+from streamer.recorded.export import Exports, export
 from streamer.recorded.filenames import ANNOTATED, PEOPLE, REPORT
 from streamer.recorded.part import Part
 from streamer.recorded.report.report import write_report
@@ -181,7 +181,7 @@ class _Making:
         if wanted != self._wanted:
             log.info("%s: pictures are left out after a signal; start again to get them", folder)
         if wanted:
-            make = partial(make_files, folder, wanted, result.video, temporary=item.video.kind != "file")
+            make = partial(export, folder, wanted, result.video, temporary=item.video.kind != "file")
             item.note("the files for other programs", await _tried(make))
         if self._report and (made or not page.exists()):  # after a signal without another pass over the video
             pictures = not self.stopped()

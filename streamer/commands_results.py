@@ -28,18 +28,9 @@ def exports(arguments: argparse.Namespace) -> "Exports":
     return wanted
 
 
-def make_files(folder: Path, wanted: "Exports", video: Path | None, temporary: bool = False) -> list[Path]:
-    """Make the files that are wanted of the results in a folder. Raises InputError and ConfigError.
-
-    `video`: the one that was analysed, if it is at hand; `temporary`: it will not stay there.
-    """
-    from streamer.recorded.export import export
-
-    return export(folder, wanted, video, temporary)
-
-
 def export(arguments: argparse.Namespace) -> int:
     """Run `streamer export` and return its exit code."""
+    from streamer.recorded.export import export as make_files
     from streamer.recorded.export import result_folders
     from streamer.recorded.videos import Videos
 

@@ -2,9 +2,8 @@
 
 import colorsys
 from dataclasses import dataclass
-from typing import Any
 
-Record = dict[str, Any]
+from streamer.recorded.records import Record
 
 LOOKS = {
     "surprise": "surprised",

@@ -5,16 +5,14 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from faceanalytics.errors import InputError
 from streamer.recorded.captions import Caption, caption, colour, words
 from streamer.recorded.painting import Face, Shown
 from streamer.recorded.placing import Rect
-from streamer.recorded.records import SCHEMA_VERSION
+from streamer.recorded.records import SCHEMA_VERSION, Record
 from streamer.values import SendDecision, TrackState
-
-Record = dict[str, Any]
 
 UNTRAINED = "SwinFace is UNTRAINED: ages and expressions are noise"
 

@@ -11,9 +11,7 @@ import numpy as np
 
 from faceanalytics.errors import InputError
 from streamer.recorded.filenames import OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
-from streamer.recorded.records import SCHEMA_VERSION
-
-Record = dict[str, Any]
+from streamer.recorded.records import SCHEMA_VERSION, Record
 
 
 class Recording:

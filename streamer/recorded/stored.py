@@ -7,9 +7,8 @@ from pathlib import Path
 from faceanalytics.errors import InputError
 from faceanalytics.files import hash_file, never
 from streamer.recorded.filenames import PEOPLE, TRACKS
-from streamer.recorded.recording import Record, Recording, complaining
-
-__all__ = ["Record", "Stored", "read_source"]
+from streamer.recorded.recording import Recording, complaining
+from streamer.recorded.records import Record
 
 
 class Stored(Recording):

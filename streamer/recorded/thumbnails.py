@@ -10,7 +10,8 @@ import numpy as np
 
 from faceanalytics.errors import InputError
 from faceanalytics.files import never
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.records import Record
+from streamer.recorded.stored import Stored
 from streamer.source.file import TruncatedVideo, decode_file
 from streamer.values import Bytes
 

@@ -16,12 +16,12 @@ from pydantic import TypeAdapter
 from faceanalytics.files import partial_name
 from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.people import at_least
+from streamer.recorded.records import Record
 from streamer.recorded.schema import FILES, SUMMARY_TYPE, explained
 from streamer.recorded.validate_tables import check_tables
 
 REQUIRED = (TRACKS, OBSERVATIONS)
 SLACK_S = 1e-6  # times are rounded to this
-Record = dict[str, Any]
 
 
 @dataclass(slots=True)

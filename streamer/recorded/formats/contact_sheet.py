@@ -10,7 +10,8 @@ import numpy as np
 from faceanalytics.files import writing
 from streamer.recorded.formats.faces import write_jpeg
 from streamer.recorded.formats.stays import ADJECTIVES, Stay, age_text, label, notice, reasons_text
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.records import Record
+from streamer.recorded.stored import Stored
 from streamer.values import Bytes
 
 SHEET = "contact-sheet"

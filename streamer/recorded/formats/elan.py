@@ -8,7 +8,8 @@ from urllib.parse import quote
 from faceanalytics.files import replacing
 from streamer.labels import EXPRESSIONS
 from streamer.recorded.formats.stays import Clock, Stay, age_text, label, notice, reasons_text
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.records import Record
+from streamer.recorded.stored import Stored
 
 EAF = "people.eaf"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 
 from faceanalytics.files import replacing, writing
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.records import Record
+from streamer.recorded.stored import Stored
 from streamer.values import Bytes
 
 FACES = "faces"  # folder

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from faceanalytics.errors import ConfigError
 from faceanalytics.files import replacing, writing
 from streamer.recorded.formats.stays import Clock
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.records import Record
+from streamer.recorded.stored import Stored
 
 MOT = "mot"  # folder
 

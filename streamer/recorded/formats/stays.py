@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from streamer.recorded.recording import Record
+from streamer.recorded.records import Record
 from streamer.recorded.stored import Stored
 
 ADJECTIVES = {

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from faceanalytics.files import replacing
 from streamer.recorded.formats.stays import ADJECTIVES, Run, Stay, label, notice
-from streamer.recorded.stored import Record, Stored
+from streamer.recorded.records import Record
+from streamer.recorded.stored import Stored
 
 READABLE_MS = 300
 SUBTITLES, METADATA = "people.vtt", "people.metadata.vtt"

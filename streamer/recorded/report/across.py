@@ -5,12 +5,12 @@ from pathlib import Path
 
 from streamer.recorded.filenames import PEOPLE
 from streamer.recorded.recording import complaining
+from streamer.recorded.records import Record
 from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, Part, element, join, table
 from streamer.recorded.report.reading import read_lines
 from streamer.recorded.report.rows import Row
 from streamer.recorded.report.timeline import picture_id
-from streamer.recorded.report.words import Record
 
 MOST_PEOPLE, MOST_PICTURES = 500, 6
 Places = Mapping[tuple[str, int], tuple[str, Row]]  # file and row of a person, by content of the file and number

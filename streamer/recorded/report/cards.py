@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from streamer.labels import EXPRESSIONS
+from streamer.recorded.records import Record
 from streamer.recorded.report import words
 from streamer.recorded.report.markup import Markup, Part, element, join, table
 from streamer.recorded.report.rows import Row, pictured_tracks, undescribed
 from streamer.recorded.report.timeline import moment, picture_id
-from streamer.recorded.report.words import Record
 
 OLDEST = 100  # years, right end of the bar that shows an age
 MOST_LINKS, MOST_TRACKS, MOST_STRETCHES = 24, 60, 60  # per card

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from streamer.recorded.records import Record
 from streamer.recorded.report import words
 from streamer.recorded.report.across import across
 from streamer.recorded.report.markup import Markup, Part, element, table
 from streamer.recorded.report.rows import pictured_tracks
 from streamer.recorded.report.timeline import small
-from streamer.recorded.report.words import Record
 
 MOST_FACES = 6  # per line
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from streamer.labels import EXPRESSIONS
+from streamer.recorded.records import Record
 from streamer.recorded.report import words
 from streamer.recorded.report.cards import cards
 from streamer.recorded.report.charts import charts
@@ -17,7 +18,6 @@ from streamer.recorded.report.reading import Recording
 from streamer.recorded.report.rows import Row
 from streamer.recorded.report.tables import about, dropped, incomplete, shots
 from streamer.recorded.report.timeline import legend, timeline
-from streamer.recorded.report.words import Record
 
 HERE = Path(__file__).parent
 SORTS = (("first", "first appearance"), ("name", "name"), ("age", "age"), ("seen", "time in view"))

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from streamer.recorded.filenames import EXPLANATION, OBSERVATIONS, PEOPLE, SHOTS, SUMMARY, TRACKS
 from streamer.recorded.recording import complaining
-from streamer.recorded.records import SCHEMA_VERSION
+from streamer.recorded.records import SCHEMA_VERSION, Record
 from streamer.recorded.report.seen import Seen
-from streamer.recorded.report.words import Record
 
 
 @dataclass(frozen=True, slots=True, eq=False)

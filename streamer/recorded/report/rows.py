@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from faceanalytics.errors import InputError
+from streamer.recorded.records import Record
 from streamer.recorded.report import words
 from streamer.recorded.report.reading import Recording
-from streamer.recorded.report.words import Record
 
 MOST_STRETCHES = 10_000  # per report; beyond it, short ones are merged
 FINEST = 4000  # steps of time over a recording, when stretches have to be merged for the first time

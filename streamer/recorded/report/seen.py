@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streamer.recorded.report.words import Record
+from streamer.recorded.records import Record
 
 WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # px, borders between the classes of face widths
 GRADES = 10  # classes of quality

@@ -1,11 +1,9 @@
 """What the report calls things: times, ages, expressions and reasons in words."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from streamer.labels import EXPRESSIONS
-
-Record = dict[str, Any]
+from streamer.recorded.records import Record
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 APPEARS = {
