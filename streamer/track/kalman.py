@@ -115,6 +115,24 @@ class BoxFilter:
             state[:2] *= factor
             state[2:] *= factor**2
 
+    def hold(self, rows: Rows | Sequence[int]) -> None:
+        """Put the given boxes back where they were last corrected, at rest."""
+        state = self._seen[..., rows]
+        state[1] = 0
+        self._state[..., rows] = state
+
+    def ahead(self, dt: float) -> tuple[Doubles, Doubles]:
+        """Return all boxes (n, 4) x1 y1 x2 y2, px, `dt` seconds ahead, and how uncertain their centres will be.
+
+        The second value (n,) is the standard deviation along the less certain axis, in sizes of the face.
+        """
+        state = self._state
+        if dt > 0:
+            state = state.copy()
+            _advance(state, dt)
+        spread = np.sqrt(state[2, 0]) / state[0, 1]
+        return corners(state[0]).T, spread.max(axis=0, initial=0.0)
+
     def hold_size(self, rows: Rows | Sequence[int]) -> None:
         """Keep the size of the given boxes while they move: a lost face that was growing may not keep growing."""
         self._state[1, 1, :, rows] = 0

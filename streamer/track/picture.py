@@ -17,7 +17,10 @@ _SUM = np.full((1, 3), 1 / 3, np.float32)
 
 
 def small(pixels: Bytes) -> Floats:
-    """Reduce a frame (h, w, 3) to a small picture (48, 64, 3) of grey levels per channel."""
+    """Reduce a frame (h, w, 3), or luma (h, w), to a small picture (48, 64, 3) of grey levels per channel."""
+    if pixels.ndim == 2:  # the luma of a preview: all channels are alike
+        grey = cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.merge([grey] * 3), np.float32)
     step = max(1, pixels.shape[0] // ROWS)
     thin = np.ascontiguousarray(pixels[::step, ::step])
     return np.asarray(cv2.resize(thin, SIZE, interpolation=cv2.INTER_AREA), np.float32)

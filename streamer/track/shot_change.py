@@ -37,7 +37,10 @@ class ShotChangeDetector:
         return self._fades.blended
 
     def see(self, time: float, pixels: Bytes) -> Transition | None:
-        """Return how a shot begins with this frame (h, w, 3) at media time `time`, s; None if none does."""
+        """Return how a shot begins with this frame (h, w, 3) at media time `time`, s; None if none does.
+
+        Instead of frames, the luma (h, w) of each may be given.
+        """
         picture, last = small(pixels), self._last
         height, width = pixels.shape[:2]
         other_view = last is not None and not isclose(height * self._size[1], width * self._size[0], rel_tol=SAME_VIEW)

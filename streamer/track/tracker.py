@@ -15,7 +15,7 @@ from streamer import config
 from streamer.boxes import iou
 from streamer.track.association import Pairing, Pairs, by_likelihood, by_overlap
 from streamer.track.kalman import BoxFilter, Doubles, Mask, Rows, corners, measure
-from streamer.values import Detections, EndReason, Track, TrackEnd, TrackKey, TrackState
+from streamer.values import Detections, EndReason, Flags, Floats, Outlook, Track, TrackEnd, TrackKey, TrackState
 
 # Boxes are enlarged before they are compared, so that small faces at low frame rates overlap (C-BIoU, Yang 2023).
 MARGIN_PER_S = 4.5  # face sizes on each side, per second between the frames: 0.15 at 30 frames/s
@@ -38,6 +38,7 @@ LIFE = np.dtype(
         ("hits", np.int64),  # detections since birth
         ("first_seen", np.float64),
         ("last_seen", np.float64),
+        ("present", np.float64),  # until then nothing showed that the face had gone; later than last_seen if not looked
         ("score", np.float64),
         ("detection", np.int64),  # row in the caller's detections; -1 if not seen in this frame
         ("box", np.float64, 4),  # x1 y1 x2 y2 of the last detection
@@ -60,38 +61,80 @@ class Tracker:
         self._new_key = new_key
         self._number = 0  # of the newest track
         self._time: float | None = None  # s, of the last frame
+        self._looked: float | None = None  # s, of the last frame that was searched for faces
         self._frame_size: tuple[int, int] | None = None  # of the last frame
         self._filter = BoxFilter()
         self._keys: list[TrackKey] = []  # row by row with the filter, oldest first
         self._lives: NDArray[np.void] = np.zeros(0, LIFE)  # the same rows
 
     def update(
-        self, time: float, detections: Detections, frame_size: tuple[int, int], new_shot: bool = False
+        self,
+        time: float,
+        detections: Detections,
+        frame_size: tuple[int, int],
+        new_shot: bool = False,
+        looked: Floats | None = None,
     ) -> tuple[list[Track], list[TrackEnd]]:
         """Process one frame, with or without detections; return the live tracks, oldest first, and the ended ones.
 
         `time` is media time in s, `frame_size` width and height in px. With `new_shot` a new shot begins at this frame,
         and all earlier tracks end. After a frame of another aspect they are not continued by motion. In a frame of
         another size and the same aspect the tracks go on. Detections that are not finite or have no area are ignored.
-        Raises ValueError if `time` is not finite or does not increase.
+        `looked` (n, 4) x1 y1 x2 y2 px: the parts of the frame that were searched, if not all of it was; tracks whose
+        predicted centre is elsewhere coast. Raises ValueError if `time` is not finite or does not increase.
         """
         new_view = self._rescale(frame_size)
-        gap = self._move_to(time, new_view)
+        self._move_to(time, new_view)
+        gap = 0.0 if self._looked is None else time - self._looked
+        self._looked = time
         before = self._end_shot(time) if new_shot else []
+        searched = self._inside(looked)
         rows, boxes, scores = _usable(detections)
         found = measure(boxes)
         pairing = self._associate(time, gap, found, scores)
-        self._take(time, pairing.detection, rows, boxes, found, scores)
-        ended = self._end_lost(time, frame_size)
+        self._take(time, pairing.detection, rows, boxes, found, scores, searched)
+        ended = self._end_lost(time, frame_size, searched)
         if pairing.left:
             self._begin(time, pairing.free, rows, boxes, scores)
         return self._tracks(), before + ended
+
+    def coast(self, time: float, frame_size: tuple[int, int], still: Flags | None = None) -> list[Track]:
+        """Pass over a frame that was not searched for faces; return the live tracks where they should be, oldest first.
+
+        Nothing counts as missed. `still` (n,) marks tracks at which nothing in the picture has changed since they were
+        last seen: they stay where they were then. Raises ValueError as `update` does.
+        """
+        self._move_to(time, self._rescale(frame_size))
+        if still is not None and still.any():
+            self._filter.hold(np.flatnonzero(still & ~self._lives["parked"] & (self._lives["state"] != LOST)))
+        lives = self._lives
+        lives["detection"] = -1
+        lives["present"][lives["state"] != LOST] = time
+        return self._tracks()
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of the live tracks, oldest first."""
+        return [key.id for key in self._keys]
+
+    def outlook(self, time: float) -> Outlook:
+        """Return what is known of the live tracks at a time (s) not before the last frame's; nothing changes."""
+        ahead = 0.0 if self._time is None else time - self._time
+        boxes, drift = self._filter.ahead(max(0.0, ahead))
+        lives = self._lives
+        return Outlook(
+            boxes.astype(np.float32),
+            drift.astype(np.float32),
+            (time - lives["last_seen"]).astype(np.float32),
+            lives["state"] != TENTATIVE,
+            lives["state"] == LOST,
+        )
 
     def end_all(self, reason: EndReason) -> list[TrackEnd]:
         """End every track at the end of the source. Afterwards numbers continue, and time may start anywhere."""
         ended = [] if self._time is None else [self._end(row, reason, self._time) for row in range(len(self._keys))]
         self._keep(np.zeros(len(self._keys), bool))
-        self._time = None
+        self._time = self._looked = None
         return ended
 
     def _end_shot(self, time: float) -> list[TrackEnd]:
@@ -110,8 +153,16 @@ class Tracker:
         self._lives["box"] *= (across, down, across, down)
         return not math.isclose(across, down, rel_tol=SAME_VIEW)
 
-    def _move_to(self, time: float, new_view: bool) -> float:
-        """Predict every box for this time; return the seconds since the last frame. Another view stops all boxes."""
+    def _inside(self, looked: Floats | None) -> Mask:
+        """Mark the tracks whose centre is in one of the parts (n, 4) of the frame; None: in the frame."""
+        if looked is None:
+            return np.ones(len(self._keys), bool)
+        x, y = self._filter.places()[0]
+        left, top, right, bottom = (side[:, None] for side in looked.T)
+        return np.asarray(((x >= left) & (x <= right) & (y >= top) & (y <= bottom)).any(axis=0), bool)
+
+    def _move_to(self, time: float, new_view: bool) -> None:
+        """Predict every box for this time. Another view stops all boxes."""
         if not math.isfinite(time):
             raise ValueError(f"time {time} s is not finite")
         gap = 0.0 if self._time is None else time - self._time
@@ -123,7 +174,6 @@ class Tracker:
         if gap > 0:
             self._filter.predict(gap)
         self._time = time
-        return gap
 
     def _associate(self, time: float, gap: float, found: Doubles, scores: Doubles) -> Pairing:
         """Match tracks to detections, stage by stage; `found` (2, 2, m) as returned by `measure`."""
@@ -156,8 +206,17 @@ class Tracker:
             pairing.match(here & ~settled, strong, likelihood)
         return pairing
 
-    def _take(self, time: float, detection: Rows, rows: Rows, boxes: Doubles, found: Doubles, scores: Doubles) -> None:
-        """Update every track with its detection, or as not seen."""
+    def _take(
+        self,
+        time: float,
+        detection: Rows,
+        rows: Rows,
+        boxes: Doubles,
+        found: Doubles,
+        scores: Doubles,
+        searched: Mask,
+    ) -> None:
+        """Update every track with its detection, or as not seen if it was `searched` for."""
         lives = self._lives
         (seen,) = (detection >= 0).nonzero()
         columns = detection[seen]
@@ -172,24 +231,26 @@ class Tracker:
             self._filter.hold_size(missed)
             lives["detection"][missed] = -1
             states = lives["state"]
-            states[missed[states[missed] == CONFIRMED]] = LOST
+            gone = missed[searched[missed]]
+            states[gone[states[gone] == CONFIRMED]] = LOST
+            lives["present"][missed[~searched[missed] & (states[missed] != LOST)]] = time
         there = slice(None) if every else seen
         hits = lives["hits"][there] + 1
         counts = (hits >= self._config.confirm_hits) | (lives["state"][there] != TENTATIVE)
         lives["hits"][there] = hits
         lives["state"][there] = np.where(counts, CONFIRMED, TENTATIVE)
-        lives["last_seen"][there] = time
+        lives["last_seen"][there] = lives["present"][there] = time
         lives["score"][there] = scores[columns]
         lives["detection"][there] = rows[columns]
         lives["box"][there] = boxes[columns]
 
-    def _end_lost(self, time: float, frame_size: tuple[int, int]) -> list[TrackEnd]:
+    def _end_lost(self, time: float, frame_size: tuple[int, int], searched: Mask) -> list[TrackEnd]:
         """Remove tentative tracks that were missed once, and others that have been lost for `lost_s`."""
         lives = self._lives
-        missed = lives["detection"] < 0
+        missed = (lives["detection"] < 0) & searched
         if not np.count_nonzero(missed):
             return []
-        late = time - lives["last_seen"] >= self._config.lost_s
+        late = time - lives["present"] >= self._config.lost_s
         over = missed & (late | (lives["state"] == TENTATIVE))
         if not np.count_nonzero(over):
             return []
@@ -212,7 +273,7 @@ class Tracker:
         state = CONFIRMED if self._config.confirm_hits == 1 else TENTATIVE
         lives = np.zeros(len(born), LIFE)
         lives["state"], lives["hits"], lives["score"] = state, 1, scores[born]
-        lives["first_seen"] = lives["last_seen"] = time
+        lives["first_seen"] = lives["last_seen"] = lives["present"] = time
         lives["detection"], lives["box"] = rows[born], boxes[born]
         self._filter.add(boxes[born])
         self._lives = np.concatenate([self._lives, lives])
