@@ -26,7 +26,12 @@ from faceanalytics.extras import require
 from faceanalytics.files import writing
 from workers.options import DETECTOR_NAMES, detector_group, precision_option, threads_option
 from workers.research.data.cli import add_data, data
-from workers.research.detector.cli import add_train_detector, train_detector
+from workers.research.detector.cli import (
+    add_quantise_detector,
+    add_train_detector,
+    quantise_detector,
+    train_detector,
+)
 from workers.research.evaluate.cli import add_evaluate, evaluate
 from workers.research.train.cli import add_curves, add_train, curves, train
 from workers.swinface.labels import ATTRIBUTES, OUTPUTS
@@ -39,7 +44,7 @@ DESCRIPTION = """SwinFace reads age, expression, 40 attributes and an identity e
 streamers, run it on images, train it and measure it."""
 EXAMPLES = """
 swinface infer face.jpg
-swinface worker --connect tcp://10.0.0.7:5570
+swinface worker --connect tcp://10.0.0.7:5570 --keys gpu1.key
 swinface weights list
 swinface train configs/train-small.yaml
 """
@@ -48,7 +53,7 @@ signal. Start it before or after the streamers: it reconnects whenever one comes
 WORKER_EXAMPLES = """
 swinface worker
 swinface worker --config configs/worker.yaml
-swinface worker --connect tcp://10.0.0.7:5570 --weights checkpoint_step_79999_gpu_0.pt --device cuda:0
+swinface worker --connect tcp://10.0.0.7:5570 --keys gpu1.key --weights checkpoint_step_79999_gpu_0.pt --device cuda:0
 swinface worker --connect ipc:///tmp/a.ipc --connect ipc:///tmp/b.ipc
 """
 INFER = """Analyse images of faces. Without --align, each image is one face and is resized as a whole to 112x112 pixels,
@@ -93,6 +98,7 @@ NEEDS = {  # of a command: the extra of this project, and its packages that must
     "train": ("train", *WORKER_PACKAGES, "pyarrow", "tensorboard", "timm"),
     "curves": ("train", "matplotlib"),
     "train-detector": ("train", *WORKER_PACKAGES, "pyarrow", "ultralytics", "onnx"),
+    "quantise-detector": ("quantise", *WORKER_PACKAGES, "nncf", "onnx", "pyarrow"),
 }
 CHATTY = ("matplotlib", "onnx_ir", "onnxscript", "PIL", "torch.distributed")  # their progress messages help nobody here
 
@@ -114,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": train,
         "curves": curves,
         "train-detector": train_detector,
+        "quantise-detector": quantise_detector,
         "evaluate": evaluate,
     }
 
@@ -138,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_curves(commands)
     add_train_detector(commands)
+    add_quantise_detector(commands)
     add_evaluate(commands)
     return parser
 
@@ -152,6 +160,16 @@ def _add_worker(commands: Commands) -> None:
         metavar="ENDPOINT",
         help="endpoint of a streamer (its dispatch.bind), ipc://PATH or tcp://HOST:PORT; may be repeated "
         "(default: ipc:///tmp/faceanalytics-workers.ipc)",
+    )
+    streamers.add_argument(
+        "--keys",
+        action="append",
+        metavar="FILE",
+        help="file of keys that `streamer keys new --worker NAME` made, which a streamer on another machine needs; may "
+        "be repeated, one for each --connect (default: no keys)",
+    )
+    streamers.add_argument(
+        "--insecure", action="store_true", default=None, help="connect to streamers on other machines without keys"
     )
     streamers.add_argument("--max-batch", type=int, metavar="N", help="largest batch to accept, in crops (default: 64)")
     streamers.add_argument(
@@ -257,7 +275,18 @@ def _worker(arguments: argparse.Namespace) -> int:
     from workers.serve.config import load_config
     from workers.weights.registry import find
 
-    names = ("connect", "weights", "device", "precision", "max_batch", "max_wait_ms", "threads", "metrics_listen")
+    names = (
+        "connect",
+        "keys",
+        "insecure",
+        "weights",
+        "device",
+        "precision",
+        "max_batch",
+        "max_wait_ms",
+        "threads",
+        "metrics_listen",
+    )
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     config = load_config(arguments.config, given)
     config = config.model_copy(update={"weights": find(config.weights)})

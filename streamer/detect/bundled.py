@@ -10,23 +10,26 @@ from faceanalytics.errors import ModelError
 DEFAULT = "default"  # in place of a path
 FOLDER = Path(__file__).parent / "weights"
 NAME = "yolo-face-nano"
+INT8 = "yolo-face-nano-int8"
 ROLL = "face-roll-nano"
-WHAT = {NAME: "face detector", ROLL: "network for turned faces"}
+WHAT = {NAME: "face detector", INT8: "face detector in int8", ROLL: "network for turned faces"}
 ADVICE = {
     NAME: "Reinstall the project, or name another detector in detect.weights.",
+    INT8: "Reinstall the project, or set detect.precision to fp32.",
     ROLL: "Reinstall the project.",
 }
 
 log = logging.getLogger(__name__)
 
 
-def bundled_detector() -> Path:
-    """Return the file after checking its sha256, and log the model's name and licence.
+def bundled_detector(precision: str = "fp32") -> Path:
+    """Return the file for a precision after checking its sha256, and log the model's name and licence.
 
     Raises ModelError if the file or its card is missing, or they do not match.
     """
-    path, terms = _checked(NAME)
-    log.info("face detector %s: %s, see docs/models/%s.md", NAME, terms, NAME)
+    name = INT8 if precision == "int8" else NAME
+    path, terms = _checked(name)
+    log.info("face detector %s: %s, see docs/models/%s.md", name, terms, NAME)
     return path
 
 
@@ -48,7 +51,7 @@ def _checked(name: str) -> tuple[Path, str]:
     except OSError as error:
         raise ModelError(f"the bundled {what} cannot be read: {error}. {advice}") from error
     except (ValueError, TypeError, KeyError) as error:
-        kind = "a detector" if name == NAME else "a network"
+        kind = "a detector" if name in (NAME, INT8) else "a network"
         raise ModelError(f"{card_path} is not the card of {kind}, with sha256 and terms. {advice}") from error
     if found != expected:
         raise ModelError(

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from streamer.detect.detector import FindsFaces
-from streamer.detect.mounting import has_upright, turn_of, turned, turned_back
+from streamer.detect.mounting import boxes_back, has_upright, turn_of, turned, turned_back, turned_boxes
+from streamer.detect.parts import Sight
 from streamer.detect.roll import EstimatesRolls
 from streamer.detect.watch import Watch
-from streamer.values import Bytes, Detections, Frame
+from streamer.values import Bytes, Detections, Floats, Frame
 
 CHECK_S = 2.0  # a picture without an upright face is looked at in all positions after this many seconds
 RECHECK_S = 0.5  # a picture that is turned is also looked at as it is
@@ -35,10 +36,24 @@ class MountedWatch:
         self._rolls = self._watch.rolls
         self._cameras: dict[str, _Camera] = {}
 
-    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Detect the faces of each frame as `Watch.detect` does, in pixels of the frame. At most one per camera."""
-        found = self._watch.detect([_view(frame, self._camera(frame).turn) for frame in frames])
-        return [self._settled(frame, faces) for frame, faces in zip(frames, found, strict=True)]
+    def detect(self, frames: Sequence[Frame], regions: Sequence[Floats | None] | None = None) -> list[Detections]:
+        """Detect the faces of each frame as `look` does."""
+        return [sight.faces for sight in self.look(frames, regions)]
+
+    def look(self, frames: Sequence[Frame], regions: Sequence[Floats | None] | None = None) -> list[Sight]:
+        """Detect the faces of each frame as `Watch.look` does, all in pixels of the frame. At most one per camera.
+
+        Whether a picture is turned is checked in frames that are looked at as a whole.
+        """
+        turns = [self._camera(frame).turn for frame in frames]
+        if regions:
+            regions = [
+                None if boxes is None else turned_boxes(boxes, turn, frame.pixels)
+                for frame, turn, boxes in zip(frames, turns, regions, strict=True)
+            ]
+        views = [_view(frame, turn) for frame, turn in zip(frames, turns, strict=True)]
+        sights = self._watch.look(views, regions)
+        return [self._settled(frame, sight) for frame, sight in zip(frames, sights, strict=True)]
 
     def forget(self, camera: str) -> None:
         """Forget a camera whose next frame may show anything."""
@@ -51,9 +66,12 @@ class MountedWatch:
             camera = self._cameras[frame.camera] = _Camera(frame.epoch)
         return camera
 
-    def _settled(self, frame: Frame, faces: Detections) -> Detections:
+    def _settled(self, frame: Frame, sight: Sight) -> Sight:
         """Return the faces of a frame, found again if it turns out that they are upright in another position."""
-        camera = self._camera(frame)
+        camera, faces = self._camera(frame), sight.faces
+        if sight.looked is not None:
+            looked = boxes_back(sight.looked, camera.turn, frame.pixels)
+            return Sight(turned_back(faces, camera.turn, frame.pixels), looked)
         if abs(frame.media_time - camera.checked) >= (RECHECK_S if camera.turn else CHECK_S):
             camera.checked = frame.media_time
             turn = self._turn(frame, camera, faces)
@@ -61,7 +79,7 @@ class MountedWatch:
                 camera.turn, camera.seen = turn, frame.media_time
                 self._watch.forget(frame.camera)
                 faces = self._watch.detect([_view(frame, turn)])[0]
-        return turned_back(faces, camera.turn, frame.pixels)
+        return Sight(turned_back(faces, camera.turn, frame.pixels), None)
 
     def _turn(self, frame: Frame, camera: _Camera, faces: Detections) -> int:
         """Return the position of a camera by a frame and the faces that were found in its present position."""

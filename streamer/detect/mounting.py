@@ -32,9 +32,19 @@ def turned_back(faces: Detections, turn: int, pixels: Bytes) -> Detections:
     """Return faces found in `turned(pixels, turn)` in pixels of the picture (h, w, 3) itself."""
     if not turn:
         return faces
-    corners = _back(faces.boxes.reshape(-1, 2, 2), turn, pixels)
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    return Detections(boxes, faces.scores, _back(faces.landmarks, turn, pixels), faces.turned)
+    return Detections(
+        _corners(faces.boxes, turn, pixels), faces.scores, _back(faces.landmarks, turn, pixels), faces.turned
+    )
+
+
+def turned_boxes(boxes: Floats, turn: int, pixels: Bytes) -> Floats:
+    """Return boxes (n, 4) of a picture (h, w, 3) in pixels of `turned(pixels, turn)`."""
+    return _corners(boxes, -turn % 4, turned(pixels, turn)) if turn else boxes
+
+
+def boxes_back(boxes: Floats, turn: int, pixels: Bytes) -> Floats:
+    """Return boxes (n, 4) of `turned(pixels, turn)` in pixels of the picture (h, w, 3) itself."""
+    return _corners(boxes, turn, pixels) if turn else boxes
 
 
 def has_upright(pixels: Bytes, faces: Detections, rolls: EstimatesRolls) -> bool:
@@ -73,6 +83,11 @@ def _uprightness(pixels: Bytes, faces: Detections, rolls: EstimatesRolls) -> Flo
     cosine = directions[:, 0] / np.maximum(confidence, 1e-6)
     result[rows] = np.where((confidence >= SURE) & (cosine >= np.cos(np.radians(UPRIGHT_DEG))), cosine, 0)
     return result
+
+
+def _corners(boxes: Floats, turn: int, pixels: Bytes) -> Floats:
+    corners = _back(boxes.reshape(-1, 2, 2), turn, pixels)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
 def _back(points: Floats, turn: int, pixels: Bytes) -> Floats:

@@ -1,10 +1,12 @@
 """Import libraries that would use the network or change the process in a way that they do neither.
 
-Import ultralytics and onnxruntime with these functions only: both read their settings when they are imported.
+Import ultralytics, onnxruntime and OpenVINO with these functions only: they read their settings when they are
+imported.
 """
 
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from functools import cache
@@ -27,6 +29,14 @@ def import_onnxruntime() -> Any:
     """Import onnxruntime without its usage reports, which cannot be stopped after a plain import."""
     os.environ.update(OFFLINE)
     return import_module("onnxruntime")
+
+
+@cache
+def import_openvino() -> Any:
+    """Import OpenVINO without its usage reports: it makes none where the package for them cannot be imported."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import_module("openvino.preprocess")
+    return import_module("openvino")
 
 
 @cache

@@ -21,6 +21,7 @@ class LiteModel:
 
     def __init__(self, session: "InferenceSession", config: Detect) -> None:
         self._session, self._config = session, config
+        self.inputs = ((config.input_size, config.input_size),)
         self._input = session.get_inputs()[0].name
 
     @classmethod
@@ -32,12 +33,12 @@ class LiteModel:
             return False
         return outputs == [[cls.CHANNELS, inputs[0][3] // stride, inputs[0][3] // stride] for stride in STRIDES]
 
-    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+    def detect(self, frames: Sequence[Bytes], unscaled: bool = False) -> list[Detections]:
         """Find faces, in frame pixels, not yet clipped. Frame by frame: the published file takes one at a time."""
-        return [self._detect_one(frame) for frame in frames]
+        return [self._detect_one(frame, unscaled) for frame in frames]
 
-    def _detect_one(self, frame: Bytes) -> Detections:
-        blob, scale, offset = letterboxed(frame, self._config)
+    def _detect_one(self, frame: Bytes, unscaled: bool) -> Detections:
+        blob, scale, offset = letterboxed(frame, self._config, unscaled=unscaled)
         outputs = self._session.run(None, {self._input: blob})
         levels = [self._decode(output[0], stride) for output, stride in zip(outputs, STRIDES, strict=True)]
         boxes, scores, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))

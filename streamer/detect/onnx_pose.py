@@ -5,13 +5,17 @@ size sees each frame with little grey around it: two thirds of the square for 16
 """
 
 from ast import literal_eval
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamer.config import Detect
-from streamer.detect.letterbox import STRIDES, letterboxed, suppressed
+from streamer.detect.letterbox import STRIDES, canvas, suppressed
+from streamer.detect.network import Network, SessionNetwork, beside
+from streamer.detect.packing import few_inputs
 from streamer.values import LANDMARK_NAMES, Bytes, Detections, Floats
 
 if TYPE_CHECKING:
@@ -23,10 +27,13 @@ POINTS = len(LANDMARK_NAMES)
 class PoseOnnxModel:
     """One class and five keypoints. Each cell has centre and size of a box, a score, and x, y (visibility) of each."""
 
-    def __init__(self, session: "InferenceSession", config: Detect) -> None:
-        self._session, self._config = session, config
-        self._input = session.get_inputs()[0].name
+    def __init__(self, session: "InferenceSession", config: Detect, network: Network | None = None) -> None:
+        """`session` describes the model; `network` computes it. None: the session does."""
+        self._config, self._network = config, network or SessionNetwork(session)
         self._square = isinstance(session.get_inputs()[0].shape[3], int)
+        side = config.input_size
+        self.inputs = ((side, side),) if self._square else few_inputs(side) if self._network.by_size else None
+        self._pool = ThreadPoolExecutor(self._network.lanes, "detect")
 
     @classmethod
     def understands(cls, session: "InferenceSession") -> bool:
@@ -38,22 +45,27 @@ class PoseOnnxModel:
         if batch not in (1, "batch") or channels != 3:
             return False
         if not isinstance(width, int) and not isinstance(height, int):
-            return _gives_cells(session)
+            return gives_cells(session.get_modelmeta().custom_metadata_map)
         cells = sum((width // stride) ** 2 for stride in STRIDES) if height == width else 0
         return batch == 1 and outputs[0].shape in ([1, 5 + POINTS * 2, cells], [1, 5 + POINTS * 3, cells])
 
-    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
-        """Find faces, in frame pixels, not yet clipped. Frame by frame: together they take longer."""
-        return [self._detect_one(frame) for frame in frames]
+    def detect(self, frames: Sequence[Bytes], unscaled: bool = False) -> list[Detections]:
+        """Find faces, in frame pixels, not yet clipped.
 
-    def _detect_one(self, frame: Bytes) -> Detections:
-        blob, scale, offset = letterboxed(frame, self._config, self._square)
-        return decode_pose(self._session.run(None, {self._input: blob})[0][0], scale, offset, self._config)
+        Several frames are computed at the same time, each on one thread: as one input of the network they take longer.
+        `unscaled` images are few and of several sizes.
+        """
+        count = 0 if unscaled else beside(len(frames), self._network.lanes)
+        found = list(self._pool.map(partial(self._detect_one, self._network.compute_beside), frames[:count]))
+        return found + [self._detect_one(self._network.compute, frame, unscaled) for frame in frames[count:]]
+
+    def _detect_one(self, compute: Callable[[Bytes], Floats], frame: Bytes, unscaled: bool = False) -> Detections:
+        image, scale, offset = canvas(frame, self._config, self._square, unscaled)
+        return decode_pose(compute(image), scale, offset, self._config)
 
 
-def _gives_cells(session: "InferenceSession") -> bool:
+def gives_cells(metadata: Mapping[str, str]) -> bool:
     """Return whether an export for any size neither suppresses boxes itself nor has another grid than STRIDES."""
-    metadata = session.get_modelmeta().custom_metadata_map
     try:
         options = literal_eval(metadata.get("args", "{}"))
         return not options.get("nms") and literal_eval(metadata.get("end2end", "False")) is False

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamer.detect.mounted import MountedWatch
-from streamer.values import Bytes, Detections, Frame
+from streamer.detect.parts import Sight
+from streamer.values import Bytes, Detections, Floats, Frame
+
+Place = tuple[int, int, int, int]  # x1 y1 x2 y2, px
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,25 @@ class LimitedWatch:
         """`min_width`: of a face, px of the frame."""
         self._watch, self._region, self._min_width = watch, region, min_width
 
-    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """Detect the faces of each frame, in pixels of the whole frame. There is at most one frame per camera."""
+    def detect(self, frames: Sequence[Frame], regions: Sequence[Floats | None] | None = None) -> list[Detections]:
+        """Detect the faces of each frame as `look` does."""
+        return [sight.faces for sight in self.look(frames, regions)]
+
+    def look(self, frames: Sequence[Frame], regions: Sequence[Floats | None] | None = None) -> list[Sight]:
+        """Detect the faces of each frame, in pixels of the whole frame. There is at most one frame per camera.
+
+        `regions` are those of `Watch.look`; what of them is outside the region here is left out. A frame looked at
+        everywhere inside the region counts as looked at as a whole.
+        """
         places = [self._region.corners(frame.size) if self._region else (0, 0, *frame.size) for frame in frames]
         views = [_view(frame.pixels, place) for frame, place in zip(frames, places, strict=True)]
-        shown = [
-            replace(frame, pixels=view) for frame, view in zip(frames, views, strict=True) if view.size
-        ]  # a frame of another size may lie beside the region
-        found = iter(self._watch.detect(shown) if shown else [])
+        # a frame of another size may lie beside the region
+        rows = [number for number, view in enumerate(views) if view.size]
+        shown = [replace(frames[number], pixels=views[number]) for number in rows]
+        inside = [_inside(regions[number], places[number]) for number in rows] if regions else None
+        found = iter(self._watch.look(shown, inside) if shown else [])
         return [
-            self._limited(next(found), place) if view.size else Detections.none()
+            self._limited(next(found), place) if view.size else Sight(Detections.none(), None)
             for view, place in zip(views, places, strict=True)
         ]
 
@@ -73,16 +85,26 @@ class LimitedWatch:
         """Forget a camera whose next frame may show anything."""
         self._watch.forget(camera)
 
-    def _limited(self, faces: Detections, place: tuple[int, int, int, int]) -> Detections:
+    def _limited(self, sight: Sight, place: Place) -> Sight:
         x1, y1, x2, y2 = place
+        faces = sight.faces
         corner = np.array([x1, y1], np.float32)
         limits = np.array([x2 - x1, y2 - y1], np.float32)
         centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
         inside = ((centres >= 0) & (centres <= limits)).all(axis=1)
         kept = faces.rows(np.flatnonzero(inside & (faces.boxes[:, 2] - faces.boxes[:, 0] >= self._min_width)))
-        return Detections(kept.boxes + np.tile(corner, 2), kept.scores, kept.landmarks + corner, kept.turned)
+        moved = Detections(kept.boxes + np.tile(corner, 2), kept.scores, kept.landmarks + corner, kept.turned)
+        return Sight(moved, None if sight.looked is None else sight.looked + np.tile(corner, 2))
 
 
-def _view(pixels: Bytes, place: tuple[int, int, int, int]) -> Bytes:
+def _inside(boxes: Floats | None, place: Place) -> Floats | None:
+    """Return regions (n, 4) of the frame in pixels of its part; those beside it are empty."""
+    if boxes is None:
+        return None
+    x1, y1, x2, y2 = place
+    return np.asarray(boxes - np.array([x1, y1, x1, y1]), np.float32).clip(0, np.array([x2 - x1, y2 - y1] * 2))
+
+
+def _view(pixels: Bytes, place: Place) -> Bytes:
     x1, y1, x2, y2 = place
     return np.ascontiguousarray(pixels[y1:y2, x1:x2])

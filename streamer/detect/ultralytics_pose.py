@@ -31,7 +31,8 @@ class PoseModel:
     """A pose model with one class and five keypoints. Raises ModelError if the file or the device is not usable."""
 
     def __init__(self, path: Path, config: Detect) -> None:
-        self._least_side = int(config.input_size / config.max_upscale)
+        self.inputs = ((config.input_size, config.input_size),)  # it scales smaller images to this size itself
+        self._size, self._least_side = config.input_size, int(config.input_size / config.max_upscale)
         self._options = {
             "imgsz": config.input_size,
             "conf": config.min_score,
@@ -54,12 +55,12 @@ class PoseModel:
             )  # reads the rest of the file
         _set_threads(config.device)
 
-    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+    def detect(self, frames: Sequence[Bytes], unscaled: bool = False) -> list[Detections]:
         """Detect faces, in frame pixels. Frames of the same size go in one call.
 
         Frames of several sizes in one call would be padded to squares, which changes what is found in each of them.
         """
-        padded = [_pad(frame, self._least_side) for frame in frames]
+        padded = [_pad(frame, self._size if unscaled else self._least_side) for frame in frames]
         found: dict[int, Detections] = {}
         for shape in dict.fromkeys(frame.shape for frame in padded):
             places = [place for place, frame in enumerate(padded) if frame.shape == shape]

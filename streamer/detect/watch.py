@@ -1,6 +1,7 @@
 """Detect the faces of cameras and videos: large and turned ones too, at nearly the cost of one look at a frame.
 
-What was learned of a camera's frames is remembered by place and media time, so that further looks are rare.
+What was learned of a camera's frames is remembered by place and media time, so that further looks are rare. Where only
+parts of a frame are looked at, what is known of the other parts stays.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from streamer.boxes import iou
 from streamer.detect.detector import FindsFaces
 from streamer.detect.large import Shrunk, combined, has_large, large_only, shrunk
+from streamer.detect.parts import Sight, look_at_parts
 from streamer.detect.roll import EstimatesRolls, RollNetwork
 from streamer.detect.turned import (
     LIKELY,
@@ -55,6 +57,17 @@ class _Faces:
             self.resolved[which],
         )
 
+    def joined(self, others: "_Faces") -> "_Faces":
+        """Return these faces, then the others."""
+        return _Faces(
+            self.seen.joined(others.seen),
+            self.given.joined(others.given),
+            np.concatenate([self.checked, others.checked]),
+            np.concatenate([self.direction, others.direction]),
+            np.concatenate([self.looked, others.looked]),
+            np.concatenate([self.resolved, others.resolved]),
+        )
+
     @classmethod
     def new(cls, seen: Detections) -> "_Faces":
         n = len(seen)
@@ -66,7 +79,8 @@ class _Faces:
 @dataclass(slots=True)
 class _Camera:
     epoch: int  # media times of different epochs cannot be compared
-    faces: _Faces
+    faces: _Faces  # of its last frame, and older ones where it was not looked at since
+    whole: bool = False  # a frame was looked at as a whole
     large: bool = False  # there are faces that only the second look shows well
     alone: bool = False  # and no others: that look is enough
     both_looks: float = -inf  # s, media time, when both looks were last taken
@@ -80,13 +94,54 @@ class Watch:
         self.rolls = rolls or RollNetwork()
         self._cameras: dict[str, _Camera] = {}
 
-    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+    def detect(self, frames: Sequence[Frame], regions: Sequence[Floats | None] | None = None) -> list[Detections]:
+        """Detect the faces of each frame as `look` does."""
+        return [sight.faces for sight in self.look(frames, regions)]
+
+    def look(self, frames: Sequence[Frame], regions: Sequence[Floats | None] | None = None) -> list[Sight]:
         """Detect the faces of each frame, highest score first, boxes clipped to it. All frames are one batch.
 
         There is at most one frame per camera. `turned` are faces whose landmarks are wrong because the face is turned
         and has not been looked at upright in this frame.
+
+        `regions` (n, 4) x1 y1 x2 y2, px, of each frame are where to look; None: everywhere. A frame is looked at as a
+        whole in spite of its regions if that costs no more, if nothing is known of its camera yet, if the camera shows
+        large faces, or if a region cuts a face that no other region shows: a cut face is never given.
         """
         cameras = [self._camera(frame) for frame in frames]
+        sights = self._look_at_parts(frames, cameras, regions) if regions else [None] * len(frames)
+        rest = [number for number, sight in enumerate(sights) if sight is None]
+        whole = iter(self._look_at_all([frames[number] for number in rest], [cameras[number] for number in rest]))
+        return [Sight(next(whole), None) if sight is None else sight for sight in sights]
+
+    def forget(self, camera: str) -> None:
+        """Forget a camera whose next frame may show anything."""
+        self._cameras.pop(camera, None)
+
+    def _look_at_parts(
+        self, frames: Sequence[Frame], cameras: Sequence[_Camera], regions: Sequence[Floats | None]
+    ) -> list[Sight | None]:
+        """Look at the regions of frames; None in place of those that must be looked at as a whole."""
+        sights: list[Sight | None] = [None] * len(frames)
+        asked = {
+            number: boxes
+            for number, (camera, boxes) in enumerate(zip(cameras, regions, strict=True))
+            if boxes is not None and camera.whole and not camera.large
+        }
+        if not asked:
+            return sights
+        known = [_beyond_doubt(cameras[number].faces.seen) for number in asked]
+        found = look_at_parts(self._detector, [frames[number].pixels for number in asked], list(asked.values()), known)
+        for number, sight in zip(asked, found, strict=True):
+            if sight is not None:
+                faces = self._upright(frames[number], cameras[number], sight.faces, sight.looked)
+                sights[number] = Sight(faces, sight.looked)
+        return sights
+
+    def _look_at_all(self, frames: Sequence[Frame], cameras: Sequence[_Camera]) -> list[Detections]:
+        """Look at whole frames."""
+        if not frames:
+            return []
         second = [self._second_is_enough(frame, camera) for frame, camera in zip(frames, cameras, strict=True)]
         views = [one.pixels if one else frame.pixels for one, frame in zip(second, frames, strict=True)]
         given = []
@@ -96,11 +151,8 @@ class Watch:
                 first = self._detector.detect([frame.pixels])[0] if one else found
                 large = self._closely(frame, camera, first)
             given.append(self._upright(frame, camera, large))
+            camera.whole = True
         return given
-
-    def forget(self, camera: str) -> None:
-        """Forget a camera whose next frame may show anything."""
-        self._cameras.pop(camera, None)
 
     def _camera(self, frame: Frame) -> _Camera:
         camera = self._cameras.get(frame.camera)
@@ -129,8 +181,11 @@ class Watch:
         camera.alone = camera.large and not others
         return both
 
-    def _upright(self, frame: Frame, camera: _Camera, found: Detections) -> Detections:
-        """Correct the faces that are turned: look at them upright from time to time, move what was seen in between."""
+    def _upright(self, frame: Frame, camera: _Camera, found: Detections, looked: Floats | None = None) -> Detections:
+        """Correct the faces that are turned: look at them upright from time to time, move what was seen in between.
+
+        `looked` (n, 4) is the part of the frame in which they were found; None: all of it.
+        """
         faces = self._checked(frame, _followed(camera.faces, found), frame.media_time)
         is_turned = ~np.isnan(faces.direction[:, 0])
         if is_turned.any():
@@ -141,7 +196,7 @@ class Watch:
             faces.direction[rows[~seen & ~upright.turned]] = nan  # a doubt that was not confirmed
             given = replaced(faces.given, rows, upright)
             faces = replace(faces, given=given).rows(survivors(given, faces.resolved))
-        camera.faces = faces
+        camera.faces = faces if looked is None else faces.joined(_unseen(camera.faces, found, looked))
         return faces.given
 
     def _checked(self, frame: Frame, faces: _Faces, now: float) -> _Faces:
@@ -162,6 +217,19 @@ class Watch:
 
     def _look(self, pixels: Bytes) -> Detections:
         return self._detector.detect([pixels])[0]
+
+
+def _beyond_doubt(faces: Detections) -> Floats:
+    """Return the boxes of the faces that are surely some."""
+    return faces.boxes[faces.scores >= DOUBTFUL]
+
+
+def _unseen(before: _Faces, found: Detections, looked: Floats) -> _Faces:
+    """Return the faces known before that lie where it was not looked, and were not found from there either."""
+    centres = (before.seen.boxes[:, :2] + before.seen.boxes[:, 2:]) / 2
+    inside = ((centres[:, None] >= looked[:, :2]) & (centres[:, None] < looked[:, 2:])).all(axis=2)  # (faces, regions)
+    found_there = iou(before.seen.boxes, found.boxes) >= SAME
+    return before.rows(np.flatnonzero(~np.any(inside, axis=1) & ~np.any(found_there, axis=1)))
 
 
 def _followed(before: _Faces, found: Detections) -> _Faces:

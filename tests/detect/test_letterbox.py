@@ -7,7 +7,7 @@ import pytest
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import Detector
-from streamer.detect.letterbox import letterboxed, planes
+from streamer.detect.letterbox import canvas, letterboxed, planes
 from streamer.detect.onnx_pose import PoseOnnxModel
 from streamer.detect.session import open_session
 from streamer.values import Bytes
@@ -41,14 +41,47 @@ def test_a_model_for_any_size_sees_little_grey(frame: tuple[int, int], sides: tu
     assert letterboxed(pixels, Detect())[0].shape == (1, 3, 640, 640)
 
 
-def test_the_bundled_detector_finds_the_same_face_in_a_square_and_with_little_grey() -> None:
-    photograph = read_portrait()
-    wide = np.full((512, 910, 3), 90, np.uint8)
-    wide[:, 200:712] = photograph
-    (found,) = Detector(Detect(weights=str(bundled_detector()), min_score=0.5)).detect([wide])
+@pytest.mark.parametrize("size", [(1920, 1080), (640, 360), (500, 31), (31, 500), (64, 48), (640, 640)])
+@pytest.mark.parametrize("square", [False, True])
+def test_the_frame_lies_in_the_middle_of_grey(size: tuple[int, int], square: bool) -> None:
+    pixels = noise(*size)
+    image, scale, offset = canvas(pixels, Detect(), square)
+    (left, top), (width, height) = offset.astype(int), np.round(scale * size).astype(int)
+    inner = image[top : top + height, left : left + width]
+    assert np.array_equal(inner, cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
+    around = image.astype(int)
+    around[top : top + height, left : left + width] = 114
+    assert (around == 114).all()
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_a_frame_that_has_the_size_of_the_input_is_not_copied(square: bool) -> None:
+    pixels = noise(640, 640 if square else 384)
+    image, scale, offset = canvas(pixels, Detect(), square)
+    assert image is pixels
+    assert (scale.tolist(), offset.tolist()) == ([1, 1], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("size", "corner", "pixels"),
+    [
+        ((1280, 720), (400, 104), 0.5),
+        ((1920, 1080), (900, 300), 0.5),
+        ((720, 1280), (100, 400), 0.5),
+        ((910, 512), (200, 0), 2.0),  # the hair is at the edge of the picture, where the square has more grey
+    ],
+)
+def test_the_bundled_detector_finds_the_same_face_in_a_square_and_with_little_grey(
+    size: tuple[int, int], corner: tuple[int, int], pixels: float
+) -> None:
+    """Within half a pixel of the network's input, away from the edges of the picture."""
+    (x, y), frame = corner, np.full((size[1], size[0], 3), 90, np.uint8)
+    frame[y : y + 512, x : x + 512] = read_portrait()
+    (found,) = Detector(Detect(weights=str(bundled_detector()), min_score=0.5)).detect([frame])
     model = PoseOnnxModel(open_session(bundled_detector(), "cpu"), Detect(min_score=0.5))
     model._square = True
-    (square,) = model.detect([wide])
+    (square,) = model.detect([frame])
     assert len(found) == len(square) == 1
-    assert found.boxes == pytest.approx(square.boxes, abs=2.5)
-    assert found.landmarks == pytest.approx(square.landmarks, abs=2.5)
+    scale = 640 / max(size)
+    assert found.boxes * scale == pytest.approx(square.boxes * scale, abs=pixels)
+    assert found.landmarks * scale == pytest.approx(square.landmarks * scale, abs=pixels)

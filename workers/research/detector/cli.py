@@ -1,4 +1,4 @@
-"""`swinface train-detector`: its options."""
+"""`swinface train-detector` and `swinface quantise-detector`: their options."""
 
 import argparse
 from pathlib import Path
@@ -14,6 +14,12 @@ A signal saves and stops; --resume last continues."""
 EXAMPLES = """
 DATA=/folder/of/images swinface train-detector configs/train-detector.yaml
 DATA=/folder/of/images swinface train-detector configs/train-detector.yaml --resume last
+"""
+
+QUANTISE = """Quantise a trained detector to int8 for `detect.precision: int8` of the streamer. The ranges of the layers
+are those on images of the training that the YAML file lists; held-out images are not looked at."""
+QUANTISE_EXAMPLES = """
+DATA=/folder/of/images swinface quantise-detector configs/train-detector.yaml face.onnx face-int8.onnx
 """
 
 
@@ -44,3 +50,23 @@ def train_detector(arguments: argparse.Namespace) -> int:
     )
 
     return run(config, arguments.resume is not None)
+
+
+def add_quantise_detector(commands: Commands) -> None:
+    """Add `swinface quantise-detector`."""
+    parser = add_command(
+        commands, "quantise-detector", "quantise the face detector to int8", QUANTISE, QUANTISE_EXAMPLES
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file, see configs/train-detector.yaml")
+    parser.add_argument("weights", type=Path, metavar="FILE.onnx", help="detector of `swinface train-detector`")
+    parser.add_argument("out", type=Path, metavar="OUT.onnx", help="file for the quantised detector")
+
+
+def quantise_detector(arguments: argparse.Namespace) -> int:
+    """Run `swinface quantise-detector` and return its exit code. Raises UserError."""
+    from workers.research.detector.config import load_detector_config
+
+    config = load_detector_config(arguments.config, {})
+    from workers.research.detector.quantise import quantise_detector as run
+
+    return run(config, arguments.weights, arguments.out)
