@@ -22,6 +22,21 @@ def part_options(parser: argparse.ArgumentParser) -> None:
         help="analyse at most this many frames per second, evenly spaced (default: all)",
     )
     part.add_argument(
+        "--effort",
+        type=int,
+        choices=range(1, 6),
+        metavar="1..5",
+        help="how eagerly to look for faces, from 1 to 5: below 5 only frames in which something can have changed are "
+        "searched, and faces of the others are interpolated (default: detect.attention.effort, or every frame)",
+    )
+    part.add_argument(
+        "--detect-fps",
+        type=float,
+        metavar="RATE",
+        help="search at most this many frames per second for faces, where something can have changed first, and "
+        "interpolate the faces of the others (default: detect.attention.max_fps, or no limit)",
+    )
+    part.add_argument(
         "--region",
         type=_region,
         metavar="X,Y,WIDTH,HEIGHT",

@@ -22,6 +22,7 @@ from faceanalytics.scratch import scratch_folder
 from streamer.commands_people import refuse_to_replace, write_people
 from streamer.commands_results import exports
 from streamer.config import StreamerConfig
+from streamer.configfile import with_attention
 from streamer.dispatch.worker_process import WORKER_PACKAGES, WorkerOptions
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.export import Exports, export
@@ -88,6 +89,7 @@ def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
         logging.getLogger().setLevel(logging.WARNING)
         os.environ[LOG_LEVEL] = "warning"  # of the worker
     wanted = exports(arguments)
+    config = with_attention(config, arguments.effort, arguments.detect_fps)
     worker = None
     if not arguments.external_workers:
         require("worker", *WORKER_PACKAGES, use="a worker of its own", hint=" (or use --external-workers)")

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from streamer.values import Frame, SourceEnd
+from streamer.values import Frame, Preview, SourceEnd
 
-Item = Frame | SourceEnd
+Picture = Frame | Preview
+Item = Frame | Preview | SourceEnd
 T = TypeVar("T")
 MAILBOX = 4096  # values that may wait
 
@@ -19,21 +20,30 @@ MAILBOX = 4096  # values that may wait
 class LatestPerCamera:
     """Live: the next frame of a camera replaces one that has not been taken yet; ends of sources are all kept."""
 
-    def __init__(self, dropped: Callable[[Frame], None]) -> None:
+    def __init__(self, dropped: Callable[[Picture], None]) -> None:
         self._dropped = dropped
         self._items: dict[str, list[Item]] = {}  # per camera, in order; at most one of them is a frame
         self._changed = threading.Condition()
         self._closed = False
+        self._calm: frozenset[str] = frozenset()
+
+    def relax(self, calm: frozenset[str]) -> None:
+        """Note the cameras in which nothing happens: for these, fewer frames suffice."""
+        self._calm = calm
+
+    def is_calm(self, camera: str) -> bool:
+        """Return whether fewer frames of a camera suffice."""
+        return camera in self._calm
 
     def put(self, item: Item) -> bool:
         """Store an item without waiting. Returns False if closed: the reader should return."""
-        replaced: list[Frame] = []
+        replaced: list[Picture] = []
         with self._changed:
             if self._closed:
                 return False
             items = self._items.setdefault(item.camera, [])
-            if isinstance(item, Frame):
-                replaced = [old for old in items if isinstance(old, Frame)]
+            if not isinstance(item, SourceEnd):
+                replaced = [old for old in items if not isinstance(old, SourceEnd)]
                 items[:] = [old for old in items if isinstance(old, SourceEnd)]
             items.append(item)
             self._changed.notify()

@@ -51,9 +51,9 @@ async def in_thread(name: str, function: Callable[[], T], stop: Callable[[], Non
 
 
 class Delivery(Generic[T]):
-    """Pass values from a thread to the coroutine `accept` on the loop, and wait until each is accepted.
+    """Pass values from a thread to the coroutine `accept` on the loop, one after the other.
 
-    Call it from one thread only.
+    While a value is being accepted, the thread goes on up to the next one. Call it from one thread only.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, accept: Callable[[T], Awaitable[None]]) -> None:
@@ -64,12 +64,20 @@ class Delivery(Generic[T]):
         self._closed = False
 
     def __call__(self, value: T) -> None:
-        """Deliver a value. Raises what `accept` raises, and concurrent.futures.CancelledError once closed."""
+        """Deliver a value, once the one before is accepted.
+
+        Raises what `accept` has raised for that one, and concurrent.futures.CancelledError once closed.
+        """
+        self._finish()
         with self._lock:
             if self._closed:
                 raise concurrent.futures.CancelledError
             self._under_way = asyncio.run_coroutine_threadsafe(self._take_in(value), self._loop)
-        self._under_way.result()
+
+    def all_of(self, work: Callable[[], None]) -> None:
+        """Do `work`, which delivers values, and wait until the last one is accepted. Raises as a delivery does."""
+        work()
+        self._finish()
 
     def close(self) -> None:
         """Cancel the delivery in progress; later calls fail."""
@@ -77,6 +85,10 @@ class Delivery(Generic[T]):
             self._closed = True
             if self._under_way is not None:
                 self._under_way.cancel()
+
+    def _finish(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
 
     async def _take_in(self, value: T) -> None:
         await self._accept(value)

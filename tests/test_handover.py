@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 
-from streamer.handover import BoundedQueue, LatestPerCamera
+from streamer.handover import BoundedQueue, LatestPerCamera, Picture
 from streamer.values import ClockSource, EndReason, Frame, SourceEnd
 from tests.support.patience import FOREVER_S, WAIT_S
 
@@ -18,7 +18,7 @@ def end(camera: str = "a") -> SourceEnd:
 
 
 def test_newest_replaces_a_waiting_frame_of_the_same_camera_and_reports_it() -> None:
-    dropped: list[Frame] = []
+    dropped: list[Picture] = []
     newest = LatestPerCamera(dropped.append)
     first, second, other = frame(), frame(media_time=1), frame("b")
     for item in (first, other, second):
@@ -29,7 +29,7 @@ def test_newest_replaces_a_waiting_frame_of_the_same_camera_and_reports_it() -> 
 
 
 def test_newest_keeps_every_end_but_only_one_frame_however_often_a_camera_reconnects() -> None:
-    dropped: list[Frame] = []
+    dropped: list[Picture] = []
     newest = LatestPerCamera(dropped.append)
     frames = [frame(media_time=i) for i in range(100)]
     for each in frames:

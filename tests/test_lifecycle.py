@@ -1,6 +1,7 @@
 import asyncio
 import concurrent.futures
 import threading
+from functools import partial
 
 import pytest
 
@@ -42,7 +43,7 @@ async def test_cancelling_the_task_asks_the_thread_to_stop_and_waits_for_it() ->
     assert returned.is_set()
 
 
-async def test_a_delivery_waits_until_the_value_is_taken_in() -> None:
+async def test_a_delivery_waits_until_the_value_before_is_taken_in() -> None:
     taken: list[int] = []
 
     async def accept(value: int) -> None:
@@ -50,24 +51,47 @@ async def test_a_delivery_waits_until_the_value_is_taken_in() -> None:
         taken.append(value)
 
     delivery = Delivery(asyncio.get_running_loop(), accept)
+    seen: list[list[int]] = []
 
-    def work() -> list[int]:
-        seen = []
+    def work() -> None:
         for value in range(3):
             delivery(value)
-            seen.append(len(taken))
-        return seen
+            seen.append(taken[:value])
 
-    assert await in_thread("delivering", work, delivery.close) == [1, 2, 3]
+    await in_thread("delivering", lambda: delivery.all_of(work), delivery.close)
+    assert seen == [[], [0], [0, 1]]
+    assert taken == [0, 1, 2]
 
 
-async def test_what_goes_wrong_with_a_value_is_raised_in_the_thread() -> None:
+async def test_the_thread_works_on_while_a_value_is_taken_in() -> None:
+    worked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def accept(value: int) -> None:
+        await asyncio.wait_for(worked.wait(), WAIT_S)
+
+    delivery = Delivery(loop, accept)
+
+    def work() -> None:
+        delivery(1)
+        loop.call_soon_threadsafe(worked.set)
+
+    await in_thread("delivering", lambda: delivery.all_of(work), delivery.close)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_what_goes_wrong_with_a_value_is_raised_in_the_thread(others: int) -> None:
     async def refuse(value: int) -> None:
         raise ValueError(f"not {value}")
 
     delivery = Delivery(asyncio.get_running_loop(), refuse)
+
+    def work() -> None:
+        for value in range(7, 8 + others):
+            delivery(value)
+
     with pytest.raises(ValueError, match="not 7"):
-        await in_thread("delivering", lambda: delivery(7), delivery.close)
+        await in_thread("delivering", lambda: delivery.all_of(work), delivery.close)
 
 
 async def test_closing_a_delivery_frees_a_thread_that_waits_and_refuses_later_ones() -> None:
@@ -78,7 +102,8 @@ async def test_closing_a_delivery_frees_a_thread_that_waits_and_refuses_later_on
         await asyncio.Event().wait()
 
     delivery = Delivery(asyncio.get_running_loop(), accept)
-    task = asyncio.create_task(in_thread("delivering", lambda: delivery(1), delivery.close))
+    one = partial(delivery.all_of, lambda: delivery(1))
+    task = asyncio.create_task(in_thread("delivering", one, delivery.close))
     await asyncio.wait_for(entered.wait(), WAIT_S)
     delivery.close()
     with pytest.raises(concurrent.futures.CancelledError):

@@ -104,20 +104,25 @@ class Aggregator:
         return record is not None and record.samples is not None and record.samples.waits
 
     def observe(self, observation: Observation) -> list[TrackSummary]:
-        """Take in a frame; return the summaries of its confirmed and lost tracks. Tentative tracks are ignored."""
+        """Take in a frame; return the summaries of its confirmed and lost tracks, except where it was not searched.
+
+        Tentative tracks are ignored.
+        """
         qualities = {crop.key.id: crop.quality.value for crop in observation.crops}
         summaries = []
         for track in observation.tracks:
-            record = self._records.get(track.key.id)
+            record = known = self._records.get(track.key.id)
             if record is None and track.state is TrackState.CONFIRMED:
                 record = self._records[track.key.id] = _new_record(observation, track)
             if record is None:
                 continue
+            unchanged = known is not None and track.state is record.state and track.last_seen == record.last.time
             _update(record, observation, track)
             if track.key.id in qualities:
                 record.quality = max(record.quality, qualities[track.key.id])
                 record.crops_seen.append(record.last)
-            summaries.append(self._summary(record))
+            if not (unchanged and track.detection is None and track.state is TrackState.CONFIRMED):
+                summaries.append(self._summary(record))
         return summaries
 
     def add_analysis(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:

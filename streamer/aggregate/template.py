@@ -9,6 +9,7 @@ tracker has taken one person for another.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +111,13 @@ def _first_after_swap(vectors: Doubles, start: int, before: Doubles, after: Doub
 
 def _agreement(vectors: Doubles) -> float:
     """Return the mean cosine of any two of the unit vectors (n, 512); 1 for a single one."""
-    return float((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)].mean()) if len(vectors) > 1 else 1.0
+    return float((vectors @ vectors.T)[_pairs(len(vectors))].mean()) if len(vectors) > 1 else 1.0
+
+
+@cache
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices of each pair of this many, once: they are asked for several times for each analysis."""
+    return np.triu_indices(count, 1)
 
 
 def _weighted_embeddings(samples: Sequence[Sample]) -> tuple[Doubles, Doubles]:

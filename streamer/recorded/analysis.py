@@ -122,15 +122,16 @@ class Analysis:
         self, results: Sequence[VideoResult], several: bool, progress: OnFrame, ended: OnEnd
     ) -> None:
         with scratch_folder() as folder:
-            bind = f"ipc://{folder}/workers" if self._worker else self._config.dispatch.bind
-            dispatch = self._config.dispatch.model_copy(update={"bind": bind})
+            dispatch = self._config.dispatch
+            if self._worker:
+                dispatch = dispatch.on_socket(folder / "workers")
             stuck: asyncio.Queue[str] = asyncio.Queue()
             dispatcher = Dispatcher(dispatch, on_stuck=stuck.put_nowait, min_batch=dispatch.batch, keep_model=True)
             self._dispatcher = dispatcher
             try:
                 async with asyncio.TaskGroup() as group:
                     wire = group.create_task(dispatcher.run())
-                    child = group.create_task(run_worker(self._worker, bind, stuck)) if self._worker else None
+                    child = group.create_task(run_worker(self._worker, dispatch.bind, stuck)) if self._worker else None
                     # the worker loads in the meantime
                     detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
                     gallery = await self._enrol(detector, dispatcher)

@@ -114,6 +114,7 @@ _FRAMES = (
         "0..1",
         _NO_FACE,
     ),
+    Column("interpolated", "truth", "the face was not looked for in this frame; its place is between those around it"),
     Column("skipped", "texts", "why the face could not be analysed; empty: it could"),
     Column("analysed", "truth", "a crop of this face in this frame was analysed"),
     Column("described", "truth", "the track is described: there is a published age or expression", null=_NO_FACE),

@@ -21,17 +21,17 @@ class RecallingDetector:
     """A detector, for use by one thread."""
 
     def __init__(self, detector: Detector, journal: Journal) -> None:
-        self.config, self.model_id = detector.config, detector.model_id
+        self.config, self.model_id, self.inputs = detector.config, detector.model_id, detector.inputs
         self._detector, self._journal = detector, journal
         self._calls = 0
 
-    def detect(self, frames: Sequence[Bytes]) -> list[Detections]:
+    def detect(self, frames: Sequence[Bytes], unscaled: bool = False) -> list[Detections]:
         """Detect as `Detector.detect` does."""
         self._calls, number = self._calls + 1, self._calls
         checksum = _checksum(*(frame[::STEP, ::STEP] for frame in frames))
         arrays = self._journal.recall(Kind.FACES, number, checksum)
         if arrays is None:
-            found = self._detector.detect(frames)
+            found = self._detector.detect(frames, unscaled)
             parts = [part for one in found for part in (one.boxes, one.scores, one.landmarks, one.turned)]
             arrays = self._journal.keep(Kind.FACES, number, checksum, parts)
         return [Detections(*arrays[at : at + 4]) for at in range(0, len(arrays), 4)]

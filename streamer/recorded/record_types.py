@@ -65,6 +65,9 @@ class Frame(TypedDict):
     time_estimated: NotRequired[
         Annotated[Literal[True], Field(description="the neighbours of the frame gave its time")]
     ]
+    searched: NotRequired[
+        Annotated[Literal[False], Field(description="not searched for faces, to save time; its faces are interpolated")]
+    ]
 
 
 class Observation(TypedDict):
@@ -86,6 +89,9 @@ class Observation(TypedDict):
     pitch_deg: Annotated[Degrees | None, Field(description="positive looks down")]
     roll_deg: Annotated[Degrees | None, Field(description="positive is turned clockwise in the image")]
     time_estimated: NotRequired[Literal[True]]
+    interpolated: NotRequired[
+        Annotated[Literal[True], Field(description="between the detections of the frames before and after")]
+    ]
     skipped: NotRequired[Annotated[list[Name], Field(description="why the face could not be analysed")]]
 
 

@@ -114,6 +114,8 @@ def frame_record(observation: Observation, frame: int, faces: int, usual: tuple[
     }
     if observation.time_estimated:
         record["time_estimated"] = True
+    if not observation.searched:
+        record["searched"] = False
     return record
 
 
@@ -140,6 +142,8 @@ def observation_record(
     }
     if observation.time_estimated:
         record["time_estimated"] = True
+    if track.key.id in observation.filled:
+        record["interpolated"] = True
     if track.key.id in observation.skipped:
         record["skipped"] = _names(observation.skipped[track.key.id])
     return record

@@ -68,7 +68,7 @@ class Rows:
                 "time_estimated": frame.get("time_estimated", False),
             }
             if not observations:
-                yield {**common, "success": False, "analysed": False, "skipped": []}
+                yield {**common, "success": False, "analysed": False, "interpolated": False, "skipped": []}
             known = [(self._known[one["track_id"]], one) for one in observations]
             for one, record in sorted(known, key=lambda pair: pair[0].rank):
                 found = find(frame["frame"], one.rank)
@@ -82,6 +82,7 @@ class Rows:
             "FaceScore": record["detection_score"],
             **{f"{name}_{axis}": point[axis] for name, point in record["landmarks"].items() for axis in "xy"},
             **{name: record[name] for name in ("yaw_deg", "pitch_deg", "roll_deg", "quality")},
+            "interpolated": record.get("interpolated", False),
             "skipped": list(record.get("skipped", ())),
             "described": _described(one.track),
             "expression": one.expression(time),

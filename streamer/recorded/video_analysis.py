@@ -42,10 +42,21 @@ from streamer.recorded.records import SCHEMA_VERSION, Record, model_record, sour
 from streamer.recorded.turns import Turn
 from streamer.recorded.wall_clock import start_time_record
 from streamer.recorded.writer import ResultWriter, VideoResult
-from streamer.source.file import VideoInfo, chosen_stream, probe_file, read_file
+from streamer.source.file import VideoInfo, chosen_stream, probe_file, read_file, read_previews
 from streamer.source.picture import DecodedFrame
 from streamer.track.keys import recorded_keys, split_keys
-from streamer.values import EndReason, Floats, ImpostorScores, Model, Observation, SourceEnd, TimeBase, TrackKey
+from streamer.values import (
+    EndReason,
+    Floats,
+    Frame,
+    ImpostorScores,
+    Model,
+    Observation,
+    Preview,
+    SourceEnd,
+    TimeBase,
+    TrackKey,
+)
 
 AHEAD = 4  # decoded frames that may wait for the detector
 
@@ -256,7 +267,8 @@ class VideoAnalysis:
 
             async def observe() -> None:
                 await turn.come()
-                await in_thread("observe", partial(observe_all, observer, frames, observed), deliver.close)
+                work = partial(deliver.all_of, partial(observe_all, observer, frames, observed))
+                await in_thread("observe", work, deliver.close)
 
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(in_thread("decode", partial(self._decode, frames), frames.close))
@@ -269,7 +281,8 @@ class VideoAnalysis:
         result, options = self._result, self._shared.options
         video, reason = result.video, EndReason.END_OF_FILE
         try:
-            frames_read = read_file(
+            read = read_file if self._shared.config.detect.attention.every_frame else read_previews
+            frames_read: Iterable[Frame | Preview] = read(
                 video,
                 video.stem,
                 0,

@@ -114,6 +114,16 @@ class Scheduler:
         entry = self._entries.get(track_id)
         return expected_gain(entry.belief if entry is not None else UNKNOWN, time, quality, self._config, self.outputs)
 
+    def wanted(self, track_id: str, time: float, now: float, quality: float) -> float:
+        """Return how much a crop of this quality (0..1) at this media time (s) is wanted, 0..1.
+
+        Half is enough to send it. While a crop waits, no other one is wanted.
+        """
+        entry = self._entries.get(track_id)
+        if entry is not None and (entry.waiting is not None or now - entry.sent < self._pause):
+            return 0.0
+        return min(1.0, self.expected_gain(track_id, time, quality) / 2)
+
     def answered(self, track_id: str, now: float) -> None:
         """Live: record that the crop of this track was answered at `now`."""
         self.budget.answered(*self._out.pop(track_id), now)

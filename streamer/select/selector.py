@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.handover import Mailbox
@@ -15,6 +17,7 @@ from streamer.values import (
     Choice,
     Detections,
     FaceCrop,
+    Floats,
     Frame,
     Model,
     Reason,
@@ -55,6 +58,7 @@ class CropSelector:
         self._scheduler = Scheduler(config.schedule, live)
         self._alive = 0  # workers
         self._outputs = ModelOutputs()
+        self._qualities: dict[str, float] = {}  # by track id, of the face when it was last seen; 0: it cannot be used
         # track id, answered, when (s, monotonic), whether the track waits for another crop
         self._results: Mailbox[tuple[str, bool, float, bool]] = Mailbox()
 
@@ -86,6 +90,18 @@ class CropSelector:
             if track.state is TrackState.CONFIRMED and track.detection is not None
         )
 
+    def wanted(self, track_ids: Sequence[str], media_time: float) -> Floats:
+        """Return how much a crop of each track at this media time (s) is wanted (n,), 0..1; see Scheduler.wanted.
+
+        It is expected to be as good as the last one. One that could not be used is not wanted again: the face must be
+        seen to have changed first.
+        """
+        now, known = self._now(media_time), self._qualities
+        each = (
+            self._scheduler.wanted(one, media_time, now, known[one]) if known.get(one) else 0.0 for one in track_ids
+        )
+        return np.fromiter(each, np.float32, len(track_ids))
+
     def choose(self, considered: Sequence[Considered]) -> list[Selection]:
         """Return for each of these frames the crops to send now, and the final decisions."""
         self._scheduler.outputs = self._outputs
@@ -105,6 +121,7 @@ class CropSelector:
         selections = [self._select(each, sent, now) for each, sent in zip(considered, crops, strict=True)]
         for end in (end for each in considered for end in each.ended):
             self._scheduler.forget(end.key.id)
+            self._qualities.pop(end.key.id, None)
         return selections
 
     def _now(self, media_time: float) -> float:
@@ -124,6 +141,7 @@ class CropSelector:
             if not quality.reasons:
                 crop = FaceCrop(track.key, at, frame.received, score, quality, pixels)
                 decision = self._scheduler.keep(crop, now) or SendDecision.BUDGET
+        self._qualities[track_id] = 0.0 if quality.reasons else quality.value
         if quality.reasons or decision is None:
             return Choice(track.key, at, SendDecision.UNUSABLE, quality, 0.0)
         return Choice(track.key, at, decision, quality, self._scheduler.expected_gain(track_id, at, quality.value))

@@ -82,6 +82,7 @@ class Decoder:
         """
         self._context = own_decoder(stream, device) or stream.codec_context
         self.decoded = 0
+        self.skims = False  # frames to which no other refers are skipped
         self.damage = Damage(camera)  # apart, so that no cycle of references keeps a decoder alive
         self.by_decoding_time = not presentation_times
         self.timestamps = timestamps
@@ -102,6 +103,12 @@ class Decoder:
         clock, source = self.clock, "dts" if self.by_decoding_time else "pts"
         rebuilt = clock.estimated or clock.restarts
         return TimeBase("estimated" if rebuilt else source, clock.estimated, clock.restarts)
+
+    def skim(self, fewer: bool) -> None:
+        """Skip the frames to which no other frame refers, which saves their decoding; False: decode all again."""
+        if fewer != self.skims:
+            self.skims = fewer
+            self._context.skip_frame = "NONREF" if fewer else "DEFAULT"
 
     def decode(self, packet: "Packet[av.VideoStream]", received: float = 0.0) -> Iterator[DecodedFrame]:
         """Yield the frames that this packet completes; an empty packet flushes the last ones.

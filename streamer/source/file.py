@@ -23,7 +23,7 @@ from streamer.source.geometry import Geometry
 from streamer.source.hardware import CPU, QSV, acceleration, check_decodes
 from streamer.source.lists import FOLLOWED, allowed_formats, name_of_list
 from streamer.source.picture import DecodedFrame
-from streamer.values import ClockSource, Frame, TimeBase
+from streamer.values import ClockSource, Frame, Preview, TimeBase
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +156,22 @@ def read_file(
         if pixels is not None:
             at, estimated = decoded.media_time, decoded.time_estimated
             yield Frame(camera, epoch, at, None, ClockSource.FILE_PTS, time.monotonic(), pixels, estimated)
+
+
+def read_previews(
+    path: Path,
+    camera: str,
+    epoch: int,
+    *,
+    device: str = CPU,
+    video_stream: int | None = None,
+    report: ReadReport | None = None,
+    choose: Callable[[Iterable[DecodedFrame]], Iterable[DecodedFrame]] = iter,
+) -> Iterator[Preview]:
+    """Yield what `read_file` does before its conversion."""
+    for one in choose(decode_file(path, camera, device=device, video_stream=video_stream, report=report)):
+        times = one.media_time, None, ClockSource.FILE_PTS, time.monotonic()
+        yield Preview(camera, epoch, *times, one.size, one.luma(), one.pixels, one.time_estimated)
 
 
 def decode_file(

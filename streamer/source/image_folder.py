@@ -11,6 +11,7 @@ from faceanalytics.errors import InputError
 from faceanalytics.folders import Skipped, walk
 from streamer import metrics
 from streamer.source.images import IMAGES, read_image
+from streamer.source.luma import luma_of
 from streamer.values import Bytes
 
 IMAGES_CODEC = "images"  # stands for the codec of a folder of images
@@ -39,6 +40,10 @@ class FolderFrame:
     def pixels(self) -> Bytes:
         """Return the image as BGR (h, w, 3)."""
         return self.image
+
+    def luma(self) -> Bytes:
+        """Return the image small and grey (rows, columns), its longer side LUMA_SIDE px."""
+        return luma_of(self.image)
 
 
 def show_folder(folder: Path, camera: str, interval_s: float) -> Iterator[FolderFrame]:

@@ -2,8 +2,8 @@
 
 import threading
 
-from streamer.handover import LatestPerCamera
-from streamer.values import EndReason, Frame, SourceEnd
+from streamer.handover import LatestPerCamera, Picture
+from streamer.values import EndReason, SourceEnd
 
 
 class Outlet:
@@ -22,7 +22,12 @@ class Outlet:
     def closed(self) -> bool:
         return self._closing.is_set()
 
-    def put(self, frame: Frame) -> None:
+    @property
+    def calm(self) -> bool:
+        """Whether fewer frames of the camera suffice, because nothing happens in it."""
+        return self._handover.is_calm(self._camera)
+
+    def put(self, frame: Picture) -> None:
         """Hand over a frame without waiting. Once closed, frames are discarded."""
         with self._lock:
             if self.closed:

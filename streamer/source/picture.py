@@ -13,6 +13,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from streamer.source.geometry import SQUARE, Geometry, credible, orientation
+from streamer.source.luma import LumaReader
 from streamer.source.tone_map import HDR, ToneMapper
 from streamer.values import Bytes
 
@@ -51,9 +52,16 @@ class DecodedFrame:
         """
         return self._converter.pixels(self.frame, self.geometry)
 
+    def luma(self) -> Bytes:
+        """Return the upright picture small and grey (rows, columns), its longer side LUMA_SIDE px."""
+        return self._converter.luma.read(self.frame, self.geometry)
+
 
 class Converter:
-    """Converts the frames of one stream; its tables are kept from frame to frame."""
+    """Converts the frames of one stream; its tables are kept from frame to frame.
+
+    `pixels` may be called from another thread than the rest, but only from one.
+    """
 
     def __init__(
         self, stream: av.VideoStream, failed: Callable[[], None], note: Callable[[str], None], device: str = "cpu"
@@ -69,6 +77,7 @@ class Converter:
         self._note = note
         self._noted: set[str] = set()
         self._reformatter = VideoReformatter()
+        self.luma = LumaReader.new()
         self._tone_mapper: ToneMapper | None = ToneMapper()
         # a ratio of the container precedes that of the codec, which may change in mid-stream
         by_container = stream.sample_aspect_ratio

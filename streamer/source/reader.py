@@ -27,7 +27,7 @@ from streamer.source.picture import DecodedFrame
 from streamer.source.reporting import Reporter
 from streamer.source.rtsp import SourceLost, explain
 from streamer.source.waiting import Waiting
-from streamer.values import ClockSource, EndReason, Frame, SourceErrorCode, SourceState, SourceStatus
+from streamer.values import ClockSource, EndReason, Preview, SourceErrorCode, SourceState, SourceStatus
 
 if TYPE_CHECKING:
     from av import VideoStream
@@ -38,6 +38,7 @@ IN_PLACE = frozenset(
     ("max_fps", "loop", "reconnect", "connect_timeout_s", "first_frame_timeout_s", "key_frame_timeout_s")
 )
 REFUSED_KEY_FRAMES = 2  # a device that fails at this many before its first frame cannot decode the stream
+CALM_FPS = 5.0  # frames per second that suffice to notice motion in a camera in which nothing has happened
 GOOD_WHILE_S = 10.0  # a camera that ran this long before it was lost is retried with the shortest delay
 
 log = logging.getLogger(__name__)
@@ -143,18 +144,16 @@ class _Reader:
                 if source.untimed:
                     stamp_arrival(packet, received - began)
                 report_clock(clock, packet, decoder.clock.line_time(packet.pts), host_utc)
+                decoder.skim(self._outlet.calm)
                 for decoded in decoder.decode(packet, received):
                     if pace is not None:
                         if self._outlet.wait(pace.delay(decoded.media_time, time.monotonic())):
                             return False
                         received, host_utc = time.monotonic(), time.time()
                     waiting.frame(time.monotonic())
-                    self._status.arrived(decoded, source.untimed)
-                    thinning.limit(self._stream.max_fps)
-                    if thinning.takes(decoded.media_time):
+                    self._status.arrived(decoded, source.untimed or decoder.skims)
+                    if self._takes(thinning, decoded.media_time):
                         self._put(decoded, received, *self._captured(clock, decoded, host_utc))
-                    else:
-                        self._drop()
                 refused += packet.is_keyframe and decoder.damage.dropped > decoder.decoded == 0
                 if refused >= REFUSED_KEY_FRAMES and self._device != CPU:
                     text = f"{redact(address)}: {self._device} cannot decode this stream"
@@ -241,13 +240,10 @@ class _Reader:
                 if self._outlet.wait(start + end - time.monotonic()):
                     return
                 self._status.arrived(decoded, untimed=images)  # images that cannot be read are counted as damaged
-                thinning.limit(self._stream.max_fps)
-                if thinning.takes(end):
+                if self._takes(thinning, end):
                     arrived = datetime.now(UTC) if live else None
                     clock = ClockSource.ARRIVAL if live else ClockSource.FILE_PTS
                     self._put(decoded, time.monotonic(), arrived, clock)
-                else:
-                    self._drop()
         except TruncatedVideo as error:
             if first:
                 log.warning("camera %s: %s", self._stream.id, error)
@@ -270,24 +266,33 @@ class _Reader:
         clock_source: ClockSource,
     ) -> None:
         self._status.clocked(clock_source)
-        pixels, epoch = decoded.pixels(), self._status.epoch
-        if pixels is None:
-            return
         self._outlet.put(
-            Frame(
+            Preview(
                 self._stream.id,
-                epoch,
+                self._status.epoch,
                 decoded.media_time,
                 captured_at,
                 clock_source,
                 received,
-                pixels,
+                decoded.size,
+                decoded.luma(),
+                decoded.pixels,
                 decoded.time_estimated,
             )
         )
 
-    def _drop(self) -> None:
-        metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()
+    def _takes(self, thinning: Thinning, media_time: float) -> bool:
+        """Return whether to pass on the frame of this media time (s), and count it if not."""
+        fastest = self._stream.max_fps
+        calm = self._outlet.calm and (fastest is None or fastest > CALM_FPS)
+        thinning.limit(CALM_FPS if calm else fastest)
+        if thinning.takes(media_time):
+            return True
+        if calm:
+            metrics.frames_unsearched.labels(self._stream.id, "quiet").inc()
+        else:
+            metrics.frames_dropped.labels(self._stream.id, "max_fps").inc()
+        return False
 
     def _captured(self, clock: CameraClock, decoded: DecodedFrame, host_utc: float) -> tuple[datetime, ClockSource]:
         utc = clock.utc(decoded.media_time)

@@ -41,7 +41,7 @@ class Reporter:
     def arrived(self, decoded: DecodedFrame | FolderFrame, untimed: bool = False) -> None:
         """Note a frame; the first one after connecting begins an epoch.
 
-        `untimed`: its time is that of its arrival, so that a late frame does not mean that others are missing.
+        `untimed`: its time does not show whether others are missing: it is that of its arrival, or some are skipped.
         """
         self._outlet.last_frame_at = time.time()
         width, height = decoded.size
@@ -64,6 +64,8 @@ class Reporter:
             log.info("camera %s changes from %s to %dx%d %s", self._camera, before, width, height, decoded.codec)
             self._describe(*described)
             self._show()
+        if untimed:
+            self._gaps = Gaps()
         missing = 0 if untimed else self._gaps.missing(decoded.media_time)
         if missing:
             metrics.frames_missing.labels(self._camera).inc(missing)

@@ -17,7 +17,7 @@ from streamer.values import EndReason, SourceState, TooManyStreams
 from tests.support.patience import FOREVER_S, WAIT_S, until
 from tests.support.rtsp_server import RtspServer
 from tests.support.videos import make_video
-from tests.support.watching import Watched, stream, watching
+from tests.support.watching import Watched, converted, stream, watching
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_removing_a_camera_that_has_ended_is_handed_over(tmp_path: Path) -> None
     with watching(stream("ended", str(make_video(tmp_path / "a.mp4", frames=2)))) as watched:
         watched.until_state("ended", SourceState.ENDED)
         watched.cameras.remove("ended")
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     assert watched.ends("ended") == [EndReason.END_OF_FILE, EndReason.SOURCE_REMOVED]
 
 
@@ -98,7 +98,7 @@ def test_a_removed_camera_has_no_series_even_if_late_threads_count_for_it(clip: 
         watched.until_frames("gone", 2)
         assert watched.status("gone").frames_decoded < 50  # it begins at 0
     samples = [sample for family in metrics.frames_dropped.collect() for sample in family.samples]
-    assert {one.labels["reason"] for one in samples if one.labels["stream"] in ("gone", "kept")} <= {"newer", "x"}
+    assert {one.labels["reason"] for one in samples if one.labels["stream"] in ("gone", "kept")} <= {"overload", "x"}
 
 
 def test_a_thousand_cameras_that_come_and_go_leave_nothing_behind(clip: Path) -> None:
@@ -195,7 +195,7 @@ def test_stopping_says_shutdown_for_every_running_camera_and_nothing_comes_after
             watched.until_frames("file", 2)
             watched.until_frames("rtsp", 2)
             watched.cameras.stop_all(5.0)
-            watched.items += watched.handover.take(0) or []
+            watched.items += converted(watched.handover.take(0) or [])
             for name in ("file", "rtsp"):
                 assert watched.ends(name)[-1] is EndReason.SHUTDOWN
             assert watched.handover.take(0.2) == []

@@ -32,7 +32,7 @@ class Camera:
             self.now += 1.0
             before = self.totals
             dropped = dict(before.dropped)
-            dropped["newer"] = dropped.get("newer", 0) + decoded - analysed
+            dropped["overload"] = dropped.get("overload", 0) + decoded - analysed
             dropped["corrupt"] = dropped.get("corrupt", 0) + corrupt
             self.totals = dataclasses.replace(
                 before,

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.support.http_cameras import to_hls, web_camera
 from tests.support.patience import until
 from tests.support.videos import break_jpeg, image, make_video, read_number
-from tests.support.watching import stream, watching
+from tests.support.watching import converted, stream, watching
 
 EVERY = Sources(allow=("rtsp", "file", "images", "http", "rtmp", "srt", "device"))
 
@@ -92,7 +92,7 @@ def test_a_recording_over_http_plays_once_at_its_pace(site: Path, path: str) -> 
         uri = server.url(path).replace("http:", "HTTP:")
         with watching(stream("web", uri), sources=EVERY) as watched:
             watched.until_state("web", SourceState.ENDED)
-            watched.items += watched.handover.take(0) or []
+            watched.items += converted(watched.handover.take(0) or [])
             frames = watched.all_frames("web")
     assert [read_number(frame.pixels) for frame in frames] == list(range(50))
     assert watched.ends("web") == [EndReason.END_OF_FILE]
@@ -245,7 +245,7 @@ def test_a_folder_of_images_plays_in_the_order_of_its_numbers(tmp_path: Path) ->
     camera = stream("stills", str(folder), image_interval_s=0.2)
     with watching(camera, sources=EVERY) as watched:
         status = watched.until_state("stills", SourceState.ENDED)
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     frames = watched.all_frames("stills")
     assert [(read_number(frame.pixels), round(frame.media_time, 3)) for frame in frames] == [
         (0, 0.0),

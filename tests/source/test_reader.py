@@ -23,7 +23,7 @@ from tests.support.rtp import start_late
 from tests.support.rtsp_server import RtspServer
 from tests.support.timestamps import restamp_ts
 from tests.support.videos import break_jpeg, cut_off, image, make_video, read_number, write_resized
-from tests.support.watching import Watched, stream, watching
+from tests.support.watching import Watched, converted, stream, watching
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_consumer_that_does_not_take_gets_the_newest_frame_and_the_others_are_
         while watched.status("door").frames_decoded < 20:
             assert len(watched.dropped) < 100
         dropped = list(watched.dropped)
-        frames = [item for item in watched.handover.take(WAIT_S) or [] if isinstance(item, Frame)]
+        frames = [item for item in converted(watched.handover.take(WAIT_S) or []) if isinstance(item, Frame)]
     assert len(frames) == 1
     assert len(dropped) >= 10
     assert frames[0].media_time > dropped[-1].media_time
@@ -165,7 +165,7 @@ def test_a_killed_camera_comes_back_in_a_new_epoch_while_the_other_runs_on(clip:
             assert lost.error is SourceErrorCode.CONNECTION_FAILED
             assert again.media_time < 0.5
             assert watched.status("killed").connects == 2
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     assert {frame.epoch for frame in watched.frames("other")} == {watched.frames("other")[0].epoch}
     assert watched.ends("other") == [EndReason.SHUTDOWN]
 
@@ -257,7 +257,7 @@ def test_a_file_plays_at_the_pace_of_its_timestamps_and_ends(tmp_path: Path, mon
     began = time.monotonic()
     with watching(stream("file", str(make_video(tmp_path / "vfr.mkv", times=times)))) as watched:
         watched.until_state("file", SourceState.ENDED)
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     frames = watched.all_frames("file")
     assert [frame.media_time for frame in frames] == pytest.approx(times, abs=1e-9)
     assert all(frame.received - began >= frame.media_time for frame in frames)  # none comes early,
@@ -273,7 +273,7 @@ def test_a_file_with_wrong_timestamps_plays_at_the_pace_of_its_pictures(tmp_path
     wrong = restamp_ts(plain, tmp_path / "wrong.ts", lambda n, stamp: stamp + 36_000 * 90_000 * (n in {0, 12, 29}))
     with watching(stream("wrong", str(wrong))) as watched:
         watched.until_state("wrong", SourceState.ENDED)
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     frames = watched.all_frames("wrong")
     assert [frame.media_time for frame in frames] == pytest.approx([n / 25 for n in range(30)], abs=0.001)
     assert [read_number(frame.pixels) for frame in frames if frame.time_estimated] == [12, 29]
@@ -284,7 +284,7 @@ def test_a_looping_file_begins_a_new_epoch_each_time(tmp_path: Path) -> None:
     with watching(stream("loop", uri, loop=True)) as watched:
         watched.until(lambda: len(watched.ends("loop")) >= 3)
         watched.cameras.remove("loop")
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     assert set(watched.ends("loop")) <= {EndReason.END_OF_FILE, EndReason.SOURCE_REMOVED}
     epochs = [item.epoch for item in watched.items]
     assert epochs == sorted(epochs)
@@ -313,7 +313,7 @@ def test_a_file_that_was_cut_off_plays_to_its_end(tmp_path: Path, caplog: pytest
     path = cut_off(make_video(tmp_path / "a.mp4", frames=40, index_first=True), 0.6)
     with watching(stream("file", str(path))) as watched:
         watched.until_state("file", SourceState.ENDED)
-        watched.items += watched.handover.take(0) or []
+        watched.items += converted(watched.handover.take(0) or [])
     assert watched.ends("file") == [EndReason.END_OF_FILE]
     assert "cut off" in caplog.text
 

@@ -1,14 +1,14 @@
 """Cameras under test: quick to come back, and a consumer that keeps what they hand over."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from streamer import metrics
 from streamer.config import Reconnect, Sources, Stream
-from streamer.handover import LatestPerCamera
+from streamer.handover import Item, LatestPerCamera, Picture
 from streamer.source.cameras import Cameras
-from streamer.values import EndReason, Frame, SourceEnd, SourceState, SourceStatus
+from streamer.values import EndReason, Frame, Preview, SourceEnd, SourceState, SourceStatus
 from tests.support.patience import WAIT_S
 
 
@@ -29,9 +29,9 @@ class Watched:
         self.handover = LatestPerCamera(self._drop)
         self.cameras = Cameras(self.handover, self.bugs.append, sources)
 
-    def _drop(self, frame: Frame) -> None:
-        self.dropped.append(frame)
-        metrics.frames_dropped.labels(frame.camera, "newer").inc()
+    def _drop(self, picture: Picture) -> None:
+        self.dropped += [item for item in converted([picture]) if isinstance(item, Frame)]
+        metrics.frames_dropped.labels(picture.camera, "overload").inc()
 
     def frames(self, camera: str) -> list[Frame]:
         return [item for item in self.items if isinstance(item, Frame) and item.camera == camera]
@@ -47,7 +47,7 @@ class Watched:
         deadline = time.monotonic() + WAIT_S
         while not done():
             assert time.monotonic() < deadline, f"did not happen; {[s for _, s in self.cameras.list()]}"
-            self.items += self.handover.take(0.05) or []
+            self.items += converted(self.handover.take(0.05) or [])
 
     def all_frames(self, camera: str, after: int = 0) -> list[Frame]:
         """Those of the epochs after this one in their order, also those that were not taken in time."""
@@ -63,6 +63,12 @@ class Watched:
         have = len(self.frames(camera))
         self.until(lambda: len(self.frames(camera)) >= have + count)
         return self.frames(camera)[have:]
+
+
+def converted(items: Iterable[Item]) -> list[Frame | SourceEnd]:
+    """The frames of previews, without those that cannot be converted, and everything else."""
+    found = (item.frame() if isinstance(item, Preview) else item for item in items)
+    return [item for item in found if item is not None]
 
 
 @contextmanager
