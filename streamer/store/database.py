@@ -1,0 +1,226 @@
+"""Opens the database: one connection that writes, and others that read."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Insert, Table, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from faceanalytics.errors import ConfigError
+from faceanalytics.extras import require
+from faceanalytics.files import exclusive
+from streamer.config import Store as StoreConfig
+from streamer.config import redact
+from streamer.store.values import StoreUnavailable
+
+FILE = "store.sqlite"
+READERS = 4  # connections that read at the same time
+LOCK_POLL_S = 0.25
+ADVISORY_LOCK = 0x0FACE  # of PostgreSQL, held by the connection that writes
+_BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # a retry gives the same answer
+
+
+def sqlite_folder(config: StoreConfig) -> Path:
+    """Return the folder of the SQLite database."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    return Path(config.folder) if config.folder else state / "faceanalytics"
+
+
+def redacted(config: StoreConfig) -> str:
+    """Return the address of the PostgreSQL database without user and password."""
+    return redact(config.database())
+
+
+def postgres_url(config: StoreConfig) -> URL:
+    """Return the address of the PostgreSQL database with its driver. Raises ConfigError, and MissingPackage."""
+    require("postgres", "psycopg", use="store.url")
+    try:
+        return make_url(config.database()).set(drivername="postgresql+psycopg")
+    except (SQLAlchemyError, ValueError) as error:
+        raise ConfigError(f"store.url: {redacted(config)} is not the url of a database") from error
+
+
+class Database:
+    """The database of one store. Its errors are StoreUnavailable if a later attempt may succeed."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        """Raises ConfigError for an unusable folder or url, MissingPackage without the driver."""
+        self._held = ExitStack()
+        self._writer: AsyncConnection | None = None
+        self._file: Path | None = None
+        self._inode = 0
+        self._within_s = config.commit_within_s
+        self.name = ""  # in messages
+        url = self._postgres(config) if config.database() else self._sqlite(config)
+        self.dialect = url.get_backend_name()
+        self._writing = self._engine(url, poolclass=NullPool)
+        pool: dict[str, Any] = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": config.commit_within_s}
+        self._reading = self._engine(url, **pool, pool_pre_ping=self.dialect == "postgresql")
+
+    def lock(self) -> None:
+        """Keep other streamers from this SQLite database. Raises ConfigError if one uses it."""
+        if self._file is None:
+            return  # PostgreSQL: `writer` does it
+        refusal = f"store: another streamer uses the folder {self._file.parent}; give each one its own (store.folder)"
+        self._held.enter_context(exclusive(self._file.parent, refusal))
+
+    async def writer(self, patience_s: float = 0.0) -> AsyncConnection:
+        """Return the connection that writes, and open it if there is none.
+
+        Raises ConfigError if another streamer still uses this PostgreSQL database after `patience_s` seconds.
+        """
+        self._check_file()
+        if self._writer is None:
+            writer = await self._writing.connect()
+            try:
+                await self._take_lock(writer, patience_s)
+            except BaseException:
+                await _drop(writer)
+                raise
+            self._writer = writer
+        return self._writer
+
+    async def drop_writer(self) -> None:
+        """Close the connection that writes, after it has failed; `writer` opens another one."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await _drop(writer)
+
+    @asynccontextmanager
+    async def reading(self, within_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection that sees the newest data, for `within_s` seconds (None: store.commit_within_s).
+
+        Raises StoreUnavailable if the database does not answer.
+        """
+        try:
+            with expecting():
+                self._check_file()
+                async with asyncio.timeout(within_s or self._within_s), self._reading.connect() as connection:
+                    yield connection
+        except TimeoutError:
+            raise StoreUnavailable("no answer in time") from None
+
+    def insert(self, table: Table) -> "postgresql.Insert | sqlite.Insert":
+        """Return an INSERT that can say what to do with rows that are there already."""
+        return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+    def upsert(self, table: Table) -> Insert:
+        """Return an INSERT that replaces the row with the same key."""
+        statement = self.insert(table)
+        keys = [column.name for column in table.primary_key]
+        new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+        return statement.on_conflict_do_update(index_elements=keys, set_=new)
+
+    async def close(self) -> None:
+        """Close all connections and let other streamers use the database."""
+        if self._writer is not None:
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                await self._writer.close()
+            self._writer = None
+        await self._reading.dispose()
+        await self._writing.dispose()
+        self._held.close()
+
+    def _sqlite(self, config: StoreConfig) -> URL:
+        folder = sqlite_folder(config)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = folder.resolve() / FILE
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # the log says who was where
+        except OSError as error:
+            raise ConfigError(f"store: cannot use the folder {folder}: {error.strerror}; set store.folder") from error
+        self._file, self._inode, self.name = file, file.stat().st_ino, str(file)
+        query = {"mode": "rw", "uri": "true"}  # a file that has vanished is not made again, empty
+        quoted = str(file).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        return URL.create("sqlite+aiosqlite", database=f"file:{quoted}", query=query)
+
+    def _postgres(self, config: StoreConfig) -> URL:
+        self.name = redacted(config)
+        return postgres_url(config)
+
+    def _engine(self, url: URL, **options: Any) -> AsyncEngine:
+        if url.get_backend_name() == "postgresql":
+            options["connect_args"] = {"connect_timeout": 5, "application_name": "faceanalytics"}
+        engine = create_async_engine(url, **options)
+        if url.get_backend_name() == "sqlite":
+            event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+            begin = "BEGIN IMMEDIATE" if options.get("poolclass") is NullPool else "BEGIN"
+            event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin))
+        return engine
+
+    def _check_file(self) -> None:
+        """Raise StoreUnavailable if the file of the database was removed or replaced: SQLite would not notice."""
+        if self._file is None:
+            return
+        try:
+            there = self._file.stat().st_ino == self._inode
+        except OSError:
+            there = False
+        if not there:
+            raise StoreUnavailable(f"{self._file} was removed or replaced; put it back, or restart the streamer")
+
+    async def _take_lock(self, writer: AsyncConnection, patience_s: float) -> None:
+        if self.dialect != "postgresql":
+            return
+        until = time.monotonic() + patience_s
+        while not await writer.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")):
+            if time.monotonic() >= until:
+                raise ConfigError(f"store: another streamer uses the database {self.name}; give each one its own")
+            await asyncio.sleep(LOCK_POLL_S)
+        await writer.commit()
+
+
+@contextlib.contextmanager
+def expecting() -> Iterator[None]:
+    """Turn errors of a database that does not work into StoreUnavailable; other errors are bugs and stay."""
+    try:
+        yield
+    except (*_BUGS, TimeoutError):
+        raise
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise StoreUnavailable(_one_line(cause)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+async def _drop(connection: AsyncConnection) -> None:
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        await connection.invalidate()
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        await connection.close()
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # the driver begins no transactions of its own, see _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA page_count")
+    if cursor.fetchone()[0] == 0:
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # it writes to the file, and decides in a new one only
+    pragmas: Sequence[str] = (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # what is committed survives a power cut
+        "busy_timeout=5000",
+        "journal_size_limit=67108864",  # bytes
+    )
+    for pragma in pragmas:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(statement: str, connection: Any) -> None:
+    connection.exec_driver_sql(statement)

@@ -1,0 +1,70 @@
+"""Finds stored tracks and their pictures."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+
+from streamer.store.database import Database
+from streamer.store.tables import faces, tracks
+from streamer.store.values import TrackQuery
+from streamer.values import TrackState
+
+
+class History:
+    """The stored tracks. All reads may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ended(self, query: TrackQuery, after: str, limit: int) -> list[bytes]:
+        """Return the messages of the tracks that have ended and fit, sorted by id, beginning after the id `after`."""
+        wanted = select(tracks.c.payload).where(tracks.c.state == TrackState.ENDED.value, tracks.c.track_id > after)
+        async with self._database.reading() as connection:
+            rows = await connection.scalars(_where(wanted, query).order_by(tracks.c.track_id).limit(limit))
+            return [bytes(payload) for payload in rows]
+
+    async def get(self, track_id: str) -> bytes | None:
+        """Return the message of a track; None: it is not stored."""
+        async with self._database.reading() as connection:
+            found: bytes | None = await connection.scalar(select(tracks.c.payload).where(tracks.c.track_id == track_id))
+            return found
+
+    async def face(self, track_id: str) -> bytes:
+        """Return the picture of a track as a JPEG; empty: none is stored."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(faces.c.jpeg).where(faces.c.track_id == track_id)) or b""
+
+    async def cameras(self, names: Iterable[str]) -> set[str]:
+        """Return those of these cameras that have stored tracks."""
+        async with self._database.reading() as connection:
+            return {
+                name
+                for name in names
+                if await connection.scalar(select(tracks.c.camera).where(tracks.c.camera == name).limit(1))
+            }
+
+
+def _where(statement: Select[Any], query: TrackQuery) -> Select[Any]:
+    """Add the conditions of a query; api/track_filter.py has the same for live tracks."""
+    conditions: list[ColumnElement[bool]] = []
+    if query.cameras:
+        conditions.append(tracks.c.camera.in_(query.cameras))
+    if query.since is not None:
+        conditions.append(tracks.c.last_seen >= query.since)
+    if query.before is not None:
+        conditions.append(tracks.c.first_seen < query.before)
+    if query.states:
+        conditions.append(tracks.c.state.in_(query.states))
+    if query.persons:
+        conditions.append(tracks.c.person.in_(query.persons))
+    if query.min_age is not None:
+        conditions.append(tracks.c.age >= query.min_age)
+    if query.max_age is not None:
+        conditions.append(tracks.c.age <= query.max_age)
+    if query.expressions:
+        conditions.append(tracks.c.expression.in_(query.expressions))
+    if query.described:
+        conditions.append(tracks.c.described)
+    conditions += [tracks.c.attributes.contains(f"|{one}|") for one in query.attributes]
+    return statement.where(*conditions)

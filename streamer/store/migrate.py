@@ -1,0 +1,48 @@
+"""Brings the tables of a database to the form of this version. Older versions refuse newer databases."""
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from faceanalytics.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "migrations"
+
+log = logging.getLogger(__name__)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is imported: it logs what it loads
+
+
+def migrate(connection: Connection, where: str) -> None:
+    """Run the migrations that a database lacks. Raises ConfigError if a newer version has changed it.
+
+    `where` names the database in messages.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    present, newest = revision(connection), scripts.get_current_head()
+    if present is not None and present not in {one.revision for one in scripts.walk_revisions()}:
+        raise ConfigError(
+            f"store: {where} was changed by a newer version of this program (revision {present}, "
+            f"this version knows up to {newest}); run that version, or restore a backup made before the update"
+        )
+    if present != newest:
+        command.upgrade(config, "head")
+        if present is not None:
+            log.info("store: %s updated from revision %s to %s", where, present, newest)
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the revision of a database; None: it is new."""
+    from alembic.runtime.migration import MigrationContext
+
+    found = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()  # the question began a transaction
+    return found

@@ -1,0 +1,155 @@
+"""Defines the tables. What changes here needs a new file in migrations/versions."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time in UTC. SQLite has no time zones: there it is the text of the time in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+# what belongs to the store as a whole: id, key of the resume tokens, newest sequence that was deleted
+meta = Table("meta", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+# the starts of a streamer; resume tokens name the run in which they were made
+runs = Table(
+    "runs",
+    metadata,
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("instance_id", String(64), nullable=False),
+    Column("started", Moment, nullable=False),
+    Column("ended", Moment),  # null: it runs, or died
+    Column("first_sequence", BigInteger, nullable=False),  # that its first event has or would have
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("camera", String(64), nullable=False),
+    Column("track_id", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Index("events_at", "at"),
+    Index("events_track", "track_id"),
+)
+
+tracks = Table(
+    "tracks",
+    metadata,
+    Column("track_id", String(64), primary_key=True),
+    Column("camera", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("first_seen", Moment, nullable=False),
+    Column("last_seen", Moment, nullable=False),
+    Column("person", Text),  # null: not identified
+    Column("age", Float),  # years, mean; null: not described
+    Column("expression", Integer),  # value of the proto's Expression with the largest share
+    Column("attributes", Text, nullable=False),  # values of the proto's Attribute that are present, as "|3|17|"
+    Column("described", Boolean, nullable=False),
+    Column("end_reason", String(16)),  # null: it has not ended
+    Column("quality", Float, nullable=False),  # 0..1, of the best crop
+    Column("samples", Integer, nullable=False),  # analyses used
+    Column("model_id", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # the track as a message, without embedding
+    Column("stored", Moment, nullable=False),  # by the streamer's clock; those of cameras may be wrong
+    Index("tracks_stored", "stored"),
+    Index("tracks_camera", "camera", "last_seen"),
+    Index("tracks_last_seen", "last_seen"),
+    Index("tracks_person", "person", "last_seen"),
+    Index("tracks_state", "state"),
+)
+
+faces = Table(
+    "faces",
+    metadata,
+    Column("track_id", String(64), primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("quality", Float, nullable=False),  # 0..1
+    Column("jpeg", LargeBinary, nullable=False),
+    Index("faces_at", "at"),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("settings", Text, nullable=False),  # JSON of the section of the configuration, with the address
+    Column("created", Moment, nullable=False),
+    Column("updated", Moment, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("request_id", String(64), unique=True),  # of the client, so that a repeated request makes one job
+    Column("state", String(16), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON
+    Column("owner", String(64)),  # id of a token
+    Column("created", Moment, nullable=False),
+    Column("started", Moment),
+    Column("ended", Moment),
+    Column("progress", Float, nullable=False),  # 0..1
+    Column("error", Text),
+    Index("jobs_state", "state", "created"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),  # words separated by spaces
+    Column("cameras", Text, nullable=False),  # ids separated by spaces; empty: all
+    Column("created", Moment, nullable=False),
+    Column("expires", Moment),
+    Column("revoked", Moment),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Moment, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Index("audit_time", "time"),
+)
