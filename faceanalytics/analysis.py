@@ -16,7 +16,7 @@ from faceanalytics.extras import require
 from faceanalytics.results import Results, read_results
 from faceanalytics.scratch import scratch_folder
 from streamer.config import StreamerConfig
-from streamer.configfile import load_config, parse_config
+from streamer.configfile import load_config, parse_config, with_attention
 from streamer.detect.region import Region
 from streamer.dispatch.worker_process import WorkerOptions
 from streamer.kinds import refuse_address
@@ -57,6 +57,8 @@ def analyze(
     sample_fps: float | None = None,
     region: str | None = None,
     min_face: float = 0.0,
+    effort: int | None = None,
+    detect_fps: float | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Results:
@@ -76,6 +78,8 @@ def analyze(
     `start`, `end`: the part to analyse, in seconds since the first frame, or as HH:MM:SS.mmm; `sample_fps`: at most
     this many frames per second; `region`: look for faces in this part of the picture only, "x,y,width,height" in
     pixels or percent, such as "0,50%,100%,50%"; `min_face`: leave out faces narrower than this many pixels.
+    `effort`: how eagerly to look for faces, from 1 to 5 (every frame, as without it); `detect_fps`: search at most this
+    many frames per second. The faces of frames that are not searched are interpolated.
     `overwrite`: replace the results of any earlier analysis in `out`. Else an analysis that was killed or stopped goes
     on where it was, finished results are read, and those of another analysis raise ConfigError.
     `progress`: called with the frames done and the frames expected, from another thread.
@@ -96,6 +100,7 @@ def analyze(
     elif start_time is not None:
         start_time = checked_start_time(start_time)
     settings = _settings(config, str(detector), gallery, cohort, external_workers)
+    settings = with_attention(settings, effort, detect_fps)
     worker = None
     if external_workers is None:
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")

@@ -26,6 +26,7 @@ WEIGHTS = (
 LOG_FORMAT = "FACEANALYTICS_LOG_FORMAT"
 LOG_LEVEL = "FACEANALYTICS_LOG_LEVEL"  # set by a parent process that is to be quiet: warning
 LOG_HELP = f"log lines of text or of JSON objects (default: ${LOG_FORMAT}, else text)"
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 DETECTOR = "face detector weights, a .onnx or .pt file"
 DETECTOR_DEFAULT = "$FACEANALYTICS_DETECTOR, else the bundled model"
 

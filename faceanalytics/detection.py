@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ class Detector:
         weights: Path | str = "default",
         device: str = "cpu",
         *,
+        precision: Literal["fp32", "bf16", "int8"] = "fp32",
         min_score: float = 0.5,
         input_size: int = 640,
         max_faces: int = 300,
@@ -28,13 +30,14 @@ class Detector:
         """Load a detector.
 
         `weights`: a file (.onnx, .pt), or "default" for what $FACEANALYTICS_DETECTOR names, else the bundled one;
-        `device`: cpu or cuda:N, without fallback; `min_score`: drop weaker detections, 0..1; `input_size`: side of the
+        `device`: cpu or cuda:N, without fallback; `precision`: fp32 or, on a CPU that has it, bf16 or int8, which are
+        faster and need the extra `openvino`; `min_score`: drop weaker detections, 0..1; `input_size`: side of the
         square that the image is scaled into, pixels, a multiple of 32; `max_faces`: keep at most this many per image,
         highest score first.
 
         Raises ModelError if the weights or the device cannot be used, ConfigError for other wrong arguments.
         """
-        given = {"min_score": min_score, "input_size": input_size, "max_faces": max_faces}
+        given = {"precision": precision, "min_score": min_score, "input_size": input_size, "max_faces": max_faces}
         try:
             section = config.Detect.model_validate({"weights": str(weights), "device": device, **given})
         except ValidationError as error:

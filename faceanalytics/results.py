@@ -127,7 +127,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysedFrame:
-    """One frame that was searched for faces."""
+    """One frame of the analysis."""
 
     frame: int  # number, from 0
     media_time_s: float
@@ -136,6 +136,7 @@ class AnalysedFrame:
     frame_width: int  # pixels; the size of the frames may change in mid-stream
     frame_height: int  # pixels
     time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
+    searched: bool = True  # for faces; False, at a lower effort: those in it are interpolated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +157,7 @@ class Observation:
     pitch_deg: float | None  # degrees, positive looks down
     roll_deg: float | None  # degrees, positive is turned clockwise in the image
     time_estimated: bool = False  # the frame's timestamp was missing or wrong: placed by its neighbours
+    interpolated: bool = False  # its place is between those of the frames before and after that were searched
     skipped: tuple[str, ...] = ()  # why it could not be analysed
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from faceanalytics import tracks
 from faceanalytics.tracks import Box, Interval, LiveTrack, Point
 from faceanalytics.v1 import faces_pb2, tracks_pb2
+from streamer.tools.connection import Login, connecting
 from streamer.tools.subscription import Interruption, Subscription
 from streamer.values import LANDMARK_NAMES
 
@@ -57,19 +59,27 @@ class TrackEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """Events that happened while there was no connection, and that the streamer no longer has."""
+
+    count: int  # of all streams and kinds
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """Nothing happened for a while. Only if it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is lost, or was never made. What happens until the next Snapshot is missed."""
+    """The connection is lost, or was never made. Starts and ends until the next Snapshot come before it, if the
+    streamer has a store; else they are missed."""
 
     reason: str
     retry_in_s: float
 
 
-Event: TypeAlias = Snapshot | TrackStarted | TrackUpdated | TrackMerged | TrackEnded | Heartbeat | Disconnected
+Event: TypeAlias = Snapshot | TrackStarted | TrackUpdated | TrackMerged | TrackEnded | Missed | Heartbeat | Disconnected
 _KINDS: dict[int, type[TrackStarted | TrackUpdated | TrackMerged | TrackEnded]] = {
     tracks_pb2.EVENT_TYPE_NEW: TrackStarted,
     tracks_pb2.EVENT_TYPE_UPDATE: TrackUpdated,
@@ -111,6 +121,9 @@ def watch(
     min_interval_s: float = 0.0,
     embeddings: bool = False,
     heartbeats: bool = False,
+    token: str | None = None,
+    tls_ca: str | Path | None = None,
+    tls: bool = False,
 ) -> Watch:
     """Iterate over what happens to the tracks of a streamer.
 
@@ -118,15 +131,21 @@ def watch(
     often, seconds; `embeddings`: also send `LiveTrack.embedding`; `heartbeats`: also yield Heartbeat events, so that
     the iteration does not block for longer than the streamer's publish.heartbeat_s while it is connected.
 
+    `token`: of the streamer's API, else $FACEANALYTICS_TOKEN or the file $FACEANALYTICS_TOKEN_FILE; `tls_ca`: use TLS
+    and accept certificates of the authorities in this PEM file, else $FACEANALYTICS_TLS_CA; `tls`: use TLS and accept
+    those of public authorities.
+
     A lost connection is a Disconnected event and is made again, after 1 s to 30 s, until the iteration ends.
-    Raises ConfigError for an address of another form; LostDependency, while iterating, if the streamer refuses.
+    Raises ConfigError for an address of another form, for files and tokens that cannot be used, and, while iterating,
+    if the token would cross a network without TLS; LostDependency, while iterating, if the streamer refuses.
     """
     if isinstance(streams, str):
         raise TypeError("streams is a text, expected a sequence of ids")
     request = tracks_pb2.WatchTracksRequest(stream_ids=streams, snapshot=True, include_embedding=embeddings)
     if min_interval_s:
         request.min_interval.FromTimedelta(timedelta(seconds=min_interval_s))
-    return Watch(Subscription(address, request), heartbeats)
+    login = Login(token=token, tls=tls, tls_ca=Path(tls_ca) if tls_ca else None).with_environment()
+    return Watch(Subscription(address, request, connect=connecting(login)), heartbeats)
 
 
 async def watch_async(
@@ -136,9 +155,21 @@ async def watch_async(
     min_interval_s: float = 0.0,
     embeddings: bool = False,
     heartbeats: bool = False,
+    token: str | None = None,
+    tls_ca: str | Path | None = None,
+    tls: bool = False,
 ) -> AsyncIterator[Event]:
     """Yield the events of `watch` without blocking the event loop: `async for event in watch_async(...)`."""
-    watching = watch(address, streams, min_interval_s=min_interval_s, embeddings=embeddings, heartbeats=heartbeats)
+    watching = watch(
+        address,
+        streams,
+        min_interval_s=min_interval_s,
+        embeddings=embeddings,
+        heartbeats=heartbeats,
+        token=token,
+        tls_ca=tls_ca,
+        tls=tls,
+    )
     thread = ThreadPoolExecutor(1, thread_name_prefix="watch")
     loop = asyncio.get_running_loop()
     try:
@@ -170,6 +201,8 @@ def _events(subscription: Subscription, heartbeats: bool) -> Iterator[Event]:
             vanished = tuple(track for name, track in live.items() if name not in now)
             live, snapshot = now, None
             yield Snapshot(tuple(live.values()), vanished, gap_s)
+        elif message.type == tracks_pb2.EVENT_TYPE_GAP:
+            yield Missed(message.gap.count)
         elif message.type == tracks_pb2.EVENT_TYPE_HEARTBEAT:
             if heartbeats:
                 yield Heartbeat()

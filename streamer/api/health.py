@@ -19,6 +19,8 @@ SERVICES = (
     system_pb2.DESCRIPTOR.services_by_name["SystemService"].full_name,
 )
 
+STORE = "faceanalytics.store"  # name of the store in the health service; absent without a store
+
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated without types
     """Reports the health of the server (the empty name) and of each service.
@@ -27,14 +29,20 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     ends. This one releases them as soon as the server stops.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_store: bool = False) -> None:
         self._statuses = dict.fromkeys(("", *SERVICES), Status.NOT_SERVING)
+        self._store = {STORE: Status.SERVING} if has_store else {}
         self._leaving = False
         self._changed = asyncio.Event()  # replaced at each change
 
     def set_status(self, status: int) -> None:
         """Set the status of the server and of all services, and send it to those that watch."""
         self._statuses = dict.fromkeys(self._statuses, status)
+        self._wake()
+
+    def set_storing(self, storing: bool) -> None:
+        """Set the status of the store, which is apart from that of the server."""
+        self._store = {STORE: Status.SERVING if storing else Status.NOT_SERVING}
         self._wake()
 
     def leave(self) -> None:
@@ -49,9 +57,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     async def Check(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: HealthContext
     ) -> health_pb2.HealthCheckResponse:
-        if request.service not in self._statuses:
+        statuses = self._statuses | self._store
+        if request.service not in statuses:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"service: this server has no {shown(request.service)}")
-        return Status(status=self._statuses[request.service])
+        return Status(status=statuses[request.service])
 
     async def List(  # noqa: N802
         self,
@@ -60,14 +69,14 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     ) -> health_pb2.HealthListResponse:
         del request, context
         return health_pb2.HealthListResponse(
-            statuses={name: Status(status=status) for name, status in self._statuses.items()}
+            statuses={name: Status(status=status) for name, status in (self._statuses | self._store).items()}
         )
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: HealthContext) -> None:  # noqa: N802
         sent: int | None = None
         while True:
             changed, leaving = self._changed, self._leaving  # read with the status: both may change while it is written
-            status = self._statuses.get(request.service, Status.SERVICE_UNKNOWN)
+            status = (self._statuses | self._store).get(request.service, Status.SERVICE_UNKNOWN)
             if status != sent:
                 await context.write(Status(status=status))
             sent = status

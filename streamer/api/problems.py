@@ -14,6 +14,11 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
+def no_track(track_id: str) -> str:
+    """Say that there is no track of this id."""
+    return f"track_id: no live or stored track {shown(track_id)}"
+
+
 def field_problems(error: ValidationError, names: Mapping[str, str]) -> str:
     """Return one line per wrong field, `settings.max_fps: reason`.
 

@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.v1 import streams_pb2_grpc, system_pb2_grpc, tracks_pb2_grpc
+from streamer.api.entrance import guarded, limiting
 from streamer.api.health import SERVICES, Health, Status
 from streamer.api.requests import DecodableRequests
 from streamer.api.streams import Cameras, StreamService
@@ -15,9 +16,13 @@ from streamer.api.system import Models, SystemService
 from streamer.api.tracks import TrackService
 from streamer.config import Publish, split_address
 from streamer.hub import Hub
+from streamer.safety import Access
+from streamer.store.store import Store
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # otherwise two servers could share a port unnoticed
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.max_connection_idle_ms", 300_000),  # closes connections on which nothing is called
     ("grpc.keepalive_time_ms", 30_000),  # detects clients whose machine has vanished
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients may check the server, too
@@ -39,6 +44,10 @@ class Server:
         self._health.set_status(Status.SERVING if serving else Status.NOT_SERVING)
         (self._serving.set if serving else self._serving.clear)()
 
+    def set_storing(self, storing: bool) -> None:
+        """Report whether the store works; results are served either way."""
+        self._health.set_storing(storing)
+
     async def wait_until_serving(self) -> None:
         """Wait until `set_serving(True)` has been called."""
         await self._serving.wait()
@@ -55,19 +64,38 @@ class Server:
         await self._server.stop(grace)
 
 
-async def start_server(config: Publish, hub: Hub, cameras: Cameras, models: Models) -> Server:
-    """Listen on `config.listen` (port 0: any free port), NOT_SERVING at first. Raises ConfigError if that fails."""
+async def start_server(
+    config: Publish,
+    hub: Hub,
+    cameras: Cameras,
+    models: Models,
+    store: Store | None = None,
+    access: Access | None = None,
+) -> Server:
+    """Listen on `config.listen` (port 0: any free port), NOT_SERVING at first.
+
+    Raises ConfigError if that fails, or if other machines could reach the address without permission.
+    """
     host, _ = split_address(config.listen)
-    server = aio.server(interceptors=[DecodableRequests()], options=OPTIONS)
-    health = Health()
-    tracks_pb2_grpc.add_TrackServiceServicer_to_server(TrackService(config, hub), server)
+    guard, credentials = await guarded(config, access or Access())
+    server = aio.server(
+        interceptors=[guard, DecodableRequests()],
+        options=(*OPTIONS, *limiting(config.limits)),
+        maximum_concurrent_rpcs=config.limits.calls,
+    )
+    health = Health(has_store=store is not None)
+    tracks_pb2_grpc.add_TrackServiceServicer_to_server(TrackService(config, hub, cameras, store), server)
     streams_pb2_grpc.add_StreamServiceServicer_to_server(StreamService(cameras), server)
     system_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_service = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((*SERVICES, health_service, reflection.SERVICE_NAME), server)
     try:
-        port = server.add_insecure_port(config.listen)
+        port = (
+            server.add_insecure_port(config.listen)
+            if credentials is None
+            else server.add_secure_port(config.listen, credentials)
+        )
     except RuntimeError as error:
         await server.stop(None)
         raise ConfigError(

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from faceanalytics.errors import ConfigError, UserError
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
 from streamer.api.allowed import check_allowed
+from streamer.api.callers import visible_cameras
 from streamer.api.messages import duration, seconds, timestamp
-from streamer.api.paging import page
+from streamer.api.paging import page, place_of
 from streamer.api.problems import field_problems, mask_problems, shown
 from streamer.config import Reconnect, Sources, Stream, redact
 from streamer.values import SourceStatus, TooManyStreams
@@ -108,9 +109,10 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         request: streams_pb2.ListStreamsRequest,
         context: aio.ServicerContext[streams_pb2.ListStreamsRequest, streams_pb2.ListStreamsResponse],
     ) -> streams_pb2.ListStreamsResponse:
-        del context
-        known = sorted(await asyncio.to_thread(self._cameras.list), key=lambda pair: pair[0].id)
-        pairs, token = page(known, lambda pair: pair[0].id, request.page_token, request.page_size)
+        after, visible = await place_of(request.page_token, context), visible_cameras.get()
+        every = await asyncio.to_thread(self._cameras.list)
+        known = sorted((one for one in every if not visible or one[0].id in visible), key=lambda pair: pair[0].id)
+        pairs, token = page(known, lambda pair: pair[0].id, after, request.page_size)
         streams = [stream_to_proto(stream, status) for stream, status in pairs]
         return streams_pb2.ListStreamsResponse(streams=streams, next_page_token=token)
 

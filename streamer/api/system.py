@@ -6,7 +6,7 @@ from typing import TypeAlias
 from grpc import aio
 
 from faceanalytics.v1 import system_pb2, system_pb2_grpc
-from streamer.api.paging import page
+from streamer.api.paging import page, place_of
 from streamer.labels import ATTRIBUTE_VALUES
 from streamer.values import Model
 
@@ -24,10 +24,10 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
         request: system_pb2.ListModelsRequest,
         context: aio.ServicerContext[system_pb2.ListModelsRequest, system_pb2.ListModelsResponse],
     ) -> system_pb2.ListModelsResponse:
-        del context
+        after = await place_of(request.page_token, context)
         messages = [model_to_proto(model, workers) for model, workers in self._models().items()]
         messages.sort(key=lambda model: model.model_id)
-        models, token = page(messages, lambda model: model.model_id, request.page_token, request.page_size)
+        models, token = page(messages, lambda model: model.model_id, after, request.page_size)
         return system_pb2.ListModelsResponse(models=models, next_page_token=token)
 
 

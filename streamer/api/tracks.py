@@ -1,42 +1,38 @@
-"""TrackService: sends the tracks of the hub to clients. All state is in the hub."""
+"""TrackService: sends the tracks of the hub and of the store to clients. All state is there."""
 
 import asyncio
 import time
-from datetime import timedelta
+from collections.abc import Collection, Coroutine
+from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 from grpc import aio
 
-from faceanalytics.v1 import faces_pb2, tracks_pb2, tracks_pb2_grpc
-from streamer.api.messages import seconds, timestamp
-from streamer.api.paging import page
-from streamer.api.problems import shown
+from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
+from streamer.api.callers import visible_cameras
+from streamer.api.messages import seconds
+from streamer.api.paging import page, page_size, place_of
+from streamer.api.problems import no_track, shown
+from streamer.api.streams import Cameras
+from streamer.api.track_filter import matches, query_of
+from streamer.api.track_messages import to_proto
+from streamer.api.watch import CHUNK, Replay, Sender, WatchContext, heartbeat, place_to_resume, unavailable
 from streamer.config import Publish
-from streamer.hub import Event, Hub, Kind, Subscriber
-from streamer.labels import ATTRIBUTE_VALUES, EXPRESSION_VALUES
-from streamer.values import (
-    LANDMARK_NAMES,
-    AgeEstimate,
-    AttributeEstimate,
-    Evidence,
-    ExpressionEstimate,
-    Floats,
-    IdentityDecision,
-    IdentityEstimate,
-    TrackSummary,
-)
-
-SEGMENTS = 100  # newest segments of a timeline in a message; the limit bounds the messages of a long track
-
-WatchContext = aio.ServicerContext[tracks_pb2.WatchTracksRequest, tracks_pb2.WatchTracksResponse]
+from streamer.hub import Event, Hub, Subscriber
+from streamer.store.store import Store
+from streamer.store.values import StoreUnavailable, TrackQuery
 
 
 class TrackService(tracks_pb2_grpc.TrackServiceServicer):
-    """Serves the tracks and events of a Hub; the methods are described in tracks.proto."""
+    """Serves the tracks and events of a Hub, and those of a Store; the methods are described in tracks.proto."""
 
-    def __init__(self, config: Publish, hub: Hub) -> None:
+    def __init__(self, config: Publish, hub: Hub, cameras: Cameras, store: Store | None = None) -> None:
         self._config = config
         self._hub = hub
+        self._cameras = cameras
+        self._store = store
+        self._log = store.log if store else None
 
     async def WatchTracks(  # type: ignore[override]  # noqa: N802  # writes instead of yielding
         self, request: tracks_pb2.WatchTracksRequest, context: WatchContext
@@ -46,9 +42,18 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "min_interval: must not be negative")
         if self._hub.closed:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the streamer is stopping")
+        await self._check_streams(request.stream_ids, context)
+        place = await place_to_resume(request, self._log, self._hub, context)
+        sender = Sender(context, request.include_embedding, self._log, self._hub.sequence if place is None else place)
+        resume = None
+        if place is not None and self._log is not None:
+            resume = Replay(self._log, sender, request, context)
+            await context.send_initial_metadata(())
+            while self._hub.sequence - sender.place > CHUNK:  # while the client catches up, nothing waits for it
+                await resume.send(self._hub.sequence)
         subscriber = self._hub.subscribe(request.stream_ids, request.snapshot, min_interval_s)
         try:
-            await self._send_until_lost(subscriber, request.include_embedding, context)
+            await _until_overflow(self._send(subscriber, sender, resume, self._hub.sequence, context), subscriber)
         finally:
             self._hub.unsubscribe(subscriber)
         if subscriber.overflow.is_set():
@@ -62,48 +67,82 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         context: aio.ServicerContext[tracks_pb2.GetTrackRequest, tracks_pb2.GetTrackResponse],
     ) -> tracks_pb2.GetTrackResponse:
         summary = self._hub.get(request.track_id, time.monotonic())
-        if summary is None:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"track_id: no live or recent track {shown(request.track_id)}"
-            )
-        return tracks_pb2.GetTrackResponse(track=to_proto(summary, request.include_embedding))
+        track = None if summary is None else to_proto(summary, request.include_embedding)
+        face = b""
+        if self._store is not None:
+            try:
+                stored = await self._store.history.get(request.track_id) if track is None else None
+                track = track if stored is None else tracks_pb2.Track.FromString(stored)
+                face = await self._store.history.face(request.track_id) if request.include_face else b""
+            except StoreUnavailable as error:
+                await unavailable(error, context)
+        if track is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, no_track(request.track_id))
+        return tracks_pb2.GetTrackResponse(track=track, face_jpeg=face)
 
     async def ListTracks(  # noqa: N802
         self,
         request: tracks_pb2.ListTracksRequest,
         context: aio.ServicerContext[tracks_pb2.ListTracksRequest, tracks_pb2.ListTracksResponse],
     ) -> tracks_pb2.ListTracksResponse:
-        del context
-        live = self._hub.live(request.stream_ids)
-        summaries, token = page(live, lambda summary: summary.key.id, request.page_token, request.page_size)
-        tracks = [to_proto(summary, request.include_embedding) for summary in summaries]
+        query = await query_of(request.filter, request.stream_ids, context)
+        after = await place_of(request.page_token, context)
+        await self._check_streams(query.cameras, context)
+        now = datetime.now(UTC)
+        live = [to_proto(summary, request.include_embedding) for summary in self._hub.live(query.cameras)]
+        found = {track.track_id: track for track in live if matches(track, query, now)}
+        if request.past:
+            found |= await self._ended(query, after, page_size(request.page_size) + 1, context)
+        sorted_tracks = [found[name] for name in sorted(found)]
+        tracks, token = page(sorted_tracks, lambda track: track.track_id, after, request.page_size)
         return tracks_pb2.ListTracksResponse(tracks=tracks, next_page_token=token)
 
-    async def _send_until_lost(self, subscriber: Subscriber, include_embedding: bool, context: WatchContext) -> None:
-        """Send events until the hub has closed and all are sent, or until the subscriber has overflowed.
-
-        An overflow happens while a write waits for the client, so it needs a task of its own.
-        """
-        sending = asyncio.ensure_future(self._send(subscriber, include_embedding, context))
-        overflow = asyncio.ensure_future(subscriber.overflow.wait())
+    async def _ended(
+        self, query: TrackQuery, after: str, limit: int, context: aio.ServicerContext[Any, Any]
+    ) -> dict[str, tracks_pb2.Track]:
+        if self._store is None:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "past: this streamer keeps no tracks (store: null)"
+            )
         try:
-            await asyncio.wait({sending, overflow}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            sending.cancel()
-            overflow.cancel()
-            await asyncio.wait({sending, overflow})
+            payloads = await self._store.history.ended(query, after, limit)
+        except StoreUnavailable as error:
+            await unavailable(error, context)
+        tracks = [tracks_pb2.Track.FromString(payload) for payload in payloads]
+        return {track.track_id: track for track in tracks}
 
-    async def _send(self, subscriber: Subscriber, include_embedding: bool, context: WatchContext) -> None:
-        """Send one event after another. Each write waits for the one before: unread events stay in the hub's queue."""
-        await context.send_initial_metadata(())  # the client knows that it misses nothing from here on
-        sequence = 0
-        while (event := await self._next(subscriber)) is not None:
-            sequence += 1
-            await context.write(_to_message(event, sequence, include_embedding))
+    async def _check_streams(self, stream_ids: Collection[str], context: aio.ServicerContext[Any, Any]) -> None:
+        """Abort the call with NOT_FOUND if there is no such stream, neither now nor among what is stored."""
+        if not stream_ids:
+            return
+        there = await asyncio.to_thread(self._cameras.list)
+        unknown = set(stream_ids) - {stream.id for stream, _ in there}
+        unknown -= {summary.key.camera for summary in self._hub.live(unknown)} if unknown else set()
+        unknown -= set(visible_cameras.get())  # a token may be for a camera that has been removed
+        if unknown and self._store is not None:
+            try:
+                unknown -= await self._store.history.cameras(unknown)
+            except StoreUnavailable as error:
+                await unavailable(error, context)
+        if unknown:
+            names = ", ".join(shown(name) for name in sorted(unknown))
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_ids: there is no stream {names}")
 
-    async def _next(self, subscriber: Subscriber) -> Event | None:
+    async def _send(
+        self, subscriber: Subscriber, sender: Sender, resume: Replay | None, through: int, context: WatchContext
+    ) -> None:
+        """Send one event after another. Each write waits for the one before: unread events stay in the hub's queue.
+
+        `through`: sequence of the log after which events are in the queue.
+        """
+        if resume is not None:
+            await resume.send(through)
+        else:
+            await context.send_initial_metadata(())  # the client knows that it misses nothing from here on
+        while (event := await self._next(subscriber, sender)) is not None:
+            await sender.send(event)
+
+    async def _next(self, subscriber: Subscriber, sender: Sender) -> Event | None:
         """Wait for the next event, or for a heartbeat after `heartbeat_s`. None: the hub is closed and all is sent."""
         silent_until = time.monotonic() + self._config.heartbeat_s
         while True:
@@ -112,160 +151,29 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
             if event is not None or subscriber.closing:
                 return event
             if now >= silent_until:
-                return Event(Kind.HEARTBEAT)
+                return heartbeat(sender, self._hub)
             try:
                 await asyncio.wait_for(subscriber.wake.wait(), min(silent_until, subscriber.due()) - now)
             except TimeoutError:
                 continue
 
     def _too_slow(self) -> str:
-        return f"more than {self._config.max_pending} events waited for this client; watch again with a snapshot"
+        how = "with the last resume_token" if self._log is not None else "with a snapshot"
+        return f"more than {self._config.max_pending} events waited for this client; watch again {how}"
 
 
-def _to_message(event: Event, sequence: int, include_embedding: bool) -> tracks_pb2.WatchTracksResponse:
-    """Return the message of an event, with the current time as `published_at`."""
-    message = tracks_pb2.WatchTracksResponse(
-        type=tracks_pb2.EventType.Value(f"EVENT_TYPE_{event.kind.value}"),
-        sequence=sequence,
-        track=to_proto(event.summary, include_embedding) if event.summary else None,
-    )
-    message.published_at.GetCurrentTime()
-    return message
+async def _until_overflow(send: Coroutine[Any, Any, None], subscriber: Subscriber) -> None:
+    """Send events until the hub has closed and all are sent, or until the subscriber has overflowed.
 
-
-def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_pb2.Track:
-    """Return the message of a summary, with the embedding only if `include_embedding`."""
-    last, estimates = summary.last, summary.estimates
-    width, height = last.frame_size
-    age, expression = estimates.age, estimates.expression
-    attributes, identity = estimates.attributes, estimates.identity
-    return tracks_pb2.Track(
-        track_id=summary.key.id,
-        stream_id=summary.key.camera,
-        stream_epoch=summary.epoch,
-        number=summary.key.number,
-        state=tracks_pb2.TrackState.Value(f"TRACK_STATE_{summary.state.value}"),
-        first_seen_s=summary.first_seen,
-        last_seen_s=last.time,
-        first_captured_at=timestamp(summary.first_captured_at),
-        last_captured_at=timestamp(last.captured_at),
-        clock_source=tracks_pb2.ClockSource.Value(f"CLOCK_SOURCE_{summary.clock_source.value}"),
-        box=_box(last.box),
-        landmarks=None if last.landmarks is None else _landmarks(last.landmarks),
-        frame_width=width,
-        frame_height=height,
-        detection_score=last.score,
-        quality=summary.quality,
-        reasons=[tracks_pb2.Reason.Value(f"REASON_{reason.value}") for reason in summary.reasons],
-        age=_age(age, _evidence(age.evidence, summary)) if age else None,
-        expression=_expression(expression, _evidence(expression.evidence, summary)) if expression else None,
-        attributes=_attributes(attributes, _evidence(attributes.evidence, summary)) if attributes else None,
-        identity=_identity(identity, _evidence(identity.evidence, summary), include_embedding) if identity else None,
-        samples=estimates.samples,
-        model_id=estimates.model_id,
-        revision=summary.revision,
-        split_from=summary.split_from,
-        final=summary.final,
-        end_reason=tracks_pb2.EndReason.Value(
-            f"END_REASON_{summary.end_reason.value if summary.end_reason else 'UNSPECIFIED'}"
-        ),
-        decision=_decision(summary.decision) if summary.decision else None,
-        intervals=[
-            tracks_pb2.Interval(track_id=one.track_id, first_seen_s=one.first_seen, last_seen_s=one.last_seen)
-            for one in summary.intervals
-        ],
-        merged_into=summary.merged_into,
-        described=summary.described,
-        undescribed_reasons=[
-            tracks_pb2.UndescribedReason.Value(f"UNDESCRIBED_REASON_{reason.value}") for reason in summary.undescribed
-        ],
-    )
-
-
-def _box(box: Floats) -> faces_pb2.Box:
-    left, top, right, bottom = box.tolist()
-    return faces_pb2.Box(x=left, y=top, width=right - left, height=bottom - top)
-
-
-def _landmarks(points: Floats) -> faces_pb2.Landmarks:
-    named = zip(LANDMARK_NAMES, points.tolist(), strict=True)
-    return faces_pb2.Landmarks(**{name: faces_pb2.Point(x=x, y=y) for name, (x, y) in named})
-
-
-def _evidence(evidence: Evidence, summary: TrackSummary) -> tracks_pb2.Evidence:
-    seen = summary.last.captured_at
-    ago = timedelta(seconds=summary.last.time - evidence.last_inferred)
-    return tracks_pb2.Evidence(
-        samples=evidence.samples,
-        best_quality=evidence.best_quality,
-        last_inferred_s=evidence.last_inferred,
-        last_inferred_at=None if seen is None else timestamp(seen - ago),
-        revision=evidence.revision,
-        final=summary.final,
-    )
-
-
-def _age(age: AgeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AgeEstimate:
-    return tracks_pb2.AgeEstimate(years=age.years, low_years=age.low, high_years=age.high, evidence=evidence)
-
-
-def _expression(estimate: ExpressionEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.ExpressionEstimate:
-    shares = zip(EXPRESSION_VALUES, estimate.distribution.tolist(), strict=True)
-    current = estimate.current
-    return tracks_pb2.ExpressionEstimate(
-        appears=faces_pb2.EXPRESSION_UNSPECIFIED if current is None else EXPRESSION_VALUES[current],
-        since_s=estimate.current_since,
-        distribution=[tracks_pb2.ExpressionShare(expression=which, share=share) for which, share in shares],
-        timeline=[
-            tracks_pb2.ExpressionSegment(
-                expression=EXPRESSION_VALUES[segment.expression],
-                start_s=segment.start,
-                end_s=segment.end,
-                confidence=segment.confidence,
-            )
-            for segment in estimate.timeline[-SEGMENTS:]
-        ],
-        evidence=evidence,
-    )
-
-
-def _attributes(estimate: AttributeEstimate, evidence: tracks_pb2.Evidence) -> tracks_pb2.AttributeEstimate:
-    parts = zip(estimate.which, estimate.scores.tolist(), estimate.presence, strict=True)
-    return tracks_pb2.AttributeEstimate(
-        scores=[
-            tracks_pb2.AttributeScore(
-                attribute=ATTRIBUTE_VALUES[place],
-                score=score,
-                presence=tracks_pb2.Presence.Value(f"PRESENCE_{presence.value}"),
-            )
-            for place, score, presence in parts
-        ],
-        evidence=evidence,
-    )
-
-
-def _identity(
-    estimate: IdentityEstimate, evidence: tracks_pb2.Evidence, include_embedding: bool
-) -> tracks_pb2.IdentityEstimate:
-    return tracks_pb2.IdentityEstimate(
-        embedding=estimate.template.tolist() if include_embedding else (),
-        consistency=estimate.consistency,
-        outliers=estimate.outliers,
-        evidence=evidence,
-        status=tracks_pb2.IdentityAgreement.Value(f"IDENTITY_AGREEMENT_{estimate.status.value}"),
-    )
-
-
-def _decision(decision: IdentityDecision) -> tracks_pb2.IdentityDecision:
-    reason = decision.reason.value if decision.reason else "UNSPECIFIED"
-    return tracks_pb2.IdentityDecision(
-        status=tracks_pb2.IdentityStatus.Value(f"IDENTITY_STATUS_{decision.status.value}"),
-        person=decision.person,
-        reason=tracks_pb2.IdentityReason.Value(f"IDENTITY_REASON_{reason}"),
-        candidates=[tracks_pb2.Candidate(person=one.person, similarity=one.similarity) for one in decision.candidates],
-        margin=decision.margin,
-        threshold=decision.threshold,
-        samples=decision.samples,
-        best_quality=decision.best_quality,
-        revision=decision.revision,
-    )
+    An overflow happens while a write waits for the client, so it needs a task of its own.
+    """
+    sending = asyncio.ensure_future(send)
+    overflow = asyncio.ensure_future(subscriber.overflow.wait())
+    try:
+        await asyncio.wait({sending, overflow}, return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            sending.result()
+    finally:
+        sending.cancel()
+        overflow.cancel()
+        await asyncio.wait({sending, overflow})

@@ -21,7 +21,9 @@ from streamer import metrics
 from streamer.config import Dispatch
 from streamer.dispatch.admission import Admission, Refused
 from streamer.dispatch.ledger import Job, Ledger, Priority, Request, Worker
+from streamer.dispatch.strangers import AllowedWorkers, KeyCheck, only_for_its_owner
 from streamer.dispatch.wire import PROTOCOL, to_analysis, to_model
+from streamer.safety import check_bound, is_local
 from streamer.values import Bytes, FaceAnalysis, FaceCrop, Model, TrackEnd
 
 TICK_S = 0.2  # time between two checks of the deadlines
@@ -71,6 +73,8 @@ class Dispatcher:
         self.ledger = Ledger(config)
         self.lost = 0  # crops given up
         self._given_up = False
+        self._allowed: AllowedWorkers | None = None  # None: no keys
+        self._key_check: KeyCheck | None = None
         self._lock = _lock(config.bind)
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -78,7 +82,12 @@ class Dispatcher:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         try:
-            self._socket.bind(config.bind)
+            self._check_keys()
+            with only_for_its_owner(config.bind):
+                self._socket.bind(config.bind)
+        except ConfigError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             raise ConfigError(f"dispatch.bind: cannot listen on {config.bind}: {error}") from error
@@ -86,10 +95,21 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the socket. Workers reconnect when a streamer comes back."""
+        if self._key_check is not None:
+            self._key_check.close()
         self._context.destroy(linger=0)
         if self._lock is not None:
             Path(self._config.bind.removeprefix("ipc://")).unlink(missing_ok=True)
             self._lock.close()
+
+    def _check_keys(self) -> None:
+        """Let only workers with allowed keys connect, if there are keys. Raises ConfigError if they are missing."""
+        check_bound(self._config.bind, self._config.keys, self._config.insecure)
+        if not (self._config.keys or is_local(self._config.bind)):
+            log.warning("dispatch.insecure: whoever reaches %s can play worker", self._config.bind)
+        if self._config.keys is not None:
+            self._allowed = AllowedWorkers(Path(self._config.keys))
+            self._key_check = KeyCheck(self._context, self._socket, self._allowed)
 
     @property
     def models(self) -> dict[Model, int]:
@@ -166,8 +186,10 @@ class Dispatcher:
 
     async def _receive(self) -> None:
         while True:
-            frames = await self._socket.recv_multipart()
+            parts = await self._socket.recv_multipart(copy=False)
+            frames = [part.bytes for part in parts]
             try:
+                self._check_allowed(frames[0], parts[-1])
                 self._on_message(frames, time.monotonic())
             except Refused as refused:
                 await self._refuse(frames[0], str(refused))
@@ -199,6 +221,13 @@ class Dispatcher:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+    def _check_allowed(self, address: bytes, part: zmq.Frame) -> None:
+        """Raise Refused for a message of a worker whose key was removed after it had connected."""
+        if self._allowed is not None and self._allowed.name(str(part.get("User-Id"))) is None:
+            metrics.strangers_refused.inc()
+            self._worker_gone(address, "is no longer allowed: its key was removed")
+            raise Refused("the key of this worker was removed from dispatch.keys of the streamer")
 
     def _on_message(self, frames: list[bytes], now: float) -> None:
         """Handle one message of a worker. Raises Refused, or DecodeError or ValueError if it is malformed."""
@@ -252,8 +281,8 @@ class Dispatcher:
         worker = self.ledger.workers.get(address)
         batch = self.ledger.answered(address, answer.batch_id)
         if worker is None or batch is None:
-            log.info("late answer to batch %d ignored", answer.batch_id)
-            return
+            metrics.answers_refused.labels("unasked").inc()
+            raise ValueError(f"nobody asked it for batch {answer.batch_id}, or its answer came too late")
         try:
             if answer.error:
                 raise ValueError(f"the worker could not analyse a batch: {answer.error}")
@@ -262,7 +291,11 @@ class Dispatcher:
             analyses = [to_analysis(face, worker.model) for face in answer.analyses]
             if [face.crop_id for face in answer.analyses] != list(batch.jobs):
                 raise ValueError("the answer is for other crops than those of the batch")
+            if not 0 <= answer.inference_s < float("inf"):
+                raise ValueError(f"the inference took {answer.inference_s} s")
         except ValueError:
+            if not answer.error:
+                metrics.answers_refused.labels("invalid").inc()
             self._lose(self.ledger.failed(batch, retry=batch.retries), "error")
             raise
         metrics.inference_seconds.labels("swinface").observe(answer.inference_s)

@@ -6,6 +6,7 @@ until each is answered or has failed too often; how they are grouped into batche
 
 import enum
 import itertools
+import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Ledger:
 
     def __init__(self, config: Dispatch) -> None:
         self._config = config
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(secrets.randbits(62))  # an answer to an earlier streamer fits no batch of this one
         self.live = LiveLane(config)
         self._live_retries: deque[Batch] = deque()  # live batches whose worker has gone
         self._requests: dict[Priority, deque[Request]] = {priority: deque() for priority in Priority}

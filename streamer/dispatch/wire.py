@@ -7,6 +7,8 @@ from streamer.labels import ATTRIBUTES
 from streamer.values import FaceAnalysis, ImpostorScores, Model
 
 PROTOCOL = 4
+MIN_AGE, MAX_AGE = -50.0, 200.0  # years; the network has no bound, so this leaves room for its errors
+TOLERANCE = 0.01  # of numbers that were rounded, such as scores of half-precision networks
 
 
 def to_model(ready: faces_pb2.Ready) -> Model:
@@ -32,7 +34,7 @@ def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
 def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
     """Return the analysis of a message.
 
-    Raises ValueError for outputs that `model` does not have, wrong sizes and numbers that are not finite.
+    Raises ValueError for outputs that `model` does not have, wrong sizes, and numbers that cannot be.
     """
     analysis = FaceAnalysis(
         model=model,
@@ -45,4 +47,20 @@ def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
     parts = (analysis.age, analysis.expression, analysis.attributes, analysis.embedding, analysis.embedding_norm)
     if not all(np.isfinite(part).all() for part in parts if part is not None):
         raise ValueError("the analysis has numbers that are not finite")
+    _check_possible(analysis)
     return analysis
+
+
+def _check_possible(analysis: FaceAnalysis) -> None:
+    """Raise ValueError for numbers that no network of ours gives."""
+    if analysis.age is not None and not MIN_AGE <= analysis.age <= MAX_AGE:
+        raise ValueError(f"the analysis has an age of {analysis.age:g} years")
+    for name, scores in (("expression", analysis.expression), ("attributes", analysis.attributes)):
+        if scores is not None and scores.size and not (scores.min() >= -TOLERANCE and scores.max() <= 1 + TOLERANCE):
+            raise ValueError(f"the analysis has scores of {name} outside 0..1")
+    if analysis.expression is not None and abs(float(analysis.expression.sum()) - 1) > TOLERANCE:
+        raise ValueError(f"the scores of expression add up to {float(analysis.expression.sum()):g}, not 1")
+    if analysis.embedding is not None and analysis.embedding_norm is not None:
+        length = float(np.linalg.norm(analysis.embedding))
+        if abs(length - 1) > TOLERANCE or analysis.embedding_norm <= 0:
+            raise ValueError(f"the embedding has length {length:g}, and {analysis.embedding_norm:g} before it was 1")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from faceanalytics.commandline import BLAS_THREADS
 from faceanalytics.errors import LostDependency, ModelError
 
 WORKER_PACKAGES = ("torch", "safetensors", "openvino")  # what the extra `worker` installs
@@ -16,6 +17,15 @@ STEADY_S = 60.0  # a worker that ran longer than this resets the count of restar
 STOP_S = 10.0  # a worker that has not stopped this long after SIGTERM is killed
 
 log = logging.getLogger(__name__)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of this process that its worker gets.
+
+    It prepares its weights by products whose last bits may depend on the number of threads, so that this number is that
+    of a worker that was started by itself.
+    """
+    return {name: value for name, value in os.environ.items() if name != BLAS_THREADS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class WorkerOptions:
     max_batch: int = 16  # crops
     # Copied before the detector loads in a thread: loading changes variables for a moment. A process started meanwhile
     # would get the changed ones, or fail because their memory moves.
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=_environment)
 
 
 async def run_worker(options: WorkerOptions, endpoint: str, stuck: asyncio.Queue[str]) -> None:

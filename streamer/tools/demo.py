@@ -75,11 +75,11 @@ class Demo:
 
     async def _play(self, clip: Path) -> None:
         with scratch_folder() as folder:
-            dispatch = self._config.dispatch.model_copy(update={"bind": f"ipc://{folder}/workers"})
+            dispatch = self._config.dispatch.on_socket(folder / "workers")
             started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
             # the stream is added over gRPC, where paths must be below an allowed folder
             sources = self._config.sources.model_copy(update={"folders": (str(clip.parent),)})
-            config = self._config.model_copy(update={"dispatch": dispatch, "sources": sources})
+            config = self._config.model_copy(update={"dispatch": dispatch, "sources": sources, "store": None})
             live = LiveService(config, started.set_result)
             self._running = live
             async with asyncio.TaskGroup() as group:

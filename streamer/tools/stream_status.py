@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc, tracks_pb2
-from streamer.tools.subscription import OPTIONS
+from streamer.tools.connection import Connect, plain
 
 POLL_S = 1.0
+STORE = "faceanalytics.store"  # in the health service
+NOT_STORING = "the store does not work: events are published without being stored"
 OLD_S = 5.0  # the last frame of a running camera is mentioned once it is older than this
 COLUMNS = ("camera", "state", "fps", "link", "frames", "details")
 FINE = (streams_pb2.STREAM_STATE_RUNNING, streams_pb2.STREAM_STATE_PAUSED, streams_pb2.STREAM_STATE_ENDED)
@@ -30,6 +32,7 @@ class Overview(NamedTuple):
     serving: str  # SERVING or NOT_SERVING
     models: list[system_pb2.Model]
     cameras: Streams
+    storing: bool  # False: the streamer has a store that does not work
 
 
 def ask(channel: grpc.Channel, timeout_s: float) -> Overview:
@@ -38,7 +41,14 @@ def ask(channel: grpc.Channel, timeout_s: float) -> Overview:
     system = system_pb2_grpc.SystemServiceStub(channel)
     models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
     serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
-    return Overview(serving, list(models), list_streams(channel, timeout_s))
+    return Overview(serving, list(models), list_streams(channel, timeout_s), _storing(channel, timeout_s))
+
+
+def _storing(channel: grpc.Channel, timeout_s: float) -> bool:
+    """Return whether the store works, or there is none. Raises grpc.RpcError."""
+    statuses = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=timeout_s).statuses
+    store = statuses.get(STORE)
+    return store is None or store.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def list_streams(channel: grpc.Channel, timeout_s: float) -> Streams:
@@ -54,12 +64,12 @@ def list_streams(channel: grpc.Channel, timeout_s: float) -> Streams:
 
 
 @contextmanager
-def polling(address: str, show: Callable[[Streams], None]) -> Iterator[None]:
+def polling(address: str, show: Callable[[Streams], None], connect: Connect = plain) -> Iterator[None]:
     """Pass the streams to `show` every POLL_S from another thread, and an empty list while there is no answer."""
     stop = threading.Event()
 
     def poll() -> None:
-        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+        with connect(address) as channel:
             while not stop.is_set():
                 try:
                     streams = list_streams(channel, POLL_S)

@@ -14,8 +14,9 @@ from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration
 from streamer.tools import stream_status
+from streamer.tools.connection import Connect, plain
 from streamer.tools.stream_status import state_word, streams_table
-from streamer.tools.subscription import OPTIONS, check_address
+from streamer.tools.subscription import check_address, hint
 from streamer.tools.watch import model_line
 
 ANSWER_S = 10.0  # longest wait for an answer
@@ -47,24 +48,24 @@ SETTINGS = (
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[grpc.Channel]:
+def _connected(address: str, connect: Connect) -> Iterator[grpc.Channel]:
     """Connect to a streamer. Calls that fail in the block raise ConfigError or LostDependency."""
     check_address(address)
     try:
-        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+        with connect(address) as channel:
             yield channel
     except grpc.RpcError as error:
-        text = f"{address}: {error.code().name}: {error.details()}"
+        text = f"{address}: {error.code().name}: {error.details()}{hint(error)}"
         raise (LostDependency if error.code() in GONE else ConfigError)(text) from error
 
 
-def show_status(address: str, as_json: bool, timeout_s: float) -> int:
+def show_status(address: str, as_json: bool, timeout_s: float, connect: Connect = plain) -> int:
     """Print whether a streamer serves, its workers' models, and its cameras. Returns the exit code 0.
 
     Raises LostDependency if it does not answer within `timeout_s`.
     """
-    with _connected(address) as channel:
-        serving, models, cameras = stream_status.ask(channel, timeout_s)
+    with _connected(address, connect) as channel:
+        serving, models, cameras, storing = stream_status.ask(channel, timeout_s)
     if as_json:
         _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(cameras)})
         return 0
@@ -72,13 +73,15 @@ def show_status(address: str, as_json: bool, timeout_s: float) -> int:
     print(f"{address}: {serving}, {workers} worker{'' if workers == 1 else 's'}, {_counted(cameras)}")
     for model in models:
         print(f"  {model_line(model)}")
+    if not storing:
+        print(f"  {stream_status.NOT_STORING}")
     _print_table(cameras)
     return 0
 
 
-def list_streams(address: str, as_json: bool) -> int:
+def list_streams(address: str, as_json: bool, connect: Connect = plain) -> int:
     """Print the cameras of a streamer. Returns the exit code 0. Raises LostDependency if it does not answer."""
-    with _connected(address) as channel:
+    with _connected(address, connect) as channel:
         cameras = stream_status.list_streams(channel, ANSWER_S)
     if as_json:
         _print_json({"streams": _plain(cameras)})
@@ -87,23 +90,30 @@ def list_streams(address: str, as_json: bool) -> int:
     return 0
 
 
-def add_stream(address: str, name: str, settings: Mapping[str, Any], as_json: bool) -> int:
+def add_stream(address: str, name: str, settings: Mapping[str, Any], as_json: bool, connect: Connect = plain) -> int:
     """Add a camera with the given settings, by their names in the API. Returns the exit code 0.
 
     Raises ConfigError if the streamer refuses them, LostDependency if it does not answer.
     """
     request = streams_pb2.CreateStreamRequest(stream_id=name, settings=settings_message(settings))
-    with _connected(address) as channel:
+    with _connected(address, connect) as channel:
         made = streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request, timeout=ANSWER_S).stream
     _report(made, "added", as_json)
     return 0
 
 
-def update_streams(address: str, names: Iterable[str], settings: Mapping[str, Any], done: str, as_json: bool) -> int:
+def update_streams(
+    address: str,
+    names: Iterable[str],
+    settings: Mapping[str, Any],
+    done: str,
+    as_json: bool,
+    connect: Connect = plain,
+) -> int:
     """Change the given settings of cameras, and print `done` for each. Returns the exit code 0; raises as above."""
     if not settings:
         raise ConfigError("streams update: name at least one setting to change")
-    with _connected(address) as channel:
+    with _connected(address, connect) as channel:
         update = streams_pb2_grpc.StreamServiceStub(channel).UpdateStream
         for name in names:
             request = streams_pb2.UpdateStreamRequest(
@@ -113,9 +123,9 @@ def update_streams(address: str, names: Iterable[str], settings: Mapping[str, An
     return 0
 
 
-def remove_streams(address: str, names: Iterable[str]) -> int:
+def remove_streams(address: str, names: Iterable[str], connect: Connect = plain) -> int:
     """Remove cameras. Returns the exit code 0; raises as above."""
-    with _connected(address) as channel:
+    with _connected(address, connect) as channel:
         delete = streams_pb2_grpc.StreamServiceStub(channel).DeleteStream
         for name in names:
             delete(streams_pb2.DeleteStreamRequest(stream_id=name), timeout=ANSWER_S)

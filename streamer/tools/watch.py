@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
@@ -14,8 +15,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from faceanalytics.errors import ConfigError
+from faceanalytics.files import replacing
 from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, tracks_pb2
+from streamer.tools.connection import Connect, plain
 from streamer.tools.stream_status import (
+    NOT_STORING,
     Changes,
     Streams,
     ask,
@@ -24,7 +29,7 @@ from streamer.tools.stream_status import (
     polling,
     streams_table,
 )
-from streamer.tools.subscription import OPTIONS, Interruption, Subscription, check_address, reason_of
+from streamer.tools.subscription import Interruption, Subscription, check_address, reason_of
 
 ENDED_ROWS = 8  # ended tracks that are still shown
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -44,10 +49,18 @@ class Printer(Protocol):
         """Print a message about the connection."""
 
 
-def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
+def watch(
+    address: str,
+    streams: list[str],
+    as_json: bool,
+    once: bool,
+    resume: Path | None = None,
+    connect: Connect = plain,
+) -> int:
     """Print the events of the tracks until Ctrl-C: as a live table on a terminal, as one line per event elsewhere.
 
-    A lost connection is restored; with `once` it ends the watch. Returns the exit code: 130 after Ctrl-C; with `once` 0
+    A lost connection is restored; with `once` it ends the watch. `resume`: file that keeps the token of the last event
+    shown, from which the next watch goes on. Returns the exit code: 130 after Ctrl-C; with `once` 0
     if the streamer ended the watch, 1 if the connection was lost. Raises ConfigError and LostDependency.
     """
     check_address(address)
@@ -58,8 +71,8 @@ def watch(address: str, streams: list[str], as_json: bool, once: bool) -> int:
     try:
         with _insisting(), ExitStack() as stack:
             printer = _printer(as_json, stack)
-            with nullcontext() if as_json else polling(address, wanted):
-                return follow(address, streams, printer, once)
+            with nullcontext() if as_json else polling(address, wanted, connect):
+                return follow(address, streams, printer, once, resume=resume, connect=connect)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of the lines has gone
@@ -85,16 +98,27 @@ def _insisting() -> Iterator[None]:
 
 
 def follow(
-    address: str, streams: list[str], printer: Printer, once: bool, wait: Callable[[float], None] = time.sleep
+    address: str,
+    streams: list[str],
+    printer: Printer,
+    once: bool,
+    wait: Callable[[float], None] = time.sleep,
+    resume: Path | None = None,
+    connect: Connect = plain,
 ) -> int:
     """Pass events to the printer, reconnecting as often as needed; `wait` sleeps the given seconds in between.
 
     Returns the exit code of `watch`. Raises LostDependency if the server refuses for good.
     """
-    request = tracks_pb2.WatchTracksRequest(stream_ids=streams, snapshot=True)
-    for event in Subscription(address, request, wait):
+    token = read_token(resume) if resume else ""
+    request = tracks_pb2.WatchTracksRequest(
+        stream_ids=streams, snapshot=True, resume_token=token, allow_gap=bool(token)
+    )
+    for event in Subscription(address, request, wait, connect):
         if not isinstance(event, Interruption):
             printer.show(event)
+            if resume and event.resume_token:
+                write_token(resume, event.resume_token)
         elif once:
             printer.notify(event.reason)
             return 0 if event.ended else 1
@@ -103,16 +127,30 @@ def follow(
     return 0
 
 
-def check_health(address: str, timeout_s: float) -> int:
+def read_token(file: Path) -> str:
+    """Return the token in a file; empty: there is no file yet. Raises ConfigError."""
+    try:
+        return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--resume {file}: {error}") from error
+
+
+def write_token(file: Path, token: str) -> None:
+    """Replace the token in a file. Raises ConfigError."""
+    with replacing(file) as partial:
+        partial.write_text(token + "\n", encoding="utf-8")
+
+
+def check_health(address: str, timeout_s: float, connect: Connect = plain) -> int:
     """Print SERVING or NOT_SERVING, a line per model of the workers and a line per camera that is down or overloaded.
 
-    An error is printed to standard error. Returns the exit code: 0 for SERVING, else 1, also without an answer within
-    `timeout_s`.
+    It also says if the store does not work. An error is printed to standard error. Returns the exit code: 0 for
+    SERVING, else 1, also without an answer within `timeout_s`.
     """
     check_address(address)
-    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+    with connect(address) as channel:
         try:
-            serving, models, cameras = ask(channel, timeout_s)
+            serving, models, cameras, storing = ask(channel, timeout_s)
         except grpc.RpcError as error:
             print(f"{address}: {reason_of(error)}", file=sys.stderr)
             return 1
@@ -122,6 +160,8 @@ def check_health(address: str, timeout_s: float) -> int:
     for camera in cameras:
         if is_down(camera) or camera.overloaded:
             print(camera_line(camera))
+    if not storing:
+        print(NOT_STORING)
     if cameras:
         running = sum(camera.state == streams_pb2.STREAM_STATE_RUNNING for camera in cameras)
         print(f"{running} of {len(cameras)} cameras running")
@@ -143,7 +183,9 @@ def model_line(model: system_pb2.Model) -> str:
 
 
 def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
-    """Format an event as a line of text; None if it has no track."""
+    """Format an event as a line of text; None if it has no track and is no gap."""
+    if event.HasField("gap"):
+        return f"GAP       {event.gap.count} events are no longer stored and were missed"
     if not event.HasField("track"):
         return None
     track = event.track

@@ -32,7 +32,7 @@ from faceanalytics.v1 import (
 )
 from streamer.api.server import Server, start_server
 from streamer.api.streams import stream_fields
-from streamer.api.tracks import SEGMENTS, to_proto
+from streamer.api.track_messages import SEGMENTS, to_proto
 from streamer.config import Publish, Reconnect, Sources, Stream
 from streamer.hub import Hub
 from streamer.values import (
@@ -498,7 +498,7 @@ async def test_a_stream_says_how_it_is_doing() -> None:
         frames_decoded=400,
         frames_missing=7,
         frames_analysed=100,
-        frames_dropped={"newer": 290, "max_fps": 10},
+        frames_dropped={"overload": 290, "max_fps": 10},
         fps_in=25.0,
         fps_analysed=6.25,
         frame_age=0.5,
@@ -516,7 +516,7 @@ async def test_a_stream_says_how_it_is_doing() -> None:
         assert (stream.next_retry_at.seconds, stream.last_frame_at.seconds) == (NOON_S + 8, NOON_S - 1)
         assert (stream.codec, stream.clock_source) == ("h264", tracks_pb2.CLOCK_SOURCE_RTCP_NTP)
         assert (stream.frames_analysed, stream.frames_missing) == (100, 7)
-        assert stream.frames_dropped == {"newer": 290, "max_fps": 10}
+        assert stream.frames_dropped == {"overload": 290, "max_fps": 10}
         assert (stream.fps_in, stream.fps_analysed, stream.frame_age.ToTimedelta()) == (25.0, 6.25, HALF_A_SECOND)
         assert (stream.overloaded, stream.link_quality) == (True, streams_pb2.LINK_QUALITY_POOR)
 

@@ -114,6 +114,8 @@ def test_a_video_or_an_unknown_order_is_an_error(detector: fa.Detector, tmp_path
 def test_wrong_arguments_are_errors_of_the_user(detector: fa.Detector) -> None:
     with pytest.raises(fa.ConfigError, match="min_score"):
         fa.Detector(min_score=2)
+    with pytest.raises(fa.ConfigError, match=r"precision.*fp32.*bf16.*int8"):
+        fa.Detector(precision="fp8")  # type: ignore[arg-type]
     with pytest.raises(fa.ModelError, match=r"nowhere\.onnx does not exist"):
         fa.Detector("nowhere.onnx")
     with pytest.raises(fa.ModelError):

@@ -67,7 +67,7 @@ def test_the_notebook_runs_and_shows_people_tables_and_plots(ran: Path) -> None:
     assert len(plots) == 4
     assert plots[0] == "results.plot_timeline"
     assert [place for place, text in enumerate(shown) if "text/html" in text] == [4, 5]
-    assert "rows, 46 columns" in shown[5]
+    assert "rows, 47 columns" in shown[5]
 
 
 def test_the_files_that_the_notebook_exports_are_there(ran: Path) -> None:

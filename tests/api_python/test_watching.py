@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 import faceanalytics as fa
 from faceanalytics.v1 import tracks_pb2
 from faceanalytics.watching import to_track
-from streamer.api.tracks import to_proto
+from streamer.api.track_messages import to_proto
 from streamer.recorded.records import track_record
 from tests.api.test_server import final, summary
 from tests.support.patience import WAIT_S

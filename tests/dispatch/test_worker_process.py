@@ -3,7 +3,10 @@
 import asyncio
 import sys
 
-from streamer.dispatch.worker_process import _wait
+import pytest
+
+from faceanalytics.commandline import BLAS_THREADS
+from streamer.dispatch.worker_process import WorkerOptions, _wait
 from tests.support.patience import WAIT_S
 
 
@@ -27,3 +30,11 @@ async def test_a_late_report_about_the_worker_before_does_not_kill_its_successor
     process.terminate()
     async with asyncio.timeout(WAIT_S):
         assert await waiting == -15
+
+
+def test_a_worker_prepares_its_weights_as_one_that_was_started_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BLAS_THREADS, "1")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    environment = WorkerOptions("default").environment
+    assert BLAS_THREADS not in environment
+    assert environment["HOME"] == "/home/somebody"

@@ -5,7 +5,6 @@ from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
@@ -30,8 +29,22 @@ def read_portrait() -> Bytes:
     return np.asarray(cv2.imread(str(portrait())), np.uint8)
 
 
+def photographs() -> list[Bytes]:
+    """Photographs with faces (h, w, 3) BGR from the installed packages, of several sizes; at least the portrait."""
+    found = [read_portrait()]
+    spec = find_spec("ultralytics")
+    if spec is not None and spec.submodule_search_locations is not None:
+        assets = Path(spec.submodule_search_locations[0]) / "assets"
+        found += [np.asarray(cv2.imread(str(path)), np.uint8) for path in sorted(assets.glob("*.jpg"))]
+    large = cv2.resize(found[-1], (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    small = cv2.resize(found[0], (200, 200), interpolation=cv2.INTER_AREA)
+    return [*found, np.asarray(large, np.uint8), np.asarray(small, np.uint8)]
+
+
 def make_face_clip(path: Path, seconds: float = 2.0) -> Path:
     """A video of the photograph, 640x480, 25 frames per second, panning slowly down and up again."""
+    import av
+
     width, height = SIZE
     pixels = np.asarray(cv2.resize(read_portrait(), (width, width), interpolation=cv2.INTER_CUBIC), np.uint8)
     with av.open(str(path), "w") as container:

@@ -39,7 +39,7 @@ BUSY = SourceStatus(
     height=1080,
     fps_in=25.0,
     fps_analysed=1.5,
-    frames_dropped={"newer": 470, "max_fps": 30},
+    frames_dropped={"overload": 470, "max_fps": 30},
     frames_missing=12,
     frame_age=0.7,
     overloaded=True,
@@ -67,7 +67,7 @@ def test_a_line_says_how_a_camera_is_doing() -> None:
     )
     assert camera_line(stream_to_proto(stream("yard"), BUSY)) == (
         "camera yard: running for 5 h, 1920x1080 hevc, 25.0 fps in, 1.5 analysed, link fair, overloaded, "
-        "age 0.70 s, dropped 30 max_fps, 470 newer, missing 12"
+        "age 0.70 s, dropped 30 max_fps, 470 overload, missing 12"
     )
     line = camera_line(stream_to_proto(stream("gate"), LOST))
     assert line.startswith("camera gate: reconnecting for 40 h, TIMEOUT: rtsp://[::1]/1: no frame for 5 s (next ")
@@ -92,7 +92,7 @@ def test_the_table_has_a_row_for_each_camera() -> None:
     door, yard, gate = [row for row in rows if row[0] in ("door", "yard", "gate")]
     assert door == ["door", "running 3 h", "24.9 of 25.0", "good", "640x360 h264", "clock arrival"]
     assert yard[2:5] == ["1.5 of 25.0", "fair", "1920x1080 hevc"]
-    assert yard[5] == "overloaded, age 0.70 s, dropped 30 max_fps, 470 newer, missing 12"
+    assert yard[5] == "overloaded, age 0.70 s, dropped 30 max_fps, 470 overload, missing 12"
     assert gate[:2] == ["gate", "reconnecting 40 h"]
     assert gate[-1].startswith("TIMEOUT: rtsp://[::1]/1: no frame for 5 s (next attempt in ")
     assert gate[-1].endswith("last frame 41 h ago")

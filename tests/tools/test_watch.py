@@ -23,7 +23,7 @@ from rich.console import Console
 from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.api.server import Server, start_server
-from streamer.config import Publish
+from streamer.config import Publish, Stream
 from streamer.hub import Hub
 from streamer.tools.watch import (
     COLUMNS,
@@ -425,12 +425,14 @@ def test_json_is_one_object_per_event_with_the_names_of_the_protocol() -> None:
 
 
 def test_a_reader_who_has_enough_ends_the_watch_quietly() -> None:
-    with Running(heartbeat_s=0.05) as running, process(running.address, "json") as (watching, lines):
-        lines.readline()
-        lines.close()
-        assert watching.wait(WAIT_S) == 0
-        assert watching.stderr is not None
-        assert watching.stderr.read() == ""
+    with Running(heartbeat_s=0.05) as running:
+        running.cameras.add(Stream(id="door", uri="x.mp4"))  # the one that the program watches
+        with process(running.address, "json") as (watching, lines):
+            lines.readline()
+            lines.close()
+            assert watching.wait(WAIT_S) == 0
+            assert watching.stderr is not None
+            assert watching.stderr.read() == ""
 
 
 def test_on_a_terminal_the_table_is_drawn_in_place() -> None:

@@ -1,10 +1,11 @@
 """The configuration of a worker. Unknown keys are errors; the command line overrides the file."""
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.settings import explain, read_yaml
@@ -19,6 +20,11 @@ class WorkerConfig(BaseModel):
 
     connect: tuple[Endpoint, ...] = Field(("ipc:///tmp/faceanalytics-workers.ipc",), min_length=1)
     """Streamers to serve, each as ipc:///path or tcp://host:port like its dispatch.bind. They need not be running."""
+    keys: tuple[str, ...] = ()
+    """Files of keys that `streamer keys new --worker NAME` made, for tcp: one for all streamers, or one for each of
+    `connect` in its order. A streamer on another machine needs them."""
+    insecure: bool = False
+    """Connect to streamers on other machines without keys: faces cross the network unencrypted."""
     weights: str = "default"
     """SwinFace weights: the published checkpoint, our own .safetensors, or a name shown by `swinface weights list`.
     `default` is the small model that comes with the project; `untrained` is random, for tests without weights."""
@@ -36,6 +42,36 @@ class WorkerConfig(BaseModel):
     metrics_listen: Address | None = None
     """host:port of the Prometheus endpoint; default: no endpoint."""
 
+    @model_validator(mode="after")
+    def _safe(self) -> "WorkerConfig":
+        if len(self.keys) not in (0, 1, len(self.connect)):
+            raise ValueError(f"keys: give one file, or one for each of the {len(self.connect)} of connect")
+        for endpoint in self.connect:
+            if not (self.keys or self.insecure or is_local(endpoint)):
+                raise ValueError(
+                    f"connect: {endpoint} is on another machine, so it needs keys: make them there with `streamer keys "
+                    "new --worker NAME`, copy the file here and name it with --keys; see docs/security.md. "
+                    "Only in a network that you trust: --insecure"
+                )
+        return self
+
+    def keys_of(self, endpoint: str) -> str | None:
+        """Return the file of the keys for one of `connect`; None: it needs none."""
+        if not self.keys or endpoint.startswith("ipc:"):
+            return None
+        return self.keys[self.connect.index(endpoint) if len(self.keys) > 1 else 0]
+
+
+def is_local(endpoint: str) -> bool:
+    """Return whether an endpoint is on this machine."""
+    if endpoint.startswith("ipc:"):
+        return True
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]").lower()
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> WorkerConfig:
     """Read a YAML file (None: the defaults) and apply `overrides`. Raises ConfigError."""
@@ -43,5 +79,6 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> WorkerConfig
     try:
         return WorkerConfig.model_validate({**values, **overrides})
     except ValidationError as error:
-        lines = "\n".join(explain(error, model=WorkerConfig))
+        # a check of several fields names them itself
+        lines = "\n".join(line.replace("(top): Value error, ", "") for line in explain(error, model=WorkerConfig))
         raise ConfigError(f"{path or 'command line'}: {error.error_count()} problem(s)\n{lines}") from error

@@ -12,11 +12,14 @@ import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from faceanalytics.errors import ConfigError, ModelError
+from faceanalytics.worker_keys import WorkerKeys, read_worker_keys
 from workers.runtime.engine import Engine, InferenceError
 from workers.serve import messages, metrics
 from workers.serve.batching import PendingBatch, Queue, joined_pixels
@@ -27,6 +30,9 @@ from workers.swinface.labels import OUTPUTS
 HEARTBEAT_S = 1.0
 LINGER_MS = 1000  # time to send the last messages when the worker stops
 MAX_MESSAGE_BYTES = 64 << 20  # 1024 crops are 39 MB; anything larger is not a batch
+HANDSHAKE_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 PARENT_GONE = 1  # exit code: the streamer that started this worker has died
 
 log = logging.getLogger(__name__)
@@ -45,7 +51,8 @@ Outcome: TypeAlias = bytes | NotAnalysed  # the encoded answer, or the reason wh
 class Link:
     """The connection to one streamer. The socket reconnects by itself when the streamer comes back."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, keys: WorkerKeys | None = None) -> None:
+        """`keys`: encrypt, and let both sides check each other. Raises ConfigError if it cannot connect."""
         self.endpoint = endpoint
         self.may_send = False  # it got READY and has not sent a batch since
         self.refused = ""  # why the streamer gives no work; empty: it does
@@ -64,11 +71,35 @@ class Link:
         }
         for option, value in options.items():
             self.socket.setsockopt(option, value)
+        if keys is not None:
+            self.socket.curve_serverkey = keys.streamer.encode()
+            self.socket.curve_publickey = keys.pair.public.encode()
+            self.socket.curve_secretkey = keys.pair.secret.encode()
+        self._keyed = keys is not None
+        self._refusals = self.socket.get_monitor_socket(HANDSHAKE_FAILED)
+        self._reported_keys = False
         try:
             self.socket.connect(endpoint)
         except zmq.ZMQError as error:
-            self.socket.close()
+            self.close()
             raise ConfigError(f"cannot connect to {endpoint}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection once the last messages are sent."""
+        self.socket.disable_monitor()
+        self._refusals.close(linger=0)
+        self.socket.close()
+
+    def check_keys(self) -> None:
+        """Say so, once, if the streamer and this worker do not accept each other's keys."""
+        failed = False
+        while self._refusals.poll(0):
+            recv_monitor_message(self._refusals)
+            failed = True
+        if failed and not self._reported_keys:
+            self._reported_keys = True
+            does = "does not accept the keys" if self._keyed else "wants keys (--keys)"
+            log.warning("the streamer at %s %s; see docs/security.md", self.endpoint, does)
 
     def send(self, kind: bytes, body: bytes = b"") -> bool:
         """Send a message; return False if no streamer is connected or it has stopped reading."""
@@ -111,7 +142,10 @@ class Worker:
         about = engine.model_id, engine.heads, engine.licence, engine.device
         self._ready = messages.ready(name, *about, config.max_batch, engine.impostor_scores)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._links = [Link(self._context, endpoint) for endpoint in dict.fromkeys(config.connect)]
+        self._links = [
+            Link(self._context, endpoint, None if file is None else read_worker_keys(Path(file)))
+            for endpoint, file in {endpoint: config.keys_of(endpoint) for endpoint in config.connect}.items()
+        ]
         self._queue: Queue[Link] = Queue(config.max_batch, config.max_wait_ms / 1000)
         self._executor = ThreadPoolExecutor(1, "infer")
         self._running: tuple[list[PendingBatch[Link]], Future[list[Outcome]]] | None = None
@@ -157,6 +191,7 @@ class Worker:
     def _send_heartbeats(self) -> None:
         """Send every streamer BUSY during an inference or while its batch waits, else READY."""
         for link in self._links:
+            link.check_keys()
             if self._running is None and self._exit_code is None and link not in self._queue:
                 link.send_ready(self._ready)
             else:
@@ -297,7 +332,7 @@ class Worker:
     def _close(self) -> None:
         for link in self._links:
             link.send(b"BYE")
-            link.socket.close()
+            link.close()
         self._context.term()  # waits LINGER_MS at most
         self._executor.shutdown()
         signal.set_wakeup_fd(-1)

@@ -1,0 +1,163 @@
+"""What each method of the API needs: one table, by full name. A method that is not in it is refused.
+
+`tests/api/test_authorisation.py` compares the table with the descriptors of all services, and the biometric fields with
+the fields of all answers.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf.message import Message
+
+from streamer.access.tokens import Scope
+from streamer.api.problems import no_track
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a method needs, and where it names cameras, for tokens that are restricted to some."""
+
+    scope: Scope | None  # None: open to everybody, also without a token
+    asks: tuple[str, ...] = ()  # paths of the request's fields with ids of cameras; if repeated ones are all empty: all
+    answers: str = ""  # path of the answer's field with the id of a camera
+    missing: Callable[[Message], str] | None = None  # NOT_FOUND if the answer is about another camera; None: left out
+    all_cameras: bool = False  # it is not about cameras, so that every token may use it
+
+
+_V1 = "/faceanalytics.v1."
+_HEALTH = "/grpc.health.v1.Health/"  # load balancers and orchestrators have no token; the answers name only services
+_REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        _V1 + "TrackService/WatchTracks": Rule(Scope.READ, asks=("stream_ids",)),
+        _V1 + "TrackService/GetTrack": Rule(
+            Scope.READ,
+            answers="track.stream_id",
+            missing=lambda request: no_track(request.track_id),  # type: ignore[attr-defined]
+        ),
+        _V1 + "TrackService/ListTracks": Rule(
+            Scope.READ, asks=("stream_ids", "filter.stream_ids"), answers="tracks.stream_id"
+        ),
+        _V1 + "StreamService/CreateStream": Rule(Scope.OPERATE, asks=("stream_id",)),
+        _V1 + "StreamService/GetStream": Rule(Scope.READ, asks=("stream_id",)),
+        _V1 + "StreamService/ListStreams": Rule(Scope.READ, answers="streams.stream_id"),
+        _V1 + "StreamService/UpdateStream": Rule(Scope.OPERATE, asks=("stream_id",)),
+        _V1 + "StreamService/DeleteStream": Rule(Scope.OPERATE, asks=("stream_id",)),
+        _V1 + "SystemService/ListModels": Rule(Scope.READ, all_cameras=True),
+        _HEALTH + "Check": Rule(None, all_cameras=True),
+        _HEALTH + "List": Rule(None, all_cameras=True),
+        _HEALTH + "Watch": Rule(None, all_cameras=True),
+        _REFLECTION + "ServerReflectionInfo": Rule(Scope.READ, all_cameras=True),
+    }
+)
+CHANGING = {Scope.OPERATE, Scope.ENROL, Scope.ADMIN}  # calls that need one of these are written to the audit log
+
+# Fields that say who a person is or how to recognise them: only for tokens with the scope `biometric`.
+BIOMETRIC = frozenset(
+    {
+        "faceanalytics.v1.IdentityEstimate.embedding",
+        "faceanalytics.v1.IdentityDecision.person",
+        "faceanalytics.v1.IdentityDecision.candidates",
+        "faceanalytics.v1.GetTrackResponse.face_jpeg",
+    }
+)
+# Fields of requests that ask who is where: refused without that scope, because also the number of answers would say it.
+BIOMETRIC_QUESTIONS = frozenset({"faceanalytics.v1.TrackFilter.persons"})
+
+
+def biometric_question(message: Message) -> str:
+    """Return the name of a field of a request, at any depth, that only the scope `biometric` may ask; empty: none."""
+    for field, value in message.ListFields():
+        if field.full_name in BIOMETRIC_QUESTIONS:
+            return str(field.name)
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for inner in value if field.is_repeated else (value,):
+            found = biometric_question(inner)
+            if found:
+                return found
+    return ""
+
+
+def without_biometrics(message: Message) -> Message:
+    """Return the message without its biometric fields: a copy, because others may get the same message in full."""
+    if not _holds_biometrics(message.DESCRIPTOR, ()):
+        return message
+    copy = type(message)()
+    copy.CopyFrom(message)
+    _clear(copy)
+    return copy
+
+
+def _clear(message: Message) -> None:
+    for field, value in message.ListFields():
+        if field.full_name in BIOMETRIC:
+            message.ClearField(field.name)
+        elif field.message_type is None:
+            continue
+        elif field.message_type.GetOptions().map_entry:
+            inner = field.message_type.fields_by_name["value"].message_type
+            for one in value.values() if inner is not None else ():
+                _clear(one)
+        elif field.is_repeated:
+            for one in value:
+                _clear(one)
+        else:
+            _clear(value)
+
+
+_HOLDING: dict[str, bool] = {}
+
+
+def _holds_biometrics(message: Any, above: tuple[str, ...]) -> bool:
+    """Return whether messages of a type, given by its descriptor, can have biometric fields, at any depth."""
+    if message.full_name in above:  # a type within itself is searched each time
+        return True
+    if message.full_name not in _HOLDING:
+        inner = (*above, message.full_name)
+        _HOLDING[message.full_name] = any(
+            field.full_name in BIOMETRIC
+            or (field.message_type is not None and _holds_biometrics(field.message_type, inner))
+            for field in message.fields
+        )
+    return _HOLDING[message.full_name]
+
+
+def narrow(request: Message, paths: Collection[str], cameras: Collection[str]) -> str | None:
+    """Make a request ask for these cameras only. Return the camera that it names although it may not; None: it may.
+
+    `paths` are a Rule's `asks`. If no field has an id, which means all cameras, the first one gets these.
+    """
+    values = [_at(request, path) for path in paths]
+    named = [one for value in values for one in ([value] if isinstance(value, str) else value)]
+    if not named:
+        values[0].extend(sorted(cameras))
+    return next((str(one) for one in named if one not in cameras), None)
+
+
+def _at(message: Any, path: str) -> Any:
+    """Return the value of the field at a path such as `filter.stream_ids`."""
+    for step in path.split("."):
+        message = getattr(message, step)
+    return message
+
+
+def is_about(answer: Message, path: str, cameras: Collection[str]) -> bool:
+    """Return whether an answer, whose camera is at `path`, is about one of these; its lists lose what is not."""
+    step, _, rest = path.partition(".")
+    value = getattr(answer, step)
+    if isinstance(value, str):
+        return value in cameras
+    if isinstance(value, Message):
+        return is_about(value, rest, cameras)
+    kept = [one for one in value if is_about(one, rest, cameras)]
+    if len(kept) < len(value):
+        copies = [type(one)() for one in kept]
+        for copy, one in zip(copies, kept, strict=True):
+            copy.CopyFrom(one)
+        del value[:]
+        value.extend(copies)
+    return True

@@ -1,0 +1,48 @@
+"""Builds the guard, the limits and the certificate of the server from the configuration, and logs what is not safe."""
+
+import logging
+from pathlib import Path
+
+import grpc
+
+from streamer.access.audit import AuditFile
+from streamer.access.certificates import Certificates
+from streamer.access.quotas import Quotas
+from streamer.access.token_file import TokenFile
+from streamer.api.callers import Callers
+from streamer.api.guard import Gate, Guard
+from streamer.config import Publish
+from streamer.safety import Access, Limits, check_published, is_loopback
+
+log = logging.getLogger(__name__)
+
+
+async def guarded(config: Publish, access: Access) -> tuple[Guard, grpc.ServerCredentials | None]:
+    """Return the guard of the server and its credentials; None: no TLS. Raises ConfigError if that is not safe."""
+    check_published(config.listen, config.tls, config.insecure, access.folder)
+    folder = None if access.folder is None else Path(access.folder)
+    local = is_loopback(config.listen.rpartition(":")[0])
+    callers = Callers(None if folder is None else TokenFile(folder), local or config.insecure)
+    gate = Gate(callers, Quotas(config.limits), AuditFile(folder), config.limits.request_within_s)
+    needs_token = await callers.needs_token()
+    if not (local or config.tls):
+        log.warning(
+            "publish.insecure: whoever reaches %s can %s", config.listen, "read along" if needs_token else "do anything"
+        )
+    elif local and not needs_token:
+        log.info("no token was made: every program on this machine may use %s", config.listen)
+    elif access.folder is not None and not await callers.has_tokens():
+        log.warning("no client can call: make a token with `streamer tokens create --folder %s`", access.folder)
+    return Guard(gate), None if config.tls is None else Certificates(config.tls).credentials()
+
+
+def limiting(limits: Limits) -> tuple[tuple[str, int], ...]:
+    """Return the limits that gRPC itself keeps, as options of a server."""
+    within_ms = min(round(1000 * limits.request_within_s), 2**31 - 1)
+    return (
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
+        # of one connection: no limit of its own, which gRPC would report as UNAVAILABLE
+        ("grpc.max_concurrent_streams", min(limits.calls + 100, 2**31 - 1)),
+        ("grpc.server_handshake_timeout_ms", within_ms),
+    )

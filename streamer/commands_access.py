@@ -1,0 +1,175 @@
+"""The commands that make tokens, keys and certificates: options in, exit codes out."""
+
+import argparse
+import asyncio
+import getpass
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceanalytics import worker_keys
+from faceanalytics.errors import ConfigError
+from faceanalytics.files import writing
+from streamer.configfile import load_config
+
+if TYPE_CHECKING:
+    from streamer.access.tokens import Token
+
+
+def tokens(arguments: argparse.Namespace) -> int:
+    """Run a command of `streamer tokens` and return its exit code."""
+    commands = {"create": _create, "list": _list, "revoke": _revoke}
+    return asyncio.run(commands[arguments.action](arguments, _access_folder(arguments)))
+
+
+def _access_folder(arguments: argparse.Namespace) -> Path:
+    if arguments.folder is not None:
+        folder: Path = arguments.folder
+        return folder
+    named = load_config(arguments.config).access.folder
+    if named is None:
+        raise ConfigError(f"{arguments.config} has no access.folder: add `access: {{folder: access}}`, or use --folder")
+    return Path(named)
+
+
+async def _create(arguments: argparse.Namespace, folder: Path) -> int:
+    from streamer.access.token_file import TokenFile
+    from streamer.access.tokens import Scope, new_token, read_lifetime, utc_now
+
+    store, now = TokenFile(folder), utc_now()
+    if any(one.name == arguments.name and one.state(now) == "active" for one in await store.all()):
+        raise ConfigError(f"there is a token {arguments.name} already: revoke it first, or choose another name")
+    lifetime = read_lifetime(arguments.expires)
+    secret, token = new_token(arguments.name, map(Scope, arguments.scope), arguments.camera, lifetime, now)
+    if arguments.out is not None:
+        _write_secret(arguments.out, secret)
+    await store.add(token)
+    _note(folder, "tokens create", f"{token.name} ({token.id})")
+    print(_described(token), file=sys.stderr)
+    if arguments.out is None:
+        print(secret)
+    return 0
+
+
+async def _list(arguments: argparse.Namespace, folder: Path) -> int:
+    from streamer.access.token_file import TokenFile
+    from streamer.access.tokens import utc_now
+
+    now = utc_now()
+    for token in await TokenFile(folder).all():
+        if arguments.json:
+            print(json.dumps(_plain(token) | {"state": token.state(now)}))
+        else:
+            print(f"{_described(token)}: {token.state(now)}")
+    return 0
+
+
+async def _revoke(arguments: argparse.Namespace, folder: Path) -> int:
+    from streamer.access.token_file import TokenFile
+    from streamer.access.tokens import utc_now
+
+    store = TokenFile(folder)
+    known = [one for one in await store.all() if one.revoked is None]
+    for name in arguments.tokens:
+        meant = [one for one in known if name in (one.id, one.name)]
+        if not meant:
+            raise ConfigError(f"there is no token {name} that could be revoked; see `streamer tokens list`")
+        for token in meant:
+            await store.revoke(token.id, utc_now())
+            _note(folder, "tokens revoke", f"{token.name} ({token.id})")
+            print(f"{token.name} ({token.id}): revoked")
+    return 0
+
+
+def _described(token: "Token") -> str:
+    cameras = f" for {', '.join(token.cameras)}" if token.cameras else ""
+    until = "for ever" if token.expires is None else f"until {token.expires:%Y-%m-%d %H:%M} UTC"
+    return f"{token.name} ({token.id}): {', '.join(sorted(token.scopes))}{cameras}, {until}"
+
+
+def _plain(token: "Token") -> dict[str, object]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": sorted(token.scopes),
+        "cameras": list(token.cameras),
+        "created": token.created.isoformat(),
+        "expires": None if token.expires is None else token.expires.isoformat(),
+        "revoked": None if token.revoked is None else token.revoked.isoformat(),
+    }
+
+
+def _note(folder: Path, method: str, target: str) -> None:
+    from streamer.access.audit import AuditFile, Entry
+    from streamer.access.tokens import utc_now
+
+    AuditFile(folder, logged=False).write(
+        Entry(utc_now(), f"{getpass.getuser()} on the command line", method, target, "OK")
+    )
+
+
+def keys(arguments: argparse.Namespace) -> int:
+    """Run a command of `streamer keys` and return its exit code."""
+    commands = {
+        "new": _new_keys,
+        "list": _list_keys,
+        "revoke": _revoke_keys,
+        "certificate": _certificate,
+        "encryption": _encryption,
+    }
+    return commands[arguments.action](arguments)
+
+
+def _new_keys(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None and len(arguments.worker) != 1:
+        raise ConfigError("--out: name one --worker, whose keys it is for")
+    file = worker_keys.make_streamer_keys(arguments.folder)
+    print(f"{file}: the streamer's keys; set dispatch.keys: {arguments.folder}")
+    for name in arguments.worker:
+        out = arguments.out or Path(f"{name}.key")
+        worker_keys.make_worker_keys(arguments.folder, name, out)
+        print(f"{out}: the keys of {name}; move it to the worker's machine: swinface worker --keys {out.name}")
+    return 0
+
+
+def _list_keys(arguments: argparse.Namespace) -> int:
+    print(f"streamer: {worker_keys.read_streamer_keys(arguments.folder).public}")
+    for key, name in worker_keys.read_allowed(arguments.folder).items():
+        print(f"{name}: {key}")
+    return 0
+
+
+def _revoke_keys(arguments: argparse.Namespace) -> int:
+    for name in arguments.workers:
+        worker_keys.revoke_worker_keys(arguments.folder, name)
+        print(f"{name}: revoked")
+    return 0
+
+
+def _certificate(arguments: argparse.Namespace) -> int:
+    from streamer.access.authority import CA, SERVER, SERVER_KEY, make_certificate
+
+    if not 1 <= arguments.days <= 3650:
+        raise ConfigError("--days must be from 1 to 3650")
+    folder = arguments.folder
+    make_certificate(folder, arguments.hosts, arguments.days)
+    print(
+        f"publish.tls: {{certificate: {folder / SERVER}, key: {folder / SERVER_KEY}}}; clients: --tls-ca {folder / CA}"
+    )
+    return 0
+
+
+def _encryption(arguments: argparse.Namespace) -> int:
+    from streamer.encryption import new_key
+
+    _write_secret(arguments.out, new_key())
+    print(f"{arguments.out}: a new key; keep a copy of it")
+    return 0
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """Write a line to a new file that only its owner can read. Raises ConfigError."""
+    with writing(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")

@@ -1,0 +1,116 @@
+"""A server with tokens, limits and TLS as a test wants them, and what it wrote down."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from grpc import aio
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+import faceanalytics.v1
+from streamer.access.token_file import TokenFile
+from streamer.access.tokens import Scope, new_token, utc_now
+from streamer.api.server import Server, start_server
+from streamer.config import Publish, Sources, Stream
+from streamer.hub import Hub
+from streamer.safety import Access
+from tests.api.test_server import KeptCameras
+from tests.support.builders import SMALL
+
+Entries = list[dict[str, str]]
+
+
+@dataclass(slots=True)
+class Guarded:
+    """A running server, its hub and its folder."""
+
+    server: Server
+    hub: Hub
+    cameras: KeptCameras
+    folder: Path
+
+    async def token(self, *scopes: Scope, cameras: tuple[str, ...] = (), lifetime: timedelta | None = None) -> str:
+        """A new token. Its id is in `tokens`."""
+        name = "-".join(scopes) or "nothing"
+        secret, made = new_token(name, scopes, cameras, lifetime, utc_now())
+        await self.tokens.add(made)
+        return secret
+
+    @property
+    def tokens(self) -> TokenFile:
+        return TokenFile(self.folder)
+
+    def audit(self) -> Entries:
+        """What was written down."""
+        path = self.folder / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def channel(self, **options: Any) -> aio.Channel:
+        return aio.insecure_channel(self.server.address, **options)
+
+
+@asynccontextmanager
+async def guarded(folder: Path, *streams: str, **settings: Any) -> AsyncIterator[Guarded]:
+    """Serve these streams on a free port. The folder for tokens and audit log is `folder`/access."""
+    cameras = KeptCameras(*(Stream(id=name, uri="a.mp4") for name in streams), sources=Sources(folders=(str(folder),)))
+    config = Publish.model_validate({"listen": "127.0.0.1:0", "heartbeat_s": 0.05, **settings})
+    hub = Hub(config)
+    access = Access(folder=str(folder / "access"))
+    server = await start_server(config, hub, cameras, lambda: {SMALL: 1}, access=access)
+    try:
+        yield Guarded(server, hub, cameras, folder / "access")
+    finally:
+        await server.stop(0)
+
+
+def bearer(secret: str) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call with a token."""
+    return (("authorization", f"Bearer {secret}"),)
+
+
+def files() -> list[FileDescriptor]:
+    """The files of the whole API, found as modules, so that a new one is not forgotten."""
+    ours = [one.name for one in iter_modules(faceanalytics.v1.__path__) if one.name.endswith("_pb2")]
+    modules = [import_module(f"faceanalytics.v1.{name}") for name in sorted(ours)]
+    return [module.DESCRIPTOR for module in (*modules, health_pb2, reflection_pb2)]
+
+
+def methods() -> Iterator[tuple[str, MethodDescriptor]]:
+    """The path and the descriptor of each method of the API."""
+    for file in files():
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                yield f"/{service.full_name}/{method.name}", method
+
+
+def as_is(data: bytes) -> bytes:
+    return data
+
+
+async def send(
+    channel: aio.Channel, path: str, method: MethodDescriptor, data: bytes = b"", metadata: Any = ()
+) -> tuple[grpc.StatusCode, str]:
+    """Call a method with encoded bytes; the status and its text. A stream that answers is OK, and is cancelled."""
+    if method.client_streaming:
+        call: Any = channel.stream_stream(path, as_is, as_is)(iter([data]), metadata=metadata)
+    elif method.server_streaming:
+        call = channel.unary_stream(path, as_is, as_is)(data, metadata=metadata)
+    else:
+        call = channel.unary_unary(path, as_is, as_is)(data, metadata=metadata)
+    if method.server_streaming:
+        try:
+            if await call.read() is not aio.EOF:  # type: ignore[attr-defined]
+                call.cancel()
+                return grpc.StatusCode.OK, ""
+        except aio.AioRpcError:
+            pass
+    return await call.code(), await call.details() or ""
