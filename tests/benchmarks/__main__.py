@@ -1,18 +1,21 @@
 """All benchmarks: a table on the screen, and the same with the numbers as JSON in docs/benchmarks.{md,json}.
 
-`python -m tests.benchmarks SwinFace` measures only that again and keeps the numbers of the others.
+`python -m tests.benchmarks swinface` measures only that again and keeps the numbers of the others. A title may be
+written in any case, and as its beginning or one of its words. `--page` measures nothing and writes the page again.
 """
 
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import (
     accuracy_aggregate,
+    accuracy_attention,
     accuracy_described,
     accuracy_detect,
     accuracy_people,
@@ -26,10 +29,15 @@ from tests.benchmarks import (
     bench_cameras,
     bench_decode,
     bench_detect,
+    bench_detector_engine,
     bench_dispatch,
+    bench_files,
+    bench_live,
     bench_naive,
     bench_pipeline,
+    bench_regions,
     bench_small,
+    bench_store,
     bench_swinface,
     bench_track,
     bench_train,
@@ -43,7 +51,10 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 
 # images, tracks and models that are not part of the project
 NEED_DATA = {
+    "Attention",
     "Face detectors",
+    "Regions",
+    "Detector engines",
     "Turned faces",
     "Quality of crops",
     "Shot changes",
@@ -54,13 +65,18 @@ NEED_DATA = {
     "Described tracks",
     "People of recordings",
     "Against ultralytics",
+    "Several files",
 }
 MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Reading cameras": bench_cameras,
+    "Live cameras": bench_live,
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
+    "Regions": bench_regions,
+    "Detector engines": bench_detector_engine,
     "Turned faces": accuracy_turned,
+    "Attention": accuracy_attention,
     "Quality of crops": accuracy_quality,
     "Shot changes": accuracy_shots,
     "Strangers in one scene": accuracy_scene,
@@ -72,20 +88,25 @@ MODULES: dict[str, Any] = {
     "Described tracks": accuracy_described,
     "People of recordings": accuracy_people,
     "Dispatch": bench_dispatch,
+    "Store": bench_store,
     "SwinFace": bench_swinface,
     "Bundled face model": bench_small,
     "Training": bench_train,
     "Whole pipeline": bench_pipeline,
+    "Several files": bench_files,
     "Against ultralytics": bench_naive,
 }
 
 
 def main() -> int:
     there = shared_folder().is_dir()
-    wanted = sys.argv[1:] or [title for title in MODULES if there or title not in NEED_DATA]
-    if unknown := set(wanted) - set(MODULES):
-        print(f"unknown: {', '.join(unknown)}; there are: {'; '.join(MODULES)}", file=sys.stderr)
+    try:
+        wanted = [title_of(word) for word in sys.argv[1:] if word != "--page"]
+    except ValueError as error:
+        print(error, file=sys.stderr)
         return 2
+    if not sys.argv[1:]:
+        wanted = [title for title in MODULES if there or title not in NEED_DATA]
     if not there and NEED_DATA & set(wanted):
         print(f"needs the data folder (FACEANALYTICS_SHARED or ../shared): {', '.join(NEED_DATA)}", file=sys.stderr)
         return 3
@@ -106,6 +127,23 @@ def main() -> int:
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
     return 0
+
+
+def title_of(words: str) -> str:
+    """Return the title that begins with these words or has them in it. Raises ValueError if there is not just one."""
+    asked = words.lower()
+    ways: tuple[Callable[[str], bool], ...] = (
+        lambda title: title == asked,
+        lambda title: title.startswith(asked),
+        lambda title: f" {asked} " in f" {title} ",
+    )
+    for fits in ways:
+        found = [title for title in MODULES if fits(title.lower())]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(f"{words}: name one of {'; '.join(found)}")
+    raise ValueError(f"unknown: {words}; there are: {'; '.join(MODULES)}")
 
 
 def machine() -> str:

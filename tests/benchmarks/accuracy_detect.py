@@ -107,7 +107,7 @@ def measure(weights: Path | None = None, sheets: Path | None = None, every: int 
         "detector": f"{ours.name} {hash_file(ours)[:12]}",
         "images": len(images),
         "rows": rows,
-        "landmark_error": {name: _landmarks(data, look) for name, look in judged.items()},
+        "landmark_error": {name: landmark_errors(data, look) for name, look in judged.items()},
         "milliseconds": _times(ours, data),
     }
 
@@ -134,7 +134,7 @@ def _once(teacher: Teacher) -> Callable[[Bytes], Detections]:
     return lambda pixels: find(teacher, pixels, [min(SIDE / max(pixels.shape[:2]), MAX_UPSCALE)])
 
 
-def _truth(image: Image, by: Sequence[str]) -> Truth:
+def truth_of(image: Image, by: Sequence[str]) -> Truth:
     agreed = agree([image.closely[name] for name in by])
     none = np.full((len(agreed.unsure), 5, 2), np.nan, np.float32)
     return Truth(
@@ -146,7 +146,7 @@ def _truth(image: Image, by: Sequence[str]) -> Truth:
 
 def _row(images: Sequence[Image], name: str, by: Sequence[str], sheets: Path | None = None) -> dict[str, Any]:
     """The figures of one detector, where those of `by` say what is a face."""
-    truths = [_truth(image, by) for image in images]
+    truths = [truth_of(image, by) for image in images]
     wide, all_widths = (
         [match(truth, image.once[name], least) for truth, image in zip(truths, images, strict=True)]
         for least in (GOAL_PX, MIN_PX)
@@ -183,7 +183,7 @@ def _counts(counts: Counts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _landmarks(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any]:
+def landmark_errors(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any]:
     """Faces found from a score of 0.3 on, of those labelled, and their landmark error."""
     labels = read_labels(data / "stills" / "dlib-68-landmarks" / "faces.xml", None)
     images = [np.asarray(cv2.imread(str(label.source)), np.uint8) for label in labels]

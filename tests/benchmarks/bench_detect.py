@@ -30,7 +30,7 @@ def measure() -> dict[str, object]:
     detector = Detector(StreamerConfig().detect)
     results: dict[str, object] = {"detector": detector.model_id}
     for size in SIZES:
-        frame = np.asarray(cv2.resize(_image(), size, interpolation=cv2.INTER_AREA), np.uint8)
+        frame = np.asarray(cv2.resize(sample(), size, interpolation=cv2.INTER_AREA), np.uint8)
         for batch in BATCHES:
             frames = [frame] * batch
             seconds = _median(lambda frames=frames: detector.detect(frames))  # type: ignore[misc]
@@ -58,7 +58,7 @@ def _median(function: Callable[[], object], calls: int = 1) -> float:
     return statistics.median(rounds)
 
 
-def _image() -> Bytes:
+def sample() -> Bytes:
     spec = find_spec("ultralytics")
     assert spec is not None
     assert spec.origin is not None

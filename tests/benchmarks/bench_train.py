@@ -47,8 +47,8 @@ LOADED = 20  # batches of a measurement
 KINDS: tuple[Augmentation, ...] = ("published", "camera", "flip", "none")
 
 
-def measure(device: str = "cpu") -> dict[str, Any]:
-    """Medians of steps and products that take turns; of the loader's batches."""
+def measure(device: str = "cpu", networks: tuple[str, ...] = ("paper", "small"), quick: bool = False) -> dict[str, Any]:
+    """Medians of steps and products that take turns; of the loader's batches. `quick`: one small step of each."""
     kind = torch.device(device).type
     batch = PAPER_BATCH[kind]
     paper = {
@@ -76,9 +76,15 @@ def measure(device: str = "cpu") -> dict[str, Any]:
     streams = {name: one.model_copy(update={"batch": one.batch // 8}) for name, one in small.streams.items()}
     small = small.model_copy(update={"streams": streams, "mixup": 0.0, "teachers": type(small.teachers)()})
     results: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
-    for name, one in {"paper": config, "small": small}.items():
-        results[name] = _steps(_with_run(one, kind), PERSONS[name], device)
-        print(_row(name, results[name]), file=sys.stderr, flush=True)
+    for name in networks:
+        one = _with_run({"paper": config, "small": small}[name], kind)
+        if quick:
+            few = {key: stream.model_copy(update={"batch": 2}) for key, stream in one.streams.items()}
+            one = one.model_copy(update={"streams": few})
+        results[name] = _steps(one, PERSONS[name], device, 1 if quick else ROUNDS[kind])
+        print(row(name, results[name]), file=sys.stderr, flush=True)
+    if quick:
+        return results
     results["loader"] = {augment: _loaded(augment) for augment in KINDS}
     return results
 
@@ -88,7 +94,7 @@ def _with_run(config: TrainConfig, kind: str) -> TrainConfig:
     return config.model_copy(update={"run": run})
 
 
-def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
+def _steps(config: TrainConfig, persons: int, device: str, rounds: int) -> dict[str, Any]:
     """Images/s of the training that `config` describes, with faces and labels by chance."""
     process = Process(0, 1, torch.device(device))
     plan = _plan(config, persons)
@@ -105,7 +111,7 @@ def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
         "step": lambda: take_step(trainer, state, batch, counts),
         "product": lambda: matrix @ matrix,
     }
-    seconds = _medians(calls, ROUNDS[process.device.type], process.device)
+    seconds = _medians(calls, rounds, process.device)
     gflops = 2e-9 * side**3 / seconds["product"]
     return {
         "batches": [stream.batch for stream in plan.streams],
@@ -118,7 +124,7 @@ def _steps(config: TrainConfig, persons: int, device: str) -> dict[str, Any]:
         "ms": 1e3 * seconds["step"],
         "images_per_s": plan.faces / seconds["step"],
         "floor_per_s": gflops / (3e-9 * flops / plan.faces),
-        "rounds": ROUNDS[process.device.type],
+        "rounds": rounds,
     }
 
 
@@ -213,18 +219,19 @@ def _medians(calls: dict[str, Callable[[], object]], rounds: int, device: torch.
 
 
 def table(results: dict[str, Any]) -> str:
-    lines = [_row(name, results[name]) for name in ("paper", "small")]
+    lines = [row(name, results[name]) for name in ("paper", "small")]
     loader = ", ".join(f"{augment} {speed:.0f}" for augment, speed in results["loader"].items())
     return "\n".join([*lines, f"one process prepares, images/s by augmentation: {loader}"])
 
 
-def _row(name: str, row: dict[str, Any]) -> str:
-    faces = "+".join(map(str, row["batches"]))
+def row(name: str, found: dict[str, Any]) -> str:
+    """One network's steps as a line of text."""
+    faces = "+".join(map(str, found["batches"]))
     return (
-        f"{name:5} {row['precision']} {faces} faces, {row['outputs']} outputs, {row['persons']:,} persons at "
-        f"{row['sample_rate']:g}, {row['gflop_forward_per_image']:.2f} GFLOP forward: "
-        f"{row['images_per_s']:8.2f} images/s {row['ms']:8.0f} ms  "
-        f"floor {row['floor_per_s']:8.2f}/s, {row['images_per_s'] / row['floor_per_s']:4.0%}"
+        f"{name:5} {found['precision']} {faces} faces, {found['outputs']} outputs, {found['persons']:,} persons at "
+        f"{found['sample_rate']:g}, {found['gflop_forward_per_image']:.2f} GFLOP forward: "
+        f"{found['images_per_s']:8.2f} images/s {found['ms']:8.0f} ms  "
+        f"floor {found['floor_per_s']:8.2f}/s, {found['images_per_s'] / found['floor_per_s']:4.0%}"
     )
 
 

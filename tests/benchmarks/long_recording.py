@@ -108,8 +108,8 @@ class _Network:
         self.seconds = 0.0
         self._session: Any = None
 
-    def open(self, path: Path, device: str) -> Any:
-        self._session = sessions.open_session(path, device)
+    def open(self, path: Path, device: str, count: int | None = None) -> Any:
+        self._session = sessions.open_session(path, device, count)
         return self
 
     def run(self, *arguments: Any) -> Any:

@@ -51,7 +51,12 @@ def _soak(folder: Path, seconds: float) -> list[dict[str, dict[str, float]]]:
         bind, listen = f"ipc://{folder}/workers", {"listen": f"127.0.0.1:{metrics}"}
         with (
             serve(
-                folder, write_lite_patch_detector(folder / "detector.onnx"), bind, streams, metrics=listen
+                folder,
+                write_lite_patch_detector(folder / "detector.onnx"),
+                bind,
+                streams,
+                metrics=listen,
+                store={"folder": str(folder / "store")},
             ) as streamer,
             Program("workers.serve", "--connect", bind, "--weights", "untrained", "--device", "cpu") as worker,
         ):
