@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` create the environment by themselves.
-.PHONY: demo test quick test-contended check protos bench clean
+.PHONY: demo test quick test-contended check protos bench gpu clean
 .DELETE_ON_ERROR:
 
 # the first one that runs and is new enough
@@ -7,6 +7,7 @@ PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 JOBS ?= 3
 LOOPS ?= 4
+DEVICE ?= cuda:0
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -39,6 +40,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# at most eight minutes; DEVICE=cpu tries it without a GPU, ONLY=parity,detector names sections, OUT a JSON to write
+gpu: $(READY)
+	$(BIN)/python -m tests.gpu --device $(DEVICE) $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT))
 
 protos: $(READY)
 	$(BIN)/python protos/build.py

@@ -9,12 +9,14 @@ from functools import partial
 from importlib.metadata import version
 
 from streamer import metrics
+from streamer.api.allowed import check_allowed
 from streamer.api.server import Server, start_server
-from streamer.config import StreamerConfig
+from streamer.api.track_messages import to_proto
+from streamer.config import Stream, StreamerConfig
 from streamer.detect.detector import Detector
 from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
-from streamer.handover import LatestPerCamera
+from streamer.handover import LatestPerCamera, Picture
 from streamer.hub import Hub
 from streamer.identity.blank import blank_embedding
 from streamer.identity.enrolment import embed, enrolled, read_gallery
@@ -24,8 +26,11 @@ from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
 from streamer.source.cameras import Cameras
 from streamer.source.hardware import check_device
+from streamer.store.outbox import Outgoing
+from streamer.store.store import Store
+from streamer.store.streams import add_stored, kept_cameras
 from streamer.track.keys import live_keys, split_keys
-from streamer.values import EndReason, FaceAnalysis, FaceCrop, Frame, Model, Observation, TrackEnd, TrackSummary
+from streamer.values import EndReason, FaceAnalysis, FaceCrop, Model, Observation, TrackEnd, TrackSummary
 
 SAMPLE_S = 1.0  # time between two measurements of the cameras
 RELEASE_S = 1.0  # time between two checks of the track ends that are held back
@@ -47,7 +52,8 @@ class LiveService:
         self._model_changed = asyncio.Event()  # the gallery was embedded by other weights than the workers have
         self._new_models: asyncio.Queue[Model] = asyncio.Queue()  # of the workers, whenever they change
         self._gallery_model = ""  # id of the model that embedded the gallery
-        self._frames = LatestPerCamera(_count_dropped)
+        self._frames = LatestPerCamera(self._replaced)
+        self._store = Store(config.store, to_proto, self._send, self._on_store) if config.store else None
 
     def stop(self) -> None:
         """Make `run` finish the work in progress, which takes at most `drain_s`, and return."""
@@ -59,12 +65,12 @@ class LiveService:
         default = self._config.sources.decode_device
         for device in {default, *(stream.decode_device or default for stream in self._config.streams)}:
             check_device(device)
-        detector = await in_thread("detect", partial(Detector, self._config.detect), stop=lambda: None)
+        detector = await in_thread("detect", partial(Detector.ready, self._config.detect), stop=lambda: None)
         read = partial(read_gallery, self._config, detector, self._stopping.is_set)
         people, strangers = await in_thread("gallery", read, stop=lambda: None)
         if self._stopping.is_set():
             return
-        self._observer = Observer(self._config, detector, live_keys(), live=True)
+        self._observer = Observer(self._config, detector, live_keys(), live=True, relax=self._frames.relax)
         bug: asyncio.Future[None] = loop.create_future()
 
         def failed(error: BaseException) -> None:
@@ -84,29 +90,38 @@ class LiveService:
                 closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
             self._dispatcher = Dispatcher(self._config.dispatch, self._on_result, self._on_finished, self._on_workers)
             closing.callback(self._dispatcher.close)
-            self._server = await start_server(self._config.publish, self._hub, cameras, lambda: self._dispatcher.models)
+            store, known = self._store, kept_cameras(cameras, self._store, self._config.streams)
+            if store is not None:
+                await store.open()
+                closing.push_async_callback(store.close)
+                self._hub.sequence = store.sequence
+            models, access = lambda: self._dispatcher.models, self._config.access
+            self._server = await start_server(self._config.publish, self._hub, known, models, store, access=access)
             closing.push_async_callback(self._server.stop, 0)
             closing.push_async_callback(asyncio.to_thread, cameras.stop_all, GOODBYE_S)
             async with asyncio.TaskGroup() as group:
                 failing = group.create_task(_raise_when_set(bug))
                 wire = group.create_task(self._dispatcher.run())
-                observe = partial(observe_all, self._observer, self._frames, deliver)
+                observe = partial(deliver.all_of, partial(observe_all, self._observer, self._frames, deliver))
                 observing = group.create_task(in_thread("observe", observe, stop_observing))
                 enrolling = group.create_task(self._enrol(people, strangers)) if people else None
                 releasing = group.create_task(self._release_overdue())
                 sampling = group.create_task(_sample(cameras))
                 learning = group.create_task(self._learn_blanks())
+                storing = [group.create_task(store.run())] if store else []
                 for stream in self._config.streams:
                     cameras.add(stream)
+                if store is not None:
+                    await add_stored(cameras, store, self._config.streams, self._check_stored)
                 addresses = self._server.address, self._dispatcher.endpoint
-                log.info("serving %d streams on %s, workers at %s", len(self._config.streams), *addresses)
+                log.info("serving %d streams on %s, workers at %s", len(cameras.list()), *addresses)
                 if self._started is not None:
                     self._started(self._server)
                 await self._stopping.wait()
                 if enrolling is not None:
                     enrolling.cancel()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing, releasing, sampling, learning):
+                for task in (wire, failing, observing, releasing, sampling, learning, *storing):
                     task.cancel()
 
     async def _learn_blanks(self) -> None:
@@ -161,17 +176,35 @@ class LiveService:
             self._dispatcher.end(end)
 
     def _on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
-        if analysis is not None:
-            self._publish(self._persons.add_analysis(crop, analysis))
-        self._observer.on_result(crop.key.id, analysis is not None, self._persons.waits(crop.key))
+        changed = self._persons.add_analysis(crop, analysis) if analysis is not None else []
+        self._publish(changed)
+        waits = self._persons.waits(crop.key)  # it may show another person
+        if changed and not waits and self._store is not None:
+            self._store.see(changed[-1].key.id, crop)
+        self._observer.on_result(crop.key.id, analysis is not None, waits)
 
     def _on_finished(self, end: TrackEnd) -> None:
         self._publish(self._persons.finish(end))
 
+    def _replaced(self, picture: Picture) -> None:
+        self._observer.note_replaced(picture.camera)
+
     def _publish(self, summaries: list[TrackSummary]) -> None:
-        now = time.monotonic()
         for summary in summaries:
-            self._hub.offer(summary, now)
+            if self._store is not None:
+                self._store.put(summary)
+            else:
+                self._send(Outgoing(summary))
+
+    def _send(self, outgoing: Outgoing) -> None:
+        """Publish a summary: at once without a store, else when the store has written its events."""
+        self._hub.offer(outgoing.summary, time.monotonic(), outgoing.sequence, outgoing.stored)
+
+    def _check_stored(self, stream: Stream) -> None:
+        check_allowed(stream, None, self._config.sources)
+
+    def _on_store(self, working: bool) -> None:
+        self._server.set_storing(working)
 
     async def _drain(self, cameras: Cameras, observing: asyncio.Task[None]) -> None:
         """Stop the parts in the direction of flow: cameras, frames, crops, tracks, subscribers."""
@@ -195,6 +228,8 @@ class LiveService:
             self._on_finished(end)
         if unended:
             log.warning("%d tracks were ended before their last frame was analysed", len(unended))
+        if self._store is not None:
+            await self._store.flush(max(goodbye, remaining()))
         await self._server.stop(max(0.0, deadline - time.monotonic()))
 
 
@@ -203,10 +238,6 @@ async def _sample(cameras: Cameras) -> None:
     while True:
         await asyncio.sleep(SAMPLE_S)
         cameras.sample(time.monotonic())
-
-
-def _count_dropped(frame: Frame) -> None:
-    metrics.frames_dropped.labels(frame.camera, "newer").inc()
 
 
 def _fail(future: asyncio.Future[None], error: BaseException) -> None:

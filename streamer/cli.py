@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceanalytics.commandline import (
+    BLAS_THREADS,
     DETECTOR_DEFAULT,
     Commands,
     Options,
@@ -19,10 +20,12 @@ from faceanalytics.commandline import (
     weights_option,
 )
 from faceanalytics.errors import ConfigError
+from streamer.cli_access import add_keys, add_tokens
 from streamer.cli_analyze import earlier_options, output_options, part_options
-from streamer.cli_cameras import add_probe, add_status, add_streams, password_options
+from streamer.cli_cameras import add_probe, add_status, add_streams, login_options, password_options
 from streamer.cli_people import add_people_across
 from streamer.cli_results import add_export, add_results, export_options
+from streamer.cli_store import add_store
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
 and identity come out."""
@@ -58,6 +61,7 @@ WATCH_EXAMPLES = """
 streamer watch 127.0.0.1
 streamer watch 10.0.0.7:50051 --stream door
 streamer watch 10.0.0.7 --json > events.jsonl
+streamer watch 10.0.0.7 --json --resume visitors.token >> events.jsonl
 """
 HEALTH = """Check that a streamer is serving and has a worker: print its status, the models of its workers, and the
 cameras that are down or overloaded. The exit code is 0 if it is serving, else 1; cameras do not change it."""
@@ -120,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     # waiting threads of torch must not take the CPUs from decoders and workers; torch reads this when it is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # products of these sizes gain nothing from several threads, which wait actively for each other
+    os.environ.setdefault(BLAS_THREADS, "1")  # numpy reads it when it is imported
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the core of gRPC prints what our own messages say better
     from streamer.commands import run
 
@@ -131,7 +137,8 @@ def parser() -> argparse.ArgumentParser:
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
     cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
     results = (_analyze, _annotate, _report, add_export, add_results, add_people_across)
-    for add in (*cameras, *results, _detect, _evaluate_detector, _track, _config, _demo):
+    settings = (add_tokens, add_keys, add_store)
+    for add in (*cameras, *settings, *results, _detect, _evaluate_detector, _track, _config, _demo):
         add(commands)
     return parser
 
@@ -241,6 +248,13 @@ def _watch(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
     parser.add_argument("--once", action="store_true", help="exit when the connection ends; do not reconnect")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="also write the token of the last event to this file, and begin after the one that is there",
+    )
+    login_options(parser)
 
 
 def _health(commands: Commands) -> None:
@@ -249,6 +263,7 @@ def _health(commands: Commands) -> None:
     parser.add_argument(
         "--timeout", type=float, default=3.0, metavar="SECONDS", help="longest wait for an answer, in seconds"
     )
+    login_options(parser)
 
 
 def _detect(commands: Commands) -> None:
@@ -431,3 +446,8 @@ def _face_options(parser: argparse.ArgumentParser) -> None:
 
 def _detector_option(parser: Options) -> None:
     detector_option(parser, f"detect.weights of the configuration, else {DETECTOR_DEFAULT}")
+    parser.add_argument(
+        "--detector-precision",
+        choices=["fp32", "bf16", "int8"],
+        help="arithmetic of the face detector on the CPU (default: detect.precision of the configuration, else fp32)",
+    )

@@ -18,8 +18,9 @@ STATUS_EXAMPLES = """
 streamer status
 streamer status 10.0.0.7:50051 --json
 """
-STREAMS = """List, add, change, pause, resume and remove the cameras of a running streamer. Changes last until the
-streamer stops: put lasting ones into its configuration too."""
+STREAMS = """List, add, change, pause, resume and remove the cameras of a running streamer. Cameras that are added
+return after a restart, unless the streamer has no store. A camera that its configuration names has the settings from
+there again."""
 STREAMS_EXAMPLES = """
 streamer streams list
 streamer streams add door=rtsp://admin@10.0.0.5/main --ask-password
@@ -69,6 +70,34 @@ def password_options(parser: Options) -> None:
     )
 
 
+def login_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that asks a running streamer; see tools/connection.py."""
+    group = parser.add_argument_group("access")
+    token = group.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file with the token (default: $FACEANALYTICS_TOKEN_FILE)"
+    )
+    token.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="the token; other users of this machine can see it, so prefer the file (default: $FACEANALYTICS_TOKEN)",
+    )
+    group.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="use TLS and accept certificates of the authorities in this PEM file (default: $FACEANALYTICS_TLS_CA)",
+    )
+    group.add_argument("--tls", action="store_true", help="use TLS and accept certificates of public authorities")
+    group.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="PEM file of a certificate to show (default: show none)"
+    )
+    group.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM file of its key (default: no key)")
+    group.add_argument(
+        "--insecure", action="store_true", help="send the token over the network although it is not encrypted"
+    )
+
+
 def add_probe(commands: Commands) -> None:
     """Add `streamer probe`."""
     parser = add_command(commands, "probe", "describe a camera and its problems", PROBE, PROBE_EXAMPLES)
@@ -104,6 +133,7 @@ def add_status(commands: Commands) -> None:
     parser.add_argument(
         "--timeout", type=float, default=3.0, metavar="SECONDS", help="longest wait for an answer, in seconds"
     )
+    login_options(parser)
 
 
 def add_streams(commands: Commands) -> None:
@@ -137,6 +167,7 @@ def add_streams(commands: Commands) -> None:
             metavar="HOST[:PORT]",
             help="the running streamer; without a port, 50051 is used (default: this machine)",
         )
+        login_options(parser)
 
 
 def _stream_number(text: str) -> int | str:

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 from faceanalytics.commandline import complain, number_of, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
 from faceanalytics.extras import require
-from streamer.commands_cameras import addresses, named, probe, status, streams, with_port
+from streamer.commands_access import keys, tokens
+from streamer.commands_cameras import addresses, connect, named, probe, status, streams, with_port
 from streamer.commands_people import people_across
 from streamer.commands_results import export, results
+from streamer.commands_store import store
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -31,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
         "probe": probe,
         "status": status,
         "streams": streams,
+        "tokens": tokens,
+        "keys": keys,
         "watch": _watch,
         "health": _health,
         "detect": _detect,
@@ -42,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         "people-across": people_across,
         "report": _page,
         "config": _config,
+        "store": store,
         "demo": _demo,
     }
     return run_command("streamer", lambda: commands[arguments.command](arguments))
@@ -76,6 +81,8 @@ def _settings(arguments: argparse.Namespace) -> StreamerConfig:
     data = config.model_dump()
     if getattr(arguments, "detector", None):
         data["detect"]["weights"] = arguments.detector
+    if getattr(arguments, "detector_precision", None):
+        data["detect"]["precision"] = arguments.detector_precision
     if getattr(arguments, "gallery", None):
         data["gallery"]["folder"] = arguments.gallery
     if getattr(arguments, "cohort", None):
@@ -94,6 +101,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from streamer.app import LiveService
 
     config = _settings(arguments)
+    config.check_safe()
     live = LiveService(config)
     _, code = until_signal(live.run, live.stop)
     return code
@@ -108,13 +116,20 @@ def _analyze(arguments: argparse.Namespace) -> int:
 def _watch(arguments: argparse.Namespace) -> int:
     from streamer.tools.watch import watch
 
-    return watch(with_port(arguments.address), arguments.stream, arguments.json, arguments.once)
+    return watch(
+        with_port(arguments.address),
+        arguments.stream,
+        arguments.json,
+        arguments.once,
+        resume=arguments.resume,
+        connect=connect(arguments),
+    )
 
 
 def _health(arguments: argparse.Namespace) -> int:
     from streamer.tools.watch import check_health
 
-    return check_health(with_port(arguments.address), arguments.timeout)
+    return check_health(with_port(arguments.address), arguments.timeout, connect(arguments))
 
 
 def _detect(arguments: argparse.Namespace) -> int:
@@ -207,6 +222,8 @@ def _config(arguments: argparse.Namespace) -> int:
         print(json.dumps(config_schema(), indent=2))
         return 0
     config = load_config(arguments.file)
+    if arguments.action == "check":
+        config.check_safe()
     print(show_config(config) if arguments.action == "show" else "the configuration is valid")
     return 0
 

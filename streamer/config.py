@@ -8,18 +8,21 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from faceanalytics.errors import ConfigError
 from streamer.addresses import unescaped
 from streamer.kinds import SCHEMES, SourceKind, check_allowed, check_not_mistyped, split_scheme
 from streamer.kinds import redact as redact  # for all who print the address of a stream
+from streamer.safety import Access, Limits, Tls, check_bound, check_published
+from streamer.section import Section
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]  # longer waits overflow in the system calls
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # per second
 Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Days = Annotated[float, Field(gt=0, le=36_525)]
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -57,6 +60,12 @@ def _is_device(device: str) -> str:
     return device
 
 
+def _is_database(url: str) -> str:
+    if not re.match(r"postgres(ql)?://.", url):
+        raise ValueError("write postgresql://USER:PASSWORD@HOST/DATABASE; for SQLite set store.folder")
+    return url
+
+
 def _check_escaped(uri: str, field: str) -> None:
     """Raise ValueError for an address that an unescaped character of its password cuts in two."""
     problem = unescaped(uri)
@@ -67,10 +76,6 @@ def _check_escaped(uri: str, field: str) -> None:
 Address = Annotated[str, AfterValidator(_is_address)]
 Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Reconnect(Section):
@@ -164,12 +169,39 @@ class Stream(Section):
         return uri
 
 
+class Attention(Section):
+    """Choice of the frames that the detector looks at: those that can show something new. See docs/operations.md."""
+
+    enabled: bool = True
+    """Choose frames. false looks at every frame."""
+    effort: Annotated[int, Field(ge=1, le=5)] | None = None
+    """How eagerly to look, from 1 (few frames) to 5 (every frame). null: live 3, recorded every frame."""
+    max_fps: Rate | None = None
+    """Look at no more than this many frames per second of each camera or video. null: no limit."""
+    latency_s: Seconds = 0.25
+    """Live: adapt the time of the detector so that faces are found this many seconds after the arrival of their frame.
+    Higher allows more looks on a loaded machine, and later results."""
+    full_look_s: Seconds = 3.0
+    """Look at the whole frame at least this often, in seconds, whatever moves."""
+    longest_gap_s: Seconds = 1.0
+    """Live: under overload, let no camera wait longer than this for a look that it needs, in seconds, as far as the
+    machine can look at every camera twice in this time."""
+
+    @property
+    def every_frame(self) -> bool:
+        """Return whether every frame of a recording is looked at."""
+        return not self.enabled or (self.effort in (None, 5) and self.max_fps is None)
+
+
 class Detect(Section):
     weights: str = "default"
     """Face detector with five keypoints: a one-class ultralytics pose model (.pt or .onnx) or a YOLOv8-lite face model
     (.onnx). `default` is the file named by $FACEANALYTICS_DETECTOR or, without it, the bundled model."""
     device: Annotated[str, AfterValidator(_is_device)] = "cpu"
     """cpu or cuda:N. A device that cannot be used is an error; there is no fallback."""
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    """Arithmetic of the network on a CPU. bf16 and int8 are faster on CPUs that have them, need the extra `openvino`
+    and change scores, boxes and landmarks a little. int8 needs the bundled detector or a quantised file."""
     input_size: Annotated[int, Field(ge=64, multiple_of=32)] = 640
     """Scale frames to fit a square with this side, in pixels. Larger finds smaller faces and takes longer."""
     min_score: Ratio = 0.1
@@ -180,6 +212,8 @@ class Detect(Section):
     """Keep at most this many faces per frame, highest score first."""
     max_upscale: Annotated[float, Field(ge=1)] = 1.5
     """Enlarge small images by at most this factor. Faces larger than those the detector was trained on are missed."""
+    attention: Attention = Attention()
+    """Choice of the frames that the detector looks at."""
 
 
 class Track(Section):
@@ -246,6 +280,11 @@ class Schedule(Section):
 class Dispatch(Section):
     bind: Endpoint = "ipc:///tmp/faceanalytics-workers.ipc"
     """ZeroMQ endpoint that workers connect to: ipc:///path or tcp://host:port."""
+    keys: str | None = None
+    """Folder of keys that `streamer keys new` made, for tcp: the connection is encrypted, and only workers whose public
+    key is in it may connect. An address that other machines can reach needs it."""
+    insecure: bool = False
+    """Bind an address that other machines can reach without keys. Whoever reaches it can then play worker."""
     model: Annotated[str, Field(min_length=1)] | None = None
     """Id of the weights that workers must have, as the worker's log and `streamer health` show it. Others are refused.
     Default: the first worker decides; workers with other weights are refused while one with these is connected."""
@@ -261,6 +300,10 @@ class Dispatch(Section):
     """Recorded: resend a lost batch at most this many times before giving up its crops."""
     max_waiting: Annotated[int, Field(ge=1)] = 256
     """Most crops that may wait for a worker. Beyond it, the worst crop is dropped live; recorded, the video waits."""
+
+    def on_socket(self, path: Path) -> "Dispatch":
+        """Return these settings for a worker of our own on an ipc socket, which needs no keys."""
+        return self.model_copy(update={"bind": f"ipc://{path}", "keys": None, "insecure": False})
 
 
 class Aggregate(Section):
@@ -373,13 +416,79 @@ class People(Section):
 
 class Publish(Section):
     listen: Address = "127.0.0.1:50051"
-    """Address of the gRPC server, host:port. It has no authentication yet: keep it on a trusted interface."""
+    """Address of the gRPC server, host:port. One that other machines can reach needs tls and access.folder."""
+    tls: Tls | None = None
+    """Certificate and key of the server. null: no encryption, which only an address of this machine may have."""
+    insecure: bool = False
+    """Listen on an address that other machines can reach without TLS, and without tokens while there are none. Whoever
+    reaches it can then read faces and change cameras."""
+    limits: Limits = Limits()
+    """What one client may take."""
     heartbeat_s: Seconds = 5.0
     """Send a heartbeat to a subscriber after this many seconds without another event."""
     update_interval_s: Seconds = 1.0
     """Publish a track's box and last-seen time this often, in seconds, while its analyses do not change."""
     max_pending: Annotated[int, Field(ge=16)] = 4096
     """Most events that may wait for one subscriber. Beyond it the subscriber is disconnected (RESOURCE_EXHAUSTED)."""
+
+
+class Keep(Section):
+    """How long the store keeps what has ended. null keeps it until the store reaches its largest size."""
+
+    events_days: Days | None = 30.0
+    """Keep the log of events, from which watches go on after an interruption, for this many days."""
+    tracks_days: Days | None = 90.0
+    """Keep tracks that have ended for this many days."""
+    faces_days: Days | None = 30.0
+    """Keep pictures of faces for this many days, and never longer than their tracks."""
+    jobs_days: Days | None = 30.0
+    """Keep jobs that have ended for this many days."""
+    audit_days: Days | None = 365.0
+    """Keep the record of who changed what for this many days."""
+
+
+class Store(Section):
+    folder: str | None = None
+    """Folder of the SQLite database, for one streamer. null: faceanalytics in $XDG_STATE_HOME, else in
+    ~/.local/state."""
+    url: Annotated[str, AfterValidator(_is_database)] | None = Field(default=None, repr=False)
+    """postgresql://USER:PASSWORD@HOST/DATABASE of a PostgreSQL database to use instead of a folder, for one streamer.
+    This needs the extra `postgres`."""
+    url_file: str | None = None
+    """File that contains the url, in place of `url`."""
+    key_file: str | None = None
+    """File of the key that `streamer keys encryption` made. It encrypts the settings of stored streams, whose addresses
+    hold passwords. null: $FACEANALYTICS_ENCRYPTION_KEY, and without it they are not encrypted."""
+    faces: bool = False
+    """Store the best crop of each track as a JPEG of 112 x 112 pixels."""
+    keep: Keep = Keep()
+    """Days after which stored data is deleted, for each kind of data."""
+    max_size_mb: Positive | None = 4096.0
+    """Delete the oldest data when the content of the store exceeds this size, in millions of bytes."""
+    checkpoint_s: Seconds = 5.0
+    """Store the values of open tracks this often, in seconds. After a crash a track ends with its last stored
+    values."""
+    commit_within_s: Seconds = 5.0
+    """Longest wait for the database, in seconds. Then events are published without being stored, and marked so, until
+    the database works again."""
+    max_backlog: Annotated[int, Field(ge=16)] = 10_000
+    """Keep at most this many events for a database that does not work. Beyond it the oldest are lost, and counted."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Store":
+        given = [name for name in ("folder", "url", "url_file") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
+        return self
+
+    def database(self) -> str:
+        """Return the url of the PostgreSQL database, or "" for SQLite. Raises ConfigError for an unusable url_file."""
+        if self.url_file is None:
+            return self.url or ""
+        try:
+            return _is_database(Path(self.url_file).read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise ConfigError(f"store.url_file: {error}") from error
 
 
 class Metrics(Section):
@@ -412,6 +521,10 @@ class StreamerConfig(Section):
     """Grouping of the tracks of recordings to people."""
     publish: Publish = Publish()
     """The gRPC server."""
+    store: Store | None = Store()
+    """What survives a restart: events, tracks, and streams added over gRPC. null stores nothing."""
+    access: Access = Access()
+    """Tokens of the gRPC API, and the log of who did what."""
     metrics: Metrics = Metrics()
     """Prometheus metrics."""
     drain_s: Seconds = 10.0
@@ -435,6 +548,11 @@ class StreamerConfig(Section):
                 except ValueError as error:
                     raise ValueError(f"streams.{place}.uri: {error}") from error
         return self
+
+    def check_safe(self) -> None:
+        """Raise ConfigError if other machines could reach an address of this configuration without permission."""
+        check_published(self.publish.listen, self.publish.tls, self.publish.insecure, self.access.folder)
+        check_bound(self.dispatch.bind, self.dispatch.keys, self.dispatch.insecure)
 
     @model_validator(mode="after")
     def _unique_ids(self) -> "StreamerConfig":

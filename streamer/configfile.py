@@ -33,11 +33,26 @@ def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
         raise ConfigError(f"{origin}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
 
 
+def with_attention(config: StreamerConfig, effort: int | None, max_fps: float | None) -> StreamerConfig:
+    """Return the configuration with these settings of detect.attention, as far as they are given.
+
+    Raises ConfigError.
+    """
+    given = {name: value for name, value in (("effort", effort), ("max_fps", max_fps)) if value is not None}
+    if not given:
+        return config
+    data = config.model_dump()
+    data["detect"]["attention"] |= given
+    return parse_config(data, "--effort and --detect-fps")
+
+
 def show_config(config: StreamerConfig) -> str:
     """Format the whole configuration as YAML, with defaults filled in and secrets masked."""
     data = config.model_dump(mode="json")
     for stream in data["streams"]:
         stream["uri"] = redact(stream["uri"])
+    if data["store"] and data["store"]["url"]:
+        data["store"]["url"] = redact(data["store"]["url"])
     return yaml.safe_dump(data, sort_keys=False)
 
 
@@ -45,6 +60,9 @@ def config_hash(config: StreamerConfig) -> str:
     """Hash the settings that decide the results of a recorded analysis into 12 hex digits."""
     deciding = config.model_dump(mode="json", include=DECIDING)
     deciding["detect"].pop("weights")  # results record the hash of the weights themselves
+    attention = deciding["detect"].pop("attention")
+    if not config.detect.attention.every_frame:
+        deciding["attention"] = {name: attention[name] for name in ("effort", "max_fps", "full_look_s")}
     del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # and that of the images
     deciding["batch"] = config.dispatch.batch
     if config.sources.decode_device != "cpu":  # colours may differ in the last bit

@@ -28,6 +28,7 @@ class Kind(enum.Enum):
     END = "END"
     HEARTBEAT = "HEARTBEAT"
     MERGE = "MERGE"
+    GAP = "GAP"
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +37,8 @@ class Event:
 
     kind: Kind
     summary: TrackSummary | None = None  # None for SNAPSHOT_END and HEARTBEAT
+    sequence: int = 0  # of a NEW, END or MERGE in the log of the store; 0 without a store
+    stored: bool = True  # False: the store could not take it yet
 
 
 class Subscriber:
@@ -64,7 +67,7 @@ class Subscriber:
         self._queue.extend(Event(Kind.SNAPSHOT, summary) for summary in snapshot)
         self._queue.append(Event(Kind.SNAPSHOT_END))
 
-    def put(self, kind: Kind, summary: TrackSummary, now: float) -> None:
+    def put(self, kind: Kind, summary: TrackSummary, now: float, sequence: int = 0, stored: bool = True) -> None:
         """Queue an event, `now` in s. If that is one too many, set `overflow` and drop all events."""
         if self.overflow.is_set() or not self.wants(summary.key.camera):
             return
@@ -72,7 +75,7 @@ class Subscriber:
             self._update(summary, now)
         else:
             self._deferred.pop(summary.key.id, None)
-            self._append(Event(kind, summary))
+            self._append(Event(kind, summary, sequence, stored))
         self.wake.set()
 
     def take(self, now: float) -> Event | None:
@@ -142,29 +145,32 @@ class Hub:
 
     def __init__(self, config: Publish) -> None:
         self.closed = False
+        self.sequence = 0  # newest of the store's log whose event was published; all before it were, too
         self._config = config
         self._live: dict[str, _LiveTrack] = {}
         self._ended: dict[str, tuple[TrackSummary, float]] = {}  # oldest first, with the time of the end
         self._subscribers: list[Subscriber] = []
 
-    def offer(self, summary: TrackSummary, now: float) -> None:
-        """Take in the newest state of a track and publish it.
+    def offer(self, summary: TrackSummary, now: float, sequence: int = 0, stored: bool = True) -> None:
+        """Take in the newest state of a track and publish it. `sequence`: its newest event in the log of the store.
 
         The first one is a NEW, the final one an END or MERGE, exactly once. Others are an UPDATE, if the revision has
         grown or if nothing was published of the track for `update_interval_s`. Summaries after the end are ignored.
         """
         track_id = summary.key.id
+        self.sequence = max(self.sequence, sequence)
         self._drop_old_ended(now)
         live = self._live.get(track_id)
         if track_id in self._ended or (live is not None and summary.revision < live.summary.revision):
             return
         if live is None:
             live = self._live[track_id] = _LiveTrack(summary, summary.revision, now, ("", 0))
-            self._publish(Kind.NEW, summary, now)
+            first = sequence - 1 if sequence and summary.final else sequence  # two events, one after the other
+            self._publish(Kind.NEW, summary, now, first, stored)
         if summary.final:
             del self._live[track_id]
             self._ended[track_id] = (summary, now)
-            self._publish(Kind.MERGE if summary.merged_into else Kind.END, summary, now)
+            self._publish(Kind.MERGE if summary.merged_into else Kind.END, summary, now, sequence, stored)
         elif summary.revision > live.published or now - live.published_at >= self._config.update_interval_s:
             live.published, live.published_at = summary.revision, now
             self._publish(Kind.UPDATE, summary, now)
@@ -211,9 +217,9 @@ class Hub:
             subscriber.closing = True
             subscriber.wake.set()
 
-    def _publish(self, kind: Kind, summary: TrackSummary, now: float) -> None:
+    def _publish(self, kind: Kind, summary: TrackSummary, now: float, sequence: int = 0, stored: bool = True) -> None:
         for subscriber in self._subscribers:
-            subscriber.put(kind, summary, now)
+            subscriber.put(kind, summary, now, sequence, stored)
 
     def _drop_old_ended(self, now: float) -> None:
         while self._ended:

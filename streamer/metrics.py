@@ -37,6 +37,14 @@ frames_missing = StreamCounter(
 frames_dropped = StreamCounter(
     PREFIX + "frames_dropped_total", "Frames decoded but not analysed.", ["stream", "reason"]
 )
+frames_unsearched = StreamCounter(
+    PREFIX + "frames_unsearched_total",
+    "Frames not searched for faces because that would show nothing new.",
+    ["stream", "reason"],
+)
+searches = StreamCounter(
+    PREFIX + "searches_total", "Frames searched for faces, by what caused it.", ["stream", "reason"]
+)
 frames_time_estimated = StreamCounter(
     PREFIX + "frames_time_estimated_total",
     "Frames timed by their neighbours, for lack of a usable timestamp.",
@@ -88,7 +96,24 @@ clock_offset_seconds = StreamGauge(
 )
 subscribers = Gauge(PREFIX + "subscribers", "Connected subscribers.")
 subscriber_dropped = Counter(PREFIX + "subscriber_dropped_total", "Subscribers disconnected because they did not read.")
+store_events = Counter(PREFIX + "store_events_total", "Events stored.", ["kind"])
+store_unstored = Counter(
+    PREFIX + "store_unstored_total", "Events published before they could be stored; they are stored later or lost."
+)
+store_lost = Counter(PREFIX + "store_lost_total", "Events given up because the database did not work for too long.")
+store_backlog = Gauge(PREFIX + "store_backlog", "Events that wait to be stored.")
+store_degraded = Gauge(PREFIX + "store_degraded", "1 while the database does not work, else 0.")
+store_size_bytes = Gauge(PREFIX + "store_size_bytes", "Size of the stored content, measured every hour.")
+store_deleted = Counter(
+    PREFIX + "store_deleted_total", "Rows deleted for their age or the size of the store.", ["kind"]
+)
+store_commit_seconds = Histogram(PREFIX + "store_commit_seconds", "Duration of one transaction.", buckets=_LATENCY_S)
 invalid_requests = Counter(PREFIX + "invalid_requests_total", "Requests that could not be decoded.", ["method"])
+refused_calls = Counter(PREFIX + "refused_calls_total", "Calls of the API that were refused, by status.", ["code"])
+answers_refused = Counter(
+    PREFIX + "answers_refused_total", "Answers of workers that nobody asked for or that cannot be true.", ["reason"]
+)
+strangers_refused = Counter(PREFIX + "strangers_refused_total", "Connections to dispatch.bind without an allowed key.")
 
 
 @dataclass(slots=True)

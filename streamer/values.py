@@ -6,7 +6,7 @@ Arrays are never written to after a value is made.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ Flags = NDArray[np.bool_]
 
 MIN_COUNT = 10  # pairs of strangers that must reach a cosine for their share to be trusted
 CROP_SIZE = 112  # px, width and height of an aligned crop
+LUMA_SIDE = 160  # px, longer side of the luma of a Preview
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as seen in the image
 
 
@@ -63,6 +64,7 @@ class EndReason(enum.Enum):
     SHUTDOWN = "SHUTDOWN"
     END_OF_FILE = "END_OF_FILE"
     SPLIT = "SPLIT"  # its crops turned out to show two persons; a new track continues with the second
+    INTERRUPTED = "INTERRUPTED"  # the streamer died; the values are the last ones that were stored
 
 
 class Reason(enum.Enum):
@@ -186,6 +188,33 @@ class Frame:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """A decoded frame before its conversion to BGR: enough to decide whether it is searched for faces."""
+
+    camera: str
+    epoch: int  # as in Frame, like the next fields
+    media_time: float  # s
+    captured_at: datetime | None
+    clock_source: ClockSource
+    received: float  # s, monotonic
+    size: tuple[int, int]  # width and height of the upright picture, px
+    luma: Bytes  # (rows, columns) the upright picture, small and grey: its longer side has LUMA_SIDE px
+    convert: Callable[[], Bytes | None]  # returns BGR (h, w, 3), or None, counted, if the frame cannot be converted
+    time_estimated: bool = False
+
+    def __post_init__(self) -> None:
+        _check_shape("luma", self.luma, (None, None))
+
+    def frame(self) -> Frame | None:
+        """Convert the frame; None if that fails."""
+        pixels = self.convert()
+        if pixels is None:
+            return None
+        times = self.media_time, self.captured_at, self.clock_source, self.received
+        return Frame(self.camera, self.epoch, *times, pixels, self.time_estimated)
+
+
 @dataclass(frozen=True, slots=True)
 class TimeBase:
     """Where the media times of a file come from."""
@@ -266,6 +295,23 @@ class Track(NamedTuple):
     detection: int | None  # row in this frame's Detections; None: not detected here, the box is predicted
     first_seen: float  # s, media time
     last_seen: float  # s, media time of the last detection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlook:
+    """What is expected of the live tracks of one camera at a time, oldest track first."""
+
+    boxes: Floats  # (n, 4) x1 y1 x2 y2, frame pixels, predicted
+    drift: Floats  # (n,) standard deviation of the predicted centre, in sizes of the face
+    unseen: Floats  # (n,) s since the last detection
+    confirmed: Flags  # (n,) confirmed or lost
+    lost: Flags  # (n,) missed when it was last looked for
+
+    @classmethod
+    def none(cls) -> "Outlook":
+        """Return the outlook of a camera without tracks."""
+        nothing, flags = np.zeros(0, np.float32), np.zeros(0, np.bool_)
+        return cls(np.zeros((0, 4), np.float32), nothing, nothing, flags, flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +397,8 @@ class Observation:
     time_estimated: bool = False  # media_time was estimated from its neighbours
     shot: int = 1  # number of the shot in this epoch, from 1
     transition: Transition = Transition.START  # how that shot began
+    searched: bool = True  # at least parts of the frame were searched for faces; else all boxes are predicted
+    filled: frozenset[str] = frozenset()  # ids of tracks whose detection was interpolated between searched frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,10 @@ import pytest
 from tests.support.browser import find_browser
 from tests.support.made_once import made_once, shared_by_processes
 from tests.support.patience import FACTOR, WAIT_S
+from tests.support.postgres import Postgres, programs
 
 if TYPE_CHECKING:
+    from streamer.config import Store as StoreConfig
     from tests.support.swinface_files import Checkpoint
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the programs do, before torch is imported
@@ -62,6 +64,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs gir1.2-gst-rtsp-server-1.0 and python3-gi of the system"))
         if item.get_closest_marker("browser") and find_browser() is None:
             item.add_marker(pytest.mark.skip(reason="needs Chromium (FACEANALYTICS_BROWSER, or on the PATH)"))
+        if item.get_closest_marker("postgres") and programs() is None:
+            item.add_marker(pytest.mark.skip(reason="needs the package postgresql of the system"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Programs that several tests share do not use the store of this machine."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a store of its own, also in the programs that it starts."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +125,23 @@ def parity_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) ->
         subprocess.run(command, check=True, capture_output=True, timeout=2 * WAIT_S)
 
     return made_once(tmp_path_factory, "parity", make) / "seed0.pt"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; only for tests marked `postgres`, which are skipped without its programs."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> "Callable[..., StoreConfig]":
+    """Makes the configuration of one store, always the same one, with more settings if wanted. A test that asks for it
+    runs on SQLite and on PostgreSQL."""
+    from streamer.config import Store as StoreConfig
+
+    if request.param == "sqlite":
+        where = {"folder": str(tmp_path / "store")}
+    else:
+        where = {"url": request.getfixturevalue("postgres").database()}
+    return lambda **settings: StoreConfig.model_validate({**where, "commit_within_s": WAIT_S, **settings})

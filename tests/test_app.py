@@ -44,11 +44,11 @@ async def test_tracks_end_though_the_detector_does_not_come_back(
     hangs, hanging, release = threading.Event(), threading.Event(), threading.Event()
     detect = Detector.detect
 
-    def slow(self: Detector, frames: list[Bytes]) -> list[Detections]:
+    def slow(self: Detector, frames: list[Bytes], unscaled: bool = False) -> list[Detections]:
         if hangs.is_set():
             hanging.set()
             assert release.wait(WAIT_S), "the streamer waits for the detector"
-        return detect(self, frames)
+        return detect(self, frames, unscaled)
 
     monkeypatch.setattr(Detector, "detect", slow)
     caplog.set_level(logging.INFO)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faceanalytics.commandline import BLAS_THREADS
 from streamer.cli import main
 from streamer.commands_cameras import with_port
 from tests.support.patch_detector import write_lite_patch_detector
@@ -66,6 +67,17 @@ def test_config_show_fills_in_the_defaults_and_schema_is_json(capsys: pytest.Cap
     assert "first_answer_s: 0.5" in capsys.readouterr().out
     assert main(["config", "schema"]) == 0
     assert "streams" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_the_program_multiplies_matrices_in_the_thread_that_asks() -> None:
+    work = "import numpy as np; np.ones((600, 600)) @ np.ones((600, 600))"
+    count = "import os; print(len(os.listdir('/proc/self/task')))"
+    program = f"from streamer.cli import main; main(['config', 'show']); {work}; {count}"
+    environment = {name: value for name, value in os.environ.items() if name != BLAS_THREADS}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT_S, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == "1", done.stderr
 
 
 def test_a_detector_that_is_not_there_is_exit_code_4_and_says_what_can_be_used(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import REGISTRY
 
-from streamer.api.paging import page
+from streamer.api.paging import page, page_token
 from streamer.config import Publish
 from streamer.hub import ENDED_S, ENDED_TRACKS, Event, Hub, Subscriber
 from streamer.values import EndReason, TrackState, TrackSummary
@@ -267,7 +267,7 @@ def test_closing_wakes_everyone_and_leaves_what_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "size", "expected"),
+    ("after", "size", "expected"),
     [
         ("", 0, (["a", "b", "c", "d"], "")),
         ("", 2, (["a", "b"], "b")),
@@ -278,8 +278,9 @@ def test_closing_wakes_everyone_and_leaves_what_waits() -> None:
         ("", 4, (["a", "b", "c", "d"], "")),
     ],
 )
-def test_pages_follow_each_other(token: str, size: int, expected: tuple[list[str], str]) -> None:
-    assert page(["a", "b", "c", "d"], str, token, size) == expected
+def test_pages_follow_each_other(after: str, size: int, expected: tuple[list[str], str]) -> None:
+    items, following = expected
+    assert page(["a", "b", "c", "d"], str, after, size) == (items, page_token(following) if following else "")
 
 
 def test_a_page_has_a_default_and_a_largest_size() -> None:

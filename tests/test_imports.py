@@ -24,6 +24,7 @@ SHARED = {
     "run_progress",
     "scratch",
     "settings",
+    "worker_keys",
 }
 # The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
 # and packages of the workers. Nothing imports the API but itself.
@@ -47,38 +48,46 @@ SPINE = {
     "boxes",
     "config",
     "configfile",
+    "encryption",
     "handover",
     "kinds",
     "labels",
     "lifecycle",
     "metrics",
+    "safety",
+    "section",
     "series",
     "values",
 }
 # modules at the root that may import every room
 WIRING = {
-    *("__main__", "app", "cli", "cli_analyze", "cli_cameras", "cli_people", "cli_results"),
-    *("commands", "commands_analyze", "commands_cameras", "commands_people", "commands_results"),
+    *("__main__", "app", "cli", "cli_access", "cli_analyze", "cli_cameras", "cli_people", "cli_results", "cli_store"),
+    *("commands", "commands_access", "commands_analyze", "commands_cameras", "commands_people", "commands_results"),
+    "commands_store",
 }
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
     "source": set(),
+    "attention": set(),
     "detect": set(),
     "track": set(),
     "select": set(),
     "dispatch": set(),
     "aggregate": set(),
     "identity": {"aggregate", "detect", "select", "source"},
-    "observe": {"detect", "track", "select"},
+    "observed": {"track", "select"},
+    "observe": {"attention", "detect", "observed", "track", "select"},
     "hub": set(),
-    "api": {"hub", "identity"},
+    "access": set(),
+    "store": set(),
+    "api": {"access", "hub", "identity", "store"},
     "recorded": {"source", "detect", "track", "observe", "dispatch", "identity"},
     "evaluate": {"source", "detect"},
-    "tools": {"source", "detect", "select", "track", "api", "app", "recorded", "dispatch"},
+    "tools": {"source", "detect", "select", "track", "access", "api", "app", "recorded", "dispatch"},
 }
 # who may import the generated protocols: the wire of the workers is the dispatcher's alone
 PROTOS = {
-    "faceanalytics.v1": {"api", "aggregate", "labels", "tools"},
+    "faceanalytics.v1": {"api", "aggregate", "labels", "store", "tools"},
     "faceanalytics.internal": {"dispatch"},
 }
 # package of the workers -> the packages of the workers it may import; modules of `workers` itself may import all
@@ -117,6 +126,8 @@ HEAVY = (
     "pandas",
     "matplotlib",
     "PIL",
+    "sqlalchemy",
+    "alembic",
 )
 
 

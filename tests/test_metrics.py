@@ -45,7 +45,7 @@ def test_names_and_labels_follow_the_conventions() -> None:
     know_stream("door")
     metrics.tracks_ended.labels("door", EndReason.LEFT_FRAME.value).inc()
     metrics.stream_errors.labels("door", "AUTH_FAILED").inc()
-    metrics.frames_dropped.labels("door", "newer").inc()
+    metrics.frames_dropped.labels("door", "overload").inc()
     metrics.identity_decisions.labels("unknown").inc()
     try:
         families = scrape()

@@ -77,6 +77,15 @@ def test_images_need_no_extra_but_heic(tmp_path: Path) -> None:
     assert "pip install 'faceanalytics[images]'" in done.stderr
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_faster_precision_of_the_detector_names_its_extra(precision: str, video: Path) -> None:
+    done = slim("streamer", "detect", video, "--detector-precision", precision)
+    assert done.returncode == 2, done.stderr
+    assert f"detect.precision {precision}: openvino is not installed" in done.stderr
+    assert "pip install 'faceanalytics[openvino]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("package", ["streamer", "workers"])
 def test_help_needs_no_extra(package: str) -> None:
     assert slim(package, "--help").returncode == 0
@@ -125,6 +134,7 @@ def test_another_pose_model_names_the_extra_of_ultralytics(kind: str, video: Pat
         ("workers", ["train", "train.yaml"], "train"),
         ("workers", ["curves", "run", "out.png"], "train"),
         ("workers", ["train-detector", "detector.yaml"], "train"),
+        ("workers", ["quantise-detector", "detector.yaml", "face.onnx", "int8.onnx"], "quantise"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(
