@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from faceanalytics.errors import ConfigError
+from streamer.access.private_file import appending
 from streamer.access.quotas import Bucket
 
 AUDIT = "audit.jsonl"
@@ -48,7 +49,7 @@ class AuditFile:
         `clock`: s, for the limit on refusals; `logged`: also write entries to the log of the program.
         """
         self._logged = logged
-        self._path = None if folder is None else folder / AUDIT
+        self._path = folder / AUDIT if folder is not None else None
         self._refusals = Bucket(REFUSALS_PER_S, BURST)
         self._clock = clock
         self._suppressed = 0  # refusals since the last one that was written
@@ -56,7 +57,8 @@ class AuditFile:
         if self._path is not None:
             try:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.close(self._open())
+                with appending(self._path):
+                    pass
             except OSError as error:
                 raise ConfigError(f"access.folder: cannot write {self._path}: {error.strerror}") from error
 
@@ -84,12 +86,9 @@ class AuditFile:
     def _keep(self, line: bytes) -> None:
         assert self._path is not None
         try:
-            file = self._open()
-            try:
+            with appending(self._path) as file:
                 os.write(file, line)
                 full = os.fstat(file).st_size > LARGEST_BYTES
-            finally:
-                os.close(file)
             if full:
                 self._path.replace(self._path.with_name(AUDIT + ".1"))
             self._failed = False
@@ -97,7 +96,3 @@ class AuditFile:
             if not self._failed:
                 log.error("audit entries are in this log only: cannot write %s: %s", self._path, error.strerror)
             self._failed = True
-
-    def _open(self) -> int:
-        assert self._path is not None
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -19,7 +19,7 @@ CA_DAYS = 3650
 
 
 def make_certificate(folder: Path, hosts: Sequence[str], days: int) -> None:
-    """Write server.pem and server-key.pem for these names and addresses; an authority is made if there is none.
+    """Write server.pem and server-key.pem for these names and addresses; without an authority, one is made.
 
     Raises ConfigError if the folder cannot be written or read, MissingPackage without the package that makes them.
     """

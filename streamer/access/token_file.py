@@ -4,11 +4,13 @@ import fcntl
 import json
 import logging
 import os
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from faceanalytics.errors import ConfigError
+from streamer.access.private_file import appending
 from streamer.access.tokens import Scope, Token
 
 TOKENS = "tokens.jsonl"
@@ -47,7 +49,7 @@ class TokenFile:
             "scopes": sorted(token.scopes),
             "cameras": list(token.cameras),
             "created": token.created.isoformat(),
-            "expires": None if token.expires is None else token.expires.isoformat(),
+            "expires": token.expires.isoformat() if token.expires is not None else None,
         }
         self._append(record)
 
@@ -57,13 +59,10 @@ class TokenFile:
     def _append(self, record: dict[str, Any]) -> None:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
+            with appending(self._path) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 os.write(file, json.dumps(record).encode() + b"\n")
                 os.fsync(file)
-            finally:
-                os.close(file)
         except OSError as error:
             raise ConfigError(f"access.folder: cannot write {self._path}: {error.strerror}") from error
         self._read()
@@ -106,7 +105,7 @@ def _tokens(lines: list[str], path: Path) -> dict[str, Token]:
             record = json.loads(line)
             if "revoked" in record:
                 known = by_id[record["revoked"]]
-                by_id[known.id] = _revoked(known, datetime.fromisoformat(record["time"]))
+                by_id[known.id] = replace(known, revoked=datetime.fromisoformat(record["time"]))
             else:
                 token = _token(record)
                 by_id[token.id] = token
@@ -124,11 +123,5 @@ def _token(record: dict[str, Any]) -> Token:
         scopes=frozenset(map(Scope, record["scopes"])),
         cameras=tuple(record["cameras"]),
         created=datetime.fromisoformat(record["created"]),
-        expires=None if expires is None else datetime.fromisoformat(expires),
-    )
-
-
-def _revoked(token: Token, when: datetime) -> Token:
-    return Token(
-        token.id, token.name, token.sha256, token.scopes, token.cameras, token.created, token.expires, revoked=when
+        expires=datetime.fromisoformat(expires) if expires is not None else None,
     )

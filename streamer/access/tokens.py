@@ -86,7 +86,7 @@ def new_token(
     if not NAME.fullmatch(name):
         raise ConfigError("--name: use letters, digits, '.', '_' and '-', at most 63")
     secret = PREFIX + secrets.token_urlsafe(32)
-    expires = None if lifetime is None else now + lifetime
+    expires = now + lifetime if lifetime is not None else None
     made = Token(secrets.token_hex(4), name, hashed(secret), frozenset(scopes), tuple(cameras), now, expires)
     return secret, made
 

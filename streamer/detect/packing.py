@@ -171,7 +171,7 @@ def _filled(
 
 
 def _best(tiles: list[Size], limit: int) -> tuple[Size, Corners]:
-    """Return the smallest canvas for the tiles; if there is none, the largest, with as many as fit."""
+    """Return the smallest canvas for the tiles; where all do not fit, the largest with as many as do."""
     widest, area = max(width for width, _ in tiles), sum(width * height for width, height in tiles)
     widths = range(_multiple(max(widest, area / (limit + GAP)) - GAP), limit + 1, MULTIPLE)
     sizes = sorted((width * _multiple(_shelves(tiles, width + GAP) - GAP), width) for width in widths)

@@ -77,7 +77,7 @@ class Database:
         self._held.enter_context(exclusive(self._file.parent, refusal))
 
     async def writer(self, patience_s: float = 0.0) -> AsyncConnection:
-        """Return the connection that writes, and open it if there is none.
+        """Return the connection that writes, opened if need be.
 
         Raises ConfigError if another streamer still uses this PostgreSQL database after `patience_s` seconds.
         """
