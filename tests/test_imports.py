@@ -20,6 +20,7 @@ SHARED = {
     "logs",
     "metrics_server",
     "names",
+    "precision",
     "progress",
     "run_progress",
     "scratch",

@@ -3,8 +3,7 @@
 On a CPU the same steps run without graphs. That is for tests: onnxruntime is faster there.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from faceanalytics.errors import ModelError
 from faceanalytics.extras import require
+from faceanalytics.precision import exact_fp32
 from streamer.config import Detect
 from streamer.detect.letterbox import GREY, STRIDES
 from streamer.detect.onnx_file import Graph
@@ -254,20 +254,6 @@ def neighbours(length: int, count: int, device: "torch.device") -> "tuple[Tensor
     first = places.floor().long()
     second = (first + 1).clamp(max=length - 1)
     return first.to(device), second.to(device), ((places - first) * ONE).round().int().to(device)
-
-
-@contextmanager
-def exact_fp32() -> Iterator[None]:
-    """Keep fp32 products from being rounded to TF32 while kernels are chosen."""
-    import torch
-
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _usable(name: str) -> "torch.device":

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamer.detect.torch_pose import exact_fp32
+from faceanalytics.precision import exact_fp32
 from tests.gpu.run import Run
 from tests.gpu.timing import Call, medians
 from tests.gpu.weights import DTYPES, PRECISIONS, seeded_weights, some_faces

@@ -4,8 +4,7 @@ With bf16 and fp16 only matrix products use that precision. Small, sensitive par
 residual stream, layer norms, the gates of the subnets, all heads and the embedding.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from faceanalytics.precision import exact_fp32
 from workers.swinface.model import ParallelConv, PatchEmbed, SwinBlock, SwinFace
 
 Floats = NDArray[np.float32]
@@ -54,7 +54,7 @@ class GpuNetwork:
             self._copies, self._computes = torch.cuda.Stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
             self._slots = [self._slot(model.config.image_size) for _ in range(2)]
-            with torch.inference_mode(), _exact_fp32():
+            with torch.inference_mode(), exact_fp32():
                 for slot in self._slots:
                     for size in reversed(self._sizes):  # largest first: the others fit into its memory
                         self._record(slot, size)
@@ -138,15 +138,3 @@ def prepared(model: SwinFace, dtype: torch.dtype) -> SwinFace:
         if isinstance(module, PatchEmbed):
             module.proj.to(memory_format=torch.channels_last)
     return model
-
-
-@contextmanager
-def _exact_fp32() -> Iterator[None]:
-    """Keep fp32 products from being rounded to TF32 while kernels are chosen."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
