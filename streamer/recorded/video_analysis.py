@@ -42,17 +42,15 @@ from streamer.recorded.records import SCHEMA_VERSION, Record, model_record, sour
 from streamer.recorded.turns import Turn
 from streamer.recorded.wall_clock import start_time_record
 from streamer.recorded.writer import ResultWriter, VideoResult
-from streamer.source.file import VideoInfo, chosen_stream, probe_file, read_file, read_previews
-from streamer.source.picture import DecodedFrame
+from streamer.source.file import VideoInfo, chosen_stream, decode_file, probe_file
+from streamer.source.picture import DecodedFrame, frame_of, preview_of
 from streamer.track.keys import recorded_keys, split_keys
 from streamer.values import (
     EndReason,
     Floats,
-    Frame,
     ImpostorScores,
     Model,
     Observation,
-    Preview,
     SourceEnd,
     TimeBase,
     TrackKey,
@@ -281,18 +279,17 @@ class VideoAnalysis:
         result, options = self._result, self._shared.options
         video, reason = result.video, EndReason.END_OF_FILE
         try:
-            read = read_file if self._shared.config.detect.attention.every_frame else read_previews
-            frames_read: Iterable[Frame | Preview] = read(
+            decoded = decode_file(
                 video,
                 video.stem,
-                0,
                 device=self._shared.config.sources.decode_device,
                 video_stream=options.video_stream,
                 report=result.read,
-                choose=lambda decoded: options.part.frames(self._until_stopped(decoded)),
             )
-            for frame in frames_read:
-                if not frames.put(frame):
+            handed_over = frame_of if self._shared.config.detect.attention.every_frame else preview_of
+            for one in options.part.frames(self._until_stopped(decoded)):
+                picture = handed_over(one, video.stem, 0)
+                if picture is not None and not frames.put(picture):
                     return
             if result.stopped:
                 reason = EndReason.SHUTDOWN

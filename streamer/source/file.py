@@ -2,8 +2,7 @@
 
 import logging
 import stat
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,8 @@ from streamer.source.decoder import USUAL_STEP_S, Decoder, demux, frame_rate
 from streamer.source.geometry import Geometry
 from streamer.source.hardware import CPU, QSV, acceleration, check_decodes
 from streamer.source.lists import FOLLOWED, allowed_formats, name_of_list
-from streamer.source.picture import DecodedFrame
-from streamer.values import ClockSource, Frame, Preview, TimeBase
+from streamer.source.picture import DecodedFrame, frame_of
+from streamer.values import Frame, TimeBase
 
 log = logging.getLogger(__name__)
 
@@ -144,34 +143,16 @@ def read_file(
     device: str = CPU,
     video_stream: int | None = None,
     report: ReadReport | None = None,
-    choose: Callable[[Iterable[DecodedFrame]], Iterable[DecodedFrame]] = iter,
 ) -> Iterator[Frame]:
     """Yield every frame of a video, in order, timed from the first one; `report` says how it went.
 
-    It is decoded on `device`; `video_stream` as in `probe_file`; `choose` passes on the frames to yield. Raises
-    InputError if no frame can be read, TruncatedVideo after the last frame of a file that was cut off.
+    It is decoded on `device`; `video_stream` as in `probe_file`. Raises InputError if no frame can be read,
+    TruncatedVideo after the last frame of a file that was cut off.
     """
-    for decoded in choose(decode_file(path, camera, device=device, video_stream=video_stream, report=report)):
-        pixels = decoded.pixels()
-        if pixels is not None:
-            at, estimated = decoded.media_time, decoded.time_estimated
-            yield Frame(camera, epoch, at, None, ClockSource.FILE_PTS, time.monotonic(), pixels, estimated)
-
-
-def read_previews(
-    path: Path,
-    camera: str,
-    epoch: int,
-    *,
-    device: str = CPU,
-    video_stream: int | None = None,
-    report: ReadReport | None = None,
-    choose: Callable[[Iterable[DecodedFrame]], Iterable[DecodedFrame]] = iter,
-) -> Iterator[Preview]:
-    """Yield what `read_file` does before its conversion."""
-    for one in choose(decode_file(path, camera, device=device, video_stream=video_stream, report=report)):
-        times = one.media_time, None, ClockSource.FILE_PTS, time.monotonic()
-        yield Preview(camera, epoch, *times, one.size, one.luma(), one.pixels, one.time_estimated)
+    for decoded in decode_file(path, camera, device=device, video_stream=video_stream, report=report):
+        frame = frame_of(decoded, camera, epoch)
+        if frame is not None:
+            yield frame
 
 
 def decode_file(

@@ -1,6 +1,5 @@
 """The luma of a decoded frame as a small grey picture, without converting the frame to BGR."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -24,15 +23,11 @@ PLANAR = {
 LINES = 2  # lines of the frame per line of the small picture that are averaged; the others are skipped
 
 
-@dataclass(slots=True)
 class LumaReader:
     """Reads the luma of the frames of one stream. For one thread."""
 
-    _reformatter: VideoReformatter
-
-    @classmethod
-    def new(cls) -> "LumaReader":
-        return cls(VideoReformatter())
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
 
     def read(self, frame: av.VideoFrame, geometry: Geometry) -> Bytes:
         """Return the upright picture of a frame, small and grey (rows, columns); black if it cannot be read."""

@@ -1,9 +1,11 @@
 """The picture of a decoded frame: its size, and its pixels in the form that every stage expects."""
 
 import struct
+import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from fractions import Fraction
-from typing import cast
+from typing import Protocol, cast
 
 import av
 import numpy as np
@@ -15,7 +17,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from streamer.source.geometry import SQUARE, Geometry, credible, orientation
 from streamer.source.luma import LumaReader
 from streamer.source.tone_map import HDR, ToneMapper
-from streamer.values import Bytes
+from streamer.values import Bytes, ClockSource, Frame, Preview
 
 
 class DecodedFrame:
@@ -57,6 +59,41 @@ class DecodedFrame:
         return self._converter.luma.read(self.frame, self.geometry)
 
 
+class Shown(Protocol):
+    """A picture of a source, not yet converted: a DecodedFrame or an image."""
+
+    @property
+    def media_time(self) -> float: ...  # s
+    @property
+    def time_estimated(self) -> bool: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    def luma(self) -> Bytes: ...
+    def pixels(self) -> Bytes | None: ...
+
+
+def preview_of(
+    shown: Shown,
+    camera: str,
+    epoch: int,
+    received: float | None = None,
+    captured_at: datetime | None = None,
+    clock_source: ClockSource = ClockSource.FILE_PTS,
+) -> Preview:
+    """Return what is handed over before the conversion. `received`: s, monotonic; None: now, for files."""
+    times = shown.media_time, captured_at, clock_source, time.monotonic() if received is None else received
+    return Preview(camera, epoch, *times, shown.size, shown.luma(), shown.pixels, shown.time_estimated)
+
+
+def frame_of(decoded: DecodedFrame, camera: str, epoch: int) -> Frame | None:
+    """Convert a frame of a file; None if that fails, which is counted."""
+    pixels = decoded.pixels()
+    if pixels is None:
+        return None
+    times = decoded.media_time, None, ClockSource.FILE_PTS, time.monotonic()
+    return Frame(camera, epoch, *times, pixels, decoded.time_estimated)
+
+
 class Converter:
     """Converts the frames of one stream; its tables are kept from frame to frame.
 
@@ -77,7 +114,7 @@ class Converter:
         self._note = note
         self._noted: set[str] = set()
         self._reformatter = VideoReformatter()
-        self.luma = LumaReader.new()
+        self.luma = LumaReader()
         self._tone_mapper: ToneMapper | None = ToneMapper()
         # a ratio of the container precedes that of the codec, which may change in mid-stream
         by_container = stream.sample_aspect_ratio

@@ -23,11 +23,11 @@ from streamer.source.image_folder import FolderFrame, follow_folder, show_folder
 from streamer.source.network import Connection, SourceUnusable, connect_source
 from streamer.source.outlet import Outlet
 from streamer.source.packet_times import MICROSECONDS, report_clock, stamp_arrival
-from streamer.source.picture import DecodedFrame
+from streamer.source.picture import DecodedFrame, preview_of
 from streamer.source.reporting import Reporter
 from streamer.source.rtsp import SourceLost, explain
 from streamer.source.waiting import Waiting
-from streamer.values import ClockSource, EndReason, Preview, SourceErrorCode, SourceState, SourceStatus
+from streamer.values import ClockSource, EndReason, SourceErrorCode, SourceState, SourceStatus
 
 if TYPE_CHECKING:
     from av import VideoStream
@@ -266,20 +266,8 @@ class _Reader:
         clock_source: ClockSource,
     ) -> None:
         self._status.clocked(clock_source)
-        self._outlet.put(
-            Preview(
-                self._stream.id,
-                self._status.epoch,
-                decoded.media_time,
-                captured_at,
-                clock_source,
-                received,
-                decoded.size,
-                decoded.luma(),
-                decoded.pixels,
-                decoded.time_estimated,
-            )
-        )
+        epoch = self._status.epoch
+        self._outlet.put(preview_of(decoded, self._stream.id, epoch, received, captured_at, clock_source))
 
     def _takes(self, thinning: Thinning, media_time: float) -> bool:
         """Return whether to pass on the frame of this media time (s), and count it if not."""
