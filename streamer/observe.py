@@ -55,8 +55,8 @@ class _Search:
 class Observer:
     """Detects, tracks and selects faces for all cameras of this process.
 
-    Frames are always searched; for previews, attention decides. Only `on_result` and `set_workers` may be called from
-    any thread; `observe` is for one thread.
+    Frames are always searched; for previews, attention decides. Only `on_result`, `set_workers` and
+    `note_replaced` may be called from any thread; `observe` is for one thread.
     """
 
     def __init__(
@@ -129,7 +129,8 @@ class Observer:
             tracked.append(self._track(search, seen.faces, seen.looked))
             if search.look is not None:
                 self._learn(search, tracked[-1], seconds / len(frames))
-        self._note_calm(items)
+        if self._relax is not None:
+            self._note_calm(items, self._relax)
         selections = self._selector.choose([each.considered for each in tracked])
         return list(self._given(tracked, selections))
 
@@ -177,7 +178,7 @@ class Observer:
         if dropped:
             metrics.frames_dropped.labels(name, "overload").inc(dropped)
 
-    def _note_calm(self, items: Sequence[Item]) -> None:
+    def _note_calm(self, items: Sequence[Item], relax: Callable[[frozenset[str]], None]) -> None:
         """Find the cameras in which nothing has happened for CALM_S."""
         calm = self._calm
         for name in {item.camera for item in items}:
@@ -187,8 +188,7 @@ class Observer:
             calm = calm | {name} if at_rest else calm - {name}
         if calm != self._calm:
             self._calm = calm
-            if self._relax is not None:
-                self._relax(calm)
+            relax(calm)
 
     def _candidate(self, preview: Preview, ended: bool) -> Candidate:
         """Return a preview with what is known of the tracks in it; nothing, if its source has ended in between."""
@@ -230,7 +230,7 @@ class Observer:
             self._selector.doubt(track_id)
         choices = self._selector.consider(frame, detections, tracks, camera.shots.blended)
         metrics.tracks_active.labels(name).set(sum(t.state is not TrackState.TENTATIVE for t in tracks))
-        _count(ended)
+        _count_ends(ended)
         camera.last = Moment.of(frame, shot, transition, True)
         considered = Considered(name, frame.media_time, tuple(tracks), tuple(ended), choices)
         return Tracked(camera.last, detections, considered, area is None)
@@ -256,11 +256,14 @@ class Observer:
         camera.begin(self._config.track.shot_change_levels)
         if reason is EndReason.SOURCE_REMOVED:
             self._cameras.pop(name)
+            self._attention.remove(name)
+            with self._replacing:
+                self._replaced.pop(name, None)
         if last is None:
             return []
         ended = camera.tracker.end_all(reason)
         metrics.tracks_active.labels(name).set(0)
-        _count(ended)
+        _count_ends(ended)
         return [Tracked(last, Detections.none(), Considered(name, last.media_time, (), tuple(ended), ()), True)]
 
     def _given(self, tracked: Iterable[Tracked], selections: Iterable[Selection]) -> Iterable[Observation]:
@@ -282,7 +285,7 @@ def _regions(search: _Search) -> Floats | None:
     return None if search.look is None or search.look.whole else search.look.regions
 
 
-def _count(ended: Sequence[TrackEnd]) -> None:
+def _count_ends(ended: Sequence[TrackEnd]) -> None:
     for end in ended:
         if end.confirmed:
             metrics.tracks_ended.labels(end.key.camera, end.reason.value).inc()
