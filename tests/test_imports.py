@@ -17,6 +17,7 @@ SHARED = {
     "extras",
     "files",
     "folders",
+    "json_form",
     "logs",
     "metrics_server",
     "names",

@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
 from faceanalytics.errors import ConfigError, LostDependency
+from faceanalytics.json_form import as_dict
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration
 from streamer.tools import stream_status
@@ -22,7 +22,6 @@ from streamer.tools.watch import model_line
 ANSWER_S = 10.0  # longest wait for an answer
 PIPE_WIDTH = 2000  # characters of a table that does not go to a terminal: one line for each camera
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-JSON_FORM: dict[str, Any] = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 TRANSPORTS = {"tcp": streams_pb2.TRANSPORT_TCP, "udp": streams_pb2.TRANSPORT_UDP}
 DURATIONS = (
     "connect_timeout",
@@ -169,13 +168,13 @@ def _print_table(streams: list[streams_pb2.Stream]) -> None:
 
 def _report(stream: streams_pb2.Stream, done: str, as_json: bool) -> None:
     if as_json:
-        _print_json(MessageToDict(stream, **JSON_FORM))
+        _print_json(as_dict(stream))
     else:
         print(f"{stream.stream_id}: {done}, {state_of(stream)}", flush=True)
 
 
 def _plain(messages: Iterable[Any]) -> list[dict[str, Any]]:
-    return [MessageToDict(message, **JSON_FORM) for message in messages]
+    return [as_dict(message) for message in messages]
 
 
 def _print_json(data: dict[str, Any]) -> None:

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
-from google.protobuf.json_format import MessageToJson
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.files import replacing
+from faceanalytics.json_form import as_line
 from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, tracks_pb2
 from streamer.tools.connection import Connect, plain
 from streamer.tools.stream_status import (
@@ -275,19 +275,11 @@ class View:
         return final_table([*self.live.values(), *self.ended], title)
 
 
-JSON_FORM: dict[str, Any] = {
-    "preserving_proto_field_name": True,
-    "always_print_fields_with_no_presence": True,  # 0 and false are values
-    "indent": None,
-    "ensure_ascii": False,
-}
-
-
 class JsonPrinter:
     """Prints each event as one line of JSON, with the field names of the .proto files, and no cameras."""
 
     def show(self, event: tracks_pb2.WatchTracksResponse) -> None:
-        print(MessageToJson(event, **JSON_FORM), flush=True)
+        print(as_line(event), flush=True)
 
     def notify(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
