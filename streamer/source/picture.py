@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from fractions import Fraction
+from threading import Lock
 from typing import Protocol, cast
 
 import av
@@ -97,7 +98,7 @@ def frame_of(decoded: DecodedFrame, camera: str, epoch: int) -> Frame | None:
 class Converter:
     """Converts the frames of one stream; its tables are kept from frame to frame.
 
-    `pixels` may be called from another thread than the rest, but only from one.
+    `pixels` may be called from any thread, the rest from one.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Converter:
         self._failed = failed
         self._note = note
         self._noted: set[str] = set()
+        self._converting = Lock()  # the tables are not for two threads at once, which would crash the process
         self._reformatter = VideoReformatter()
         self.luma = LumaReader()
         self._tone_mapper: ToneMapper | None = ToneMapper()
@@ -141,20 +143,19 @@ class Converter:
 
     def pixels(self, frame: av.VideoFrame, geometry: Geometry) -> Bytes | None:
         """Return upright SDR, BGR (h, w, 3) with square pixels, or None if the frame cannot be converted."""
-        if frame.color_trc in HDR:
-            frame = self._to_sdr(frame)
         try:
-            if geometry.aspect == SQUARE:
-                image = self._reformatter.reformat(frame, format="bgr24", threads=1)
-            else:
-                width, height = geometry.square
-                image = self._reformatter.reformat(
-                    frame, width, height, "bgr24", interpolation=Interpolation.BICUBIC, threads=1
-                )
+            with self._converting:
+                image = self._to_bgr(self._to_sdr(frame) if frame.color_trc in HDR else frame, geometry)
         except FFmpegError:
             self._failed()
             return None
         return np.ascontiguousarray(geometry.upright(np.asarray(image.to_ndarray(), np.uint8)))
+
+    def _to_bgr(self, frame: av.VideoFrame, geometry: Geometry) -> av.VideoFrame:
+        if geometry.aspect == SQUARE:
+            return self._reformatter.reformat(frame, format="bgr24", threads=1)
+        width, height = geometry.square
+        return self._reformatter.reformat(frame, width, height, "bgr24", interpolation=Interpolation.BICUBIC, threads=1)
 
     def _to_sdr(self, frame: av.VideoFrame) -> av.VideoFrame:
         if self._tone_mapper is not None:

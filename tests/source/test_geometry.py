@@ -2,6 +2,7 @@ import itertools
 import math
 import re
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from streamer.source.file import probe_file, read_file
 from streamer.source.geometry import Geometry, credible, orientation
+from streamer.source.picture import Converter, DecodedFrame
 from streamer.values import Bytes
 from tests.support.pictures import Track, numbered, write
 from tests.support.rtsp_server import RtspServer
@@ -164,6 +166,21 @@ def test_a_camera_with_oblong_pixels_gives_square_ones(tmp_path: Path) -> None:
         status = watched.status("yard")
     assert {frame.size for frame in frames} == {(352, 264)}
     assert (status.width, status.height) == (352, 264)
+
+
+def test_several_threads_may_convert_the_pictures_of_one_source(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", Track(numbered(60, (352, 120)), aspect=Fraction(10, 22)))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        converter = Converter(stream, failed=lambda: None, note=lambda text: None)
+        decoded = [DecodedFrame(frame, 0.0, converter) for frame in container.decode(stream)]
+        expected = [one.pixels() for one in decoded]
+        with ThreadPoolExecutor(4) as threads:
+            for found in (list(threads.map(DecodedFrame.pixels, decoded)) for _ in range(5)):
+                for one, other in zip(found, expected, strict=True):
+                    assert one is not None
+                    assert other is not None
+                    assert np.array_equal(one, other)
 
 
 def test_square_upright_pictures_are_converted_as_ever(tmp_path: Path) -> None:
