@@ -16,7 +16,7 @@ from workers.serve.config import load_config
 
 def prepare(folder: Path) -> dict[str, bytes]:
     """Run deploy/prepare.sh; the files that are there then."""
-    places = {name: folder / name.lower() for name in ("KEYS", "WORKER_KEYS", "ACCESS")}
+    places = {name: folder / name.lower() for name in ("KEYS", "WORKER_KEYS", "ACCESS", "SCRAPE")}
     for place in places.values():
         place.mkdir(exist_ok=True)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -29,7 +29,9 @@ def test_keys_and_tokens_are_made_once_and_fit_the_settings(tmp_path: Path, caps
     made = prepare(tmp_path)
     assert set(made) == {
         *(f"keys/{name}" for name in ("ca.pem", "ca-key.pem", "server.pem", "server-key.pem", "streamer.key")),
-        *("keys/health.token", "keys/workers/worker.pub", "worker_keys/worker.key"),
+        *("keys/health.token", "keys/workers/worker.pub", "worker_keys/worker.key", "worker_keys/metrics.token"),
+        *(f"worker_keys/{name}" for name in ("ca.pem", "ca-key.pem", "server.pem", "server-key.pem")),
+        *(f"scrape/{name}" for name in ("metrics.token", "streamer-ca.pem", "worker-ca.pem")),
         *("access/tokens.jsonl", "access/audit.jsonl"),
     }
     assert prepare(tmp_path) == made
@@ -49,7 +51,9 @@ def test_keys_and_tokens_are_made_once_and_fit_the_settings(tmp_path: Path, caps
 def test_the_worker_has_the_keys_that_its_address_needs() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     options = dict(one.removeprefix("--").split("=", 1) for one in compose["services"]["worker"]["command"][2:])
-    config = load_config(None, {"connect": [options["connect"]], "keys": [options["keys"]]})
+    names = ("metrics-listen", "metrics-certificate", "metrics-key", "metrics-token-file")
+    measured = {name.replace("-", "_"): options[name] for name in names}
+    config = load_config(None, {"connect": [options["connect"]], "keys": [options["keys"]], **measured})
     assert config.keys_of(options["connect"]) == "/worker-keys/worker.key"
     published = [port for service in compose["services"].values() for port in service.get("ports", ())]
     assert all(port.startswith("127.0.0.1:") for port in published)

@@ -40,7 +40,28 @@ class WorkerConfig(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of one inference; default: one per core."""
     metrics_listen: Address | None = None
-    """host:port of the Prometheus endpoint; default: no endpoint."""
+    """host:port of the Prometheus endpoint; default: no endpoint. One that other machines can reach needs a
+    certificate, and a token or metrics_client_ca."""
+    metrics_certificate: str | None = None
+    """PEM file of the endpoint's certificate; default: no TLS."""
+    metrics_key: str | None = None
+    """PEM file of its private key, without a passphrase."""
+    metrics_client_ca: str | None = None
+    """PEM file of authorities. Only clients with a certificate of one of them may read the metrics."""
+    metrics_token_file: str | None = None
+    """File of the token that clients of the endpoint must send, as `streamer tokens create --out` writes it."""
+    metrics_insecure: bool = False
+    """Listen on an address that other machines can reach without certificate and token."""
+
+    tracing_endpoint: Address | None = None
+    """host:port of a collector of OpenTelemetry (OTLP over gRPC), for batches that their streamer traces; default: no
+    tracing. This needs the extra `tracing`. One on another machine is reached by TLS."""
+    tracing_tls_ca_file: str | None = None
+    """PEM file of the authorities to accept; default: the public ones, and no TLS on this machine."""
+    tracing_headers_file: str | None = None
+    """File of headers to send along, a line `name: value` each, such as a token of the collector."""
+    tracing_insecure: bool = False
+    """Send spans to another machine without TLS."""
 
     @model_validator(mode="after")
     def _safe(self) -> "WorkerConfig":
@@ -53,6 +74,25 @@ class WorkerConfig(BaseModel):
                     "new --worker NAME`, copy the file here and name it with --keys; see docs/security.md. "
                     "Only in a network that you trust: --insecure"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _measured_safely(self) -> "WorkerConfig":
+        if (self.metrics_certificate is None) != (self.metrics_key is None):
+            raise ValueError("metrics_certificate, metrics_key: give both")
+        if self.metrics_client_ca and not self.metrics_certificate:
+            raise ValueError("metrics_client_ca: it needs metrics_certificate and metrics_key")
+        if self.metrics_insecure and (self.metrics_certificate or self.metrics_token_file):
+            raise ValueError("metrics_insecure: remove it, or certificate and token")
+        if self.metrics_listen is None or self.metrics_insecure or is_local(self.metrics_listen):
+            return self
+        missing = [] if self.metrics_certificate else ["metrics_certificate and metrics_key"]
+        missing += [] if self.metrics_token_file or self.metrics_client_ca else ["metrics_token_file"]
+        if missing:
+            raise ValueError(
+                f"metrics_listen: other machines can reach {self.metrics_listen}, so it needs "
+                f"{' and '.join(missing)}; see docs/security.md. Only in a network that you trust: --metrics-insecure"
+            )
         return self
 
     def keys_of(self, endpoint: str) -> str | None:

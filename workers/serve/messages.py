@@ -20,6 +20,7 @@ class Batch:
     id: int  # given by the streamer
     crop_ids: tuple[int, ...]
     pixels: Bytes  # (n, 112, 112, 3) RGB
+    traceparent: str = ""  # W3C trace context; empty: it is not traced
 
 
 class MalformedMessage(Exception):
@@ -53,7 +54,7 @@ def read_batch(frames: Sequence[bytes], max_batch: int) -> Batch:
     if problem:
         raise MalformedMessage(problem, header.batch_id)
     pixels = np.frombuffer(frames[2], np.uint8).reshape(-1, *CROP_SHAPE)
-    return Batch(header.batch_id, tuple(header.crop_ids), pixels)
+    return Batch(header.batch_id, tuple(header.crop_ids), pixels, header.traceparent)
 
 
 def _problem(crops: int, frame_sizes: list[int], max_batch: int) -> str:

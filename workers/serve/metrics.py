@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.metrics_server import serve_registry
+from faceanalytics.metrics_server import Door, admits_token_of, serve_registry
+from faceanalytics.tls_files import ServerContext, TlsFiles
+from workers.serve.config import WorkerConfig
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # CPU time, memory, descriptors
@@ -41,16 +44,27 @@ malformed_messages = Counter(
 answers_undelivered = Counter(
     _PREFIX + "answers_undelivered_total", "Answers dropped because the streamer had gone.", registry=REGISTRY
 )
+spans = Counter(
+    _PREFIX + "spans_total", "Spans sent to the collector, by what became of them.", ["outcome"], registry=REGISTRY
+)
 
 
-def serve_metrics(address: str, model_id: str) -> Callable[[], None]:
-    """Start the endpoint at `host:port` in its own thread, and return the function that stops it.
+def serve_metrics(config: WorkerConfig, model_id: str) -> Callable[[], None]:
+    """Start the endpoint at `metrics_listen` in its own thread, and return the function that stops it.
 
     Raises ConfigError if it cannot listen.
     """
+    assert config.metrics_listen is not None
     build_info.info({"version": version("faceanalytics"), "model_id": model_id})
-    host, _, port = address.rpartition(":")
+    host, _, port = config.metrics_listen.rpartition(":")
+    tls = None
+    if config.metrics_certificate and config.metrics_key:
+        client_ca = None if config.metrics_client_ca is None else Path(config.metrics_client_ca)
+        files = TlsFiles(Path(config.metrics_certificate), Path(config.metrics_key), client_ca)
+        tls = ServerContext(files, "metrics_certificate")
+    token = config.metrics_token_file
+    admits = None if token is None else admits_token_of(Path(token), "metrics_token_file")
     try:
-        return serve_registry(host.strip("[]"), int(port), REGISTRY)
+        return serve_registry(host.strip("[]"), int(port), REGISTRY, Door(tls, admits))
     except OSError as error:
-        raise ConfigError(f"metrics_listen: cannot listen on {address}: {error}") from error
+        raise ConfigError(f"metrics_listen: cannot listen on {config.metrics_listen}: {error}") from error

@@ -25,6 +25,7 @@ from workers.serve import messages, metrics
 from workers.serve.batching import PendingBatch, Queue, joined_pixels
 from workers.serve.config import WorkerConfig
 from workers.serve.messages import Batch, MalformedMessage
+from workers.serve.tracing import BatchTracer
 from workers.swinface.labels import OUTPUTS
 
 HEARTBEAT_S = 1.0
@@ -133,9 +134,12 @@ class Link:
 class Worker:
     """Serves the configured streamers until a signal stops it."""
 
-    def __init__(self, engine: Engine, config: WorkerConfig, parent: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, config: WorkerConfig, parent: int | None = None, tracer: BatchTracer | None = None
+    ) -> None:
         """`parent`: process id of the streamer that started this worker; the worker ends when that process does."""
         self._engine = engine
+        self._tracer = tracer
         self._parent = parent
         self._max_batch = config.max_batch
         name = f"{socket.gethostname()}:{os.getpid()}"
@@ -247,6 +251,8 @@ class Worker:
             return
         for pending in batches:
             metrics.batch_wait_seconds.observe(now - pending.arrived)
+            if self._tracer is not None:
+                self._tracer.add("wait", pending.batch, pending.arrived, now, len(pending.batch.crop_ids))
         future = self._executor.submit(self._analyse, [pending.batch for pending in batches])
         self._running = (batches, future)
         future.add_done_callback(lambda _: self._wake_sender.send(b"\0"))
@@ -273,6 +279,8 @@ class Worker:
         answers: list[Outcome] = []
         first = 0
         for batch in batches:
+            if self._tracer is not None:
+                self._tracer.add("infer", batch, started, started + seconds, len(analyses))
             answers.append(messages.answer(batch, analyses, self._engine.model_id, seconds, first))
             first += len(batch.crop_ids)
         return answers
@@ -347,10 +355,13 @@ def serve(config: WorkerConfig, parent: int | None) -> int:
     log.info("model %s on %s, loaded in %.1f s", engine.model_id, engine.device, time.monotonic() - started)
     if engine.heads != OUTPUTS:
         log.info("the weights have only these outputs: %s", ", ".join(engine.heads))
-    stop = metrics.serve_metrics(config.metrics_listen, engine.model_id) if config.metrics_listen else None
+    tracer = BatchTracer(config, engine.model_id) if config.tracing_endpoint else None
+    stop = metrics.serve_metrics(config, engine.model_id) if config.metrics_listen else None
     try:
-        return Worker(engine, config, parent).run()
+        return Worker(engine, config, parent, tracer).run()
     finally:
+        if tracer is not None:
+            tracer.close()
         if stop is not None:
             stop()
         log.info("worker stopped")
