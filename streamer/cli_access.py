@@ -1,4 +1,4 @@
-"""The part of the command line that makes tokens, keys and certificates."""
+"""The part of the command line that makes tokens, keys and certificates, and lists the audit log."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from faceanalytics.commandline import Commands, add_command, add_subcommands
 
 SCOPES = ("read", "biometric", "operate", "enrol", "admin")
-TOKENS = """Make, list and revoke the tokens of the gRPC API. They are kept, as hashes, in access.folder of the
-configuration; a running streamer notices changes at once. As soon as there is a token, every call needs one."""
+TOKENS = """Make, list and revoke the tokens of the gRPC API. They are kept, as hashes, in the store of the
+configuration, or with `store: null` in its access.folder. A running streamer notices changes within a second or so. As
+soon as there is a token, every call needs one."""
 TOKENS_EXAMPLES = """
 streamer tokens create --config live.yaml --name counter --scope read
 streamer tokens list --config live.yaml
@@ -17,12 +18,18 @@ CREATE = """Make a token and print it: it is shown this once. Scopes: read (trac
 and embeddings), biometric (names, embeddings and faces, beside read), operate (add, change and remove cameras), enrol
 (change the gallery), admin (everything)."""
 CREATE_EXAMPLES = """
-streamer tokens create --folder access --name counter --scope read
-streamer tokens create --folder access --name desk --scope read --scope biometric --camera door --expires 90d
-streamer tokens create --folder access --name script --scope operate --out script.token
+streamer tokens create --config live.yaml --name counter --scope read
+streamer tokens create --config live.yaml --name desk --scope read --scope biometric --camera door --expires 90d
+streamer tokens create --config live.yaml --name script --scope operate --out script.token
 """
 LIST = "List the tokens with their scopes, cameras and states."
 REVOKE = "Revoke tokens, by name or id. Calls in progress end within a second or so."
+AUDIT = """List who changed what over the API or with `streamer tokens`, and which calls were refused, oldest first. The
+entries are kept in the store for store.keep.audit_days, or with `store: null` in access.folder."""
+AUDIT_EXAMPLES = """
+streamer audit list --config live.yaml --since 7d
+streamer audit list --config live.yaml --who desk --method DeleteStream --json
+"""
 KEYS = """Make the keys of the connection between streamer and workers, a certificate for the gRPC server, and the key
 that encrypts stored values."""
 KEYS_EXAMPLES = """
@@ -64,16 +71,40 @@ def add_tokens(commands: Commands) -> None:
     )
     listing = add_command(actions, "list", "list the tokens", LIST, "streamer tokens list --config live.yaml")
     listing.add_argument("--json", action="store_true", help="print JSON lines")
-    revoking = add_command(actions, "revoke", "revoke tokens", REVOKE, "streamer tokens revoke desk --folder access")
+    revoking = add_command(actions, "revoke", "revoke tokens", REVOKE, "streamer tokens revoke desk --config live.yaml")
     revoking.add_argument("tokens", nargs="+", metavar="NAME|ID", help="name or id of a token")
     for action in actions.choices.values():
-        place = action.add_mutually_exclusive_group(required=True)
-        place.add_argument(
-            "--folder", type=Path, metavar="DIR", help="access.folder of the configuration (default: see --config)"
-        )
-        place.add_argument(
-            "--config", type=Path, metavar="CONFIG", help="YAML file whose access.folder it is (default: see --folder)"
-        )
+        _place(action)
+
+
+def add_audit(commands: Commands) -> None:
+    """Add `streamer audit` and its command."""
+    parser = add_command(commands, "audit", "look at who did what", AUDIT, AUDIT_EXAMPLES)
+    actions = add_subcommands(parser, "action")
+    listing = add_command(actions, "list", "list who did what", AUDIT, AUDIT_EXAMPLES)
+    listing.add_argument(
+        "--since",
+        metavar="TIME",
+        help="only entries since this time in UTC, or so far back, such as 12h or 7d (default: all)",
+    )
+    listing.add_argument(
+        "--who", default="", metavar="TEXT", help="only entries of these: part of a name, id or address (default: all)"
+    )
+    listing.add_argument(
+        "--method", default="", metavar="TEXT", help="only entries of this method, or part of its name (default: all)"
+    )
+    listing.add_argument("--json", action="store_true", help="print JSON lines")
+    _place(listing)
+
+
+def _place(action: argparse.ArgumentParser) -> None:
+    place = action.add_mutually_exclusive_group()
+    place.add_argument(
+        "--config", type=Path, metavar="CONFIG", help="YAML file of the streamer, see configs/ (default: all defaults)"
+    )
+    place.add_argument(
+        "--folder", type=Path, metavar="DIR", help="access.folder of a streamer without a store (default: see --config)"
+    )
 
 
 def add_keys(commands: Commands) -> None:

@@ -3,11 +3,13 @@
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from streamer.cli import main
+from streamer.config import Store as StoreConfig
 from streamer.encryption import read_keys
 
 
@@ -31,7 +33,7 @@ def test_a_token_is_printed_once_listed_and_revoked(tmp_path: Path, capsys: pyte
     listed = json.loads(out)
     assert (listed["name"], listed["cameras"], listed["state"]) == ("desk", ["door"], "active")
     config = tmp_path / "live.yaml"
-    config.write_text(f"access: {{folder: {folder}}}\n")
+    config.write_text(f"store: null\naccess: {{folder: {folder}}}\n")
     code, out, _ = run(capsys, "tokens", "revoke", "desk", "--config", config)
     assert (code, out) == (0, f"desk ({listed['id']}): revoked\n")
     code, out, _ = run(capsys, "tokens", "list", "--config", config)
@@ -41,6 +43,59 @@ def test_a_token_is_printed_once_listed_and_revoked(tmp_path: Path, capsys: pyte
     audit = [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
     assert [one["method"] for one in audit] == ["tokens create", "tokens revoke", "tokens create"]
     assert all(one["who"].endswith("on the command line") for one in audit)
+
+
+def test_tokens_are_in_the_store_and_those_of_a_folder_move_there(
+    place: Callable[..., StoreConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, config = tmp_path / "access", tmp_path / "live.yaml"
+    store = place()
+    config.write_text(
+        json.dumps({"store": {"folder": store.folder, "url": store.url}, "access": {"folder": str(folder)}})
+    )
+    create = "tokens", "create", "--scope", "read"
+    assert run(capsys, *create, "--name", "old", "--folder", folder)[0] == 0
+    assert run(capsys, *create, "--name", "gone", "--folder", folder)[0] == 0
+    assert run(capsys, "tokens", "revoke", "gone", "--folder", folder)[0] == 0
+    code, out, _ = run(capsys, *create, "--name", "new", "--camera", "door", "--camera", "yard", "--config", config)
+    assert (code, bool(re.fullmatch(r"fa_[\w-]{43}\n", out))) == (0, True)
+    code, out, _ = run(capsys, "tokens", "list", "--json", "--config", config)
+    listed = [json.loads(line) for line in out.splitlines()]
+    assert [(one["name"], one["state"], one["cameras"]) for one in listed] == [
+        ("old", "active", []),
+        ("gone", "revoked", []),
+        ("new", "active", ["door", "yard"]),
+    ]
+    assert {path.name for path in folder.iterdir()} == {"tokens.jsonl.imported", "audit.jsonl"}
+    code, _, said = run(capsys, *create, "--name", "more", "--folder", folder)
+    assert (code, "are in the store now: use --config" in said) == (2, True)
+    assert run(capsys, "tokens", "revoke", "old", "--config", config)[:2] == (0, f"old ({listed[0]['id']}): revoked\n")
+    assert run(capsys, "tokens", "revoke", "old", "--config", config)[0] == 2
+
+
+def test_who_did_what_is_listed(
+    place: Callable[..., StoreConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, store = tmp_path / "live.yaml", place()
+    config.write_text(json.dumps({"store": {"folder": store.folder, "url": store.url}}))
+    for name in ("a", "b"):
+        assert run(capsys, "tokens", "create", "--name", name, "--scope", "read", "--config", config)[0] == 0
+    assert run(capsys, "tokens", "revoke", "a", "--config", config)[0] == 0
+    audit = "audit", "list", "--config", config
+    code, out, _ = run(capsys, *audit)
+    assert (code, [line.split(": ")[1].split(" (")[0] for line in out.splitlines()]) == (
+        0,
+        ["tokens create of a", "tokens create of b", "tokens revoke of a"],
+    )
+    code, out, _ = run(capsys, *audit, "--method", "revoke", "--since", "1h", "--json")
+    (entry,) = map(json.loads, out.splitlines())
+    assert (entry["method"], entry["outcome"], "on the command line" in entry["who"]) == ("tokens revoke", "OK", True)
+    assert run(capsys, *audit, "--who", "somebody else")[:2] == (0, "")
+    assert run(capsys, *audit, "--since", "2100-01-01")[:2] == (0, "")
+    assert len(run(capsys, *audit, "--since", "2020-01-01T00:00:00Z")[1].splitlines()) == 3
+    for wrong in ("yesterday", "never", "7"):
+        code, _, said = run(capsys, *audit, "--since", wrong)
+        assert (code, "--since" in said) == (2, True), wrong
 
 
 def test_a_token_can_go_to_a_file_for_its_owner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,8 +109,8 @@ def test_a_token_can_go_to_a_file_for_its_owner(tmp_path: Path, capsys: pytest.C
     assert (code, "File exists" in said) == (2, True)
 
 
-def test_a_configuration_without_a_folder_says_what_to_add(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "live.yaml").write_text("")
+def test_a_configuration_without_a_place_says_what_to_add(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "live.yaml").write_text("store: null")
     code, _, said = run(capsys, "tokens", "list", "--config", tmp_path / "live.yaml")
     assert (code, "add `access: {folder: access}`" in said) == (2, True)
 
@@ -84,7 +139,7 @@ def test_keys_are_made_listed_and_revoked(
 
 UNSAFE = {
     "publish: {listen: '0.0.0.0:50051'}": "publish.listen: other machines",
-    "publish: {listen: '0.0.0.0:50051', tls: {certificate: a, key: b}}": "access: {folder: access}",
+    "{publish: {listen: '0.0.0.0:50051', tls: {certificate: a, key: b}}, store: null}": "access: {folder: access}",
     "publish: {listen: '0.0.0.0:50051', insecure: true, tls: {certificate: a, key: b}}": "publish.insecure: remove it",
     "dispatch: {bind: 'tcp://0.0.0.0:5570'}": "dispatch.bind: other machines",
     "dispatch: {bind: 'tcp://0.0.0.0:5570', keys: k, insecure: true}": "dispatch.insecure: remove it",

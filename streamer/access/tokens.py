@@ -52,6 +52,10 @@ class Token:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
+class TokensUnavailable(OSError):
+    """Where tokens are kept does not answer, so nobody knows whether a token has been revoked meanwhile."""
+
+
 class TokenStore(Protocol):
     """Where tokens are kept. Methods raise OSError or ConfigError if that cannot be read or written."""
 
@@ -91,13 +95,13 @@ def new_token(
     return secret, made
 
 
-def read_lifetime(text: str) -> timedelta | None:
+def read_lifetime(text: str, option: str = "--expires") -> timedelta | None:
     """Return the time that a text such as 90d, 12h or 30m means; None for `never`. Raises ConfigError."""
     if text == "never":
         return None
     match = LIFETIME.fullmatch(text)
     if match is None or not int(match[1]):
-        raise ConfigError(f"--expires: {text!r} is no time: write a number and s, m, h or d, such as 90d, or never")
+        raise ConfigError(f"{option}: {text!r} is no time: write a number and s, m, h or d, such as 90d, or never")
     return timedelta(seconds=int(match[1]) * UNITS[match[2]])
 
 

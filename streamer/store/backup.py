@@ -18,9 +18,19 @@ from faceanalytics.scratch import scratch_folder
 from streamer.config import Store as StoreConfig
 from streamer.store.database import ADVISORY_LOCK, FILE, postgres_url, redacted, sqlite_folder
 from streamer.store.migrate import migrate, revision
-from streamer.store.tables import audit, events, metadata, runs, tracks
+from streamer.store.tables import audit, events, metadata, runs, sinks, tracks
 
 CHUNK = 1000  # rows copied at once
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPlace:
+    """How far a sink is, as the store knows it."""
+
+    name: str
+    sequence: int  # of the newest event that it is done with
+    behind: int  # events of the log after it
+    updated: datetime  # UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class Contents:
     last_event: datetime | None
     started: datetime | None  # of the newest run
     running: bool  # it has not ended: it runs, or died
+    sinks: list[SinkPlace]  # by name
 
 
 def backup(config: StoreConfig, out: Path) -> None:
@@ -114,7 +125,10 @@ def _contents(connection: Connection, place: str) -> Contents:
     first, last = connection.execute(select(func.min(events.c.at), func.max(events.c.at))).one()
     run = connection.execute(select(runs).order_by(runs.c.run.desc()).limit(1)).one_or_none()
     ended = run is None or run.ended is not None
-    return Contents(place, present, counts, first, last, run.started if run else None, not ended)
+    newest = connection.scalar(select(func.max(events.c.sequence))) or 0
+    rows = connection.execute(select(sinks).order_by(sinks.c.name)).all() if sinks in tables else []
+    places = [SinkPlace(row.name, row.sequence, max(0, newest - row.sequence), row.updated) for row in rows]
+    return Contents(place, present, counts, first, last, run.started if run else None, not ended, places)
 
 
 def _copy(reading: Connection, file: Path) -> None:

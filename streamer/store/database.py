@@ -28,6 +28,7 @@ from streamer.store.values import StoreUnavailable
 FILE = "store.sqlite"
 READERS = 4  # connections that read at the same time
 LOCK_POLL_S = 0.25
+CHECKPOINTS = 20  # attempts to empty the write-ahead log, which a reader may hold for a moment
 ADVISORY_LOCK = 0x0FACE  # of PostgreSQL, held by the connection that writes
 _BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # a retry gives the same answer
 
@@ -36,6 +37,23 @@ def sqlite_folder(config: StoreConfig) -> Path:
     """Return the folder of the SQLite database."""
     state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
     return Path(config.folder) if config.folder else state / "faceanalytics"
+
+
+def made_file(config: StoreConfig) -> Path:
+    """Return the file of the SQLite database, made if need be. Raises ConfigError."""
+    folder = sqlite_folder(config)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = folder.resolve() / FILE
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # the log says who was where
+    except OSError as error:
+        raise ConfigError(f"store: cannot use the folder {folder}: {error.strerror}; set store.folder") from error
+    return file
+
+
+def folder_of(config: StoreConfig | None) -> Path | None:
+    """Return the folder of the SQLite database; None: there is no store, or it is in PostgreSQL."""
+    return None if config is None or config.database() else sqlite_folder(config)
 
 
 def redacted(config: StoreConfig) -> str:
@@ -123,6 +141,43 @@ class Database:
         new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
         return statement.on_conflict_do_update(index_elements=keys, set_=new)
 
+    def files(self) -> list[str]:
+        """Return the files of an SQLite database; those of PostgreSQL are not in reach."""
+        return [] if self._file is None else [f"{self._file}{suffix}" for suffix in ("", "-wal")]
+
+    async def rewrite(self, tables: Sequence[str]) -> None:
+        """Write tables of PostgreSQL anew, so that nothing is left of deleted rows. Nobody else may write meanwhile."""
+        writer = await self.writer()
+        with expecting():
+            driver: Any = (await writer.get_raw_connection()).driver_connection
+            await driver.set_autocommit(True)
+            try:
+                for name in tables:
+                    await driver.execute(f"VACUUM (FULL) {name}")
+            finally:
+                await driver.set_autocommit(False)
+
+    async def overwrite(self, vacuum_bytes: int) -> bool:
+        """Leave nothing of deleted rows in the files of SQLite. Nobody else may write meanwhile.
+
+        Deleted rows were overwritten when they were deleted; versions of this program before did not do so, and a
+        database of less than `vacuum_bytes` is written anew for that. Returns False if a reader holds the log.
+        """
+        writer = await self.writer()
+        with expecting():
+            driver: Any = (await writer.get_raw_connection()).driver_connection
+            (pages,), (size,) = [
+                (await driver.execute_fetchall(f"PRAGMA page_{what}"))[0] for what in ("count", "size")
+            ]
+            if pages * size < vacuum_bytes:
+                await driver.execute("VACUUM")
+            for _ in range(CHECKPOINTS):
+                ((busy, _, _),) = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                if not busy:
+                    return True
+                await asyncio.sleep(LOCK_POLL_S)
+        return False
+
     async def close(self) -> None:
         """Close all connections and let other streamers use the database."""
         if self._writer is not None:
@@ -134,13 +189,7 @@ class Database:
         self._held.close()
 
     def _sqlite(self, config: StoreConfig) -> URL:
-        folder = sqlite_folder(config)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = folder.resolve() / FILE
-            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # the log says who was where
-        except OSError as error:
-            raise ConfigError(f"store: cannot use the folder {folder}: {error.strerror}; set store.folder") from error
+        file = made_file(config)
         self._file, self._inode, self.name = file, file.stat().st_ino, str(file)
         query = {"mode": "rw", "uri": "true"}  # a file that has vanished is not made again, empty
         quoted = str(file).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
@@ -155,9 +204,9 @@ class Database:
             options["connect_args"] = {"connect_timeout": 5, "application_name": "faceanalytics"}
         engine = create_async_engine(url, **options)
         if url.get_backend_name() == "sqlite":
-            event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+            event.listen(engine.sync_engine, "connect", set_up_sqlite)
             begin = "BEGIN IMMEDIATE" if options.get("poolclass") is NullPool else "BEGIN"
-            event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin))
+            event.listen(engine.sync_engine, "begin", partial(begin_sqlite, begin))
         return engine
 
     def _check_file(self) -> None:
@@ -205,8 +254,9 @@ async def _drop(connection: AsyncConnection) -> None:
         await connection.close()
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # the driver begins no transactions of its own, see _begin_sqlite
+def set_up_sqlite(connection: Any, _: object) -> None:
+    """Prepare a new connection."""
+    connection.isolation_level = None  # the driver begins no transactions of its own, see begin_sqlite
     cursor = connection.cursor()
     cursor.execute("PRAGMA page_count")
     if cursor.fetchone()[0] == 0:
@@ -215,6 +265,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",  # what is committed survives a power cut
         "busy_timeout=5000",
+        "secure_delete=ON",  # what is deleted is overwritten
         "journal_size_limit=67108864",  # bytes
     )
     for pragma in pragmas:
@@ -222,5 +273,6 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(statement: str, connection: Any) -> None:
+def begin_sqlite(statement: str, connection: Any) -> None:
+    """Begin a transaction."""
     connection.exec_driver_sql(statement)

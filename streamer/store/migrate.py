@@ -2,10 +2,15 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from faceanalytics.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 FOLDER = Path(__file__).parent / "migrations"
 
@@ -19,14 +24,9 @@ def migrate(connection: Connection, where: str) -> None:
     `where` names the database in messages.
     """
     from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config, scripts = _scripts()
     config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
     present, newest = revision(connection), scripts.get_current_head()
     if present is not None and present not in {one.revision for one in scripts.walk_revisions()}:
         raise ConfigError(
@@ -39,6 +39,16 @@ def migrate(connection: Connection, where: str) -> None:
             log.info("store: %s updated from revision %s to %s", where, present, newest)
 
 
+def is_newest(connection: Connection) -> bool:
+    """Return whether the tables of a database have the form of this version."""
+    return revision(connection) == _scripts()[1].get_current_head()
+
+
+def known_revisions() -> list[str]:
+    """Return the revisions that this version knows, newest first."""
+    return [one.revision for one in _scripts()[1].walk_revisions()]
+
+
 def revision(connection: Connection) -> str | None:
     """Return the revision of a database; None: it is new."""
     from alembic.runtime.migration import MigrationContext
@@ -46,3 +56,13 @@ def revision(connection: Connection) -> str | None:
     found = MigrationContext.configure(connection).get_current_revision()
     connection.rollback()  # the question began a transaction
     return found
+
+
+def _scripts() -> "tuple[Config, ScriptDirectory]":
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config, ScriptDirectory.from_config(config)

@@ -15,7 +15,7 @@ from streamer import metrics
 from streamer.config import Store as StoreConfig
 from streamer.store.database import Database
 from streamer.store.started import DELETED, DELETED_AT
-from streamer.store.tables import audit, events, faces, jobs, meta, tracks
+from streamer.store.tables import audit, events, faces, jobs, meta, templates, tracks
 from streamer.store.values import StoreUnavailable
 from streamer.values import TrackState
 
@@ -39,6 +39,7 @@ class Retention:
     def __init__(self, config: StoreConfig, database: Database) -> None:
         self._config = config
         self._database = database
+        self.ran: datetime | None = None  # UTC, when `run` last ended
 
     async def repeat(self, transaction: Transaction) -> None:
         """Delete what is too old or too much, every hour, in transactions between those of the writer."""
@@ -60,6 +61,9 @@ class Retention:
         if keep.faces_days is not None:
             await self._delete_rows(faces, faces.c.at < now - timedelta(days=keep.faces_days))
         await self._delete_rows(faces, faces.c.track_id.not_in(select(tracks.c.track_id)))
+        if keep.templates_days is not None:
+            await self._delete_rows(templates, templates.c.at < now - timedelta(days=keep.templates_days))
+        await self._delete_rows(templates, templates.c.track_id.not_in(select(tracks.c.track_id)))
         if keep.jobs_days is not None:
             await self._delete_rows(jobs, jobs.c.ended < now - timedelta(days=keep.jobs_days))
         if keep.audit_days is not None:
@@ -70,10 +74,16 @@ class Retention:
             while 0 < free < before:
                 await self._transaction(_give_back_pages)
                 free, before = await self._free_pages(), free
+        self.ran = datetime.now(UTC)
 
     async def size(self) -> int:
         """Return the size of the content in bytes. Raises StoreUnavailable."""
-        parts = ((events, events.c.payload), (tracks, tracks.c.payload), (faces, faces.c.jpeg))
+        parts = (
+            (events, events.c.payload),
+            (tracks, tracks.c.payload),
+            (faces, faces.c.jpeg),
+            (templates, templates.c.template),
+        )
         size = 0
         async with self._database.reading(READ_S) as connection:
             for table, content in parts:

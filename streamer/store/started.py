@@ -8,8 +8,11 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from streamer.encryption import Sealer
 from streamer.store.database import Database
+from streamer.store.keys_in_use import KEYS, remark, with_key
 from streamer.store.rows import event_row, interrupted, track_row
+from streamer.store.sealed import TOKEN_KEY, TRACK, Columns, Sealed, readable
 from streamer.store.tables import events, meta, runs, tracks
 from streamer.store.values import LogEvent, LogKind
 from streamer.values import TrackState
@@ -30,25 +33,34 @@ class Started:
     first_sequence: int  # of this run
     last_of_runs: dict[bytes, int]  # earlier runs, by the 8 bytes in their tokens -> their last sequence in the log
     interrupted: int  # tracks that were ended
+    remark: str  # what the log should say about encryption
 
 
-async def start_run(database: Database, writer: AsyncConnection, now: datetime) -> Started:
-    """Write a run into the store, and an END for each track that is still open there. Raises SQLAlchemyError."""
+async def start_run(
+    database: Database, writer: AsyncConnection, now: datetime, sealer: Sealer | None = None
+) -> Started:
+    """Write a run into the store, and an END for each track that is still open there.
+
+    Raises SQLAlchemyError, and ConfigError if a key is missing that rows are encrypted with.
+    """
+    secret, columns = Sealed(sealer, TOKEN_KEY), Columns(sealer)
     async with writer.begin():
         values = {row.name: row.value for row in await writer.execute(select(meta.c.name, meta.c.value))}
-        if KEY not in values:
-            values[KEY] = secrets.token_hex(32)
-            await writer.execute(meta.insert().values(name=KEY, value=values[KEY]))
+        keys = with_key(values.get(KEYS), sealer, is_new=KEY not in values)
+        key = secret.read(values[KEY], "") if KEY in values else secrets.token_hex(32)
+        rows = {KEY: values.get(KEY) or secret.write(key, "")} | ({} if keys is None else {KEYS: keys})
+        for name, value in rows.items():
+            await writer.execute(database.upsert(meta), {"name": name, "value": value})
         newest = await writer.scalar(select(func.max(events.c.sequence)))
         sequence = max(newest or 0, int(values.get(DELETED, 0)))
         earlier = (await writer.execute(select(runs).order_by(runs.c.run))).all()
         instance, first = str(uuid4()), sequence + 1
         run = earlier[-1].run + 1 if earlier else 1
         await writer.execute(runs.insert().values(run=run, instance_id=instance, started=now, first_sequence=first))
-        ended = await _end_open(database, writer, sequence, now)
+        ended = await _end_open(database, writer, sequence, now, columns)
     firsts = [*(one.first_sequence for one in earlier), first][1:]
     lasts = {run_bytes(one.instance_id): after - 1 for one, after in zip(earlier, firsts, strict=True)}
-    return Started(run, instance, bytes.fromhex(values[KEY]), sequence + ended, first, lasts, ended)
+    return Started(run, instance, bytes.fromhex(key), sequence + ended, first, lasts, ended, remark(keys))
 
 
 def run_bytes(instance_id: str) -> bytes:
@@ -56,16 +68,16 @@ def run_bytes(instance_id: str) -> bytes:
     return bytes.fromhex(instance_id.replace("-", ""))[:8]
 
 
-async def _end_open(database: Database, writer: AsyncConnection, sequence: int, now: datetime) -> int:
+async def _end_open(database: Database, writer: AsyncConnection, sequence: int, now: datetime, columns: Columns) -> int:
     open_tracks = select(tracks.c.track_id, tracks.c.last_seen, tracks.c.payload)
     unended = open_tracks.where(tracks.c.state != TrackState.ENDED.value).order_by(tracks.c.track_id)
     found = (await writer.execute(unended)).all()
     rows, log = [], []
     for number, row in enumerate(found, sequence + 1):
-        track = interrupted(row.payload)
+        track = interrupted(readable(columns, row.payload, TRACK, row.track_id))
         log.append(LogEvent(number, now, LogKind.END, track.stream_id, track.track_id, track.SerializeToString()))
-        rows.append(track_row(track, now, row.last_seen))
+        rows.append(columns.track(track_row(track, now, row.last_seen)))
     if found:
-        await writer.execute(events.insert(), [event_row(one) for one in log])
+        await writer.execute(events.insert(), [columns.event(event_row(one)) for one in log])
         await writer.execute(database.upsert(tracks), rows)
     return len(found)

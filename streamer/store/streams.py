@@ -96,7 +96,10 @@ class StoredCameras:
             if statement is not None:
                 await self._store.execute(statement)  # type: ignore[arg-type]  # of two dialects
         except StoreUnavailable as error:
-            raise LostDependency(f"the store does not work, so nothing was changed: {error}") from error
+            log.warning(
+                "camera %s was not %s: %s", stream.id, verb, error
+            )  # the client need not know where the store is
+            raise LostDependency("the store does not work now, so nothing was changed; try again") from error
         shown = {"change": verb, "uri": redact(stream.uri), "enabled": stream.enabled}
         self._store.note(LogKind.CAMERA, stream.id, json.dumps(shown).encode())
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
@@ -17,8 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
-from tests.support.guarded_server import guarded, methods, send
+from streamer.config import Store as StoreConfig
+from tests.support.builders import summary
+from tests.support.guarded_server import MORE, guarded, methods, send
+from tests.support.job_server import jobs_in
 from tests.support.patience import WAIT_S
+from tests.support.stored import final
 
 PROPER = {
     grpc.StatusCode.OK,
@@ -79,19 +84,28 @@ def filled(draw: st.DrawFn, descriptor: Descriptor, depth: int = 0) -> Message:
 class Running:
     """A server in an event loop of its own, so that tests need none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: StoreConfig | None) -> None:
+        self._store = store
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._started = threading.Event()
-        self._folder = folder
+        self.folder = folder
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
         self._thread.start()
         assert self._started.wait(WAIT_S)
 
     async def _serve(self) -> None:
         limits = {"calls_per_second": 1e6}
-        async with guarded(self._folder, "door", limits=limits) as at, at.channel() as channel:
+        aside = self.folder / "aside"  # with a store of their own
+        aside.mkdir()
+        async with (
+            jobs_in(aside, inputs=[str(self.folder / "inputs")]) as jobs,
+            guarded(self.folder, "door", store=self._store, jobs=jobs, limits=limits) as at,
+            at.channel() as channel,
+        ):
             self.at, self._channel = at, channel
+            if at.stored is not None:
+                at.stored.put(summary("t1"), final("t2"))
             self._started.set()
             await self._stop.wait()
 
@@ -113,9 +127,15 @@ class Running:
 LIST = "/faceanalytics.v1.StreamService/ListStreams"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    made = Running(tmp_path_factory.mktemp("fuzz"))
+@pytest.fixture(scope="module", params=["no store", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    store = None
+    if request.param == "sqlite":
+        store = StoreConfig(folder=str(folder / "store"))
+    elif request.param == "postgres":
+        store = StoreConfig(url=request.getfixturevalue("postgres").database())
+    made = Running(folder, store)
     yield made
     made.close()
 
@@ -125,14 +145,20 @@ def check(running: Running, caplog: pytest.LogCaptureFixture, path: str, data: b
     code, text = running.send(path, METHODS[path], data)
     assert code in PROPER, (path, code, text)
     assert len(text) < 4096
-    assert "Traceback" not in text
+    for inside in ("Traceback", ".py", "site-packages", str(running.folder), "SELECT", "sqlalchemy", "psycopg"):
+        assert inside not in text, (path, text)
     assert "p@h" not in text.replace("u:p@h", "") or code is grpc.StatusCode.OK
     assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []
     running.works()
 
 
+def several(path: str) -> int:
+    """How many requests a call of a method may have."""
+    return 3 if METHODS[path].client_streaming else 1
+
+
 FUZZ = settings(
-    max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -142,8 +168,8 @@ FUZZ = settings(
 def test_a_random_request_has_a_proper_answer(
     running: Running, caplog: pytest.LogCaptureFixture, path: str, data: st.DataObject
 ) -> None:
-    request = data.draw(filled(METHODS[path].input_type))
-    check(running, caplog, path, request.SerializeToString())
+    requests = data.draw(st.lists(filled(METHODS[path].input_type), min_size=1, max_size=several(path)))
+    check(running, caplog, path, MORE.join(request.SerializeToString() for request in requests))
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -204,3 +230,18 @@ async def test_no_trick_with_a_path_gets_out_of_the_folder(tmp_path: Path, field
             ), (trick, caught.value)
             assert "root:" not in (caught.value.details() or "")
         assert at.cameras.list() == []
+        # and a camera that is there cannot be moved to such a place
+        here = streams_pb2.StreamSettings(uri=str(inside / "a.mp4"))
+        await streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id="door", settings=here))
+        (before, _), *_ = at.cameras.list()
+        for trick in TRICKS:
+            to: dict[str, Any] = {field: trick.replace("{inside}", str(inside))}
+            moved = streams_pb2.StreamSettings(**to)
+            change = streams_pb2.UpdateStreamRequest(
+                stream_id="door", settings=moved, update_mask=FieldMask(paths=[field])
+            )
+            with pytest.raises(aio.AioRpcError) as caught:
+                await streams.UpdateStream(change)
+            assert caught.value.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INVALID_ARGUMENT), trick
+            assert "root:" not in (caught.value.details() or "")
+        assert at.cameras.list()[0][0] == before

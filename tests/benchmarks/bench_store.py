@@ -1,11 +1,12 @@
 """Events per second that the store commits before it publishes them, on SQLite and on PostgreSQL.
 
-`one by one`: each event is put when the one before is published, so that each has a transaction and a wait for the disk
-of its own; latency is from the arrival of a summary to its publication. `together`: all events are put at once, and one
-transaction takes up to a thousand of them. CPU time is that of the streamer's process per event of the second kind.
-Both databases are on the same disk and wait for it at each commit (`synchronous=FULL`, `synchronous_commit=on`). Blocks
-of the two take turns, and medians are shown; latencies are of all blocks. The machine is shared. PostgreSQL is that of
-the system (`apt-get install postgresql`).
+`one by one`: each event is put when the one before is published, so that each has a transaction and a wait for the
+disk of its own; latency is from the arrival of a summary to its publication. `together`: all events are put at once,
+and one transaction takes up to a thousand of them. CPU time is that of the streamer's process per event of the second
+kind. Both databases are on the same disk and wait for it at each commit (`synchronous=FULL`,
+`synchronous_commit=on`). With a key, tracks and events are encrypted (`store.key_file`). Blocks of all take turns,
+and medians are shown; latencies are of all blocks. The machine is shared. PostgreSQL is that of the system (`apt-get
+install postgresql`).
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import Any
 
 from streamer.api.track_messages import to_proto
 from streamer.config import Store as StoreConfig
+from streamer.encryption import new_key
 from streamer.store.outbox import Outgoing
 from streamer.store.store import Store
 from streamer.values import TrackSummary
@@ -55,9 +57,13 @@ def measure() -> dict[str, Any]:
     if programs() is None:
         raise SystemExit("Store: install the package postgresql of the system")
     with tempfile.TemporaryDirectory(prefix="fa-bench-") as folder, Postgres() as server:
+        key = Path(folder) / "store.key"
+        key.write_text(new_key())
         places = {
             "SQLite": StoreConfig(folder=str(Path(folder) / "store")),
+            "  with a key": StoreConfig(folder=str(Path(folder) / "sealed"), key_file=str(key)),
             "PostgreSQL": StoreConfig(url=server.database()),
+            "   with a key": StoreConfig(url=server.database(), key_file=str(key)),
         }
         return asyncio.run(_measure(places))
 
@@ -108,10 +114,10 @@ async def _block(config: StoreConfig, name: str, figures: Figures) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    lines = [f"{'':<12}{'one by one/s':>14}{'p50 ms':>9}{'p99 ms':>9}{'together/s':>12}{'CPU ms/event':>14}"]
+    lines = [f"{'':<14}{'one by one/s':>14}{'p50 ms':>9}{'p99 ms':>9}{'together/s':>12}{'CPU ms/event':>14}"]
     for name, row in figures.items():
         lines.append(
-            f"{name:<12}{row['one_by_one_per_s']:>14.0f}{row['latency_p50_ms']:>9.1f}{row['latency_p99_ms']:>9.1f}"
+            f"{name:<14}{row['one_by_one_per_s']:>14.0f}{row['latency_p50_ms']:>9.1f}{row['latency_p99_ms']:>9.1f}"
             f"{row['together_per_s']:>12.0f}{row['cpu_ms_per_event']:>14.2f}"
         )
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from streamer.api.allowed import check_allowed
 from streamer.config import Sources, Stream
 from streamer.config import Store as StoreConfig
 from streamer.encryption import new_key
+from streamer.store.encrypt import encrypt
 from streamer.store.streams import StoredCameras, add_stored, kept_cameras
 from streamer.store.tables import streams
 from streamer.store.values import LogKind
@@ -93,21 +94,25 @@ async def test_passwords_are_encrypted_with_a_key_and_again_with_a_new_one(
         after = await stored(one)
         assert before.keys() == after.keys()
         assert not set(before.values()) & set(after.values())
+    assert encrypt(with_key).unreadable == {}
     key.write_text(second)  # the first key is retired
     async with running(with_key) as one:
         cameras, _ = await started(one)
         assert settings(cameras) == {"a": (SECRET, None), "b": (SECRET, None)}
         assert await stored(one) == after
+    (tmp_path / "other").write_text(new_key())
     for config, reason in (
-        (place(), "camera a from the store is not started: its settings are encrypted"),
-        (place(key_file=str(tmp_path / "other")), "camera a from the store is not started: streams.settings: sealed"),
+        (place(), "it is encrypted; name its key with store.key_file"),
+        (place(key_file=str(tmp_path / "other")), "it has rows encrypted with another key"),
     ):
-        (tmp_path / "other").write_text(new_key())
-        async with running(config) as one:
-            cameras, _ = await started(one)
-            assert settings(cameras) == {}
-            assert reason in caplog.text
-            assert await stored(one) == after
+        with pytest.raises(ConfigError, match=reason):
+            await Running(config).store.open()
+    async with running(with_key) as one:
+        assert await stored(one) == after
+        await one.store.execute(streams.update().values(settings=next(iter(before.values()))))  # by a key that is gone
+        cameras, _ = await started(one)
+        assert settings(cameras) == {}
+        assert "camera a from the store is not started: streams.settings: sealed with a key" in caplog.text
 
 
 def test_a_key_that_cannot_be_used_is_an_error_at_the_start(tmp_path: Path) -> None:
@@ -171,6 +176,6 @@ async def test_while_the_store_does_not_work_no_stream_is_changed(tmp_path: Path
                 (kept.replace, Stream(id="a", uri="other.mp4")),
                 (kept.remove, "a"),
             ):
-                with pytest.raises(LostDependency, match="the store does not work, so nothing was changed"):
+                with pytest.raises(LostDependency, match="the store does not work now, so nothing was changed"):
                     await changed(*change)
         assert settings(cameras) == {"a": ("a.mp4", None)}

@@ -2,7 +2,7 @@
 
 `python -m tests.support.store_feeder CONFIG.json` (the section `store`) prints `ready ADDRESS`. With
 `--die-after N` it kills itself with SIGKILL after the commit of the N-th published event and before its publication.
-With SIGTERM it ends all tracks, waits until everything is stored, and stops.
+`--listen HOST:PORT` is where it serves. With SIGTERM it ends all tracks, waits until everything is stored, and stops.
 """
 
 import argparse
@@ -32,8 +32,8 @@ OPEN = 20  # tracks at a time
 PAUSE_S = 0.004  # between two summaries
 
 
-async def feed(config: StoreConfig, die_after: int) -> None:
-    hub, published = Hub(Publish(listen="127.0.0.1:0")), 0
+async def feed(config: StoreConfig, die_after: int, listen: str) -> None:
+    hub, published = Hub(Publish(listen=listen)), 0
 
     def publish(outgoing: Outgoing) -> None:
         nonlocal published
@@ -50,13 +50,13 @@ async def feed(config: StoreConfig, die_after: int) -> None:
     hub.sequence = store.sequence
     writing = asyncio.create_task(store.run())
     cameras = KeptCameras(Stream(id="door", uri="x.mp4"))
-    server = await start_server(Publish(listen="127.0.0.1:0"), hub, cameras, lambda: {builders.SMALL: 1}, store)
+    server = await start_server(Publish(listen=listen), hub, cameras, lambda: {builders.SMALL: 1}, store)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     print(f"ready {server.address}", flush=True)
     while not hub._subscribers and not stopping.is_set():  # it may be killed soon
         await asyncio.sleep(0.01)
-    await _tracks(store, stopping)
+    await put_tracks(store, stopping)
     async with asyncio.timeout(WAIT_S):
         while store.state.degraded:
             await asyncio.sleep(0.05)
@@ -68,7 +68,7 @@ async def feed(config: StoreConfig, die_after: int) -> None:
     await store.close()
 
 
-async def _tracks(store: Store, stopping: asyncio.Event) -> None:
+async def put_tracks(store: Store, stopping: asyncio.Event) -> None:
     """Begin, change and end tracks at random until told to stop; then end all."""
     chance, live, number = random.Random(1), list[str](), 0
     run = f"{time.time_ns():016x}"
@@ -98,5 +98,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--die-after", type=int, default=0)
+    parser.add_argument("--listen", default="127.0.0.1:0")
     options = parser.parse_args()
-    asyncio.run(feed(StoreConfig.model_validate(json.loads(options.config.read_text())), options.die_after))
+    section = StoreConfig.model_validate(json.loads(options.config.read_text()))
+    asyncio.run(feed(section, options.die_after, options.listen))

@@ -65,9 +65,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: StoreConfig, clean: bool = True) -> AsyncIterator[Running]:
+async def running(
+    config: StoreConfig, publish: Callable[[Outgoing], None] | None = None, clean: bool = True
+) -> AsyncIterator[Running]:
     """A store that is open and writes; not `clean`: it ends as if it were killed."""
-    one = Running(config)
+    one = Running(config, publish)
     await one.store.open()
     writing = asyncio.create_task(one.store.run())
     try:
