@@ -1,4 +1,4 @@
-"""The commands about people across recordings: options in, exit codes out."""
+"""The commands about people, of a running streamer and across recordings: options in, exit codes out."""
 
 import argparse
 import json
@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING
 
 from faceanalytics.commandline import complain, number_of
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
+from streamer.commands_cameras import connect, with_port
 from streamer.config import People
 from streamer.configfile import load_config
 
 if TYPE_CHECKING:
     from streamer.recorded.writer import VideoResult
+
+
+def people(arguments: argparse.Namespace) -> int:
+    """Run a command of `streamer people` and return its exit code."""
+    from streamer.tools.people import run
+
+    if arguments.action == "confirm" and arguments.new and arguments.person:
+        raise ConfigError("people confirm: give a person or --new, not both")
+    if arguments.action == "search" and (arguments.image is None) == (arguments.track is None):
+        raise ConfigError("people search: give an image or --track")
+    return run(with_port(arguments.server), connect(arguments), arguments)
 
 
 def people_across(arguments: argparse.Namespace) -> int:

@@ -81,10 +81,24 @@ async def embed(
 def enrolled(
     config: StreamerConfig, model: Model, people: Sequence[EmbeddedReference], strangers: Sequence[EmbeddedReference]
 ) -> tuple[EnrolledGallery, ImpostorScores]:
+    """Make the gallery as `gallery_of` does, and log its threshold and people who look alike."""
+    found, impostors = gallery_of(config, model, people, strangers)
+    log.info(
+        "gallery: %d people, named from cosine %.3f (false-accept rate %g per search; %d pairs of %d people of %s)",
+        *(len(found.gallery), found.threshold, config.gallery.false_accept_rate),
+        *(impostors.pairs, impostors.people, impostors.source),
+    )
+    _audit(found.gallery, _by_person(people), found.threshold)
+    return found, impostors
+
+
+def gallery_of(
+    config: StreamerConfig, model: Model, people: Sequence[EmbeddedReference], strangers: Sequence[EmbeddedReference]
+) -> tuple[EnrolledGallery, ImpostorScores]:
     """Make the gallery and its threshold, which follows from its size, the false-accept rate and the strangers' scores.
 
-    `people` and `strangers` are the embedded images of `read_gallery`. Logs people who look alike. Raises ConfigError
-    if there are no scores of strangers, or too few.
+    `people` and `strangers` are the embedded images of `read_gallery`. Raises ConfigError if there are no scores of
+    strangers, or too few.
     """
     gallery = Gallery(_by_person(people), model.id)
     if strangers:
@@ -97,13 +111,7 @@ def enrolled(
             "similar strangers are. Give a folder with some hundreds of people who are in no gallery, one sub-folder "
             "each, or weights whose card has the table; `swinface evaluate impostors` makes it"
         )
-    rate = config.gallery.false_accept_rate
-    named_from = threshold(impostors, rate, len(gallery), "gallery.false_accept_rate")
-    log.info(
-        "gallery: %d people, named from cosine %.3f (false-accept rate %g per search; %d pairs of %d people of %s)",
-        *(len(gallery), named_from, rate, impostors.pairs, impostors.people, impostors.source),
-    )
-    _audit(gallery, _by_person(people), named_from)
+    named_from = threshold(impostors, config.gallery.false_accept_rate, len(gallery), "gallery.false_accept_rate")
     return EnrolledGallery(gallery, named_from), impostors
 
 

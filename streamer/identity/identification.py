@@ -5,12 +5,17 @@ analyses, then whenever their number has doubled, and once at its end. Between s
 decision for or against a person changes only if several contradicting searches in a row agree (hysteresis).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from streamer.config import Gallery as Settings
+from streamer.identity.corrections import NOTHING_SAID, Corrections
 from streamer.identity.gallery import Gallery
 from streamer.values import (
     Candidate,
+    Floats,
     IdentityDecision,
     IdentityReason,
     IdentityStatus,
@@ -22,10 +27,22 @@ GROWTH = 2  # factor by which a track's analyses must grow for the next search
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolledGallery:
-    """A gallery and its threshold."""
+    """A gallery, its threshold, and what people said about tracks."""
 
     gallery: Gallery
     threshold: float  # cosine from which a person is named
+    names: Mapping[str, str] = field(default_factory=dict)  # by id, if the gallery has ids in place of names
+    corrections: Corrections = NOTHING_SAID
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """The face of a track as it is searched for."""
+
+    template: Floats  # (512,) unit length
+    samples: int  # analyses behind it
+    best_quality: float  # 0..1, of their best crop
+    track_ids: tuple[str, ...]  # of the track and of those that were joined to it
 
 
 @dataclass(slots=True)
@@ -37,6 +54,7 @@ class _Track:
     next_search: int  # number of samples
     against: tuple[IdentityStatus, str] | None = None  # status and person by which the newest searches contradict it
     searches_against: int = 0  # number of these searches in a row
+    changed: bool = False  # the gallery, since the newest search: what it finds now counts at once
 
 
 class Identifier:
@@ -51,10 +69,13 @@ class Identifier:
         """Use this gallery from now on; None: the gallery is not ready."""
         self._known = known
         for track in self._tracks.values():
-            track.next_search = 0
+            track.next_search, track.changed = 0, True
 
-    def decide(self, summary: TrackSummary) -> IdentityDecision:
-        """Return the decision for a track, given its newest summary. The track is forgotten after its final summary."""
+    def decide(self, summary: TrackSummary, joined: Collection[str] = ()) -> IdentityDecision:
+        """Return the decision for a track, given its newest summary. The track is forgotten after its final summary.
+
+        `joined`: ids of tracks that were joined to it.
+        """
         track, model_id = self._tracks.get(summary.key.id), summary.estimates.model_id
         if track is None or track.model_id not in ("", model_id):  # a change of the model resets the decision
             undecided = _undecided(IdentityReason.TOO_LITTLE_EVIDENCE, summary)
@@ -62,19 +83,57 @@ class Identifier:
             track = self._tracks[summary.key.id] = _Track(undecided, model_id, 0)
         track.model_id = model_id
         if summary.estimates.samples >= track.next_search or summary.final:
-            self._update(track, summary)
+            self._update(track, summary, (summary.key.id, *joined))
         if summary.final:
             del self._tracks[summary.key.id]
-        return track.decision
+        return self._shown(track.decision)
 
-    def _update(self, track: _Track, summary: TrackSummary) -> None:
+    def decide_past(self, before: IdentityDecision, probe: Probe) -> IdentityDecision:
+        """Return the decision for a track that has ended, of the model of the gallery, which must be ready."""
+        inner = replace(before, person=before.person_id or before.person)
+        track = _Track(inner, "", 0, changed=True)
+        found = self._search(track, probe) if probe.template.any() else inner
+        return self._shown(self._confirmed(inner, found, probe.track_ids) or found)
+
+    def _shown(self, decision: IdentityDecision) -> IdentityDecision:
+        """Return the decision with names in place of ids, and the ids beside them."""
+        if self._known is None or not self._known.names:
+            return decision
+        names = self._known.names
+        candidates = tuple(
+            Candidate(names.get(one.person, one.person), one.similarity, one.person) for one in decision.candidates
+        )
+        name = names.get(decision.person, decision.person)
+        return replace(decision, person=name, person_id=decision.person, candidates=candidates)
+
+    def _confirmed(
+        self, before: IdentityDecision, found: IdentityDecision, track_ids: Collection[str]
+    ) -> IdentityDecision | None:
+        """Return the decision that somebody made, with the candidates that were found; None: nobody has."""
+        person = None if self._known is None else self._known.corrections.person_of(track_ids)
+        if person is None:
+            return None
+        said = replace(found, status=IdentityStatus.IDENTIFIED, person=person, reason=None, confirmed=True)
+        return _with_revision(before, said)
+
+    def _update(self, track: _Track, summary: TrackSummary, track_ids: tuple[str, ...]) -> None:
+        """Decide again. What somebody has said counts, and else what is found."""
+        before = track.decision
+        self._find(track, summary, track_ids)
+        track.decision = self._confirmed(before, track.decision, track_ids) or track.decision
+
+    def _find(self, track: _Track, summary: TrackSummary, track_ids: tuple[str, ...]) -> None:
         """Search the gallery if template and gallery are ready. Otherwise the result of an earlier search stays."""
         track.next_search, problem = self._next_search(summary)
         if problem is not None:
-            if track.decision.threshold is None:
+            if track.decision.threshold is None or track.decision.confirmed:
                 track.decision = _with_revision(track.decision, _undecided(problem, summary))
-        elif track.decision.threshold is None or summary.estimates.samples > track.decision.samples:
-            track.decision = self._search(track, summary)
+        elif track.decision.threshold is None or summary.estimates.samples > track.decision.samples or track.changed:
+            assert summary.estimates.identity is not None
+            template, evidence = summary.estimates.identity.template, summary.estimates.identity.evidence
+            probe = Probe(template, summary.estimates.samples, evidence.best_quality, track_ids)
+            track.decision = self._search(track, probe)
+            track.changed = False
 
     def _next_search(self, summary: TrackSummary) -> tuple[int, IdentityReason | None]:
         """Return the number of samples for the next search, and the reason why there can be no search now."""
@@ -87,13 +146,13 @@ class Identifier:
             return summary.estimates.samples + 1, IdentityReason.TOO_LITTLE_EVIDENCE
         return GROWTH * summary.estimates.samples, None
 
-    def _search(self, track: _Track, summary: TrackSummary) -> IdentityDecision:
+    def _search(self, track: _Track, probe: Probe) -> IdentityDecision:
         assert self._known is not None
-        assert summary.estimates.identity is not None
-        threshold = self._known.threshold
-        candidates = self._known.gallery.search(summary.estimates.identity.template, max(2, self._settings.candidates))
-        answer, reason = self._result(candidates, threshold)
-        status, person = self._with_hysteresis(track, answer, candidates[0], threshold)
+        known, threshold = self._known, self._known.threshold
+        excluded = known.corrections.not_of(probe.track_ids)
+        candidates = known.gallery.search(probe.template, max(2, self._settings.candidates), excluded)
+        answer, reason = self._result(candidates, probe)
+        status, person = self._with_hysteresis(track, answer, candidates, threshold)
         if answer[0] is IdentityStatus.IDENTIFIED:
             reason = IdentityReason.NOT_CONFIRMED
         found = IdentityDecision(
@@ -103,34 +162,47 @@ class Identifier:
             candidates=candidates[: self._settings.candidates],
             margin=candidates[0].similarity - candidates[1].similarity if len(candidates) > 1 else None,
             threshold=threshold,
-            samples=summary.estimates.samples,
-            best_quality=summary.estimates.identity.evidence.best_quality,
+            samples=probe.samples,
+            best_quality=probe.best_quality,
             revision=1,
         )
         return _with_revision(track.decision, found)
 
     def _result(
-        self, candidates: tuple[Candidate, ...], threshold: float
+        self, candidates: tuple[Candidate, ...], probe: Probe
     ) -> tuple[tuple[IdentityStatus, str], IdentityReason | None]:
         """Return the result of one search by itself, and the reason why it names no person."""
+        assert self._known is not None
+        known = self._known
+        if not candidates or candidates[0].similarity < known.threshold:
+            excluded = known.corrections.not_of(probe.track_ids)
+            first = known.gallery.search(probe.template, 1)
+            was_said = any(one.person in excluded and one.similarity >= known.threshold for one in first)
+            reason = IdentityReason.REJECTED if was_said else IdentityReason.BELOW_THRESHOLD
+            return (IdentityStatus.UNKNOWN, ""), reason
         best = candidates[0]
-        if best.similarity < threshold:
-            return (IdentityStatus.UNKNOWN, ""), IdentityReason.BELOW_THRESHOLD
-        if len(candidates) > 1 and best.similarity - candidates[1].similarity < self._settings.margin:
+        template = np.asarray(probe.template, np.float64)
+        close = len(candidates) > 1 and best.similarity - candidates[1].similarity < self._settings.margin
+        if close or known.corrections.resembles_other(best.person, template, best.similarity):
             return (IdentityStatus.UNDECIDED, ""), IdentityReason.AMBIGUOUS
         return (IdentityStatus.IDENTIFIED, best.person), None
 
     def _with_hysteresis(
-        self, track: _Track, answer: tuple[IdentityStatus, str], best: Candidate, threshold: float
+        self, track: _Track, answer: tuple[IdentityStatus, str], candidates: tuple[Candidate, ...], threshold: float
     ) -> tuple[IdentityStatus, str]:
-        """Return the result after hysteresis: a decision stays until several searches in a row contradict it alike."""
+        """Return the result after hysteresis: a decision stays until several searches in a row contradict it alike.
+
+        After a change of the gallery one search is enough.
+        """
         before = (track.decision.status, track.decision.person)
-        if before[0] is IdentityStatus.UNDECIDED or self._is_compatible(before, answer, best, threshold):
+        best = candidates[0] if candidates else Candidate("", -1.0)
+        undecided = before[0] is IdentityStatus.UNDECIDED or track.decision.confirmed
+        if undecided or self._is_compatible(before, answer, best, threshold, track.changed):
             track.against, track.searches_against = None, 0
-            return answer if before[0] is IdentityStatus.UNDECIDED else before
+            return answer if undecided else before
         track.searches_against = track.searches_against + 1 if track.against == answer else 1
         track.against = answer
-        if track.searches_against < self._settings.switch_searches:
+        if track.searches_against < self._settings.switch_searches and not track.changed:
             return before
         track.against, track.searches_against = None, 0
         return answer
@@ -141,12 +213,15 @@ class Identifier:
         answer: tuple[IdentityStatus, str],
         best: Candidate,
         threshold: float,
+        changed: bool,
     ) -> bool:
         """Return whether the result `answer` of a search is compatible with the decision `before`."""
         if answer == before:
             return True
         if before[0] is not IdentityStatus.IDENTIFIED or best.person != before[1]:
             return False
+        if changed and answer[0] is IdentityStatus.UNDECIDED:
+            return False  # somebody said so, or enrolled somebody who is as similar
         return answer[0] is IdentityStatus.UNDECIDED or best.similarity >= threshold - self._settings.hysteresis
 
 

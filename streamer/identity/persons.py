@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from streamer import metrics
 from streamer.aggregate.aggregator import Aggregator
 from streamer.config import StreamerConfig
-from streamer.identity.identification import EnrolledGallery, Identifier
+from streamer.identity.identification import EnrolledGallery, Identifier, Probe
 from streamer.identity.relink import HELD_REASONS, HeldTrack, Relinker
 from streamer.values import (
     EndReason,
@@ -51,15 +51,38 @@ class Persons:
     def __init__(self, config: StreamerConfig, new_key: Callable[[TrackKey], TrackKey]) -> None:
         """`new_key` makes the key of a track that is split off another one."""
         self._aggregator = Aggregator(config.aggregate, new_key)
+        self._settings = config.gallery
         self._identifier = Identifier(config.gallery) if config.gallery.folder else None
         self._relinker = Relinker(config.relink) if config.relink.enabled else None
         self._persons: dict[str, _Person] = {}  # by id of the published track
         self._continues: dict[str, TrackKey] = {}  # id of the tracker's track -> key of the published track
 
-    def use_gallery(self, known: EnrolledGallery) -> None:
-        """Name people of this gallery from now on."""
+    def use_gallery(self, known: EnrolledGallery | None) -> list[TrackSummary]:
+        """Name people of this gallery from now on. Returns the open tracks that it changes, with a new revision.
+
+        None: there is no gallery, and nobody is named.
+        """
+        if known is None:
+            self._identifier = None
+        elif self._identifier is None:
+            self._identifier = Identifier(self._settings)
         if self._identifier is not None:
             self._identifier.use(known)
+        again = [(person, person.newest) for person in self._persons.values() if person.newest is not None]
+        return [changed for person, newest in again if (changed := self._decided_again(person, newest)) is not None]
+
+    def decide_past(self, before: IdentityDecision, probe: Probe) -> IdentityDecision | None:
+        """Return the decision for a track that has ended; None: there is no gallery."""
+        return None if self._identifier is None else self._identifier.decide_past(before, probe)
+
+    def _decided_again(self, person: _Person, newest: TrackSummary) -> TrackSummary | None:
+        """Return the summary of an open track with a new revision; None: its identity stays."""
+        decision, before = self._decide(person, newest), newest.decision
+        if decision == before or (decision and before and _who(decision) == _who(before)):
+            return None
+        revision = self._aggregator.revise(newest.key.id)
+        person.newest = replace(newest, decision=decision, revision=revision)
+        return person.newest
 
     def use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
         """Join tracks from now on, by templates of this model and by these scores of strangers."""
@@ -201,7 +224,7 @@ class Persons:
     def _decide(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
         if self._identifier is None:
             return None
-        decision = self._identifier.decide(summary)
+        decision = self._identifier.decide(summary, [one.track_id for one in (*person.intervals, *summary.intervals)])
         if any(reason in NOBODY for reason in summary.undescribed):
             return None
         if decision.revision != person.decided:
@@ -223,3 +246,8 @@ class Persons:
         newest = self._persons[key.id].newest
         assert newest is not None
         return track._replace(key=key, first_seen=newest.first_seen)
+
+
+def _who(decision: IdentityDecision) -> tuple[object, ...]:
+    """Return what a change of the gallery may change, and clients should hear of at once."""
+    return decision.status, decision.person_id, decision.person, decision.reason, decision.confirmed

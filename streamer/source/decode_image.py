@@ -52,17 +52,17 @@ _DAMAGED = (
 )
 
 
-def decode_image(data: bytes, where: str) -> Bytes:
+def decode_image(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Bytes:
     """Decode an image file to BGR (h, w, 3), upright as its EXIF, or irot and imir of AVIF and HEIC, say.
 
     Grey images get three equal channels, of 16 bits the upper eight are kept, CMYK is converted without its profile,
     and transparent pixels are composed on grey. Of several images in one file it is the first. Raises InputError that
-    begins with `where` if the data is not an image, is cut off or damaged, or has more than MAX_PIXELS.
+    begins with `where` if the data is not an image, is cut off or damaged, or has more than `max_pixels`.
     """
     if not data:
         raise InputError(f"{where}: the image is empty (0 bytes)")
     try:
-        return _decode_jpeg(data) if data.startswith(START) else _decode_other(data)
+        return _decode_jpeg(data, max_pixels) if data.startswith(START) else _decode_other(data, max_pixels)
     except (_Refused, JpegError) as refusal:
         raise InputError(f"{where}: {refusal}") from refusal
 
@@ -76,9 +76,9 @@ class _Refused(Exception):
     """The reason for which an image is not decoded."""
 
 
-def _decode_jpeg(data: bytes) -> Bytes:
+def _decode_jpeg(data: bytes, max_pixels: int) -> Bytes:
     header = read_header(data)
-    _check_size(header.width, header.height)
+    _check_size(header.width, header.height, max_pixels)
     pixels = decode_jpeg(data, header)
     if pixels.shape[2] == 4:
         from PIL import Image
@@ -88,7 +88,7 @@ def _decode_jpeg(data: bytes) -> Bytes:
     return _upright(pixels, _orientation(header.exif))
 
 
-def _decode_other(data: bytes) -> Bytes:
+def _decode_other(data: bytes, max_pixels: int) -> Bytes:
     """Decode any other format. Raises _Refused."""
     from PIL import Image, UnidentifiedImageError
 
@@ -97,7 +97,7 @@ def _decode_other(data: bytes) -> Bytes:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2)
     try:
         with _without_warnings(), Image.open(BytesIO(data), formats=formats) as image:
-            _check_size(*image.size)
+            _check_size(*image.size, max_pixels)
             if image.format == "PNG":
                 _verify(data)
             if image.format == "JPEG2000" and _bits(data) > 8 and image.mode != "I;16":
@@ -225,8 +225,8 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise _Refused(f"{width}x{height} pixels are more than {MAX_PIXELS // 10**6} megapixels: scale the image down")
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise _Refused(f"{width}x{height} pixels are more than {max_pixels // 10**6} megapixels: scale the image down")
     if not width * height:
         raise _Refused(f"it has no pixels: {width}x{height}")

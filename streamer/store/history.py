@@ -1,11 +1,14 @@
 """Finds stored tracks and their pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
 
 from streamer.store.database import Database
+from streamer.store.decisions import Naming
+from streamer.store.sealed import FACE, TRACK, Columns, readable
 from streamer.store.tables import faces, tracks
 from streamer.store.values import TrackQuery
 from streamer.values import TrackState
@@ -14,26 +17,38 @@ from streamer.values import TrackState
 class History:
     """The stored tracks. All reads may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, columns: Columns, naming: Naming) -> None:
         self._database = database
+        self._columns = columns
+        self._naming = naming
 
     async def ended(self, query: TrackQuery, after: str, limit: int) -> list[bytes]:
         """Return the messages of the tracks that have ended and fit, sorted by id, beginning after the id `after`."""
-        wanted = select(tracks.c.payload).where(tracks.c.state == TrackState.ENDED.value, tracks.c.track_id > after)
+        columns = select(tracks.c.track_id, tracks.c.payload)
+        wanted = columns.where(tracks.c.state == TrackState.ENDED.value, tracks.c.track_id > after)
+        query = replace(query, persons=tuple(self._columns.persons((*query.persons, *self._naming.ids(query.persons)))))
         async with self._database.reading() as connection:
-            rows = await connection.scalars(_where(wanted, query).order_by(tracks.c.track_id).limit(limit))
-            return [bytes(payload) for payload in rows]
+            rows = await connection.execute(_where(wanted, query).order_by(tracks.c.track_id).limit(limit))
+            return [self._naming.filled(readable(self._columns, row.payload, TRACK, row.track_id)) for row in rows]
 
     async def get(self, track_id: str) -> bytes | None:
         """Return the message of a track; None: it is not stored."""
         async with self._database.reading() as connection:
             found: bytes | None = await connection.scalar(select(tracks.c.payload).where(tracks.c.track_id == track_id))
-            return found
+        return None if found is None else self._naming.filled(readable(self._columns, found, TRACK, track_id))
 
     async def face(self, track_id: str) -> bytes:
         """Return the picture of a track as a JPEG; empty: none is stored."""
         async with self._database.reading() as connection:
-            return await connection.scalar(select(faces.c.jpeg).where(faces.c.track_id == track_id)) or b""
+            found = await connection.scalar(select(faces.c.jpeg).where(faces.c.track_id == track_id))
+        return b"" if found is None else readable(self._columns, found, FACE, track_id)
+
+    async def faces(self, track_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the pictures of those of these tracks that have one, as JPEGs by track id."""
+        wanted = select(faces.c.track_id, faces.c.jpeg).where(faces.c.track_id.in_(track_ids))
+        async with self._database.reading() as connection:
+            rows = list(await connection.execute(wanted))
+        return {track_id: readable(self._columns, jpeg, FACE, track_id) for track_id, jpeg in rows}
 
     async def cameras(self, names: Iterable[str]) -> set[str]:
         """Return those of these cameras that have stored tracks."""

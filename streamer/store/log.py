@@ -1,12 +1,18 @@
 """Reads the log of events, from which interrupted watches go on."""
 
+import hmac
+from bisect import bisect_left
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import exists, func, select
 
 from streamer.store.database import Database
+from streamer.store.decisions import Naming
 from streamer.store.outbox import Outbox
 from streamer.store.resume_token import ResumeTokens
+from streamer.store.sealed import EVENT, Columns, readable
 from streamer.store.started import DELETED_AT, Started, run_bytes
 from streamer.store.tables import events, meta
 from streamer.store.values import LogEvent, LogKind, Missing
@@ -15,17 +21,42 @@ from streamer.store.values import LogEvent, LogKind, Missing
 class Log:
     """The log as far as it is stored, and what waits to be stored. All reads may raise StoreUnavailable."""
 
-    def __init__(self, database: Database, started: Started, outbox: Outbox) -> None:
+    def __init__(self, database: Database, started: Started, outbox: Outbox, columns: Columns, naming: Naming) -> None:
         self.instance_id = started.instance_id
         self._database = database
         self._started = started
         self._outbox = outbox
+        self._naming = naming
+        self._columns = columns
         self._run = run_bytes(started.instance_id)
+        self._runs = [*(run.hex() for run in started.last_of_runs), self._run.hex()]
+        self._lasts = list(started.last_of_runs.values())  # ascending
         self._tokens = ResumeTokens(started.key, self._run)
 
-    def token(self, sequence: int) -> str:
-        """Return the token for a watch that has received everything up to this sequence."""
-        return self._tokens.make(sequence)
+    @property
+    def committed(self) -> int:
+        """Newest sequence that is stored."""
+        return self._outbox.committed
+
+    @property
+    def store_id(self) -> str:
+        """Name of the store, 16 hexadecimal digits. Its backups have the same."""
+        return hmac.digest(self._started.key, b"store id", "sha256")[:8].hex()
+
+    def event_id(self, sequence: int) -> str:
+        """Return the name of a stored event: the run that made it, and its sequence.
+
+        Numbers alone would not do: after a restore from a backup they are given again, to other events.
+        """
+        return f"{self._runs[bisect_left(self._lasts, sequence)]}-{sequence}"
+
+    def token(self, sequence: int, marks: frozenset[bytes] | None = None) -> str:
+        """Return the token for a watch that has received everything up to this sequence; `marks`: see resume_token."""
+        return self._tokens.make(sequence, marks)
+
+    def marks_of(self, token: str) -> frozenset[bytes]:
+        """Return the marks of the open tracks that the holder of a token has received. Raises ForgedToken."""
+        return self._tokens.read(token)[2]
 
     def place_of(self, token: str) -> int:
         """Return the sequence up to which the holder of a token has received everything. Raises ForgedToken.
@@ -33,7 +64,7 @@ class Log:
         A streamer that died may have published events that it had not stored, because its database did not work. Their
         numbers were given again to other events, which the holder has not received.
         """
-        run, sequence = self._tokens.read(token)
+        run, sequence, _ = self._tokens.read(token)
         if run == self._run:
             return sequence
         before_this_run = self._started.first_sequence - 1  # a later run, of a store that was put back from a backup
@@ -83,12 +114,18 @@ class Log:
         inside = (events.c.sequence > after) & (events.c.sequence <= through)
         async with self._database.reading() as connection:
             rows = await connection.execute(select(events).where(inside).order_by(events.c.sequence).limit(limit))
-            found = {row.sequence: _event(row) for row in rows}
+            found = {row.sequence: self.event_of(row) for row in rows}
         if len(found) < limit:  # all that is stored
-            found |= {one.sequence: one for one in waiting}
+            found |= {one.sequence: self._named(one) for one in waiting}
         return [found[sequence] for sequence in sorted(found)][:limit]
 
+    def _named(self, event: LogEvent) -> LogEvent:
+        """Return an event about a track with the names of today."""
+        if not event.track_id:
+            return event
+        return replace(event, payload=self._naming.filled(event.payload))
 
-def _event(row: object) -> LogEvent:
-    values = row._mapping  # type: ignore[attr-defined]  # that is its public name
-    return LogEvent(**{**values, "kind": LogKind(values["kind"])})
+    def event_of(self, row: Any) -> LogEvent:
+        """Return the event of a row of the table."""
+        payload = readable(self._columns, row.payload, EVENT, row.sequence)
+        return self._named(LogEvent(row.sequence, row.at, LogKind(row.kind), row.camera, row.track_id, payload))

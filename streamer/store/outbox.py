@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from streamer.store.values import LogEvent
@@ -18,6 +18,19 @@ class Outgoing:
     stored: bool = True  # the event is in the log
 
 
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """The event of a track that has ended and has another identity, on its way to the subscribers."""
+
+    event: LogEvent
+    stored: bool = True  # the event is in the log
+
+    @property
+    def sequence(self) -> int:
+        """Number of the event in the log."""
+        return self.event.sequence
+
+
 class Outbox:
     """Keeps the order: a summary is not published before those that came earlier."""
 
@@ -28,7 +41,7 @@ class Outbox:
         self.lost = 0  # events that were given up
         self._max_backlog = max_backlog
         self._unwritten: deque[LogEvent] = deque()
-        self._waiting: deque[Outgoing] = deque()
+        self._waiting: deque[Outgoing | Revised] = deque()
 
     def add(self, summary: TrackSummary | None, events: Sequence[LogEvent]) -> None:
         """Take in a summary and its events, often none. None: events that are not about a track."""
@@ -36,7 +49,12 @@ class Outbox:
         if summary is not None:
             self._waiting.append(Outgoing(summary, events[-1].sequence if events else 0))
 
-    def publishable(self) -> Iterator[Outgoing]:
+    def add_revision(self, event: LogEvent) -> None:
+        """Take in the event of a track that has ended and has another identity."""
+        self._unwritten.append(event)
+        self._waiting.append(Revised(event))
+
+    def publishable(self) -> Iterator[Outgoing | Revised]:
         """Remove and return what may be published now, in order."""
         while self._waiting:
             first = self._waiting[0]
@@ -44,7 +62,7 @@ class Outbox:
             if not stored and not self.degraded:
                 return
             self._waiting.popleft()
-            yield first if stored else Outgoing(first.summary, first.sequence, stored=False)
+            yield first if stored else replace(first, stored=False)
 
     def batch(self, limit: int) -> list[LogEvent]:
         """Return the oldest events to store, at most `limit`. What exceeds the backlog is given up first."""

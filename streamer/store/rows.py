@@ -10,26 +10,33 @@ from streamer.store.values import LogEvent, Row
 
 def track_row(track: tracks_pb2.Track, now: datetime, last_seen: datetime | None = None) -> Row:
     """Return the row of a track. Without a wall clock of its stream, it was last seen at `last_seen`, or `now`."""
-    last = _moment(track.last_captured_at) if track.HasField("last_captured_at") else last_seen or now
-    duration = timedelta(seconds=track.last_seen_s - track.first_seen_s)
-    first = _moment(track.first_captured_at) if track.HasField("first_captured_at") else last - duration
     return {
+        **searched(track, now, last_seen),
         "track_id": track.track_id,
-        "camera": track.stream_id,
-        "state": tracks_pb2.TrackState.Name(track.state).removeprefix("TRACK_STATE_"),
-        "first_seen": first,
-        "last_seen": last,
-        "person": track.decision.person or None,
-        "age": track.age.years if track.HasField("age") else None,
-        "expression": main_expression(track),
-        "attributes": "".join(f"|{one}" for one in present_attributes(track)) + "|",
-        "described": track.described,
         "end_reason": tracks_pb2.EndReason.Name(track.end_reason).removeprefix("END_REASON_") if track.final else None,
         "quality": track.quality,
         "samples": track.samples,
         "model_id": track.model_id,
         "payload": track.SerializeToString(deterministic=True),
         "stored": now,
+    }
+
+
+def searched(track: tracks_pb2.Track, now: datetime, last_seen: datetime | None = None) -> Row:
+    """Return the columns of that row by which tracks are searched for."""
+    last = _moment(track.last_captured_at) if track.HasField("last_captured_at") else last_seen or now
+    duration = timedelta(seconds=track.last_seen_s - track.first_seen_s)
+    first = _moment(track.first_captured_at) if track.HasField("first_captured_at") else last - duration
+    return {
+        "camera": track.stream_id,
+        "state": tracks_pb2.TrackState.Name(track.state).removeprefix("TRACK_STATE_"),
+        "first_seen": first,
+        "last_seen": last,
+        "person": track.decision.person or track.decision.person_id or None,
+        "age": track.age.years if track.HasField("age") else None,
+        "expression": main_expression(track),
+        "attributes": "".join(f"|{one}" for one in present_attributes(track)) + "|",
+        "described": track.described,
     }
 
 

@@ -6,11 +6,13 @@ If the database does not work, events are published at once, marked as not store
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Executable
+from sqlalchemy import ColumnElement, Executable, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from faceanalytics.errors import ConfigError, LostDependency
@@ -18,18 +20,23 @@ from faceanalytics.v1 import tracks_pb2
 from streamer import metrics
 from streamer.config import Store as StoreConfig
 from streamer.encryption import read_keys
+from streamer.store.audit import StoredAudit
 from streamer.store.chronicle import Chronicle
 from streamer.store.database import Database, expecting
+from streamer.store.decisions import Naming, without_names
 from streamer.store.faces import BestFaces
 from streamer.store.history import History
 from streamer.store.log import Log
 from streamer.store.migrate import migrate
-from streamer.store.outbox import Outbox, Outgoing
+from streamer.store.outbox import Outbox, Outgoing, Revised
+from streamer.store.overview import Overviews
+from streamer.store.past import Revisions, write_revisions
 from streamer.store.retention import Retention
 from streamer.store.rows import event_row, track_row
-from streamer.store.sealed import Sealed
+from streamer.store.sealed import Columns, Sealed
 from streamer.store.started import start_run
 from streamer.store.tables import events, faces, runs, tracks
+from streamer.store.tokens import StoredTokens
 from streamer.store.values import ENDS, LogEvent, LogKind, Row, StoreState, StoreUnavailable
 from streamer.values import FaceCrop, TrackSummary
 
@@ -59,17 +66,26 @@ class Store:
         ConfigError, and MissingPackage without the package that encrypts.
         """
         self._config = config
-        self._encode = encode
+        self._encoded = encode
         self._publish = publish
         self._changed = changed
-        self.stream_settings = Sealed(read_keys(Path(config.key_file) if config.key_file else None))
+        self.sealer = read_keys(Path(config.key_file) if config.key_file else None)  # None: the store has no key
+        self.stream_settings = Sealed(self.sealer)
+        self.columns = Columns(self.sealer)
         self._database = Database(config)
+        self.tokens = StoredTokens(self._database, self.execute)
+        self.audit = StoredAudit(self.execute)
         self._chronicle = Chronicle()
         self._outbox = Outbox(0, config.max_backlog)
         self._sequence = 0  # newest that was given to an event
         self._newest: dict[str, tuple[TrackSummary, tracks_pb2.Track | None]] = {}  # not written yet, by track id
         self._faces = BestFaces()
+        self._revisions = Revisions()
+        self.naming = Naming()
+        self.on_revision: Callable[[LogEvent, bool], None] = ignore  # event, and whether it is stored
         self._retention = Retention(config, self._database)
+        self.commits: set[asyncio.Event] = set()  # set whenever events were stored, for those who read the log
+        self.overviews = Overviews(self._database)
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._using_writer = asyncio.Lock()
@@ -86,8 +102,8 @@ class Store:
                 async with asyncio.timeout(max(30.0, self._config.commit_within_s)):  # a migration may take long
                     writer = await self._database.writer(LOCK_S)
                     await writer.run_sync(migrate, self._database.name)
-                    self._started = await start_run(self._database, writer, datetime.now(UTC))
-                    self.history = History(self._database)
+                    self._started = await start_run(self._database, writer, datetime.now(UTC), self.sealer)
+                    self.history = History(self._database, self.columns, self.naming)
                     await self.history.get("")  # an open reader keeps the files of SQLite that a full disk lacks
         except (StoreUnavailable, TimeoutError) as error:
             await self._database.close()
@@ -100,10 +116,12 @@ class Store:
             raise
         started = self._started
         self._sequence = self._outbox.committed = started.sequence
-        self.log = Log(self._database, started, self._outbox)
+        self.log = Log(self._database, started, self._outbox, self.columns, self.naming)
         log.info("store: %s, run %d, %d events so far", self._database.name, started.run, started.sequence)
         if started.interrupted:
             log.warning("store: %d tracks were open when the last run died and are ended", started.interrupted)
+        if started.remark:
+            log.warning(started.remark)
 
     @property
     def sequence(self) -> int:
@@ -114,6 +132,21 @@ class Store:
     def database(self) -> Database:
         """The database, for reading."""
         return self._database
+
+    @property
+    def secret(self) -> bytes:
+        """A secret of this store, for keyed hashes and signatures."""
+        return self._started.key
+
+    @property
+    def config(self) -> StoreConfig:
+        """Its settings."""
+        return self._config
+
+    @property
+    def cleaned_at(self) -> datetime | None:
+        """When old data was last looked for, UTC; None: not yet in this run."""
+        return self._retention.ran
 
     @property
     def state(self) -> StoreState:
@@ -137,6 +170,13 @@ class Store:
         """Add an event that is not about a track to the log."""
         self._outbox.add(None, self._events([kind], camera, "", payload))
 
+    def revise(self, track: tracks_pb2.Track) -> None:
+        """Take in the next revision of a track that has ended, without names: store it, then publish it."""
+        payload = without_names(track).SerializeToString(deterministic=True)
+        self._revisions.add(track)
+        self._outbox.add_revision(*self._events([LogKind.REVISION], track.stream_id, track.track_id, payload))
+        self._release()
+
     def see(self, track_id: str, crop: FaceCrop) -> None:
         """Take in an analysed crop of a track, whose picture is stored if it is the best one (store.faces)."""
         if self._config.faces:
@@ -147,6 +187,7 @@ class Store:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._write_all())
             group.create_task(self._retention.repeat(self._transaction))
+            group.create_task(self.audit.repeat())
 
     async def _write_all(self) -> None:
         """Write whatever comes."""
@@ -172,6 +213,32 @@ class Store:
 
         await self._transaction(all_of_them)
 
+    async def count(self, table: Table, which: ColumnElement[bool]) -> int:
+        """Return the number of rows that fulfil a condition. Raises StoreUnavailable."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(func.count()).select_from(table).where(which)) or 0
+
+    async def settle(self) -> None:
+        """Wait until everything that was put is stored. Raises StoreUnavailable if the database does not work."""
+        self._checkpoint_due = 0.0
+        self._wake.set()
+        while self._outbox.backlog or self._newest:
+            if self._outbox.degraded:
+                raise StoreUnavailable(self._problem)
+            self._settled.clear()
+            await self._settled.wait()
+
+    def forget_pictures(self, track_ids: Collection[str]) -> None:
+        """Forget the pictures of tracks that are not written yet."""
+        for name in track_ids:
+            self._faces.forget(name)
+
+    @asynccontextmanager
+    async def exclusively(self) -> AsyncIterator[None]:
+        """Keep the store from writing meanwhile: what comes waits."""
+        async with self._using_writer:
+            yield
+
     async def flush(self, timeout_s: float) -> None:
         """Store and publish all that waits. What cannot be stored in time is published and marked, and counted."""
         self._checkpoint_due = 0.0
@@ -192,6 +259,7 @@ class Store:
 
     async def close(self) -> None:
         """Note the end of the run and close the database. `run` must have ended."""
+        await self.audit.close()
         ended = runs.update().where(runs.c.run == self._started.run).values(ended=datetime.now(UTC))
         if not self._outbox.degraded and not self._outbox.backlog:
             try:
@@ -199,6 +267,9 @@ class Store:
             except StoreUnavailable as error:
                 log.warning("store: %s", error)
         await self._database.close()
+
+    def _encode(self, summary: TrackSummary) -> tracks_pb2.Track:
+        return without_names(self._encoded(summary))
 
     def _events(self, kinds: Sequence[LogKind], camera: str, track_id: str, payload: bytes) -> list[LogEvent]:
         now, made = datetime.now(UTC), []
@@ -222,7 +293,11 @@ class Store:
         for outgoing in self._outbox.publishable():
             if not outgoing.stored:
                 metrics.store_unstored.inc()
-            self._publish(outgoing)
+            if isinstance(outgoing, Revised):
+                event = outgoing.event
+                self.on_revision(replace(event, payload=self.naming.filled(event.payload)), outgoing.stored)
+            else:
+                self._publish(outgoing)
 
     async def _until_due(self) -> None:
         """Wait until there are events to store, or open tracks are due."""
@@ -243,10 +318,15 @@ class Store:
         self._count_lost()
         written = set(self._newest) if checkpoint else {one.track_id for one in batch}
         newest = {name: self._newest[name] for name in sorted(written & self._newest.keys())}
-        pictures = self._faces.rows(written)
+        pictures, revisions = self._faces.rows(written), self._revisions.take({one.track_id for one in batch})
         if batch or newest or pictures:
             began = time.monotonic()
-            await self._transaction(lambda writer: self._insert(writer, batch, newest, pictures))
+
+            async def insert(writer: AsyncConnection) -> None:
+                await self._insert(writer, batch, newest, pictures)
+                await write_revisions(writer, self.columns, revisions)
+
+            await self._transaction(insert)
             metrics.store_commit_seconds.observe(time.monotonic() - began)
             for event in batch:
                 metrics.store_events.labels(event.kind.value.lower()).inc()
@@ -255,7 +335,10 @@ class Store:
         if checkpoint:
             self._checkpoint_due = time.monotonic() + self._config.checkpoint_s
         self._outbox.done(batch)
+        for commit in self.commits if batch else ():
+            commit.set()
         self._faces.written(pictures)
+        self._revisions.done(revisions)
         for name, pair in newest.items():
             if self._newest.get(name) is pair:
                 del self._newest[name]
@@ -276,13 +359,13 @@ class Store:
     ) -> None:
         if batch:  # a commit whose answer was lost is repeated
             insert = self._database.insert(events).on_conflict_do_nothing()
-            await writer.execute(insert, [event_row(one) for one in batch])
-        now = datetime.now(UTC)
-        rows = [track_row(track or self._encode(summary), now) for summary, track in newest.values()]
+            await writer.execute(insert, [self.columns.event(event_row(one)) for one in batch])
+        now, columns = datetime.now(UTC), self.columns
+        rows = [columns.track(track_row(track or self._encode(summary), now)) for summary, track in newest.values()]
         if rows:
             await writer.execute(self._database.upsert(tracks), rows)
         if pictures:
-            await writer.execute(self._database.upsert(faces), pictures)
+            await writer.execute(self._database.upsert(faces), [self.columns.face(row) for row in pictures])
 
     async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         """Do `work` in a transaction of the writer. Raises StoreUnavailable; then the connection is made again."""
@@ -320,6 +403,11 @@ class Store:
     def _count_lost(self) -> None:
         metrics.store_lost.inc(self._outbox.lost - self._lost)
         self._lost = self._outbox.lost
+
+
+def ignore(event: LogEvent, stored: bool) -> None:
+    """Publish no revisions."""
+    del event, stored
 
 
 async def _nothing(writer: AsyncConnection) -> None:

@@ -62,7 +62,7 @@ events = Table(
     Column("kind", String(16), nullable=False),
     Column("camera", String(64), nullable=False),
     Column("track_id", String(64), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # encrypted if there is a key, as in tracks and faces
     Index("events_at", "at"),
     Index("events_track", "track_id"),
 )
@@ -75,7 +75,7 @@ tracks = Table(
     Column("state", String(16), nullable=False),
     Column("first_seen", Moment, nullable=False),
     Column("last_seen", Moment, nullable=False),
-    Column("person", Text),  # null: not identified
+    Column("person", Text),  # id of a person, or name without one, or with a key their fingerprint, see sealed.py
     Column("age", Float),  # years, mean; null: not described
     Column("expression", Integer),  # value of the proto's Expression with the largest share
     Column("attributes", Text, nullable=False),  # values of the proto's Attribute that are present, as "|3|17|"
@@ -109,6 +109,15 @@ streams = Table(
     Column("id", String(64), primary_key=True),
     Column("settings", Text, nullable=False),  # JSON of the section of the configuration, with the address
     Column("created", Moment, nullable=False),
+    Column("updated", Moment, nullable=False),
+)
+
+# how far each sink has delivered the log; rows of sinks that the configuration no longer names stay
+sinks = Table(
+    "sinks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),  # the newest event that it is done with
     Column("updated", Moment, nullable=False),
 )
 
@@ -151,5 +160,55 @@ audit = Table(
     Column("method", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("outcome", Text, nullable=False),
+    Column("not_listed", Integer),  # refusals before it that have no row; null: none
     Index("audit_time", "time"),
+)
+
+# what was said about people, see people/entries.py
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("person_id", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),  # JSON under the person's key; empty: the person was erased
+    Index("ledger_person", "person_id"),
+)
+
+# the key of each person, with which all that is stored about the person is encrypted
+person_keys = Table(
+    "person_keys",
+    metadata,
+    Column("owner", String(64), primary_key=True),  # id of a person, or `templates`
+    Column("key", LargeBinary, nullable=False),  # encrypted with the key of the store if there is one
+)
+
+person_references = Table(
+    "person_references",
+    metadata,
+    Column("reference_id", String(64), primary_key=True),
+    Column("person_id", String(64), nullable=False),
+    Column("model_id", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("quality", Float, nullable=False),  # 0..1
+    Column("embedding", LargeBinary, nullable=False),  # (512,) float32 under the person's key
+    Column("crop", LargeBinary),  # JPEG of 112 x 112 pixels under the person's key; null: not known
+    Column("details", LargeBinary, nullable=False),  # JSON under the person's key: where it comes from
+    Column("created", Moment, nullable=False),
+    Index("person_references_person", "person_id"),
+)
+
+# the faces of tracks as vectors, from which past tracks are decided again
+templates = Table(
+    "templates",
+    metadata,
+    Column("track_id", String(64), primary_key=True),
+    Column("model_id", Text, nullable=False),
+    Column("samples", Integer, nullable=False),  # analyses behind it
+    Column("quality", Float, nullable=False),  # 0..1, of the best crop
+    Column("template", LargeBinary, nullable=False),  # (512,) float32, encrypted
+    Column("at", Moment, nullable=False),
+    Index("templates_at", "at"),
 )

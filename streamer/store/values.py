@@ -16,10 +16,11 @@ class LogKind(enum.Enum):
     END = "END"  # it has ended
     CAMERA = "CAMERA"  # a stream was added, changed or removed
     GALLERY = "GALLERY"  # the gallery was changed
+    REVISION = "REVISION"  # a track that has ended has another identity, because the gallery was changed
 
 
 ENDS = frozenset({LogKind.END, LogKind.MERGE, LogKind.SPLIT})
-OF_TRACKS = ENDS | {LogKind.NEW}  # kinds that subscribers receive from the log
+OF_TRACKS = ENDS | {LogKind.NEW, LogKind.REVISION}  # kinds that subscribers receive from the log
 
 
 @dataclass(frozen=True, slots=True)

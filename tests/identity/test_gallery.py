@@ -21,7 +21,7 @@ from streamer.app import LiveService
 from streamer.config import StreamerConfig
 from streamer.configfile import parse_config
 from streamer.detect.detector import Detector
-from streamer.identity.references import _Unusable, read_people, subject_of
+from streamer.identity.references import Unusable, read_people, subject_of
 from streamer.recorded.analysis import Analysis
 from streamer.tools.watch import event_line
 from streamer.values import Detections, Quality
@@ -242,7 +242,7 @@ def test_the_face_of_an_image_is_larger_and_clearer_than_the_others(
     if subject is not None:
         assert subject_of(faces, qualities) == subject
         return
-    with pytest.raises(_Unusable, match="2 faces, and none is much larger and clearer") as raised:
+    with pytest.raises(Unusable, match="2 faces, and none is much larger and clearer") as raised:
         subject_of(faces, qualities)
     for row, (width, score, quality) in enumerate(rows):
         assert f"{400 * row}, 0, {width}x{width} score {score:.2f} quality {quality:.2f}" in str(raised.value)

@@ -1,0 +1,180 @@
+"""Erases people: destroys their keys, removes everything that is stored about them, and checks that it is gone."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from streamer.people.curator import Curator, Problem, Refused
+from streamer.people.entries import FOLDER, Action
+from streamer.people.past import Past
+from streamer.store.forget import forget_tracks, overwrite
+from streamer.store.tables import ledger, person_keys, person_references, tracks
+
+PIECE = 48  # bytes that are searched for, of what was stored
+LEAST = 5  # bytes of a name that is searched for: shorter ones occur by chance
+WORKER_S = 30.0  # longest wait until live tracks are decided again
+BLOCK = 1 << 24  # bytes of a file searched at once
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an erasure removed, and what remains."""
+
+    person_id: str
+    merged_ids: tuple[str, ...]  # of people who had been merged into this one
+    at: datetime  # UTC
+    removed: dict[str, int]  # rows removed or emptied, by table
+    searched: tuple[str, ...]  # files that were searched for what must be gone
+    found: tuple[str, ...]  # what must be gone and is not; empty: all is
+    remaining: tuple[str, ...]  # what was not in reach, in words
+    signature: str  # HMAC-SHA256 of the other fields with the secret of the store, hexadecimal
+
+
+class Erasing:
+    """Erases people."""
+
+    def __init__(self, curator: Curator, past: Past) -> None:
+        self._curator = curator
+        self._past = past
+
+    async def erase(self, actor: str, person_id: str, version: int) -> Report:
+        """Erase a person, with all who were merged into them. Raises Refused and StoreUnavailable."""
+        curator, book = self._curator, self._curator.book
+        if person_id.startswith(FOLDER):
+            curator.get(person_id)
+            raise Refused(
+                Problem.NOT_NOW, "person_id: remove the folder of the person from gallery.folder, and restart"
+            )
+        async with curator.changing:
+            curator.changeable(person_id, version)
+            merged = tuple(sorted(name for name, root in book.people.merged.items() if root == person_id))
+            ids = [person_id, *merged]
+            needles = await self._needles(ids)
+            shown = await self._tracks_of(person_id)
+            removed = await book.erase(actor, ids)
+            curator.after_change(Action.ERASE, person_id)
+        in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
+        forgotten = await forget_tracks(book.store, set(ids), shown)
+        removed["person_references"] += await book.forget_rejected({*shown, *forgotten.tracks})
+        await book.store.settle()
+        remaining = await overwrite(book.store)
+        found = [] if in_use else ["live tracks, until a worker connects"]
+        found += await self._remains(ids)
+        searched = book.store.database.files()
+        found += [f"{path}: {what}" for path in searched for what in _search(Path(path), needles)]
+        report = Report(
+            person_id=person_id,
+            merged_ids=merged,
+            at=datetime.now(UTC),
+            removed=removed | forgotten.counts,
+            searched=tuple(searched),
+            found=tuple(found),
+            remaining=(*remaining, *BEYOND_REACH),
+            signature="",
+        )
+        return signed(report, book.store.secret)
+
+    async def _needles(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Return pieces of what is stored about people, to be searched for later."""
+        book, needles = self._curator.book, dict[str, bytes]()
+        names = {str(entry.data["name"]) for entry in book.entries if entry.person_id in ids and "name" in entry.data}
+        for number, name in enumerate(sorted(names), 1):
+            if len(name.encode()) >= LEAST:
+                needles[f"name {number}"] = name.encode()
+        for reference in book.references.values():
+            if reference.person_id in ids and reference.source != "REJECTED":  # that is the face of somebody else
+                embedding = np.ascontiguousarray(reference.embedding, "<f4").tobytes()
+                needles[f"embedding of reference {reference.reference_id}"] = embedding[:PIECE]
+                jpeg = await book.crop(reference.reference_id)
+                if jpeg:
+                    needles[f"picture of reference {reference.reference_id}"] = _telling(jpeg)
+        needles |= {f"encrypted content {at}": one for at, one in enumerate(await book.stored_of(ids), 1)}
+        return needles
+
+    async def _tracks_of(self, person_id: str) -> list[str]:
+        """Return the ids of past tracks that show a person, by what was said or by their faces."""
+        known, people = self._curator.live.known, self._curator.book.people
+        shown = {track for track, person in people.confirmed.items() if person == person_id}
+        if known is None or person_id not in known.gallery.names:
+            return sorted(shown)
+        place = known.gallery.names.index(person_id)
+        async for some in self._past.all():
+            usable = [one for one in some if one.template is not None and one.model_id == known.gallery.model_id]
+            if usable:
+                probes = np.stack([one.template for one in usable if one.template is not None]).astype(np.float64)
+                scores = known.gallery.scores(probes)[:, place]
+                shown |= {one.track_id for one, score in zip(usable, scores, strict=True) if score >= known.threshold}
+        return sorted(shown)
+
+    async def _remains(self, ids: Sequence[str]) -> list[str]:
+        """Return what the tables still have of people, besides the entries that say when something was done."""
+        store, found = self._curator.book.store, []
+        conditions = (
+            (person_references, person_references.c.person_id.in_(ids)),
+            (person_keys, person_keys.c.owner.in_(ids)),
+            (ledger, ledger.c.person_id.in_(ids) & (ledger.c.payload != b"")),
+            (tracks, tracks.c.person.in_(store.columns.persons(ids))),
+        )
+        for table, condition in conditions:
+            count = await store.count(table, condition)
+            if count:
+                found.append(f"{table.name}: {count} rows")
+        return found
+
+
+BEYOND_REACH = (
+    "backups of the store that were made before",
+    "files that clients and sinks have made of events and tracks",
+    "results of recorded videos",
+)
+
+
+def signed(report: Report, secret: bytes) -> Report:
+    """Return the report with its signature."""
+    return replace(report, signature=signature(report, secret))
+
+
+def signature(report: Report, secret: bytes) -> str:
+    """Return the signature of a report."""
+    content = {
+        "person_id": report.person_id,
+        "merged_ids": list(report.merged_ids),
+        "at": report.at.isoformat(),
+        "removed": report.removed,
+        "searched": list(report.searched),
+        "found": list(report.found),
+        "remaining": list(report.remaining),
+    }
+    data = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    return hmac.digest(secret, b"erasure\0" + data, hashlib.sha256).hex()
+
+
+def _telling(jpeg: bytes) -> bytes:
+    """Return a piece from the middle of a picture, whose beginning and flat areas are like those of others.
+
+    It is short, because databases store long values in several places.
+    """
+    places = range(len(jpeg) // 3, max(2 * len(jpeg) // 3, len(jpeg) // 3 + 1))
+    best = max(places, key=lambda place: len(set(jpeg[place : place + PIECE])))
+    return jpeg[best : best + PIECE]
+
+
+def _search(path: Path, needles: dict[str, bytes]) -> list[str]:
+    """Return the names of what a file contains."""
+    overlap = max((len(one) for one in needles.values()), default=1) - 1
+    found, before = list[str](), b""
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                content = before + block
+                found += [name for name, needle in needles.items() if needle in content and name not in found]
+                before = content[-overlap:] if overlap else b""
+    except FileNotFoundError:
+        return []
+    return found

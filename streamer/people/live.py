@@ -1,0 +1,214 @@
+"""Keeps the gallery of live tracks in step with the workers' model and with the ledger."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from faceanalytics.errors import ConfigError, LostDependency
+from streamer.config import StreamerConfig
+from streamer.identity.enrolment import embed, enrolled
+from streamer.identity.identification import EnrolledGallery
+from streamer.identity.impostors import threshold
+from streamer.identity.references import Reference
+from streamer.people.book import Book, StoredReference
+from streamer.people.recognition import FolderPeople, build, with_ids
+from streamer.store.values import StoreUnavailable
+from streamer.values import Bytes, FaceAnalysis, ImpostorScores, Model
+
+AGAIN_S = 5.0  # pause after a failure of the store
+
+Analyse = Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]]
+Use = Callable[[EnrolledGallery | None, ImpostorScores | None, Model], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What the dispatcher offers."""
+
+    analyse: Analyse
+    models: Callable[[], Iterable[Model]]  # of the workers that are connected
+    wait_for_worker: Callable[[], Awaitable[Model | None]]
+    stopped: Callable[[], bool]
+
+
+class LiveGallery:
+    """Embeds the folder and the ledger's references, and hands a new gallery over whenever something has changed."""
+
+    def __init__(
+        self,
+        config: StreamerConfig,
+        people: Sequence[Reference],
+        strangers: Sequence[Reference],
+        workers: Workers,
+        use: Use,
+    ) -> None:
+        """`people` and `strangers` are the images of the folders; `use` is given each new gallery, None: nobody."""
+        self.known: EnrolledGallery | None = None
+        self.model: Model | None = None  # that embedded it
+        self.folder = FolderPeople((), {}, ())
+        self.problem = ""  # why nobody of the ledger is recognised; empty: they are
+        self._config = config
+        self._people = people
+        self._strangers = strangers
+        self._workers = workers
+        self._use = use
+        self._book: Book | None = None
+        self._changed = asyncio.Event()
+        self._newest = self._in_use = 0  # numbers of changes
+        self._renewed = asyncio.Condition()
+        self._impostors: ImpostorScores | None = None
+        self._first: tuple[EnrolledGallery, ImpostorScores] | None = None  # of the folder alone
+
+    def follow(self, book: Book) -> None:
+        """Recognise the people of a ledger, too."""
+        self._book = book
+
+    def changed(self, model_id: str = "") -> None:
+        """Note that the ledger has changed, or that the workers have a model, which may be another one."""
+        if not model_id or self.model is None or model_id != self.model.id:
+            self._newest += 1
+            self._changed.set()
+
+    async def settled(self, within_s: float) -> bool:
+        """Wait until all changes are recognised by; return whether that is so within some seconds."""
+        wanted = self._newest
+        try:
+            async with asyncio.timeout(within_s), self._renewed:
+                await self._renewed.wait_for(lambda: self._in_use >= wanted)
+        except TimeoutError:
+            return False
+        return True
+
+    def problem_with(self, people: int) -> str:
+        """Return why a gallery cannot have this many people; empty: it can."""
+        if self.problem or self._impostors is None:
+            return self.problem
+        try:
+            threshold(self._impostors, self._config.gallery.false_accept_rate, people, "gallery.false_accept_rate")
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    async def run(self) -> None:
+        """Work until the streamer stops. Raises ConfigError and LostDependency because of the folder."""
+        while not self._workers.stopped():
+            self._changed.clear()
+            newest = self._newest
+            if not await self._renew():
+                return
+            async with self._renewed:
+                self._in_use = newest
+                self._renewed.notify_all()
+            await self._changed.wait()
+
+    @property
+    def _has_people(self) -> bool:
+        return bool(self._people) or (self._book is not None and bool(self._book.people.people))
+
+    async def _renew(self) -> bool:
+        """Make the gallery by the model that the workers have now. Returns False if the streamer stops."""
+        model = next(iter(self._workers.models()), self.model) or await self._workers.wait_for_worker()
+        if model is None:
+            return False
+        try:
+            if self.model is None or model.id != self.model.id:
+                if not await self._embed_folder():
+                    return False
+                await self._embed_again()
+            known, self._impostors = await self._built()
+        except (ConfigError, LostDependency) as error:
+            if self._people:
+                raise
+            return self._fail(str(error))
+        except StoreUnavailable as error:
+            asyncio.get_running_loop().call_later(AGAIN_S, self._changed.set)
+            return self._fail(str(error))
+        self.problem = ""
+        before, self.known = self.known, known if self._has_people else None
+        assert self.model is not None
+        if before is not None or self.known is not None:
+            self._use(self.known, self._impostors, self.model)
+        return True
+
+    async def _built(self) -> tuple[EnrolledGallery, ImpostorScores]:
+        assert self.model is not None
+        if self._book is None:
+            assert self._first is not None
+            return self._first
+        book = self._book
+        return await asyncio.to_thread(build, self._config, self.model, self.folder, book.people, dict(book.references))
+
+    def _fail(self, problem: str) -> bool:
+        if problem != self.problem and self._has_people:
+            log.error("people are not recognised: %s", problem)
+        self.problem = problem
+        return True
+
+    async def _embed_folder(self) -> bool:
+        """Embed the images of the folders. Returns False if the streamer stops."""
+        references = [*self._people, *self._strangers]
+        if not references:
+            self.model = await self._workers.wait_for_worker()
+            if self.model is not None and not self.model.identity:
+                raise ConfigError(f"the weights {self.model.id} were not trained for identity")
+            return self.model is not None
+        workers = self._workers
+        found = await embed(references, workers.analyse, workers.wait_for_worker, workers.stopped)
+        if found is None:
+            return False
+        self.model, images = found
+        people, strangers = images[: len(self._people)], images[len(self._people) :]
+        if people:
+            self._first = enrolled(self._config, self.model, people, strangers)  # it logs who looks alike
+        if self._book is None:
+            self.folder = FolderPeople(people, {}, strangers)
+        else:
+            with_id, names = with_ids(people, self._book.store.secret)
+            self.folder = FolderPeople(with_id, names, strangers)
+        return True
+
+    async def _embed_again(self) -> None:
+        """Embed the kept pictures of references that another model has embedded."""
+        if self._book is None or self.model is None:
+            return
+        old = [one for one in self._book.references.values() if one.model_id != self.model.id]
+        for one in old:
+            jpeg = await self._book.crop(one.reference_id) if one.has_crop else b""
+            if jpeg:
+                embedded = await self.embedded([crop_of(jpeg)], [one.reference_id])
+                again = replace(one, model_id=embedded[0], embedding=embedded[1][0])
+                again = again if one.source == "IMAGE" else _unit_length(again)
+                await self._book.replace_embedding(again)
+        without = sum(not one.has_crop for one in old)
+        if old:
+            log.info(
+                "people: %d references embedded again by %s; %d cannot be, because no picture was kept",
+                *(len(old) - without, self.model.id, without),
+            )
+
+    async def embedded(self, crops: Sequence[Bytes], names: Sequence[str]) -> tuple[str, list[np.ndarray]]:
+        """Return the id of the model and the embeddings (512,) of aligned crops. Raises ConfigError, LostDependency."""
+        references = [Reference("", name, 0.0, crop) for name, crop in zip(names, crops, strict=True)]
+        workers = self._workers
+        found = await embed(references, workers.analyse, workers.wait_for_worker, workers.stopped)
+        if found is None:
+            raise LostDependency("the streamer stops")
+        model, images = found
+        return model.id, [one.embedding for one in images]
+
+
+def crop_of(jpeg: bytes) -> Bytes:
+    """Return the aligned crop (112, 112, 3) RGB of a picture."""
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(np.asarray(pixels, np.uint8)[:, :, ::-1])
+
+
+def _unit_length(reference: StoredReference) -> StoredReference:
+    length = float(np.linalg.norm(reference.embedding))
+    return replace(reference, embedding=reference.embedding / max(length, 1e-12))

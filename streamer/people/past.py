@@ -1,0 +1,280 @@
+"""The faces of tracks: kept when they end, and decided again when the gallery changes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from faceanalytics.errors import ConfigError
+from streamer.config import StreamerConfig
+from streamer.encryption import NotReadable
+from streamer.identity.identification import EnrolledGallery, Identifier, Probe
+from streamer.identity.persons import NOBODY
+from streamer.people.book import Draft, StoredReference
+from streamer.people.curator import Curator, Problem, Refused
+from streamer.people.entries import Entry
+from streamer.people.fold import fold
+from streamer.people.recognition import build
+from streamer.store.past import PastTrack, past_tracks, revised
+from streamer.store.tables import templates
+from streamer.store.values import Row, StoreUnavailable
+from streamer.values import Floats, IdentityDecision, IdentityReason, IdentityStatus, TrackSummary
+
+OWNER = "templates"  # of the key that they are encrypted with
+CHUNK = 200  # tracks decided at once
+FLUSH_S = 1.0  # between two looks for templates to write
+MOST_CHANGES = 1000  # that a dry run lists
+WAITING = 10_000  # most templates that wait for a database that does not work
+
+NOT_SEARCHED = IdentityDecision(
+    IdentityStatus.UNDECIDED, "", IdentityReason.TOO_LITTLE_EVIDENCE, (), None, None, 0, 0.0, revision=0
+)
+NO_FACE = np.zeros(512, np.float32)  # is compared with nobody
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackFace:
+    """A track, live or past, with its face."""
+
+    track_id: str
+    camera: str
+    joined: tuple[str, ...]  # ids of the tracks that are one with it
+    model_id: str
+    samples: int  # analyses behind the template
+    quality: float  # 0..1
+    template: Floats | None  # (512,) unit length; None: not known
+    decision: IdentityDecision | None
+    past: PastTrack | None = None  # None: it is live, or ended a moment ago
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change of the gallery does, or would do, to a track."""
+
+    track_id: str
+    camera: str
+    before: IdentityDecision | None
+    after: IdentityDecision
+
+
+class Past:
+    """The faces of past tracks of a store."""
+
+    def __init__(
+        self,
+        config: StreamerConfig,
+        curator: Curator,
+        find_live: Callable[[str], TrackSummary | None],
+        live: Callable[[], list[TrackSummary]],
+    ) -> None:
+        """`find_live` finds a live or just ended track by its id; `live` lists the live ones."""
+        self._config = config
+        self._curator = curator
+        self._find_live = find_live
+        self._live = live
+        self._waiting: dict[str, TrackSummary] = {}
+        self._again = asyncio.Event()
+        self._closing = False
+
+    def keep(self, summary: TrackSummary) -> None:
+        """Take in the final summary of a track, whose face is stored soon."""
+        store = self._config.store
+        if store is None or not store.templates or self._curator.live.known is None:
+            return
+        if summary.estimates.identity is not None and not any(one in NOBODY for one in summary.undescribed):
+            self._waiting[summary.key.id] = summary
+            if len(self._waiting) > WAITING:
+                del self._waiting[next(iter(self._waiting))]
+
+    def decide_again(self) -> None:
+        """Decide all past tracks again soon, because the gallery has changed."""
+        self._again.set()
+
+    def close(self) -> None:
+        """Let `run` return soon."""
+        self._closing = True
+        self._again.set()
+
+    async def run(self) -> None:
+        """Store faces and decide past tracks again, until `close`."""
+        while True:
+            try:
+                async with asyncio.timeout(FLUSH_S):
+                    await self._again.wait()
+            except TimeoutError:
+                pass
+            if self._closing:
+                return
+            changed = self._again.is_set()
+            self._again.clear()
+            try:
+                await self.flush()
+                if changed:
+                    await self._decide_all()
+            except StoreUnavailable as error:
+                log.warning("people: past tracks are not decided again now: %s", error)
+                await asyncio.sleep(FLUSH_S)
+                if changed:
+                    self._again.set()
+
+    async def flush(self) -> None:
+        """Store the faces that wait. Raises StoreUnavailable."""
+        if not self._waiting:
+            return
+        summaries, now = list(self._waiting.values()), datetime.now(UTC)
+        sealed = await self._curator.book.sealed_of(OWNER)
+        rows: list[Row] = []
+        for one in summaries:
+            assert one.estimates.identity is not None
+            rows.append(
+                {
+                    "track_id": one.key.id,
+                    "model_id": one.estimates.model_id,
+                    "samples": one.estimates.samples,
+                    "quality": one.estimates.identity.evidence.best_quality,
+                    "template": sealed.vector(one.estimates.identity.template, one.key.id),
+                    "at": now,
+                }
+            )
+        store = self._curator.book.store
+        for start in range(0, len(rows), CHUNK):
+            await store.execute(
+                store.database.insert(templates).values(rows[start : start + CHUNK]).on_conflict_do_nothing()
+            )
+        for one in summaries:
+            if self._waiting.get(one.key.id) is one:
+                del self._waiting[one.key.id]
+
+    async def face(self, track_id: str) -> TrackFace:
+        """Return a track, live or past. Raises Refused and StoreUnavailable."""
+        summary = self._find_live(track_id)
+        if summary is not None:
+            return _live_face(summary)
+        await self.flush()
+        store = self._curator.book.store
+        found = await past_tracks(store.database, store.columns, "", 1, only=[track_id])
+        if not found:
+            raise Refused(Problem.NOT_FOUND, "track_id: there is no such track, live or stored")
+        return await self._past_face(found[0])
+
+    async def all(self, batch: int = CHUNK) -> AsyncIterator[list[TrackFace]]:
+        """Yield all past tracks with a face, some at a time. Raises StoreUnavailable."""
+        after = ""
+        while True:
+            people = self._curator.book.people
+            said = [*people.confirmed, *people.rejected]
+            store = self._curator.book.store
+            rows = await past_tracks(store.database, store.columns, after, batch, also=said)
+            if rows:
+                yield [await self._past_face(row) for row in rows]
+            if len(rows) < batch:
+                return
+            after = rows[-1].track_id
+
+    async def preview(
+        self, drafts: Sequence[Draft], references: Sequence[tuple[StoredReference, bytes]] = ()
+    ) -> list[Change]:
+        """Return what entries would change, at most MOST_CHANGES. Raises Refused and StoreUnavailable."""
+        book, live = self._curator.book, self._curator.live
+        if live.model is None:
+            return []
+        first, now = (book.entries[-1].id + 1 if book.entries else 1), datetime.now(UTC)
+        added = [Entry(at, now, "", one.action, one.person_id, one.data) for at, one in enumerate(drafts, first)]
+        people = fold([*book.entries, *added])
+        stored = {**book.references, **{one.reference_id: one for one, _ in references}}
+        try:
+            known, _ = await asyncio.to_thread(build, self._config, live.model, live.folder, people, stored)
+        except ConfigError as error:
+            raise Refused(Problem.NOT_NOW, str(error)) from error
+        faces = [_live_face(one) for one in self._live()]
+        changes = await self._decided(known, faces)
+        async for some in self.all():
+            changes += await self._decided(known, some)
+            if len(changes) >= MOST_CHANGES:
+                break
+        return changes[:MOST_CHANGES]
+
+    async def _decide_all(self) -> None:
+        known = self._curator.live.known
+        if known is None:
+            return
+        began, count = time.monotonic(), 0
+        async for some in self.all():
+            rows = {one.track_id: one.past for one in some}
+            for change in await self._decided(known, some):
+                past = rows[change.track_id]
+                assert past is not None
+                self._curator.book.store.revise(revised(past.message, change.after))
+                count += 1
+            if self._again.is_set():
+                return  # the gallery has changed again
+        if count:
+            log.info("people: %d past tracks have another identity (%.1f s)", count, time.monotonic() - began)
+
+    async def _decided(self, known: EnrolledGallery, faces: Sequence[TrackFace]) -> list[Change]:
+        """Return which tracks have another identity by this gallery."""
+        return await asyncio.to_thread(self._decide, known, faces)
+
+    def _decide(self, known: EnrolledGallery, faces: Sequence[TrackFace]) -> list[Change]:
+        identifier = Identifier(self._config.gallery)
+        identifier.use(known)
+        changes = []
+        for face in faces:
+            before = face.decision or NOT_SEARCHED
+            before = replace(before, person_id=self._curator.book.people.root(before.person_id))
+            after = self._decided_by(identifier, known, face, before)
+            if (after.status, after.person_id, after.confirmed) != (before.status, before.person_id, before.confirmed):
+                changes.append(Change(face.track_id, face.camera, face.decision, after))
+        return changes
+
+    def _decided_by(
+        self, identifier: Identifier, known: EnrolledGallery, face: TrackFace, before: IdentityDecision
+    ) -> IdentityDecision:
+        """Return the decision for a track. Without a face to search for, only what was said about it counts."""
+        said = known.corrections
+        if face.template is not None and self._can_be_searched(known, face):
+            return identifier.decide_past(before, Probe(face.template, face.samples, face.quality, face.joined))
+        if said.person_of(face.joined) is not None:
+            return identifier.decide_past(before, Probe(NO_FACE, face.samples, face.quality, face.joined))
+        if before.confirmed:
+            return replace(NOT_SEARCHED, revision=before.revision + 1)
+        if before.person_id in said.not_of(face.joined):
+            reason, revision = IdentityReason.REJECTED, before.revision + 1
+            return replace(NOT_SEARCHED, status=IdentityStatus.UNKNOWN, reason=reason, revision=revision)
+        return before
+
+    def _can_be_searched(self, known: EnrolledGallery, face: TrackFace) -> bool:
+        settings = self._config.gallery
+        enough = face.samples >= settings.min_samples and face.quality >= settings.min_quality
+        return enough and face.model_id == known.gallery.model_id
+
+    async def _past_face(self, row: PastTrack) -> TrackFace:
+        sealed = await self._curator.book.sealed_of(OWNER)
+        try:
+            template = sealed.read_vector(row.sealed_template, row.track_id) if row.sealed_template else None
+        except NotReadable as error:
+            raise StoreUnavailable(str(error)) from error
+        return TrackFace(
+            row.track_id, row.camera, row.joined, row.model_id, row.samples, row.quality, template, row.decision, row
+        )
+
+
+def _live_face(summary: TrackSummary) -> TrackFace:
+    identity = summary.estimates.identity
+    usable = identity is not None and not any(one in NOBODY for one in summary.undescribed)
+    return TrackFace(
+        track_id=summary.key.id,
+        camera=summary.key.camera,
+        joined=(summary.key.id, *(one.track_id for one in summary.intervals)),
+        model_id=summary.estimates.model_id,
+        samples=summary.estimates.samples,
+        quality=identity.evidence.best_quality if identity is not None else 0.0,
+        template=identity.template if identity is not None and usable else None,
+        decision=summary.decision,
+    )

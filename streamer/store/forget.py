@@ -1,0 +1,118 @@
+"""Removes people from what is stored about tracks, and overwrites what was deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, select, update
+
+from faceanalytics.v1 import tracks_pb2
+from streamer.store.decisions import forget, mentions
+from streamer.store.past import with_identity
+from streamer.store.sealed import EVENT, TRACK, readable
+from streamer.store.store import Store
+from streamer.store.tables import events, faces, ledger, person_keys, person_references, templates, tracks
+from streamer.store.values import OF_TRACKS, LogKind
+from streamer.values import TrackState
+
+CHUNK = 500  # rows looked at in one transaction
+VACUUM_BYTES = 1 << 30  # a larger SQLite database is not written anew while cameras run
+OF_PEOPLE = (ledger, person_keys, person_references, templates, faces)
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What was removed."""
+
+    counts: dict[str, int] = field(default_factory=dict)  # rows by table
+    tracks: set[str] = field(default_factory=set)  # ids of those that showed the people
+
+
+async def forget_tracks(store: Store, people: set[str], faces_of: Sequence[str]) -> Forgotten:
+    """Remove people from all stored tracks and events, and the pictures and templates of these tracks.
+
+    `faces_of`: ids of further tracks that show them. Raises StoreUnavailable.
+    """
+    forgotten, shown = Forgotten(), set(faces_of)
+    await store.settle()
+    shown |= await _rewrite_tracks(store, people, forgotten)
+    await _rewrite_events(store, people, forgotten)
+    forgotten.tracks = shown
+    names = sorted(shown)
+    for table in (faces, templates):
+        count = 0
+        for start in range(0, len(names), CHUNK):
+            chosen = table.c.track_id.in_(names[start : start + CHUNK])
+            count += await store.count(table, chosen)
+            await store.execute(delete(table).where(chosen))
+        forgotten.counts[table.name] = count
+    store.forget_pictures(shown)
+    return forgotten
+
+
+async def _rewrite_tracks(store: Store, people: set[str], forgotten: Forgotten) -> set[str]:
+    """Remove people from tracks; return the ids of those that were identified as one of them."""
+    shown, after, count = set[str](), "", 0
+    while True:
+        async with store.database.reading() as connection:
+            wanted = select(tracks.c.track_id, tracks.c.state, tracks.c.payload).where(tracks.c.track_id > after)
+            rows = (await connection.execute(wanted.order_by(tracks.c.track_id).limit(CHUNK))).all()
+        changes = []
+        for row in rows:
+            track = tracks_pb2.Track.FromString(readable(store.columns, row.payload, TRACK, row.track_id))
+            if not mentions(track, people):
+                continue
+            count += 1
+            identified = forget(track, people)
+            if identified:
+                shown |= {row.track_id, *(one.track_id for one in track.intervals)}
+            if identified and row.state == TrackState.ENDED.value:
+                track.revision += 1
+                store.revise(track)  # subscribers hear of it
+            changes.append(with_identity(store.columns, track))
+        if changes:
+            await store.execute(*changes)
+        if len(rows) < CHUNK:
+            forgotten.counts["tracks"] = count
+            return shown
+        after = rows[-1].track_id
+
+
+async def _rewrite_events(store: Store, people: set[str], forgotten: Forgotten) -> None:
+    after, count = 0, 0
+    kinds = [one.value for one in (*OF_TRACKS, LogKind.DECISION)]
+    while True:
+        async with store.database.reading() as connection:
+            wanted = select(events.c.sequence, events.c.payload).where(
+                events.c.sequence > after, events.c.kind.in_(kinds)
+            )
+            rows = (await connection.execute(wanted.order_by(events.c.sequence).limit(CHUNK))).all()
+        changes = []
+        for row in rows:
+            track = tracks_pb2.Track.FromString(readable(store.columns, row.payload, EVENT, row.sequence))
+            if mentions(track, people):
+                forget(track, people)
+                content = {"sequence": row.sequence, "payload": track.SerializeToString(deterministic=True)}
+                where = events.c.sequence == row.sequence
+                changes.append(update(events).where(where).values(store.columns.event(content)))
+        if changes:
+            await store.execute(*changes)
+            count += len(changes)
+        if len(rows) < CHUNK:
+            forgotten.counts["events"] = count
+            return
+        after = rows[-1].sequence
+
+
+async def overwrite(store: Store) -> list[str]:
+    """Overwrite what was deleted in the files of the database. Returns what may remain. Raises StoreUnavailable."""
+    names = [table.name for table in OF_PEOPLE]
+    async with store.exclusively():
+        if store.database.dialect == "postgresql":
+            await store.database.rewrite(names)
+            return [
+                "the write-ahead log of PostgreSQL and its archives have the encrypted rows (and the keys, unless "
+                "store.key_file is set) until they are written over"
+            ]
+        if await store.database.overwrite(VACUUM_BYTES):
+            return []
+        return ["the write-ahead log of SQLite, which a reader holds: the end of the streamer empties it"]

@@ -1,0 +1,117 @@
+"""The faces of past tracks, from which they are decided again when the gallery changes, and their revisions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Update, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from faceanalytics.v1 import tracks_pb2
+from streamer.store.database import Database
+from streamer.store.decisions import from_message, to_message
+from streamer.store.sealed import TRACK, Columns, readable
+from streamer.store.tables import templates, tracks
+from streamer.values import IdentityDecision, TrackState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PastTrack:
+    """A track that has ended, with what is needed to decide it again."""
+
+    track_id: str
+    camera: str
+    joined: tuple[str, ...]  # ids of the tracks that were joined to it, with its own
+    model_id: str
+    samples: int
+    quality: float  # 0..1, of the best crop
+    sealed_template: bytes  # empty: it is not stored
+    message: tracks_pb2.Track  # as it is stored
+    decision: IdentityDecision | None  # as it is stored: with ids, without names
+
+
+async def past_tracks(
+    database: Database,
+    columns: Columns,
+    after: str,
+    limit: int,
+    only: Sequence[str] = (),
+    also: Sequence[str] = (),
+) -> list[PastTrack]:
+    """Return the ended tracks that have a template, sorted by id, beginning after the id `after`.
+
+    `only`: ids of the tracks that are wanted, with a template or without; empty: all. `also`: ids of tracks that are
+    wanted without a template, too.
+    """
+    joined = tracks.outerjoin(templates, templates.c.track_id == tracks.c.track_id)
+    face = (templates.c.model_id, templates.c.samples, templates.c.quality, templates.c.template)
+    wanted = select(tracks.c.track_id, tracks.c.payload, *face).select_from(joined)
+    wanted = wanted.where(tracks.c.track_id > after, tracks.c.state == TrackState.ENDED.value)
+    if only:
+        wanted = wanted.where(tracks.c.track_id.in_(only))
+    else:
+        wanted = wanted.where(templates.c.template.is_not(None) | tracks.c.track_id.in_(also))
+    async with database.reading() as connection:
+        rows = (await connection.execute(wanted.order_by(tracks.c.track_id).limit(limit))).all()
+    return [_past(row, readable(columns, row.payload, TRACK, row.track_id)) for row in rows]
+
+
+def _past(row: Any, payload: bytes) -> PastTrack:
+    track = tracks_pb2.Track.FromString(payload)
+    decision = from_message(track.decision) if track.HasField("decision") and track.decision.status else None
+    there = row.template is not None
+    return PastTrack(
+        track_id=track.track_id,
+        camera=track.stream_id,
+        joined=(track.track_id, *(one.track_id for one in track.intervals)),
+        model_id=row.model_id if there else track.model_id,
+        samples=row.samples if there else track.samples,
+        quality=row.quality if there else track.quality,
+        sealed_template=bytes(row.template) if there else b"",
+        message=track,
+        decision=decision,
+    )
+
+
+def revised(track: tracks_pb2.Track, decision: IdentityDecision) -> tracks_pb2.Track:
+    """Return the next revision of a track, with another decision."""
+    after = tracks_pb2.Track()
+    after.CopyFrom(track)
+    after.decision.CopyFrom(to_message(decision))
+    after.revision += 1
+    return after
+
+
+class Revisions:
+    """Rows of ended tracks that have changed and wait to be written, together with their events."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tracks_pb2.Track] = {}
+
+    def add(self, track: tracks_pb2.Track) -> None:
+        """Take in the newest revision of a track."""
+        self._rows[track.track_id] = track
+
+    def take(self, written: set[str]) -> list[tracks_pb2.Track]:
+        """Return those whose events are written now."""
+        return [self._rows[name] for name in sorted(written & self._rows.keys())]
+
+    def done(self, rows: Sequence[tracks_pb2.Track]) -> None:
+        """Note that rows are stored."""
+        for track in rows:
+            if self._rows.get(track.track_id) is track:
+                del self._rows[track.track_id]
+
+
+async def write_revisions(writer: AsyncConnection, columns: Columns, rows: Sequence[tracks_pb2.Track]) -> None:
+    """Write the identity of tracks into their rows, whose other columns stay."""
+    for track in rows:
+        await writer.execute(with_identity(columns, track))
+
+
+def with_identity(columns: Columns, track: tracks_pb2.Track) -> Update:
+    """Return the statement that writes the identity of a track into its row."""
+    person = track.decision.person or track.decision.person_id or None
+    payload = track.SerializeToString(deterministic=True)
+    row = columns.track({"track_id": track.track_id, "person": person, "payload": payload})
+    return update(tracks).where(tracks.c.track_id == track.track_id).values(row)

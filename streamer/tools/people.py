@@ -1,0 +1,402 @@
+"""Implement `streamer people`: see and change the people of a running streamer."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+from rich.console import Console
+from rich.table import Table
+
+from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
+from faceanalytics.folders import Skipped, folders_in
+from faceanalytics.json_form import as_dict
+from faceanalytics.names import printable
+from faceanalytics.v1 import gallery_pb2, gallery_pb2_grpc, tracks_pb2
+from streamer.source.images import IMAGES, find_files
+from streamer.tools.connection import Connect
+from streamer.tools.streams import connected
+
+ANSWER_S = 60.0  # longest wait for an answer
+LONG_S = 3600.0  # of calls with many images, and of erasing
+ID = re.compile(r"folder-[0-9a-f]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a person
+PART_BYTES = 1 << 20  # of a file, sent at once
+PIPE_WIDTH = 2000  # characters of a table that does not go to a terminal
+JUDGEMENTS = {
+    "off": gallery_pb2.JUDGEMENT_OFF,
+    "standard": gallery_pb2.JUDGEMENT_STANDARD,
+    "strict": gallery_pb2.JUDGEMENT_STRICT,
+}
+
+
+def run(address: str, connect: Connect, arguments: argparse.Namespace) -> int:
+    """Run one command and return its exit code. Raises ConfigError, InputError and LostDependency."""
+    with connected(address, connect) as channel:
+        return ACTIONS[arguments.action](_Gallery(channel, arguments), arguments)
+
+
+class _Gallery:
+    """The gallery of a streamer, and how answers are printed."""
+
+    def __init__(self, channel: grpc.Channel, arguments: argparse.Namespace) -> None:
+        self.stub = gallery_pb2_grpc.GalleryServiceStub(channel)
+        self.json: bool = arguments.json
+        self.judgement = JUDGEMENTS[getattr(arguments, "judgement", "standard")]
+
+    def find(self, who: str) -> str:
+        """Return the id of a person named by id or name. Raises ConfigError."""
+        if ID.fullmatch(who):
+            return who
+        found = list(self.people(name=who))
+        if not found:
+            raise ConfigError(f"there is nobody called {who}; `streamer people list` shows everybody")
+        if len(found) > 1:
+            ids = ", ".join(one.person_id for one in found)
+            raise ConfigError(f"{len(found)} people are called {who}: give an id ({ids})")
+        return found[0].person_id
+
+    def people(self, name: str = "", labels: Iterable[str] = ()) -> Iterator[gallery_pb2.Person]:
+        """Yield all people of a name (empty: any) with these labels."""
+        token = ""
+        while True:
+            request = gallery_pb2.ListPeopleRequest(page_token=token, display_name=name, labels=labels, page_size=1000)
+            answer = self.stub.ListPeople(request, timeout=ANSWER_S)
+            yield from answer.people
+            token = answer.next_page_token
+            if not token:
+                return
+
+    def add(self, person_id: str, files: Iterable[Path]) -> int:
+        """Add images to a person, print what became of them, and return the exit code."""
+        files = list(files)
+        if not files:
+            return 0
+        answer = self.stub.AddReferences(self._parts(person_id, files), timeout=LONG_S)
+        refused = [one for one in answer.results if not one.reference_id and not one.duplicate_of]
+        if self.json:
+            self.print(answer)
+        else:
+            for one in answer.results:
+                print(_result(one), file=sys.stderr if one.reason and not one.duplicate_of else sys.stdout)
+            print(f"{_person(answer.person)}")
+        if not refused:
+            return 0
+        return InputError("").exit_code if len(refused) == len(answer.results) else PARTIAL_RESULT
+
+    def _parts(self, person_id: str, files: Iterable[Path]) -> Iterator[gallery_pb2.AddReferencesRequest]:
+        for file in files:
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                raise InputError(f"{printable(file)}: {error.strerror}") from error
+            for start in range(0, max(len(data), 1), PART_BYTES):
+                yield gallery_pb2.AddReferencesRequest(
+                    person_id=person_id,
+                    judgement=self.judgement,
+                    file_name=printable(file.name),
+                    data=data[start : start + PART_BYTES],
+                    more=start + PART_BYTES < len(data),
+                )
+
+    def print(self, message: Any) -> None:
+        """Print an answer as JSON."""
+        print(json.dumps(as_dict(message), ensure_ascii=False), flush=True)
+
+    def said(self, answer: Any, dry_run: bool, done: str) -> int:
+        """Print the answer to a correction, and return the exit code 0."""
+        if self.json:
+            self.print(answer)
+        elif dry_run:
+            for one in answer.changes:
+                print(f"{one.track_id} ({one.stream_id}): {_who(one.before)} -> {_who(one.after)}")
+            print(f"{len(answer.changes)} tracks would change")
+        else:
+            print(f"{done} (entry {answer.entry_id}; `streamer people undo {answer.entry_id}` takes it back)")
+        return 0
+
+
+def _add(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    files = find_files(arguments.images, IMAGES)
+    data = dict(_pair(one) for one in arguments.data)
+    new = gallery_pb2.Person(display_name=arguments.name, labels=arguments.label, metadata=data)
+    made = gallery.stub.CreatePerson(gallery_pb2.CreatePersonRequest(person=new), timeout=ANSWER_S).person
+    if files:
+        return gallery.add(made.person_id, files)
+    gallery.print(made) if gallery.json else print(_person(made))
+    return 0
+
+
+def _list(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    people = list(gallery.people(arguments.name, arguments.label))
+    if gallery.json:
+        print(json.dumps({"people": [as_dict(one) for one in people]}, ensure_ascii=False))
+        return 0
+    rows = [
+        (one.person_id, printable(one.display_name), str(one.reference_count), str(one.used_count), _notes(one))
+        for one in people
+    ]
+    _table(("id", "name", "references", "used", "labels"), rows)
+    return 0
+
+
+def _show(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    person_id = gallery.find(arguments.person)
+    person = gallery.stub.GetPerson(gallery_pb2.GetPersonRequest(person_id=person_id), timeout=ANSWER_S).person
+    asked = gallery_pb2.ListReferencesRequest(person_id=person_id, page_size=1000)
+    references = gallery.stub.ListReferences(asked, timeout=ANSWER_S).references
+    wanted = gallery_pb2.ListLedgerRequest(person_id=person_id, page_size=1000)
+    entries = gallery.stub.ListLedger(wanted, timeout=ANSWER_S).entries
+    if gallery.json:
+        parts = {"references": [as_dict(one) for one in references], "entries": [as_dict(one) for one in entries]}
+        print(json.dumps({"person": as_dict(person), **parts}, ensure_ascii=False))
+        return 0
+    print(_person(person))
+    for key, value in sorted(person.metadata.items()):
+        print(f"  {printable(key)}: {printable(value)}")
+    rows = [
+        (
+            one.reference_id,
+            printable(one.file_name) or f"track {one.track_id}",
+            f"{one.quality:.2f}",
+            "set aside" if one.set_aside else "used" if one.used else f"not used: embedded by {one.model_id}",
+        )
+        for one in references
+    ]
+    _table(("reference", "from", "quality", "state"), rows)
+    _entries(entries)
+    return 0
+
+
+def _enrol(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    return gallery.add(gallery.find(arguments.person), find_files(arguments.images, IMAGES))
+
+
+def _confirm(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.EnrollFromTrackRequest(track_id=arguments.track, dry_run=arguments.dry_run)
+    if arguments.new:
+        request.new_person.display_name = arguments.new
+    elif arguments.person:
+        person_id = gallery.find(arguments.person)
+        said = gallery_pb2.ConfirmMatchRequest(track_id=arguments.track, person_id=person_id, dry_run=arguments.dry_run)
+        answer: Any = gallery.stub.ConfirmMatch(said, timeout=ANSWER_S)
+        learnt = "" if answer.reference_id else ", whose face there is not good enough to learn from"
+        return gallery.said(answer, arguments.dry_run, f"{arguments.track} shows {printable(arguments.person)}{learnt}")
+    else:
+        request.best_candidate = True
+    answer = gallery.stub.EnrollFromTrack(request, timeout=ANSWER_S)
+    name = printable(answer.person.display_name) or answer.person.person_id
+    return gallery.said(answer, arguments.dry_run, f"{arguments.track} shows {name}")
+
+
+def _reject(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    person_id = gallery.find(arguments.person) if arguments.person else ""
+    request = gallery_pb2.RejectMatchRequest(track_id=arguments.track, person_id=person_id, dry_run=arguments.dry_run)
+    answer = gallery.stub.RejectMatch(request, timeout=ANSWER_S)
+    return gallery.said(answer, arguments.dry_run, f"{arguments.track} does not show this person")
+
+
+def _merge(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.MergePeopleRequest(
+        person_id=gallery.find(arguments.person),
+        other_person_id=gallery.find(arguments.other),
+        dry_run=arguments.dry_run,
+    )
+    answer = gallery.stub.MergePeople(request, timeout=ANSWER_S)
+    return gallery.said(answer, arguments.dry_run, _person(answer.person))
+
+
+def _rename(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.UpdatePersonRequest(
+        person_id=gallery.find(arguments.person),
+        person=gallery_pb2.Person(display_name=arguments.name),
+        update_mask=FieldMask(paths=["display_name"]),
+    )
+    person = gallery.stub.UpdatePerson(request, timeout=ANSWER_S).person
+    gallery.print(person) if gallery.json else print(_person(person))
+    return 0
+
+
+def _undo(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.UndoRequest(entry_id=arguments.entry, dry_run=arguments.dry_run)
+    answer = gallery.stub.Undo(request, timeout=ANSWER_S)
+    return gallery.said(answer, arguments.dry_run, f"entry {arguments.entry} is undone")
+
+
+def _ledger(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.ListLedgerRequest(page_size=min(max(arguments.limit, 1), 1000))
+    answer = gallery.stub.ListLedger(request, timeout=ANSWER_S)
+    if gallery.json:
+        gallery.print(answer)
+    else:
+        _entries(answer.entries)
+    return 0
+
+
+def _aside(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.SetReferenceAsideRequest(
+        reference_id=arguments.reference, aside=arguments.action == "set-aside"
+    )
+    person = gallery.stub.SetReferenceAside(request, timeout=ANSWER_S).person
+    gallery.print(person) if gallery.json else print(_person(person))
+    return 0
+
+
+def _delete(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    request = gallery_pb2.DeleteReferenceRequest(reference_id=arguments.reference)
+    answer = gallery.stub.DeleteReference(request, timeout=ANSWER_S)
+    gallery.print(answer) if gallery.json else print(f"{arguments.reference}: deleted")
+    return 0
+
+
+def _search(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    limit = min(max(arguments.limit, 1), 100)
+    request = gallery_pb2.SearchPeopleRequest(limit=limit, past=arguments.past)
+    if arguments.track:
+        request.track_id = arguments.track
+    else:
+        try:
+            request.image = arguments.image.read_bytes()
+        except OSError as error:
+            raise InputError(f"{printable(arguments.image)}: {error.strerror}") from error
+    answer = gallery.stub.SearchPeople(request, timeout=ANSWER_S)
+    if gallery.json:
+        gallery.print(answer)
+        return 0
+    rows = [
+        (printable(one.person), f"{one.similarity:.3f}", "yes" if one.similarity >= answer.threshold else "no")
+        for one in answer.people
+    ]
+    _table(("person", "cosine", "named"), rows)
+    if arguments.past:
+        found = [
+            (one.track.track_id, one.track.stream_id, f"{one.similarity:.3f}", _who(one.track.decision))
+            for one in answer.tracks
+        ]
+        _table(("track", "stream", "cosine", "identity"), found)
+    return 0
+
+
+def _erase(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    person_id = gallery.find(arguments.person)
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("people erase: add --yes, because it cannot be undone")
+        if input(f"Erase {printable(arguments.person)} ({person_id}) for good? [y/N] ").strip().lower() != "y":
+            return 0
+    answer = gallery.stub.ErasePerson(gallery_pb2.ErasePersonRequest(person_id=person_id), timeout=LONG_S)
+    report = answer.report
+    if gallery.json:
+        gallery.print(answer)
+    else:
+        print(f"{person_id}: erased at {report.erased_at.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
+        print(
+            "removed: " + ", ".join(f"{count} {name}" for name, count in sorted(report.removed_rows.items()) if count)
+        )
+        print("searched: " + (", ".join(report.searched_files) or "the tables"))
+        for one in report.found:
+            print(f"STILL THERE: {one}")
+        for one in report.remaining:
+            print(f"not in reach: {one}")
+        print(f"signature: {report.signature}")
+    return 1 if report.found else 0
+
+
+def _import(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+    skipped = Skipped()
+    folders = folders_in(arguments.folder, skipped)
+    if not folders:
+        raise InputError(f"{printable(arguments.folder)}: no sub-folders; it takes one for each person")
+    codes = []
+    for place in folders:
+        files = find_files([arguments.folder / place], IMAGES)
+        known = [one for one in gallery.people(name=printable(place)) if not one.read_only]
+        if len(known) > 1:
+            raise ConfigError(f"{len(known)} people are called {printable(place)}; add the images by id")
+        if not known:
+            new = gallery_pb2.Person(display_name=printable(place))
+            known = [gallery.stub.CreatePerson(gallery_pb2.CreatePersonRequest(person=new), timeout=ANSWER_S).person]
+        codes.append(gallery.add(known[0].person_id, files))
+    skipped.report()
+    if not any(codes):
+        return 0
+    return codes[0] if len(set(codes)) == 1 else PARTIAL_RESULT
+
+
+ACTIONS: dict[str, Callable[[_Gallery, argparse.Namespace], int]] = {
+    "add": _add,
+    "list": _list,
+    "show": _show,
+    "enrol": _enrol,
+    "confirm": _confirm,
+    "reject": _reject,
+    "merge": _merge,
+    "rename": _rename,
+    "undo": _undo,
+    "ledger": _ledger,
+    "set-aside": _aside,
+    "restore": _aside,
+    "delete-reference": _delete,
+    "search": _search,
+    "erase": _erase,
+    "import": _import,
+}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--data: write KEY=VALUE, not {text!r}")
+    return key, value
+
+
+def _result(one: gallery_pb2.ReferenceResult) -> str:
+    line = f"{printable(one.file_name)}: {one.reason or f'quality {one.quality:.2f}, reference {one.reference_id}'}"
+    alike = ", ".join(f"{printable(each.person)} {each.similarity:.2f}" for each in one.resembles)
+    return f"{line}; as similar as one person to {alike}" if alike else line
+
+
+def _person(one: gallery_pb2.Person) -> str:
+    used = f"{one.used_count} of {one.reference_count} references used"
+    return f"{one.person_id} {printable(one.display_name)}: {used}{f'; {_notes(one)}' if _notes(one) else ''}"
+
+
+def _notes(one: gallery_pb2.Person) -> str:
+    notes = [printable(label) for label in one.labels] + (["from gallery.folder"] if one.read_only else [])
+    return ", ".join(notes)
+
+
+def _who(decision: tracks_pb2.IdentityDecision) -> str:
+    if decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED:
+        return printable(decision.person) or decision.person_id
+    return tracks_pb2.IdentityStatus.Name(decision.status).removeprefix("IDENTITY_STATUS_").lower()
+
+
+def _entries(entries: Iterable[gallery_pb2.LedgerEntry]) -> None:
+    rows = []
+    for one in entries:
+        action = gallery_pb2.LedgerAction.Name(one.action).removeprefix("LEDGER_ACTION_").lower().replace("_", " ")
+        about = one.track_id or one.other_person_id or (f"entry {one.undoes}" if one.undoes else "")
+        name = printable(one.display_name) or one.person_id
+        undone = f"undone by {one.undone_by}" if one.undone_by else ""
+        at = f"{one.at.ToDatetime():%Y-%m-%d %H:%M:%S}"
+        rows.append((str(one.entry_id), at, printable(one.actor), action, name, about, undone))
+    _table(("entry", "at (UTC)", "by", "what", "person", "about", ""), rows)
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    if not rows:
+        print(f"no {columns[0]}")
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(markup=False)
+    if not console.is_terminal:
+        console = Console(markup=False, width=PIPE_WIDTH)
+        table.box, table.pad_edge = None, False
+    console.print(table)
