@@ -4,12 +4,14 @@ A person's score is the higher of two: the cosine to the mean of the images, and
 differ most (exemplars), less a small penalty because the highest of several is high by chance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.identity.face_index import COARSE_FROM, FaceIndex
 from streamer.identity.impostors import impostor_table
 from streamer.values import Candidate, Floats, ImpostorScores
 
@@ -44,6 +46,10 @@ class Gallery:
         exemplars = [exemplars_of(one) for one in images]
         self._exemplars = np.concatenate(exemplars) if exemplars else np.zeros((0, 512))
         self._starts = np.cumsum([0, *map(len, exemplars)])[:-1]
+        self._indices: tuple[FaceIndex, FaceIndex] | None = None  # of means and of exemplars, if they are many
+        if len(self._exemplars) >= COARSE_FROM:
+            self._indices = _index(self.templates), _index(self._exemplars)
+            self._owners = np.repeat(np.arange(len(images)), [len(one) for one in exemplars])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,11 +62,31 @@ class Gallery:
         to_exemplars = np.maximum.reduceat(probes @ self._exemplars.T, self._starts, axis=1)
         return np.asarray(np.maximum(to_mean, to_exemplars - EXEMPLAR_PENALTY), np.float64)
 
-    def search(self, probe: Floats, count: int) -> tuple[Candidate, ...]:
-        """Return the `count` people most similar to a unit template (512,), best first; ties by name."""
-        scores = self.scores(np.asarray(probe, np.float64)[None])[0]
-        best = np.argsort(-scores, kind="stable")[:count]
-        return tuple(Candidate(self.names[row], float(scores[row])) for row in best)
+    def search(self, probe: Floats, count: int, without: Collection[str] = ()) -> tuple[Candidate, ...]:
+        """Return the `count` people most similar to a unit template (512,), best first; ties by name.
+
+        `without`: people who are left out.
+        """
+        wanted = count + len(without)
+        if self._indices is None:
+            scores = self.scores(np.asarray(probe, np.float64)[None])[0]
+            best = [(row, float(scores[row])) for row in np.argsort(-scores, kind="stable")[:wanted].tolist()]
+        else:
+            best = self._best_of_many(np.asarray(probe, np.float32), wanted)
+        found = (Candidate(self.names[row], score) for row, score in best if self.names[row] not in without)
+        return tuple(islice(found, count))
+
+    def _best_of_many(self, probe: Floats, count: int) -> list[tuple[int, float]]:
+        """Return rows and scores by the indices: the mean or an exemplar of the best people is among the best ones."""
+        assert self._indices is not None
+        means, exemplars = self._indices
+        (people,), (to_mean,) = means.search(probe[None], count)
+        (places,), (to_exemplar,) = exemplars.search(probe[None], EXEMPLARS * count)
+        found: dict[int, float] = {}
+        rows = np.concatenate([people, self._owners[places]])
+        for row, score in zip(rows.tolist(), [*to_mean, *(to_exemplar - EXEMPLAR_PENALTY)], strict=True):
+            found[row] = max(float(score), found.get(row, -1.0))
+        return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
 
     def similar_pairs(self, threshold: float) -> list[tuple[str, str, float]]:
         """Return the pairs of people (name, name, score) that reach a threshold, the most similar first."""
@@ -69,6 +95,12 @@ class Gallery:
         rows, columns = np.nonzero(np.triu(higher >= threshold, 1))
         pairs = [(self.names[a], self.names[b], float(higher[a, b])) for a, b in zip(rows, columns, strict=True)]
         return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def _index(vectors: Doubles) -> FaceIndex:
+    index = FaceIndex()
+    index.add(np.arange(len(vectors)), np.asarray(vectors, np.float32))
+    return index
 
 
 def template(images: Sequence[EmbeddedReference]) -> Doubles:
