@@ -9,17 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from faceanalytics import aio
+    from faceanalytics.aio import AioWatch, watch_async
     from faceanalytics.analysis import analyze
     from faceanalytics.analyzer import Face, FaceAnalyzer
     from faceanalytics.detection import Detector
-    from faceanalytics.errors import ConfigError, InputError, LostDependency, ModelError, UserError
-    from faceanalytics.extras import MissingPackage
-    from faceanalytics.people import Person, Shot
-    from faceanalytics.results import Analysed, AnalysedFrame, Observation, Results, Summary, read_results
-    from faceanalytics.tracking import TrackedEnd, TrackedFace, Tracker
-    from faceanalytics.tracks import Age, Attributes, Box, Decision, Expression, Identity, LiveTrack, Point, Track
-    from faceanalytics.video import read_video
-    from faceanalytics.watching import (
+    from faceanalytics.errors import ConfigError, InputError, LostDependency, ModelError, StreamerError, UserError
+    from faceanalytics.events import (
         Disconnected,
         Event,
         Heartbeat,
@@ -27,22 +23,30 @@ if TYPE_CHECKING:
         Snapshot,
         TrackEnded,
         TrackMerged,
+        TrackRevised,
         TrackStarted,
         TrackUpdated,
-        Watch,
-        watch,
-        watch_async,
     )
+    from faceanalytics.extras import MissingPackage
+    from faceanalytics.people import Person, Shot
+    from faceanalytics.results import Analysed, AnalysedFrame, Observation, Results, Summary, read_results
+    from faceanalytics.system_values import Capacity, ModelStatus, Stats, StoreStatus, StreamStatus
+    from faceanalytics.tracking import TrackedEnd, TrackedFace, Tracker
+    from faceanalytics.tracks import Age, Attributes, Box, Decision, Expression, Identity, LiveTrack, Point, Track
+    from faceanalytics.video import read_video
+    from faceanalytics.watching import Watch, watch
     from streamer.values import Detections, Frame
 
     __version__: str
 
 __all__ = [
     "Age",
+    "AioWatch",
     "Analysed",
     "AnalysedFrame",
     "Attributes",
     "Box",
+    "Capacity",
     "ConfigError",
     "Decision",
     "Detections",
@@ -61,16 +65,22 @@ __all__ = [
     "Missed",
     "MissingPackage",
     "ModelError",
+    "ModelStatus",
     "Observation",
     "Person",
     "Point",
     "Results",
     "Shot",
     "Snapshot",
+    "Stats",
+    "StoreStatus",
+    "StreamStatus",
+    "StreamerError",
     "Summary",
     "Track",
     "TrackEnded",
     "TrackMerged",
+    "TrackRevised",
     "TrackStarted",
     "TrackUpdated",
     "TrackedEnd",
@@ -79,6 +89,7 @@ __all__ = [
     "UserError",
     "Watch",
     "__version__",
+    "aio",
     "analyze",
     "read_results",
     "read_video",
@@ -87,10 +98,17 @@ __all__ = [
 ]
 
 _MODULES = {
+    "faceanalytics.aio": ("AioWatch", "watch_async"),
     "faceanalytics.analysis": ("analyze",),
     "faceanalytics.analyzer": ("Face", "FaceAnalyzer"),
     "faceanalytics.detection": ("Detector",),
-    "faceanalytics.errors": ("ConfigError", "InputError", "LostDependency", "ModelError", "UserError"),
+    "faceanalytics.errors": (
+        *("ConfigError", "InputError", "LostDependency", "ModelError", "StreamerError", "UserError"),
+    ),
+    "faceanalytics.events": (
+        *("Disconnected", "Event", "Heartbeat", "Missed", "Snapshot", "TrackEnded", "TrackMerged", "TrackRevised"),
+        *("TrackStarted", "TrackUpdated"),
+    ),
     "faceanalytics.extras": ("MissingPackage",),
     "faceanalytics.people": ("Person", "Shot"),
     "faceanalytics.results": ("Analysed", "AnalysedFrame", "Observation", "Results", "Summary", "read_results"),
@@ -99,10 +117,8 @@ _MODULES = {
         *("Age", "Attributes", "Box", "Decision", "Expression", "Identity", "LiveTrack", "Point", "Track"),
     ),
     "faceanalytics.video": ("read_video",),
-    "faceanalytics.watching": (
-        *("Disconnected", "Event", "Heartbeat", "Missed", "Snapshot", "TrackEnded", "TrackMerged", "TrackStarted"),
-        *("TrackUpdated", "Watch", "watch", "watch_async"),
-    ),
+    "faceanalytics.system_values": ("Capacity", "ModelStatus", "Stats", "StoreStatus", "StreamStatus"),
+    "faceanalytics.watching": ("Watch", "watch"),
     "streamer.values": ("Detections", "Frame"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
@@ -114,6 +130,8 @@ if not TYPE_CHECKING:  # it would give every misspelt name a type
             from importlib.metadata import version
 
             return version("faceanalytics")
+        if name == "aio":
+            return import_module("faceanalytics.aio")
         if name not in _HOME:
             raise AttributeError(f"module 'faceanalytics' has no attribute {name!r}")
         value = getattr(import_module(_HOME[name]), name)

@@ -31,6 +31,16 @@ class LostDependency(UserError):
     exit_code = 1
 
 
+class StreamerError(LostDependency):
+    """A streamer refuses what it was asked, or does not answer."""
+
+    def __init__(self, code: str, message: str, reason: str = "") -> None:
+        """`code`: the status of gRPC, such as NOT_FOUND; `reason`: the word of ErrorReason, empty if there is none."""
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
 PARTIAL_RESULT = 5  # exit code: some inputs failed, the outputs of the others are valid
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
+import grpc.aio
 
 from faceanalytics.errors import ConfigError
 from streamer.access.tokens import SECRET
@@ -16,8 +17,13 @@ from streamer.safety import is_loopback
 TOKEN, TOKEN_FILE, TLS_CA = "FACEANALYTICS_TOKEN", "FACEANALYTICS_TOKEN_FILE", "FACEANALYTICS_TLS_CA"
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a proxy in the environment is for the web, not for the streamer
-    ("grpc.keepalive_time_ms", 20_000),  # detects that the machine of a streamer has vanished
+    # Detects that a streamer hangs or its machine has vanished. The server accepts a ping every 10 s.
+    ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # else a minute, if other data was on its way
+    ("grpc.http2.max_pings_without_data", 0),  # no limit: a client that watches sends nothing else
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # longest wait for a connection
+    ("grpc.use_local_subchannel_pool", 1),  # else channels share their waits: one could wait for another's bad luck
 )
 
 Connect: TypeAlias = Callable[[str], grpc.Channel]  # opens a channel to host:port
@@ -53,24 +59,52 @@ def plain(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=OPTIONS)
 
 
-def connecting(login: Login) -> Connect:
-    """Return what opens channels for a login. Raises ConfigError if its files or its token cannot be used."""
-    token = _token(login)
-    credentials = _credentials(login)
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """Opens channels for a login, whose files and token have been checked. Called, it opens one that blocks."""
 
-    def connect(address: str) -> grpc.Channel:
-        if credentials is not None:
-            channel = grpc.secure_channel(address, credentials, options=OPTIONS)
-        else:
-            if token is not None and not login.insecure and not is_loopback(split_address(address)[0]):
-                raise ConfigError(
-                    f"the token would cross the network to {address} unencrypted: add --tls-ca FILE (or --tls for a "
-                    "certificate of a public authority); only in a network that you trust: --insecure"
-                )
+    credentials: grpc.ChannelCredentials | None  # None: no TLS
+    token: str | None
+    insecure: bool
+
+    def __call__(self, address: str) -> grpc.Channel:
+        """Open a channel that sends the token by itself. Raises ConfigError if others could read the token."""
+        self._check(address)
+        if self.credentials is None:
             channel = plain(address)
-        return channel if token is None else grpc.intercept_channel(channel, _Bearer(token))
+        else:
+            channel = grpc.secure_channel(address, self.credentials, options=OPTIONS)
+        return channel if self.token is None else grpc.intercept_channel(channel, _Bearer(self.token))
 
-    return connect
+    def aio(self, address: str) -> grpc.aio.Channel:
+        """Open a channel for asyncio, whose calls need `metadata`. Raises ConfigError as above."""
+        self._check(address)
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(address, options=OPTIONS)
+        return grpc.aio.secure_channel(address, self.credentials, options=OPTIONS)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The token, for one call."""
+        return () if self.token is None else (bearer(self.token),)
+
+    def _check(self, address: str) -> None:
+        open_to_others = self.credentials is None and not self.insecure and not is_loopback(split_address(address)[0])
+        if self.token is not None and open_to_others:
+            raise ConfigError(
+                f"the token would cross the network to {address} unencrypted: add --tls-ca FILE (or --tls for a "
+                "certificate of a public authority); only in a network that you trust: --insecure"
+            )
+
+
+def connecting(login: Login) -> Connecting:
+    """Return what opens channels for a login. Raises ConfigError if its files or its token cannot be used."""
+    return Connecting(_credentials(login), _token(login), login.insecure)
+
+
+def bearer(token: str) -> tuple[str, str]:
+    """Return a token as an entry of a call's metadata."""
+    return "authorization", f"Bearer {token}"
 
 
 def _token(login: Login) -> str | None:
@@ -129,7 +163,7 @@ class _Bearer(
     """Adds the token to the metadata of each call."""
 
     def __init__(self, token: str) -> None:
-        self._entry = ("authorization", f"Bearer {token}")
+        self._entry = bearer(token)
 
     def _add(self, continuation: Any, details: Any, request: Any) -> Any:
         added = _Details(

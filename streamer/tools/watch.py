@@ -19,6 +19,7 @@ from faceanalytics.files import replacing
 from faceanalytics.json_form import as_line
 from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, tracks_pb2
 from streamer.tools.connection import Connect, plain
+from streamer.tools.resumption import Interruption, check_address, reason_of
 from streamer.tools.stream_status import (
     NOT_STORING,
     Changes,
@@ -27,9 +28,10 @@ from streamer.tools.stream_status import (
     camera_line,
     is_down,
     polling,
+    services_line,
     streams_table,
 )
-from streamer.tools.subscription import Interruption, Subscription, check_address, reason_of
+from streamer.tools.subscription import Subscription
 
 ENDED_ROWS = 8  # ended tracks that are still shown
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -123,7 +125,7 @@ def follow(
             printer.notify(event.reason)
             return 0 if event.ended else 1
         else:
-            printer.notify(f"{event.reason}; trying again in {event.retry_in_s:g} s")
+            printer.notify(f"{event.reason}; trying again in {event.retry_in_s:.1f} s")
     return 0
 
 
@@ -142,7 +144,7 @@ def write_token(file: Path, token: str) -> None:
 
 
 def check_health(address: str, timeout_s: float, connect: Connect = plain) -> int:
-    """Print SERVING or NOT_SERVING, a line per model of the workers and a line per camera that is down or overloaded.
+    """Print SERVING or NOT_SERVING, the states of the services, the models, and cameras that are down or overloaded.
 
     It also says if the store does not work. An error is printed to standard error. Returns the exit code: 0 for
     SERVING, else 1, also without an answer within `timeout_s`.
@@ -150,11 +152,12 @@ def check_health(address: str, timeout_s: float, connect: Connect = plain) -> in
     check_address(address)
     with connect(address) as channel:
         try:
-            serving, models, cameras, storing = ask(channel, timeout_s)
+            serving, models, cameras, storing, services = ask(channel, timeout_s)
         except grpc.RpcError as error:
             print(f"{address}: {reason_of(error)}", file=sys.stderr)
             return 1
     print(serving)
+    print(services_line(services))
     for model in models:
         print(model_line(model))
     for camera in cameras:
@@ -266,7 +269,8 @@ class View:
         track = event.track
         if track.final:
             self.live = {name: other for name, other in self.live.items() if name != track.track_id}
-            self.ended = [*self.ended, track][-ENDED_ROWS:]
+            others = [other for other in self.ended if other.track_id != track.track_id]  # a REVISION comes again
+            self.ended = [*others, track][-ENDED_ROWS:]
         else:
             self.live = {**self.live, track.track_id: track}
 

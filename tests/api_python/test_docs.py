@@ -1,5 +1,6 @@
 """docs/python.md is true: its examples run, one after the other, with real files, workers and a real streamer."""
 
+import asyncio
 import re
 import shutil
 import threading
@@ -38,6 +39,7 @@ def streamer(folder: Path, tmp_path: Path) -> Iterator[str]:
     config.write_text(
         f"publish: {{listen: '127.0.0.1:0'}}\ndispatch: {{bind: 'ipc://{tmp_path}/w'}}\n"
         f"metrics: {{listen: '{metrics}'}}\nsources: {{folders: ['{tmp_path}']}}\n"
+        f"store: {{folder: '{tmp_path}/store'}}\n"
     )
     with (
         Program("streamer", "serve", "--config", config) as program,
@@ -72,10 +74,12 @@ def test_the_examples_run(
     shutil.copy(portrait(), tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    watching = [code for _, code in examples() if ADDRESS in code]
-    assert len(watching) == 1
+    watching, asking = (code.replace(ADDRESS, streamer) for _, code in examples() if ADDRESS in code)
     # it runs first, because it begins before the stream does
-    exec(compile(f"import faceanalytics as fa\n{watching[0]}".replace(ADDRESS, streamer), "watch", "exec"), {})
+    exec(compile(f"import faceanalytics as fa\n{watching}", "watch", "exec"), {})
+    calls: dict[str, Any] = {"fa": fa}
+    exec(compile(asking.replace("door.mp4", str(tmp_path / "door.mp4")), "calls", "exec"), calls)
+    asyncio.run(calls["main"]())
     for line, code in examples():
         if ADDRESS not in code:
             exec(compile("\n" * line + code, str(PAGE), "exec"), names)
@@ -83,6 +87,9 @@ def test_the_examples_run(
     assert "0 faces now; 0 vanished in a gap of None s" in out
     assert re.search(r"door \d+ CONFIRMED None", out)
     assert re.search(r"door \d+ END_OF_FILE Age\(", out)
+    assert re.search(r"^True \['swinface-\w+'\]$", out, re.MULTILINE)
+    assert re.search(r"^yard \w+ 5\.0$", out, re.MULTILINE)
+    assert "yard END_OF_FILE" in out
     assert "appears happiness" in out
     assert "1.00 s: face 1 at [" in out
     assert "eileen" in out

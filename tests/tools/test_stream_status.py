@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
-from streamer.api.streams import stream_to_proto
+from streamer.api.stream_messages import stream_to_proto
 from streamer.config import Stream
 from streamer.tools.stream_status import Changes, ago, camera_line, streams_table
 from streamer.tools.watch import check_health
@@ -132,7 +132,7 @@ def test_health_names_the_cameras_that_are_down_or_overloaded(capsys: pytest.Cap
         assert check_health(running.address, WAIT_S) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "SERVING"
-    assert [line.partition(":")[0] for line in lines[2:-1]] == ["camera gate", "camera yard"]
+    assert [line.partition(":")[0] for line in lines[3:-1]] == ["camera gate", "camera yard"]
     assert lines[-1] == "2 of 4 cameras running"
 
 

@@ -287,6 +287,11 @@ def nobody_listens() -> str:
         return running.address
 
 
+def shortened(waits: list[float], longest: list[int]) -> bool:
+    """Each wait is its longest one, shortened by up to half at random."""
+    return all(limit / 2 <= wait <= limit for wait, limit in zip(waits, longest, strict=True))
+
+
 def test_once_ends_with_0_when_the_streamer_ends_the_watch() -> None:
     with Running() as running:
         running.offer(summary("t1"))
@@ -315,8 +320,8 @@ def test_a_streamer_that_is_away_is_tried_again_with_a_doubling_delay() -> None:
     address = nobody_listens()
     with pytest.raises(Enough):
         follow(address, [], printer, once=False, wait=wait)
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
-    assert printer.messages[1].endswith("; trying again in 2 s")
+    assert shortened(waits, [1, 2, 4, 8, 16, 30, 30])
+    assert printer.messages[1].endswith(f"; trying again in {waits[1]:.1f} s")
 
 
 def test_a_streamer_that_comes_back_is_watched_again() -> None:
@@ -340,7 +345,7 @@ def test_a_streamer_that_comes_back_is_watched_again() -> None:
         printer = Kept(react)
         with pytest.raises(Enough):
             follow(first.address, [], printer, once=False, wait=wait)
-    assert waits == [1.0, 2.0, 4.0]
+    assert shortened(waits, [1, 2, 4])
     assert [one.track.track_id for one in printer.events] == ["t1", "", "t2"]
 
 
@@ -363,8 +368,8 @@ def test_a_streamer_that_was_too_busy_is_watched_from_a_new_snapshot() -> None:
         with pytest.raises(LostDependency, match="PERMISSION_DENIED: no"):  # asking again would be of no use
             follow(address, ["door"], printer, once=False, wait=waits.append)
     assert [(list(request.stream_ids), request.snapshot) for request in asked] == [(["door"], True)] * 3
-    assert waits == [1.0, 1.0]
-    assert all("RESOURCE_EXHAUSTED: no; trying again in 1 s" in message for message in printer.messages)
+    assert shortened(waits, [1, 1])
+    assert all("RESOURCE_EXHAUSTED: no; trying again in " in message for message in printer.messages)
 
 
 @contextmanager
@@ -465,7 +470,12 @@ def test_health_is_printed_and_decides_the_exit_code(capsys: pytest.CaptureFixtu
         assert check_health(running.address, WAIT_S) == 1
         running.set_serving(True)
         assert check_health(running.address, WAIT_S) == 0
-    assert capsys.readouterr().out.split() == ["NOT_SERVING", *SMALL_TELLS, "SERVING", *SMALL_TELLS]
+    lines = capsys.readouterr().out.splitlines()
+    down, up = lines[:3], lines[3:]
+    services = "AnalysisService {0}, GalleryService {0}, StreamService {0}, SystemService {0}, TrackService {0}"
+    assert [down[0], up[0]] == ["NOT_SERVING", "SERVING"]
+    assert [down[1], up[1]] == [f"services: {services.format(one)}" for one in ("NOT_SERVING", "SERVING")]
+    assert down[2].split() == up[2].split() == SMALL_TELLS
 
 
 def test_a_streamer_that_is_not_there_is_not_healthy(capsys: pytest.CaptureFixture[str]) -> None:
