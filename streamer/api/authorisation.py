@@ -24,15 +24,24 @@ class Rule:
     answers: str = ""  # path of the answer's field with the id of a camera
     missing: Callable[[Message], str] | None = None  # NOT_FOUND if the answer is about another camera; None: left out
     all_cameras: bool = False  # it is not about cameras, so that every token may use it
+    unrestricted: bool = False  # only tokens that are restricted to no cameras may use it
 
 
 _V1 = "/faceanalytics.v1."
+_JOBS = _V1 + "AnalysisService/"
 _HEALTH = "/grpc.health.v1.Health/"  # load balancers and orchestrators have no token; the answers name only services
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
 
+_GALLERY = _V1 + "GalleryService/"  # where a call names a track, the service checks its camera
+GALLERY_METHODS = (
+    *("CreatePerson", "GetPerson", "ListPeople", "UpdatePerson", "MergePeople", "ErasePerson", "SearchPeople"),
+    *("AddReferences", "ListReferences", "SetReferenceAside", "DeleteReference"),
+    *("EnrollFromTrack", "ConfirmMatch", "RejectMatch", "Undo", "ListLedger"),
+)
+
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        _V1 + "TrackService/WatchTracks": Rule(Scope.READ, asks=("stream_ids",)),
+        _V1 + "TrackService/WatchTracks": Rule(Scope.READ, asks=("stream_ids", "filter.stream_ids")),
         _V1 + "TrackService/GetTrack": Rule(
             Scope.READ,
             answers="track.stream_id",
@@ -47,6 +56,19 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         _V1 + "StreamService/UpdateStream": Rule(Scope.OPERATE, asks=("stream_id",)),
         _V1 + "StreamService/DeleteStream": Rule(Scope.OPERATE, asks=("stream_id",)),
         _V1 + "SystemService/ListModels": Rule(Scope.READ, all_cameras=True),
+        **{_GALLERY + name: Rule(Scope.ENROL, all_cameras=True) for name in GALLERY_METHODS},
+        _V1 + "SystemService/GetStats": Rule(Scope.READ, all_cameras=True),  # counts the cameras of the caller
+        _V1 + "SystemService/GetCapacity": Rule(Scope.READ, all_cameras=True),
+        _V1 + "SystemService/GetStore": Rule(Scope.READ, unrestricted=True),
+        _JOBS + "UploadRecording": Rule(Scope.OPERATE, unrestricted=True),
+        _JOBS + "StartJob": Rule(Scope.OPERATE, unrestricted=True),
+        _JOBS + "GetJob": Rule(Scope.READ, unrestricted=True),
+        _JOBS + "ListJobs": Rule(Scope.READ, unrestricted=True),
+        _JOBS + "WatchJob": Rule(Scope.READ, unrestricted=True),
+        _JOBS + "CancelJob": Rule(Scope.OPERATE, unrestricted=True),
+        _JOBS + "DeleteJob": Rule(Scope.OPERATE, unrestricted=True),
+        _JOBS + "ListResults": Rule(Scope.READ, unrestricted=True),
+        _JOBS + "GetResult": Rule(Scope.BIOMETRIC, unrestricted=True),  # and `read`, which the service checks
         _HEALTH + "Check": Rule(None, all_cameras=True),
         _HEALTH + "List": Rule(None, all_cameras=True),
         _HEALTH + "Watch": Rule(None, all_cameras=True),
@@ -61,11 +83,34 @@ BIOMETRIC = frozenset(
         "faceanalytics.v1.IdentityEstimate.embedding",
         "faceanalytics.v1.IdentityDecision.person",
         "faceanalytics.v1.IdentityDecision.candidates",
+        "faceanalytics.v1.IdentityDecision.person_id",
         "faceanalytics.v1.GetTrackResponse.face_jpeg",
+        "faceanalytics.v1.Person.display_name",
+        "faceanalytics.v1.Person.metadata",
+        "faceanalytics.v1.PersonReference.face_jpeg",
+        "faceanalytics.v1.PersonReference.file_name",
+        "faceanalytics.v1.PersonReference.track_id",
+        "faceanalytics.v1.LedgerEntry.track_id",
+        "faceanalytics.v1.ReferenceResult.resembles",
+        "faceanalytics.v1.LedgerEntry.display_name",
+        "faceanalytics.v1.SearchPeopleResponse.people",
+        "faceanalytics.v1.SearchPeopleResponse.tracks",
+        "faceanalytics.v1.ListTracksResponse.faces_jpeg",
+        "faceanalytics.v1.GetResultResponse.data",
     }
 )
 # Fields of requests that ask who is where: refused without that scope, because also the number of answers would say it.
-BIOMETRIC_QUESTIONS = frozenset({"faceanalytics.v1.TrackFilter.persons"})
+BIOMETRIC_QUESTIONS = frozenset(
+    {
+        "faceanalytics.v1.TrackFilter.persons",
+        "faceanalytics.v1.ListPeopleRequest.display_name",
+        "faceanalytics.v1.SearchPeopleRequest.image",
+        "faceanalytics.v1.SearchPeopleRequest.embedding",
+        "faceanalytics.v1.SearchPeopleRequest.track_id",
+    }
+)
+# Fields of requests that may hold the name of a person, which the audit log must not keep longer than the store.
+NAMING = BIOMETRIC_QUESTIONS | {"faceanalytics.v1.AddReferencesRequest.file_name"}
 
 
 def biometric_question(message: Message) -> str:

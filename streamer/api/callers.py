@@ -5,20 +5,30 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from faceanalytics.errors import ConfigError
 from streamer.access.tokens import SECRET, Scope, Token, TokenStore, hashed, utc_now
+from streamer.api.errors import Why
 
 METADATA = "authorization"  # its value: Bearer TOKEN
 
 # The only cameras that the caller of the present call may see; empty: all. For lists, which are cut into pages.
 visible_cameras: ContextVar[tuple[str, ...]] = ContextVar("visible_cameras", default=())
 
+# Who makes the present call, see Caller.who.
+calling: ContextVar[str] = ContextVar("calling", default="anonymous")
+
+
+# The caller of the present call, for services that keep whose something is.
+present_caller: ContextVar["Caller"] = ContextVar("present_caller")
+
 
 class NotAdmitted(Exception):
     """Who calls is not known, or not any longer; the message says so to the client."""
 
-    def __init__(self, message: str, token: Token | None = None) -> None:
+    def __init__(self, message: str, reason: Why, token: Token | None = None) -> None:
         """`token`: the one that was shown, if it is known."""
         super().__init__(message)
+        self.reason = reason
         self.token = token
 
 
@@ -34,6 +44,11 @@ class Caller:
         """Name for logs."""
         who = "anonymous" if self.token is None else f"{self.token.name} ({self.token.id})"
         return f"{who} at {self.peer}"
+
+    @property
+    def who(self) -> str:
+        """Name for what is kept with the data: without the address, which may belong to a person."""
+        return "anonymous" if self.token is None else f"{self.token.name} ({self.token.id})"
 
     @property
     def client(self) -> str:
@@ -63,14 +78,15 @@ class Callers:
         given = [value for key, value in metadata if key == METADATA]
         if not given:
             if await self.needs_token():
-                raise NotAdmitted("a token is needed: send the metadata `authorization: Bearer TOKEN`")
+                text = "a token is needed: send the metadata `authorization: Bearer TOKEN`"
+                raise NotAdmitted(text, Why.TOKEN_MISSING)
             return Caller(None, address)
         secret = _secret(given[0]) if len(given) == 1 else None
         token = None
         if secret is not None and self._tokens is not None:
             token = await self._tokens.find(hashed(secret))
         if token is None:
-            raise NotAdmitted("this token is not known here")
+            raise NotAdmitted("this token is not known here", Why.TOKEN_UNKNOWN)
         self._check(token)
         return Caller(token, address)
 
@@ -88,17 +104,34 @@ class Callers:
         """Check again whether a caller is still admitted. Raises NotAdmitted."""
         if caller.token is None:
             if await self.needs_token():
-                raise NotAdmitted("a token is needed now: one has been made since this call began")
+                text = "a token is needed now: one has been made since this call began"
+                raise NotAdmitted(text, Why.TOKEN_MISSING)
             return
         known = await self._tokens.find(caller.token.sha256) if self._tokens is not None else None
         if known is None:
-            raise NotAdmitted("this token is not known here")
+            raise NotAdmitted("this token is not known here", Why.TOKEN_UNKNOWN)
         self._check(known)
+
+    async def status_of(self, authorization: str, scope: Scope) -> int:
+        """Return 200 if the value of the header `Authorization` has a token with a scope for all cameras.
+
+        Else 401 (no valid token), 403 (it may not) or 503 (tokens cannot be read), as HTTP has them.
+        """
+        try:
+            caller = await self.find([(METADATA, authorization)] if authorization else [], "metrics")
+        except NotAdmitted:
+            return 401
+        except (OSError, ConfigError):
+            return 503
+        if caller.token is None:
+            return 401
+        return 200 if caller.allows(scope) and not caller.cameras else 403
 
     def _check(self, token: Token) -> None:
         state = token.state(utc_now())
         if state != "active":
-            raise NotAdmitted(f"this token is {state}", token)
+            reason = Why.TOKEN_EXPIRED if state == "expired" else Why.TOKEN_REVOKED
+            raise NotAdmitted(f"this token is {state}", reason, token)
 
 
 def without_port(peer: str) -> str:

@@ -5,25 +5,35 @@ from pathlib import Path
 
 import grpc
 
-from streamer.access.audit import AuditFile
+from faceanalytics.errors import LostDependency
+from streamer.access.audit import Audit, AuditFile, AuditLog
 from streamer.access.certificates import Certificates
 from streamer.access.quotas import Quotas
 from streamer.access.token_file import TokenFile
+from streamer.access.tokens import TokenStore, TokensUnavailable
 from streamer.api.callers import Callers
 from streamer.api.guard import Gate, Guard
 from streamer.config import Publish
 from streamer.safety import Access, Limits, check_published, is_loopback
+from streamer.store.store import Store
+from streamer.store.tokens import import_tokens
 
 log = logging.getLogger(__name__)
 
 
-async def guarded(config: Publish, access: Access) -> tuple[Guard, grpc.ServerCredentials | None]:
-    """Return the guard of the server and its credentials; None: no TLS. Raises ConfigError if that is not safe."""
-    check_published(config.listen, config.tls, config.insecure, access.folder)
+async def guarded(
+    config: Publish, access: Access, store: Store | None = None
+) -> tuple[Guard, grpc.ServerCredentials | None]:
+    """Return the guard of the server and its credentials; None: no TLS. Raises ConfigError if that is not safe.
+
+    Tokens and the audit log are in the store; without one they are in files.
+    """
     folder = None if access.folder is None else Path(access.folder)
+    check_published(config.listen, config.tls, config.insecure, store is not None or folder is not None)
+    tokens, audit = await _kept(store, folder, access)
     local = is_loopback(config.listen.rpartition(":")[0])
-    callers = Callers(None if folder is None else TokenFile(folder), local or config.insecure)
-    gate = Gate(callers, Quotas(config.limits), AuditFile(folder), config.limits.request_within_s)
+    callers = Callers(tokens, local or config.insecure)
+    gate = Gate(callers, Quotas(config.limits), audit, config.limits.request_within_s)
     needs_token = await callers.needs_token()
     if not (local or config.tls):
         log.warning(
@@ -31,9 +41,24 @@ async def guarded(config: Publish, access: Access) -> tuple[Guard, grpc.ServerCr
         )
     elif local and not needs_token:
         log.info("no token was made: every program on this machine may use %s", config.listen)
-    elif access.folder is not None and not await callers.has_tokens():
-        log.warning("no client can call: make a token with `streamer tokens create --folder %s`", access.folder)
+    elif not await callers.has_tokens():
+        log.warning("no client can call: make a token with `streamer tokens create`")
     return Guard(gate), None if config.tls is None else Certificates(config.tls).credentials()
+
+
+async def _kept(store: Store | None, folder: Path | None, access: Access) -> tuple[TokenStore | None, AuditLog]:
+    """Return where tokens and the audit log are kept."""
+    if store is None:
+        return None if folder is None else TokenFile(folder), AuditFile(folder)
+    store.tokens.remember_s = access.remember_s
+    try:
+        if folder is not None:
+            store.audit.spill = AuditFile(folder).keep
+            await import_tokens(folder, store.tokens)
+        await store.tokens.all()
+    except TokensUnavailable as error:
+        raise LostDependency(f"store: {error}") from error
+    return store.tokens, Audit(store.audit.keep)
 
 
 def limiting(limits: Limits) -> tuple[tuple[str, int], ...]:

@@ -17,9 +17,10 @@ from faceanalytics.names import printable
 from streamer import metrics
 from streamer.access.audit import AuditLog, Entry
 from streamer.access.quotas import Quotas
-from streamer.access.tokens import Scope, utc_now
+from streamer.access.tokens import Scope, TokensUnavailable, utc_now
 from streamer.api.authorisation import (
     CHANGING,
+    NAMING,
     RULES,
     Rule,
     biometric_question,
@@ -27,8 +28,10 @@ from streamer.api.authorisation import (
     narrow,
     without_biometrics,
 )
-from streamer.api.callers import Caller, Callers, NotAdmitted, visible_cameras, without_port
+from streamer.api.callers import Caller, Callers, NotAdmitted, calling, present_caller, visible_cameras, without_port
+from streamer.api.errors import Why, refuse
 from streamer.api.problems import SHOWN, shown
+from streamer.api.shared import Answer
 
 Context = aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only, as is the interceptor
@@ -54,6 +57,7 @@ class Guard(aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self.callers = gate.callers
 
     async def intercept_service(
         self,
@@ -86,9 +90,12 @@ class _Call:
     def __post_init__(self) -> None:
         self.rule = RULES.get(self.method)
 
-    def encode(self, answer: Message) -> bytes:
+    def encode(self, answer: Message | Answer) -> bytes:
         """Encode an answer, without names and embeddings if the caller may not see them."""
-        if self.caller is None or not self.caller.allows(Scope.BIOMETRIC):
+        may_see = self.caller is not None and self.caller.allows(Scope.BIOMETRIC)
+        if isinstance(answer, Answer):
+            return answer.encoded(may_see)
+        if not may_see:
             answer = without_biometrics(answer)
         data: bytes = self.handler.response_serializer(answer)
         return data
@@ -98,6 +105,8 @@ class _Call:
         rule, caller = await self._admit(context)
         self.caller = caller
         visible_cameras.set(caller.cameras)
+        calling.set(caller.who)
+        present_caller.set(caller)
         holder = None
         if self.handler.response_streaming or self.handler.request_streaming:
             holder = caller.client if rule.scope is not None else EVERYBODY
@@ -123,20 +132,21 @@ class _Call:
         except NotAdmitted as error:
             await self._count(context, nobody)
             who = Caller(error.token, nobody.peer).name
-            await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, str(error), who)
+            await self._refuse(context, error.reason, str(error), who)
         except (OSError, ConfigError) as error:
             log.error("tokens cannot be read: %s", error)
-            await self._refuse(context, grpc.StatusCode.UNAVAILABLE, "tokens cannot be read now", nobody.name)
+            await self._refuse(context, Why.TOKENS_UNAVAILABLE, "tokens cannot be read now", nobody.name)
         if self.rule is None or not caller.allows(self.rule.scope):
             await self._count(context, caller)
             needs = "is open to nobody" if self.rule is None else f"needs a token with the scope {self.rule.scope}"
-            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, f"{self.method} {needs}", caller.name)
+            scope = {} if self.rule is None else {"scope": str(self.rule.scope)}
+            await self._refuse(context, Why.SCOPE_MISSING, f"{self.method} {needs}", caller.name, **scope)
         return self.rule, caller
 
     async def _count(self, context: Context, caller: Caller, holder: str | None = None) -> None:
         exceeded = self.gate.quotas.problem(caller.client, holder, time.monotonic())
         if exceeded:
-            await self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, exceeded, caller.name)
+            await self._refuse(context, Why.LIMIT_EXCEEDED, exceeded, caller.name)
 
     async def _serve(self, rule: Rule, caller: Caller, context: Context) -> None:
         """Answer one request with one message."""
@@ -145,7 +155,7 @@ class _Call:
         about = not caller.cameras or not rule.answers or is_about(answer, rule.answers, caller.cameras)
         if not about:
             text = rule.missing(request) if rule.missing is not None else "this token may not see what was found"
-            await context.abort(grpc.StatusCode.NOT_FOUND, text)
+            await refuse(context, Why.NOT_VISIBLE if rule.missing is None else Why.TRACK_NOT_FOUND, text)
         await context.write(answer)
 
     async def _serve_open(self, rule: Rule, caller: Caller, requests: AsyncIterator[Any], context: Context) -> None:
@@ -162,7 +172,7 @@ class _Call:
             if not serving.cancelled():
                 serving.exception()  # it was seen, also if the client has gone meanwhile
         if not over:
-            await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, checking.result(), caller.name)
+            await self._refuse(context, *checking.result(), caller.name)
         serving.result()
 
     async def _answer(self, rule: Rule, caller: Caller, requests: AsyncIterator[Any], context: Context) -> None:
@@ -180,7 +190,7 @@ class _Call:
         async for message in answer:
             await context.write(message)
 
-    async def _until_not_admitted(self, rule: Rule, caller: Caller) -> str:
+    async def _until_not_admitted(self, rule: Rule, caller: Caller) -> tuple[Why, str]:
         """Wait until the caller is no longer admitted, and return why."""
         while True:
             await asyncio.sleep(RECHECK_S)
@@ -188,7 +198,9 @@ class _Call:
                 if rule.scope is not None:
                     await self.gate.callers.check(caller)
             except NotAdmitted as error:
-                return str(error)
+                return error.reason, str(error)
+            except TokensUnavailable as error:  # for too long
+                return Why.TOKENS_UNAVAILABLE, str(error)
             except (OSError, ConfigError) as error:  # the call was admitted; who calls now is not
                 log.error("tokens cannot be read: %s", error)
 
@@ -199,9 +211,9 @@ class _Call:
                 request = await context.read()
         except TimeoutError:
             text = f"no request within {self.gate.request_within_s:g} s"
-            await self._refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, text, caller.name)
+            await self._refuse(context, Why.REQUEST_TOO_SLOW, text, caller.name)
         if request is aio.EOF:  # type: ignore[attr-defined]
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no request")
+            await refuse(context, Why.INVALID_REQUEST, "the call has no request")
         await self._check_request(rule, caller, request, context)
         return request
 
@@ -220,20 +232,21 @@ class _Call:
         question = "" if caller.allows(Scope.BIOMETRIC) else biometric_question(request)
         if question:
             text = f"{question}: needs a token with the scope {Scope.BIOMETRIC}"
-            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, text, caller.name)
+            await self._refuse(context, Why.SCOPE_MISSING, text, caller.name, scope=str(Scope.BIOMETRIC))
         if not caller.cameras or rule.all_cameras or not (rule.asks or not rule.answers):
             return
         other = narrow(request, rule.asks, caller.cameras) if rule.asks else self.method
         if other is not None:
             text = f"this token may not ask for {shown(other)}"
-            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, text, caller.name)
+            if rule.unrestricted:
+                text = "a token that is restricted to cameras may not make this call"
+            await self._refuse(context, Why.CAMERA_NOT_ALLOWED, text, caller.name)
 
-    async def _refuse(self, context: Context, code: grpc.StatusCode, text: str, who: str) -> NoReturn:
-        metrics.refused_calls.labels(code.name).inc()
+    async def _refuse(self, context: Context, why: Why, text: str, who: str, **metadata: str) -> NoReturn:
+        metrics.refused_calls.labels(why.code.name.lower()).inc()
         self.refused = True
-        self._note(who, f"{code.name}: {text}", refused=True)
-        await context.abort(code, text)
-        raise AssertionError("abort raises")
+        self._note(who, f"{why.code.name}: {text}", refused=True)
+        await refuse(context, why, text, **metadata)
 
     def _note(self, who: str, outcome: str, refused: bool = False) -> None:
         self.gate.audit.write(Entry(utc_now(), who, self.method, self.target, outcome, refused))
@@ -250,6 +263,6 @@ def _target(request: Message) -> str:
     named = [
         value
         for field, value in request.ListFields()
-        if isinstance(value, str) and field.name.endswith(("_id", "person", "name"))
+        if isinstance(value, str) and field.name.endswith(("_id", "person", "name")) and field.full_name not in NAMING
     ]
     return " ".join(printable(value[:SHOWN]) for value in named)

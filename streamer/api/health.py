@@ -2,11 +2,11 @@
 
 import asyncio
 
-import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from faceanalytics.v1 import streams_pb2, system_pb2, tracks_pb2
+from faceanalytics.v1 import analysis_pb2, gallery_pb2, streams_pb2, system_pb2, tracks_pb2
+from streamer.api.errors import Why, refuse
 from streamer.api.problems import shown
 
 HealthContext = aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
@@ -17,6 +17,8 @@ SERVICES = (
     tracks_pb2.DESCRIPTOR.services_by_name["TrackService"].full_name,
     streams_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
     system_pb2.DESCRIPTOR.services_by_name["SystemService"].full_name,
+    gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"].full_name,
+    analysis_pb2.DESCRIPTOR.services_by_name["AnalysisService"].full_name,
 )
 
 STORE = "faceanalytics.store"  # name of the store in the health service; absent without a store
@@ -59,7 +61,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     ) -> health_pb2.HealthCheckResponse:
         statuses = self._statuses | self._store
         if request.service not in statuses:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: this server has no {shown(request.service)}")
+            await refuse(context, Why.SERVICE_NOT_FOUND, f"service: this server has no {shown(request.service)}")
         return Status(status=statuses[request.service])
 
     async def List(  # noqa: N802

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import grpc
 from grpc import aio
 
+from streamer.api.errors import Why, refuse
 from streamer.api.problems import shown
 
 T = TypeVar("T")
@@ -50,5 +50,5 @@ async def place_of(token: str, context: aio.ServicerContext[Any, Any]) -> str:
     except (binascii.Error, ValueError):
         name = ""
     if token and token != page_token(name):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"page_token: {shown(token)} is not from a response")
+        await refuse(context, Why.INVALID_PAGE_TOKEN, f"page_token: {shown(token)} is not from a response")
     return name

@@ -1,4 +1,4 @@
-"""Starts and stops the gRPC server with TrackService, StreamService, SystemService, health and reflection."""
+"""Starts and stops the gRPC server with all services of the API, health and reflection."""
 
 import asyncio
 
@@ -7,8 +7,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from faceanalytics.errors import ConfigError
-from faceanalytics.v1 import streams_pb2_grpc, system_pb2_grpc, tracks_pb2_grpc
+from faceanalytics.v1 import analysis_pb2_grpc, gallery_pb2_grpc, streams_pb2_grpc, system_pb2_grpc, tracks_pb2_grpc
+from streamer.access.tokens import Scope
+from streamer.api.analyses import AnalysisService
+from streamer.api.callers import Callers
 from streamer.api.entrance import guarded, limiting
+from streamer.api.gallery import GalleryService
 from streamer.api.health import SERVICES, Health, Status
 from streamer.api.requests import DecodableRequests
 from streamer.api.streams import Cameras, StreamService
@@ -16,6 +20,9 @@ from streamer.api.system import Models, SystemService
 from streamer.api.tracks import TrackService
 from streamer.config import Publish, split_address
 from streamer.hub import Hub
+from streamer.jobs.jobs import Jobs
+from streamer.people.parts import PeopleParts
+from streamer.readings import Readings
 from streamer.safety import Access
 from streamer.store.store import Store
 
@@ -25,15 +32,17 @@ OPTIONS = (
     ("grpc.max_connection_idle_ms", 300_000),  # closes connections on which nothing is called
     ("grpc.keepalive_time_ms", 30_000),  # detects clients whose machine has vanished
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # clients may check the server, too
+    ("grpc.http2.ping_timeout_ms", 10_000),  # else a minute, if other data was on its way
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # clients may check the server, too
 )
 
 
 class Server:
     """A running server, as `start_server` returns it."""
 
-    def __init__(self, server: aio.Server, health: "Health", hub: Hub, address: str) -> None:
+    def __init__(self, server: aio.Server, health: "Health", hub: Hub, address: str, callers: Callers) -> None:
         self.address = address  # host:port, with the port in use
+        self._callers = callers
         self._server = server
         self._health = health
         self._hub = hub
@@ -51,6 +60,10 @@ class Server:
     async def wait_until_serving(self) -> None:
         """Wait until `set_serving(True)` has been called."""
         await self._serving.wait()
+
+    async def admits(self, authorization: str) -> int:
+        """Return 200 if a header `Authorization` has a token that may read of all cameras, else a status of HTTP."""
+        return await self._callers.status_of(authorization, Scope.READ)
 
     async def stop(self, grace: float) -> None:
         """Stop the server.
@@ -71,22 +84,34 @@ async def start_server(
     models: Models,
     store: Store | None = None,
     access: Access | None = None,
+    readings: Readings | None = None,
+    jobs: Jobs | None = None,
+    people: PeopleParts | None = None,
+    no_people: str = "people are kept in a store, and this streamer has none (store: null)",
 ) -> Server:
     """Listen on `config.listen` (port 0: any free port), NOT_SERVING at first.
+
+    `people`: None: calls about people are refused with `no_people` as the reason.
 
     Raises ConfigError if that fails, or if other machines could reach the address without permission.
     """
     host, _ = split_address(config.listen)
-    guard, credentials = await guarded(config, access or Access())
+    guard, credentials = await guarded(config, access or Access(), store)
     server = aio.server(
         interceptors=[guard, DecodableRequests()],
         options=(*OPTIONS, *limiting(config.limits)),
         maximum_concurrent_rpcs=config.limits.calls,
     )
+    about = readings or Readings()
+    about.instance_id = about.instance_id if store is None else store.log.instance_id
     health = Health(has_store=store is not None)
-    tracks_pb2_grpc.add_TrackServiceServicer_to_server(TrackService(config, hub, cameras, store), server)
-    streams_pb2_grpc.add_StreamServiceServicer_to_server(StreamService(cameras), server)
-    system_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(models), server)
+    tracks_pb2_grpc.add_TrackServiceServicer_to_server(
+        TrackService(config, hub, cameras, store, about.instance_id), server
+    )
+    streams_pb2_grpc.add_StreamServiceServicer_to_server(StreamService(cameras, about.configured), server)
+    system_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(models, cameras, about, store), server)
+    analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(jobs, config.heartbeat_s), server)
+    gallery_pb2_grpc.add_GalleryServiceServicer_to_server(GalleryService(people, no_people), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_service = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((*SERVICES, health_service, reflection.SERVICE_NAME), server)
@@ -102,4 +127,5 @@ async def start_server(
             f"publish.listen: cannot listen on {config.listen}: the port is in use, or the host is not this machine"
         ) from error
     await server.start()
-    return Server(server, health, hub, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Server(server, health, hub, address, guard.callers)

@@ -1,23 +1,23 @@
 """StreamService: adds, changes and removes cameras while the streamer runs."""
 
 import asyncio
-import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-import grpc
 from grpc import aio
 from pydantic import ValidationError
 
-from faceanalytics.errors import ConfigError, UserError
-from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, tracks_pb2
+from faceanalytics.errors import ConfigError, LostDependency, UserError
+from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.allowed import check_allowed
 from streamer.api.callers import visible_cameras
-from streamer.api.messages import duration, seconds, timestamp
+from streamer.api.errors import Why, refuse
+from streamer.api.messages import seconds
 from streamer.api.paging import page, place_of
-from streamer.api.problems import field_problems, mask_problems, shown
-from streamer.config import Reconnect, Sources, Stream, redact
-from streamer.values import SourceStatus, TooManyStreams
+from streamer.api.problems import SHOWN, field_problems, mask_problems, shown
+from streamer.api.stream_messages import shown_address, stream_to_proto
+from streamer.config import Reconnect, Sources, Stream
+from streamer.values import SourceState, SourceStatus, TooManyStreams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,8 +81,10 @@ class Cameras(Protocol):
 class StreamService(streams_pb2_grpc.StreamServiceServicer):
     """Serves the cameras of a `Cameras`; the methods are described in streams.proto."""
 
-    def __init__(self, cameras: Cameras) -> None:
+    def __init__(self, cameras: Cameras, configured: Collection[str] = ()) -> None:
+        """`configured`: ids of the streams in the configuration."""
         self._cameras = cameras
+        self._configured = frozenset(configured)
         self._changing = asyncio.Lock()  # an update reads, changes and writes back
 
     async def CreateStream(  # noqa: N802
@@ -111,9 +113,14 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
     ) -> streams_pb2.ListStreamsResponse:
         after, visible = await place_of(request.page_token, context), visible_cameras.get()
         every = await asyncio.to_thread(self._cameras.list)
-        known = sorted((one for one in every if not visible or one[0].id in visible), key=lambda pair: pair[0].id)
+        wanted = {streams_pb2.StreamState.Value(f"STREAM_STATE_{one.value}"): one for one in SourceState}
+        if any(state not in wanted for state in request.states):
+            await refuse(context, Why.INVALID_FIELD, "states: has an unknown state")
+        states = {wanted[state] for state in request.states or wanted}
+        listed = [one for one in every if (not visible or one[0].id in visible) and one[1].state in states]
+        known = sorted(listed, key=lambda pair: pair[0].id)
         pairs, token = page(known, lambda pair: pair[0].id, after, request.page_size)
-        streams = [stream_to_proto(stream, status) for stream, status in pairs]
+        streams = [self._message(stream, status) for stream, status in pairs]
         return streams_pb2.ListStreamsResponse(streams=streams, next_page_token=token)
 
     async def UpdateStream(  # noqa: N802
@@ -124,7 +131,7 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         fields = stream_fields(request.settings)
         problems = mask_problems(request.update_mask.paths, fields)
         if problems:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problems)
+            await refuse(context, Why.INVALID_FIELD, problems)
         async with self._changing:
             before, _ = await _call(context, request.stream_id, self._cameras.get, request.stream_id)
             named = list(request.update_mask.paths) or _given(request.settings, before)
@@ -149,74 +156,14 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         try:
             await asyncio.to_thread(check_allowed, stream, before, self._cameras.sources)
         except ConfigError as error:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            await refuse(context, Why.SOURCE_NOT_ALLOWED, str(error))
 
     async def _get(self, context: aio.ServicerContext[Any, Any], stream_id: str) -> streams_pb2.Stream:
         stream, status = await _call(context, stream_id, self._cameras.get, stream_id)
-        return stream_to_proto(stream, status)
+        return self._message(stream, status)
 
-
-def stream_to_proto(stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
-    """Return the message of a stream. Its address is without user, password and query."""
-    error, clock, link = _name(status.error), _name(status.clock_source), _name(status.link_quality)
-    return streams_pb2.Stream(
-        stream_id=stream.id,
-        settings=streams_pb2.StreamSettings(
-            uri=shown_address(stream),
-            transport=streams_pb2.TRANSPORT_UDP if stream.transport == "udp" else streams_pb2.TRANSPORT_TCP,
-            connect_timeout=duration(stream.connect_timeout_s),
-            stall_timeout=duration(stream.stall_timeout_s),
-            max_fps=stream.max_fps or 0.0,
-            loop=stream.loop,
-            decode_device=stream.decode_device or "",
-            image_interval=duration(stream.image_interval_s),
-            follow=stream.follow,
-            paused=not stream.enabled,
-            first_frame_timeout=duration(stream.first_frame_timeout_s),
-            key_frame_timeout=duration(stream.key_frame_timeout_s),
-            reconnect_initial=duration(stream.reconnect.initial_s),
-            reconnect_max=duration(stream.reconnect.max_s),
-            reconnect_jitter=stream.reconnect.jitter,
-            tls_ca_file=stream.tls_ca_file or "",
-            uri_file=stream.uri_file or "",
-            video_stream=stream.video_stream,
-        ),
-        state=streams_pb2.StreamState.Value(f"STREAM_STATE_{status.state.value}"),
-        error_code=streams_pb2.StreamErrorCode.Value(f"STREAM_ERROR_CODE_{error}"),
-        error_message=status.message,
-        epoch=status.epoch,
-        connects=status.connects,
-        frames_decoded=status.frames_decoded,
-        frame_width=status.width,
-        frame_height=status.height,
-        state_since=timestamp(status.since),
-        next_retry_at=timestamp(status.next_retry),
-        last_frame_at=timestamp(status.last_frame),
-        codec=status.codec,
-        clock_source=tracks_pb2.ClockSource.Value(f"CLOCK_SOURCE_{clock}"),
-        fps_in=status.fps_in,
-        fps_analysed=status.fps_analysed,
-        frames_analysed=status.frames_analysed,
-        frames_dropped=status.frames_dropped,
-        frames_missing=status.frames_missing,
-        frame_age=None if status.frame_age is None else duration(status.frame_age),
-        overloaded=status.overloaded,
-        link_quality=streams_pb2.LinkQuality.Value(f"LINK_QUALITY_{link}"),
-        decoder=status.decoder,
-    )
-
-
-def _name(value: enum.Enum | None) -> str:
-    """Return the name that the protocol has for a value, without its prefix."""
-    return value.name if value is not None else "UNSPECIFIED"
-
-
-def shown_address(stream: Stream) -> str:
-    """Return the address as responses show it; empty if it is in a file that cannot be read."""
-    try:
-        return redact(stream.address())
-    except ConfigError:
-        return ""
+    def _message(self, stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
+        return stream_to_proto(stream, status, stream.id in self._configured)
 
 
 def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, Any]]:
@@ -283,11 +230,11 @@ async def _validated(context: aio.ServicerContext[Any, Any], data: dict[str, Any
     Aborts the call with INVALID_ARGUMENT and the API's path of each invalid field if there is no such stream.
     """
     if not data["uri"] and not data.get("uri_file"):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "settings.uri: must be given")
+        await refuse(context, Why.INVALID_FIELD, "settings.uri: must be given")
     try:
         stream = Stream.model_validate(data)
     except ValidationError as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, field_problems(error, API_NAMES))
+        await refuse(context, Why.INVALID_FIELD, field_problems(error, API_NAMES))
     return stream
 
 
@@ -300,17 +247,21 @@ async def _call(
 ) -> T:
     """Call a function of the cameras in a thread, because it may wait, and return its result.
 
-    KeyError, ValueError, TooManyStreams and UserError abort the call with NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED
-    and FAILED_PRECONDITION.
+    KeyError, ValueError, TooManyStreams, LostDependency and other UserErrors abort the call with NOT_FOUND,
+    ALREADY_EXISTS, RESOURCE_EXHAUSTED, UNAVAILABLE and FAILED_PRECONDITION.
     """
     try:
         answer = await asyncio.to_thread(function, *arguments, **named)
     except KeyError:
-        await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_id: there is no stream {shown(stream_id)}")
+        text, named_it = f"stream_id: there is no stream {shown(stream_id)}", stream_id[:SHOWN]
+        await refuse(context, Why.STREAM_NOT_FOUND, text, stream_id=named_it)
     except ValueError:
-        await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"stream_id: there is already a stream {shown(stream_id)}")
+        text = f"stream_id: there is already a stream {shown(stream_id)}"
+        await refuse(context, Why.STREAM_EXISTS, text, stream_id=stream_id)
     except TooManyStreams as error:
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        await refuse(context, Why.TOO_MANY_STREAMS, str(error))
+    except LostDependency as error:
+        await refuse(context, Why.STORE_UNAVAILABLE, str(error))
     except UserError as error:
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        await refuse(context, Why.DEVICE_NOT_USABLE, str(error))
     return answer

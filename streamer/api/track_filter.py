@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import grpc
 from grpc import aio
 
 from faceanalytics.v1 import tracks_pb2
-from streamer.store.rows import track_row
+from streamer.api.errors import Why, refuse
+from streamer.store.rows import searched
 from streamer.store.values import TrackQuery
 
 
@@ -21,7 +21,7 @@ async def query_of(
     """
     problem = _problem(wanted, stream_ids)
     if problem:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        await refuse(context, Why.INVALID_FIELD, problem)
     return TrackQuery(
         cameras=tuple(wanted.stream_ids or stream_ids),
         since=wanted.seen_since.ToDatetime(UTC) if wanted.HasField("seen_since") else None,
@@ -59,7 +59,7 @@ def _problem(wanted: tracks_pb2.TrackFilter, stream_ids: Sequence[str]) -> str:
 
 def matches(track: tracks_pb2.Track, query: TrackQuery, now: datetime) -> bool:
     """Return whether a live track fits a query, as store/history.py decides for stored ones."""
-    row = track_row(track, now)
+    row = searched(track, now)
     return all(
         (
             not query.cameras or row["camera"] in query.cameras,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from faceanalytics.v1 import faces_pb2, tracks_pb2
 from streamer.api.messages import timestamp
 from streamer.labels import ATTRIBUTE_VALUES, EXPRESSION_VALUES
+from streamer.store.decisions import to_message
 from streamer.values import (
     LANDMARK_NAMES,
     AgeEstimate,
@@ -12,7 +13,6 @@ from streamer.values import (
     Evidence,
     ExpressionEstimate,
     Floats,
-    IdentityDecision,
     IdentityEstimate,
     TrackSummary,
 )
@@ -56,7 +56,7 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
         end_reason=tracks_pb2.EndReason.Value(
             f"END_REASON_{summary.end_reason.value if summary.end_reason else 'UNSPECIFIED'}"
         ),
-        decision=_decision(summary.decision) if summary.decision else None,
+        decision=to_message(summary.decision) if summary.decision else None,
         intervals=[
             tracks_pb2.Interval(track_id=one.track_id, first_seen_s=one.first_seen, last_seen_s=one.last_seen)
             for one in summary.intervals
@@ -140,19 +140,4 @@ def _identity(
         outliers=estimate.outliers,
         evidence=evidence,
         status=tracks_pb2.IdentityAgreement.Value(f"IDENTITY_AGREEMENT_{estimate.status.value}"),
-    )
-
-
-def _decision(decision: IdentityDecision) -> tracks_pb2.IdentityDecision:
-    reason = decision.reason.value if decision.reason else "UNSPECIFIED"
-    return tracks_pb2.IdentityDecision(
-        status=tracks_pb2.IdentityStatus.Value(f"IDENTITY_STATUS_{decision.status.value}"),
-        person=decision.person,
-        reason=tracks_pb2.IdentityReason.Value(f"IDENTITY_REASON_{reason}"),
-        candidates=[tracks_pb2.Candidate(person=one.person, similarity=one.similarity) for one in decision.candidates],
-        margin=decision.margin,
-        threshold=decision.threshold,
-        samples=decision.samples,
-        best_quality=decision.best_quality,
-        revision=decision.revision,
     )

@@ -6,60 +6,75 @@ from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-import grpc
 from grpc import aio
 
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.api.callers import visible_cameras
+from streamer.api.errors import Why, refuse
 from streamer.api.messages import seconds
 from streamer.api.paging import page, page_size, place_of
-from streamer.api.problems import no_track, shown
+from streamer.api.problems import SHOWN, no_track, shown
+from streamer.api.shared import SharedEvents
 from streamer.api.streams import Cameras
 from streamer.api.track_filter import matches, query_of
 from streamer.api.track_messages import to_proto
-from streamer.api.watch import CHUNK, Replay, Sender, WatchContext, heartbeat, place_to_resume, unavailable
+from streamer.api.watch import CHUNK, Replay, Sender, WatchContext, heartbeat, marks_of, place_to_resume, unavailable
+from streamer.api.watch_filter import Wanted
 from streamer.config import Publish
 from streamer.hub import Event, Hub, Subscriber
 from streamer.store.store import Store
 from streamer.store.values import StoreUnavailable, TrackQuery
 
+PAGE_WITH_FACES = 200  # tracks; a picture has about 5 kB, and clients accept 4 MB
+
 
 class TrackService(tracks_pb2_grpc.TrackServiceServicer):
     """Serves the tracks and events of a Hub, and those of a Store; the methods are described in tracks.proto."""
 
-    def __init__(self, config: Publish, hub: Hub, cameras: Cameras, store: Store | None = None) -> None:
+    def __init__(
+        self, config: Publish, hub: Hub, cameras: Cameras, store: Store | None = None, instance_id: str = ""
+    ) -> None:
+        """`instance_id`: of this run of the streamer."""
         self._config = config
+        self._instance_id = instance_id
         self._hub = hub
         self._cameras = cameras
         self._store = store
         self._log = store.log if store else None
+        self._events = SharedEvents()
 
     async def WatchTracks(  # type: ignore[override]  # noqa: N802  # writes instead of yielding
         self, request: tracks_pb2.WatchTracksRequest, context: WatchContext
     ) -> None:
         min_interval_s = seconds(request.min_interval)
         if min_interval_s < 0:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "min_interval: must not be negative")
+            await refuse(context, Why.INVALID_FIELD, "min_interval: must not be negative")
         if self._hub.closed:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the streamer is stopping")
-        await self._check_streams(request.stream_ids, context)
+            await refuse(context, Why.STOPPING, "the streamer is stopping")
+        query = await query_of(request.filter, request.stream_ids, context)
+        await self._check_streams(query.cameras, context)
         place = await place_to_resume(request, self._log, self._hub, context)
-        sender = Sender(context, request.include_embedding, self._log, self._hub.sequence if place is None else place)
+        wanted = Wanted(query, marks_of(request, self._log)) if request.HasField("filter") else None
+        begin = self._hub.sequence if place is None else place
+        events, instance = self._events, self._instance_id
+        sender = Sender(context, request.include_embedding, self._log, begin, wanted, instance, events)
         resume = None
         if place is not None and self._log is not None:
             resume = Replay(self._log, sender, request, context)
             await context.send_initial_metadata(())
             while self._hub.sequence - sender.place > CHUNK:  # while the client catches up, nothing waits for it
                 await resume.send(self._hub.sequence)
-        subscriber = self._hub.subscribe(request.stream_ids, request.snapshot, min_interval_s)
+        subscriber = self._hub.subscribe(query.cameras, request.snapshot, min_interval_s)
+        if resume is not None:
+            resume.limit(self._hub)  # what happens from here on is in the queue
         try:
-            await _until_overflow(self._send(subscriber, sender, resume, self._hub.sequence, context), subscriber)
+            await _until_overflow(self._send(subscriber, sender, resume, context), subscriber)
         finally:
             self._hub.unsubscribe(subscriber)
         if subscriber.overflow.is_set():
             # the status arrives after the unread messages: this waits for the client to read them, or for either
             # side to close the connection
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, self._too_slow())
+            await refuse(context, Why.SUBSCRIBER_TOO_SLOW, self._too_slow())
 
     async def GetTrack(  # noqa: N802
         self,
@@ -70,6 +85,8 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         track = None if summary is None else to_proto(summary, request.include_embedding)
         face = b""
         if self._store is not None:
+            if track is not None:
+                self._store.naming.fill(track)  # it may have ended before its person was renamed or erased
             try:
                 stored = await self._store.history.get(request.track_id) if track is None else None
                 track = track if stored is None else tracks_pb2.Track.FromString(stored)
@@ -77,7 +94,7 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
             except StoreUnavailable as error:
                 await unavailable(error, context)
         if track is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, no_track(request.track_id))
+            await refuse(context, Why.TRACK_NOT_FOUND, no_track(request.track_id))
         return tracks_pb2.GetTrackResponse(track=track, face_jpeg=face)
 
     async def ListTracks(  # noqa: N802
@@ -88,22 +105,28 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         query = await query_of(request.filter, request.stream_ids, context)
         after = await place_of(request.page_token, context)
         await self._check_streams(query.cameras, context)
-        now = datetime.now(UTC)
+        now, size = datetime.now(UTC), page_size(request.page_size)
+        size = min(size, PAGE_WITH_FACES) if request.include_face else size
         live = [to_proto(summary, request.include_embedding) for summary in self._hub.live(query.cameras)]
         found = {track.track_id: track for track in live if matches(track, query, now)}
         if request.past:
-            found |= await self._ended(query, after, page_size(request.page_size) + 1, context)
+            found |= await self._ended(query, after, size + 1, context)
         sorted_tracks = [found[name] for name in sorted(found)]
-        tracks, token = page(sorted_tracks, lambda track: track.track_id, after, request.page_size)
-        return tracks_pb2.ListTracksResponse(tracks=tracks, next_page_token=token)
+        tracks, token = page(sorted_tracks, lambda track: track.track_id, after, size)
+        faces = await self._faces([track.track_id for track in tracks], context) if request.include_face else {}
+        return tracks_pb2.ListTracksResponse(tracks=tracks, next_page_token=token, faces_jpeg=faces)
+
+    async def _faces(self, track_ids: list[str], context: aio.ServicerContext[Any, Any]) -> dict[str, bytes]:
+        try:
+            return await self._store.history.faces(track_ids) if self._store is not None else {}
+        except StoreUnavailable as error:
+            await unavailable(error, context)
 
     async def _ended(
         self, query: TrackQuery, after: str, limit: int, context: aio.ServicerContext[Any, Any]
     ) -> dict[str, tracks_pb2.Track]:
         if self._store is None:
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, "past: this streamer keeps no tracks (store: null)"
-            )
+            await refuse(context, Why.NO_STORE, "past: this streamer keeps no tracks (store: null)")
         try:
             payloads = await self._store.history.ended(query, after, limit)
         except StoreUnavailable as error:
@@ -126,17 +149,13 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
                 await unavailable(error, context)
         if unknown:
             names = ", ".join(shown(name) for name in sorted(unknown))
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"stream_ids: there is no stream {names}")
+            text, first = f"stream_ids: there is no stream {names}", min(unknown)[:SHOWN]
+            await refuse(context, Why.STREAM_NOT_FOUND, text, stream_id=first)
 
-    async def _send(
-        self, subscriber: Subscriber, sender: Sender, resume: Replay | None, through: int, context: WatchContext
-    ) -> None:
-        """Send one event after another. Each write waits for the one before: unread events stay in the hub's queue.
-
-        `through`: sequence of the log after which events are in the queue.
-        """
+    async def _send(self, subscriber: Subscriber, sender: Sender, resume: Replay | None, context: WatchContext) -> None:
+        """Send one event after another. Each write waits for the one before: unread events stay in the hub's queue."""
         if resume is not None:
-            await resume.send(through)
+            await resume.finish()
         else:
             await context.send_initial_metadata(())  # the client knows that it misses nothing from here on
         while (event := await self._next(subscriber, sender)) is not None:
@@ -177,3 +196,5 @@ async def _until_overflow(send: Coroutine[Any, Any, None], subscriber: Subscribe
         sending.cancel()
         overflow.cancel()
         await asyncio.wait({sending, overflow})
+        if not sending.cancelled():
+            sending.exception()  # it was seen, also if the client has gone meanwhile

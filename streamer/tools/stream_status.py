@@ -17,7 +17,6 @@ from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_p
 from streamer.tools.connection import Connect, plain
 
 POLL_S = 1.0
-STORE = "faceanalytics.store"  # in the health service
 NOT_STORING = "the store does not work: events are published without being stored"
 OLD_S = 5.0  # the last frame of a running camera is mentioned once it is older than this
 COLUMNS = ("camera", "state", "fps", "link", "frames", "details")
@@ -33,22 +32,32 @@ class Overview(NamedTuple):
     models: list[system_pb2.Model]
     cameras: Streams
     storing: bool  # False: the streamer has a store that does not work
+    services: dict[str, str]  # name, such as TrackService or store -> SERVING or NOT_SERVING
 
 
 def ask(channel: grpc.Channel, timeout_s: float) -> Overview:
     """Return how a streamer is doing. Raises grpc.RpcError, also without an answer within `timeout_s`."""
-    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+    services = service_states(channel, timeout_s)
+    serving = services.pop("")
     system = system_pb2_grpc.SystemServiceStub(channel)
     models = system.ListModels(system_pb2.ListModelsRequest(), timeout=timeout_s).models
-    serving = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
-    return Overview(serving, list(models), list_streams(channel, timeout_s), _storing(channel, timeout_s))
+    storing = services.get("store", "SERVING") == "SERVING"
+    return Overview(serving, list(models), list_streams(channel, timeout_s), storing, services)
 
 
-def _storing(channel: grpc.Channel, timeout_s: float) -> bool:
-    """Return whether the store works, or there is none. Raises grpc.RpcError."""
-    statuses = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=timeout_s).statuses
-    store = statuses.get(STORE)
-    return store is None or store.status == health_pb2.HealthCheckResponse.SERVING
+def service_states(channel: grpc.Channel, timeout_s: float) -> dict[str, str]:
+    """Return the state of each service by its short name; empty name: of the whole. It needs no token.
+
+    Raises grpc.RpcError.
+    """
+    answer = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=timeout_s)
+    name_of = health_pb2.HealthCheckResponse.ServingStatus.Name
+    return {name.rpartition(".")[2]: name_of(one.status) for name, one in sorted(answer.statuses.items())}
+
+
+def services_line(services: dict[str, str]) -> str:
+    """Return a line such as `services: TrackService SERVING, store NOT_SERVING`."""
+    return "services: " + ", ".join(f"{name} {state}" for name, state in services.items())
 
 
 def list_streams(channel: grpc.Channel, timeout_s: float) -> Streams:

@@ -15,8 +15,9 @@ from faceanalytics.v1 import streams_pb2, streams_pb2_grpc
 from streamer.api.messages import duration
 from streamer.tools import stream_status
 from streamer.tools.connection import Connect, plain
+from streamer.tools.resumption import check_address, hint
 from streamer.tools.stream_status import state_word, streams_table
-from streamer.tools.subscription import check_address, hint
+from streamer.tools.system_status import ask_system, system_lines
 from streamer.tools.watch import model_line
 
 ANSWER_S = 10.0  # longest wait for an answer
@@ -47,7 +48,7 @@ SETTINGS = (
 
 
 @contextmanager
-def _connected(address: str, connect: Connect) -> Iterator[grpc.Channel]:
+def connected(address: str, connect: Connect) -> Iterator[grpc.Channel]:
     """Connect to a streamer. Calls that fail in the block raise ConfigError or LostDependency."""
     check_address(address)
     try:
@@ -63,15 +64,21 @@ def show_status(address: str, as_json: bool, timeout_s: float, connect: Connect 
 
     Raises LostDependency if it does not answer within `timeout_s`.
     """
-    with _connected(address, connect) as channel:
-        serving, models, cameras, storing = stream_status.ask(channel, timeout_s)
+    with connected(address, connect) as channel:
+        serving, models, cameras, storing, services = stream_status.ask(channel, timeout_s)
+        system = ask_system(channel, timeout_s)
     if as_json:
-        _print_json({"address": address, "status": serving, "models": _plain(models), "streams": _plain(cameras)})
+        known = {"address": address, "status": serving, "services": services}
+        lists = {"models": _plain(models), "streams": _plain(cameras)}
+        parts = {name: as_dict(message) for name, message in system._asdict().items() if message is not None}
+        _print_json(known | lists | parts)
         return 0
     workers = sum(model.workers for model in models)
     print(f"{address}: {serving}, {workers} worker{'' if workers == 1 else 's'}, {_counted(cameras)}")
     for model in models:
         print(f"  {model_line(model)}")
+    for line in system_lines(system):
+        print(f"  {line}")
     if not storing:
         print(f"  {stream_status.NOT_STORING}")
     _print_table(cameras)
@@ -80,7 +87,7 @@ def show_status(address: str, as_json: bool, timeout_s: float, connect: Connect 
 
 def list_streams(address: str, as_json: bool, connect: Connect = plain) -> int:
     """Print the cameras of a streamer. Returns the exit code 0. Raises LostDependency if it does not answer."""
-    with _connected(address, connect) as channel:
+    with connected(address, connect) as channel:
         cameras = stream_status.list_streams(channel, ANSWER_S)
     if as_json:
         _print_json({"streams": _plain(cameras)})
@@ -95,7 +102,7 @@ def add_stream(address: str, name: str, settings: Mapping[str, Any], as_json: bo
     Raises ConfigError if the streamer refuses them, LostDependency if it does not answer.
     """
     request = streams_pb2.CreateStreamRequest(stream_id=name, settings=settings_message(settings))
-    with _connected(address, connect) as channel:
+    with connected(address, connect) as channel:
         made = streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request, timeout=ANSWER_S).stream
     _report(made, "added", as_json)
     return 0
@@ -112,7 +119,7 @@ def update_streams(
     """Change the given settings of cameras, and print `done` for each. Returns the exit code 0; raises as above."""
     if not settings:
         raise ConfigError("streams update: name at least one setting to change")
-    with _connected(address, connect) as channel:
+    with connected(address, connect) as channel:
         update = streams_pb2_grpc.StreamServiceStub(channel).UpdateStream
         for name in names:
             request = streams_pb2.UpdateStreamRequest(
@@ -124,7 +131,7 @@ def update_streams(
 
 def remove_streams(address: str, names: Iterable[str], connect: Connect = plain) -> int:
     """Remove cameras. Returns the exit code 0; raises as above."""
-    with _connected(address, connect) as channel:
+    with connected(address, connect) as channel:
         delete = streams_pb2_grpc.StreamServiceStub(channel).DeleteStream
         for name in names:
             delete(streams_pb2.DeleteStreamRequest(stream_id=name), timeout=ANSWER_S)

@@ -44,7 +44,7 @@ class Service:
     """A streamer's API with a store, fed by hand."""
 
     def __init__(self, stored: Running, hub: Hub, server: Server, channel: aio.Channel) -> None:
-        self.stored, self.hub, self.server = stored, hub, server
+        self.stored, self.hub, self.server, self.channel = stored, hub, server, channel
         self.tracks = tracks_pb2_grpc.TrackServiceStub(channel)
         self.streams = streams_pb2_grpc.StreamServiceStub(channel)
         self.system = system_pb2_grpc.SystemServiceStub(channel)
@@ -291,6 +291,9 @@ async def test_past_tracks_are_listed_in_pages_and_got_with_their_picture(place:
         assert pages == [names[:3], names[3:6], names[6:]]
         live = await service.tracks.ListTracks(tracks_pb2.ListTracksRequest())
         assert [track.track_id for track in live.tracks] == names[5:]
+        assert dict(live.faces_jpeg) == {}
+        faces = await service.tracks.ListTracks(tracks_pb2.ListTracksRequest(past=True, page_size=3, include_face=True))
+        assert [(name, jpeg[:2]) for name, jpeg in faces.faces_jpeg.items()] == [("t1", b"\xff\xd8")]
     async with serving(place) as service:  # the hub knows nothing of them
         got = await service.tracks.GetTrack(tracks_pb2.GetTrackRequest(track_id="t1", include_face=True))
         assert got.track.end_reason == tracks_pb2.END_REASON_TIMEOUT

@@ -30,6 +30,7 @@ from faceanalytics.v1 import (
     tracks_pb2,
     tracks_pb2_grpc,
 )
+from streamer.api.authorisation import RULES
 from streamer.api.server import Server, start_server
 from streamer.api.streams import stream_fields
 from streamer.api.track_messages import SEGMENTS, to_proto
@@ -525,7 +526,7 @@ async def test_what_is_not_known_of_a_stream_is_absent() -> None:
     async with serving(KeptCameras(Stream(id="door", uri=SECRET))) as service:
         stream = (await service.streams.GetStream(streams_pb2.GetStreamRequest(stream_id="door"))).stream
     given = {field.name for field, _ in stream.ListFields()}
-    assert given == {"stream_id", "settings", "state"}
+    assert given == {"stream_id", "settings", "state", "origin"}
 
 
 async def test_the_streams_are_listed_by_id_in_pages() -> None:
@@ -780,7 +781,7 @@ async def test_more_streams_than_the_limit_are_refused() -> None:
 
 # --- the server
 
-SERVICES = ["", *(f"faceanalytics.v1.{name}Service" for name in ("Track", "Stream", "System"))]
+SERVICES = ["", *sorted({path.split("/")[1] for path in RULES if path.startswith("/faceanalytics.v1.")})]  # all
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -790,7 +791,7 @@ async def test_health_is_not_serving_until_it_is_set() -> None:
             if serves is not None:
                 service.server.set_serving(serves)
             answers = [await service.health.Check(health_pb2.HealthCheckRequest(service=name)) for name in SERVICES]
-            assert [answer.status for answer in answers] == [SERVING if serves else NOT_SERVING] * 4
+            assert [answer.status for answer in answers] == [SERVING if serves else NOT_SERVING] * len(SERVICES)
             listed = await service.health.List(health_pb2.HealthListRequest())
             assert sorted(listed.statuses) == sorted(SERVICES)
         code, _ = await refused(service.health.Check(health_pb2.HealthCheckRequest(service="other")))
