@@ -1,5 +1,5 @@
 # Everything a newcomer types. `make demo` and `make test` create the environment by themselves.
-.PHONY: demo test quick test-contended check protos bench gpu clean
+.PHONY: demo test quick test-contended check protos docs-api publish-protos bench gpu clean
 .DELETE_ON_ERROR:
 
 # the first one that runs and is new enough
@@ -34,7 +34,11 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_imports.py
+	$(BIN)/python protos/check.py $(if $(REQUIRE_BUF),--required)
+	$(BIN)/python protos/reference.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	if command -v promtool >/dev/null; then promtool check rules deploy/alerts.yml && \
+		promtool test rules deploy/alerts_test.yml; else echo "the alerts are not checked: promtool is missing"; fi
 	for file in configs/demo.yaml configs/live.yaml configs/recorded.yaml; do \
 		CAMERA_USER=user CAMERA_PASSWORD=password $(BIN)/streamer config check $$file || exit 1; done
 
@@ -47,9 +51,18 @@ gpu: $(READY)
 
 protos: $(READY)
 	$(BIN)/python protos/build.py
+	$(BIN)/python protos/reference.py
+
+# the reference in docs/api.md, from the comments of the .proto files and the table of scopes
+docs-api: $(READY)
+	$(BIN)/python protos/reference.py
+
+# for a release, or a change of the API that breaks programs on purpose: the check compares with what this writes
+publish-protos: $(READY)
+	$(BIN)/python protos/check.py --publish
 
 clean:
-	rm -rf $(VENV) build dist demo-output bench-output *.egg-info
+	rm -rf $(VENV) .buf build dist demo-output bench-output *.egg-info
 	find faceanalytics \( -name '*_pb2*.py' -o -name '*_pb2*.pyi' \) -delete
 
 # uv installs everything in about half a minute; constraints.txt holds the versions that were tested together

@@ -64,6 +64,7 @@ class Video:
     expected: int | None = None  # frames; None: not known
     done: int = 0  # frames
     recalled: int = 0  # of these, done by an earlier run
+    media_time: float = 0.0  # s, of the newest frame
     status: str = ""  # how it ended; empty: it has not
 
 
@@ -146,10 +147,14 @@ class RunProgress:
             if not self._totals.videos[place].done:
                 self._totals.videos[place].expected = frames or None
 
-    def frame(self, place: int, done: int, recalled: int, expected: int) -> None:
-        """`done` frames of a video are ready, `recalled` of them by an earlier run, of `expected` (0: unknown)."""
+    def frame(self, place: int, done: int, recalled: int, expected: int, media_time: float = 0.0) -> None:
+        """`done` frames of a video are ready, `recalled` of them by an earlier run, of `expected` (0: unknown).
+
+        `media_time`: s, of the newest of them.
+        """
         now = time.monotonic()
         with self._lock:
+            self._totals.videos[place].media_time = media_time
             self._totals.frame(place, done, recalled, expected, now)
             wait_s = EVENT_S if self._json else DRAW_S if self._draws else LINE_S
             if self._shown < 0 and self._logs:
@@ -180,6 +185,7 @@ class RunProgress:
                 "frames": video.done,
                 "expected_frames": video.expected,
                 "recalled_frames": video.recalled,
+                "media_time_s": round(video.media_time, 3),
             }
             every: dict[str, Any] = {"frames": done, "expected_frames": expected, "share": _rounded(share, 4)}
             this["eta_s"], every["eta_s"] = _rounded(totals.video_left_s(place)), _rounded(left_s)

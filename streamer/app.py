@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from streamer import metrics
 from streamer.api.allowed import check_allowed
+from streamer.api.authorisation import without_biometrics
 from streamer.api.server import Server, start_server
 from streamer.api.track_messages import to_proto
 from streamer.config import Stream, StreamerConfig
@@ -19,18 +20,36 @@ from streamer.dispatch.ledger import Priority
 from streamer.handover import LatestPerCamera, Picture
 from streamer.hub import Hub
 from streamer.identity.blank import blank_embedding
-from streamer.identity.enrolment import embed, enrolled, read_gallery
+from streamer.identity.enrolment import read_gallery
+from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
-from streamer.identity.references import Reference
+from streamer.jobs.jobs import Jobs
 from streamer.lifecycle import Delivery, in_thread
+from streamer.metrics_endpoint import asking, serve_metrics, show_files
 from streamer.observe import Observer, observe_all
+from streamer.people.live import LiveGallery, Workers
+from streamer.people.parts import PeopleParts, open_people
+from streamer.readings import Readings
+from streamer.sinks.sinks import Sinks, start_sinks
 from streamer.source.cameras import Cameras
 from streamer.source.hardware import check_device
+from streamer.store.database import folder_of
 from streamer.store.outbox import Outgoing
 from streamer.store.store import Store
 from streamer.store.streams import add_stored, kept_cameras
+from streamer.store.values import LogEvent
+from streamer.tracer import Tracer
 from streamer.track.keys import live_keys, split_keys
-from streamer.values import EndReason, FaceAnalysis, FaceCrop, Model, Observation, TrackEnd, TrackSummary
+from streamer.values import (
+    EndReason,
+    FaceAnalysis,
+    FaceCrop,
+    ImpostorScores,
+    Model,
+    Observation,
+    TrackEnd,
+    TrackSummary,
+)
 
 SAMPLE_S = 1.0  # time between two measurements of the cameras
 RELEASE_S = 1.0  # time between two checks of the track ends that are held back
@@ -49,11 +68,13 @@ class LiveService:
         self._stopping = asyncio.Event()
         self._hub = Hub(config.publish)
         self._persons = Persons(config, split_keys(live_keys()))
-        self._model_changed = asyncio.Event()  # the gallery was embedded by other weights than the workers have
         self._new_models: asyncio.Queue[Model] = asyncio.Queue()  # of the workers, whenever they change
-        self._gallery_model = ""  # id of the model that embedded the gallery
+        self._people: PeopleParts | None = None
         self._frames = LatestPerCamera(self._replaced)
+        self._readings = Readings([stream.id for stream in config.streams])
+        self._tracer = Tracer.of(config.tracing, stores=config.store is not None)
         self._store = Store(config.store, to_proto, self._send, self._on_store) if config.store else None
+        self._sinks: Sinks | None = None
 
     def stop(self) -> None:
         """Make `run` finish the work in progress, which takes at most `drain_s`, and return."""
@@ -70,7 +91,8 @@ class LiveService:
         people, strangers = await in_thread("gallery", read, stop=lambda: None)
         if self._stopping.is_set():
             return
-        self._observer = Observer(self._config, detector, live_keys(), live=True, relax=self._frames.relax)
+        relax, tracer = self._frames.relax, self._tracer
+        self._observer = Observer(self._config, detector, live_keys(), live=True, relax=relax, tracer=tracer)
         bug: asyncio.Future[None] = loop.create_future()
 
         def failed(error: BaseException) -> None:
@@ -86,40 +108,75 @@ class LiveService:
         async with AsyncExitStack() as closing:  # closes in reverse order, also after an error
             metrics.build_info.info({"version": version("faceanalytics")})
             closing.callback(metrics.show_streams(lambda: [(each.id, status) for each, status in cameras.list()]))
-            if self._config.metrics.listen:
-                closing.push_async_callback(asyncio.to_thread, metrics.serve_metrics(self._config.metrics.listen))
-            self._dispatcher = Dispatcher(self._config.dispatch, self._on_result, self._on_finished, self._on_workers)
+            closing.callback(show_files(self._config, folder_of(self._config.store)))
+            if tracer is not None:
+                closing.push_async_callback(asyncio.to_thread, tracer.close)
+            callbacks = self._on_result, self._on_finished, self._on_workers
+            on_send = None if tracer is None else tracer.sent
+            self._dispatcher = Dispatcher(self._config.dispatch, *callbacks, on_send=on_send)
             closing.callback(self._dispatcher.close)
+            workers = Workers(
+                partial(self._dispatcher.analyse, priority=Priority.ENROLMENT),
+                lambda: self._dispatcher.models,
+                self._dispatcher.wait_for_worker,
+                self._stopping.is_set,
+            )
+            self._gallery = LiveGallery(self._config, people, strangers, workers, self._use_gallery)
+            no_people = "people are kept in a store, and this streamer has none (store: null)"
             store, known = self._store, kept_cameras(cameras, self._store, self._config.streams)
             if store is not None:
                 await store.open()
                 closing.push_async_callback(store.close)
                 self._hub.sequence = store.sequence
-            models, access = lambda: self._dispatcher.models, self._config.access
-            self._server = await start_server(self._config.publish, self._hub, known, models, store, access=access)
+                store.on_revision = self._revise
+                live = lambda name: self._hub.get(name, time.monotonic())  # noqa: E731
+                self._people, no_people = await open_people(self._config, store, self._gallery, live, self._hub.live)
+                self._sinks = await start_sinks(self._config.sinks, store, without_biometrics)
+                closing.push_async_callback(self._sinks.close)
+            self._jobs = Jobs(self._config, store, self._dispatcher) if store and self._config.jobs else None
+            if self._jobs is not None:
+                await self._jobs.open()
+            self._server = await start_server(
+                self._config.publish,
+                self._hub,
+                known,
+                lambda: self._dispatcher.models,
+                store,
+                access=self._config.access,
+                readings=self._readings,
+                jobs=self._jobs,
+                people=self._people,
+                no_people=no_people,
+            )
             closing.push_async_callback(self._server.stop, 0)
+            if self._config.metrics.listen:
+                stop_metrics = serve_metrics(self._config, asking(loop, self._server.admits))
+                closing.push_async_callback(asyncio.to_thread, stop_metrics)
             closing.push_async_callback(asyncio.to_thread, cameras.stop_all, GOODBYE_S)
             async with asyncio.TaskGroup() as group:
                 failing = group.create_task(_raise_when_set(bug))
                 wire = group.create_task(self._dispatcher.run())
                 observe = partial(deliver.all_of, partial(observe_all, self._observer, self._frames, deliver))
                 observing = group.create_task(in_thread("observe", observe, stop_observing))
-                enrolling = group.create_task(self._enrol(people, strangers)) if people else None
+                enrolling = [group.create_task(self._gallery.run())] if people or self._people else []
+                if self._people is not None:
+                    group.create_task(self._people.run())
                 releasing = group.create_task(self._release_overdue())
-                sampling = group.create_task(_sample(cameras))
                 learning = group.create_task(self._learn_blanks())
-                storing = [group.create_task(store.run())] if store else []
+                keeping = [part.run() for part in (store, self._sinks, self._jobs) if part is not None]
+                storing = [group.create_task(each) for each in keeping]
                 for stream in self._config.streams:
                     cameras.add(stream)
                 if store is not None:
                     await add_stored(cameras, store, self._config.streams, self._check_stored)
+                sampling = group.create_task(_sample(cameras, self._readings, self._sinks))
                 addresses = self._server.address, self._dispatcher.endpoint
                 log.info("serving %d streams on %s, workers at %s", len(cameras.list()), *addresses)
                 if self._started is not None:
                     self._started(self._server)
                 await self._stopping.wait()
-                if enrolling is not None:
-                    enrolling.cancel()
+                for task in enrolling:
+                    task.cancel()
                 await self._drain(cameras, observing)
                 for task in (wire, failing, observing, releasing, sampling, learning, *storing):
                     task.cancel()
@@ -143,22 +200,19 @@ class LiveService:
         self._new_models.put_nowait(model)
         if model.impostors is not None and self._config.gallery.cohort is None:
             self._persons.use_impostors(model.impostors, model.id)
-        if model.id != self._gallery_model:
-            self._model_changed.set()
+        self._gallery.changed(model.id)
 
-    async def _enrol(self, people: list[Reference], strangers: list[Reference]) -> None:
-        """Embed the gallery with the weights of the workers, and again whenever they change."""
-        references = [*people, *strangers]
-        analyse = partial(self._dispatcher.analyse, priority=Priority.ENROLMENT)
-        wait_for_worker, stopped = self._dispatcher.wait_for_worker, self._stopping.is_set
-        while (found := await embed(references, analyse, wait_for_worker, stopped)) is not None:
-            model, images = found
-            gallery, impostors = enrolled(self._config, model, images[: len(people)], images[len(people) :])
-            self._persons.use_gallery(gallery)
+    def _use_gallery(self, known: EnrolledGallery | None, impostors: ImpostorScores | None, model: Model) -> None:
+        """Decide by another gallery from now on, and decide all tracks again. None: there is nobody in it."""
+        if impostors is not None:
             self._persons.use_impostors(impostors, model.id)
-            self._gallery_model = model.id
-            self._model_changed.clear()
-            await self._model_changed.wait()
+        self._publish(self._persons.use_gallery(known))
+        if self._people is not None:
+            self._people.past.decide_again()
+
+    def _revise(self, event: LogEvent, stored: bool) -> None:
+        """Publish the new identity of a track that has ended."""
+        self._hub.revise(event.camera, event.track_id, event.payload, event.sequence, stored)
 
     async def _release_overdue(self) -> None:
         """Publish the track ends whose time for a return is up, even if their camera no longer gives frames."""
@@ -168,6 +222,8 @@ class LiveService:
 
     async def _accept(self, observation: Observation) -> None:
         """Take in the results of one frame, which come from the observe thread."""
+        if self._tracer is not None:
+            self._tracer.observed(observation)
         _, changed = self._persons.observe(observation)
         self._publish(changed)
         for crop in observation.crops:
@@ -176,6 +232,8 @@ class LiveService:
             self._dispatcher.end(end)
 
     def _on_result(self, crop: FaceCrop, analysis: FaceAnalysis | None) -> None:
+        if self._tracer is not None:
+            self._tracer.answered(crop, analysis is not None)
         changed = self._persons.add_analysis(crop, analysis) if analysis is not None else []
         self._publish(changed)
         waits = self._persons.waits(crop.key)  # it may show another person
@@ -190,7 +248,11 @@ class LiveService:
         self._observer.note_replaced(picture.camera)
 
     def _publish(self, summaries: list[TrackSummary]) -> None:
+        if self._tracer is not None:
+            self._tracer.leaving(summaries)
         for summary in summaries:
+            if self._people is not None and summary.final:
+                self._people.past.keep(summary)
             if self._store is not None:
                 self._store.put(summary)
             else:
@@ -198,7 +260,10 @@ class LiveService:
 
     def _send(self, outgoing: Outgoing) -> None:
         """Publish a summary: at once without a store, else when the store has written its events."""
-        self._hub.offer(outgoing.summary, time.monotonic(), outgoing.sequence, outgoing.stored)
+        now = time.monotonic()
+        self._hub.offer(outgoing.summary, now, outgoing.sequence, outgoing.stored)
+        if self._tracer is not None:
+            self._tracer.published(outgoing.summary, now, outgoing.stored)
 
     def _check_stored(self, stream: Stream) -> None:
         check_allowed(stream, None, self._config.sources)
@@ -216,6 +281,8 @@ class LiveService:
 
         log.info("stopping: finishing the work in progress, at most %g s", self._config.drain_s)
         self._server.set_serving(False)
+        if self._jobs is not None:
+            self._jobs.close()
         await asyncio.to_thread(cameras.stop_all, remaining())
         self._frames.close()
         await asyncio.wait([observing], timeout=remaining())
@@ -228,16 +295,23 @@ class LiveService:
             self._on_finished(end)
         if unended:
             log.warning("%d tracks were ended before their last frame was analysed", len(unended))
+        if self._people is not None:
+            await self._people.stop()
         if self._store is not None:
             await self._store.flush(max(goodbye, remaining()))
-        await self._server.stop(max(0.0, deadline - time.monotonic()))
+        left = max(0.0, deadline - time.monotonic())
+        sending = self._sinks.drain(left) if self._sinks is not None else asyncio.sleep(0)
+        await asyncio.gather(self._server.stop(left), sending)
 
 
-async def _sample(cameras: Cameras) -> None:
-    """Measure the cameras, which notices when one is overloaded."""
+async def _sample(cameras: Cameras, readings: Readings, sinks: Sinks | None) -> None:
+    """Measure the cameras, which notices when one is overloaded, and the rest; the sinks see the cameras' states."""
     while True:
+        readings.sample(time.monotonic())
         await asyncio.sleep(SAMPLE_S)
         cameras.sample(time.monotonic())
+        if sinks is not None:
+            sinks.show({stream.id: status.state.value for stream, status in cameras.list()})
 
 
 def _fail(future: asyncio.Future[None], error: BaseException) -> None:

@@ -20,10 +20,12 @@ from faceanalytics.commandline import (
     weights_option,
 )
 from faceanalytics.errors import ConfigError
-from streamer.cli_access import add_keys, add_tokens
-from streamer.cli_analyze import earlier_options, output_options, part_options
+from streamer.cli_access import add_audit, add_keys, add_tokens
+from streamer.cli_analyze import earlier_options, file_options, made_options, output_options, part_options
 from streamer.cli_cameras import add_probe, add_status, add_streams, login_options, password_options
-from streamer.cli_people import add_people_across
+from streamer.cli_doctor import add_doctor
+from streamer.cli_jobs import add_jobs
+from streamer.cli_people import add_people, add_people_across
 from streamer.cli_results import add_export, add_results, export_options
 from streamer.cli_store import add_store
 
@@ -135,9 +137,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
-    cameras = (_serve, add_probe, add_status, add_streams, _watch, _health)
+    cameras = (_serve, add_probe, add_status, add_streams, add_people, _watch, _health)
     results = (_analyze, _annotate, _report, add_export, add_results, add_people_across)
-    settings = (add_tokens, add_keys, add_store)
+    settings = (add_jobs, add_tokens, add_audit, add_keys, add_store, add_doctor)
     for add in (*cameras, *settings, *results, _detect, _evaluate_detector, _track, _config, _demo):
         add(commands)
     return parser
@@ -191,18 +193,7 @@ def _analyze(commands: Commands) -> None:
         action="store_true",
         help="follow local lists of files, such as m3u8 and ffconcat, to the files that they name",
     )
-    parser.add_argument(
-        "--video-stream",
-        type=int,
-        metavar="N",
-        help="video stream to analyse if a file has several, counted from 0 (default: the one that players show)",
-    )
-    parser.add_argument(
-        "--start-time",
-        metavar="TIME",
-        help="time of day of the first frame, with its offset from UTC, such as 2026-11-30T12:00:00Z (default: when "
-        "the file says that it was created, if it does)",
-    )
+    file_options(parser)
     _config_option(parser)
     part_options(parser)
     results = parser.add_argument_group("results")
@@ -212,20 +203,7 @@ def _analyze(commands: Commands) -> None:
         "--annotate", action="store_true", help="also write annotated.mp4, with what was known at each moment"
     )
     _quality_option(results, "--annotate-quality", None)
-    results.add_argument(
-        "--explain",
-        action="store_true",
-        help="also write explain.jsonl, which says why each face was analysed or not; with --annotate, that is drawn "
-        "as well",
-    )
-    results.add_argument(
-        "--embeddings", action="store_true", help="also write embeddings.npz, with the identity template of each track"
-    )
-    results.add_argument(
-        "--report",
-        action="store_true",
-        help="also write report.html, a page with timelines and pictures that opens without a network",
-    )
+    made_options(results)
     export_options(results)
     _face_options(parser)
     workers = parser.add_argument_group("worker")

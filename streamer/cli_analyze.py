@@ -5,6 +5,22 @@ import argparse
 from faceanalytics.commandline import Options
 
 
+def file_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how a file is read."""
+    parser.add_argument(
+        "--video-stream",
+        type=int,
+        metavar="N",
+        help="video stream to analyse if a file has several, counted from 0 (default: the one that players show)",
+    )
+    parser.add_argument(
+        "--start-time",
+        metavar="TIME",
+        help="time of day of the first frame, with its offset from UTC, such as 2026-11-30T12:00:00Z (default: when "
+        "the file says that it was created, if it does)",
+    )
+
+
 def part_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the part of each video that is analysed."""
     part = parser.add_argument_group("part of the videos")
@@ -58,6 +74,24 @@ def earlier_options(results: Options) -> None:
         "done without the option, too",
     )
     earlier.add_argument("--overwrite", action="store_true", help="replace the results of any earlier run")
+
+
+def made_options(results: Options) -> None:
+    """Add the options for what is written besides the records; --annotate-quality belongs to `streamer analyze`."""
+    results.add_argument(
+        "--explain",
+        action="store_true",
+        help="also write explain.jsonl, which says why each face was analysed or not; with --annotate, that is drawn "
+        "as well",
+    )
+    results.add_argument(
+        "--embeddings", action="store_true", help="also write embeddings.npz, with the identity template of each track"
+    )
+    results.add_argument(
+        "--report",
+        action="store_true",
+        help="also write report.html, a page with timelines and pictures that opens without a network",
+    )
 
 
 def output_options(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ streamer probe rtsp://admin@10.0.0.5/main --ask-password
 streamer probe rtsp://10.0.0.5/main --wait 60 --json
 streamer probe clip.mp4
 """
-STATUS = """Show at one glance whether a running streamer serves, the models of its workers, and its cameras with their
-errors."""
+STATUS = """Show at one glance whether a running streamer serves, the models of its workers, how busy it is and how many
+more cameras it could take, its store, and its cameras with their errors."""
 STATUS_EXAMPLES = """
 streamer status
 streamer status 10.0.0.7:50051 --json

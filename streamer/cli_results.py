@@ -36,8 +36,8 @@ streamer results schema > results.schema.json
 FOLDERS = "folder that `streamer analyze` wrote, or one with such folders in it"
 
 
-def export_options(parser: Options) -> None:
-    """Add the options that name files to make of the results."""
+def export_options(parser: Options, mot_ids: bool = True) -> None:
+    """Add the options that name files to make of the results. `mot_ids`: also the one that says how MOT text counts."""
     parser.add_argument(
         "--tables",
         type=partial(_names, TABLES),
@@ -55,6 +55,8 @@ def export_options(parser: Options) -> None:
         "eaf (people.eaf for ELAN), faces (a picture of each person, folder faces/) or contact-sheet (all people on "
         "contact-sheet.jpg), or several of them separated by commas",
     )
+    if not mot_ids:
+        return
     parser.add_argument(
         "--mot-ids",
         choices=("tracks", "people"),

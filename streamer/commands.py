@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from faceanalytics.commandline import complain, number_of, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
 from faceanalytics.extras import require
-from streamer.commands_access import keys, tokens
+from streamer.commands_access import audit, keys, tokens
 from streamer.commands_cameras import addresses, connect, named, probe, status, streams, with_port
-from streamer.commands_people import people_across
+from streamer.commands_jobs import jobs
+from streamer.commands_people import people, people_across
 from streamer.commands_results import export, results
 from streamer.commands_store import store
 from streamer.config import StreamerConfig
@@ -33,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         "probe": probe,
         "status": status,
         "streams": streams,
+        "jobs": jobs,
         "tokens": tokens,
+        "audit": audit,
         "keys": keys,
         "watch": _watch,
         "health": _health,
@@ -44,9 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         "export": export,
         "results": results,
         "people-across": people_across,
+        "people": people,
         "report": _page,
         "config": _config,
         "store": store,
+        "doctor": _doctor,
         "demo": _demo,
     }
     return run_command("streamer", lambda: commands[arguments.command](arguments))
@@ -226,6 +231,12 @@ def _config(arguments: argparse.Namespace) -> int:
         config.check_safe()
     print(show_config(config) if arguments.action == "show" else "the configuration is valid")
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from streamer.commands_doctor import doctor
+
+    return doctor(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -218,7 +218,7 @@ async def _run(items: Sequence[_Item], analysis: Analysis, part: Part, progress:
     Thread(target=_look_ahead, args=(places, part, progress, making.stopped), name="look-ahead", daemon=True).start()
 
     def on_frame(_: VideoInfo, result: VideoResult) -> None:
-        progress.frame(places[result.video], result.frames, result.recalled, result.expected)
+        progress.frame(places[result.video], result.frames, result.recalled, result.expected, result.media_time)
 
     def on_end(result: VideoResult) -> None:
         item = items[places[result.video]]

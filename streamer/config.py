@@ -12,10 +12,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from faceanalytics.errors import ConfigError
 from streamer.addresses import unescaped
+from streamer.job_settings import Jobs
 from streamer.kinds import SCHEMES, SourceKind, check_allowed, check_not_mistyped, split_scheme
 from streamer.kinds import redact as redact  # for all who print the address of a stream
-from streamer.safety import Access, Limits, Tls, check_bound, check_published
+from streamer.safety import Access, Limits, Tls, check_bound, check_measured, check_published
 from streamer.section import Section
+from streamer.sink_settings import SinkSettings
+from streamer.tracing import Tracing
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]  # longer waits overflow in the system calls
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -416,7 +419,8 @@ class People(Section):
 
 class Publish(Section):
     listen: Address = "127.0.0.1:50051"
-    """Address of the gRPC server, host:port. One that other machines can reach needs tls and access.folder."""
+    """Address of the gRPC server, host:port. One that other machines can reach needs tls, and a store or
+    access.folder for tokens."""
     tls: Tls | None = None
     """Certificate and key of the server. null: no encryption, which only an address of this machine may have."""
     insecure: bool = False
@@ -441,6 +445,9 @@ class Keep(Section):
     """Keep tracks that have ended for this many days."""
     faces_days: Days | None = 30.0
     """Keep pictures of faces for this many days, and never longer than their tracks."""
+    templates_days: Days | None = 30.0
+    """Keep the faces of past tracks as vectors, from which they are decided again when the gallery changes, for this
+    many days, and never longer than their tracks (store.templates)."""
     jobs_days: Days | None = 30.0
     """Keep jobs that have ended for this many days."""
     audit_days: Days | None = 365.0
@@ -457,10 +464,14 @@ class Store(Section):
     url_file: str | None = None
     """File that contains the url, in place of `url`."""
     key_file: str | None = None
-    """File of the key that `streamer keys encryption` made. It encrypts the settings of stored streams, whose addresses
-    hold passwords. null: $FACEANALYTICS_ENCRYPTION_KEY, and without it they are not encrypted."""
+    """File of the key that `streamer keys encryption` made. It encrypts the settings of streams, whose addresses hold
+    passwords, and the tracks, events and pictures of faces, which identify people. null: $FACEANALYTICS_ENCRYPTION_KEY,
+    and without it they are not encrypted."""
     faces: bool = False
     """Store the best crop of each track as a JPEG of 112 x 112 pixels."""
+    templates: bool = True
+    """While people are recognised, store the face of each track that has ended as a vector, encrypted. Past tracks are
+    decided again from them when the gallery changes."""
     keep: Keep = Keep()
     """Days after which stored data is deleted, for each kind of data."""
     max_size_mb: Positive | None = 4096.0
@@ -493,7 +504,13 @@ class Store(Section):
 
 class Metrics(Section):
     listen: Address | None = None
-    """Address of the Prometheus endpoint, host:port. null starts no endpoint."""
+    """Address of the Prometheus endpoint, host:port. null starts no endpoint. One that other machines can reach needs
+    tls, and a token with the scope `read` or tls.client_ca."""
+    tls: Tls | None = None
+    """Certificate and key of the endpoint, as in publish.tls."""
+    insecure: bool = False
+    """Listen on an address that other machines can reach without TLS and without tokens. Whoever reaches it can read
+    the ids of cameras and how many faces they see."""
 
 
 class StreamerConfig(Section):
@@ -523,10 +540,16 @@ class StreamerConfig(Section):
     """The gRPC server."""
     store: Store | None = Store()
     """What survives a restart: events, tracks, and streams added over gRPC. null stores nothing."""
+    sinks: tuple[SinkSettings, ...] = ()
+    """Other systems that receive the events of the log: files, webhooks and message brokers. They need the store."""
+    jobs: Jobs | None = Jobs()
+    """Analyses of recordings over the API, which need a store. null: there are none."""
     access: Access = Access()
     """Tokens of the gRPC API, and the log of who did what."""
     metrics: Metrics = Metrics()
     """Prometheus metrics."""
+    tracing: Tracing = Tracing()
+    """Spans of OpenTelemetry."""
     drain_s: Seconds = 10.0
     """Time, in seconds, to finish the work in progress after a signal to stop."""
 
@@ -549,10 +572,28 @@ class StreamerConfig(Section):
                     raise ValueError(f"streams.{place}.uri: {error}") from error
         return self
 
+    @model_validator(mode="after")
+    def _sinks_can_read(self) -> "StreamerConfig":
+        if self.sinks and self.store is None:
+            raise ValueError("sinks: they read the log of the store, so `store: null` excludes them")
+        names = [sink.name for sink in self.sinks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"sinks: name used twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there is a place for the tokens of clients: the store, or files without one."""
+        return self.store is not None or self.access.folder is not None
+
     def check_safe(self) -> None:
         """Raise ConfigError if other machines could reach an address of this configuration without permission."""
-        check_published(self.publish.listen, self.publish.tls, self.publish.insecure, self.access.folder)
+        check_published(self.publish.listen, self.publish.tls, self.publish.insecure, self.has_tokens)
         check_bound(self.dispatch.bind, self.dispatch.keys, self.dispatch.insecure)
+        self.tracing.check()
+        if self.metrics.listen is not None:
+            check_measured(self.metrics.listen, self.metrics.tls, self.metrics.insecure, self.has_tokens)
 
     @model_validator(mode="after")
     def _unique_ids(self) -> "StreamerConfig":

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from faceanalytics.errors import ConfigError
 from faceanalytics.settings import expand_environment, explain, read_yaml
 from streamer.config import StreamerConfig, redact
+from streamer.sink_fields import shown
+from streamer.sink_settings import SINK_TYPES
 
 # sections that results depend on
 DECIDING = {"detect", "track", "crop", "schedule", "aggregate", "gallery", "relink", "people"}
@@ -29,7 +31,8 @@ def parse_config(data: dict[str, Any], origin: str) -> StreamerConfig:
         return StreamerConfig.model_validate(data)
     except ValidationError as error:
         # a check of several fields names them itself
-        problems = [line.replace("(top): Value error, ", "") for line in explain(error, model=StreamerConfig)]
+        lines = explain(error, unnamed=SINK_TYPES, model=StreamerConfig)
+        problems = [line.replace("(top): Value error, ", "") for line in lines]
         raise ConfigError(f"{origin}: {len(problems)} problem(s)\n" + "\n".join(problems)) from error
 
 
@@ -53,6 +56,7 @@ def show_config(config: StreamerConfig) -> str:
         stream["uri"] = redact(stream["uri"])
     if data["store"] and data["store"]["url"]:
         data["store"]["url"] = redact(data["store"]["url"])
+    data["sinks"] = [shown(sink) for sink in config.sinks]
     return yaml.safe_dump(data, sort_keys=False)
 
 

@@ -29,6 +29,7 @@ class Kind(enum.Enum):
     HEARTBEAT = "HEARTBEAT"
     MERGE = "MERGE"
     GAP = "GAP"
+    REVISION = "REVISION"
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +40,7 @@ class Event:
     summary: TrackSummary | None = None  # None for SNAPSHOT_END and HEARTBEAT
     sequence: int = 0  # of a NEW, END or MERGE in the log of the store; 0 without a store
     stored: bool = True  # False: the store could not take it yet
+    payload: bytes = b""  # of a REVISION: the track as a message, with its new identity
 
 
 class Subscriber:
@@ -78,6 +80,12 @@ class Subscriber:
             self._append(Event(kind, summary, sequence, stored))
         self.wake.set()
 
+    def put_revision(self, camera: str, event: Event) -> None:
+        """Queue a REVISION of a track of a camera."""
+        if not self.overflow.is_set() and self.wants(camera):
+            self._append(event)
+            self.wake.set()
+
     def take(self, now: float) -> Event | None:
         """Remove and return the next event, `now` in s. None: wait until `wake` is set or `due` is reached."""
         self.wake.clear()
@@ -93,9 +101,11 @@ class Subscriber:
         return event
 
     def _taken(self, event: Event, now: float) -> None:
-        if event.summary is None or event.kind is Kind.SNAPSHOT:
+        if event.kind in (Kind.SNAPSHOT, Kind.SNAPSHOT_END):
             return
         self._pending -= 1
+        if event.summary is None:
+            return
         track_id = event.summary.key.id
         if event.kind is Kind.UPDATE:
             self._updates.pop(track_id, None)
@@ -148,7 +158,7 @@ class Hub:
         self.sequence = 0  # newest of the store's log whose event was published; all before it were, too
         self._config = config
         self._live: dict[str, _LiveTrack] = {}
-        self._ended: dict[str, tuple[TrackSummary, float]] = {}  # oldest first, with the time of the end
+        self._ended: dict[str, tuple[TrackSummary | None, float]] = {}  # oldest first, with the time of the end
         self._subscribers: list[Subscriber] = []
 
     def offer(self, summary: TrackSummary, now: float, sequence: int = 0, stored: bool = True) -> None:
@@ -179,6 +189,14 @@ class Hub:
             metrics.result_latency_seconds.observe(now - summary.received)
         live.summary, live.analysed = summary, analysed
 
+    def revise(self, camera: str, track_id: str, payload: bytes, sequence: int, stored: bool = True) -> None:
+        """Publish the REVISION of a track that has ended. Only the store knows its present state then."""
+        self.sequence = max(self.sequence, sequence)
+        if track_id in self._ended:
+            self._ended[track_id] = (None, self._ended[track_id][1])
+        for subscriber in self._subscribers:
+            subscriber.put_revision(camera, Event(Kind.REVISION, None, sequence, stored, payload))
+
     def subscribe(
         self, streams: Collection[str] = (), snapshot: bool = False, min_interval_s: float = 0.0
     ) -> Subscriber:
@@ -204,7 +222,7 @@ class Hub:
         return sorted((one for one in summaries if not streams or one.key.camera in streams), key=lambda one: one.key)
 
     def get(self, track_id: str, now: float) -> TrackSummary | None:
-        """Return the newest summary of a live or recently ended track; None: there is no such track."""
+        """Return the newest summary of a live or recently ended track; None: there is no such track here."""
         self._drop_old_ended(now)
         if track_id in self._live:
             return self._live[track_id].summary

@@ -125,14 +125,14 @@ def check_from_client(address: str, allow: Collection[str], folders: Sequence[st
     check_allowed(address, allow)
 
 
-def check_path_from_client(path: Path, folders: Sequence[str]) -> None:
-    """Raise ValueError unless `path` is below one of `folders`, which is `sources.folders`, with its links resolved."""
+def check_path_from_client(path: Path, folders: Sequence[str], setting: str = "sources.folders") -> None:
+    """Raise ValueError unless `path` is below one of `folders`, which is this setting, with its links resolved."""
     if not folders:
-        raise ValueError("paths are not accepted over gRPC; list the folders that clients may use in sources.folders")
+        raise ValueError(f"paths are not accepted over gRPC; list the folders that clients may use in {setting}")
     try:
         real = path.resolve()
         inside = any(real.is_relative_to(Path(folder).resolve()) for folder in folders)
     except (OSError, ValueError, RuntimeError):  # a loop of links, or a name that no file can have
         inside = False
     if not inside:
-        raise ValueError("the path is not below any folder of sources.folders")
+        raise ValueError(f"the path is not below any folder of {setting}")

@@ -12,9 +12,6 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from faceanalytics.errors import ConfigError
-from faceanalytics.metrics_server import serve_registry
-from streamer.config import split_address
 from streamer.series import StreamCounter, StreamGauge, StreamHistogram
 from streamer.values import LinkQuality, SourceState, SourceStatus
 
@@ -103,17 +100,31 @@ store_unstored = Counter(
 store_lost = Counter(PREFIX + "store_lost_total", "Events given up because the database did not work for too long.")
 store_backlog = Gauge(PREFIX + "store_backlog", "Events that wait to be stored.")
 store_degraded = Gauge(PREFIX + "store_degraded", "1 while the database does not work, else 0.")
+audit_backlog = Gauge(PREFIX + "audit_backlog", "Entries of the audit log that wait to be stored.")
+audit_unstored = Counter(
+    PREFIX + "audit_unstored_total", "Entries of the audit log that could not be stored; they are in the program's log."
+)
 store_size_bytes = Gauge(PREFIX + "store_size_bytes", "Size of the stored content, measured every hour.")
 store_deleted = Counter(
     PREFIX + "store_deleted_total", "Rows deleted for their age or the size of the store.", ["kind"]
 )
+jobs_unfinished = Gauge(PREFIX + "jobs_unfinished", "Jobs that have not ended.", ["state"])
+jobs_ended = Counter(PREFIX + "jobs_ended_total", "Jobs that ended.", ["outcome"])
+job_upload_bytes = Counter(PREFIX + "job_upload_bytes_total", "Bytes of complete uploads of recordings.")
 store_commit_seconds = Histogram(PREFIX + "store_commit_seconds", "Duration of one transaction.", buckets=_LATENCY_S)
+sink_delivered = Counter(PREFIX + "sink_delivered_total", "Events that a sink's receiver has acknowledged.", ["sink"])
+sink_failures = Counter(PREFIX + "sink_failures_total", "Failed attempts to connect or to deliver.", ["sink"])
+sink_refused = Counter(PREFIX + "sink_refused_total", "Events left out because the receiver refused them.", ["sink"])
+sink_skipped = Counter(
+    PREFIX + "sink_skipped_total", "Events that were deleted from the store before a sink was done with them.", ["sink"]
+)
 invalid_requests = Counter(PREFIX + "invalid_requests_total", "Requests that could not be decoded.", ["method"])
 refused_calls = Counter(PREFIX + "refused_calls_total", "Calls of the API that were refused, by status.", ["code"])
 answers_refused = Counter(
     PREFIX + "answers_refused_total", "Answers of workers that nobody asked for or that cannot be true.", ["reason"]
 )
 strangers_refused = Counter(PREFIX + "strangers_refused_total", "Connections to dispatch.bind without an allowed key.")
+spans = Counter(PREFIX + "spans_total", "Spans sent to the collector, by what became of them.", ["outcome"])
 
 
 @dataclass(slots=True)
@@ -125,7 +136,10 @@ class StreamTotals:
     analysed: int = 0
     connects: int = 0
     disconnects: int = 0
+    stalls: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
+    unsearched: dict[str, int] = field(default_factory=dict)  # by reason
+    clock_offset_s: float | None = None  # the newest; None: the camera's clock is not known
     age_s: float = 0.0  # sum over the frames analysed
 
 
@@ -134,7 +148,7 @@ def stream_totals() -> Mapping[str, StreamTotals]:
     totals: dict[str, StreamTotals] = {}
 
     def each(
-        metric: StreamCounter | StreamHistogram, suffix: str
+        metric: StreamCounter | StreamGauge | StreamHistogram, suffix: str
     ) -> Iterator[tuple[StreamTotals, Mapping[str, str], float]]:
         for sample in (sample for family in metric.collect() for sample in family.samples):
             if sample.name.endswith(suffix):
@@ -150,8 +164,14 @@ def stream_totals() -> Mapping[str, StreamTotals]:
         total.connects = int(value)
     for total, _, value in each(stream_disconnects, "_total"):
         total.disconnects = int(value)
+    for total, _, value in each(stream_stalls, "_total"):
+        total.stalls = int(value)
     for total, labels, value in each(frames_dropped, "_total"):
         total.dropped[labels["reason"]] = int(value)
+    for total, labels, value in each(frames_unsearched, "_total"):
+        total.unsearched[labels["reason"]] = int(value)
+    for total, _, value in each(clock_offset_seconds, "_seconds"):
+        total.clock_offset_s = value
     for total, _, value in each(frame_age_seconds, "_sum"):
         total.age_s = value
     return totals
@@ -227,13 +247,30 @@ def show_streams(statuses: Callable[[], Iterable[tuple[str, SourceStatus]]]) -> 
     return lambda: REGISTRY.unregister(collector)
 
 
-def serve_metrics(address: str) -> Callable[[], None]:
-    """Start the endpoint in its own thread, and return the function that stops it.
+class _SinkCollector(Collector):
+    """Shows how far the sinks are, as it is when it is asked for."""
 
-    Raises ConfigError if it cannot listen.
-    """
-    host, port = split_address(address)
-    try:
-        return serve_registry(host, port, REGISTRY)
-    except OSError as error:
-        raise ConfigError(f"metrics.listen: cannot listen on {address}: {error}; choose a free port") from error
+    def __init__(self, read: Callable[[], Iterable[tuple[str, str, int, float]]], states: Iterable[str]) -> None:
+        self._read = read
+        self._states = tuple(states)
+
+    def collect(self) -> Iterable[Metric]:
+        shown = _gauge("sink_state", "1 for the current state of the sink, else 0.", "sink", "state")
+        events = _gauge("sink_lag_events", "Stored events that the sink is not done with, wanted or not.", "sink")
+        seconds = _gauge("sink_lag_seconds", "Age of the oldest event that waits for the receiver, else 0.", "sink")
+        for name, current, behind, age_s in self._read():
+            for state in self._states:
+                shown.add_metric([name, state], float(state == current))
+            events.add_metric([name], behind)
+            seconds.add_metric([name], age_s)
+        return (shown, events, seconds)
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+def show_sinks(read: Callable[[], Iterable[tuple[str, str, int, float]]], states: Iterable[str]) -> Callable[[], None]:
+    """Add the sinks to the endpoint: name, state, events behind, seconds behind. Return what takes them away again."""
+    collector = _SinkCollector(read, states)
+    REGISTRY.register(collector)
+    return lambda: REGISTRY.unregister(collector)

@@ -18,6 +18,7 @@ from streamer.detect.region import LimitedWatch
 from streamer.handover import Handover, Item
 from streamer.observed import Camera, Moment, Tracked
 from streamer.select.selector import Considered, CropSelector, Selection
+from streamer.tracer import Tracer
 from streamer.track.face_change import FaceChanges
 from streamer.track.filling import Filling
 from streamer.track.keys import KeyMaker
@@ -66,18 +67,20 @@ class Observer:
         new_key: KeyMaker,
         live: bool = False,
         relax: Callable[[frozenset[str]], None] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`faces`: a detector, or one that is watched already. `new_key` makes the keys of tracks.
 
         `live`: crops and searches are scheduled by the monotonic clock, not by media time. Otherwise, observations of
         frames that are not searched wait for the next search, and are filled in. `relax` receives the cameras in which
-        nothing happens, whenever they change.
+        nothing happens, whenever they change. `tracer`: makes spans; None: nothing is traced.
         """
         self._config = config
         self._watch = faces if isinstance(faces, LimitedWatch) else MountedWatch(faces)
         self._new_key = new_key
         self._live = live
         self._relax = relax
+        self._tracer = tracer
         self._calm: frozenset[str] = frozenset()
         self._replacing = threading.Lock()
         self._replaced: Counter[str] = Counter()  # by camera, since its last frame that was taken
@@ -111,6 +114,8 @@ class Observer:
         seconds = time.monotonic() - started
         if frames:
             metrics.inference_seconds.labels("detect").observe(seconds)
+            if self._tracer is not None:
+                self._tracer.detected(frames, started, started + seconds)
         faces = dict(zip(searches, found, strict=True))
         tracked: list[Tracked] = []
         for item in items:
@@ -126,7 +131,10 @@ class Observer:
             metrics.frame_age_seconds.labels(item.camera).observe(started - item.received)
             metrics.frames_analysed.labels(item.camera).inc()
             search, seen = searches[item.camera], faces[item.camera]
+            began = time.monotonic()
             tracked.append(self._track(search, seen.faces, seen.looked))
+            if self._tracer is not None:
+                self._tracer.tracked(search.frame, began)
             if search.look is not None:
                 self._learn(search, tracked[-1], seconds / len(frames))
         if self._relax is not None:

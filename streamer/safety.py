@@ -44,8 +44,13 @@ class Access(Section):
     """Tokens of the gRPC API, and the log of who did what. See docs/security.md."""
 
     folder: str | None = None
-    """Folder for tokens.jsonl (hashes of the tokens that `streamer tokens create` made) and audit.jsonl. Tokens are
-    required as soon as the folder has one. null: no tokens, and the audit lines are in the program's log only."""
+    """With `store: null`, the folder for tokens.jsonl (hashes of the tokens that `streamer tokens create` made) and
+    audit.jsonl; without one there are no tokens, and the audit lines are in the program's log only. With a store, which
+    keeps both itself, audit.jsonl takes the lines that could not be stored, and a tokens.jsonl is moved into the
+    store."""
+    remember_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 3600.0
+    """While the store does not answer, go on admitting the known tokens for this long, in seconds. One that is revoked
+    meanwhile is among them. Afterwards calls fail with UNAVAILABLE, and open ones end."""
 
 
 def is_loopback(host: str) -> bool:
@@ -65,14 +70,17 @@ def is_local(bind: str) -> bool:
     return bind.startswith("ipc:") or is_loopback(bind.removeprefix("tcp://").rpartition(":")[0])
 
 
-def check_published(listen: str, tls: Tls | None, insecure: bool, folder: str | None) -> None:
-    """Raise ConfigError if other machines can reach `listen` (host:port) without TLS or without tokens."""
+def check_published(listen: str, tls: Tls | None, insecure: bool, has_tokens: bool) -> None:
+    """Raise ConfigError if other machines can reach `listen` (host:port) without TLS or without tokens.
+
+    `has_tokens`: there is a place for tokens, which are needed there even before the first one is made.
+    """
     if tls is not None and insecure:
         raise ConfigError("publish.insecure: remove it, publish.tls is set (or remove publish.tls)")
     if insecure or is_loopback(listen.rpartition(":")[0]):
         return
     missing = ["publish.tls: {certificate: server.pem, key: server-key.pem}"] if tls is None else []
-    missing += ["access: {folder: access}, for the tokens of clients"] if folder is None else []
+    missing += [] if has_tokens else ["a store or access: {folder: access}, for the tokens of clients"]
     if missing:
         raise ConfigError(
             f"publish.listen: other machines can reach {listen}, so it needs " + " and ".join(missing) + ". "
@@ -94,3 +102,27 @@ def check_bound(bind: str, keys: str | None, insecure: bool) -> None:
         "`streamer keys new --worker NAME` makes; see docs/security.md. "
         "Only in a network that you trust: dispatch.insecure: true"
     )
+
+
+def check_measured(listen: str, tls: Tls | None, insecure: bool, has_tokens: bool) -> None:
+    """Raise ConfigError if other machines can reach the metrics at `listen` (host:port) without TLS and permission.
+
+    `has_tokens`: see check_published.
+    """
+    if tls is not None and insecure:
+        raise ConfigError("metrics.insecure: remove it, metrics.tls is set (or remove metrics.tls)")
+    if insecure or is_loopback(listen.rpartition(":")[0]):
+        return
+    missing = ["metrics.tls: {certificate: server.pem, key: server-key.pem}"] if tls is None else []
+    if not has_tokens and (tls is None or tls.client_ca is None):
+        missing.append("a store or access: {folder: access}, for a token with the scope read")
+    if missing:
+        raise ConfigError(
+            f"metrics.listen: other machines can reach {listen}, so it needs " + " and ".join(missing) + "; "
+            "see docs/security.md. Only in a network that you trust: metrics.insecure: true"
+        )
+
+
+def measured_by_token(listen: str, tls: Tls | None, insecure: bool) -> bool:
+    """Return whether the metrics at `listen` need a token: not on this machine, nor with certificates of clients."""
+    return not (insecure or is_loopback(listen.rpartition(":")[0]) or (tls is not None and tls.client_ca))

@@ -146,7 +146,9 @@ class SourceStatus:
     error: SourceErrorCode | None = None
     message: str = ""  # human-readable, without credentials
     epoch: int = 0  # number of the present connection; grows at each reconnect
-    connects: int = 0  # successful connections since the start
+    connects: int = 0  # successful connections since the stream was added
+    disconnects: int = 0  # times that it was lost while it ran
+    stalls: int = 0  # times that a connected camera stopped delivering
     since: datetime | None = None  # UTC, when the state began
     next_retry: datetime | None = None  # UTC, while it waits to connect again
     codec: str = ""
@@ -158,11 +160,13 @@ class SourceStatus:
     frames_missing: int = 0  # that did not arrive, by the gaps between timestamps
     frames_analysed: int = 0
     frames_dropped: Mapping[str, int] = field(default_factory=dict)  # by reason
+    frames_unsearched: Mapping[str, int] = field(default_factory=dict)  # by reason: they would show nothing new
     fps_in: float = 0.0  # frames decoded per second, see source/health.py
     fps_analysed: float = 0.0  # frames searched for faces per second
     frame_age: float | None = None  # s, mean time from arrival to detection; None: no frame was analysed
     overloaded: bool = False  # many frames are skipped because newer ones arrive
     link_quality: LinkQuality | None = None  # None: not a running camera
+    clock_offset: float | None = None  # s, arrival minus the camera's own clock; None: that is not known
     decoder: str = ""  # codec and device that decode it, such as "h264 on cpu"; empty before the first frame
 
 
@@ -553,6 +557,8 @@ class IdentityReason(enum.Enum):
     AMBIGUOUS = "AMBIGUOUS"  # two people of the gallery are about equally similar
     NOT_CONFIRMED = "NOT_CONFIRMED"  # the newest search names a person, but not enough searches in a row have done so
     GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its images are not (yet) embedded by the model of this track
+    REJECTED = "REJECTED"  # somebody said that it is not the person who is most similar
+    ERASED = "ERASED"  # it was a person who has been erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,6 +567,7 @@ class Candidate:
 
     person: str
     similarity: float  # raw cosine, -1..1
+    person_id: str = ""  # empty: the gallery has no ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -576,6 +583,8 @@ class IdentityDecision:
     samples: int  # analyses behind the newest search
     best_quality: float  # 0..1, of their best crop
     revision: int  # from 1; grows when status or person changes
+    person_id: str = ""  # empty unless IDENTIFIED, and if the gallery has no ids
+    confirmed: bool = False  # somebody said so
 
 
 @dataclass(frozen=True, slots=True)

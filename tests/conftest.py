@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 import pytest
 
+from protos.check import find_buf
+from tests.support.brokers import find
 from tests.support.browser import find_browser
 from tests.support.made_once import made_once, shared_by_processes
 from tests.support.patience import FACTOR, WAIT_S
@@ -64,8 +67,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs gir1.2-gst-rtsp-server-1.0 and python3-gi of the system"))
         if item.get_closest_marker("browser") and find_browser() is None:
             item.add_marker(pytest.mark.skip(reason="needs Chromium (FACEANALYTICS_BROWSER, or on the PATH)"))
+        if item.get_closest_marker("promtool") and not (which("promtool") and which("prometheus")):
+            item.add_marker(pytest.mark.skip(reason="needs the package prometheus of the system"))
         if item.get_closest_marker("postgres") and programs() is None:
             item.add_marker(pytest.mark.skip(reason="needs the package postgresql of the system"))
+        if item.get_closest_marker("mosquitto") and not (find("mosquitto") and find("mosquitto_sub")):
+            item.add_marker(pytest.mark.skip(reason="needs the packages mosquitto and mosquitto-clients of the system"))
+        if item.get_closest_marker("nats") and find("nats-server") is None:
+            item.add_marker(pytest.mark.skip(reason="needs the package nats-server of the system"))
+        if item.get_closest_marker("buf") and find_buf() is None:
+            item.add_marker(pytest.mark.skip(reason="needs buf (npm install --prefix .buf @bufbuild/buf)"))
 
 
 @pytest.fixture(scope="session", autouse=True)

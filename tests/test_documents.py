@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+import grpc
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ from streamer import cli as streamer_cli
 from streamer.config import StreamerConfig
 from streamer.values import LinkQuality, SourceState
 from tests.conftest import ROOT
+from tests.support.metric_names import metric_names
 from workers import cli as swinface_cli
 from workers.research.detector.config import DetectorConfig
 from workers.research.train.config import TrainConfig
@@ -26,13 +28,13 @@ GUIDES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"
 SETTINGS = [
     *sorted((ROOT / "configs").glob("*.yaml")),
     ROOT / "docker-compose.yml",
-    *sorted((ROOT / "deploy").iterdir()),
+    *sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".json"),
 ]
 PROGRAMS = {"streamer": streamer_cli.parser, "swinface": swinface_cli.parser}
 WIDTH = 120
 FOLDERS = "faceanalytics|streamer|workers|protos|configs|docs|tests|deploy"
 # options of other programs: torchrun, docker, tensorboard, git, and of `python -m tests.benchmarks...`
-FOREIGN = {"--nproc-per-node", "--no-python", "--build", "--logdir", "--follow", "--sheets", "--device"}
+FOREIGN = {"--nproc-per-node", "--no-python", "--build", "--logdir", "--follow", "--sheets", "--device", "--prefix"}
 BANNED = {
     r"\bso (long|many|much)\b": "give the quantity: 'this many seconds', 'at most'",
     r"\b(is|are) none\b": "say what is missing",
@@ -208,20 +210,20 @@ def test_settings_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GUIDES, ids=name_of)
 def test_metrics_exist(path: Path) -> None:
-    sources = (ROOT / "streamer" / "metrics.py").read_text() + (ROOT / "workers" / "serve" / "metrics.py").read_text()
-    for name in re.findall(r"`faceanalytics_([a-z_]+)", path.read_text()):
-        assert f'"{name}"' in sources, f"no metric faceanalytics_{name}"
+    shown = {re.sub("_(bucket|sum|count|info)$", "", name) for name in metric_names()} | metric_names()
+    for name in re.findall(r"`(faceanalytics_[a-z_]+)", path.read_text()):
+        assert name in shown, f"no metric {name}"
 
 
 def test_alerts_use_metrics_and_label_values_that_exist() -> None:
-    sources = (ROOT / "streamer" / "metrics.py").read_text()
     rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
-    values = {one.value.lower() for kind in (SourceState, LinkQuality) for one in kind} | {"shutdown"}
+    values = {one.value.lower() for kind in (SourceState, LinkQuality) for one in kind} | {"shutdown", "lost"}
+    values |= {code.name.lower() for code in grpc.StatusCode}
     assert len(rules) > 5
     for rule in rules:
-        for name in re.findall(r"faceanalytics_([a-z_]+)", rule["expr"]):
-            assert f'"{name}"' in sources, f"no metric faceanalytics_{name}"
-        for texts in re.findall(r'"([a-z|]+)"', rule["expr"]):
+        for name in re.findall(r"(?:faceanalytics|process)_[a-z_]+", rule["expr"]):
+            assert name in metric_names(), f"no metric {name}"
+        for texts in re.findall(r'"([a-z_|]+)"', rule["expr"]):
             assert {*texts.split("|")} <= values, rule["expr"]
 
 

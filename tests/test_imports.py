@@ -26,6 +26,8 @@ SHARED = {
     "run_progress",
     "scratch",
     "settings",
+    "spans",
+    "tls_files",
     "worker_keys",
 }
 # The Python API, beside what is shared: module -> those of the API it may import, rooms and modules of the streamer
@@ -42,30 +44,48 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "plots": ({"people", "results"}, {"labels", "recorded"}, set()),
     "results": ({"people", "plots", "tables", "tracks"}, {"recorded", "values"}, set()),
     "analysis": ({"results"}, {"config", "configfile", "detect", "dispatch", "kinds", "recorded", "source"}, set()),
-    "watching": ({"tracks", "v1"}, {"tools", "values"}, set()),
+    "messages": (set(), set(), set()),
+    "conditions": ({"messages", "v1"}, set(), set()),
+    "track_values": ({"tracks", "v1"}, {"values"}, set()),
+    "system_values": ({"messages"}, set(), set()),
+    "events": ({"track_values", "tracks", "v1"}, {"tools"}, set()),
+    "watching": ({"conditions", "events", "v1"}, {"tools"}, set()),
+    "aio": (
+        {"conditions", "events", "messages", "system_values", "track_values", "tracks", "v1", "watching"},
+        {"tools"},
+        set(),
+    ),
 }
 # The spine: modules at the root of `streamer` that every room may import, and that import no room.
 SPINE = {
     "addresses",
     "boxes",
+    "broker_settings",
     "config",
     "configfile",
     "encryption",
     "handover",
+    "job_settings",
     "kinds",
     "labels",
     "lifecycle",
     "metrics",
+    "metrics_endpoint",
+    "readings",
     "safety",
     "section",
     "series",
+    "sink_fields",
+    "sink_settings",
+    "tracer",
+    "tracing",
     "values",
 }
 # modules at the root that may import every room
 WIRING = {
     *("__main__", "app", "cli", "cli_access", "cli_analyze", "cli_cameras", "cli_people", "cli_results", "cli_store"),
     *("commands", "commands_access", "commands_analyze", "commands_cameras", "commands_people", "commands_results"),
-    "commands_store",
+    *("commands_store", "cli_doctor", "commands_doctor", "cli_jobs", "commands_jobs"),
 }
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
@@ -81,15 +101,19 @@ ROOMS: dict[str, set[str]] = {
     "observe": {"attention", "detect", "observed", "track", "select"},
     "hub": set(),
     "access": set(),
-    "store": set(),
-    "api": {"access", "hub", "identity", "store"},
+    "store": {"access"},
+    "people": {"identity", "store"},
+    "jobs": {"detect", "dispatch", "store"},
+    "api": {"access", "hub", "identity", "jobs", "people", "store"},
+    "sinks": {"store"},
     "recorded": {"source", "detect", "track", "observe", "dispatch", "identity"},
     "evaluate": {"source", "detect"},
-    "tools": {"source", "detect", "select", "track", "access", "api", "app", "recorded", "dispatch"},
+    "doctor": {"access", "api", "detect", "dispatch", "source", "store", "tools"},
+    "tools": {"source", "detect", "select", "track", "access", "api", "app", "cli", "recorded", "dispatch"},
 }
 # who may import the generated protocols: the wire of the workers is the dispatcher's alone
 PROTOS = {
-    "faceanalytics.v1": {"api", "aggregate", "labels", "store", "tools"},
+    "faceanalytics.v1": {"api", "aggregate", "labels", "sinks", "store", "tools"},
     "faceanalytics.internal": {"dispatch"},
 }
 # package of the workers -> the packages of the workers it may import; modules of `workers` itself may import all
@@ -130,6 +154,7 @@ HEAVY = (
     "PIL",
     "sqlalchemy",
     "alembic",
+    "opentelemetry",
 )
 
 
@@ -253,6 +278,11 @@ def test_the_streamer_with_the_bundled_detector_loads_neither_torch_nor_ultralyt
 
 def test_a_grpc_client_does_not_pay_for_torch_or_scipy() -> None:
     assert loaded("import streamer.tools.watch", ("torch", "scipy", "ultralytics")) == []
+
+
+def test_the_python_client_loads_what_speaks_grpc_and_nothing_else_that_is_heavy() -> None:
+    heavy = tuple(name for name in HEAVY if name != "grpc")
+    assert loaded("import faceanalytics.aio", (*heavy, "rich", "yaml", "zmq", "streamer.app", "workers")) == []
 
 
 def test_images_without_alignment_do_not_need_the_streamer() -> None:

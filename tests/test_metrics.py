@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from faceanalytics import metrics_server
 from streamer import metrics
+from streamer.config import Metrics, StreamerConfig
 from streamer.detect.detector import Detector
+from streamer.metrics_endpoint import serve_metrics
 from streamer.observe import Observer
 from streamer.series import forget_stream, know_stream
 from streamer.track.keys import recorded_keys
@@ -28,13 +31,17 @@ def scrape() -> dict[str, Metric]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    stop = metrics.serve_metrics(address)
+    stop = served(address)
     try:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=WAIT_S) as response:
             text = response.read().decode()
     finally:
         stop()
     return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def served(address: str) -> Callable[[], None]:
+    return serve_metrics(StreamerConfig(metrics=Metrics(listen=address)), lambda _: 401)  # nobody is asked on loopback
 
 
 def values(family: Metric, **labels: str) -> list[float]:
@@ -122,11 +129,11 @@ REQUESTS = {
 def test_clients_that_vanish_stall_or_send_garbage_leave_no_trace(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.5)
+    monkeypatch.setattr(metrics_server, "REQUEST_S", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host, port = free.getsockname()
-    stop = metrics.serve_metrics(f"{host}:{port}")
+    stop = served(f"{host}:{port}")
     try:
         for data in list(REQUESTS.values()) * 5:
             with socket.create_connection((host, port)) as connection:

@@ -188,6 +188,31 @@ def _add_worker(commands: Commands) -> None:
         "--metrics-listen", metavar="HOST:PORT", help="address of the Prometheus endpoint (default: no endpoint)"
     )
     operation.add_argument(
+        "--metrics-certificate", metavar="FILE", help="PEM file of the endpoint's certificate (default: no TLS)"
+    )
+    operation.add_argument("--metrics-key", metavar="FILE", help="PEM file of its private key (default: no TLS)")
+    operation.add_argument(
+        "--metrics-client-ca",
+        metavar="FILE",
+        help="PEM file of authorities whose clients alone may read the metrics (default: all clients)",
+    )
+    operation.add_argument(
+        "--metrics-token-file",
+        metavar="FILE",
+        help="file of the token that clients of the endpoint must send (default: none)",
+    )
+    operation.add_argument(
+        "--metrics-insecure",
+        action="store_true",
+        default=None,
+        help="let other machines read the metrics without certificate and token",
+    )
+    operation.add_argument(
+        "--tracing-endpoint",
+        metavar="HOST:PORT",
+        help="collector of OpenTelemetry, for batches that their streamer traces (default: no tracing)",
+    )
+    operation.add_argument(
         "--exit-with-parent",
         type=positive,
         metavar="PID",
@@ -286,6 +311,12 @@ def _worker(arguments: argparse.Namespace) -> int:
         "max_wait_ms",
         "threads",
         "metrics_listen",
+        "metrics_certificate",
+        "metrics_key",
+        "metrics_client_ca",
+        "metrics_token_file",
+        "metrics_insecure",
+        "tracing_endpoint",
     )
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     config = load_config(arguments.config, given)

@@ -164,6 +164,12 @@ class Aggregator:
         record = self._records.pop(end.key.id, None)
         return None if record is None else self._final_summary(record, end.reason)
 
+    def revise(self, track_id: str) -> int:
+        """Count a change of an open track that was not made here, and return its new revision."""
+        record = self._records[track_id]
+        record.revision += 1
+        return record.revision
+
     def open_ends(self, reason: EndReason) -> list[TrackEnd]:
         """Return an end for each track that has not ended."""
         return [TrackEnd(record.key, reason, record.last.time, confirmed=True) for record in self._records.values()]

@@ -6,7 +6,7 @@ import fcntl
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -54,11 +54,13 @@ class Dispatcher:
         on_stuck: Callable[[str], None] | None = None,
         min_batch: int = 1,
         keep_model: bool = False,
+        on_send: Callable[[Iterable[FaceCrop | None]], str] | None = None,
     ) -> None:
         """Bind `dispatch.bind`. Raises ConfigError if that fails.
 
         Workers whose `max_batch` is below `min_batch` get no work, so batches of that size are never split.
-        `keep_model`: only workers with the weights of the first one ever get work.
+        `keep_model`: only workers with the weights of the first one ever get work. `on_send` receives the live crops of
+        each batch (None: a crop of another client) and returns the trace context for the worker, or nothing.
         """
         self._config = config
         self._on_result = on_result
@@ -66,6 +68,7 @@ class Dispatcher:
         self._on_workers = on_workers
         self._on_stuck = on_stuck
         self._min_batch = min_batch
+        self._on_send = on_send
         self._admission = Admission(config, keep_model)
         self._changed = asyncio.Condition()
         self._reported_malformed: set[bytes] = set()  # addresses of workers whose malformed messages were logged
@@ -363,6 +366,8 @@ class Dispatcher:
         """Send waiting crops to the idle workers."""
         for address, batch in self.ledger.assign(time.monotonic()):
             header = faces_pb2.Batch(batch_id=batch.id, crop_ids=batch.jobs)
+            if self._on_send is not None:
+                header.traceparent = self._on_send(job.crop for job in batch.jobs.values())
             pixels = np.stack([job.pixels for job in batch.jobs.values()])
             metrics.dispatch_batch_crops.observe(len(batch.jobs))
             try:

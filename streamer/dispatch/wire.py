@@ -1,4 +1,6 @@
-"""Converts the messages of workers to values."""
+"""Converts the messages of workers to values, and back for those that stand in for a worker."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,6 +51,50 @@ def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
         raise ValueError("the analysis has numbers that are not finite")
     _check_possible(analysis)
     return analysis
+
+
+def ready_of(model: Model, worker: str, max_batch: int) -> bytes:
+    """Return READY of a worker that has a model, from which `to_model` makes the same model."""
+    scores = model.impostors
+    impostors = None
+    if scores is not None:
+        tail = {"shares": scores.shares.tolist(), "cosines": scores.cosines.tolist()}
+        impostors = faces_pb2.ImpostorScores(pairs=scores.pairs, people=scores.people, source=scores.source, **tail)
+    outputs = faces_pb2.Outputs(
+        age=model.age,
+        expression=model.expression,
+        attributes=[place + 1 for place in model.attributes],
+        identity=model.identity,
+    )
+    ready = faces_pb2.Ready(
+        protocol=PROTOCOL,
+        worker=worker,
+        model_id=model.id,
+        max_batch=max_batch,
+        device="the workers of a streamer",
+        outputs=outputs,
+        licence=model.licence,
+        impostor_scores=impostors,
+    )
+    return ready.SerializeToString()
+
+
+def answer_of(
+    batch: faces_pb2.Batch, model: Model, analyses: Sequence[FaceAnalysis], inference_s: float
+) -> faces_pb2.Answer:
+    """Return the answer to a batch, from which `to_analysis` makes the same analyses, bit for bit."""
+    answer = faces_pb2.Answer(batch_id=batch.batch_id, model_id=model.id, inference_s=inference_s)
+    for crop_id, one in zip(batch.crop_ids, analyses, strict=True):
+        face = answer.analyses.add(crop_id=crop_id, attributes=one.attributes.tolist())
+        if one.age is not None:
+            face.age_years = one.age
+        if one.expression is not None:
+            face.expression.extend(one.expression.tolist())
+        if one.embedding is not None:
+            face.embedding = one.embedding.astype("<f4").tobytes()
+        if one.embedding_norm is not None:
+            face.embedding_norm = one.embedding_norm
+    return answer
 
 
 def _check_possible(analysis: FaceAnalysis) -> None:

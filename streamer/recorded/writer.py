@@ -39,6 +39,7 @@ class VideoResult:
     video: Path
     folder: Path
     frames: int = 0
+    media_time: float = 0.0  # s, of the newest frame
     tracks: int = 0
     described_tracks: int = 0
     undescribed_tracks: int = 0  # without the false faces
@@ -206,6 +207,7 @@ class ResultWriter:
             if self._shots is not None:
                 self._shots.see(self._result.frames, observation)
             self._result.frames += 1
+            self._result.media_time = observation.media_time
             if self._drawing is not None:
                 self._drawing.frame(published)
             self._on_frame()

@@ -22,10 +22,11 @@ from faceanalytics.v1 import (
 )
 from streamer.api.server import Server
 from streamer.app import LiveService
-from streamer.config import StreamerConfig
+from streamer.config import Metrics, StreamerConfig
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import VideoResult
+from streamer.safety import Access
 from streamer.source.file import VideoInfo
 from streamer.tools.demo_clip import make_clip
 from streamer.tools.watch import event_line, final_table, model_line
@@ -79,7 +80,19 @@ class Demo:
             started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
             # the stream is added over gRPC, where paths must be below an allowed folder
             sources = self._config.sources.model_copy(update={"folders": (str(clip.parent),)})
-            config = self._config.model_copy(update={"dispatch": dispatch, "sources": sources, "store": None})
+            # it is its own client: on this machine, without certificate and token, and beside a streamer that runs
+            listen = {"listen": "127.0.0.1:0", "tls": None, "insecure": False}
+            config = self._config.model_copy(
+                update={
+                    "dispatch": dispatch,
+                    "sources": sources,
+                    "store": None,
+                    "sinks": (),
+                    "publish": self._config.publish.model_copy(update=listen),
+                    "access": Access(),
+                    "metrics": Metrics(),
+                }
+            )
             live = LiveService(config, started.set_result)
             self._running = live
             async with asyncio.TaskGroup() as group:

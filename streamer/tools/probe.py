@@ -30,13 +30,18 @@ def probe(address: str, wait_s: float, as_json: bool, **settings: Any) -> int:
     if not wait_s > 0:
         raise ConfigError("--wait must be above 0")
     stream = _stream(address, wait_s, settings)
-    path = local_path(address) if kind_of(address) in ("file", "images") else None
-    found = survey_camera(address, stream, wait_s) if path is None else _survey_path(path)
+    found = survey(address, stream, wait_s)
     if as_json:
         print(json.dumps(as_dict(address, found, stream), ensure_ascii=False))
     else:
         print(as_text(address, found, stream))
     return InputError.exit_code if found.error else 0
+
+
+def survey(address: str, stream: Stream, wait_s: float) -> Survey:
+    """Look at a source of any kind for about `wait_s`."""
+    path = local_path(address) if kind_of(address) in ("file", "images") else None
+    return survey_camera(address, stream, wait_s) if path is None else _survey_path(path)
 
 
 def _stream(address: str, wait_s: float, settings: dict[str, Any]) -> Stream:

@@ -12,6 +12,7 @@ from tests.end_to_end import programs
 from tests.end_to_end.programs import PATIENT_TRACK, SLOW_FACE, Program, address_of
 from tests.support.patch_detector import make_patch_video
 from tests.support.patience import until
+from tests.support.receiver import SECRET, Receiver
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +88,46 @@ def test_without_a_store_nothing_is_written(tmp_path: Path, patches: Path, endpo
         streamer.signal(signal.SIGTERM)
         assert streamer.wait() == 128 + signal.SIGTERM
     assert {path.name for path in tmp_path.iterdir()} <= {"serve.yaml"}
+
+
+def test_sinks_deliver_what_the_streamer_publishes_and_the_rest_after_a_restart(
+    tmp_path: Path, patches: Path, endpoint: str
+) -> None:
+    film = make_patch_video(tmp_path / "three.mp4", seconds=60, faces=3, speed=SLOW_FACE)
+    (tmp_path / "secret").write_text(SECRET)
+    port = programs.free_port()
+    webhook = {"type": "webhook", "name": "hook", "url": f"http://127.0.0.1:{port}/?key=geheim"}
+    settings: dict[str, object] = {
+        "track": PATIENT_TRACK,
+        "store": {"folder": str(tmp_path / "store")},
+        "sinks": [
+            {"type": "files", "name": "file", "folder": str(tmp_path / "out"), "events": ["NEW", "END", "CAMERA"]},
+            {**webhook, "secret_file": str(tmp_path / "secret"), "retry": {"initial_s": 0.1}},
+        ],
+    }
+    detector, path = patches / "detector.onnx", tmp_path / "out" / "file.jsonl"
+    with programs.serve(tmp_path, detector, endpoint, {"door": str(film)}, **settings) as streamer:
+        address_of(streamer)
+        until(lambda: path.exists() and path.read_text().count("track.new") >= 3, "three tracks in the file")
+        until(
+            lambda: "sink hook:" in streamer.text and "events wait in the store" in streamer.text, "a line in the log"
+        )
+        streamer.signal(signal.SIGTERM)
+        assert streamer.wait() == 128 + signal.SIGTERM
+        assert "of the log wait in the store for the next start" in streamer.text
+        assert "geheim" not in streamer.text
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    kinds = [(one["type"].removeprefix("faceanalytics."), one["data"].get("end_reason")) for one in found]
+    assert kinds[:3] == [("track.new", "END_REASON_UNSPECIFIED")] * 3
+    assert sorted(kinds[3:]) == [("track.end", "END_REASON_SHUTDOWN")] * 3  # delivered while it was stopping
+    with Program("streamer", "store", "status", "--config", tmp_path / "serve.yaml") as status:
+        assert status.wait() == 0
+    assert "sink file: at event 6, 0 events behind" in status.text
+    assert "sink hook: at event 0, 6 events behind" in status.text
+    with Receiver(port) as receiver, programs.serve(tmp_path, detector, endpoint, {}, **settings) as streamer:
+        until(lambda: len(receiver.events) >= 6, "what waited")
+        streamer.signal(signal.SIGTERM)
+        assert streamer.wait() == 128 + signal.SIGTERM
+    assert "geheim" not in streamer.text
+    assert [one["id"] for one in receiver.events] == [one["id"] for one in found]
+    assert [one["data"] for one in receiver.events] == [one["data"] for one in found]

@@ -25,7 +25,7 @@ from workers.research.detector.config import Source
 from workers.research.detector.labels import Labelled, encoded_images
 
 SIDE = 112  # px, so that `swinface infer` need not resize it
-REFUSED = (InputError, ConfigError, references._Unusable)
+REFUSED = (InputError, ConfigError, references.Unusable)
 
 
 def labelled(path: Path) -> Bytes:
