@@ -308,7 +308,8 @@ async def test_an_erased_person_is_nowhere(place: Place, clips: Path, key: str |
         report = (await client.gallery.ErasePerson(gallery_pb2.ErasePersonRequest(person_id=ada.person_id))).report
         assert list(report.found) == []
         for table, rows in (("person_keys", 1), ("person_references", 2), ("faces", 1), ("templates", 1)):
-            assert report.removed_rows[table] == rows, table
+            removed = report.removed_rows[table]  # the picture of the live track may be stored by then
+            assert removed == rows or (table == "faces" and removed == rows + 1), table
         assert report.removed_rows["tracks"] >= 1
         assert report.removed_rows["events"] >= 2
         assert len(report.signature) == 64
