@@ -1,6 +1,9 @@
 """The annotated video has codec family, times and orientation of its source, and the same bytes each time."""
 
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from streamer.cli import main
 from streamer.recorded.annotate import annotate
+from streamer.recorded.encode import FAMILIES
 from tests.recorded.test_annotate import images, results
 from tests.support.videos import make_video, read_number
 
@@ -55,6 +59,33 @@ def test_the_copy_has_the_codec_family_of_the_source(
     first = drawn(video).read_bytes()
     assert drawn(video, "again").read_bytes() == first
     assert "Svt" not in capfd.readouterr().err
+
+
+ENCODE = """
+import sys
+from pathlib import Path
+import numpy as np
+from streamer.recorded.encode import FAMILIES, video_writer
+for family in FAMILIES:
+    path = Path(sys.argv[1]) / f"{family}.mp4"
+    dice = np.random.default_rng(0)
+    with video_writer(path, family, "medium", 25.0, "") as writer:
+        for number in range(6):
+            blocks = dice.integers(0, 255, (30, 40, 3), np.uint8)
+            writer.add(np.ascontiguousarray(blocks.repeat(8, 0).repeat(8, 1)), number / 25, 1 / 25)
+"""
+
+
+def test_the_bytes_do_not_depend_on_what_was_in_the_memory_before(tmp_path: Path) -> None:
+    copies: list[dict[str, bytes]] = []
+    for fill in ("1", "85", "170"):  # of what the C library hands out
+        folder = tmp_path / fill
+        folder.mkdir()
+        environment = {**os.environ, "MALLOC_PERTURB_": fill}
+        subprocess.run([sys.executable, "-c", ENCODE, str(folder)], env=environment, check=True, capture_output=True)
+        copies.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert sorted(copies[0]) == sorted(f"{family}.mp4" for family in FAMILIES)
+    assert copies[1:] == copies[:1] * 2
 
 
 def test_a_video_that_is_too_small_for_its_family_becomes_h264(tmp_path: Path) -> None:
