@@ -204,7 +204,7 @@ class Streamer:
         return value_of(Capacity, await self._read(self._system.GetCapacity, system_pb2.GetCapacityRequest()))
 
     async def get_store(self) -> StoreStatus:
-        """Return what the store holds. Raises StreamerError with the code FAILED_PRECONDITION if there is none."""
+        """Return what the store holds. Raises StreamerError with the code FAILED_PRECONDITION without a store."""
         return value_of(StoreStatus, await self._read(self._system.GetStore, system_pb2.GetStoreRequest()))
 
     async def is_serving(self) -> bool:

@@ -35,7 +35,7 @@ class StreamerError(LostDependency):
     """A streamer refuses what it was asked, or does not answer."""
 
     def __init__(self, code: str, message: str, reason: str = "") -> None:
-        """`code`: the status of gRPC, such as NOT_FOUND; `reason`: the word of ErrorReason, empty if there is none."""
+        """`code`: the status of gRPC, such as NOT_FOUND; `reason`: the word of ErrorReason, empty without one."""
         super().__init__(message)
         self.code = code
         self.reason = reason

@@ -120,7 +120,7 @@ class Story:
             return
         if message.sequence == 1:
             self._snapshot = {}
-            self._gap_s = None if self._heard is None else time.monotonic() - self._heard
+            self._gap_s = time.monotonic() - self._heard if self._heard is not None else None
         self._heard = time.monotonic()
         self._token = message.resume_token
         event = self._event(message)

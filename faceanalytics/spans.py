@@ -88,7 +88,7 @@ def traceparent_of(context: "SpanContext") -> str:
 
 
 def read_traceparent(text: str) -> "SpanContext | None":
-    """Return the span that a header names; None: there is none to follow."""
+    """Return the span that a header names; None: it names no span."""
     from opentelemetry.trace import SpanContext, TraceFlags
 
     found = TRACEPARENT.fullmatch(text)
@@ -112,7 +112,7 @@ def _exporter(collector: SpanCollector) -> "SpanExporter":
 
     credentials = None
     if collector.encrypted:
-        ca = None if collector.tls_ca_file is None else _read(collector.tls_ca_file)
+        ca = _read(collector.tls_ca_file) if collector.tls_ca_file is not None else None
         credentials = grpc.ssl_channel_credentials(root_certificates=ca)
     return OTLPSpanExporter(
         endpoint=collector.endpoint,

@@ -26,7 +26,7 @@ class TlsFiles:
     @classmethod
     def of(cls, certificate: str, key: str, client_ca: str | None) -> "TlsFiles":
         """Return the files with these paths."""
-        return cls(Path(certificate), Path(key), None if client_ca is None else Path(client_ca))
+        return cls(Path(certificate), Path(key), Path(client_ca) if client_ca is not None else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class LiveService:
             if tracer is not None:
                 closing.push_async_callback(asyncio.to_thread, tracer.close)
             callbacks = self._on_result, self._on_finished, self._on_workers
-            on_send = None if tracer is None else tracer.sent
+            on_send = tracer.sent if tracer is not None else None
             self._dispatcher = Dispatcher(self._config.dispatch, *callbacks, on_send=on_send)
             closing.callback(self._dispatcher.close)
             workers = Workers(

@@ -87,7 +87,7 @@ def _kept(arguments: argparse.Namespace) -> Iterator[Kept]:
     from streamer.access.audit import read_file
     from streamer.store.beside import AuditTable, TokenTable, opened
 
-    spilled = None if config.access.folder is None else Path(config.access.folder)
+    spilled = Path(config.access.folder) if config.access.folder is not None else None
     with opened(config.store) as store:
         table, log = TokenTable(store), AuditTable(store)
 
@@ -179,8 +179,8 @@ def _plain(token: "Token") -> dict[str, object]:
         "scopes": sorted(token.scopes),
         "cameras": list(token.cameras),
         "created": token.created.isoformat(),
-        "expires": None if token.expires is None else token.expires.isoformat(),
-        "revoked": None if token.revoked is None else token.revoked.isoformat(),
+        "expires": token.expires.isoformat() if token.expires is not None else None,
+        "revoked": token.revoked.isoformat() if token.revoked is not None else None,
     }
 
 

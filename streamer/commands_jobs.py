@@ -35,7 +35,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, object]:
         "sample_fps": arguments.sample_fps,
         "effort": arguments.effort,
         "detect_fps": arguments.detect_fps,
-        "region": None if arguments.region is None else str(arguments.region),
+        "region": str(arguments.region) if arguments.region is not None else None,
         "min_face_px": arguments.min_face,
         "video_stream": arguments.video_stream,
         "start_time": arguments.start_time,

@@ -424,7 +424,7 @@ class Publish(Section):
     tls: Tls | None = None
     """Certificate and key of the server. null: no encryption, which only an address of this machine may have."""
     insecure: bool = False
-    """Listen on an address that other machines can reach without TLS, and without tokens while there are none. Whoever
+    """Listen on an address that other machines can reach without TLS, and without tokens until one is made. Whoever
     reaches it can then read faces and change cameras."""
     limits: Limits = Limits()
     """What one client may take."""
@@ -543,7 +543,7 @@ class StreamerConfig(Section):
     sinks: tuple[SinkSettings, ...] = ()
     """Other systems that receive the events of the log: files, webhooks and message brokers. They need the store."""
     jobs: Jobs | None = Jobs()
-    """Analyses of recordings over the API, which need a store. null: there are none."""
+    """Analyses of recordings over the API, which need a store. null: no analyses."""
     access: Access = Access()
     """Tokens of the gRPC API, and the log of who did what."""
     metrics: Metrics = Metrics()

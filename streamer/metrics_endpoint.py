@@ -36,7 +36,7 @@ def serve_metrics(config: StreamerConfig, admits: Admits) -> Callable[[], None]:
     if settings.insecure and not is_loopback(host):
         log.warning("metrics.insecure: whoever reaches %s can read the metrics", settings.listen)
     by_token = measured_by_token(settings.listen, settings.tls, settings.insecure)
-    tls = None if settings.tls is None else ServerContext(tls_files(settings.tls), "metrics.tls")
+    tls = ServerContext(tls_files(settings.tls), "metrics.tls") if settings.tls is not None else None
     try:
         return serve_registry(host, port, REGISTRY, Door(tls, admits if by_token else None))
     except OSError as error:

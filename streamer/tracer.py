@@ -82,7 +82,7 @@ class Tracer:
         """
         first = ""
         for crop in crops:
-            frame = None if crop is None else self._frames.get((crop.key.camera, crop.media_time))
+            frame = self._frames.get((crop.key.camera, crop.media_time)) if crop is not None else None
             if crop is None or frame is None:
                 continue
             key = crop.key.id, crop.media_time

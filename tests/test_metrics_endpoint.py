@@ -65,7 +65,7 @@ def trusting(authority: Signed, client: Signed | None = None) -> ssl.SSLContext:
 
 
 def files_of(signed: Signed, client_ca: Signed | None = None) -> TlsFiles:
-    return TlsFiles(signed.path, signed.key_path, None if client_ca is None else client_ca.path)
+    return TlsFiles(signed.path, signed.key_path, client_ca.path if client_ca is not None else None)
 
 
 def test_a_token_file_is_read_again_and_only_its_token_is_admitted(tmp_path: Path) -> None:

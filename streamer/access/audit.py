@@ -78,7 +78,7 @@ class AuditFile:
     def __init__(self, folder: Path | None, clock: Callable[[], float] = monotonic, logged: bool = True) -> None:
         """Raises ConfigError if the file cannot be written; the other arguments are those of Audit."""
         self._path = folder / AUDIT if folder is not None else None
-        self.write = Audit(None if folder is None else self.keep, clock, logged).write
+        self.write = Audit(self.keep if folder is not None else None, clock, logged).write
         self._failed = False
         if self._path is not None:
             try:

@@ -49,7 +49,7 @@ class Certificates:
     def _read(self) -> grpc.ServerCertificateConfiguration:
         files = self._files
         pair = _content("key", files.key), _content("certificate", files.certificate)
-        authorities = None if files.client_ca is None else _content("client_ca", files.client_ca)
+        authorities = _content("client_ca", files.client_ca) if files.client_ca is not None else None
         make_context(files, "publish.tls")
         if files.key.stat().st_mode & 0o077:
             log.warning("%s can be read by other users of this machine: chmod 600 it", files.key)

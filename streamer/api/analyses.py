@@ -52,7 +52,7 @@ class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
     """Serves the jobs of a streamer; the methods are described in analysis.proto."""
 
     def __init__(self, jobs: Jobs | None, heartbeat_s: float) -> None:
-        """`jobs`: None: there are none."""
+        """`jobs`: None: the streamer has no jobs."""
         self._jobs = jobs
         self._heartbeat_s = heartbeat_s
 
@@ -177,7 +177,7 @@ class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
 def _client() -> Client:
     """Return who makes the present call."""
     caller = present_caller.get()
-    return Client(None if caller.token is None else caller.token.id, caller.allows(Scope.ADMIN))
+    return Client(caller.token.id if caller.token is not None else None, caller.allows(Scope.ADMIN))
 
 
 def _message(jobs: Jobs, job: Job) -> analysis_pb2.Job:

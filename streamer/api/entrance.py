@@ -28,7 +28,7 @@ async def guarded(
 
     Tokens and the audit log are in the store; without one they are in files.
     """
-    folder = None if access.folder is None else Path(access.folder)
+    folder = Path(access.folder) if access.folder is not None else None
     check_published(config.listen, config.tls, config.insecure, store is not None or folder is not None)
     tokens, audit = await _kept(store, folder, access)
     local = is_loopback(config.listen.rpartition(":")[0])
@@ -43,13 +43,13 @@ async def guarded(
         log.info("no token was made: every program on this machine may use %s", config.listen)
     elif not await callers.has_tokens():
         log.warning("no client can call: make a token with `streamer tokens create`")
-    return Guard(gate), None if config.tls is None else Certificates(config.tls).credentials()
+    return Guard(gate), Certificates(config.tls).credentials() if config.tls is not None else None
 
 
 async def _kept(store: Store | None, folder: Path | None, access: Access) -> tuple[TokenStore | None, AuditLog]:
     """Return where tokens and the audit log are kept."""
     if store is None:
-        return None if folder is None else TokenFile(folder), AuditFile(folder)
+        return TokenFile(folder) if folder is not None else None, AuditFile(folder)
     store.tokens.remember_s = access.remember_s
     try:
         if folder is not None:

@@ -52,7 +52,7 @@ def options_to_proto(options: JobOptions) -> analysis_pb2.JobOptions:
     """Return the message of options."""
     return analysis_pb2.JobOptions(
         start=duration(options.start) if options.start else None,
-        end=None if options.end is None else duration(options.end),
+        end=duration(options.end) if options.end is not None else None,
         sample_fps=options.sample_fps or 0.0,
         effort=options.effort or 0,
         detect_fps=options.detect_fps or 0.0,

@@ -53,7 +53,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus, configured: bool = Fal
         frames_analysed=status.frames_analysed,
         frames_dropped=status.frames_dropped,
         frames_missing=status.frames_missing,
-        frame_age=None if status.frame_age is None else duration(status.frame_age),
+        frame_age=duration(status.frame_age) if status.frame_age is not None else None,
         overloaded=status.overloaded,
         link_quality=streams_pb2.LinkQuality.Value(f"LINK_QUALITY_{link}"),
         decoder=status.decoder,
@@ -61,7 +61,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus, configured: bool = Fal
         frames_unsearched=status.frames_unsearched,
         disconnects=status.disconnects,
         stalls=status.stalls,
-        clock_offset=None if offset is None else duration(offset),
+        clock_offset=duration(offset) if offset is not None else None,
     )
 
 

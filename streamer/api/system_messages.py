@@ -90,8 +90,8 @@ def _latency(recent: Recent) -> system_pb2.LatencyStats:
     return system_pb2.LatencyStats(
         window=duration(recent.seconds),
         results=int(values[-1][1]) if values else 0,
-        p50=None if median is None else duration(median),
-        p95=None if slow is None else duration(slow),
+        p50=duration(median) if median is not None else None,
+        p95=duration(slow) if slow is not None else None,
     )
 
 
@@ -116,7 +116,7 @@ def capacity(recent: Recent, streams: Streams, max_streams: int) -> system_pb2.G
         possible_analyses_per_second=workers * crops / analysing if workers and analysing else None,
         worker_use=worker_use,
         cpu_use=recent.machine_use,
-        more_streams=None if more is None else more[0],
+        more_streams=more[0] if more is not None else None,
         limited_by=system_pb2.CapacityLimit.Value(f"CAPACITY_LIMIT_{more[1].value if more else 'UNSPECIFIED'}"),
     )
 
@@ -157,7 +157,7 @@ def store_retention(config: StoreConfig, store: Store) -> system_pb2.StoreRetent
         faces_days=keep.faces_days,
         jobs_days=keep.jobs_days,
         audit_days=keep.audit_days,
-        max_size_bytes=None if config.max_size_mb is None else int(config.max_size_mb * 1e6),
+        max_size_bytes=int(config.max_size_mb * 1e6) if config.max_size_mb is not None else None,
         faces=config.faces,
         last_run_at=timestamp(store.cleaned_at),
         deleted=by_label(metrics.store_deleted, "kind"),

@@ -38,7 +38,7 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
         last_captured_at=timestamp(last.captured_at),
         clock_source=tracks_pb2.ClockSource.Value(f"CLOCK_SOURCE_{summary.clock_source.value}"),
         box=_box(last.box),
-        landmarks=None if last.landmarks is None else _landmarks(last.landmarks),
+        landmarks=_landmarks(last.landmarks) if last.landmarks is not None else None,
         frame_width=width,
         frame_height=height,
         detection_score=last.score,
@@ -86,7 +86,7 @@ def _evidence(evidence: Evidence, summary: TrackSummary) -> tracks_pb2.Evidence:
         samples=evidence.samples,
         best_quality=evidence.best_quality,
         last_inferred_s=evidence.last_inferred,
-        last_inferred_at=None if seen is None else timestamp(seen - ago),
+        last_inferred_at=timestamp(seen - ago) if seen is not None else None,
         revision=evidence.revision,
         final=summary.final,
     )

@@ -82,7 +82,7 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         context: aio.ServicerContext[tracks_pb2.GetTrackRequest, tracks_pb2.GetTrackResponse],
     ) -> tracks_pb2.GetTrackResponse:
         summary = self._hub.get(request.track_id, time.monotonic())
-        track = None if summary is None else to_proto(summary, request.include_embedding)
+        track = to_proto(summary, request.include_embedding) if summary is not None else None
         face = b""
         if self._store is not None:
             if track is not None:

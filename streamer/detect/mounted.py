@@ -48,7 +48,7 @@ class MountedWatch:
         turns = [self._camera(frame).turn for frame in frames]
         if regions:
             regions = [
-                None if boxes is None else turned_boxes(boxes, turn, frame.pixels)
+                turned_boxes(boxes, turn, frame.pixels) if boxes is not None else None
                 for frame, turn, boxes in zip(frames, turns, regions, strict=True)
             ]
         views = [_view(frame, turn) for frame, turn in zip(frames, turns, strict=True)]

@@ -94,7 +94,7 @@ class LimitedWatch:
         inside = ((centres >= 0) & (centres <= limits)).all(axis=1)
         kept = faces.rows(np.flatnonzero(inside & (faces.boxes[:, 2] - faces.boxes[:, 0] >= self._min_width)))
         moved = Detections(kept.boxes + np.tile(corner, 2), kept.scores, kept.landmarks + corner, kept.turned)
-        return Sight(moved, None if sight.looked is None else sight.looked + np.tile(corner, 2))
+        return Sight(moved, sight.looked + np.tile(corner, 2) if sight.looked is not None else None)
 
 
 def _inside(boxes: Floats | None, place: Place) -> Floats | None:

@@ -110,7 +110,7 @@ class Identifier:
         self, before: IdentityDecision, found: IdentityDecision, track_ids: Collection[str]
     ) -> IdentityDecision | None:
         """Return the decision that somebody made, with the candidates that were found; None: nobody has."""
-        person = None if self._known is None else self._known.corrections.person_of(track_ids)
+        person = self._known.corrections.person_of(track_ids) if self._known is not None else None
         if person is None:
             return None
         said = replace(found, status=IdentityStatus.IDENTIFIED, person=person, reason=None, confirmed=True)

@@ -73,7 +73,7 @@ class Persons:
 
     def decide_past(self, before: IdentityDecision, probe: Probe) -> IdentityDecision | None:
         """Return the decision for a track that has ended; None: there is no gallery."""
-        return None if self._identifier is None else self._identifier.decide_past(before, probe)
+        return self._identifier.decide_past(before, probe) if self._identifier is not None else None
 
     def _decided_again(self, person: _Person, newest: TrackSummary) -> TrackSummary | None:
         """Return the summary of an open track with a new revision; None: its identity stays."""

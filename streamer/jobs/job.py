@@ -80,7 +80,7 @@ class JobOptions(Section):
             "--region": self.region or None,
             "--min-face": self.min_face_px or None,
             "--video-stream": self.video_stream,
-            "--start-time": None if self.start_time is None else self.start_time.isoformat(),
+            "--start-time": self.start_time.isoformat() if self.start_time is not None else None,
             "--tables": ",".join(self.tables) or None,
             "--formats": ",".join(self.formats) or None,
         }

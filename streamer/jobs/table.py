@@ -30,7 +30,7 @@ class JobTable:
         await self._store.execute(delete(jobs).where(jobs.c.id == job_id))
 
     async def get(self, job_id: str) -> Job | None:
-        """Return a job; None: there is none of this id."""
+        """Return a job; None: no job has this id."""
         found = await self._select(jobs.c.id == job_id)
         return found[0] if found else None
 

@@ -147,7 +147,7 @@ class Book:
         self.references[reference.reference_id] = reference
 
     async def crop(self, reference_id: str) -> bytes:
-        """Return the picture of a reference as a JPEG; empty: there is none. Raises StoreUnavailable, NotReadable."""
+        """Return the picture of a reference as a JPEG; empty: it has none. Raises StoreUnavailable, NotReadable."""
         async with self.store.database.reading() as connection:
             which = person_references.c.reference_id == reference_id
             stored = await connection.scalar(select(person_references.c.crop).where(which))
@@ -167,7 +167,7 @@ class Book:
         return [bytes(value)[-PIECE:] for value in rows if value]
 
     async def sealed_of(self, owner: str) -> Sealed:
-        """Return what seals for an owner, with a new key if there is none."""
+        """Return what seals for an owner, with a new key for an owner without one."""
         if owner not in self._sealed:
             sealed, statements = self._new_keys({owner})
             await self.store.execute(*statements)

@@ -61,7 +61,7 @@ class Curator:
         if person is not None:
             return root, person.name
         name = self.live.folder.names.get(root)
-        return None if name is None else (root, name)
+        return (root, name) if name is not None else None
 
     def ids_of(self, names: Iterable[str]) -> list[str]:
         """Return the ids under which people of these names are stored, also those who were merged."""

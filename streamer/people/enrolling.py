@@ -50,7 +50,7 @@ class Enrolling:
         self._images.close()
 
     async def read(self, file: str, data: bytes, judgement: Judgement) -> Face | Unfit:
-        """Return the face in an image, or why there is none."""
+        """Return the face in an image, or why no face is used."""
         return await self._images.read(file, data, judgement)
 
     async def add(

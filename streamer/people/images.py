@@ -50,7 +50,7 @@ class Images:
         self._reader: Callable[[bytes, str, int, Judgement], tuple[float, Bytes]] | None = None
 
     async def read(self, file: str, data: bytes, judgement: Judgement) -> Face | Unfit:
-        """Return the face in an encoded image, or why there is none. Raises ModelError."""
+        """Return the face in an encoded image, or why no face is used. Raises ModelError."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, file, data, judgement)
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ class History:
         """Return the message of a track; None: it is not stored."""
         async with self._database.reading() as connection:
             found: bytes | None = await connection.scalar(select(tracks.c.payload).where(tracks.c.track_id == track_id))
-        return None if found is None else self._naming.filled(readable(self._columns, found, TRACK, track_id))
+        return self._naming.filled(readable(self._columns, found, TRACK, track_id)) if found is not None else None
 
     async def face(self, track_id: str) -> bytes:
         """Return the picture of a track as a JPEG; empty: none is stored."""

@@ -70,7 +70,7 @@ class Columns:
         if self._sealer is None:
             return row
         name = row["person"]
-        person = None if name is None else self._sealer.fingerprints(name, PERSON)[0]
+        person = self._sealer.fingerprints(name, PERSON)[0] if name is not None else None
         return self._sealed({**row, "person": person}, "payload", TRACK, row["track_id"])
 
     def persons(self, names: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ from streamer.api.job_messages import FORMAT_VALUES, TABLE_VALUES
 from streamer.api.messages import duration, seconds, timestamp
 from streamer.recorded.wall_clock import parse_start_time
 from streamer.tools.connection import Connect, plain
+from streamer.tools.pages import pages
 from streamer.tools.resumption import check_address, hint
 
 ANSWER_S = 30.0  # longest wait for an answer
@@ -57,15 +58,9 @@ class JobClient:
     def list_jobs(self, states: Iterable[str]) -> int:
         """Print the jobs in these states; empty: all. Returns the exit code 0."""
         wanted = [analysis_pb2.JobState.Value(f"JOB_STATE_{state.upper()}") for state in states]
-        request = analysis_pb2.ListJobsRequest(states=wanted, page_size=1000)
-        jobs: list[analysis_pb2.Job] = []
+        request = analysis_pb2.ListJobsRequest(states=wanted)
         with self._service() as service:
-            while True:
-                answer = service.ListJobs(request, timeout=ANSWER_S)
-                jobs += answer.jobs
-                if not answer.next_page_token:
-                    break
-                request.page_token = answer.next_page_token
+            jobs = [job for answer in pages(service.ListJobs, request, ANSWER_S) for job in answer.jobs]
         if self._json:
             _print_json({"jobs": [as_dict(job) for job in jobs]})
         elif jobs:
@@ -112,15 +107,9 @@ class JobClient:
 
     def results(self, job_id: str, out: Path | None) -> int:
         """Print the files of a job, or fetch them into `out`. Returns the exit code 0."""
-        request = analysis_pb2.ListResultsRequest(job_id=job_id, page_size=1000)
-        files: list[analysis_pb2.ResultFile] = []
+        request = analysis_pb2.ListResultsRequest(job_id=job_id)
         with self._service() as service:
-            while True:
-                answer = service.ListResults(request, timeout=ANSWER_S)
-                files += answer.results
-                if not answer.next_page_token:
-                    break
-                request.page_token = answer.next_page_token
+            files = [one for answer in pages(service.ListResults, request, ANSWER_S) for one in answer.results]
             for one in files if out is not None else ():
                 _fetch(service, job_id, one, out or Path())
         if self._json:

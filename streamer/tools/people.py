@@ -20,6 +20,7 @@ from faceanalytics.names import printable
 from faceanalytics.v1 import gallery_pb2, gallery_pb2_grpc, tracks_pb2
 from streamer.source.images import IMAGES, find_files
 from streamer.tools.connection import Connect
+from streamer.tools.pages import pages
 from streamer.tools.streams import connected
 
 ANSWER_S = 60.0  # longest wait for an answer
@@ -62,14 +63,9 @@ class _Gallery:
 
     def people(self, name: str = "", labels: Iterable[str] = ()) -> Iterator[gallery_pb2.Person]:
         """Yield all people of a name (empty: any) with these labels."""
-        token = ""
-        while True:
-            request = gallery_pb2.ListPeopleRequest(page_token=token, display_name=name, labels=labels, page_size=1000)
-            answer = self.stub.ListPeople(request, timeout=ANSWER_S)
+        request = gallery_pb2.ListPeopleRequest(display_name=name, labels=labels)
+        for answer in pages(self.stub.ListPeople, request, ANSWER_S):
             yield from answer.people
-            token = answer.next_page_token
-            if not token:
-                return
 
     def add(self, person_id: str, files: Iterable[Path]) -> int:
         """Add images to a person, print what became of them, and return the exit code."""
@@ -147,10 +143,10 @@ def _list(gallery: _Gallery, arguments: argparse.Namespace) -> int:
 def _show(gallery: _Gallery, arguments: argparse.Namespace) -> int:
     person_id = gallery.find(arguments.person)
     person = gallery.stub.GetPerson(gallery_pb2.GetPersonRequest(person_id=person_id), timeout=ANSWER_S).person
-    asked = gallery_pb2.ListReferencesRequest(person_id=person_id, page_size=1000)
-    references = gallery.stub.ListReferences(asked, timeout=ANSWER_S).references
-    wanted = gallery_pb2.ListLedgerRequest(person_id=person_id, page_size=1000)
-    entries = gallery.stub.ListLedger(wanted, timeout=ANSWER_S).entries
+    asked = pages(gallery.stub.ListReferences, gallery_pb2.ListReferencesRequest(person_id=person_id), ANSWER_S)
+    references = [one for answer in asked for one in answer.references]
+    asked = pages(gallery.stub.ListLedger, gallery_pb2.ListLedgerRequest(person_id=person_id), ANSWER_S)
+    entries = [one for answer in asked for one in answer.entries]
     if gallery.json:
         parts = {"references": [as_dict(one) for one in references], "entries": [as_dict(one) for one in entries]}
         print(json.dumps({"person": as_dict(person), **parts}, ensure_ascii=False))

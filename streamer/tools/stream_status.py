@@ -15,6 +15,7 @@ from rich.text import Text
 
 from faceanalytics.v1 import streams_pb2, streams_pb2_grpc, system_pb2, system_pb2_grpc, tracks_pb2
 from streamer.tools.connection import Connect, plain
+from streamer.tools.pages import pages
 
 POLL_S = 1.0
 NOT_STORING = "the store does not work: events are published without being stored"
@@ -62,14 +63,9 @@ def services_line(services: dict[str, str]) -> str:
 
 def list_streams(channel: grpc.Channel, timeout_s: float) -> Streams:
     """Return all streams of a streamer. Raises grpc.RpcError."""
-    service, streams, token = streams_pb2_grpc.StreamServiceStub(channel), Streams(), ""
-    while True:
-        request = streams_pb2.ListStreamsRequest(page_size=1000, page_token=token)
-        response = service.ListStreams(request, timeout=timeout_s)
-        streams += response.streams
-        token = response.next_page_token
-        if not token:
-            return streams
+    service = streams_pb2_grpc.StreamServiceStub(channel)
+    answers = pages(service.ListStreams, streams_pb2.ListStreamsRequest(), timeout_s)
+    return [stream for answer in answers for stream in answer.streams]
 
 
 @contextmanager

@@ -29,12 +29,12 @@ EVENTS = {kind.value for kind in (Kind.NEW, Kind.UPDATE, Kind.END, Kind.MERGE)}
 
 
 def aged(track: str, years: float | None, revision: int = 1, **changes: Any) -> TrackSummary:
-    age = None if years is None else AgeEstimate(years, 0, 99, builders.evidence())
+    age = AgeEstimate(years, 0, 99, builders.evidence()) if years is not None else None
     return builders.summary(track, revision, age=age, **changes)
 
 
 def ended(track: str, years: float | None, **changes: Any) -> TrackSummary:
-    age = None if years is None else AgeEstimate(years, 0, 99, builders.evidence())
+    age = AgeEstimate(years, 0, 99, builders.evidence()) if years is not None else None
     return final(track, age=age, **changes)
 
 

@@ -67,7 +67,7 @@ def replay(clip: Clip, settings: config.Attention | None, every: int = 1) -> Rep
                 new = sum(track.key.number not in known for track in tracks)
                 attention.looked("clip", choice, tracker.outlook(time), new, cost * WHOLE_S)
         else:
-            tracks = tracker.coast(time, clip.size, None if attention is None else attention.still("clip"))
+            tracks = tracker.coast(time, clip.size, attention.still("clip") if attention is not None else None)
         answer.reasons[choice.reason.value if choice is not None else "EVERY"] += 1
         known |= {track.key.number for track in tracks}
         confirmed |= {track.key.number for track in tracks if track.state is TrackState.CONFIRMED}
@@ -125,7 +125,7 @@ def _inside(found: Detections, regions: Floats) -> Detections:
 def _interpolated(tracks: dict[int, Sightings], times: Doubles, live: Sequence[Labelled]) -> list[Labelled]:
     """Return the boxes between detections on straight lines, and after the last one as they were predicted.
 
-    Where a track was looked for and missed, there is none.
+    Where a track was looked for and missed, the face is absent.
     """
     frames: list[list[tuple[int, Floats]]] = [[] for _ in times]
     last = {number: places[-1][0] if places[-1] else len(times) for number, places in tracks.items()}

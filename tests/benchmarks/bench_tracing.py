@@ -62,7 +62,7 @@ def _name(ratio: float | None) -> str:
 
 
 def _tracer(address: str, ratio: float | None) -> Tracer | None:
-    return None if ratio is None else Tracer.of(Tracing(endpoint=address, sample_ratio=ratio), stores=True)
+    return Tracer.of(Tracing(endpoint=address, sample_ratio=ratio), stores=True) if ratio is not None else None
 
 
 def _run(settings: Any, detector: Detector, tracer: Tracer | None) -> Callable[[], float]:

@@ -46,7 +46,7 @@ class _Thread:
         self.stack: list[Spent] = []
         self.stages: dict[str, Spent] = defaultdict(Spent)
         self.cpu = self.wall = 0.0  # s, when the stage on top went on
-        self.whole = 0  # depth of the stage that counts those inside it as its own; 0: there is none
+        self.whole = 0  # depth of the stage that counts those inside it as its own; 0: no such stage
 
     def enter(self, stage: str, whole: bool = False) -> None:
         cpu, wall = time.thread_time(), time.perf_counter()

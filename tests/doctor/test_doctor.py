@@ -221,7 +221,7 @@ async def _fill(folder: Path) -> None:
 async def test_a_store_is_opened_for_reading_and_its_form_and_health_are_checked(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     asked = patient(store={"folder": str(folder)})
-    assert levels(check_store(asked)) == [Level.OK]  # there is none yet, and none is made
+    assert levels(check_store(asked)) == [Level.OK]  # it is not there yet, and is not made
     assert not folder.exists()
     await _fill(folder)
     before = (folder / "store.sqlite").read_bytes()

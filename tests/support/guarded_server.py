@@ -82,7 +82,7 @@ async def guarded(
     hub = Hub(config)
     access = Access(folder=str(folder / "access"))
     async with AsyncExitStack() as closing:
-        stored = None if store is None else await closing.enter_async_context(running(store, publishing(hub)))
+        stored = await closing.enter_async_context(running(store, publishing(hub))) if store is not None else None
         kept = stored.store if stored is not None else None
         server = await start_server(
             config, hub, kept_cameras(cameras, kept, ()), lambda: {SMALL: 1}, kept, access=access, jobs=jobs

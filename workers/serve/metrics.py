@@ -59,11 +59,11 @@ def serve_metrics(config: WorkerConfig, model_id: str) -> Callable[[], None]:
     host, _, port = config.metrics_listen.rpartition(":")
     tls = None
     if config.metrics_certificate and config.metrics_key:
-        client_ca = None if config.metrics_client_ca is None else Path(config.metrics_client_ca)
+        client_ca = Path(config.metrics_client_ca) if config.metrics_client_ca is not None else None
         files = TlsFiles(Path(config.metrics_certificate), Path(config.metrics_key), client_ca)
         tls = ServerContext(files, "metrics_certificate")
     token = config.metrics_token_file
-    admits = None if token is None else admits_token_of(Path(token), "metrics_token_file")
+    admits = admits_token_of(Path(token), "metrics_token_file") if token is not None else None
     try:
         return serve_registry(host.strip("[]"), int(port), REGISTRY, Door(tls, admits))
     except OSError as error:

@@ -147,7 +147,7 @@ class Worker:
         self._ready = messages.ready(name, *about, config.max_batch, engine.impostor_scores)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links = [
-            Link(self._context, endpoint, None if file is None else read_worker_keys(Path(file)))
+            Link(self._context, endpoint, read_worker_keys(Path(file)) if file is not None else None)
             for endpoint, file in {endpoint: config.keys_of(endpoint) for endpoint in config.connect}.items()
         ]
         self._queue: Queue[Link] = Queue(config.max_batch, config.max_wait_ms / 1000)
