@@ -20,6 +20,7 @@ from streamer.store.values import StoreUnavailable
 from streamer.values import Bytes, FaceAnalysis, ImpostorScores, Model
 
 AGAIN_S = 5.0  # pause after a failure of the store
+AT_ONCE = 64  # references embedded again together, so that they fill the batches of the workers
 
 Analyse = Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]]
 Use = Callable[[EnrolledGallery | None, ImpostorScores | None, Model], None]
@@ -178,14 +179,19 @@ class LiveGallery:
         if self._book is None or self.model is None:
             return
         old = [one for one in self._book.references.values() if one.model_id != self.model.id]
-        for one in old:
-            jpeg = await self._book.crop(one.reference_id) if one.has_crop else b""
-            if jpeg:
-                embedded = await self.embedded([crop_of(jpeg)], [one.reference_id])
-                again = replace(one, model_id=embedded[0], embedding=embedded[1][0])
-                again = again if one.source == "IMAGE" else _unit_length(again)
-                await self._book.replace_embedding(again)
-        without = sum(not one.has_crop for one in old)
+        kept = [one for one in old if one.has_crop]
+        for start in range(0, len(kept), AT_ONCE):
+            read = [(one, await self._book.crop(one.reference_id)) for one in kept[start : start + AT_ONCE]]
+            pictured = [(one, crop_of(jpeg)) for one, jpeg in read if jpeg]
+            if not pictured:
+                continue
+            model_id, found = await self.embedded(
+                [crop for _, crop in pictured], [one.reference_id for one, _ in pictured]
+            )
+            for (one, _), embedding in zip(pictured, found, strict=True):
+                again = replace(one, model_id=model_id, embedding=embedding)
+                await self._book.replace_embedding(again if one.source == "IMAGE" else _unit_length(again))
+        without = len(old) - len(kept)
         if old:
             log.info(
                 "people: %d references embedded again by %s; %d cannot be, because no picture was kept",
