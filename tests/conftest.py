@@ -1,5 +1,6 @@
 """What all tests share: where the data folder is, and which tests cannot run without it."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -89,6 +90,16 @@ def _session_state(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a store of its own, also in the programs that it starts."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _levels() -> Iterator[None]:
+    """A command that a test runs in its own process makes loggers quiet for that test only."""
+    loggers = [logging.getLogger(name) for name in (None, "streamer", "workers")]
+    levels = [each.level for each in loggers]
+    yield
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
 
 
 @pytest.fixture(scope="session")

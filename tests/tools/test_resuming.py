@@ -181,8 +181,16 @@ def test_clients_go_on_over_tls_and_with_their_tokens(tmp_path: Path) -> None:
     with Streamer(address, store, summary("t1"), safe=safe) as streamer:
         watch = fa.watch(address, token=secret, tls_ca=authority.path)
         assert isinstance(next(watch), fa.Snapshot)
+        found: list[str] = []
+        watching = threading.Thread(
+            target=lambda: found.extend(followed(address, kept, "END t2", connect=connect)), daemon=True
+        )
+        watching.start()
+        while not kept.exists():  # what ends before it watches is not in its snapshot
+            time.sleep(0.01)
         streamer.put(summary("t2"), final("t2"))
-        assert followed(address, kept, "END t2", connect=connect)[-1] == "END t2"
+        watching.join(WAIT_S)
+        assert found[-1] == "END t2"
     with Streamer(address, store, summary("t3"), summary("t4", camera="yard"), final("t3"), safe=safe):
         shown = followed(address, kept, "END t3", connect=connect)
         assert shown[-2:] == ["NEW t3", "END t3"]
