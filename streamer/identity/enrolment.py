@@ -102,17 +102,21 @@ def gallery_of(
     """
     gallery = Gallery(_by_person(people), model.id)
     if strangers:
-        impostors = cohort_scores(Gallery(_by_person(strangers), model.id), gallery, "gallery.cohort")
+        cohort = Gallery(_by_person(strangers), model.id)
+        impostors = cohort_scores(cohort, gallery, "gallery.cohort", plain=True)
+        of_gallery = cohort_scores(cohort, gallery, "gallery.cohort")
     elif model.impostors is not None:
         impostors = model.impostors
+        of_gallery = impostors
     else:
         raise ConfigError(
             f"gallery.cohort: missing, and the card of the weights {model.id} has no impostor_scores, which say how "
             "similar strangers are. Give a folder with some hundreds of people who are in no gallery, one sub-folder "
             "each, or weights whose card has the table; `swinface evaluate impostors` makes it"
         )
-    named_from = threshold(impostors, config.gallery.false_accept_rate, len(gallery), "gallery.false_accept_rate")
-    return EnrolledGallery(gallery, named_from), impostors
+    named_from = threshold(of_gallery, config.gallery.false_accept_rate, len(gallery), "gallery.false_accept_rate")
+    twins = frozenset(gallery.names) & frozenset(config.gallery.twins)
+    return EnrolledGallery(gallery, named_from, twins=twins), impostors
 
 
 def gallery_record(settings: Settings, found: EnrolledGallery, references: Sequence[Reference]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ analyses, then whenever their number has doubled, and once at its end. Between s
 decision for or against a person changes only if several contradicting searches in a row agree (hysteresis).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from streamer.config import Gallery as Settings
 from streamer.identity.corrections import NOTHING_SAID, Corrections
 from streamer.identity.gallery import Gallery
+from streamer.identity.look_alikes import LookAlikes
 from streamer.values import (
     Candidate,
     Floats,
@@ -33,6 +34,7 @@ class EnrolledGallery:
     threshold: float  # cosine from which a person is named
     names: Mapping[str, str] = field(default_factory=dict)  # by id, if the gallery has ids in place of names
     corrections: Corrections = NOTHING_SAID
+    twins: Container[str] = frozenset()  # people who may be named twice in one frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +65,13 @@ class Identifier:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known: EnrolledGallery | None = None
+        self._look_alikes: LookAlikes | None = None
         self._tracks: dict[str, _Track] = {}
 
     def use(self, known: EnrolledGallery | None) -> None:
         """Use this gallery from now on; None: the gallery is not ready."""
         self._known = known
+        self._look_alikes = LookAlikes(known.gallery, known.threshold) if known is not None else None
         for track in self._tracks.values():
             track.next_search, track.changed = 0, True
 
@@ -148,6 +152,7 @@ class Identifier:
 
     def _search(self, track: _Track, probe: Probe) -> IdentityDecision:
         assert self._known is not None
+        assert self._look_alikes is not None
         known, threshold = self._known, self._known.threshold
         excluded = known.corrections.not_of(probe.track_ids)
         candidates = known.gallery.search(probe.template, max(2, self._settings.candidates), excluded)
@@ -155,6 +160,7 @@ class Identifier:
         status, person = self._with_hysteresis(track, answer, candidates, threshold)
         if answer[0] is IdentityStatus.IDENTIFIED:
             reason = IdentityReason.NOT_CONFIRMED
+        required = self._look_alikes.required(candidates[0].person, excluded) if candidates else threshold
         found = IdentityDecision(
             status=status,
             person=person,
@@ -165,6 +171,7 @@ class Identifier:
             samples=probe.samples,
             best_quality=probe.best_quality,
             revision=1,
+            required=required if required > threshold else None,
         )
         return _with_revision(track.decision, found)
 
@@ -173,17 +180,23 @@ class Identifier:
     ) -> tuple[tuple[IdentityStatus, str], IdentityReason | None]:
         """Return the result of one search by itself, and the reason why it names no person."""
         assert self._known is not None
+        assert self._look_alikes is not None
         known = self._known
+        excluded = known.corrections.not_of(probe.track_ids)
         if not candidates or candidates[0].similarity < known.threshold:
-            excluded = known.corrections.not_of(probe.track_ids)
             first = known.gallery.search(probe.template, 1)
             was_said = any(one.person in excluded and one.similarity >= known.threshold for one in first)
             reason = IdentityReason.REJECTED if was_said else IdentityReason.BELOW_THRESHOLD
             return (IdentityStatus.UNKNOWN, ""), reason
         best = candidates[0]
         template = np.asarray(probe.template, np.float64)
-        close = len(candidates) > 1 and best.similarity - candidates[1].similarity < self._settings.margin
-        if close or known.corrections.resembles_other(best.person, template, best.similarity):
+        if best.similarity < self._look_alikes.required(best.person, excluded):
+            return (IdentityStatus.UNDECIDED, ""), IdentityReason.LOOK_ALIKE
+        second = candidates[1] if len(candidates) > 1 else Candidate("", -2.0)
+        lead = self._look_alikes.lead(best.person, second.person, self._settings.margin)
+        if best.similarity - second.similarity < lead or known.corrections.resembles_other(
+            best.person, template, best.similarity
+        ):
             return (IdentityStatus.UNDECIDED, ""), IdentityReason.AMBIGUOUS
         return (IdentityStatus.IDENTIFIED, best.person), None
 

@@ -187,6 +187,12 @@ class Decision(TypedDict):
     threshold: float | None
     samples: Count
     best_quality: Quality
+    required: NotRequired[
+        Annotated[float, Field(description="cosine that the first candidate needs, if more than threshold")]
+    ]
+    beside_track_id: NotRequired[
+        Annotated[str, Field(description="the track that has the name, if the reason is SAME_FRAME")]
+    ]
 
 
 class Interval(TypedDict):

@@ -327,6 +327,8 @@ def _decision(decision: IdentityDecision | None) -> dict[str, Any] | None:
         "threshold": None if decision.threshold is None else _number(decision.threshold, 4),
         "samples": decision.samples,
         "best_quality": round(decision.best_quality, 4),
+        **({} if decision.required is None else {"required": _number(decision.required, 4)}),
+        **({"beside_track_id": decision.beside_track_id} if decision.beside_track_id else {}),
     }
 
 

@@ -132,9 +132,9 @@ def test_a_cohort_that_is_too_small_says_what_is_possible() -> None:
 
 def test_people_with_few_images_do_not_make_strangers_look_less_alike() -> None:
     many, one = people(30, 6, 4), people(60, 1, 5)
-    mixed = cohort_scores(Gallery({**many, **one}, "m"), Gallery({}, "m"), "the cohort")
+    mixed = cohort_scores(Gallery({**many, **one}, "m"), Gallery({}, "m"), "the cohort", plain=True)
     assert (mixed.people, mixed.pairs) == (90, 30 * 29 // 2 + 30 * 60)
-    alone = cohort_scores(Gallery(one, "m"), Gallery({}, "m"), "the cohort")
+    alone = cohort_scores(Gallery(one, "m"), Gallery({}, "m"), "the cohort", plain=True)
     assert alone.pairs == 60 * 59 // 2
     assert threshold(mixed, 0.05, 1, "") > threshold(alone, 0.05, 1, "")
 
@@ -155,4 +155,4 @@ def test_images_and_people_that_confuse_are_found() -> None:
     assert [name for name, _ in dissimilar_images([*twin, stray], 0.6)] == ["3.jpg"]
     # the stray image pulls the mean away, but the exemplars still say who it is
     assert enrolled.search(axis(0, 0, 0, 1), 1)[0].person == "eve"
-    assert enrolled.search(axis(0, 0, 0, 1), 1)[0].similarity == pytest.approx(0.98)
+    assert enrolled.search(axis(0, 0, 0, 1), 1)[0].similarity == pytest.approx(0.9, abs=0.01)

@@ -47,7 +47,7 @@ def measure_impostors(faces: FaceSet, network: Network, source: str, options: In
         people.setdefault(name, []).append(EmbeddedReference(name, "", embedding, 1.0))
     if len(people) < MIN_PEOPLE:
         raise InputError(f"{faces.name} has images of {len(people)} people, but at least {MIN_PEOPLE} are needed")
-    table = cohort_scores(Gallery(people, ""), Gallery({}, ""), source)
+    table = cohort_scores(Gallery(people, ""), Gallery({}, ""), source, plain=True)
     digest = hashlib.sha256(inferred.digest.encode() + np.ascontiguousarray(person_of).astype("<i8").tobytes())
     return Result(
         metrics={f"reached_by_{share:.0e}_of_strangers_cosine": _at(table, share) for share in _known(table)},
