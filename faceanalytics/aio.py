@@ -6,7 +6,7 @@ async with aio.connect("127.0.0.1:50051") as streamer:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from types import TracebackType
@@ -22,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from faceanalytics.conditions import Conditions, filter_of, ids
 from faceanalytics.events import Event, Story
 from faceanalytics.messages import fill
+from faceanalytics.people_calls import AioPeople
 from faceanalytics.system_values import Capacity, ModelStatus, Stats, StoreStatus, StreamStatus, value_of
 from faceanalytics.track_values import to_track
 from faceanalytics.tracks import LiveTrack
@@ -213,6 +214,13 @@ class Streamer:
         answer = await self._read(service.Check, health_pb2.HealthCheckRequest())
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
+    # --- people
+
+    @property
+    def people(self) -> AioPeople:
+        """The people whom the streamer recognises."""
+        return AioPeople(_Calls(self))
+
     # --- calls
 
     @property
@@ -255,10 +263,31 @@ class Streamer:
                     raise refusal(error) from error
             await asyncio.sleep(delay)
 
-    async def _change(self, method: Any, request: Message) -> Any:
+    async def _change(self, method: Any, request: Any, timeout_s: float | None = None) -> Any:
         """Change something, once: without an answer it is not known whether it was done."""
         try:
-            return await method(request, timeout=self._timeout_s, metadata=self._connect.metadata)
+            return await method(request, timeout=timeout_s or self._timeout_s, metadata=self._connect.metadata)
+        except grpc.aio.AioRpcError as error:
+            raise refusal(error) from error
+
+
+class _Calls:
+    """The calls of a streamer, for those about its people."""
+
+    def __init__(self, streamer: Streamer) -> None:
+        self._streamer = streamer
+        self.read = streamer._read
+        self.change = streamer._change
+
+    def stub(self, kind: Callable[[Any], Any]) -> Any:
+        """Return the methods of a service."""
+        return kind(self._streamer._channel)
+
+    async def stream(self, method: Any, request: Message, timeout_s: float) -> AsyncGenerator[Any, None]:
+        """Yield the answers to a request. Raises StreamerError."""
+        try:
+            async for answer in method(request, timeout=timeout_s, metadata=self._streamer._connect.metadata):
+                yield answer
         except grpc.aio.AioRpcError as error:
             raise refusal(error) from error
 

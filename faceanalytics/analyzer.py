@@ -18,7 +18,7 @@ from streamer.values import Bytes, Detections, Floats, Quality
 from workers.swinface.labels import ATTRIBUTES, EXPRESSIONS
 
 if TYPE_CHECKING:
-    from workers.runtime.engine import Analyses
+    from workers.runtime.engine import Analyses, Engine
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +73,11 @@ class FaceAnalyzer:
         self._batch = batch
         self._attributes = [task.score for task in ATTRIBUTES if task.slug in self._engine.heads]
         self.model_id = self._engine.model_id
+
+    @property
+    def engine(self) -> "Engine":
+        """SwinFace, which analyses aligned crops."""
+        return self._engine
 
     def __call__(self, image: Image, *, channels: Channels = "BGR") -> list[Face]:
         """Describe the faces of one image, highest score first.

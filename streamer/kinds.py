@@ -136,3 +136,18 @@ def check_path_from_client(path: Path, folders: Sequence[str], setting: str = "s
         inside = False
     if not inside:
         raise ValueError(f"the path is not below any folder of {setting}")
+
+
+_VIDEO_SUFFIXES = frozenset({".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".h264", ".264", ".h265", ".hevc", ".dv"})
+_STILL_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+
+def is_video_content(start: bytes, suffix: str) -> bool:
+    """Return whether a file that begins like this is a video, by its content, else by the suffix of its name."""
+    if start[4:8] == b"ftyp":
+        return start[8:12] not in _STILL_BRANDS
+    if start.startswith((b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x00\x00\x01\xba")):
+        return True
+    if start[:4] == b"RIFF":
+        return start[8:12] == b"AVI "
+    return suffix.lower() in _VIDEO_SUFFIXES

@@ -59,6 +59,11 @@ class FoundFace:
     box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels of the image
     score: float  # 0..1, of the detector
     quality: float  # 0..1
+    number: int = 0  # of the person in a video, from 1; 0: it is of an image, and the rest is not known
+    frame: int = 0  # of the video with this box, from 0
+    media_time: float = 0.0  # s, of that frame
+    first_seen: float = 0.0  # s, media time
+    last_seen: float = 0.0  # s
 
 
 class Unusable(Exception):

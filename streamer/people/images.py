@@ -17,6 +17,7 @@ from streamer.values import Bytes
 MOST_BYTES = 64 << 20  # of one file
 MOST_PIXELS = 100_000_000  # of one image
 LONGEST_NAME = 200  # characters of a file's name that are kept
+ARCHIVE = b"PK\x03\x04"  # how zip archives begin
 JPEG_QUALITY = 95  # percent, of the crops that are kept
 
 
@@ -29,6 +30,7 @@ class Face:
     quality: float  # 0..1
     pixels: Bytes  # (112, 112, 3) RGB, aligned
     jpeg: bytes  # of the same
+    media_time: float | None = None  # s, in a video; None: it is of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class Unfit:
     file: str
     reason: str
     faces: tuple[FoundFace, ...] = field(default=())
+    duplicate_of: str = ""  # id of the reference that is the same file
+
+
+def shown_name(file: str, otherwise: str) -> str:
+    """Return the name of a file as it is kept."""
+    return printable(PurePosixPath(file).name)[:LONGEST_NAME] or otherwise
 
 
 class Images:
@@ -58,9 +66,11 @@ class Images:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, file: str, data: bytes, judgement: Judgement) -> Face | Unfit:
-        name = printable(PurePosixPath(file).name)[:LONGEST_NAME] or "image"
+        name = shown_name(file, "image")
         if self._reader is None:
             self._reader = image_reader(self._detect, self._crop)
+        if data.startswith(ARCHIVE):
+            return Unfit(name, "an archive: `streamer people enrol` unpacks it, or send the images in it")
         try:
             quality, pixels = self._reader(data, name, MOST_PIXELS, judgement)
         except Unusable as error:

@@ -82,10 +82,10 @@ class Presence:
     def best_crop(self, track: TrackSummary) -> BestCrop | None:
         """Return the best crop of a finished track, the earliest of equals; None: none was analysed."""
         best: tuple[float, float] | None = None
-        for name in _names(track):
+        for name in names_of(track):
             crops = self._seen[name].crops if name in self._seen else array("d")
             for time, quality in zip(crops[::2], crops[1::2], strict=True):
-                if _within(track, time) and (best is None or (-quality, time) < best):
+                if was_there(track, time) and (best is None or (-quality, time) < best):
                     best = -quality, time
         if best is None:
             return None
@@ -120,25 +120,25 @@ class Presence:
 
     def _places(self, track: TrackSummary) -> _Places:
         """Return where a track was seen, under all its ids."""
-        parts = [self._seen[name] for name in _names(track) if name in self._seen]
+        parts = [self._seen[name] for name in names_of(track) if name in self._seen]
         rows = {
             moment: part.boxes[4 * place : 4 * place + 4]
             for part in parts
             for place, moment in enumerate(part.moments)
-            if _within(track, self._moments[moment])
+            if was_there(track, self._moments[moment])
         }
         moments = sorted(rows)
         boxes = np.array([rows[moment] for moment in moments], np.float32).reshape(-1, 4)
         return _Places(np.array(moments, np.uint32), boxes)
 
 
-def _names(track: TrackSummary) -> list[str]:
+def names_of(track: TrackSummary) -> list[str]:
     """Return the ids under which a track was published: its own, those of its parts, that of which it was split off."""
     names = [track.key.id, *(one.track_id for one in track.intervals), track.split_from]
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _within(track: TrackSummary, time: float) -> bool:
+def was_there(track: TrackSummary, time: float) -> bool:
     """Return whether a track was there at a media time (s); another one may have had its id at others."""
     spans = [(one.first_seen, one.last_seen) for one in track.intervals] or [(track.first_seen, track.last.time)]
     return any(start <= time <= end for start, end in spans)

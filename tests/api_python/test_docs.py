@@ -74,12 +74,13 @@ def test_the_examples_run(
     shutil.copy(portrait(), tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    watching, asking = (code.replace(ADDRESS, streamer) for _, code in examples() if ADDRESS in code)
+    watching, asking, people = (code.replace(ADDRESS, streamer) for _, code in examples() if ADDRESS in code)
     # it runs first, because it begins before the stream does
     exec(compile(f"import faceanalytics as fa\n{watching}", "watch", "exec"), {})
     calls: dict[str, Any] = {"fa": fa}
     exec(compile(asking.replace("door.mp4", str(tmp_path / "door.mp4")), "calls", "exec"), calls)
     asyncio.run(calls["main"]())
+    exec(compile(people, "people", "exec"), {"fa": fa})
     for line, code in examples():
         if ADDRESS not in code:
             exec(compile("\n" * line + code, str(PAGE), "exec"), names)
@@ -94,5 +95,7 @@ def test_the_examples_run(
     assert "1.00 s: face 1 at [" in out
     assert "eileen" in out
     assert "nowhere.mp4: no such file" in out
+    assert "IDENTIFIED Eileen" in out
+    assert re.search(r"^1 \[None\]$", out, re.MULTILINE)  # the reference of a person of the streamer
     assert names["similarity"] == pytest.approx(1, abs=1e-4)
     assert isinstance(names["result"], fa.Results)

@@ -49,7 +49,7 @@ async def test_images_that_are_too_large_are_refused_one_by_one(
         assert "megapixels" in answer.results[0].reason
         assert "megapixels" in answer.results[1].reason
         assert answer.results[2].reference_id
-        monkeypatch.setattr("streamer.api.gallery.MOST_BYTES", 1000)
+        monkeypatch.setattr("streamer.api.gallery_files.MOST_BYTES", 1000)
         with pytest.raises(aio.AioRpcError, match="a file of more than"):
             await client.add(ada.person_id, tmp_path / "ada.png")
         monkeypatch.undo()

@@ -63,7 +63,10 @@ def filled(chance: random.Random, kind: Descriptor, known: list[str], depth: int
 async def status_of(client: Client, method: MethodDescriptor, request: Message) -> grpc.StatusCode:
     call: Any = getattr(client.gallery, method.name)
     try:
-        await call(iter([request])) if method.client_streaming else await call(request)
+        if method.server_streaming:
+            _ = [answer async for answer in call(request)]
+        else:
+            await call(iter([request])) if method.client_streaming else await call(request)
     except aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
