@@ -20,6 +20,7 @@ from streamer.configfile import load_config, parse_config, with_attention
 from streamer.detect.region import Region
 from streamer.dispatch.worker_process import WorkerOptions
 from streamer.kinds import refuse_address
+from streamer.privacy import Mode
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.export import Exports, check, export
 from streamer.recorded.formats.files import Formats, ordered_names
@@ -101,6 +102,10 @@ def analyze(
         start_time = checked_start_time(start_time)
     settings = _settings(config, str(detector), gallery, cohort, external_workers)
     settings = with_attention(settings, effort, detect_fps)
+    if settings.privacy.mode is Mode.AGGREGATE_ONLY:
+        raise ConfigError(
+            "privacy.mode: there are no tracks to return in the mode aggregate_only; use streamer analyze"
+        )
     worker = None
     if external_workers is None:
         require("worker", "torch", "safetensors", use="analyze", hint=" (or pass external_workers)")

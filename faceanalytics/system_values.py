@@ -35,6 +35,7 @@ class StreamStatus:
     codec: str  # such as h264
     clock_source: str | None  # RTCP_NTP, ARRIVAL or FILE_PTS
     clock_offset: timedelta | None  # arrival minus the camera's clock
+    privacy_mode: str | None  # that holds: IDENTITY, PSEUDONYMOUS or AGGREGATE_ONLY
     fps_in: float  # mean of the last 10 s
     fps_analysed: float  # mean of the last 10 s
     frames_analysed: int
@@ -87,6 +88,7 @@ class Stats:
     tracks: Mapping[str, Any] | None
     crops: Mapping[str, Any] | None
     latency: Mapping[str, Any] | None
+    decisions: Mapping[str, Any] | None  # None: no track was decided or has ended
     subscribers: Mapping[str, Any] | None
     store: Mapping[str, Any] | None  # None: the streamer has none
 

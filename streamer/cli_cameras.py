@@ -206,6 +206,12 @@ def _setting_options(parser: Options, default: str) -> None:
     )
     parser.add_argument("--transport", choices=("tcp", "udp"), help=f"RTSP transport (default: {default})")
     parser.add_argument(
+        "--privacy-mode",
+        choices=("identity", "pseudonymous", "aggregate_only"),
+        help="privacy mode of the stream, if it is stricter than privacy.mode of the configuration "
+        f"(default: {default})",
+    )
+    parser.add_argument(
         "--loop",
         action=argparse.BooleanOptionalAction,
         help="for files and folders of images: start again at the end, or not",

@@ -24,7 +24,9 @@ from streamer.commands_results import exports
 from streamer.config import StreamerConfig
 from streamer.configfile import with_attention
 from streamer.dispatch.worker_process import WORKER_PACKAGES, WorkerOptions
+from streamer.privacy import Mode
 from streamer.recorded.analysis import Analysis
+from streamer.recorded.counted import check_mode
 from streamer.recorded.export import Exports, export
 from streamer.recorded.filenames import ANNOTATED, PEOPLE, REPORT
 from streamer.recorded.part import Part
@@ -109,6 +111,8 @@ def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
         overwrite=arguments.overwrite,
         annotate=quality,
     )
+    made = {"--report": bool(arguments.report), "the files for other programs": bool(wanted)}
+    check_mode(config, made)
     inputs = find_inputs(arguments.videos, arguments.out, arguments.allow_url, arguments.allow_lists)
     if len(inputs) > 1:
         refuse_to_replace(arguments.out / PEOPLE)
@@ -130,7 +134,7 @@ def analyze(arguments: argparse.Namespace, config: StreamerConfig) -> int:
 
         _, code = until_signal(run, stop)
         across = 0
-        if len(items) > 1:
+        if len(items) > 1 and config.privacy.mode is Mode.IDENTITY:
             found = [item.result for item in items if item.result]
             across = write_people(found, arguments.out, config.people, arguments.quiet)
         code = code or _exit_code(items) or across

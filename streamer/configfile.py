@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from faceanalytics.errors import ConfigError
 from faceanalytics.settings import expand_environment, explain, read_yaml
 from streamer.config import StreamerConfig, redact
+from streamer.privacy import Mode
 from streamer.sink_fields import shown
 from streamer.sink_settings import SINK_TYPES
 
@@ -68,6 +69,8 @@ def config_hash(config: StreamerConfig) -> str:
     if not config.detect.attention.every_frame:
         deciding["attention"] = {name: attention[name] for name in ("effort", "max_fps", "full_look_s")}
     del deciding["gallery"]["folder"], deciding["gallery"]["cohort"]  # and that of the images
+    if config.privacy.mode is not Mode.IDENTITY:
+        deciding["privacy"] = config.privacy.mode.value
     deciding["batch"] = config.dispatch.batch
     if config.sources.decode_device != "cpu":  # colours may differ in the last bit
         deciding["decode_device"] = config.sources.decode_device

@@ -8,7 +8,7 @@ from streamer.kinds import redact
 from streamer.section import Section
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-EventKind = Literal["NEW", "END", "MERGE", "SPLIT", "DECISION", "CAMERA", "GALLERY"]
+EventKind = Literal["NEW", "END", "MERGE", "SPLIT", "DECISION", "CAMERA", "GALLERY", "AGGREGATE"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
@@ -29,7 +29,8 @@ class SinkFields(Section):
     `-`, at most 63."""
     events: Annotated[tuple[EventKind, ...], Field(min_length=1)] = ("NEW", "END", "MERGE", "SPLIT")
     """Kinds of events to deliver: NEW, END, MERGE and SPLIT of tracks, DECISION (a track was identified, or identified
-    differently), CAMERA (a stream was added, changed or removed), GALLERY (the gallery was changed)."""
+    differently), CAMERA (a stream was added, changed or removed), GALLERY (the gallery was changed), AGGREGATE (counts
+    of an interval, of cameras in the privacy mode aggregate_only)."""
     cameras: tuple[Name, ...] = ()
     """Deliver only events of these cameras, by id. Empty: of all."""
     biometric: bool = False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from faceanalytics.spans import SpanCollector, Spans, traceparent_of
 from streamer import metrics
+from streamer.privacy import Mode, Modes
 from streamer.tracing import Tracing
 from streamer.values import FaceCrop, Frame, Observation, TrackSummary
 
@@ -32,14 +33,17 @@ class Tracer:
     Spans are made of times that were measured anyway. What is not sampled costs a look into a table.
     """
 
-    def __init__(self, settings: Tracing, stores: bool) -> None:
-        """`stores`: summaries pass a store. Raises MissingPackage, ConfigError."""
+    def __init__(self, settings: Tracing, stores: bool, modes: Modes | None = None) -> None:
+        """`stores`: summaries pass a store. `modes`: cameras of which only counts are published are not traced, because
+        spans name tracks. Raises MissingPackage, ConfigError.
+        """
         settings.check()
         assert settings.endpoint is not None
         places = settings.tls_ca_file, settings.headers_file
         collector = SpanCollector(settings.endpoint, settings.encrypted, *places)
         self._spans = Spans("faceanalytics-streamer", collector, _count)
         self._ratio, self._stores = settings.sample_ratio, stores
+        self._modes = modes
         self._random = random.Random()  # noqa: S311  # not a secret
         self._frames: _Kept[tuple[str, float], Span] = _Kept()  # by camera and media time
         self._sent: _Kept[tuple[str, float], Span] = _Kept()  # by track id and media time
@@ -47,14 +51,16 @@ class Tracer:
         self._answer: tuple[SpanContext, float] | None = None  # of the crop whose answer is being aggregated
 
     @classmethod
-    def of(cls, settings: Tracing, stores: bool) -> "Tracer | None":
+    def of(cls, settings: Tracing, stores: bool, modes: Modes | None = None) -> "Tracer | None":
         """Return a tracer; None: nothing is traced."""
-        return cls(settings, stores) if settings.endpoint is not None and settings.sample_ratio > 0 else None
+        return cls(settings, stores, modes) if settings.endpoint is not None and settings.sample_ratio > 0 else None
 
     def detected(self, frames: Sequence[Frame], began: float, ended: float) -> None:
         """Note that these frames were searched for faces together; some of them are sampled."""
         for frame in frames:
             if self._random.random() >= self._ratio:
+                continue
+            if self._modes is not None and self._modes.of(frame.camera) is Mode.AGGREGATE_ONLY:
                 continue
             span = self._spans.begin("frame", frame.received, camera=frame.camera)
             context = span.get_span_context()

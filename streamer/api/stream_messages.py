@@ -1,16 +1,27 @@
 """Converts the settings and the status of cameras to messages."""
 
 import enum
+from collections.abc import Mapping
 
 from faceanalytics.errors import ConfigError
 from faceanalytics.v1 import streams_pb2, tracks_pb2
 from streamer.api.messages import duration, timestamp
 from streamer.config import Stream, redact
+from streamer.privacy import Mode
 from streamer.values import ClockSource, SourceStatus
 
+MODES: Mapping[Mode | None, "streams_pb2.PrivacyMode.ValueType"] = {
+    None: streams_pb2.PRIVACY_MODE_UNSPECIFIED,
+    Mode.IDENTITY: streams_pb2.PRIVACY_MODE_IDENTITY,
+    Mode.PSEUDONYMOUS: streams_pb2.PRIVACY_MODE_PSEUDONYMOUS,
+    Mode.AGGREGATE_ONLY: streams_pb2.PRIVACY_MODE_AGGREGATE_ONLY,
+}
 
-def stream_to_proto(stream: Stream, status: SourceStatus, configured: bool = False) -> streams_pb2.Stream:
-    """Return the message of a stream. Its address is without user, password and query."""
+
+def stream_to_proto(
+    stream: Stream, status: SourceStatus, configured: bool = False, mode: Mode = Mode.IDENTITY
+) -> streams_pb2.Stream:
+    """Return the message of a stream, for which `mode` holds. Its address is without user, password and query."""
     offset = status.clock_offset if status.clock_source is ClockSource.RTCP_NTP else None
     error, clock, link = _name(status.error), _name(status.clock_source), _name(status.link_quality)
     return streams_pb2.Stream(
@@ -34,6 +45,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus, configured: bool = Fal
             tls_ca_file=stream.tls_ca_file or "",
             uri_file=stream.uri_file or "",
             video_stream=stream.video_stream,
+            privacy_mode=MODES[stream.privacy],
         ),
         state=streams_pb2.StreamState.Value(f"STREAM_STATE_{status.state.value}"),
         error_code=streams_pb2.StreamErrorCode.Value(f"STREAM_ERROR_CODE_{error}"),
@@ -62,6 +74,7 @@ def stream_to_proto(stream: Stream, status: SourceStatus, configured: bool = Fal
         disconnects=status.disconnects,
         stalls=status.stalls,
         clock_offset=duration(offset) if offset is not None else None,
+        privacy_mode=MODES[mode],
     )
 
 

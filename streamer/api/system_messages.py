@@ -10,7 +10,7 @@ from streamer.api.messages import duration, timestamp
 from streamer.config import Store as StoreConfig
 from streamer.config import Stream
 from streamer.labels import ATTRIBUTE_VALUES
-from streamer.readings import Readings, Recent, by_label, cpus, memory_bytes, quantile, total
+from streamer.readings import Readings, Recent, buckets, by_label, cpus, memory_bytes, quantile, total
 from streamer.store.overview import Overview
 from streamer.store.store import Store
 from streamer.store.values import StoreState
@@ -63,6 +63,7 @@ def stats(
             workers=int(total(metrics.workers_alive, "")),
         ),
         latency=_latency(recent),
+        decisions=_decisions(),
         subscribers=system_pb2.SubscriberStats(
             watching=int(total(metrics.subscribers, "")), dropped=int(total(metrics.subscriber_dropped))
         ),
@@ -90,6 +91,20 @@ def _latency(recent: Recent) -> system_pb2.LatencyStats:
     return system_pb2.LatencyStats(
         window=duration(recent.seconds),
         results=int(values[-1][1]) if values else 0,
+        p50=duration(median) if median is not None else None,
+        p95=duration(slow) if slow is not None else None,
+    )
+
+
+def _decisions() -> system_pb2.DecisionStats | None:
+    values, undecided = buckets(metrics.identity_decision_seconds), int(total(metrics.identity_undecided))
+    decided = int(values[-1][1])
+    if not decided and not undecided:
+        return None
+    median, slow = quantile(values, 0.5), quantile(values, 0.95)
+    return system_pb2.DecisionStats(
+        decided=decided,
+        undecided=undecided,
         p50=duration(median) if median is not None else None,
         p95=duration(slow) if slow is not None else None,
     )

@@ -144,17 +144,19 @@ class Dispatcher:
         if self.ledger.live.end(end) is not None:
             self._finish(end)
 
-    async def analyse(self, crops: Sequence[Bytes], priority: Priority) -> list[FaceAnalysis | None]:
+    async def analyse(
+        self, crops: Sequence[Bytes], priority: Priority, with_embeddings: bool = True
+    ) -> list[FaceAnalysis | None]:
         """Wait for the analyses of aligned crops (112, 112, 3) RGB and return them in the order of the crops.
 
         The crops are sent in batches of `dispatch.batch`, each batch at most 1 + `dispatch.retries` times. The analysis
-        of a crop that was never answered is None.
+        of a crop that was never answered is None. Not `with_embeddings`: they do not leave the worker.
         There is no time limit: a caller with a deadline cancels the call, which drops the crops not yet sent.
         """
         if self._given_up or not crops:
             return [None] * len(crops)
         metrics.client_crops.labels(priority.name.lower()).inc(len(crops))
-        request = self.ledger.add(crops, priority)
+        request = self.ledger.add(crops, priority, with_embeddings)
         done = self._waiting[request] = asyncio.get_running_loop().create_future()
         try:
             await self._send()
@@ -291,7 +293,7 @@ class Dispatcher:
                 raise ValueError(f"the worker could not analyse a batch: {answer.error}")
             if answer.model_id != worker.model.id:
                 raise ValueError(f"the answer is by {answer.model_id}, but the worker announced {worker.model.id}")
-            analyses = [to_analysis(face, worker.model) for face in answer.analyses]
+            analyses = [to_analysis(face, worker.model, batch.with_embeddings) for face in answer.analyses]
             if [face.crop_id for face in answer.analyses] != list(batch.jobs):
                 raise ValueError("the answer is for other crops than those of the batch")
             if not 0 <= answer.inference_s < float("inf"):
@@ -365,7 +367,9 @@ class Dispatcher:
     async def _send(self) -> None:
         """Send waiting crops to the idle workers."""
         for address, batch in self.ledger.assign(time.monotonic()):
-            header = faces_pb2.Batch(batch_id=batch.id, crop_ids=batch.jobs)
+            header = faces_pb2.Batch(
+                batch_id=batch.id, crop_ids=batch.jobs, without_embeddings=not batch.with_embeddings
+            )
             if self._on_send is not None:
                 header.traceparent = self._on_send(job.crop for job in batch.jobs.values())
             pixels = np.stack([job.pixels for job in batch.jobs.values()])

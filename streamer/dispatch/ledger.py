@@ -48,6 +48,7 @@ class Request:
     unresolved: int  # crops that are neither answered nor given up
     batches: "deque[Batch]" = field(default_factory=deque)  # waiting to be sent
     withdrawn: bool = False  # the client no longer waits
+    with_embeddings: bool = True  # False: they must not leave the worker
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +70,7 @@ class Batch:
     request: Request | None  # None: live lane
     deadline: float = 0.0  # s, monotonic, of the answer
     tries: int = 0  # how often it was sent
+    with_embeddings: bool = True  # of all its crops
 
     @property
     def retries(self) -> bool:
@@ -102,9 +104,9 @@ class Ledger:
         """Whether nothing waits and nothing is out."""
         return not self._out and not self.waiting
 
-    def add(self, crops: Sequence[Bytes], priority: Priority) -> Request:
+    def add(self, crops: Sequence[Bytes], priority: Priority, with_embeddings: bool = True) -> Request:
         """Queue the crops (112, 112, 3) of a client in batches of `dispatch.batch`, in their order."""
-        request = Request(priority, [None] * len(crops), len(crops))
+        request = Request(priority, [None] * len(crops), len(crops), with_embeddings=with_embeddings)
         size = self._config.batch
         for start in range(0, len(crops), size):
             part = range(start, min(start + size, len(crops)))
@@ -179,13 +181,17 @@ class Ledger:
         if len(batch.jobs) <= max_batch:
             return batches.popleft()
         part = Batch(next(self._ids), dict(itertools.islice(batch.jobs.items(), max_batch)), batch.request)
-        part.tries = batch.tries
+        part.tries, part.with_embeddings = batch.tries, batch.with_embeddings
         for crop_id in part.jobs:
             del batch.jobs[crop_id]
         return part
 
     def _new_batch(self, jobs: list[Job], request: Request | None) -> Batch:
-        return Batch(next(self._ids), {next(self._ids): job for job in jobs}, request)
+        batch = Batch(next(self._ids), {next(self._ids): job for job in jobs}, request)
+        first = jobs[0].crop if jobs else None
+        wanted = request.with_embeddings if request is not None else first is None or first.with_embedding
+        batch.with_embeddings = wanted
+        return batch
 
     def answered(self, address: bytes, batch_id: int) -> Batch | None:
         """Return the answered batch, which is no longer out. None if the worker does not have this batch."""
@@ -250,7 +256,7 @@ class Ledger:
         self._queued = 0
         self._live_retries.clear()
         self._out.clear()
-        crops = self.live.take(len(self.live))
+        crops = self.live.take_all()
         return [
             *(Job(crop.pixels, crop=crop) for crop in crops),
             *(job for one in batches for job in one.jobs.values()),

@@ -4,6 +4,7 @@ Pure: no clock, no socket.
 """
 
 from collections import Counter, OrderedDict
+from itertools import islice
 
 from streamer.config import Dispatch
 from streamer.values import FaceCrop, TrackEnd
@@ -56,8 +57,19 @@ class LiveLane:
         return self._ended.pop(track_id, None)
 
     def take(self, count: int) -> list[FaceCrop]:
-        """Remove and return up to `count` crops, the longest waiting first."""
-        return [self._waiting.popitem(last=False)[1] for _ in range(min(count, len(self._waiting)))]
+        """Remove and return up to `count` crops, the longest waiting first.
+
+        All are with their embeddings or all without, as the first one is: a batch is either.
+        """
+        first = next(iter(self._waiting.values()), None)
+        alike = (one for one, crop in self._waiting.items() if first and crop.with_embedding is first.with_embedding)
+        return [self._waiting.pop(track_id) for track_id in [*islice(alike, count)]]
+
+    def take_all(self) -> list[FaceCrop]:
+        """Remove and return all crops."""
+        crops = list(self._waiting.values())
+        self._waiting.clear()
+        return crops
 
     def take_stale(self, received_before: float) -> list[FaceCrop]:
         """Remove and return the crops of frames that arrived before a moment (s, monotonic)."""

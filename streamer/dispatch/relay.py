@@ -92,7 +92,7 @@ class Relay:
             raise LostDependency(f"the analysis has sent a batch that cannot be decoded: {error}") from error
         pixels = np.frombuffer(frames[2], np.uint8).reshape(-1, CROP_SIZE, CROP_SIZE, 3)
         began = time.monotonic()
-        analyses = await self._dispatcher.analyse([*pixels], Priority.RECORDED)
+        analyses = await self._dispatcher.analyse([*pixels], Priority.RECORDED, not batch.without_embeddings)
         whole = [one for one in analyses if one is not None]
         if len(whole) < len(analyses):  # the other process asks again, or counts them as lost
             why = "the workers of the streamer did not answer"

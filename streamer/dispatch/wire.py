@@ -1,6 +1,7 @@
 """Converts the messages of workers to values, and back for those that stand in for a worker."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from streamer.labels import ATTRIBUTES
 from streamer.values import FaceAnalysis, ImpostorScores, Model
 
-PROTOCOL = 4
+PROTOCOL = 5
 MIN_AGE, MAX_AGE = -50.0, 200.0  # years; the network has no bound, so this leaves room for its errors
 TOLERANCE = 0.01  # of numbers that were rounded, such as scores of half-precision networks
 
@@ -33,11 +34,16 @@ def _to_impostors(scores: faces_pb2.ImpostorScores) -> ImpostorScores:
     return ImpostorScores(scores.pairs, scores.people, shares, cosines, scores.source)
 
 
-def to_analysis(face: faces_pb2.FaceAnalysis, model: Model) -> FaceAnalysis:
-    """Return the analysis of a message.
+def to_analysis(face: faces_pb2.FaceAnalysis, model: Model, with_embedding: bool = True) -> FaceAnalysis:
+    """Return the analysis of a message; not `with_embedding`: by the model without identity.
 
-    Raises ValueError for outputs that `model` does not have, wrong sizes, and numbers that cannot be.
+    Raises ValueError for outputs that `model` does not have, wrong sizes, numbers that cannot be, and an embedding that
+    should not have left the worker.
     """
+    if not with_embedding:
+        if face.embedding or face.HasField("embedding_norm"):
+            raise ValueError("the worker has sent embeddings, although it was asked not to: install the same version")
+        model = replace(model, identity=False)
     analysis = FaceAnalysis(
         model=model,
         age=face.age_years if face.HasField("age_years") else None,

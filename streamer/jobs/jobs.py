@@ -277,7 +277,8 @@ class Jobs:
         self._set(running)
         log.info("job %s begins: %s", job.id, job.source.name)
         places = self._places.recording(job.id, job.source), self._places.job(job.id), self._sockets / f"{job.id}.ipc"
-        work = run_job(running, places, self._dispatcher, self._streamer.dispatch.batch, self._uploads, self._progress)
+        batch, mode = self._streamer.dispatch.batch, self._streamer.privacy.mode
+        work = run_job(running, places, self._dispatcher, batch, self._uploads, self._progress, mode)
         task = self._tasks[job.id] = asyncio.create_task(work)
         try:
             await self._put(running)

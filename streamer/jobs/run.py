@@ -14,6 +14,7 @@ from streamer.jobs.job import Job, Progress, TooMuch
 from streamer.jobs.places import CONFIG, RESULTS
 from streamer.jobs.process import Analysis, Outcome
 from streamer.jobs.uploads import Uploads
+from streamer.privacy import Mode
 
 LOOK_S = 5.0  # time between two looks at the room that is left
 
@@ -25,15 +26,16 @@ async def run_job(
     batch: int,
     uploads: Uploads,
     on_progress: Callable[[str, Progress], None],
+    mode: Mode = Mode.IDENTITY,
 ) -> Outcome:
     """Run a job to its end. Cancelling it stops its process; another run goes on where it was.
 
-    `places`: its recording, its folder, and the socket between its process and the streamer; `batch`: the present
-    dispatch.batch.
+    `places`: its recording, its folder, and the socket between its process and the streamer; `batch` and
+    `mode`: the present dispatch.batch and privacy.mode.
     """
     recording, folder, socket = places
     try:
-        settings, size = thawed(job.config, socket, batch)
+        settings, size = thawed(job.config, socket, batch, mode)
         folder.mkdir(mode=0o700, exist_ok=True)
         config = folder / CONFIG
         config.write_text(json.dumps(settings), encoding="utf-8")

@@ -8,6 +8,7 @@ goes on by its journal, see journal.py.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.identity.blank import blank_embedding
 from streamer.identity.enrolment import embed, enrolled, gallery_record, read_gallery
 from streamer.lifecycle import in_thread
+from streamer.privacy import Mode
+from streamer.recorded.counted import check_mode
 from streamer.recorded.outputs import refuse_to_remove
 from streamer.recorded.part import Part
 from streamer.recorded.turns import Turn, in_turns
@@ -60,7 +63,9 @@ class Analysis:
         `start_time`: when the first frame was taken; None: when the file says that it was created, if it does. `part`:
         of each video; None: all of it. `overwrite`: replace the results that a folder has, else go on with them or
         refuse it. `annotate`: quality of the annotated video, one of QUALITIES; None: there is no annotated video.
+        Raises ConfigError for files that the privacy mode does not allow.
         """
+        check_mode(config, {"--embeddings": embeddings, "--explain": explain, "--annotate": annotate is not None})
         self._config = config
         self._options = Options(
             embeddings=embeddings,
@@ -158,6 +163,8 @@ class Analysis:
             raise ConfigError(
                 f"--embeddings: the weights {model.id} were not trained for identity and give no embeddings"
             )
+        if self._config.privacy.mode is Mode.AGGREGATE_ONLY:
+            model = replace(model, identity=False)  # embeddings do not leave the workers
         blank = await blank_embedding(model, partial(dispatcher.analyse, priority=Priority.RECORDED))
         models = detector, RollNetwork(), dispatcher, model, blank
         return Shared(self._config, self._options, several, *models, gallery, self._stop.is_set)
@@ -165,6 +172,9 @@ class Analysis:
     async def _enrol(self, detector: Detector, dispatcher: Dispatcher) -> Gallery | None:
         """Read the gallery, if one is configured, and embed it. Raises ConfigError, InputError, LostDependency."""
         config = self._config
+        if config.gallery.folder and config.privacy.mode is not Mode.IDENTITY:
+            log.warning("gallery.folder is not used: nobody is named in the privacy mode %s", config.privacy.mode)
+            return None
         read = partial(read_gallery, config, detector, self._stop.is_set)
         people, strangers = await in_thread("gallery", read, stop=self._stop.set)
         if not people:

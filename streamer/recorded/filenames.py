@@ -5,6 +5,7 @@ OBSERVATIONS, SHOTS = "observations.jsonl", "shots.jsonl"
 EXPLANATION, EMBEDDINGS = "explain.jsonl", "embeddings.npz"
 ANNOTATED, REPORT = "annotated.mp4", "report.html"
 JOURNAL = "journal.partial"  # of an analysis that may go on, see journal.py
+AGGREGATES = "aggregates.json"  # the only one in the privacy mode aggregate_only
 TABLES_FOLDER = "tables"
 TABLE_FILES = tuple(
     f"{TABLES_FOLDER}/{table}.{form}"

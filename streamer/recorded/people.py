@@ -12,6 +12,7 @@ from pathlib import Path
 from streamer.config import StreamerConfig
 from streamer.identity.cluster import Links, Tracklet, cluster
 from streamer.identity.combined import PersonEstimates, combined_age, combined_attributes, combined_expression
+from streamer.privacy import Mode
 from streamer.recorded.presence import BestCrop, Presence
 from streamer.recorded.records import Record, person_record
 from streamer.values import IdentityStatus, ImpostorScores, TrackSummary, Undescribed
@@ -92,7 +93,7 @@ def find_people(
     tracklets = [tracklet(one, config) for one in faces]
     links = Links(apart=presence.apart(faces))
     groups = cluster(tracklets, links, impostors, config.people.false_join_rate)
-    if len(faces) > 1:
+    if len(faces) > 1 and config.privacy.mode is not Mode.AGGREGATE_ONLY:
         _say_if_not_joined(faces, tracklets, impostors)
     people = [
         _person(number, [faces[row] for row in rows], [tracklets[row] for row in rows], presence, config)

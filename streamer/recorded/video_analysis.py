@@ -26,8 +26,10 @@ from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
 from streamer.lifecycle import Delivery, in_thread
 from streamer.observe import Observer, observe_all
+from streamer.privacy import Mode
 from streamer.recorded.annotate import Drawn, run_comment
 from streamer.recorded.batches import CropBatches
+from streamer.recorded.counted import elsewhere, write_counts
 from streamer.recorded.drawing import Drawing
 from streamer.recorded.earlier import Plan, claimed, finished, header_of, plan
 from streamer.recorded.explain import Explanation
@@ -106,7 +108,8 @@ class Shared:
     @property
     def keeps_templates(self) -> bool:
         """Return whether to write identity templates: of several videos too, whose people are compared by them."""
-        return self.options.embeddings or (self.several and self.model.identity)
+        several = self.several and self.config.privacy.mode is Mode.IDENTITY
+        return self.options.embeddings or (several and self.model.identity)
 
     @property
     def impostors(self) -> ImpostorScores | None:
@@ -134,9 +137,17 @@ class VideoAnalysis:
         self._result = result
         self._on_begin = on_begin
         self._on_frame = on_frame
+        self._out = result.folder  # of the counts, in the privacy mode aggregate_only
 
     async def run(self, turn: Turn) -> None:
         """Analyse the video. Raises InputError or ConfigError if there are no results, or a group with one."""
+        if self._shared.config.privacy.mode is not Mode.AGGREGATE_ONLY:
+            await self._run(turn)
+            return
+        async with elsewhere(self._result, self._shared.options.overwrite):
+            await self._run(turn)
+
+    async def _run(self, turn: Turn) -> None:
         result, options = self._result, self._shared.options
         video, out = result.video, result.folder
         # files that are not videos are refused before they are hashed
@@ -201,6 +212,9 @@ class VideoAnalysis:
         """Write what is known at the end of a video only: its last tracks, its people and its counts."""
         result, impostors = self._result, self._shared.impostors
         writer.close()
+        if self._shared.config.privacy.mode is Mode.AGGREGATE_ONLY:
+            result.ended = writer.ended
+            write_counts(self._out, self._shared.config, header, result)
         time_base = time_base_record(result.read.time_base)
         if time_base != header["time_base"]:
             files.replace_headers({**header, "time_base": time_base})
@@ -253,7 +267,8 @@ class VideoAnalysis:
         """
         shared, frames = self._shared, BoundedQueue(AHEAD)
         settings = shared.config.dispatch
-        analyse = partial(shared.dispatcher.analyse, priority=Priority.RECORDED)
+        with_embeddings = shared.config.privacy.mode is not Mode.AGGREGATE_ONLY
+        analyse = partial(shared.dispatcher.analyse, priority=Priority.RECORDED, with_embeddings=with_embeddings)
         workers = RecallingWorkers(analyse, journal, shared.model)
         async with asyncio.TaskGroup() as answers:
             batches = CropBatches(answers, workers.analyse, writer.on_result, settings.batch, settings.max_waiting)

@@ -46,6 +46,7 @@ class VideoResult:
     false_faces: int = 0
     people: int = 0
     recording: Recording | None = None  # its people; None: it was not analysed in this run
+    ended: list[TrackSummary] = field(default_factory=list)  # final summaries, in the privacy mode aggregate_only
     shots: int = 0
     crops: int = 0
     lost_crops: int = 0

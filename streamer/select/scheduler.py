@@ -24,6 +24,8 @@ from streamer.select.gain import (
 from streamer.values import FaceCrop, SendDecision
 
 HURRY_S = 0.25  # s, after a crop until the one that decides whom it shows; sooner it would look the same
+DECIDE_S = 0.3  # shortest time between two crops of an undecided track; sooner they are too much alike to decide
+MOST_DECIDING = 6  # crops of an undecided track that go before others; more seldom decide, and others wait
 BETTER_BY = 1.1  # a crop must be better than the waiting one by this factor, because reading its pixels takes time too
 
 
@@ -38,6 +40,8 @@ class _Entry:
     belief: Belief = UNKNOWN
     before: Belief = UNKNOWN  # without the crop sent last
     sent: float = -inf  # s, clock, when the newest crop was sent
+    undecided: bool = False  # live: more crops decide whom it shows
+    deciding: int = 0  # crops sent while it was undecided
 
 
 class Scheduler:
@@ -63,7 +67,7 @@ class Scheduler:
             return None
         entry.seen = time
         wait = self._config.choose_s  # a crop is replaced when it has waited this long
-        if now + wait - entry.sent < self._pause:
+        if now + wait - entry.sent < self._pause_of(entry):
             return SendDecision.TOO_SOON
         if expected_gain(entry.belief, time + wait, quality, self._config, self.outputs) < 1:
             return SendDecision.NOTHING_TO_GAIN
@@ -83,21 +87,21 @@ class Scheduler:
         """Return the crops to send now with the expected gain of each, best first."""
         self.budget.refill(now)
         self._short.clear()
-        ranks: list[tuple[bool, float, str]] = []
+        ranks: list[tuple[int, float, str]] = []
         for track_id, entry in self._entries.items():
             if self._held(track_id, entry, now) is None:
-                late = not entry.belief.answers and now - entry.since >= self._config.first_answer_s
-                ranks.append((not late, entry.since if late else -self._expected_gain(entry, now), track_id))
+                ranks.append((*self._rank(entry, now), track_id))
         sent = []
         for _, _, track_id in sorted(ranks):
             entry = self._entries[track_id]
-            # the last token is reserved for a face without any answer
-            if entry.waiting is None or not self.budget.take(keep=1 if entry.belief.answers else 0):
+            # the last token is reserved for a face without any answer, or one that the next answer decides
+            if entry.waiting is None or not self.budget.take(keep=0 if self._is_urgent(entry) else 1):
                 self._short.add(track_id)
                 continue
             crop, gain = entry.waiting, self._expected_gain(entry, now)
             entry.before, entry.belief = entry.belief, after(entry.belief, crop.media_time, crop.quality.value)
             entry.waiting, entry.sent = None, now
+            entry.deciding += entry.undecided
             if self._live:
                 self._out[track_id] = now, self.budget.out - 1
             sent.append((crop, gain))
@@ -120,7 +124,7 @@ class Scheduler:
         Half is enough to send it. While a crop waits, no other one is wanted.
         """
         entry = self._entries.get(track_id)
-        if entry is not None and (entry.waiting is not None or now - entry.sent < self._pause):
+        if entry is not None and (entry.waiting is not None or now - entry.sent < self._pause_of(entry)):
             return 0.0
         return min(1.0, self.expected_gain(track_id, time, quality) / 2)
 
@@ -143,6 +147,12 @@ class Scheduler:
             entry.sent += min(HURRY_S, self._pause) - self._pause
             entry.belief = replace(entry.belief, age=AGE_PRIOR, identity=IDENTITY_PRIOR, expression=EXPRESSION_PRIOR)
 
+    def decide(self, track_id: str, undecided: bool) -> None:
+        """Live: note whether it is undecided whom a track shows, so that its next crops are needed soon."""
+        entry = self._entries.get(track_id)
+        if entry is not None:
+            entry.undecided = undecided
+
     def doubt(self, track_id: str) -> None:
         """Forget what is believed of a track, because it may be another face from now on: its next crop is urgent.
 
@@ -158,13 +168,32 @@ class Scheduler:
         """Drop a track that has ended."""
         self._entries.pop(track_id, None)
 
+    def _pause_of(self, entry: _Entry) -> float:
+        """Return the shortest time between two crops of a track, s."""
+        return min(DECIDE_S, self._pause) if self._decides(entry) else self._pause
+
+    def _decides(self, entry: _Entry) -> bool:
+        return entry.undecided and entry.deciding < MOST_DECIDING
+
+    def _is_urgent(self, entry: _Entry) -> bool:
+        """Return whether a track needs its first answer, or the next one to be decided."""
+        return not entry.belief.answers or (self._decides(entry) and entry.deciding < 1)
+
+    def _rank(self, entry: _Entry, now: float) -> tuple[int, float]:
+        """Return the place of a waiting crop in the order of sending, lowest first."""
+        if self._is_urgent(entry) and entry.belief.answers:
+            return 0, -self._expected_gain(entry, now)  # one track is decided before the next one is begun
+        if not entry.belief.answers and now - entry.since >= self._config.first_answer_s:
+            return 1, entry.since
+        return (2 if self._decides(entry) else 3), -self._expected_gain(entry, now)
+
     def _held(self, track_id: str, entry: _Entry, now: float) -> SendDecision | None:
         """Return why the waiting crop of a track must not be sent, apart from the budget; None if it may."""
         if entry.waiting is None or track_id in self._out:
             return SendDecision.TOO_SOON
         if not entry.belief.answers:
             return None
-        if now - entry.sent < self._pause:
+        if now - entry.sent < self._pause_of(entry):
             return SendDecision.TOO_SOON
         return None if self._expected_gain(entry, now) >= 1 else SendDecision.NOTHING_TO_GAIN
 

@@ -59,15 +59,16 @@ class CropSelector:
         self._alive = 0  # workers
         self._outputs = ModelOutputs()
         self._qualities: dict[str, float] = {}  # by track id, of the face when it was last seen; 0: it cannot be used
-        # track id, answered, when (s, monotonic), whether the track waits for another crop
-        self._results: Mailbox[tuple[str, bool, float, bool]] = Mailbox()
+        # track id, answered, when (s, monotonic), whether the track waits for another crop, and is undecided
+        self._results: Mailbox[tuple[str, bool, float, bool, bool]] = Mailbox()
 
-    def on_result(self, track_id: str, answered: bool, waits: bool = False) -> None:
+    def on_result(self, track_id: str, answered: bool, waits: bool = False, undecided: bool = False) -> None:
         """Live: record that a crop was answered or given up. Any thread may call this.
 
-        `waits`: it may show another person than its track, so that the next crop is needed soon.
+        `waits`: it may show another person than its track, so that the next crop is needed soon. `undecided`: whom its
+        track shows will be decided by its next crops.
         """
-        self._results.put((track_id, answered, time.monotonic(), waits))
+        self._results.put((track_id, answered, time.monotonic(), waits, undecided))
 
     def set_workers(self, models: Mapping[Model, int]) -> None:
         """Set the number of workers per model. Any thread may call this."""
@@ -108,8 +109,9 @@ class CropSelector:
         if self._live:
             self._scheduler.budget.workers(self._alive)
             metrics.face_budget.set(self._scheduler.budget.rate if self._alive else 0)
-            for track_id, answered, when, waits in self._results.take_all():
+            for track_id, answered, when, waits, undecided in self._results.take_all():
                 (self._scheduler.answered if answered else self._scheduler.lost)(track_id, when)
+                self._scheduler.decide(track_id, undecided)
                 if waits:
                     self._scheduler.hurry(track_id)
         if not considered:

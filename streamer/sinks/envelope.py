@@ -15,6 +15,7 @@ _TYPES = {
     LogKind.DECISION: "track.decision",
     LogKind.CAMERA: "camera.changed",
     LogKind.GALLERY: "gallery.changed",
+    LogKind.AGGREGATE: "camera.aggregate",
 }
 
 

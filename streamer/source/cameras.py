@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from streamer import metrics
 from streamer.config import Sources, Stream
 from streamer.handover import LatestPerCamera
+from streamer.privacy import Modes, Privacy
 from streamer.series import forget_stream, know_stream
 from streamer.source.hardware import CPU, check_device
 from streamer.source.health import Flow, Health
@@ -42,10 +43,18 @@ class Cameras:
     """The cameras by id. Safe to call from any thread; only `stop_all` waits for a camera."""
 
     def __init__(
-        self, handover: LatestPerCamera, failed: Callable[[BaseException], None], sources: Sources | None = None
+        self,
+        handover: LatestPerCamera,
+        failed: Callable[[BaseException], None],
+        sources: Sources | None = None,
+        modes: Modes | None = None,
     ) -> None:
-        """`failed` is called with an unexpected exception of a camera's thread, from that thread."""
+        """`failed` is called with an unexpected exception of a camera's thread, from that thread.
+
+        `modes` learns the privacy mode of each camera before its first frame.
+        """
         self.sources = sources or Sources()
+        self.modes = modes or Modes(Privacy())
         self._handover = handover
         self._failed = failed
         self._cameras: dict[str, _Camera] = {}
@@ -67,6 +76,7 @@ class Cameras:
                     f"there are {len(self._cameras)} streams, which is the limit (sources.max_streams)"
                 )
             know_stream(stream.id)
+            self.modes.learn(stream.id, stream.privacy)
             self._cameras[stream.id] = self._start(stream)
 
     def replace(self, stream: Stream) -> None:
@@ -77,6 +87,7 @@ class Cameras:
         check_device(stream.decode_device or CPU)
         with self._lock:
             entry = self._cameras[stream.id]
+            self.modes.learn(stream.id, stream.privacy)
             if entry.status.state is SourceState.RUNNING and _same_connection(entry.stream, stream):
                 changed = [name for name in IN_PLACE if getattr(entry.stream, name) != getattr(stream, name)]
                 entry.stream = stream
@@ -90,6 +101,7 @@ class Cameras:
         with self._lock:
             self._cameras.pop(camera).outlet.close(EndReason.SOURCE_REMOVED)
             forget_stream(camera)
+            self.modes.leave(camera)
         log.info("camera %s removed", camera)
 
     def list(self) -> list[tuple[Stream, SourceStatus]]:

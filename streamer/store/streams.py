@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, update
 from faceanalytics.errors import LostDependency, UserError
 from streamer.config import Sources, Stream, redact
 from streamer.encryption import NotReadable
+from streamer.privacy import Modes
 from streamer.store.store import Store
 from streamer.store.tables import streams
 from streamer.store.values import LogKind, StoreUnavailable
@@ -27,6 +28,7 @@ class Cameras(Protocol):
     """The cameras, see source/cameras.py."""
 
     sources: Sources
+    modes: Modes
 
     def add(self, stream: Stream) -> None: ...
     def replace(self, stream: Stream) -> None: ...
@@ -44,6 +46,7 @@ class StoredCameras:
     def __init__(self, cameras: Cameras, store: Store, of_file: Collection[str]) -> None:
         """`of_file`: ids of the streams in the configuration file."""
         self.sources = cameras.sources
+        self.modes = cameras.modes
         self.get = cameras.get
         self.list = cameras.list
         self._cameras = cameras

@@ -151,6 +151,8 @@ def streams_table(streams: Iterable[streams_pb2.Stream], addresses: bool = False
 def details(stream: streams_pb2.Stream) -> str:
     """Return what is wrong with a camera, its last frame if that is old, clock, age of frames and lost frames."""
     parts = [note(stream)]
+    if stream.privacy_mode > streams_pb2.PRIVACY_MODE_IDENTITY:
+        parts.append(streams_pb2.PrivacyMode.Name(stream.privacy_mode).removeprefix("PRIVACY_MODE_").lower())
     if stream.HasField("last_frame_at"):
         old = time.time() - stream.last_frame_at.ToMicroseconds() / 1e6 > OLD_S
         if old or stream.state != streams_pb2.STREAM_STATE_RUNNING:

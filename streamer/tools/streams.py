@@ -23,7 +23,14 @@ from streamer.tools.watch import model_line
 ANSWER_S = 10.0  # longest wait for an answer
 PIPE_WIDTH = 2000  # characters of a table that does not go to a terminal: one line for each camera
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-TRANSPORTS = {"tcp": streams_pb2.TRANSPORT_TCP, "udp": streams_pb2.TRANSPORT_UDP}
+ENUMS: dict[str, dict[str, int]] = {
+    "transport": {"tcp": streams_pb2.TRANSPORT_TCP, "udp": streams_pb2.TRANSPORT_UDP},
+    "privacy_mode": {
+        "identity": streams_pb2.PRIVACY_MODE_IDENTITY,
+        "pseudonymous": streams_pb2.PRIVACY_MODE_PSEUDONYMOUS,
+        "aggregate_only": streams_pb2.PRIVACY_MODE_AGGREGATE_ONLY,
+    },
+}
 DURATIONS = (
     "connect_timeout",
     "first_frame_timeout",
@@ -41,6 +48,7 @@ SETTINGS = (
     "loop",
     "video_stream",
     "decode_device",
+    "privacy_mode",
     "follow",
     "tls_ca_file",
     "uri_file",
@@ -142,7 +150,7 @@ def remove_streams(address: str, names: Iterable[str], connect: Connect = plain)
 def settings_message(settings: Mapping[str, Any]) -> streams_pb2.StreamSettings:
     """Return settings, by their names in the API with times in s, as a message."""
     fields: dict[str, Any] = {
-        name: duration(value) if name in DURATIONS else TRANSPORTS[value] if name == "transport" else value
+        name: duration(value) if name in DURATIONS else ENUMS[name][value] if name in ENUMS else value
         for name, value in settings.items()
         if (name, value) != ("video_stream", "shown")  # absent in the message
     }

@@ -51,6 +51,11 @@ def stats_line(stats: system_pb2.GetStatsResponse) -> str:
     parts = [f"version {process.version}", f"up {ago(process.started_at, time.time())}"]
     if latency.HasField("p50"):
         parts.append(f"results after {_seconds(latency.p50)} s (95 %: {_seconds(latency.p95)} s)")
+    decisions = stats.decisions
+    if decisions.HasField("p50"):
+        decided = f"{100 * decisions.decided / (decisions.decided + decisions.undecided):.0f} % of the faces"
+        times = f"after {_seconds(decisions.p50)} s (95 %: {_seconds(decisions.p95)} s)"
+        parts.append(f"{decided} decided while in view, {times}")
     parts.append(f"{stats.tracks.active} face{'' if stats.tracks.active == 1 else 's'} now")
     parts.append(f"{stats.subscribers.watching} watching")
     parts.append(_bytes(process.memory_bytes) if process.memory_bytes else "")

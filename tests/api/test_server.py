@@ -36,6 +36,7 @@ from streamer.api.streams import stream_fields
 from streamer.api.track_messages import SEGMENTS, to_proto
 from streamer.config import Publish, Reconnect, Sources, Stream
 from streamer.hub import Hub
+from streamer.privacy import Modes, Privacy
 from streamer.values import (
     AgeEstimate,
     AttributeEstimate,
@@ -69,6 +70,7 @@ class KeptCameras:
 
     def __init__(self, *streams: Stream, sources: Sources | None = None) -> None:
         self.sources = sources or Sources(folders=("/",))
+        self.modes = Modes(Privacy())
         self._streams = {stream.id: (stream, STARTED) for stream in streams}
 
     def add(self, stream: Stream) -> None:
@@ -526,7 +528,7 @@ async def test_what_is_not_known_of_a_stream_is_absent() -> None:
     async with serving(KeptCameras(Stream(id="door", uri=SECRET))) as service:
         stream = (await service.streams.GetStream(streams_pb2.GetStreamRequest(stream_id="door"))).stream
     given = {field.name for field, _ in stream.ListFields()}
-    assert given == {"stream_id", "settings", "state", "origin"}
+    assert given == {"stream_id", "settings", "state", "origin", "privacy_mode"}
 
 
 async def test_the_streams_are_listed_by_id_in_pages() -> None:
@@ -608,6 +610,7 @@ async def test_every_setting_of_the_configuration_can_be_given_and_comes_back() 
             "image_interval_s": 8,
             "follow": True,
             "decode_device": "cuda:1",
+            "privacy": "pseudonymous",
             "enabled": False,
         }
     )

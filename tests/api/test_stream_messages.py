@@ -60,7 +60,9 @@ EVERYTHING = SourceStatus(
 
 def test_every_field_of_a_status_is_in_the_message() -> None:
     ours = {NAMES.get(field.name, field.name) for field in fields(SourceStatus)}
-    assert ours | {"stream_id", "settings", "origin"} == set(streams_pb2.Stream.DESCRIPTOR.fields_by_name)
+    assert ours | {"stream_id", "settings", "origin", "privacy_mode"} == set(
+        streams_pb2.Stream.DESCRIPTOR.fields_by_name
+    )
     nothing = SourceStatus(SourceState.CONNECTING)
     same = [one.name for one in fields(SourceStatus) if getattr(EVERYTHING, one.name) == getattr(nothing, one.name)]
     assert same == []

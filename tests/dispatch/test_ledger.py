@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -276,3 +277,20 @@ def test_a_live_crop_waits_for_one_batch_of_another_client_at_most() -> None:
                 waited[-1] += 1
     assert offered > 50
     assert max(waited) <= 1
+
+
+def test_crops_whose_embeddings_are_not_wanted_have_batches_of_their_own() -> None:
+    book = ledger()
+    add_worker(book, max_batch=4)
+    for number in range(6):
+        book.live.offer(replace(crop(str(number)), with_embedding=number % 2 == 0))
+    batches = [serve(book), serve(book)]
+    assert serve(book) is None
+    tracks = [[job.crop.key.id for job in one.jobs.values() if job.crop] for one in batches if one]
+    assert (tracks, [one.with_embeddings for one in batches if one]) == (
+        [["0", "2", "4"], ["1", "3", "5"]],
+        [True, False],
+    )
+    book.add(crops(6), RECORDED, with_embeddings=False)
+    parts = [serve(book), serve(book)]
+    assert [(len(one.jobs), one.with_embeddings) for one in parts if one] == [(4, False), (2, False)]

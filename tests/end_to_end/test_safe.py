@@ -12,7 +12,7 @@ from streamer.cli import main
 from tests.end_to_end.programs import PATIENT_CAMERA, PATIENT_TRACK, Program, free_port, serve
 
 FAKE = faces_pb2.Ready(
-    protocol=4, worker="fake", model_id="fake", max_batch=64, device="cpu", outputs=faces_pb2.Outputs(age=True)
+    protocol=5, worker="fake", model_id="fake", max_batch=64, device="cpu", outputs=faces_pb2.Outputs(age=True)
 )
 
 

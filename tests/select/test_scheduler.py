@@ -213,3 +213,22 @@ def test_a_face_in_doubt_is_sent_at_once_like_a_new_one_and_not_with_an_older_cr
     assert scheduler.keep(crop("a", now, 0.5), now) is None
     ((sent, _),) = scheduler.choose(now)
     assert sent.media_time == now
+
+
+def test_an_undecided_track_gets_its_next_crop_sooner_and_before_new_ones_but_not_for_ever() -> None:
+    scheduler = Scheduler(Schedule(analyses_per_second=1.0), live=True)
+    scheduler.budget.workers(1)
+    sent = dict[str, list[float]]()
+    for step in range(600):
+        now = step / 30
+        for name in ("decided", "undecided", *(["new"] if now >= 10 else [])):
+            scheduler.keep(crop(name, now, 0.5), now)
+        for one, _ in scheduler.choose(now):
+            sent.setdefault(one.key.id, []).append(now)
+            scheduler.answered(one.key.id, now)
+            scheduler.decide(one.key.id, one.key.id == "undecided")
+    first, second, *others = sent["undecided"]
+    assert 0.3 <= second - first < 1.5, "the crop that decides is the next one"
+    assert all(at not in sent["decided"][1:2] or at > second for at in sent["decided"][1:])
+    assert sent["new"][0] < 12, "it does not wait for what stays undecided"
+    assert len(others) < len(sent["decided"]) + 8

@@ -65,9 +65,16 @@ def write_video(path: Path, there: Mapping[Person, Sequence[tuple[float, float]]
 
 @asynccontextmanager
 async def painted_worker(
-    endpoint: str, model_id: str = "colours", impostors: faces_pb2.ImpostorScores | None = None
+    endpoint: str,
+    model_id: str = "colours",
+    impostors: faces_pb2.ImpostorScores | None = None,
+    made: list[bytes] | None = None,
+    disobeys: bool = False,
 ) -> AsyncIterator[None]:
-    """A worker that answers until the end of the block."""
+    """A worker that answers until the end of the block; `made` receives the embeddings that it has computed.
+
+    `disobeys`: it sends embeddings although it is asked not to.
+    """
     context = zmq.asyncio.Context()
     socket = context.socket(zmq.DEALER)
     socket.connect(endpoint)
@@ -87,7 +94,14 @@ async def painted_worker(
             await socket.send_multipart([b"READY", ready])
             if await socket.poll(500):
                 _, header, pixels = await socket.recv_multipart()
-                found = _answer(faces_pb2.Batch.FromString(header), pixels, model_id)
+                batch = faces_pb2.Batch.FromString(header)
+                found = _answer(batch, pixels, model_id)
+                if made is not None:
+                    made.extend(one.embedding for one in found.analyses)
+                if batch.without_embeddings and not disobeys:
+                    for one in found.analyses:
+                        one.ClearField("embedding")
+                        one.ClearField("embedding_norm")
                 await socket.send_multipart([b"ANSWER", found.SerializeToString()])
 
     answering = asyncio.create_task(answer())

@@ -125,12 +125,13 @@ class Client:
 
 @asynccontextmanager
 async def recognising(config: StreamerConfig, token: str = "", **worker: Any) -> AsyncIterator[Client]:
-    """Run the streamer until the end of the block. `token`: of the client; empty: none."""
+    """Run the streamer until the end of the block. `token`: of the client; empty: none. `worker`: how it is."""
     from streamer.api.server import Server
 
     started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
     live = LiveService(config, started.set_result)
-    async with painted_worker(config.dispatch.bind, **{"impostors": TABLE, **worker}):
+    endpoint = worker.pop("endpoint", config.dispatch.bind)
+    async with painted_worker(endpoint, **{"impostors": TABLE, **worker}):
         running = asyncio.create_task(live.run())
         futures: list[asyncio.Future[Any]] = [running, started]
         await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

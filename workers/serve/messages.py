@@ -11,7 +11,7 @@ from faceanalytics.internal.v1 import faces_pb2
 from workers.runtime.engine import CROP_SHAPE, Analyses, Bytes
 from workers.swinface.labels import ATTRIBUTES, EMBEDDING
 
-PROTOCOL = 4
+PROTOCOL = 5
 CROP_BYTES = int(np.prod(CROP_SHAPE))
 
 
@@ -21,6 +21,7 @@ class Batch:
     crop_ids: tuple[int, ...]
     pixels: Bytes  # (n, 112, 112, 3) RGB
     traceparent: str = ""  # W3C trace context; empty: it is not traced
+    without_embeddings: bool = False  # they must not leave this process
 
 
 class MalformedMessage(Exception):
@@ -54,7 +55,7 @@ def read_batch(frames: Sequence[bytes], max_batch: int) -> Batch:
     if problem:
         raise MalformedMessage(problem, header.batch_id)
     pixels = np.frombuffer(frames[2], np.uint8).reshape(-1, *CROP_SHAPE)
-    return Batch(header.batch_id, tuple(header.crop_ids), pixels, header.traceparent)
+    return Batch(header.batch_id, tuple(header.crop_ids), pixels, header.traceparent, header.without_embeddings)
 
 
 def _problem(crops: int, frame_sizes: list[int], max_batch: int) -> str:
@@ -99,7 +100,8 @@ def ready(
 
 
 def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float, first: int = 0) -> bytes:
-    """Encode the answer to a batch, whose rows in the analyses begin at `first`."""
+    """Encode the answer to a batch, whose rows in the analyses begin at `first`, without embeddings if it says so."""
+    embeds = analyses.embeddings is not None and not batch.without_embeddings
     message = faces_pb2.Answer(batch_id=batch.id, model_id=model_id, inference_s=inference_s)
     for row, crop_id in enumerate(batch.crop_ids, first):
         face = message.analyses.add(crop_id=crop_id, attributes=analyses.attributes[row].tolist())
@@ -107,7 +109,7 @@ def answer(batch: Batch, analyses: Analyses, model_id: str, inference_s: float, 
             face.age_years = float(analyses.age[row])
         if analyses.expression is not None:
             face.expression.extend(analyses.expression[row].tolist())
-        if analyses.embeddings is not None and analyses.norms is not None:
+        if embeds and analyses.embeddings is not None and analyses.norms is not None:
             face.embedding = analyses.embeddings[row].astype("<f4").tobytes()
             face.embedding_norm = float(analyses.norms[row])
     return message.SerializeToString()

@@ -151,7 +151,7 @@ def test_an_idle_worker_says_ready_each_second_to_every_streamer(
 ) -> None:
     for streamer in (near, far):
         ready = faces_pb2.Ready.FromString(streamer.wait_for(b"READY"))
-        assert (ready.protocol, ready.model_id, ready.device) == (4, "untrained", "cpu")
+        assert (ready.protocol, ready.model_id, ready.device) == (5, "untrained", "cpu")
         assert ready.max_batch == LONG_BATCH
         assert ready.worker == f"{socket.gethostname()}:{process.popen.pid}"
 
@@ -168,6 +168,20 @@ def test_a_batch_is_answered_in_its_order_then_the_worker_is_ready(near: Streame
     for row, face in enumerate(answer.analyses):
         assert_same(face, expected, row)
         assert np.linalg.norm(np.frombuffer(face.embedding, "<f4")) == pytest.approx(1, abs=1e-5)
+
+
+def test_embeddings_that_are_not_wanted_do_not_leave_the_worker(near: Streamer, engine: Engine) -> None:
+    crops = noise(2)
+    wanted = faces_pb2.Batch(batch_id=8, crop_ids=[1, 2], without_embeddings=True).SerializeToString()
+    near.send(b"BATCH", wanted, crops.tobytes())
+    body = near.wait_for(b"ANSWER")
+    expected = engine.analyse(crops)
+    assert expected.embeddings is not None
+    for row, face in enumerate(faces_pb2.Answer.FromString(body).analyses):
+        assert not face.embedding
+        assert not face.HasField("embedding_norm")
+        assert face.HasField("age_years")
+        assert expected.embeddings[row].astype("<f4").tobytes()[:16] not in body
 
 
 def test_a_worker_says_busy_while_it_computes(near: Streamer) -> None:
