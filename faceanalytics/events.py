@@ -68,6 +68,11 @@ class TrackRevised(OfTrack):
 
 
 @dataclass(frozen=True, slots=True)
+class TrackTravelled(OfTrack):
+    """The person or visitor of a track was at another camera before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Missed(Heard):
     """Events that the streamer no longer has, or another streamer had: they will not come."""
 
@@ -90,7 +95,7 @@ class Disconnected(Heard):
     retry_in_s: float
 
 
-TrackEvent: TypeAlias = TrackStarted | TrackUpdated | TrackMerged | TrackEnded | TrackRevised
+TrackEvent: TypeAlias = TrackStarted | TrackUpdated | TrackMerged | TrackEnded | TrackRevised | TrackTravelled
 Event: TypeAlias = Snapshot | TrackEvent | Missed | Heartbeat | Disconnected
 _KINDS: dict[int, type[TrackEvent]] = {
     tracks_pb2.EVENT_TYPE_NEW: TrackStarted,
@@ -98,6 +103,7 @@ _KINDS: dict[int, type[TrackEvent]] = {
     tracks_pb2.EVENT_TYPE_MERGE: TrackMerged,
     tracks_pb2.EVENT_TYPE_END: TrackEnded,
     tracks_pb2.EVENT_TYPE_REVISION: TrackRevised,
+    tracks_pb2.EVENT_TYPE_JOURNEY: TrackTravelled,
 }
 
 

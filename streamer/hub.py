@@ -30,6 +30,7 @@ class Kind(enum.Enum):
     MERGE = "MERGE"
     GAP = "GAP"
     REVISION = "REVISION"
+    JOURNEY = "JOURNEY"
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +41,7 @@ class Event:
     summary: TrackSummary | None = None  # None for SNAPSHOT_END and HEARTBEAT
     sequence: int = 0  # of a NEW, END or MERGE in the log of the store; 0 without a store
     stored: bool = True  # False: the store could not take it yet
-    payload: bytes = b""  # of a REVISION: the track as a message, with its new identity
+    payload: bytes = b""  # of a REVISION or JOURNEY: the track as a message
 
 
 class Subscriber:
@@ -81,7 +82,7 @@ class Subscriber:
         self.wake.set()
 
     def put_revision(self, camera: str, event: Event) -> None:
-        """Queue a REVISION of a track of a camera."""
+        """Queue a REVISION or JOURNEY of a track of a camera."""
         if not self.overflow.is_set() and self.wants(camera):
             self._append(event)
             self.wake.set()
@@ -188,6 +189,12 @@ class Hub:
         if summary.estimates.samples and analysed != live.analysed:
             metrics.result_latency_seconds.observe(now - summary.received)
         live.summary, live.analysed = summary, analysed
+
+    def travel(self, camera: str, payload: bytes, sequence: int, stored: bool = True) -> None:
+        """Publish a JOURNEY: a person or visitor has appeared at another camera."""
+        self.sequence = max(self.sequence, sequence)
+        for subscriber in self._subscribers:
+            subscriber.put_revision(camera, Event(Kind.JOURNEY, None, sequence, stored, payload))
 
     def revise(self, camera: str, track_id: str, payload: bytes, sequence: int, stored: bool = True) -> None:
         """Publish the REVISION of a track that has ended. Only the store knows its present state then."""

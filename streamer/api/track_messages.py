@@ -5,7 +5,7 @@ from datetime import timedelta
 from faceanalytics.v1 import faces_pb2, tracks_pb2
 from streamer.api.messages import timestamp
 from streamer.labels import ATTRIBUTE_VALUES, EXPRESSION_VALUES
-from streamer.store.decisions import to_message
+from streamer.store.decisions import to_message, visitor_message
 from streamer.values import (
     LANDMARK_NAMES,
     AgeEstimate,
@@ -66,6 +66,7 @@ def to_proto(summary: TrackSummary, include_embedding: bool = False) -> tracks_p
         undescribed_reasons=[
             tracks_pb2.UndescribedReason.Value(f"UNDESCRIBED_REASON_{reason.value}") for reason in summary.undescribed
         ],
+        visitor=visitor_message(summary.visitor) if summary.visitor else None,
     )
 
 

@@ -27,6 +27,7 @@ _KINDS = {
     LogKind.SPLIT: Kind.END,
     LogKind.END: Kind.END,
     LogKind.REVISION: Kind.REVISION,
+    LogKind.JOURNEY: Kind.JOURNEY,
 }
 
 

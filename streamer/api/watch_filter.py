@@ -40,6 +40,10 @@ class Wanted:
             if matches(track, replace(self._query, persons=()), datetime.now(UTC)):
                 yield kind
             return
+        if kind is Kind.JOURNEY:
+            if matches(track, self._query, datetime.now(UTC)):
+                yield kind
+            return
         one = mark(track.track_id)
         earlier = self._knows_earlier and kind in (Kind.UPDATE, Kind.END, Kind.MERGE) and one not in self._hidden
         known = one in self._sent or earlier

@@ -49,17 +49,21 @@ class Links:
 
 
 def cluster(
-    tracks: Sequence[Tracklet], links: Links, impostors: ImpostorScores | None, false_join_rate: float
+    tracks: Sequence[Tracklet],
+    links: Links,
+    impostors: ImpostorScores | None,
+    false_join_rate: float,
+    others: int = 0,
 ) -> list[list[int]]:
     """Return the people as lists of indices into `tracks`, each ascending, in the order of their first track.
 
-    Without `impostors` no tracks are joined by their faces.
+    Without `impostors` no tracks are joined by their faces. `others`: people besides, for whom the threshold allows.
     """
     groups = _Groups(tracks, links)
     for first, second in _known_pairs(tracks, links):
         groups.join_if_allowed(first, second)
     if impostors is not None:
-        _join_similar(groups, impostors, false_join_rate)
+        _join_similar(groups, impostors, false_join_rate, others)
     return sorted(sorted(members) for members in groups.members.values())
 
 
@@ -157,7 +161,7 @@ def _known_pairs(tracks: Sequence[Tracklet], links: Links) -> Iterable[tuple[int
             yield first[track.name], row
 
 
-def _join_similar(groups: _Groups, impostors: ImpostorScores, false_join_rate: float) -> None:
+def _join_similar(groups: _Groups, impostors: ImpostorScores, false_join_rate: float, others: int) -> None:
     """Join the most similar groups until none is similar enough.
 
     For each group only its best partner is kept, so that memory grows with the tracks and not with their pairs. When
@@ -175,7 +179,7 @@ def _join_similar(groups: _Groups, impostors: ImpostorScores, false_join_rate: f
     left = len(there)
     while left > 1:
         one = int(np.argmax(best))
-        if best[one] < join_threshold(impostors, false_join_rate, left):
+        if best[one] < join_threshold(impostors, false_join_rate, left + others):
             return
         if not is_limit[one]:
             kept, gone = sorted((one, int(partner[one])))

@@ -10,7 +10,8 @@ class Chronicle:
     """Follows the tracks of this run. It accepts the summaries that the hub accepts, see Hub.offer."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[int, int]] = {}  # track id -> its revision, and that of its decision
+        # track id -> its revision, that of its decision, and its visitor
+        self._open: dict[str, tuple[int, tuple[int, str]]] = {}
         self._ended: dict[str, None] = {}  # oldest first
 
     def take(self, summary: TrackSummary) -> list[LogKind] | None:
@@ -19,7 +20,8 @@ class Chronicle:
         known = self._open.get(track_id)
         if track_id in self._ended or (known is not None and summary.revision < known[0]):
             return None
-        decided = summary.decision.revision if summary.decision else 0
+        visitor = summary.visitor.visitor_id if summary.visitor else ""
+        decided = (summary.decision.revision if summary.decision else 0, visitor)
         kinds = [] if known else [LogKind.NEW]
         if summary.final:
             kinds.append(_end(summary))

@@ -132,6 +132,7 @@ def test_every_event_about_a_track_becomes_one_that_says_so() -> None:
         "END": "TrackEnded",
         "MERGE": "TrackMerged",
         "REVISION": "TrackRevised",
+        "JOURNEY": "TrackTravelled",
     }
 
 
@@ -305,6 +306,7 @@ def test_values_go_into_messages_and_come_back() -> None:
         "expressions": ("HAPPINESS",),
         "attributes": ("EYEGLASSES",),
         "described": True,
+        "unnamed": False,
     }
     fill(message, values)
     assert to_values(message) == values
