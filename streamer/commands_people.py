@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from faceanalytics.commandline import complain, number_of
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError, UserError
 from streamer.commands_cameras import connect, with_port
+from streamer.commands_people_audit import audit_folder
 from streamer.config import People
 from streamer.configfile import load_config
 
@@ -25,6 +26,12 @@ def people(arguments: argparse.Namespace) -> int:
         raise ConfigError("people confirm: give a person or --new, not both")
     if arguments.action == "search" and (arguments.image is None) == (arguments.track is None):
         raise ConfigError("people search: give an image or --track")
+    if arguments.action == "audit":
+        from streamer.tools.people_audit import check
+
+        check(arguments)
+        if arguments.folder is not None:
+            return audit_folder(arguments)
     return run(with_port(arguments.server), connect(arguments), arguments)
 
 
