@@ -48,13 +48,12 @@ class _Block:
         self.rows = np.zeros((0, 0), np.uint8)  # (BLOCK, d) coarse copies; empty: not made
         self.length = self.inside = self.outside = 0.0  # largest |a|, |e'|, |e''| since it was empty
 
-    def encode(self, coarse: Coarse, first: int) -> None:
-        """Make the coarse copies of the vectors from row `first` on."""
+    def encode(self, coarse: Coarse, first: int, vectors: Floats) -> None:
+        """Make the coarse copies of the vectors (n, 512) from row `first` to the last."""
         if first == 0 or not self.rows.size:
             self.rows = np.full((BLOCK, coarse.rotation.shape[1]), ZERO, np.uint8)
             self.length = self.inside = self.outside = 0.0
             first = 0
-        vectors = self.vectors[first : self.count]
         kept = vectors @ coarse.rotation
         units = np.clip(np.rint(kept / np.float32(coarse.step)), 1 - ZERO, ZERO - 1).astype(np.float32)
         self.rows[first : self.count] = (units + ZERO).astype(np.uint8)
@@ -103,12 +102,14 @@ class FaceIndex:
                 self._blocks.append(_Block())
             block = self._blocks[-1]
             first, taken = block.count, min(BLOCK - block.count, len(ids) - start)
-            block.vectors[first : first + taken] = vectors[start : start + taken]
+            some = np.asarray(vectors[start : start + taken], np.float32)
+            if len(block.vectors):
+                block.vectors[first : first + taken] = some
             block.ids[first : first + taken] = ids[start : start + taken]
             block.count += taken
             start += taken
             if self._coarse is not None:
-                block.encode(self._coarse, first)
+                block.encode(self._coarse, first, some)
         self._count += len(ids)
 
     def remove(self, ids: Rows) -> int:
@@ -138,18 +139,29 @@ class FaceIndex:
                 ids[row], cosines[row] = self._best(probes[row], places, kept)
         return ids, cosines
 
+    def wipe(self, ids: Rows) -> None:
+        """Overwrite the vectors with these ids by zeros, which resemble nobody. Others may search meanwhile."""
+        for block in self._blocks:
+            rows = np.flatnonzero(np.isin(block.ids[: block.count], ids))
+            block.vectors[rows] = 0
+            if block.rows.size:
+                block.rows[rows] = ZERO
+
     def _move_last_to(self, block: _Block, row: int) -> None:
         """Put the last vector of all in place of one that is removed, so that only the last block has free rows."""
         last = self._blocks[-1]
         end = last.count - 1
         if last is not block or row != end:
-            block.vectors[row], block.ids[row] = last.vectors[end], last.ids[end]
+            block.ids[row] = last.ids[end]
+            if len(block.vectors):
+                block.vectors[row] = last.vectors[end]
             if self._coarse is not None:
                 block.rows[row] = last.rows[end]
                 block.length = max(block.length, last.length)
                 block.inside = max(block.inside, last.inside)
                 block.outside = max(block.outside, last.outside)
-        last.vectors[end] = 0
+        if len(last.vectors):
+            last.vectors[end] = 0
         if self._coarse is not None:
             last.rows[end] = ZERO
         last.count -= 1
@@ -165,10 +177,10 @@ class FaceIndex:
         sample = np.concatenate([block.vectors[: block.count : every] for block in self._blocks])
         rotation = rotation_of(sample)
         largest = max(float(np.abs(block.vectors[: block.count] @ rotation).max()) for block in self._blocks)
-        self._coarse = Coarse(rotation, largest / (ZERO - 1))
+        self._coarse = Coarse(rotation, max(largest, 1e-6) / (ZERO - 1))
         self._learnt_from = self._count
         for block in self._blocks:
-            block.encode(self._coarse, 0)
+            block.encode(self._coarse, 0, block.vectors[: block.count])
 
     def _by_floats(self, probes: Floats, count: int) -> Iterator[Rows]:
         """Yield for each probe the places of all vectors that may be among the best `count`."""

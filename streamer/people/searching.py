@@ -1,13 +1,13 @@
 """Searches people and past tracks for a face."""
 
-import heapq
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from streamer.people.curator import Curator, Problem, Refused
-from streamer.people.past import Past, TrackFace
+from streamer.people.past import Past
+from streamer.people.past_index import Match
 from streamer.values import Candidate, Floats
 
 
@@ -16,12 +16,13 @@ class Found:
     """What resembles a face."""
 
     people: tuple[Candidate, ...]  # best first
-    tracks: tuple[tuple[float, TrackFace], ...]  # cosine and track, best first
+    tracks: tuple[Match, ...]  # past ones, best first
     threshold: float  # cosine from which a person is named
+    not_compared: int  # people who have references, but none by the present weights
 
 
 class Searching:
-    """Searches by exact comparison."""
+    """Searches; what it finds is what an exact comparison with all finds."""
 
     def __init__(self, curator: Curator, past: Past) -> None:
         self._curator = curator
@@ -51,15 +52,23 @@ class Searching:
                 Candidate((self._curator.shown(one.person) or ("", ""))[1], one.similarity, one.person)
                 for one in known.gallery.search(probe, limit)
             )
-        best = list[tuple[float, str, TrackFace]]()
-        model = self._curator.live.model
+        model, found = self._curator.live.model, list[Match]()
         if past and model is not None:
             await self._past.flush()
-            async for some in self._past.all():
-                usable = [one for one in some if one.template is not None and one.model_id == model.id]
-                usable = [one for one in usable if not cameras or one.camera in cameras]
-                scored = [
-                    (float(one.template @ probe), one.track_id, one) for one in usable if one.template is not None
-                ]
-                best = heapq.nlargest(limit, [*best, *scored], key=lambda each: each[:2])
-        return Found(people, tuple((score, face) for score, _, face in best), known.threshold if known else 0.0)
+            found = await self._past.index.search(probe, limit, model.id, cameras)
+        return Found(people, tuple(found), known.threshold if known else 0.0, self._not_compared())
+
+    def _not_compared(self) -> int:
+        """Return how many people have no reference by the present weights. Refuses if nobody has and nobody will."""
+        live, curator = self._curator.live, self._curator
+        if live.model is None or not (live.waiting or live.unusable):
+            return 0
+        with_face = [one for one in curator.book.people.people.values() if one.references]
+        without = [one for one in with_face if not any(curator.is_used(one, name) for name in one.references)]
+        if without and len(without) == len(with_face) and not live.waiting and not live.folder.names:
+            raise Refused(
+                Problem.NOT_NOW,
+                f"nobody can be compared: all references were made by other weights than {live.model.id}, and no "
+                "pictures of them were kept; enrol again, or use the earlier weights",
+            )
+        return len(without)

@@ -16,8 +16,9 @@ from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.files import exclusive, replacing, sync
 from faceanalytics.scratch import scratch_folder
 from streamer.config import Store as StoreConfig
-from streamer.store.database import ADVISORY_LOCK, FILE, postgres_url, redacted, sqlite_folder
+from streamer.store.database import FILE, postgres_url, redacted, sqlite_folder
 from streamer.store.migrate import migrate, revision
+from streamer.store.schemas import lock_of, schemas, search_path
 from streamer.store.tables import audit, events, metadata, runs, sinks, tracks
 
 CHUNK = 1000  # rows copied at once
@@ -74,6 +75,11 @@ def backup(config: StoreConfig, out: Path) -> None:
 
 def restore(config: StoreConfig, file: Path) -> None:
     """Fill an empty store from a backup. Raises ConfigError, LostDependency."""
+    if config.streamer:
+        raise ConfigError(
+            "a backup is put into a database of its own, because it has all people: remove store.streamer and name an "
+            "empty database"
+        )
     if not _is_store(file):
         raise ConfigError(f"{file} is not a backup of a store")
     with scratch_folder() as folder:
@@ -156,7 +162,7 @@ def _copy_rows(reading: Connection, writing: Connection) -> None:
 
 
 def _refuse_used(connection: Connection, place: str) -> None:
-    if not connection.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")):
+    if not connection.scalar(text(f"SELECT pg_try_advisory_lock({lock_of('')})")):
         raise ConfigError(f"store: a streamer uses the database {place}; stop it first")
     used: list[Table] = [tracks, events, audit]
     present = [table for table in used if inspect(connection).has_table(table.name)]
@@ -185,14 +191,16 @@ def _is_store(file: Path) -> bool:
 
 @contextmanager
 def _postgres(config: StoreConfig) -> Iterator[Engine]:
-    with _engine(postgres_url(config).render_as_string(hide_password=False)) as engine:
+    url, streamer = postgres_url(config), config.streamer or ""
+    with _engine(url.render_as_string(hide_password=False), streamer, search_path(url, streamer)) as engine:
         yield engine
 
 
 @contextmanager
-def _engine(url: str) -> Iterator[Engine]:
+def _engine(url: str, streamer: str = "", arguments: dict[str, str] | None = None) -> Iterator[Engine]:
     """Make an engine. Errors of its database are LostDependency."""
-    engine = create_engine(url)
+    options = {"schema_translate_map": schemas(streamer)}
+    engine = create_engine(url, connect_args=arguments or {}, execution_options=options)
     try:
         yield engine
     except SQLAlchemyError as error:

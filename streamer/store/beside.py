@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import Engine, create_engine, event, select, text
+from sqlalchemy import Engine, create_engine, event, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,7 +17,6 @@ from streamer.access.tokens import Token
 from streamer.config import Store as StoreConfig
 from streamer.store.audit import entry_of, row_of
 from streamer.store.database import (
-    ADVISORY_LOCK,
     begin_sqlite,
     made_file,
     postgres_url,
@@ -25,6 +24,7 @@ from streamer.store.database import (
     set_up_sqlite,
 )
 from streamer.store.migrate import is_newest, migrate
+from streamer.store.schemas import lock_of, migrate_postgres, schema_of, schemas, search_path
 from streamer.store.tables import audit, tokens
 from streamer.store.tokens import added, revoked, token_of
 
@@ -39,19 +39,20 @@ class Beside:
         self.config = config
         self.engine = engine
         self.name = name
+        self._lock = lock_of(config.streamer or "")
 
     @contextmanager
     def holding(self) -> Iterator[bool]:
         """Keep streamers from the store for a while; gives False if one uses it, which goes on."""
         if self.config.database():
             with self.engine.connect() as connection:
-                got = bool(connection.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")))
+                got = bool(connection.scalar(text(f"SELECT pg_try_advisory_lock({self._lock})")))
                 connection.rollback()
                 try:
                     yield got
                 finally:
                     if got:
-                        connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
+                        connection.execute(text(f"SELECT pg_advisory_unlock({self._lock})"))
                         connection.commit()
             return
         lock = exclusive(made_file(self.config).parent, "")
@@ -72,7 +73,10 @@ class Beside:
             with self.holding() as alone:
                 if alone:
                     with self.engine.connect() as connection:
-                        migrate(connection, self.name)
+                        if self.config.database():
+                            migrate_postgres(connection, self.name, self.config.streamer or "", START_S)
+                        else:
+                            migrate(connection, self.name)
                     return
             if time.monotonic() >= until:
                 raise ConfigError(f"store: a streamer of another version uses {self.name}; restart or stop it first")
@@ -80,6 +84,9 @@ class Beside:
 
     def _is_newest(self) -> bool:
         with self.engine.connect() as connection:
+            schema = schema_of(self.config.streamer or "")
+            if schema is not None and not inspect(connection).has_table("alembic_version", schema):
+                return False
             return is_newest(connection)
 
 
@@ -88,12 +95,18 @@ def opened(config: StoreConfig) -> Iterator[Beside]:
     """Open a store, made if need be. Raises ConfigError, MissingPackage and LostDependency."""
     if config.database():
         name = redacted(config)
-        engine = create_engine(postgres_url(config), connect_args={"connect_timeout": 5})
+        url, streamer = postgres_url(config), config.streamer or ""
+        arguments = {"connect_timeout": 5, **search_path(url, streamer)}
+        engine = create_engine(
+            url, connect_args=arguments, execution_options={"schema_translate_map": schemas(streamer)}
+        )
     else:
         file = made_file(config)
         name = str(file)
         quoted = name.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        engine = create_engine(f"sqlite:///file:{quoted}?mode=rw&uri=true")
+        engine = create_engine(
+            f"sqlite:///file:{quoted}?mode=rw&uri=true", execution_options={"schema_translate_map": schemas("")}
+        )
         event.listen(engine, "connect", set_up_sqlite)
         event.listen(engine, "begin", partial(begin_sqlite, "BEGIN IMMEDIATE"))
     one = Beside(config, engine, name)

@@ -23,13 +23,22 @@ from faceanalytics.extras import require
 from faceanalytics.files import exclusive
 from streamer.config import Store as StoreConfig
 from streamer.config import redact
+from streamer.store.migrate import migrate
+from streamer.store.schemas import (
+    USED,
+    Schemas,
+    lock_of,
+    migrate_postgres,
+    schemas,
+    schemas_elsewhere,
+    search_path,
+)
 from streamer.store.values import StoreUnavailable
 
 FILE = "store.sqlite"
 READERS = 4  # connections that read at the same time
 LOCK_POLL_S = 0.25
 CHECKPOINTS = 20  # attempts to empty the write-ahead log, which a reader may hold for a moment
-ADVISORY_LOCK = 0x0FACE  # of PostgreSQL, held by the connection that writes
 _BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # a retry gives the same answer
 
 
@@ -79,10 +88,13 @@ class Database:
         self._writer: AsyncConnection | None = None
         self._file: Path | None = None
         self._inode = 0
+        self._migrated = False
         self._within_s = config.commit_within_s
         self.name = ""  # in messages
+        self.streamer = config.streamer or ""  # id of the streamer; empty: it has none
         url = self._postgres(config) if config.database() else self._sqlite(config)
         self.dialect = url.get_backend_name()
+        self._url = url
         self._writing = self._engine(url, poolclass=NullPool)
         pool: dict[str, Any] = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": config.commit_within_s}
         self._reading = self._engine(url, **pool, pool_pre_ping=self.dialect == "postgresql")
@@ -110,6 +122,15 @@ class Database:
             self._writer = writer
         return self._writer
 
+    async def migrate(self, patience_s: float) -> None:
+        """Bring the tables to the form of this version. Raises ConfigError if that cannot be."""
+        writer = await self.writer(patience_s)
+        if self.dialect == "postgresql":
+            await writer.run_sync(migrate_postgres, self.name, self.streamer, patience_s)
+            self._migrated = True
+        else:
+            await writer.run_sync(migrate, self.name)
+
     async def drop_writer(self) -> None:
         """Close the connection that writes, after it has failed; `writer` opens another one."""
         if self._writer is not None:
@@ -117,18 +138,33 @@ class Database:
             await _drop(writer)
 
     @asynccontextmanager
-    async def reading(self, within_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+    async def reading(
+        self, within_s: float | None = None, of: str | None = None, one_moment: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
         """Lend a connection that sees the newest data, for `within_s` seconds (None: store.commit_within_s).
 
-        Raises StoreUnavailable if the database does not answer.
+        `of`: id of another streamer whose tables are read. `one_moment`: all questions are answered by the data of one
+        moment. Raises StoreUnavailable if the database does not answer.
         """
         try:
             with expecting():
                 self._check_file()
                 async with asyncio.timeout(within_s or self._within_s), self._reading.connect() as connection:
+                    if of is not None:
+                        await connection.execution_options(schema_translate_map=self.schemas_of(of))
+                    if one_moment and self.dialect == "postgresql":
+                        await connection.execution_options(isolation_level="REPEATABLE READ")
                     yield connection
         except TimeoutError:
             raise StoreUnavailable("no answer in time") from None
+
+    def schemas_of(self, streamer: str) -> Schemas:
+        """Return the schema_translate_map of the tables of a streamer of this database."""
+        return schemas_elsewhere(self.streamer, streamer) if streamer != self.streamer else schemas(self.streamer)
+
+    def conninfo(self) -> str:
+        """Return the address of a PostgreSQL database for psycopg."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def insert(self, table: Table) -> "postgresql.Insert | sqlite.Insert":
         """Return an INSERT that can say what to do with rows that are there already."""
@@ -201,7 +237,12 @@ class Database:
 
     def _engine(self, url: URL, **options: Any) -> AsyncEngine:
         if url.get_backend_name() == "postgresql":
-            options["connect_args"] = {"connect_timeout": 5, "application_name": "faceanalytics"}
+            options["connect_args"] = {
+                "connect_timeout": 5,
+                "application_name": "faceanalytics",
+                **search_path(url, self.streamer),
+            }
+        options["execution_options"] = {"schema_translate_map": schemas(self.streamer)}
         engine = create_async_engine(url, **options)
         if url.get_backend_name() == "sqlite":
             event.listen(engine.sync_engine, "connect", set_up_sqlite)
@@ -224,10 +265,16 @@ class Database:
         if self.dialect != "postgresql":
             return
         until = time.monotonic() + patience_s
-        while not await writer.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")):
+        while not await writer.scalar(text(f"SELECT pg_try_advisory_lock({lock_of(self.streamer)})")):
             if time.monotonic() >= until:
-                raise ConfigError(f"store: another streamer uses the database {self.name}; give each one its own")
+                which = f"a streamer with the id {self.streamer}" if self.streamer else "another streamer"
+                raise ConfigError(
+                    f"store: {which} uses the database {self.name}; give each one an id of its own (store.streamer), "
+                    "or a database"
+                )
             await asyncio.sleep(LOCK_POLL_S)
+        if self._migrated:  # it is opened again
+            await writer.execute(text(f"SELECT pg_try_advisory_lock_shared({USED})"))
         await writer.commit()
 
 

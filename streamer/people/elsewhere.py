@@ -1,0 +1,172 @@
+"""Erases people from what other streamers of the database have stored, and carries out what others have erased.
+
+Whoever erases a person removes the pictures and templates of all streamers at once. The id of the person in tracks and
+events is removed by the streamer that they belong to, which publishes the revisions, at once or when it starts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, func, select
+
+from streamer.people.book import Book, parts_of
+from streamer.people.entries import Action
+from streamer.people.live import LiveGallery
+from streamer.people.shared import holders, notifying
+from streamer.store.forget import forget_tracks, overwrite_tables
+from streamer.store.schemas import lock_of
+from streamer.store.store import Store
+from streamer.store.tables import faces, streamers, templates, tracks
+from streamer.store.values import StoreUnavailable
+
+WITHIN_S = 60.0  # longest wait for another streamer
+POLL_S = 0.1
+AGAIN_S = 5.0
+WORKER_S = 30.0  # longest wait until live tracks are decided again
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Elsewhere:
+    """What an erasure has done to what other streamers have stored."""
+
+    removed: dict[str, int]  # rows by table
+    found: list[str]  # what must be gone and is not
+    remaining: list[str]  # what goes later, in words
+
+
+async def others(store: Store) -> dict[str, int]:
+    """Return the other streamers of the database, each with the newest erasure that it has carried out."""
+    if store.database.dialect != "postgresql":
+        return {}
+    async with store.database.reading() as connection:
+        rows = (await connection.execute(select(streamers).order_by(streamers.c.name))).all()
+    return {row.name: row.forgotten for row in rows if row.name != store.database.streamer}
+
+
+async def forget_faces(store: Store, people: Collection[str], track_ids: Sequence[str]) -> Elsewhere:
+    """Remove the pictures and templates of tracks that show people. Raises StoreUnavailable."""
+    removed = {faces.name: 0, templates.name: 0}
+    elsewhere = await others(store)
+    for other in elsewhere:
+        where = {"schema_translate_map": store.database.schemas_of(other)}
+        async with store.database.reading(of=other) as connection:
+            named = tracks.c.person.in_(store.columns.persons(people))
+            names = sorted({*track_ids, *await connection.scalars(select(tracks.c.track_id).where(named))})
+        for table in (faces, templates):
+            for part in parts_of(names):
+                which = table.c.track_id.in_(part)
+                async with store.database.reading(of=other) as connection:
+                    counted = select(func.count()).select_from(table).where(which)
+                    removed[table.name] += await connection.scalar(counted) or 0
+                await store.execute(delete(table).where(which).execution_options(**where))
+        await overwrite_tables(store, (faces, templates), of=other)
+    if elsewhere:
+        await store.execute(*notifying(store.database))
+    return Elsewhere(removed, [], [])
+
+
+async def confirm(store: Store, entry_id: int, done: Elsewhere) -> None:
+    """Wait until the other streamers have carried out an erasure. Raises StoreUnavailable."""
+    missing: list[str] = []
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                missing = [name for name, forgotten in (await others(store)).items() if forgotten < entry_id]
+                running = await holders(store.database, missing, lock_of) if missing else set[str]()
+                if not running:
+                    break
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        running = await holders(store.database, missing, lock_of)
+    done.found += [f"{_shown(name)}: it has not confirmed it within {WITHIN_S:g} s" for name in sorted(running)]
+    done.remaining += [
+        f"ids without a name in tracks and events of {_shown(name)}, which does not run: it removes them when it starts"
+        for name in sorted({*missing} - running)
+    ]
+
+
+def _shown(name: str) -> str:
+    return f"the streamer {name}" if name else "the streamer without an id"
+
+
+async def nothing() -> None:
+    """Do nothing."""
+
+
+class Forgetting:
+    """Carries out the erasures of other streamers, also those from before the start."""
+
+    def __init__(self, book: Book, live: LiveGallery) -> None:
+        self._book = book
+        self._live = live
+        self._done = 0  # id of the newest erasure that this streamer has carried out
+        self._wake = asyncio.Event()
+        self.flush: Callable[[], Awaitable[None]] = nothing  # stores the faces of tracks that wait
+
+    async def open(self) -> None:
+        """Note that this streamer is one of the database's. Raises StoreUnavailable."""
+        store = self._book.store
+        if store.database.dialect != "postgresql":
+            return
+        erased = [one.id for one in self._book.entries if one.action is Action.ERASE]
+        mine = streamers.c.name == store.database.streamer
+        row = {"name": store.database.streamer, "started": datetime.now(UTC), "forgotten": max(erased, default=0)}
+        insert = store.database.insert(streamers).values(row)
+        start = insert.on_conflict_do_update(index_elements=["name"], set_={"started": row["started"]})
+        await store.execute(start)
+        async with store.database.reading() as connection:
+            self._done = await connection.scalar(select(streamers.c.forgotten).where(mine)) or 0
+        self.wake()
+
+    def wake(self) -> None:
+        """Look for new erasures soon."""
+        if self._book.store.database.dialect == "postgresql":
+            self._wake.set()
+
+    async def carried_out(self, entry_ids: Sequence[int]) -> None:
+        """Note that this streamer has carried out erasures of its own. Raises StoreUnavailable."""
+        if not [one for one in self._pending() if one[0] < entry_ids[0]]:
+            await self._note(entry_ids[-1])
+
+    async def run(self) -> None:
+        """Carry out what comes, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._carry_out()
+            except StoreUnavailable as error:
+                log.warning("people: an erasure of another streamer is not carried out now: %s", error)
+                await asyncio.sleep(AGAIN_S)
+                self._wake.set()
+
+    async def _carry_out(self) -> None:
+        pending = self._pending()
+        if not pending:
+            return
+        store, people = self._book.store, {name for _, name in pending}
+        if self._live.model is not None and not await self._live.settled(WORKER_S):  # without a model nobody is named
+            raise StoreUnavailable("live tracks are not decided again yet: no worker is connected")
+        await self.flush()
+        forgotten = await forget_tracks(store, people, ())
+        await self._book.forget_rejected(forgotten.tracks)
+        await store.settle()
+        await overwrite_tables(store, (faces, templates))
+        await self._note(pending[-1][0])
+        log.info("people: %d erased by another streamer, %d tracks revised", len(people), len(forgotten.tracks))
+
+    def _pending(self) -> list[tuple[int, str]]:
+        entries = self._book.entries
+        return [(one.id, one.person_id) for one in entries if one.action is Action.ERASE and one.id > self._done]
+
+    async def _note(self, entry_id: int) -> None:
+        store = self._book.store
+        if store.database.dialect == "postgresql":
+            mine = streamers.c.name == store.database.streamer
+            await store.execute(streamers.update().where(mine).values(forgotten=entry_id))
+        self._done = entry_id
