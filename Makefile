@@ -12,8 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# KEEP=1 plays on afterwards, for a look at the dashboard
 demo: $(READY)
-	$(BIN)/streamer demo --config configs/demo.yaml --out demo-output
+	$(BIN)/streamer demo --config configs/demo.yaml --out demo-output $(if $(KEEP),--keep)
 
 # most tests wait for processes and sockets: three at a time take half as long, also on two cores
 test: $(READY)
@@ -62,7 +63,7 @@ publish-protos: $(READY)
 	$(BIN)/python protos/check.py --publish
 
 clean:
-	rm -rf $(VENV) .buf build dist demo-output bench-output *.egg-info
+	rm -rf $(VENV) .axe .buf build dist demo-output bench-output *.egg-info
 	find faceanalytics \( -name '*_pb2*.py' -o -name '*_pb2*.pyi' \) -delete
 
 # uv installs everything in about half a minute; constraints.txt holds the versions that were tested together

@@ -70,7 +70,7 @@ def show_files(config: StreamerConfig, store: Path | None) -> Callable[[], None]
 
     `store`: folder of the store; None: it has none.
     """
-    sections = {"publish": config.publish.tls, "metrics": config.metrics.tls}
+    sections = {"publish": config.publish.tls, "metrics": config.metrics.tls, "web": config.web.tls}
     certificates = {name: tls for name, tls in sections.items() if tls is not None}
     folders = {"store": store, "audit": Path(config.access.folder) if config.access.folder else None}
     collector = _Files(certificates, {place: folder for place, folder in folders.items() if folder is not None})

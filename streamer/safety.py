@@ -3,12 +3,28 @@
 import ipaddress
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from faceanalytics.errors import ConfigError
 from streamer.section import Section
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split `host:port` into its parts. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not an address: write host:port, with a port from 0 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _is_address(address: str) -> str:
+    split_address(address)
+    return address
+
+
+Address = Annotated[str, AfterValidator(_is_address)]
 
 
 class Tls(Section):

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from streamer.config import Store as StoreConfig
     from tests.support.swinface_files import Checkpoint
 
+os.environ.setdefault("FACEANALYTICS_WEB_LISTEN", "none")  # of all streamers of all test processes, one port
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the programs do, before torch is imported
 
 ROOT = Path(__file__).resolve().parents[1]
+AXE = ROOT / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
 SYSTEM_PYTHON = "/usr/bin/python3"  # PyGObject is a package of the system
 
 
@@ -68,6 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs gir1.2-gst-rtsp-server-1.0 and python3-gi of the system"))
         if item.get_closest_marker("browser") and find_browser() is None:
             item.add_marker(pytest.mark.skip(reason="needs Chromium (FACEANALYTICS_BROWSER, or on the PATH)"))
+        if item.get_closest_marker("axe") and not AXE.exists():
+            item.add_marker(pytest.mark.skip(reason="needs axe-core (npm install --prefix .axe axe-core)"))
         if item.get_closest_marker("promtool") and not (which("promtool") and which("prometheus")):
             item.add_marker(pytest.mark.skip(reason="needs the package prometheus of the system"))
         if item.get_closest_marker("postgres") and programs() is None:

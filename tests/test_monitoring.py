@@ -64,7 +64,7 @@ def test_the_dashboard_shows_metrics_that_exist_and_none_is_forgotten_that_matte
     left_out = {
         *(f"faceanalytics_{name}_total" for name in ("stream_connects", "searches", "frames_time_estimated")),
         *(f"faceanalytics_{name}_total" for name in ("batches_refused", "refusals", "answers_undelivered")),
-        *(f"faceanalytics_{name}_total" for name in ("job_upload_bytes", "audit_unstored")),
+        *(f"faceanalytics_{name}_total" for name in ("job_upload_bytes", "audit_unstored", "pictures_encoded")),
     }
     assert counted - used == left_out
 

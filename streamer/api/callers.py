@@ -70,7 +70,7 @@ class Callers:
 
     def __init__(self, tokens: TokenStore | None, open_without_tokens: bool) -> None:
         """`open_without_tokens`: as long as no token was ever made, calls need none."""
-        self._tokens = tokens
+        self.tokens = tokens
         self._open = open_without_tokens
 
     async def find(self, metadata: Iterable[tuple[str, str | bytes]], address: str) -> Caller:
@@ -83,8 +83,8 @@ class Callers:
             return Caller(None, address)
         secret = _secret(given[0]) if len(given) == 1 else None
         token = None
-        if secret is not None and self._tokens is not None:
-            token = await self._tokens.find(hashed(secret))
+        if secret is not None and self.tokens is not None:
+            token = await self.tokens.find(hashed(secret))
         if token is None:
             raise NotAdmitted("this token is not known here", Why.TOKEN_UNKNOWN)
         self._check(token)
@@ -98,7 +98,7 @@ class Callers:
 
     async def has_tokens(self) -> bool:
         """Return whether a token was ever made."""
-        return self._tokens is not None and await self._tokens.any()
+        return self.tokens is not None and await self.tokens.any()
 
     async def check(self, caller: Caller) -> None:
         """Check again whether a caller is still admitted. Raises NotAdmitted."""
@@ -107,7 +107,7 @@ class Callers:
                 text = "a token is needed now: one has been made since this call began"
                 raise NotAdmitted(text, Why.TOKEN_MISSING)
             return
-        known = await self._tokens.find(caller.token.sha256) if self._tokens is not None else None
+        known = await self.tokens.find(caller.token.sha256) if self.tokens is not None else None
         if known is None:
             raise NotAdmitted("this token is not known here", Why.TOKEN_UNKNOWN)
         self._check(known)

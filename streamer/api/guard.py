@@ -56,7 +56,7 @@ class Guard(aio.ServerInterceptor):  # type: ignore[type-arg]
     """Lets calls through to the services as the table in `authorisation` says."""
 
     def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+        self.gate = gate
         self.callers = gate.callers
 
     async def intercept_service(
@@ -67,7 +67,7 @@ class Guard(aio.ServerInterceptor):  # type: ignore[type-arg]
         found: Any = await continuation(handler_call_details)
         if found is None:  # an unknown method, which gRPC answers with UNIMPLEMENTED
             return None  # type: ignore[return-value]
-        call = _Call(self._gate, str(handler_call_details.method), found)
+        call = _Call(self.gate, str(handler_call_details.method), found)
         # Each method is served as a stream of requests, which looks the same on the wire: a stream begins at once, but
         # a single request is waited for without end, also from a client that has no token.
         return grpc.stream_stream_rpc_method_handler(
@@ -119,7 +119,7 @@ class _Call:
         finally:
             if holder is not None:
                 self.gate.quotas.closed(holder)
-            if rule.scope in CHANGING and not self.refused:
+            if rule.scope in CHANGING and not rule.looks and not self.refused:
                 self._note(caller.name, _outcome(context))
 
     async def _admit(self, context: Context) -> tuple[Rule, Caller]:

@@ -17,7 +17,7 @@ from streamer.addresses import has_login
 from streamer.config import StreamerConfig, split_address
 from streamer.doctor.finding import Finding, Patient, fail, fine, warn
 from streamer.metrics_endpoint import tls_files
-from streamer.safety import is_loopback, measured_by_token
+from streamer.safety import Tls, is_loopback, measured_by_token
 from streamer.store.backup import contents
 from streamer.store.beside import TokenTable, opened
 from streamer.store.database import FILE, sqlite_folder
@@ -78,8 +78,13 @@ def _named_by_environment(path: Path) -> bool:
 
 def check_certificates(patient: Patient) -> Iterator[Finding]:
     """Check that certificates belong to their keys, are valid now and for a while, and name the host."""
-    publish, measured = patient.config.publish, patient.config.metrics
-    for section, tls, listen in (("publish", publish.tls, publish.listen), ("metrics", measured.tls, measured.listen)):
+    publish, measured, web = patient.config.publish, patient.config.metrics, patient.config.web
+    servers: tuple[tuple[str, Tls | None, str | None], ...] = (
+        ("publish", publish.tls, publish.listen),
+        ("metrics", measured.tls, measured.listen),
+        ("web", web.tls, web.listen),
+    )
+    for section, tls, listen in servers:
         if tls is not None and listen is not None:
             yield from _check_certificate(f"{section}.tls", tls_files(tls), split_address(listen)[0])
 

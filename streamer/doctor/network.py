@@ -48,6 +48,8 @@ def check_addresses(patient: Patient) -> Iterator[Finding]:
     if config.metrics.listen is not None:
         ours = patient.running or _shows_metrics(config.metrics.listen, config.metrics.tls)
         yield _check_tcp("metrics.listen", config.metrics.listen, ours)
+    if config.web.listen is not None:
+        yield _check_tcp("web.listen", config.web.listen, patient.running)
 
 
 def _check_tcp(setting: str, address: str, ours: bool) -> Finding:

@@ -26,6 +26,9 @@ def _wanted(config: StreamerConfig) -> Iterator[tuple[str, str, str]]:
         yield "store.url", "postgres", "psycopg"
     if config.store is not None and config.store.key_file is not None:
         yield "store.key_file", "security", "cryptography"
+    if config.web.listen is not None:
+        for needed in ("jinja2", "starlette", "uvicorn", "websockets"):
+            yield "web.listen", "web", needed
     if config.detect.precision != "fp32":
         yield "detect.precision", "openvino", "openvino"
     if Path(config.detect.weights).suffix == ".pt":

@@ -43,6 +43,10 @@ class Log:
         """Name of the store, 16 hexadecimal digits. Its backups have the same."""
         return hmac.digest(self._started.key, b"store id", "sha256")[:8].hex()
 
+    def secret(self, purpose: bytes) -> bytes:
+        """Return 32 secret bytes for a purpose, the same after a restart."""
+        return hmac.digest(self._started.key, purpose, "sha256")
+
     def event_id(self, sequence: int) -> str:
         """Return the name of a stored event: the run that made it, and its sequence.
 

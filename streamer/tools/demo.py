@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from faceanalytics.v1 import (
 )
 from streamer.api.server import Server
 from streamer.app import LiveService
-from streamer.config import Metrics, StreamerConfig
+from streamer.config import Metrics, Store, StreamerConfig, split_address
 from streamer.dispatch.worker_process import WorkerOptions, run_worker
 from streamer.recorded.analysis import Analysis
 from streamer.recorded.writer import VideoResult
@@ -41,8 +42,10 @@ log = logging.getLogger(__name__)
 class Demo:
     """One demonstration with its results in the folder `out`."""
 
-    def __init__(self, config: StreamerConfig, weights: str, out: Path) -> None:
+    def __init__(self, config: StreamerConfig, weights: str, out: Path, keep: bool = False) -> None:
+        """`keep`: go on playing the clip as a camera afterwards, for a look at the dashboard."""
         self._config = config
+        self._keep = keep
         self._worker = WorkerOptions(weights, "cpu", config.dispatch.batch)
         self._out = out
         self._running: LiveService | Analysis | None = None
@@ -72,9 +75,14 @@ class Demo:
         if self._stopped:
             return 0
         print("\nRecorded: the same clip as a file", flush=True)
-        return await self._record(clip)
+        code = await self._record(clip)
+        if self._keep and not self._stopped:
+            print("\nLive again, in a loop, until you press Ctrl+C", flush=True)
+            await self._play(clip, stay=True)
+        return code
 
-    async def _play(self, clip: Path) -> None:
+    async def _play(self, clip: Path, stay: bool = False) -> None:
+        """Play the clip as a camera; `stay`: in a loop, with a store, until `stop`."""
         with scratch_folder() as folder:
             dispatch = self._config.dispatch.on_socket(folder / "workers")
             started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
@@ -82,11 +90,13 @@ class Demo:
             sources = self._config.sources.model_copy(update={"folders": (str(clip.parent),)})
             # it is its own client: on this machine, without certificate and token, and beside a streamer that runs
             listen = {"listen": "127.0.0.1:0", "tls": None, "insecure": False}
+            web = self._config.web.model_copy(update={**listen, "listen": _usable(self._config.web.listen)})
             config = self._config.model_copy(
                 update={
                     "dispatch": dispatch,
                     "sources": sources,
-                    "store": None,
+                    "web": web,
+                    "store": Store(folder=str(folder / "store"), faces=True) if stay else None,
                     "sinks": (),
                     "publish": self._config.publish.model_copy(update=listen),
                     "access": Access(),
@@ -100,7 +110,7 @@ class Demo:
                 worker = group.create_task(run_worker(self._worker, dispatch.bind, asyncio.Queue()))
                 futures: list[asyncio.Future[Any]] = [running, started]
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-                watching = group.create_task(self._watch(started.result(), clip)) if started.done() else None
+                watching = group.create_task(self._watch(started.result(), clip, stay)) if started.done() else None
                 if watching is not None:
                     watching.add_done_callback(lambda _: live.stop())
                 await running
@@ -108,16 +118,24 @@ class Demo:
                 if watching is not None and self._stopped:
                     watching.cancel()
 
-    async def _watch(self, server: Server, clip: Path) -> None:
+    async def _watch(self, server: Server, clip: Path, stay: bool) -> None:
         """Add the stream over gRPC and print the events, like any other subscriber. Raises LostDependency."""
+        if server.dashboard:
+            print(f"Look at it: {server.dashboard}", flush=True)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await server.wait_until_serving()
         except TimeoutError as error:
             raise LostDependency(f"the SwinFace worker was not ready within {PATIENCE_S:g} s; see its log") from error
         async with grpc.aio.insecure_channel(server.address) as channel:
-            await _print_models(channel)
             streams = streams_pb2_grpc.StreamServiceStub(channel)
+            if stay:
+                settings = streams_pb2.StreamSettings(uri=str(clip), loop=True)
+                await streams.CreateStream(streams_pb2.CreateStreamRequest(stream_id=STREAM, settings=settings))
+                while not self._stopped:
+                    await asyncio.sleep(POLL_S)
+                return
+            await _print_models(channel)
             watch = tracks_pb2_grpc.TrackServiceStub(channel).WatchTracks(tracks_pb2.WatchTracksRequest())
             await watch.initial_metadata()  # from here on no event is missed
             settings = streams_pb2.StreamSettings(uri=str(clip))
@@ -145,6 +163,20 @@ class Demo:
         for name in ("tracks.jsonl", "observations.jsonl", "annotated.mp4"):
             print(f"  {self._out / name}")
         return 0
+
+
+def _usable(listen: str | None) -> str | None:
+    """Return the address of the dashboard, with another port if another streamer has it."""
+    if listen is None:
+        return None
+    host, port = "127.0.0.1", split_address(listen)[1]
+    with socket.socket() as trying:
+        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trying.bind((host, port))
+        except OSError:
+            port = 0
+    return f"{host}:{port}"
 
 
 async def _print_models(channel: grpc.aio.Channel) -> None:

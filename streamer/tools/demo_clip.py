@@ -42,13 +42,13 @@ def make_clip(path: Path) -> None:
 def _frames() -> Iterator[Bytes]:
     count = round(SCENE_S * FPS)
     for package, name, start, end in SCENES:
-        photograph = _photograph(package, name)
+        photograph = photograph_of(package, name)
         for step in range(count):
             ease = 0.5 - 0.5 * np.cos(np.pi * step / (count - 1))
-            yield _view(photograph, tuple(a + ease * (b - a) for a, b in zip(start, end, strict=True)))
+            yield view_of(photograph, tuple(a + ease * (b - a) for a, b in zip(start, end, strict=True)))
 
 
-def _photograph(package: str, name: str) -> Bytes:
+def photograph_of(package: str, name: str) -> Bytes:
     spec = find_spec(package)
     place = Path(spec.submodule_search_locations[0]) / name if spec and spec.submodule_search_locations else None
     if place is None or not place.is_file():
@@ -56,7 +56,7 @@ def _photograph(package: str, name: str) -> Bytes:
     return read_image(place)
 
 
-def _view(photograph: Bytes, view: tuple[float, ...]) -> Bytes:
+def view_of(photograph: Bytes, view: tuple[float, ...]) -> Bytes:
     """Scale the visible part to the clip's size, black outside the photograph."""
     height, width = photograph.shape[:2]
     scale = WIDTH / (view[2] * width)
