@@ -33,6 +33,7 @@ async def query_of(
         expressions=tuple(wanted.expressions),
         attributes=tuple(wanted.attributes),
         described=wanted.described,
+        unnamed=wanted.unnamed,
     )
 
 
@@ -51,6 +52,8 @@ def _problem(wanted: tracks_pb2.TrackFilter, stream_ids: Sequence[str]) -> str:
     both = wanted.HasField("min_age_years") and wanted.HasField("max_age_years")
     if both and wanted.min_age_years > wanted.max_age_years:
         return "filter.min_age_years: must not be above max_age_years"
+    if wanted.unnamed and wanted.persons:
+        return "filter.unnamed: not together with persons"
     known = tracks_pb2.TrackState.values()
     if any(state not in known or state == tracks_pb2.TRACK_STATE_UNSPECIFIED for state in wanted.states):
         return "filter.states: has an unknown state"
@@ -71,6 +74,7 @@ def matches(track: tracks_pb2.Track, query: TrackQuery, now: datetime) -> bool:
             query.max_age is None or (row["age"] is not None and row["age"] <= query.max_age),
             not query.expressions or row["expression"] in query.expressions,
             not query.described or row["described"],
+            not query.unnamed or row["person"] is None,
             all(f"|{one}|" in row["attributes"] for one in query.attributes),
         )
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from streamer.api.callers import visible_cameras
 from streamer.api.errors import Why, refuse
 from streamer.api.messages import seconds
-from streamer.api.paging import page, page_size, place_of
+from streamer.api.paging import page, page_size, page_token, place_of
 from streamer.api.problems import SHOWN, no_track, shown
 from streamer.api.shared import SharedEvents
 from streamer.api.streams import Cameras
@@ -22,6 +23,7 @@ from streamer.api.watch import CHUNK, Replay, Sender, WatchContext, heartbeat, m
 from streamer.api.watch_filter import Wanted
 from streamer.config import Publish
 from streamer.hub import Event, Hub, Subscriber
+from streamer.store.rows import searched
 from streamer.store.store import Store
 from streamer.store.values import StoreUnavailable, TrackQuery
 
@@ -110,11 +112,39 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
         live = [to_proto(summary, request.include_embedding) for summary in self._hub.live(query.cameras)]
         found = {track.track_id: track for track in live if matches(track, query, now)}
         if request.past:
-            found |= await self._ended(query, after, size + 1, context)
-        sorted_tracks = [found[name] for name in sorted(found)]
-        tracks, token = page(sorted_tracks, lambda track: track.track_id, after, size)
+            found |= await self._ended(query, after, size + 1, context, request.newest_first)
+        if request.newest_first:
+            tracks = [found[name] for name in sorted(found, reverse=True) if not after or name < after][: size + 1]
+            token = page_token(tracks[size - 1].track_id) if len(tracks) > size else ""
+            tracks = tracks[:size]
+        else:
+            tracks, token = page([found[name] for name in sorted(found)], lambda track: track.track_id, after, size)
         faces = await self._faces([track.track_id for track in tracks], context) if request.include_face else {}
         return tracks_pb2.ListTracksResponse(tracks=tracks, next_page_token=token, faces_jpeg=faces)
+
+    async def CountTracks(  # noqa: N802
+        self,
+        request: tracks_pb2.CountTracksRequest,
+        context: aio.ServicerContext[tracks_pb2.CountTracksRequest, tracks_pb2.CountTracksResponse],
+    ) -> tracks_pb2.CountTracksResponse:
+        query = await query_of(request.filter, (), context)
+        await self._check_streams(query.cameras, context)
+        if self._store is None:
+            await refuse(context, Why.NO_STORE, "this streamer keeps no tracks (store: null)")
+        try:
+            counts = Counter(await self._store.history.hours(query))
+        except StoreUnavailable as error:
+            await unavailable(error, context)
+        now = datetime.now(UTC)
+        for summary in self._hub.live(query.cameras):
+            track = to_proto(summary, False)
+            if matches(track, query, now):
+                first: datetime = searched(track, now)["first_seen"]
+                counts[first.replace(minute=0, second=0, microsecond=0)] += 1
+        answer = tracks_pb2.CountTracksResponse()
+        for hour in sorted(counts):
+            answer.hours.add(tracks=counts[hour]).hour.FromDatetime(hour)
+        return answer
 
     async def _faces(self, track_ids: list[str], context: aio.ServicerContext[Any, Any]) -> dict[str, bytes]:
         try:
@@ -123,12 +153,12 @@ class TrackService(tracks_pb2_grpc.TrackServiceServicer):
             await unavailable(error, context)
 
     async def _ended(
-        self, query: TrackQuery, after: str, limit: int, context: aio.ServicerContext[Any, Any]
+        self, query: TrackQuery, after: str, limit: int, context: aio.ServicerContext[Any, Any], newest: bool
     ) -> dict[str, tracks_pb2.Track]:
         if self._store is None:
             await refuse(context, Why.NO_STORE, "past: this streamer keeps no tracks (store: null)")
         try:
-            payloads = await self._store.history.ended(query, after, limit)
+            payloads = await self._store.history.ended(query, after, limit, newest)
         except StoreUnavailable as error:
             await unavailable(error, context)
         tracks = [tracks_pb2.Track.FromString(payload) for payload in payloads]

@@ -56,12 +56,12 @@ def examine(path: Path | None, cameras_s: float | None = None) -> Iterator[Findi
     state = "a streamer answers there" if patient.running else "no streamer answers there"
     yield fine("running", f"{config.publish.listen}: {state}")
     for check in CHECKS:
-        yield from _tried(check, patient)
+        yield from tried(check, patient)
     if cameras_s is not None:
         yield from check_cameras(patient, cameras_s)
 
 
-def _tried(check: Check, patient: Patient) -> Iterator[Finding]:
+def tried(check: Check, patient: Patient) -> Iterator[Finding]:
     """Run a check. One that the world keeps from its work has found something as well."""
     try:
         yield from check(patient)

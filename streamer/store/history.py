@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, extract, func, select
 
 from streamer.store.database import Database
 from streamer.store.decisions import Naming
@@ -12,6 +13,8 @@ from streamer.store.sealed import FACE, TRACK, Columns, readable
 from streamer.store.tables import faces, tracks
 from streamer.store.values import TrackQuery
 from streamer.values import TrackState
+
+HOURS = 10_000  # most that are counted
 
 
 class History:
@@ -22,14 +25,35 @@ class History:
         self._columns = columns
         self._naming = naming
 
-    async def ended(self, query: TrackQuery, after: str, limit: int) -> list[bytes]:
-        """Return the messages of the tracks that have ended and fit, sorted by id, beginning after the id `after`."""
-        columns = select(tracks.c.track_id, tracks.c.payload)
-        wanted = columns.where(tracks.c.state == TrackState.ENDED.value, tracks.c.track_id > after)
-        query = replace(query, persons=tuple(self._columns.persons((*query.persons, *self._naming.ids(query.persons)))))
+    async def ended(self, query: TrackQuery, after: str, limit: int, newest: bool = False) -> list[bytes]:
+        """Return the messages of the tracks that have ended and fit, sorted by id, beginning after the id `after`.
+
+        `newest`: the newest first, and `after` may be empty for the very newest.
+        """
+        name = tracks.c.track_id
+        wanted = select(name, tracks.c.payload).where(tracks.c.state == TrackState.ENDED.value)
+        if after or not newest:
+            wanted = wanted.where(name < after if newest else name > after)
+        wanted = _where(wanted, self._with_ids(query)).order_by(name.desc() if newest else name).limit(limit)
         async with self._database.reading() as connection:
-            rows = await connection.execute(_where(wanted, query).order_by(tracks.c.track_id).limit(limit))
+            rows = await connection.execute(wanted)
             return [self._naming.filled(readable(self._columns, row.payload, TRACK, row.track_id)) for row in rows]
+
+    async def hours(self, query: TrackQuery) -> dict[datetime, int]:
+        """Return the number of the tracks that have ended and fit, by the hour in which they were first seen, UTC."""
+        seen: ColumnElement[Any] = tracks.c.first_seen
+        if self._database.dialect == "postgresql":
+            seen = func.timezone("UTC", seen)
+        parts: list[Any] = [extract(part, seen).label(part) for part in ("year", "month", "day", "hour")]
+        counted = select(*parts, func.count().label("tracks")).where(tracks.c.state == TrackState.ENDED.value)
+        counted = _where(counted, self._with_ids(query)).group_by(*parts)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(counted.order_by(*(part.desc() for part in parts)).limit(HOURS))
+            return {_hour(row): row.tracks for row in rows}
+
+    def _with_ids(self, query: TrackQuery) -> TrackQuery:
+        persons = self._columns.persons((*query.persons, *self._naming.ids(query.persons)))
+        return replace(query, persons=tuple(persons))
 
     async def get(self, track_id: str) -> bytes | None:
         """Return the message of a track; None: it is not stored."""
@@ -60,7 +84,12 @@ class History:
             }
 
 
-def _where(statement: Select[Any], query: TrackQuery) -> Select[Any]:
+def _hour(row: Any) -> datetime:
+    """Return the hour of a row. PostgreSQL gives the parts of a time as decimal numbers."""
+    return datetime(int(row.year), int(row.month), int(row.day), int(row.hour), tzinfo=UTC)
+
+
+def _where(statement: Any, query: TrackQuery) -> Any:
     """Add the conditions of a query; api/track_filter.py has the same for live tracks."""
     conditions: list[ColumnElement[bool]] = []
     if query.cameras:
@@ -81,5 +110,7 @@ def _where(statement: Select[Any], query: TrackQuery) -> Select[Any]:
         conditions.append(tracks.c.expression.in_(query.expressions))
     if query.described:
         conditions.append(tracks.c.described)
+    if query.unnamed:
+        conditions.append(tracks.c.person.is_(None))
     conditions += [tracks.c.attributes.contains(f"|{one}|") for one in query.attributes]
     return statement.where(*conditions)

@@ -44,18 +44,22 @@ def survey(address: str, stream: Stream, wait_s: float) -> Survey:
     return survey_camera(address, stream, wait_s) if path is None else _survey_path(path)
 
 
+def patient(stream: Stream, address: str, wait_s: float) -> Stream:
+    """Return the settings of a stream with waits that end within `wait_s`."""
+    return stream.model_copy(update=_timeouts(address, wait_s))
+
+
 def _stream(address: str, wait_s: float, settings: dict[str, Any]) -> Stream:
-    read_s = READ_S if SCHEMES.get(split_scheme(address)[0].lower()) == "rtsp" else wait_s
-    timeouts = {
-        "connect_timeout_s": min(CONNECT_S, wait_s),
-        "first_frame_timeout_s": read_s,
-        "stall_timeout_s": read_s,
-    }
     try:
-        return Stream.model_validate({"id": "probe", "uri": address, **timeouts, **settings})
+        return Stream.model_validate({"id": "probe", "uri": address, **_timeouts(address, wait_s), **settings})
     except ValidationError as error:
         reasons = (line.strip().removeprefix("(top): Value error, ") for line in explain(error))
         raise ConfigError("probe: " + "; ".join(reasons)) from None  # not from the error: it contains the address
+
+
+def _timeouts(address: str, wait_s: float) -> dict[str, float]:
+    read_s = READ_S if SCHEMES.get(split_scheme(address)[0].lower()) == "rtsp" else wait_s
+    return {"connect_timeout_s": min(CONNECT_S, wait_s), "first_frame_timeout_s": read_s, "stall_timeout_s": read_s}
 
 
 def _survey_path(path: Path) -> Survey:

@@ -31,7 +31,7 @@ from streamer.config import Store as StoreConfig
 from streamer.hub import Hub
 from streamer.safety import Access
 from streamer.store.outbox import Outgoing
-from streamer.values import AgeEstimate, ExpressionEstimate, IdentityDecision, IdentityStatus, TrackSummary
+from streamer.values import AgeEstimate, Candidate, ExpressionEstimate, IdentityDecision, IdentityStatus, TrackSummary
 from tests.api.test_server import KeptCameras, Watch, events_of, read, refused
 from tests.support import builders
 from tests.support.builders import summary
@@ -380,3 +380,35 @@ async def test_the_store_has_a_health_of_its_own(place: Place) -> None:
         assert (await service.health.Check(request)).status == health_pb2.HealthCheckResponse.SERVING
         service.server.set_storing(False)
         assert (await service.health.Check(request)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_the_newest_tracks_come_first_and_are_counted_by_hour(place: Place) -> None:
+    begun = datetime(2026, 3, 4, 22, 59, 59, tzinfo=UTC)
+    ada = (Candidate("Ada", 0.8),)
+    known = IdentityDecision(IdentityStatus.IDENTIFIED, "Ada", None, ada, 0.3, 0.4, 3, 0.9, 1)
+    async with serving(place) as service:
+        names = [f"t{number}" for number in range(5)]
+        await service.offer(*(summary(name) for name in names))
+        for number, name in enumerate(names[:4]):
+            at = begun + timedelta(seconds=2 * number)
+            named = known if number else None
+            await service.offer(final(name, first_captured_at=at, captured_at=at, decision=named))
+        pages: list[list[str]] = []
+        token = ""
+        while token or not pages:
+            request = tracks_pb2.ListTracksRequest(past=True, newest_first=True, page_size=2, page_token=token)
+            answer = await service.tracks.ListTracks(request)
+            pages.append([track.track_id for track in answer.tracks])
+            token = answer.next_page_token
+        assert pages == [["t4", "t3"], ["t2", "t1"], ["t0"]]
+        unnamed = tracks_pb2.TrackFilter(unnamed=True)
+        strangers = await service.tracks.ListTracks(tracks_pb2.ListTracksRequest(past=True, filter=unnamed))
+        assert [track.track_id for track in strangers.tracks] == ["t0", "t4"]
+        wanted = tracks_pb2.TrackFilter(states=[tracks_pb2.TRACK_STATE_ENDED])
+        counted = await service.tracks.CountTracks(tracks_pb2.CountTracksRequest(filter=wanted))
+        assert [(one.hour.ToDatetime(UTC).hour, one.tracks) for one in counted.hours] == [(22, 1), (23, 3)]
+        everything = await service.tracks.CountTracks(tracks_pb2.CountTracksRequest())
+        assert sum(one.tracks for one in everything.hours) == 5
+        both = tracks_pb2.TrackFilter(unnamed=True, persons=["Ada"])
+        code, details = await refused(service.tracks.CountTracks(tracks_pb2.CountTracksRequest(filter=both)))
+        assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "filter.unnamed: not together with persons")

@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 import faceanalytics.v1
 from streamer.access.token_file import TokenFile
 from streamer.access.tokens import Scope, TokenStore, new_token, utc_now
+from streamer.api.inspection import Inspector
 from streamer.api.server import Server, start_server
 from streamer.config import Publish, Sources, Stream
 from streamer.config import Store as StoreConfig
@@ -71,7 +72,12 @@ class Guarded:
 
 @asynccontextmanager
 async def guarded(
-    folder: Path, *streams: str, store: StoreConfig | None = None, jobs: Jobs | None = None, **settings: Any
+    folder: Path,
+    *streams: str,
+    store: StoreConfig | None = None,
+    jobs: Jobs | None = None,
+    inspector: Inspector | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Guarded]:
     """Serve these streams, and jobs if there are any, on a free port.
 
@@ -84,9 +90,8 @@ async def guarded(
     async with AsyncExitStack() as closing:
         stored = await closing.enter_async_context(running(store, publishing(hub))) if store is not None else None
         kept = stored.store if stored is not None else None
-        server = await start_server(
-            config, hub, kept_cameras(cameras, kept, ()), lambda: {SMALL: 1}, kept, access=access, jobs=jobs
-        )
+        known, models = kept_cameras(cameras, kept, ()), lambda: {SMALL: 1}
+        server = await start_server(config, hub, known, models, kept, access=access, jobs=jobs, inspector=inspector)
         closing.push_async_callback(server.stop, 0)
         yield Guarded(server, hub, cameras, folder / "access", stored)
 

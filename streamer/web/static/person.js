@@ -1,0 +1,212 @@
+// The page of a person: references, appearances, changes, and what can be done.
+import { about, all, call, may, report, words } from "./api.js";
+import { changes, rejectMatch } from "./correct.js";
+import { fill, h } from "./dom.js";
+import { Pictures } from "./enrol.js";
+import { ledger } from "./ledger.js";
+import { ask, face, field, grows, number, page, said } from "./parts.js";
+import { followState } from "./shell.js";
+import { trackCard } from "./tracks.js";
+import { count, enumWords, moment } from "./words.js";
+
+const APPEARANCES = 24; // that are read at once
+const AGAIN_MS = 3000;
+let person = { personId: about.values.person_id };
+
+const profile = h("section.card.profile");
+const references = h("ul.references");
+const seen = h("ul.faces");
+const changed = h("div");
+fill(page, profile, h("section.card", {}, h("h2", {}, "References"), references), h("section.card.seen", {}, h("h2", {}, "Appearances"), seen), h("section", {}, h("h2", {}, "Changes"), changed));
+
+const name = () => person.displayName ?? "name not shown";
+
+async function read() {
+  shown = null;
+  person = (await call("GalleryService/GetPerson", { personId: about.values.person_id })).person;
+  if (person.personId !== about.values.person_id) { location.replace(`/people/${encodeURIComponent(person.personId)}`); return; }
+  document.title = `${name()} - Face analytics`;
+  showProfile();
+  await Promise.all([showReferences(), showSeen(), ledger(changed, person.personId, read)]);
+}
+
+function showProfile() {
+  const editable = may("enrol") && !person.readOnly;
+  const chips = (person.labels ?? []).map((one) => h("span.chip", {}, one));
+  const facts = Object.entries(person.metadata ?? {}).map(([key, value]) => h("span.dim", {}, `${key}: ${value}`));
+  const button = (text, onclick, kind = "button") => h(kind, { type: "button", onclick }, text);
+  fill(profile,
+    face(person.referenceCount && may("biometric") ? `/people/${encodeURIComponent(person.personId)}.jpg` : "", `Picture of ${name()}`, 112, "no picture"),
+    h("div.who", {}, h("h1", {}, name()), h("p.dim", {}, person.createdAt ? `Enrolled ${moment(person.createdAt)}. ` : "", `${count(person.usedCount ?? 0, "reference")} in use.`), h("div.row", {}, chips, facts)),
+    editable ? h("div.row", {}, button("Add pictures", addPictures, "button.primary"), button("Name and labels", edit), button("Merge", merge), button("Erase", erase, "button.wrong"))
+      : person.readOnly ? h("p.notice", {}, "This person comes from gallery.folder, and is changed there.") : null);
+}
+
+async function showReferences() {
+  const found = await all("GalleryService/ListReferences", { personId: person.personId, pageSize: 100, includeFace: true }, "references");
+  if (!found.length) { fill(references, h("li.dim", {}, "No face yet, so nobody is recognised as this person. Add a picture.")); return; }
+  fill(references, found.map((one) => {
+    const state = one.setAside ? "set aside" : one.used ? "" : "not used: made by another model";
+    const from = one.trackId ? h("a", { href: `/tracks/${one.trackId}` }, "a track") : one.fileName ?? "a picture";
+    const change = (text, work) => h("button", { type: "button", onclick: work }, text);
+    return h(`li${one.setAside ? ".aside" : ""}`, {}, face(one.faceJpeg ? `data:image/jpeg;base64,${one.faceJpeg}` : "", `Reference from ${one.fileName || "a track"}`, 112, "no picture kept"),
+      h("span", { title: `Added ${moment(one.createdAt)}` }, `quality ${(one.quality ?? 0).toFixed(2)}`), h("span.dim", {}, "from ", from), state && h("span.sign.attention", {}, state),
+      may("enrol") && !person.readOnly ? h("div.row", {}, change(one.setAside ? "Restore" : "Set aside", () => setAside(one)), change("Delete", () => remove(one))) : null);
+  }));
+}
+
+async function setAside(reference) {
+  const change = (aside) => call("GalleryService/SetReferenceAside", { referenceId: reference.referenceId, aside });
+  try {
+    await change(!reference.setAside);
+    said(reference.setAside ? "The reference is compared with again." : "The reference is kept, but not compared with.", async () => { await change(Boolean(reference.setAside)); await read(); });
+    await read();
+  } catch (error) {
+    report(error);
+  }
+}
+
+function remove(reference) {
+  ask("Delete this reference?", [h("p", {}, "The picture and its template are removed. This cannot be undone; to try without it, set it aside.")], {
+    said: "Delete it", dangerous: true,
+    submit: async () => {
+      await call("GalleryService/DeleteReference", { referenceId: reference.referenceId });
+      said("The reference was deleted.");
+      await read();
+      return true;
+    },
+  });
+}
+
+let growing = null;
+let shown = null; // what the appearances show: JSON of ids and revisions of the first ones
+
+/** Show where the person appeared, unless that is what is shown already. */
+async function showSeen() {
+  if (!may("biometric")) { fill(seen, h("li.dim", {}, "Your token may not see who is where: that needs the scope biometric.")); return; }
+  const request = { past: true, newestFirst: true, includeFace: true, pageSize: APPEARANCES, filter: { persons: [person.displayName] } };
+  const page = (pageToken) => call("TrackService/ListTracks", { ...request, pageToken });
+  const first = await page("");
+  const now = JSON.stringify((first.tracks ?? []).map((one) => [one.trackId, one.decision?.revision, one.samples ? 1 : 0, Boolean(one.final)]));
+  if (now === shown) return;
+  shown = now;
+  growing?.stop();
+  growing = null;
+  seen.replaceChildren();
+  addAppearances(first);
+  if (!seen.childElementCount && !first.nextPageToken) seen.append(h("li.dim", {}, "Not seen yet, as far as tracks are kept."));
+  let pageToken = first.nextPageToken;
+  if (pageToken) {
+    growing = grows(seen, async () => {
+      const answer = await page(pageToken);
+      addAppearances(answer);
+      pageToken = answer.nextPageToken;
+      return Boolean(pageToken);
+    });
+  }
+}
+
+function addAppearances({ tracks = [], facesJpeg = {} }) {
+  for (const track of tracks) {
+    if (track.decision?.personId !== person.personId) continue; // another person of this name
+    const card = trackCard(track, facesJpeg[track.trackId]);
+    if (may("enrol")) card.append(h("button.quiet", { type: "button", onclick: () => rejectMatch(track, name(), async (line) => { fill(document.getElementById("notices"), line); await read(); }) }, `Not ${name()}`));
+    seen.append(card);
+  }
+}
+
+/** Go on looking, as long as whoever reads is at the newest ones. */
+async function follow() {
+  if (!document.hidden && person.displayName && seen.childElementCount <= APPEARANCES && !seen.contains(document.activeElement)) await showSeen().catch(() => undefined);
+  setTimeout(follow, AGAIN_MS);
+}
+
+function addPictures() {
+  const pictures = new Pictures(async () => person.personId);
+  ask(`Pictures of ${name()}`, pictures.element, {
+    said: "Add the pictures", wide: true,
+    submit: async () => {
+      const good = await pictures.send();
+      if (!good) return false;
+      said(`${count(good, "picture")} of ${name()} added.`);
+      await read();
+      return pictures.allGood;
+    },
+  });
+}
+
+function edit() {
+  const called = h("input", { required: true, maxLength: 200, value: person.displayName ?? "" });
+  const labels = h("input", { value: (person.labels ?? []).join(", "), placeholder: "staff, night shift" });
+  const facts = h("textarea", { rows: 3, placeholder: "department: sales" });
+  facts.value = Object.entries(person.metadata ?? {}).map(([key, value]) => `${key}: ${value}`).join("\n");
+  ask("Name and labels", [field("Name", called), field("Labels", labels, "Words, with commas between them."), field("More", facts, "One line each: what, a colon, and the value.")], {
+    submit: async () => {
+      const metadata = Object.fromEntries(facts.value.split("\n").filter((one) => one.trim()).map((one) => [one.split(":")[0].trim(), one.split(":").slice(1).join(":").trim()]));
+      const asked = { displayName: called.value.trim(), labels: labels.value.split(",").map((one) => one.trim()).filter(Boolean), metadata };
+      await call("GalleryService/UpdatePerson", { personId: person.personId, person: asked, updateMask: "displayName,labels,metadata", expectedVersion: person.version });
+      said("Saved. The history shows the new name, too.");
+      await read();
+      return true;
+    },
+  });
+}
+
+async function merge() {
+  const others = (await all("GalleryService/ListPeople", { pageSize: 1000 }, "people").catch(() => [])).filter((one) => one.personId !== person.personId && !one.readOnly);
+  const other = h("select", { required: true }, h("option", { value: "" }, "choose somebody"), others.map((one) => h("option", { value: one.personId }, `${one.displayName} (${count(one.referenceCount ?? 0, "reference")})`)));
+  const preview = h("div", { "aria-live": "polite" });
+  other.addEventListener("change", async () => {
+    if (!other.value) { preview.replaceChildren(); return; }
+    fill(preview, h("p.dim", {}, "Looking what would change"));
+    try {
+      const answer = await call("GalleryService/MergePeople", { personId: person.personId, otherPersonId: other.value, dryRun: true });
+      fill(preview, face(may("biometric") ? `/people/${encodeURIComponent(other.value)}.jpg` : "", "", 88), changes(answer.changes ?? []));
+    } catch (error) {
+      fill(preview, words(error));
+    }
+  });
+  ask(`Make somebody one with ${name()}`, [h("p", {}, `Their references and appearances become those of ${name()}, whose name stays. This can be undone.`), field("Who is the same person?", other), preview], {
+    said: "Make them one",
+    submit: async () => {
+      const { entryId } = await call("GalleryService/MergePeople", { personId: person.personId, otherPersonId: other.value });
+      said(`They are one person now: ${name()}.`, async () => { await call("GalleryService/Undo", { entryId }); await read(); });
+      await read();
+      return true;
+    },
+  });
+}
+
+async function erase() {
+  const sure = h("input", { type: "checkbox", required: true });
+  const preview = h("ul", {}, h("li.dim", {}, "Counting what goes"));
+  ask(`Erase ${name()}?`, [h("p", {}, "This goes, for good:"), preview,
+    h("p", {}, "This stays: that somebody was seen, as an unknown face without a name, and that an erasure took place. Backups and what other programs received cannot be reached from here."),
+    h("label.check", {}, sure, ` Erase ${name()}. This cannot be undone.`)], {
+    said: "Erase", dangerous: true,
+    submit: async () => {
+      const { report: done } = await call("GalleryService/ErasePerson", { personId: person.personId });
+      showReport(done);
+      return true;
+    },
+  });
+  const filter = { persons: [person.displayName ?? ""] };
+  const counted = may("biometric") ? await call("TrackService/CountTracks", { filter }).catch(() => null) : null;
+  const tracks = (counted?.hours ?? []).reduce((sum, one) => sum + Number(one.tracks), 0);
+  fill(preview, h("li", {}, "the name, labels and everything else that was noted"), h("li", {}, `${count(person.referenceCount ?? 0, "reference")} with pictures and templates`),
+    h("li", {}, counted ? `the name in ${count(tracks, "track")}, and their pictures of the face` : "the name in all tracks, and their pictures of the face"), h("li", {}, "the key with which all of it is encrypted"));
+}
+
+function showReport(done) {
+  const gone = Object.entries(done.removedRows ?? {}).map(([table, rows]) => h("li", {}, `${number(rows)} in ${enumWords(table)}`));
+  const found = done.found ?? [];
+  ask("The person was erased", [
+    found.length ? h("div.problem", {}, h("strong", {}, "Something is still there:"), h("ul", {}, found.map((one) => h("li", {}, one)))) : h("p.done", {}, "The store was searched afterwards, and nothing was found."),
+    h("h2", {}, "Removed or emptied"), h("ul", {}, gone), h("h2", {}, "Out of reach"), (done.remaining ?? []).length ? h("ul", {}, done.remaining.map((one) => h("li", {}, one))) : h("p", {}, "Nothing that is known."),
+    h("p.dim", {}, `Erased ${moment(done.erasedAt)}. Searched: ${(done.searchedFiles ?? []).join(", ") || "the database"}.`), h("details", {}, h("summary", {}, "Signature"), h("pre", {}, done.signature ?? "")),
+  ], { wide: true, closed: () => location.assign("/people") });
+}
+
+followState();
+setTimeout(follow, AGAIN_MS);
+read().catch((error) => { page.replaceChildren(h("p", {}, h("a", { href: "/people" }, "All people"))); report(error); });
