@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from faceanalytics.aio import AioWatch, watch_async
     from faceanalytics.analysis import analyze
     from faceanalytics.analyzer import Face, FaceAnalyzer
+    from faceanalytics.connection import Connection, connect
     from faceanalytics.detection import Detector
     from faceanalytics.errors import ConfigError, InputError, LostDependency, ModelError, StreamerError, UserError
     from faceanalytics.events import (
@@ -25,9 +26,24 @@ if TYPE_CHECKING:
         TrackMerged,
         TrackRevised,
         TrackStarted,
+        TrackTravelled,
         TrackUpdated,
     )
     from faceanalytics.extras import MissingPackage
+    from faceanalytics.gallery import Gallery, IdentifiedFace, IdentifiedPerson
+    from faceanalytics.gallery_values import (
+        Correction,
+        Enrolled,
+        ErasureReport,
+        IdentityChange,
+        KnownPerson,
+        LedgerEntry,
+        Matches,
+        PersonReference,
+        ReferenceFace,
+        ReferenceResult,
+        TrackMatch,
+    )
     from faceanalytics.people import Person, Shot
     from faceanalytics.results import Analysed, AnalysedFrame, Observation, Results, Summary, read_results
     from faceanalytics.system_values import Capacity, ModelStatus, Stats, StoreStatus, StreamStatus
@@ -48,27 +64,41 @@ __all__ = [
     "Box",
     "Capacity",
     "ConfigError",
+    "Connection",
+    "Correction",
     "Decision",
     "Detections",
     "Detector",
     "Disconnected",
+    "Enrolled",
+    "ErasureReport",
     "Event",
     "Expression",
     "Face",
     "FaceAnalyzer",
     "Frame",
+    "Gallery",
     "Heartbeat",
+    "IdentifiedFace",
+    "IdentifiedPerson",
     "Identity",
+    "IdentityChange",
     "InputError",
+    "KnownPerson",
+    "LedgerEntry",
     "LiveTrack",
     "LostDependency",
+    "Matches",
     "Missed",
     "MissingPackage",
     "ModelError",
     "ModelStatus",
     "Observation",
     "Person",
+    "PersonReference",
     "Point",
+    "ReferenceFace",
+    "ReferenceResult",
     "Results",
     "Shot",
     "Snapshot",
@@ -79,9 +109,11 @@ __all__ = [
     "Summary",
     "Track",
     "TrackEnded",
+    "TrackMatch",
     "TrackMerged",
     "TrackRevised",
     "TrackStarted",
+    "TrackTravelled",
     "TrackUpdated",
     "TrackedEnd",
     "TrackedFace",
@@ -91,6 +123,7 @@ __all__ = [
     "__version__",
     "aio",
     "analyze",
+    "connect",
     "read_results",
     "read_video",
     "watch",
@@ -101,15 +134,21 @@ _MODULES = {
     "faceanalytics.aio": ("AioWatch", "watch_async"),
     "faceanalytics.analysis": ("analyze",),
     "faceanalytics.analyzer": ("Face", "FaceAnalyzer"),
+    "faceanalytics.connection": ("Connection", "connect"),
     "faceanalytics.detection": ("Detector",),
     "faceanalytics.errors": (
         *("ConfigError", "InputError", "LostDependency", "ModelError", "StreamerError", "UserError"),
     ),
     "faceanalytics.events": (
         *("Disconnected", "Event", "Heartbeat", "Missed", "Snapshot", "TrackEnded", "TrackMerged", "TrackRevised"),
-        *("TrackStarted", "TrackUpdated"),
+        *("TrackStarted", "TrackTravelled", "TrackUpdated"),
     ),
     "faceanalytics.extras": ("MissingPackage",),
+    "faceanalytics.gallery": ("Gallery", "IdentifiedFace", "IdentifiedPerson"),
+    "faceanalytics.gallery_values": (
+        *("Correction", "Enrolled", "ErasureReport", "IdentityChange", "KnownPerson", "LedgerEntry", "Matches"),
+        *("PersonReference", "ReferenceFace", "ReferenceResult", "TrackMatch"),
+    ),
     "faceanalytics.people": ("Person", "Shot"),
     "faceanalytics.results": ("Analysed", "AnalysedFrame", "Observation", "Results", "Summary", "read_results"),
     "faceanalytics.tracking": ("TrackedEnd", "TrackedFace", "Tracker"),

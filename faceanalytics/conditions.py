@@ -20,6 +20,7 @@ class Conditions(TypedDict, total=False):
     expressions: Sequence[str]  # such as "happiness": the one with the largest share of the time
     attributes: Sequence[str]  # such as "eyeglasses"; must all be PRESENT
     described: bool  # only tracks that are described
+    unnamed: bool  # only tracks that are identified as nobody; not together with persons
 
 
 def filter_of(conditions: Conditions) -> tracks_pb2.TrackFilter | None:

@@ -44,7 +44,7 @@ def to_track(track: tracks_pb2.Track) -> LiveTrack:
         expression=_expression(track.expression) if track.HasField("expression") else None,
         attributes=_attributes(track.attributes) if track.HasField("attributes") else None,
         identity=_identity(track.identity) if track.HasField("identity") else None,
-        decision=_decision(track.decision) if track.HasField("decision") else None,
+        decision=to_decision(track.decision) if track.HasField("decision") else None,
         intervals=tuple(Interval(one.track_id, one.first_seen_s, one.last_seen_s) for one in track.intervals),
         merged_into=track.merged_into or None,
         split_from=track.split_from or None,
@@ -99,7 +99,8 @@ def _identity(estimate: tracks_pb2.IdentityEstimate) -> tracks.Identity:
     )
 
 
-def _decision(decision: tracks_pb2.IdentityDecision) -> tracks.Decision:
+def to_decision(decision: tracks_pb2.IdentityDecision) -> tracks.Decision:
+    """Return the value for the identity of a track."""
     return tracks.Decision(
         status=_word(tracks_pb2.IdentityStatus.Name(decision.status), "IDENTITY_STATUS_"),
         person=decision.person or None,
@@ -109,6 +110,9 @@ def _decision(decision: tracks_pb2.IdentityDecision) -> tracks.Decision:
         threshold=decision.threshold if decision.HasField("threshold") else None,
         samples=decision.samples,
         best_quality=decision.best_quality,
+        required=decision.required if decision.HasField("required") else None,
+        beside_track_id=decision.beside_track_id or None,
+        pseudonym=decision.pseudonym or None,
     )
 
 

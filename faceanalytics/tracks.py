@@ -106,6 +106,9 @@ class Decision:
     threshold: float | None  # cosine from which on somebody is named
     samples: int  # analyses behind it
     best_quality: float  # 0..1, of these
+    required: float | None = None  # cosine that the first candidate needs, if it needs more than the threshold
+    beside_track_id: str | None = None  # of the track that has the name, if the reason is SAME_FRAME
+    pseudonym: str | None = None  # in place of the person, in the privacy mode pseudonymous
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
@@ -23,21 +23,29 @@ from streamer.identity.blank import blank_embedding
 from streamer.identity.enrolment import read_gallery
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
+from streamer.inspecting import inspector_of
 from streamer.jobs.jobs import Jobs
 from streamer.lifecycle import Delivery, in_thread
 from streamer.metrics_endpoint import asking, serve_metrics, show_files
 from streamer.observe import Observer, observe_all
 from streamer.people.live import LiveGallery, Workers
 from streamer.people.parts import PeopleParts, open_people
+from streamer.people.visiting import Visiting
+from streamer.pictures import Concealment, Pictures, Shot
+from streamer.privacy import Mode, Modes
+from streamer.privacy_filter import PrivacyFilter
 from streamer.readings import Readings
+from streamer.recorded.people_of_video import VideoReader
 from streamer.sinks.sinks import Sinks, start_sinks
 from streamer.source.cameras import Cameras
 from streamer.source.hardware import check_device
+from streamer.store.aggregates import Aggregates, forget_faces
 from streamer.store.database import folder_of
+from streamer.store.decisions import identified
 from streamer.store.outbox import Outgoing
 from streamer.store.store import Store
 from streamer.store.streams import add_stored, kept_cameras
-from streamer.store.values import LogEvent
+from streamer.store.values import LogEvent, LogKind
 from streamer.tracer import Tracer
 from streamer.track.keys import live_keys, split_keys
 from streamer.values import (
@@ -50,9 +58,15 @@ from streamer.values import (
     TrackEnd,
     TrackSummary,
 )
+from streamer.web.server import open_to_all, start_pages
 
 SAMPLE_S = 1.0  # time between two measurements of the cameras
 RELEASE_S = 1.0  # time between two checks of the track ends that are held back
+CONCEALED = {
+    Mode.IDENTITY: Concealment.NONE,
+    Mode.PSEUDONYMOUS: Concealment.BLURRED,
+    Mode.AGGREGATE_ONLY: Concealment.BOXES_ONLY,
+}
 GOODBYE_S = 1.0  # part of drain_s that is reserved for sending the last events to subscribers
 
 log = logging.getLogger(__name__)
@@ -72,8 +86,13 @@ class LiveService:
         self._people: PeopleParts | None = None
         self._frames = LatestPerCamera(self._replaced)
         self._readings = Readings([stream.id for stream in config.streams])
-        self._tracer = Tracer.of(config.tracing, stores=config.store is not None)
+        self._modes = Modes(config.privacy)
+        concealed = lambda camera: CONCEALED[self._modes.of(camera)]  # noqa: E731
+        self._pictures = Pictures(config.web.pictures_per_second, config.web.picture_share, concealed)
+        self._privacy = PrivacyFilter(config.privacy, self._modes)
+        self._tracer = Tracer.of(config.tracing, config.store is not None, self._modes)
         self._store = Store(config.store, to_proto, self._send, self._on_store) if config.store else None
+        self._aggregates = Aggregates(self._store)
         self._sinks: Sinks | None = None
 
     def stop(self) -> None:
@@ -92,13 +111,15 @@ class LiveService:
         if self._stopping.is_set():
             return
         relax, tracer = self._frames.relax, self._tracer
-        self._observer = Observer(self._config, detector, live_keys(), live=True, relax=relax, tracer=tracer)
+        self._observer = Observer(
+            self._config, detector, live_keys(), live=True, relax=relax, tracer=tracer, pictures=self._pictures
+        )
         bug: asyncio.Future[None] = loop.create_future()
 
         def failed(error: BaseException) -> None:
             loop.call_soon_threadsafe(_fail, bug, error)
 
-        cameras = Cameras(self._frames, failed, self._config.sources)
+        cameras = Cameras(self._frames, failed, self._config.sources, self._modes)
         deliver = Delivery(loop, self._accept)
 
         def stop_observing() -> None:
@@ -130,7 +151,12 @@ class LiveService:
                 self._hub.sequence = store.sequence
                 store.on_revision = self._revise
                 live = lambda name: self._hub.get(name, time.monotonic())  # noqa: E731
-                self._people, no_people = await open_people(self._config, store, self._gallery, live, self._hub.live)
+                reader = VideoReader(
+                    self._config, workers.analyse, workers.wait_for_worker, lambda: self._gallery.impostors
+                )
+                closing.callback(reader.close)
+                found = self._gallery, live, self._hub.live, self._republish, reader, self._modes
+                self._people, no_people = await open_people(self._config, store, *found)
                 self._sinks = await start_sinks(self._config.sinks, store, without_biometrics)
                 closing.push_async_callback(self._sinks.close)
             self._jobs = Jobs(self._config, store, self._dispatcher) if store and self._config.jobs else None
@@ -147,8 +173,15 @@ class LiveService:
                 jobs=self._jobs,
                 people=self._people,
                 no_people=no_people,
+                aggregates=self._aggregates,
+                pictures=self._pictures,
+                pages_open=open_to_all(self._config.web),
+                inspector=inspector_of(self._config),
             )
             closing.push_async_callback(self._server.stop, 0)
+            pages = start_pages(self._config.web, self._server.inside, store)
+            if pages is not None:
+                closing.callback(pages.close)
             if self._config.metrics.listen:
                 stop_metrics = serve_metrics(self._config, asking(loop, self._server.admits))
                 closing.push_async_callback(asyncio.to_thread, stop_metrics)
@@ -158,11 +191,16 @@ class LiveService:
                 wire = group.create_task(self._dispatcher.run())
                 observe = partial(deliver.all_of, partial(observe_all, self._observer, self._frames, deliver))
                 observing = group.create_task(in_thread("observe", observe, stop_observing))
-                enrolling = [group.create_task(self._gallery.run())] if people or self._people else []
+                recognises = (people or self._people) and self._modes.general is not Mode.AGGREGATE_ONLY
+                enrolling = [group.create_task(self._gallery.run())] if recognises else []
                 if self._people is not None:
                     group.create_task(self._people.run())
+                showing = [group.create_task(self._show_pictures())]
+                if pages is not None:
+                    showing.append(group.create_task(pages.run()))
                 releasing = group.create_task(self._release_overdue())
                 learning = group.create_task(self._learn_blanks())
+                forgetting = group.create_task(forget_faces(self._store, self._modes))
                 keeping = [part.run() for part in (store, self._sinks, self._jobs) if part is not None]
                 storing = [group.create_task(each) for each in keeping]
                 for stream in self._config.streams:
@@ -172,53 +210,93 @@ class LiveService:
                 sampling = group.create_task(_sample(cameras, self._readings, self._sinks))
                 addresses = self._server.address, self._dispatcher.endpoint
                 log.info("serving %d streams on %s, workers at %s", len(cameras.list()), *addresses)
+                if pages is not None:
+                    self._server.dashboard = pages.url
+                    log.info("the dashboard is at %s", pages.url)
                 if self._started is not None:
                     self._started(self._server)
                 await self._stopping.wait()
                 for task in enrolling:
                     task.cancel()
+                if pages is not None:
+                    pages.stop()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing, releasing, sampling, learning, *storing):
+                for task in (wire, failing, observing, releasing, sampling, learning, forgetting, *showing, *storing):
                     task.cancel()
+
+    async def _show_pictures(self) -> None:
+        """Make pictures for those who watch, in a thread of its own."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(shots: list[Shot]) -> None:
+            loop.call_soon_threadsafe(self._pictures.accept, shots)
+
+        await in_thread("pictures", partial(self._pictures.run, deliver), self._pictures.close)
 
     async def _learn_blanks(self) -> None:
         """Learn from the workers what each of their models makes of images without content."""
         analyse, known = partial(self._dispatcher.analyse, priority=Priority.ENROLMENT), set[str]()
         while True:
             model = await self._new_models.get()
-            embedding = None if model.id in known else await blank_embedding(model, analyse)
+            wanted = model.id not in known and self._modes.general is not Mode.AGGREGATE_ONLY
+            embedding = await blank_embedding(model, analyse) if wanted else None
             if embedding is not None:
                 known.add(model.id)
                 self._persons.use_blank(model.id, embedding)
 
     def _on_workers(self, alive: int) -> None:
-        self._observer.set_workers(self._dispatcher.models)
+        self._observer.set_workers(self._privacy.models(self._dispatcher.models))
         self._server.set_serving(alive > 0 and not self._stopping.is_set())
         model = next(iter(self._dispatcher.models), None)
         if model is None:
             return
         self._new_models.put_nowait(model)
         if model.impostors is not None and self._config.gallery.cohort is None:
-            self._persons.use_impostors(model.impostors, model.id)
+            self._use_impostors(model.impostors, model.id)
         self._gallery.changed(model.id)
 
     def _use_gallery(self, known: EnrolledGallery | None, impostors: ImpostorScores | None, model: Model) -> None:
         """Decide by another gallery from now on, and decide all tracks again. None: there is nobody in it."""
         if impostors is not None:
-            self._persons.use_impostors(impostors, model.id)
+            self._use_impostors(impostors, model.id)
         self._publish(self._persons.use_gallery(known))
         if self._people is not None:
             self._people.past.decide_again()
 
+    def _use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
+        """Join tracks and recognise visitors by the scores of strangers."""
+        self._persons.use_impostors(impostors, model_id)
+        if self._visiting is not None:
+            self._visiting.upkeep.use_impostors(impostors, model_id)
+
+    @property
+    def _visiting(self) -> Visiting | None:
+        return self._people.visiting if self._people is not None else None
+
     def _revise(self, event: LogEvent, stored: bool) -> None:
-        """Publish the new identity of a track that has ended."""
+        """Publish the new identity of a track that has ended, or a step of a journey."""
+        if event.kind is LogKind.JOURNEY:
+            self._hub.travel(event.camera, event.payload, event.sequence, stored)
+            return
+        if self._visiting is not None:
+            self._visiting.upkeep.revised(event.track_id, identified(event.payload))
         self._hub.revise(event.camera, event.track_id, event.payload, event.sequence, stored)
+
+    def _republish(self, track_ids: Collection[str]) -> None:
+        """Publish live tracks whose visitor has changed."""
+        self._publish(self._persons.again(track_ids))
 
     async def _release_overdue(self) -> None:
         """Publish the track ends whose time for a return is up, even if their camera no longer gives frames."""
         while True:
             await asyncio.sleep(RELEASE_S)
             self._publish(self._persons.release_overdue(time.monotonic()))
+            self._count()
+
+    def _count(self, stopping: bool = False) -> None:
+        """Publish the counts of intervals that have ended, of cameras in the mode aggregate_only."""
+        for camera, record in self._privacy.counts(stopping):
+            self._aggregates.add(camera, record)
 
     async def _accept(self, observation: Observation) -> None:
         """Take in the results of one frame, which come from the observe thread."""
@@ -227,7 +305,7 @@ class LiveService:
         _, changed = self._persons.observe(observation)
         self._publish(changed)
         for crop in observation.crops:
-            await self._dispatcher.offer(crop)
+            await self._dispatcher.offer(self._privacy.crop(crop))
         for end in observation.ended:
             self._dispatcher.end(end)
 
@@ -237,9 +315,10 @@ class LiveService:
         changed = self._persons.add_analysis(crop, analysis) if analysis is not None else []
         self._publish(changed)
         waits = self._persons.waits(crop.key)  # it may show another person
-        if changed and not waits and self._store is not None:
+        if changed and not waits and self._store is not None and self._privacy.keeps_face(changed[-1].key):
             self._store.see(changed[-1].key.id, crop)
-        self._observer.on_result(crop.key.id, analysis is not None, waits)
+        undecided = crop.with_embedding and self._persons.undecided(crop.key)
+        self._observer.on_result(crop.key.id, analysis is not None, waits, undecided)
 
     def _on_finished(self, end: TrackEnd) -> None:
         self._publish(self._persons.finish(end))
@@ -250,13 +329,17 @@ class LiveService:
     def _publish(self, summaries: list[TrackSummary]) -> None:
         if self._tracer is not None:
             self._tracer.leaving(summaries)
-        for summary in summaries:
+        for summary in self._privacy.shown(summaries):
             if self._people is not None and summary.final:
                 self._people.past.keep(summary)
+            if self._visiting is not None:
+                summary = self._visiting.book.see(summary)
             if self._store is not None:
                 self._store.put(summary)
             else:
                 self._send(Outgoing(summary))
+            if self._visiting is not None:
+                self._visiting.book.follow(summary)
 
     def _send(self, outgoing: Outgoing) -> None:
         """Publish a summary: at once without a store, else when the store has written its events."""
@@ -295,6 +378,8 @@ class LiveService:
             self._on_finished(end)
         if unended:
             log.warning("%d tracks were ended before their last frame was analysed", len(unended))
+        self._count(stopping=True)
+        self._privacy.pseudonyms.destroy()
         if self._people is not None:
             await self._people.stop()
         if self._store is not None:

@@ -21,13 +21,16 @@ from faceanalytics.commandline import (
 )
 from faceanalytics.errors import ConfigError
 from streamer.cli_access import add_audit, add_keys, add_tokens
+from streamer.cli_aggregates import add_aggregates
 from streamer.cli_analyze import earlier_options, file_options, made_options, output_options, part_options
 from streamer.cli_cameras import add_probe, add_status, add_streams, login_options, password_options
 from streamer.cli_doctor import add_doctor
 from streamer.cli_jobs import add_jobs
 from streamer.cli_people import add_people, add_people_across
+from streamer.cli_replay import add_replay
 from streamer.cli_results import add_export, add_results, export_options
 from streamer.cli_store import add_store
+from streamer.cli_visitors import add_journeys, add_visitors
 
 DESCRIPTION = """Live face analytics on video. Cameras or files go in; followed faces with age, expression, attributes
 and identity come out."""
@@ -137,10 +140,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line."""
     parser, commands = program("streamer", DESCRIPTION, EXAMPLES)
-    cameras = (_serve, add_probe, add_status, add_streams, add_people, _watch, _health)
+    cameras = (_serve, add_probe, add_status, add_streams, add_aggregates, _watch, _health)
+    people = (add_people, add_visitors, add_journeys)
     results = (_analyze, _annotate, _report, add_export, add_results, add_people_across)
-    settings = (add_jobs, add_tokens, add_audit, add_keys, add_store, add_doctor)
-    for add in (*cameras, *settings, *results, _detect, _evaluate_detector, _track, _config, _demo):
+    settings = (add_jobs, add_tokens, add_audit, add_keys, add_store, add_replay, add_doctor)
+    for add in (*cameras, *people, *settings, *results, _detect, _evaluate_detector, _track, _config, _demo):
         add(commands)
     return parser
 
@@ -375,6 +379,7 @@ def _config(commands: Commands) -> None:
 def _demo(commands: Commands) -> None:
     parser = add_command(commands, "demo", "run a clip with real faces through all stages", DEMO, DEMO_EXAMPLES)
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="folder for the results")
+    parser.add_argument("--keep", action="store_true", help="play on afterwards, for a look at the dashboard")
     settings = parser.add_argument_group("settings")
     _config_option(settings)
     _detector_option(settings)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from faceanalytics.commandline import Commands, add_command, add_subcommands
 from streamer.cli_cameras import login_options
+from streamer.cli_people_audit import AUDIT_ACTIONS, audit_arguments
+from streamer.cli_people_more import MORE_ACTIONS, more_arguments
 
 PEOPLE_ACROSS = """Find the people of many recordings: one list, with the recordings and times in which each appears.
 The recordings must have been analysed by one model and with `streamer analyze --embeddings`, because people are
@@ -46,6 +48,7 @@ streamer people undo 12
 streamer people erase "Ada Lovelace" --yes
 """
 PERSON = "id or name of the person"
+FILES = "images, videos, zip archives, or folders with images and videos"
 TRACK_ID = "id of the track, live or past, see `streamer watch --json`"
 IMAGE_NOTES = "The exit code is 5 if some of the images are refused, and 3 if all of them are; the reasons are printed."
 # command -> summary, what it does, example
@@ -53,7 +56,11 @@ ACTIONS = {
     "add": ("add a person", "Add a person, with images if they are given.", 'add "Ada Lovelace" ada.jpg'),
     "list": ("list people", "List people with their numbers of references.", "list --label staff"),
     "show": ("show a person", "Show a person with references and ledger.", 'show "Ada Lovelace"'),
-    "enrol": ("add images to a person", "Add the faces of images to a person.", "enrol Ada ada3.jpg photos/"),
+    "enrol": (
+        "add images to a person",
+        "Add the faces of images to a person, and some good pictures of each video that shows nobody else.",
+        "enrol Ada ada3.jpg photos.zip clip.mp4",
+    ),
     "confirm": (
         "say whom a track shows",
         "Say that a track shows a person, its best candidate, or somebody new. Their face is learnt from it.",
@@ -82,9 +89,10 @@ ACTIONS = {
         "erase Ada --yes",
     ),
     "import": (
-        "add people from folders",
-        "Add a person for each sub-folder of a folder, named after it, with the images in it. Who has the name already "
-        "gets the images.",
+        "add people from folders or an export",
+        "Add a person for each sub-folder of a folder or zip archive, named after it, with the images and videos in "
+        "it. Who has the name already gets the images that are missing. Or add everybody of a file that `streamer "
+        "people export` has written.",
         "import people/",
     ),
 }
@@ -96,9 +104,11 @@ def add_people(commands: Commands) -> None:
     actions = add_subcommands(parser, "action")
     made = {
         name: add_command(actions, name, summary, text, f"streamer people {example}")
-        for name, (summary, text, example) in ACTIONS.items()
+        for name, (summary, text, example) in {**ACTIONS, **AUDIT_ACTIONS, **MORE_ACTIONS}.items()
     }
     _people_arguments(made)
+    audit_arguments(made)
+    more_arguments(made)
     for name in ("add", "enrol", "import"):
         made[name].epilog = f"{made[name].epilog}\n\n{IMAGE_NOTES}"
         made[name].add_argument(
@@ -107,7 +117,7 @@ def add_people(commands: Commands) -> None:
             default="standard",
             help="how much is asked of an image: off takes any face, strict a single one of high quality",
         )
-    for name in ("confirm", "reject", "merge", "undo"):
+    for name in ("confirm", "reject", "merge", "split", "undo"):
         made[name].add_argument("--dry-run", action="store_true", help="change nothing; print what would change")
     for command in made.values():
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -122,7 +132,7 @@ def add_people(commands: Commands) -> None:
 
 def _people_arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["add"].add_argument("name", metavar="NAME", help="name of the person")
-    made["add"].add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="images, or folders with images")
+    made["add"].add_argument("images", nargs="*", type=Path, metavar="FILE", help=FILES)
     for name in ("add", "list"):
         made[name].add_argument("--label", action="append", default=[], metavar="TEXT", help="label; may be repeated")
     made["add"].add_argument(
@@ -131,7 +141,7 @@ def _people_arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["list"].add_argument("--name", default="", metavar="NAME", help="list only people of this name (default: all)")
     for name in ("show", "enrol", "erase", "merge", "rename"):
         made[name].add_argument("person", metavar="PERSON", help=PERSON)
-    made["enrol"].add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="images, or folders with images")
+    made["enrol"].add_argument("images", nargs="+", type=Path, metavar="FILE", help=FILES)
     made["merge"].add_argument("other", metavar="OTHER", help="id or name of the person to merge into the first")
     made["rename"].add_argument("name", metavar="NAME", help="the new name")
     for name in ("confirm", "reject"):
@@ -158,4 +168,6 @@ def _people_arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--limit", type=int, default=10, metavar="COUNT", help="print at most this many of each"
     )
     made["erase"].add_argument("--yes", action="store_true", help="do not ask")
-    made["import"].add_argument("folder", type=Path, metavar="DIR", help="folder with one sub-folder per person")
+    made["import"].add_argument(
+        "folder", type=Path, metavar="PLACE", help="folder or zip archive with one sub-folder per person, or an export"
+    )

@@ -13,12 +13,15 @@ from typing import Any, TypeVar
 from faceanalytics.commandline import complain, number_of, run_command, set_up_logging
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, UserError
 from faceanalytics.extras import require
+from streamer.cli_aggregates import aggregates
 from streamer.commands_access import audit, keys, tokens
 from streamer.commands_cameras import addresses, connect, named, probe, status, streams, with_port
 from streamer.commands_jobs import jobs
 from streamer.commands_people import people, people_across
+from streamer.commands_replay import replay
 from streamer.commands_results import export, results
 from streamer.commands_store import store
+from streamer.commands_visitors import journeys, visitors
 from streamer.config import StreamerConfig
 from streamer.configfile import config_schema, load_config, parse_config, show_config
 
@@ -34,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         "probe": probe,
         "status": status,
         "streams": streams,
+        "aggregates": aggregates,
         "jobs": jobs,
         "tokens": tokens,
         "audit": audit,
@@ -48,6 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         "results": results,
         "people-across": people_across,
         "people": people,
+        "replay": replay,
+        "visitors": visitors,
+        "journeys": journeys,
         "report": _page,
         "config": _config,
         "store": store,
@@ -244,6 +251,6 @@ def _demo(arguments: argparse.Namespace) -> int:
     from streamer.tools.demo import Demo
 
     require("demo", *WORKER_PACKAGES, use="the demo")
-    demo = Demo(_settings(arguments), arguments.weights, arguments.out)
+    demo = Demo(_settings(arguments), arguments.weights, arguments.out, arguments.keep)
     result, code = until_signal(demo.run, demo.stop)
     return code or result

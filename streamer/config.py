@@ -15,10 +15,14 @@ from streamer.addresses import unescaped
 from streamer.job_settings import Jobs
 from streamer.kinds import SCHEMES, SourceKind, check_allowed, check_not_mistyped, split_scheme
 from streamer.kinds import redact as redact  # for all who print the address of a stream
-from streamer.safety import Access, Limits, Tls, check_bound, check_measured, check_published
+from streamer.privacy import Mode, Privacy
+from streamer.safety import Access, Address, Limits, Tls, check_bound, check_measured, check_published
+from streamer.safety import split_address as split_address  # for all who read addresses of the configuration
 from streamer.section import Section
 from streamer.sink_settings import SinkSettings
 from streamer.tracing import Tracing
+from streamer.visitor_settings import Visitors
+from streamer.web_settings import Web
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]  # longer waits overflow in the system calls
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -27,19 +31,6 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # per second
 Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_525)]
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Split `host:port` into its parts. Raises ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{address!r} is not an address: write host:port, with a port from 0 to 65535")
-    return host.strip("[]"), int(port)
-
-
-def _is_address(address: str) -> str:
-    split_address(address)
-    return address
 
 
 def _is_endpoint(endpoint: str) -> str:
@@ -76,7 +67,6 @@ def _check_escaped(uri: str, field: str) -> None:
         raise ValueError(f"{field}: {problem}")
 
 
-Address = Annotated[str, AfterValidator(_is_address)]
 Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
@@ -142,6 +132,9 @@ class Stream(Section):
     """For folders of images: show the newest image and then those that are added, as a camera uploads them."""
     decode_device: Annotated[str, AfterValidator(_is_decode_device)] | None = None
     """Decode this stream on cpu, cuda:N, vaapi or qsv. null: sources.decode_device."""
+    privacy: Mode | None = None
+    """Privacy mode of this stream: identity, pseudonymous or aggregate_only, see privacy.mode. The stricter of the two
+    holds. null: privacy.mode."""
     enabled: bool = True
     """Connect the stream. false keeps it in the list, disconnected (PAUSED)."""
 
@@ -388,6 +381,12 @@ class Gallery(Section):
     """Change a published name or UNKNOWN only after this many searches in a row agree."""
     candidates: Annotated[int, Field(ge=1, le=10)] = 3
     """List this many of the most similar people beside the decision."""
+    mirrors: tuple[str, ...] = ()
+    """Cameras that see people twice in one frame, in a mirror, on a screen or on a poster. Elsewhere two faces of one
+    frame are never named as one person: the less similar one is UNDECIDED with SAME_FRAME. `*` is every camera."""
+    twins: tuple[str, ...] = ("twin",)
+    """Labels, names or ids of people of whom a second one may be in the frame, such as twins of whom one is enrolled.
+    They may be named twice in a frame."""
 
 
 class Relink(Section):
@@ -459,10 +458,14 @@ class Store(Section):
     """Folder of the SQLite database, for one streamer. null: faceanalytics in $XDG_STATE_HOME, else in
     ~/.local/state."""
     url: Annotated[str, AfterValidator(_is_database)] | None = Field(default=None, repr=False)
-    """postgresql://USER:PASSWORD@HOST/DATABASE of a PostgreSQL database to use instead of a folder, for one streamer.
-    This needs the extra `postgres`."""
+    """postgresql://USER:PASSWORD@HOST/DATABASE of a PostgreSQL database to use instead of a folder, for one streamer,
+    or for several that have ids (`streamer`). This needs the extra `postgres`."""
     url_file: str | None = None
     """File that contains the url, in place of `url`."""
+    streamer: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")] | None = None
+    """Id of this streamer, where several use one PostgreSQL database. They have people, tokens and audit log together,
+    and each has events, tracks, streams and jobs of its own. null: the streamer that has no id, of which there may be
+    one. Lower-case letters, digits, - and _."""
     key_file: str | None = None
     """File of the key that `streamer keys encryption` made. It encrypts the settings of streams, whose addresses hold
     passwords, and the tracks, events and pictures of faces, which identify people. null: $FACEANALYTICS_ENCRYPTION_KEY,
@@ -472,6 +475,9 @@ class Store(Section):
     templates: bool = True
     """While people are recognised, store the face of each track that has ended as a vector, encrypted. Past tracks are
     decided again from them when the gallery changes."""
+    search_memory_mb: Annotated[float, Field(ge=64)] = 1024.0
+    """Memory for the search of past tracks by a face, in millions of bytes. A million tracks take about 210 with the
+    bundled weights, and up to 600 with others. What does not fit is read from the database at each search."""
     keep: Keep = Keep()
     """Days after which stored data is deleted, for each kind of data."""
     max_size_mb: Positive | None = 4096.0
@@ -490,6 +496,8 @@ class Store(Section):
         given = [name for name in ("folder", "url", "url_file") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other")
+        if self.streamer and not (self.url or self.url_file):
+            raise ValueError("several streamers share a store in PostgreSQL only: set url, or remove streamer")
         return self
 
     def database(self) -> str:
@@ -536,6 +544,10 @@ class StreamerConfig(Section):
     """Re-association of a face that comes back after an absence."""
     people: People = People()
     """Grouping of the tracks of recordings to people."""
+    privacy: Privacy = Privacy()
+    """How much of the people in view is published and stored."""
+    visitors: Visitors = Visitors()
+    """Pseudonyms for people who are not in the gallery."""
     publish: Publish = Publish()
     """The gRPC server."""
     store: Store | None = Store()
@@ -548,6 +560,8 @@ class StreamerConfig(Section):
     """Tokens of the gRPC API, and the log of who did what."""
     metrics: Metrics = Metrics()
     """Prometheus metrics."""
+    web: Web = Web()
+    """The dashboard, pages to look at. It needs the extra `web`."""
     tracing: Tracing = Tracing()
     """Spans of OpenTelemetry."""
     drain_s: Seconds = 10.0
@@ -573,6 +587,21 @@ class StreamerConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _nobody_is_recognised_in_counts(self) -> "StreamerConfig":
+        if self.privacy.mode is Mode.AGGREGATE_ONLY and self.gallery.folder:
+            raise ValueError(
+                "gallery.folder: nobody is recognised in the privacy mode aggregate_only; leave the folder out, "
+                "or set the mode of single streams"
+            )
+        for place, stream in enumerate(self.streams):
+            if stream.privacy is not None and stream.privacy.strictness < self.privacy.mode.strictness:
+                raise ValueError(
+                    f"streams.{place}.privacy: {stream.privacy} is less strict than privacy.mode, which is "
+                    f"{self.privacy.mode}; a stream can only be stricter"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _sinks_can_read(self) -> "StreamerConfig":
         if self.sinks and self.store is None:
             raise ValueError("sinks: they read the log of the store, so `store: null` excludes them")
@@ -580,6 +609,12 @@ class StreamerConfig(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"sinks: name used twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _visitors_are_kept(self) -> "StreamerConfig":
+        if self.visitors.enabled and (self.store is None or not self.store.templates):
+            raise ValueError("visitors: they need a store with templates (store.templates: true)")
         return self
 
     @property
@@ -594,6 +629,7 @@ class StreamerConfig(Section):
         self.tracing.check()
         if self.metrics.listen is not None:
             check_measured(self.metrics.listen, self.metrics.tls, self.metrics.insecure, self.has_tokens)
+        self.web.check(self.has_tokens)
 
     @model_validator(mode="after")
     def _unique_ids(self) -> "StreamerConfig":

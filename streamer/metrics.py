@@ -48,6 +48,7 @@ frames_time_estimated = StreamCounter(
     ["stream"],
 )
 frames_analysed = StreamCounter(PREFIX + "frames_analysed_total", "Frames searched for faces.", ["stream"])
+pictures_encoded = Counter(PREFIX + "pictures_encoded_total", "Pictures made for those who watch live.")
 shot_changes = StreamCounter(PREFIX + "shot_changes_total", "Cuts and cross-fades.", ["stream"])
 frame_age_seconds = StreamHistogram(
     PREFIX + "frame_age_seconds",
@@ -61,6 +62,14 @@ tracks_ended = StreamCounter(PREFIX + "tracks_ended_total", "Confirmed tracks th
 tracks_merged = StreamCounter(PREFIX + "tracks_merged_total", "Tracks merged into an earlier one.", ["stream"])
 identity_decisions = Counter(
     PREFIX + "identity_decisions_total", "Identity decisions, when made and when changed.", ["outcome"]
+)
+identity_decision_seconds = Histogram(
+    PREFIX + "identity_decision_seconds",
+    "Seconds from the first sight of a track to the first decision whom it shows, known or unknown.",
+    buckets=(0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30),
+)
+identity_undecided = Counter(
+    PREFIX + "identity_undecided_total", "Tracks that ended before it was decided whom they show."
 )
 face_inference_requests = StreamCounter(
     PREFIX + "face_inference_requests_total", "Crops handed to dispatch.", ["stream"]
@@ -96,6 +105,15 @@ subscriber_dropped = Counter(PREFIX + "subscriber_dropped_total", "Subscribers d
 store_events = Counter(PREFIX + "store_events_total", "Events stored.", ["kind"])
 store_unstored = Counter(
     PREFIX + "store_unstored_total", "Events published before they could be stored; they are stored later or lost."
+)
+templates_lost = Counter(
+    PREFIX + "templates_lost_total", "Faces of past tracks given up because the database did not work for too long."
+)
+references_waiting = Gauge(
+    PREFIX + "people_references_waiting", "References of people that wait to be embedded by the workers' weights."
+)
+references_unusable = Gauge(
+    PREFIX + "people_references_unusable", "References by other weights that cannot be embedded again: without picture."
 )
 store_lost = Counter(PREFIX + "store_lost_total", "Events given up because the database did not work for too long.")
 store_backlog = Gauge(PREFIX + "store_backlog", "Events that wait to be stored.")
@@ -141,6 +159,12 @@ class StreamTotals:
     unsearched: dict[str, int] = field(default_factory=dict)  # by reason
     clock_offset_s: float | None = None  # the newest; None: the camera's clock is not known
     age_s: float = 0.0  # sum over the frames analysed
+
+
+def clock_offset(stream: str) -> float | None:
+    """Return arrival minus the own clock of a stream, s, the newest; None: its clock is not known."""
+    samples = (sample for family in clock_offset_seconds.collect() for sample in family.samples)
+    return next((one.value for one in samples if one.labels.get("stream") == stream), None)
 
 
 def stream_totals() -> Mapping[str, StreamTotals]:

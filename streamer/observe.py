@@ -17,6 +17,7 @@ from streamer.detect.mounted import MountedWatch
 from streamer.detect.region import LimitedWatch
 from streamer.handover import Handover, Item
 from streamer.observed import Camera, Moment, Tracked
+from streamer.pictures import Pictures, Seen
 from streamer.select.selector import Considered, CropSelector, Selection
 from streamer.tracer import Tracer
 from streamer.track.face_change import FaceChanges
@@ -68,12 +69,14 @@ class Observer:
         live: bool = False,
         relax: Callable[[frozenset[str]], None] | None = None,
         tracer: Tracer | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         """`faces`: a detector, or one that is watched already. `new_key` makes the keys of tracks.
 
         `live`: crops and searches are scheduled by the monotonic clock, not by media time. Otherwise, observations of
         frames that are not searched wait for the next search, and are filled in. `relax` receives the cameras in which
         nothing happens, whenever they change. `tracer`: makes spans; None: nothing is traced.
+        `pictures`: for those who watch; None: nobody does.
         """
         self._config = config
         self._watch = faces if isinstance(faces, LimitedWatch) else MountedWatch(faces)
@@ -81,6 +84,7 @@ class Observer:
         self._live = live
         self._relax = relax
         self._tracer = tracer
+        self._pictures = pictures
         self._calm: frozenset[str] = frozenset()
         self._replacing = threading.Lock()
         self._replaced: Counter[str] = Counter()  # by camera, since its last frame that was taken
@@ -89,12 +93,12 @@ class Observer:
         self._attention = Attention(config.detect.attention, live)
         self._selector = CropSelector(config, live)
 
-    def on_result(self, track_id: str, answered: bool, waits: bool = False) -> None:
-        """Note that a live crop was answered or given up, and whether its track waits for the next one to decide.
+    def on_result(self, track_id: str, answered: bool, waits: bool = False, undecided: bool = False) -> None:
+        """Note that a live crop was answered or given up, and why the next one of its track is needed soon, if it is.
 
-        Any thread may call this.
+        `waits`: it decides whether the track shows somebody else; `undecided`: whom it shows. Any thread may call this.
         """
-        self._selector.on_result(track_id, answered, waits)
+        self._selector.on_result(track_id, answered, waits, undecided)
 
     def set_workers(self, models: Mapping[Model, int]) -> None:
         """Set the number of workers alive for each model. Any thread may call this."""
@@ -241,6 +245,8 @@ class Observer:
         _count_ends(ended)
         camera.last = Moment.of(frame, shot, transition, True)
         considered = Considered(name, frame.media_time, tuple(tracks), tuple(ended), choices)
+        if self._pictures is not None and self._pictures.wants(name):
+            self._pictures.offer(Seen(frame, considered.tracks, detections.boxes, True))
         return Tracked(camera.last, detections, considered, area is None)
 
     def _coast(self, preview: Preview) -> Tracked:
@@ -252,6 +258,8 @@ class Observer:
         tracks = camera.tracker.coast(preview.media_time, preview.size, still)
         camera.last = Moment.of(preview, *camera.shot(), False)
         considered = Considered(preview.camera, preview.media_time, tuple(tracks), (), ())
+        if self._pictures is not None and self._pictures.wants(preview.camera, searched=False):
+            self._pictures.offer(Seen(preview, considered.tracks, Detections.none().boxes, False))
         return Tracked(camera.last, Detections.none(), considered, False)
 
     def _end(self, name: str, reason: EndReason) -> list[Tracked]:
@@ -267,6 +275,8 @@ class Observer:
             self._attention.remove(name)
             with self._replacing:
                 self._replaced.pop(name, None)
+            if self._pictures is not None:
+                self._pictures.forget(name)
         if last is None:
             return []
         ended = camera.tracker.end_all(reason)

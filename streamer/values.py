@@ -357,6 +357,7 @@ class FaceCrop:
     score: float  # 0..1, of the detection
     quality: Quality
     pixels: Bytes  # (112, 112, 3) RGB, aligned to the ArcFace template
+    with_embedding: bool = True  # False: its embedding must not leave the worker
 
     def __post_init__(self) -> None:
         _check_shape("pixels", self.pixels, (CROP_SIZE, CROP_SIZE, 3))
@@ -559,6 +560,8 @@ class IdentityReason(enum.Enum):
     GALLERY_NOT_READY = "GALLERY_NOT_READY"  # its images are not (yet) embedded by the model of this track
     REJECTED = "REJECTED"  # somebody said that it is not the person who is most similar
     ERASED = "ERASED"  # it was a person who has been erased
+    SAME_FRAME = "SAME_FRAME"  # another face, seen in the same frame, is more surely that person
+    LOOK_ALIKE = "LOOK_ALIKE"  # somebody who looks alike is enrolled, and the face is not similar enough to tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,7 +569,7 @@ class Candidate:
     """A person of the gallery and their similarity to a face, independent of the decision."""
 
     person: str
-    similarity: float  # raw cosine, -1..1
+    similarity: float  # cosine, -1..1, corrected for the number of the person's images
     person_id: str = ""  # empty: the gallery has no ids
 
 
@@ -585,6 +588,30 @@ class IdentityDecision:
     revision: int  # from 1; grows when status or person changes
     person_id: str = ""  # empty unless IDENTIFIED, and if the gallery has no ids
     confirmed: bool = False  # somebody said so
+    beside_track_id: str = ""  # of the track that is the person instead, if the reason is SAME_FRAME
+    required: float | None = None  # cosine that the first candidate needs, if it needs more than `threshold`
+    pseudonym: str = ""  # in place of person and person_id in the privacy mode `pseudonymous`
+
+
+@dataclass(frozen=True, slots=True)
+class VisitorSighting:
+    """Somebody who is not in the gallery, as a track shows them."""
+
+    visitor_id: str  # pseudonym
+    seen_before: bool  # in an earlier visit
+    visits: int  # with this one
+    first_seen: datetime  # UTC, start of the first appearance that is stored
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyStep:
+    """Step of a person or visitor from one camera to another."""
+
+    number: int  # from 1
+    from_track_id: str
+    from_camera: str
+    gap_s: float  # from the last sight there to the first one here, by the clocks of the cameras
+    uncertainty_s: float | None  # of `gap_s`, to each side; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,6 +670,7 @@ class TrackSummary:
     intervals: tuple[Interval, ...] = ()  # in order; several if tracks were joined
     merged_into: str = ""  # id of the track that continues this one; end_reason is MERGED
     undescribed: tuple[Undescribed, ...] = ()  # why age, expression and attributes are None; empty: it is described
+    visitor: VisitorSighting | None = None  # None: a person of the gallery, or too poor, or visitors are off
 
     @property
     def described(self) -> bool:

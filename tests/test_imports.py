@@ -12,11 +12,13 @@ from tests.conftest import ROOT
 
 # What streamer and workers share: it imports nothing else of ours.
 SHARED = {
+    "archives",
     "commandline",
     "errors",
     "extras",
     "files",
     "folders",
+    "gallery_file",
     "json_form",
     "logs",
     "metrics_server",
@@ -43,15 +45,42 @@ API: dict[str, tuple[set[str], set[str], set[str]]] = {
     "tables": ({"results"}, {"recorded"}, set()),
     "plots": ({"people", "results"}, {"labels", "recorded"}, set()),
     "results": ({"people", "plots", "tables", "tracks"}, {"recorded", "values"}, set()),
-    "analysis": ({"results"}, {"config", "configfile", "detect", "dispatch", "kinds", "recorded", "source"}, set()),
+    "analysis": (
+        {"results"},
+        {"config", "configfile", "detect", "dispatch", "kinds", "privacy", "recorded", "source"},
+        set(),
+    ),
     "messages": (set(), set(), set()),
     "conditions": ({"messages", "v1"}, set(), set()),
     "track_values": ({"tracks", "v1"}, {"values"}, set()),
     "system_values": ({"messages"}, set(), set()),
     "events": ({"track_values", "tracks", "v1"}, {"tools"}, set()),
     "watching": ({"conditions", "events", "v1"}, {"tools"}, set()),
+    "gallery_values": ({"tracks"}, set(), set()),
+    "people_calls": (
+        {"gallery_values", "images", "messages", "system_values", "track_values", "tracks", "v1"},
+        {"tools"},
+        set(),
+    ),
+    "connection": ({"aio", "people_calls", "watching"}, set(), set()),
+    "local_recogniser": ({"analyzer"}, {"config", "detect", "identity", "recorded", "values"}, set()),
+    "gallery": (
+        {"analyzer", "gallery_values", "images", "local_recogniser", "people_calls", "tracks", "v1"},
+        {"config", "configfile", "identity", "kinds", "recorded", "tools", "values"},
+        set(),
+    ),
     "aio": (
-        {"conditions", "events", "messages", "system_values", "track_values", "tracks", "v1", "watching"},
+        {
+            "conditions",
+            "events",
+            "messages",
+            "people_calls",
+            "system_values",
+            "track_values",
+            "tracks",
+            "v1",
+            "watching",
+        },
         {"tools"},
         set(),
     ),
@@ -71,6 +100,12 @@ SPINE = {
     "lifecycle",
     "metrics",
     "metrics_endpoint",
+    "privacy",
+    "pseudonyms",
+    "camera_aggregates",
+    "decision_times",
+    "privacy_filter",
+    "pictures",
     "readings",
     "safety",
     "section",
@@ -80,12 +115,16 @@ SPINE = {
     "tracer",
     "tracing",
     "values",
+    "visitor_settings",
+    "web_settings",
 }
 # modules at the root that may import every room
 WIRING = {
     *("__main__", "app", "cli", "cli_access", "cli_analyze", "cli_cameras", "cli_people", "cli_results", "cli_store"),
     *("commands", "commands_access", "commands_analyze", "commands_cameras", "commands_people", "commands_results"),
-    *("commands_store", "cli_doctor", "commands_doctor", "cli_jobs", "commands_jobs"),
+    *("commands_store", "cli_doctor", "commands_doctor", "cli_jobs", "commands_jobs", "cli_aggregates"),
+    *("cli_people_audit", "commands_people_audit", "cli_replay", "commands_replay", "cli_people_more"),
+    *("cli_visitors", "commands_visitors", "inspecting"),
 }
 # room or module of the streamer -> the rooms it may import, besides the spine
 ROOMS: dict[str, set[str]] = {
@@ -105,6 +144,7 @@ ROOMS: dict[str, set[str]] = {
     "people": {"identity", "store"},
     "jobs": {"detect", "dispatch", "store"},
     "api": {"access", "hub", "identity", "jobs", "people", "store"},
+    "web": {"access", "api", "store"},  # what it shows, it asks of the services of the API
     "sinks": {"store"},
     "recorded": {"source", "detect", "track", "observe", "dispatch", "identity"},
     "evaluate": {"source", "detect"},
@@ -113,7 +153,7 @@ ROOMS: dict[str, set[str]] = {
 }
 # who may import the generated protocols: the wire of the workers is the dispatcher's alone
 PROTOS = {
-    "faceanalytics.v1": {"api", "aggregate", "labels", "sinks", "store", "tools"},
+    "faceanalytics.v1": {"api", "aggregate", "labels", "sinks", "store", "tools", "web"},
     "faceanalytics.internal": {"dispatch"},
 }
 # package of the workers -> the packages of the workers it may import; modules of `workers` itself may import all
@@ -155,6 +195,9 @@ HEAVY = (
     "sqlalchemy",
     "alembic",
     "opentelemetry",
+    "starlette",
+    "uvicorn",
+    "jinja2",
 )
 
 

@@ -25,10 +25,12 @@ class Rule:
     missing: Callable[[Message], str] | None = None  # NOT_FOUND if the answer is about another camera; None: left out
     all_cameras: bool = False  # it is not about cameras, so that every token may use it
     unrestricted: bool = False  # only tokens that are restricted to no cameras may use it
+    looks: bool = False  # it changes nothing, so that only its refusals are written to the audit log
 
 
 _V1 = "/faceanalytics.v1."
 _JOBS = _V1 + "AnalysisService/"
+_LOOKING = _V1 + "InspectionService/"
 _HEALTH = "/grpc.health.v1.Health/"  # load balancers and orchestrators have no token; the answers name only services
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
 
@@ -37,7 +39,18 @@ GALLERY_METHODS = (
     *("CreatePerson", "GetPerson", "ListPeople", "UpdatePerson", "MergePeople", "ErasePerson", "SearchPeople"),
     *("AddReferences", "ListReferences", "SetReferenceAside", "DeleteReference"),
     *("EnrollFromTrack", "ConfirmMatch", "RejectMatch", "Undo", "ListLedger"),
+    *("AuditGallery", "RestoreAudit", "DistinguishPeople"),
+    *("SplitPerson", "ExportGallery", "ImportGallery"),
 )
+_LISTS = frozenset({"GetPerson", "ListPeople", "ListReferences", "ListLedger"})
+
+_VISITORS = _V1 + "VisitorService/"  # the service shows the appearances at the cameras of the caller
+VISITOR_METHODS = {
+    **dict.fromkeys(("ListVisitors", "GetVisitor", "ListAppearances", "ListJourneys"), Scope.BIOMETRIC),
+    **dict.fromkeys(("MergeVisitors", "SplitVisitor", "NameVisitor", "EraseVisitor"), Scope.ENROL),
+    **dict.fromkeys(("JoinTracks", "PartTracks"), Scope.ENROL),
+    "CountVisitors": Scope.READ,  # numbers only
+}
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -50,13 +63,22 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         _V1 + "TrackService/ListTracks": Rule(
             Scope.READ, asks=("stream_ids", "filter.stream_ids"), answers="tracks.stream_id"
         ),
+        _V1 + "TrackService/CountTracks": Rule(Scope.READ, asks=("filter.stream_ids",)),
+        _V1 + "FrameService/WatchFrames": Rule(Scope.READ, asks=("stream_ids",)),
+        _V1 + "FrameService/GetFrame": Rule(Scope.READ, asks=("stream_id",)),
         _V1 + "StreamService/CreateStream": Rule(Scope.OPERATE, asks=("stream_id",)),
         _V1 + "StreamService/GetStream": Rule(Scope.READ, asks=("stream_id",)),
         _V1 + "StreamService/ListStreams": Rule(Scope.READ, answers="streams.stream_id"),
         _V1 + "StreamService/UpdateStream": Rule(Scope.OPERATE, asks=("stream_id",)),
         _V1 + "StreamService/DeleteStream": Rule(Scope.OPERATE, asks=("stream_id",)),
+        _V1 + "AggregateService/ListAggregates": Rule(Scope.READ, asks=("stream_ids",), answers="aggregates.stream_id"),
         _V1 + "SystemService/ListModels": Rule(Scope.READ, all_cameras=True),
-        **{_GALLERY + name: Rule(Scope.ENROL, all_cameras=True) for name in GALLERY_METHODS},
+        **{_GALLERY + name: Rule(Scope.ENROL, all_cameras=True, looks=name in _LISTS) for name in GALLERY_METHODS},
+        **{
+            _VISITORS + name: Rule(scope, all_cameras=True, looks=name in _LISTS)
+            for name, scope in VISITOR_METHODS.items()
+        },
+        _VISITORS + "RegroupVisitors": Rule(Scope.ENROL, unrestricted=True),
         _V1 + "SystemService/GetStats": Rule(Scope.READ, all_cameras=True),  # counts the cameras of the caller
         _V1 + "SystemService/GetCapacity": Rule(Scope.READ, all_cameras=True),
         _V1 + "SystemService/GetStore": Rule(Scope.READ, unrestricted=True),
@@ -69,6 +91,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         _JOBS + "DeleteJob": Rule(Scope.OPERATE, unrestricted=True),
         _JOBS + "ListResults": Rule(Scope.READ, unrestricted=True),
         _JOBS + "GetResult": Rule(Scope.BIOMETRIC, unrestricted=True),  # and `read`, which the service checks
+        _LOOKING + "ProbeStream": Rule(Scope.OPERATE, asks=("stream_id",)),
+        _LOOKING + "GetFindings": Rule(Scope.READ, unrestricted=True),
+        _LOOKING + "ListTokens": Rule(Scope.ADMIN, unrestricted=True, looks=True),
+        _LOOKING + "ListAuditEntries": Rule(Scope.ADMIN, unrestricted=True, looks=True),
+        _LOOKING + "ListRecordings": Rule(Scope.OPERATE, unrestricted=True, looks=True),
         _HEALTH + "Check": Rule(None, all_cameras=True),
         _HEALTH + "List": Rule(None, all_cameras=True),
         _HEALTH + "Watch": Rule(None, all_cameras=True),
@@ -84,7 +111,20 @@ BIOMETRIC = frozenset(
         "faceanalytics.v1.IdentityDecision.person",
         "faceanalytics.v1.IdentityDecision.candidates",
         "faceanalytics.v1.IdentityDecision.person_id",
+        "faceanalytics.v1.IdentityDecision.pseudonym",
+        "faceanalytics.v1.FramePicture.jpeg",
         "faceanalytics.v1.GetTrackResponse.face_jpeg",
+        "faceanalytics.v1.Track.visitor",
+        "faceanalytics.v1.Track.journey",
+        "faceanalytics.v1.LedgerEntry.track_ids",
+        "faceanalytics.v1.LedgerEntry.other_track_ids",
+        "faceanalytics.v1.LedgerEntry.visitor_id",
+        "faceanalytics.v1.Visitor.person",
+        "faceanalytics.v1.Visitor.person_id",
+        "faceanalytics.v1.Appearance.person",
+        "faceanalytics.v1.Appearance.person_id",
+        "faceanalytics.v1.Journey.person",
+        "faceanalytics.v1.Journey.person_id",
         "faceanalytics.v1.Person.display_name",
         "faceanalytics.v1.Person.metadata",
         "faceanalytics.v1.PersonReference.face_jpeg",
@@ -93,10 +133,16 @@ BIOMETRIC = frozenset(
         "faceanalytics.v1.LedgerEntry.track_id",
         "faceanalytics.v1.ReferenceResult.resembles",
         "faceanalytics.v1.LedgerEntry.display_name",
+        "faceanalytics.v1.AuditedPerson.display_name",
+        "faceanalytics.v1.AuditedPerson.face_jpeg",
+        "faceanalytics.v1.DoubtfulReference.face_jpeg",
+        "faceanalytics.v1.DoubtfulReference.file_name",
         "faceanalytics.v1.SearchPeopleResponse.people",
         "faceanalytics.v1.SearchPeopleResponse.tracks",
         "faceanalytics.v1.ListTracksResponse.faces_jpeg",
         "faceanalytics.v1.GetResultResponse.data",
+        "faceanalytics.v1.ExportGalleryResponse.record",
+        "faceanalytics.v1.GalleryExport.file_name",
     }
 )
 # Fields of requests that ask who is where: refused without that scope, because also the number of answers would say it.
@@ -110,7 +156,10 @@ BIOMETRIC_QUESTIONS = frozenset(
     }
 )
 # Fields of requests that may hold the name of a person, which the audit log must not keep longer than the store.
-NAMING = BIOMETRIC_QUESTIONS | {"faceanalytics.v1.AddReferencesRequest.file_name"}
+NAMING = BIOMETRIC_QUESTIONS | {
+    "faceanalytics.v1.AddReferencesRequest.file_name",
+    "faceanalytics.v1.ExportGalleryRequest.file_name",
+}
 
 
 def biometric_question(message: Message) -> str:

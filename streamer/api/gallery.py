@@ -1,6 +1,6 @@
 """GalleryService: changes and searches the people of a store; the methods are described in gallery.proto."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,10 @@ from faceanalytics.v1 import gallery_pb2, gallery_pb2_grpc
 from streamer.api import gallery_messages as messages
 from streamer.api.callers import calling, visible_cameras
 from streamer.api.errors import Why, refuse
+from streamer.api.gallery_audit import AuditCalls
+from streamer.api.gallery_files import Sent, sent_files
+from streamer.api.gallery_split import SplitCalls
+from streamer.api.gallery_transfer import TransferCalls
 from streamer.api.paging import page, page_size, page_token, place_of
 from streamer.api.problems import no_track
 from streamer.identity.references import Judgement
@@ -17,7 +21,7 @@ from streamer.people import wording
 from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused
 from streamer.people.entries import Entry, Person
-from streamer.people.images import MOST_BYTES, Face, Unfit
+from streamer.people.images import Face, Unfit
 from streamer.people.parts import PeopleParts
 from streamer.people.past import Change, TrackFace
 from streamer.store.values import StoreUnavailable
@@ -32,6 +36,7 @@ WHY = {
     Problem.CHANGED: Why.PERSON_CHANGED,
     Problem.NOT_NOW: Why.PEOPLE_STATE,
     Problem.TOO_MUCH: Why.PEOPLE_LIMIT_EXCEEDED,
+    Problem.PRIVACY: Why.PRIVACY_MODE,
 }
 FIELDS = ("display_name", "labels", "metadata")
 JUDGEMENTS = {
@@ -42,7 +47,9 @@ JUDGEMENTS = {
 }
 
 
-class GalleryService(gallery_pb2_grpc.GalleryServiceServicer):
+class GalleryService(  # type: ignore[misc]  # ExportGallery writes instead of yielding
+    AuditCalls, SplitCalls, TransferCalls, gallery_pb2_grpc.GalleryServiceServicer
+):
     """Serves the people of a store."""
 
     def __init__(self, people: PeopleParts | None, why_not: str) -> None:
@@ -89,16 +96,16 @@ class GalleryService(gallery_pb2_grpc.GalleryServiceServicer):
         self, requests: AsyncIterator[gallery_pb2.AddReferencesRequest], context: Context
     ) -> Any:
         async with self._serving(context) as people:
-            first, found = gallery_pb2.AddReferencesRequest(), list[Face | Unfit]()
-            async for start, name, data in _files(requests):
-                if not found:
-                    first = start
+            first, found, files = gallery_pb2.AddReferencesRequest(), list[Face | Unfit](), 0
+            async for first, sent in sent_files(requests):
+                if not files:
                     people.curator.changeable(first.person_id, first.expected_version)
                 if first.judgement not in JUDGEMENTS:
                     raise Refused(Problem.INVALID, "judgement: unknown value")
-                if len(found) == MOST_IMAGES:
-                    raise Refused(Problem.INVALID, f"more than {MOST_IMAGES} images in one call")
-                found.append(await people.enrolling.read(name, data, JUDGEMENTS[first.judgement]))
+                files += 1
+                if files > MOST_IMAGES:
+                    raise Refused(Problem.INVALID, f"more than {MOST_IMAGES} files in one call")
+                found += await _read(people, first, sent, sum(isinstance(one, Face) for one in found))
             if not found:
                 raise Refused(Problem.INVALID, "data: the call has no image")
             person, outcomes = await people.enrolling.add(calling.get(), first.person_id, first.expected_version, found)
@@ -226,12 +233,17 @@ class GalleryService(gallery_pb2_grpc.GalleryServiceServicer):
             limit = min(request.limit or 10, LARGEST_SEARCH)
             found = await people.searching.search(vector, limit, request.past, visible_cameras.get())
             tracks = []
-            for score, face in found.tracks:
-                assert face.past is not None
-                people.curator.book.store.naming.fill(face.past.message)
-                tracks.append(gallery_pb2.TrackMatch(track=face.past.message, similarity=score))
+            for one in found.tracks:
+                message = one.track.message
+                people.curator.book.store.naming.fill(message)
+                match = gallery_pb2.TrackMatch(track=message, similarity=one.similarity, streamer_id=one.streamer)
+                tracks.append(match)
             return gallery_pb2.SearchPeopleResponse(
-                people=messages.candidates(found.people), tracks=tracks, threshold=found.threshold
+                people=messages.candidates(found.people),
+                tracks=tracks,
+                threshold=found.threshold,
+                people_not_compared=found.not_compared,
+                references_waiting=len(people.curator.live.waiting),
             )
 
     async def ErasePerson(self, request: gallery_pb2.ErasePersonRequest, context: Context) -> Any:  # noqa: N802
@@ -297,22 +309,15 @@ class _Serving:
             await refuse(self._context, Why.STORE_UNAVAILABLE, text)
 
 
-async def _files(
-    requests: AsyncIterator[gallery_pb2.AddReferencesRequest],
-) -> AsyncIterator[tuple[gallery_pb2.AddReferencesRequest, str, bytes]]:
-    """Yield the first message, name and content of each file."""
-    first, parts, size = None, list[bytes](), 0
-    async for request in requests:
-        first = first or request
-        parts.append(request.data)
-        size += len(request.data)
-        if size > MOST_BYTES:
-            raise Refused(Problem.INVALID, f"data: a file of more than {MOST_BYTES >> 20} MiB")
-        if not request.more:
-            yield first, request.file_name or first.file_name, b"".join(parts)
-            first, parts, size = None, [], 0
-    if parts:
-        raise Refused(Problem.INVALID, "more: the last file is not complete")
+async def _read(
+    people: PeopleParts, first: gallery_pb2.AddReferencesRequest, sent: Sent, faces: int
+) -> Sequence[Face | Unfit]:
+    """Return what is found in a file. `faces`: those that were found in the files before."""
+    judgement = JUDGEMENTS[first.judgement]
+    if sent.video is not None:
+        return await people.enrolling.read_video(sent.name, sent.video, judgement, first.track)
+    known = people.enrolling.known(first.person_id, sent.name, sent.data, faces)
+    return [known or await people.enrolling.read(sent.name, sent.data, judgement)]
 
 
 def _who(curator: Curator, request: gallery_pb2.EnrollFromTrackRequest, face: TrackFace) -> tuple[Draft | None, str]:

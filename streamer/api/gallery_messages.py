@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from faceanalytics.v1 import faces_pb2, gallery_pb2, tracks_pb2
-from streamer.api.messages import timestamp
+from faceanalytics.v1 import faces_pb2, gallery_pb2, gallery_transfer_pb2, tracks_pb2
+from streamer.api.messages import duration, timestamp
+from streamer.identity.references import FoundFace
 from streamer.people.book import Book, StoredReference
 from streamer.people.curator import Curator
 from streamer.people.enrolling import Outcome
-from streamer.people.entries import Entry, Person
+from streamer.people.entries import TRACKS, Entry, Person
 from streamer.people.erasing import Report
 from streamer.people.past import Change
 from streamer.store.decisions import to_message
@@ -57,16 +58,24 @@ def result_message(outcome: Outcome) -> gallery_pb2.ReferenceResult:
         reference_id=outcome.reference_id,
         quality=outcome.quality,
         reason=outcome.reason,
-        faces=[
-            gallery_pb2.ReferenceFace(
-                box=faces_pb2.Box(x=x1, y=y1, width=x2 - x1, height=y2 - y1), score=one.score, quality=one.quality
-            )
-            for one in outcome.faces
-            for x1, y1, x2, y2 in (one.box,)
-        ],
+        faces=[_face_message(one) for one in outcome.faces],
         duplicate_of=outcome.duplicate_of,
         resembles=candidates(outcome.resembles),
+        at=None if outcome.media_time is None else duration(outcome.media_time),
     )
+
+
+def _face_message(one: FoundFace) -> gallery_pb2.ReferenceFace:
+    x1, y1, x2, y2 = one.box
+    message = gallery_pb2.ReferenceFace(
+        box=faces_pb2.Box(x=x1, y=y1, width=x2 - x1, height=y2 - y1), score=one.score, quality=one.quality
+    )
+    if one.number:
+        message.track, message.frame = one.number, one.frame
+        message.at.CopyFrom(duration(one.media_time))
+        message.first_seen.CopyFrom(duration(one.first_seen))
+        message.last_seen.CopyFrom(duration(one.last_seen))
+    return message
 
 
 def candidates(found: Iterable[Candidate]) -> list[tracks_pb2.Candidate]:
@@ -102,13 +111,16 @@ def entry_message(entry: Entry, book: Book, name: str) -> gallery_pb2.LedgerEntr
         at=timestamp(entry.at),
         actor=entry.actor,
         action=gallery_pb2.LedgerAction.Value(f"LEDGER_ACTION_{entry.action.value}"),
-        person_id=entry.person_id,
+        person_id="" if entry.person_id == TRACKS else entry.person_id,
         display_name=name,
         track_id=data.get("track", ""),
         reference_ids=references,
         other_person_id=data.get("other", ""),
         undoes=data.get("entry", 0),
         undone_by=book.people.undone.get(entry.id, 0),
+        track_ids=data.get("tracks", ()),
+        other_track_ids=data.get("others", ()),
+        visitor_id=data.get("visitor", ""),
     )
 
 
@@ -123,4 +135,8 @@ def report_message(report: Report) -> gallery_pb2.ErasureReport:
         found=report.found,
         remaining=report.remaining,
         signature=report.signature,
+        exports=[
+            gallery_transfer_pb2.GalleryExport(at=timestamp(one.at), actor=one.actor, file_name=one.file)
+            for one in report.exports
+        ],
     )

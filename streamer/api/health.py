@@ -5,7 +5,17 @@ import asyncio
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from faceanalytics.v1 import analysis_pb2, gallery_pb2, streams_pb2, system_pb2, tracks_pb2
+from faceanalytics.v1 import (
+    aggregates_pb2,
+    analysis_pb2,
+    frames_pb2,
+    gallery_pb2,
+    inspection_pb2,
+    streams_pb2,
+    system_pb2,
+    tracks_pb2,
+    visitors_pb2,
+)
 from streamer.api.errors import Why, refuse
 from streamer.api.problems import shown
 
@@ -15,10 +25,14 @@ Status = health_pb2.HealthCheckResponse
 
 SERVICES = (
     tracks_pb2.DESCRIPTOR.services_by_name["TrackService"].full_name,
+    frames_pb2.DESCRIPTOR.services_by_name["FrameService"].full_name,
     streams_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
     system_pb2.DESCRIPTOR.services_by_name["SystemService"].full_name,
     gallery_pb2.DESCRIPTOR.services_by_name["GalleryService"].full_name,
+    visitors_pb2.DESCRIPTOR.services_by_name["VisitorService"].full_name,
     analysis_pb2.DESCRIPTOR.services_by_name["AnalysisService"].full_name,
+    aggregates_pb2.DESCRIPTOR.services_by_name["AggregateService"].full_name,
+    inspection_pb2.DESCRIPTOR.services_by_name["InspectionService"].full_name,
 )
 
 STORE = "faceanalytics.store"  # name of the store in the health service; absent without a store

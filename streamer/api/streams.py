@@ -1,6 +1,7 @@
 """StreamService: adds, changes and removes cameras while the streamer runs."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -15,8 +16,9 @@ from streamer.api.errors import Why, refuse
 from streamer.api.messages import seconds
 from streamer.api.paging import page, place_of
 from streamer.api.problems import SHOWN, field_problems, mask_problems, shown
-from streamer.api.stream_messages import shown_address, stream_to_proto
+from streamer.api.stream_messages import MODES, shown_address, stream_to_proto
 from streamer.config import Reconnect, Sources, Stream
+from streamer.privacy import Modes
 from streamer.values import SourceState, SourceStatus, TooManyStreams
 
 P = ParamSpec("P")
@@ -27,6 +29,8 @@ TRANSPORTS = {
     streams_pb2.TRANSPORT_TCP: "tcp",
     streams_pb2.TRANSPORT_UDP: "udp",
 }
+
+OWN_MODES = {value: mode for mode, value in MODES.items()}
 
 # field of config.Stream -> its path in the API, for error messages
 API_NAMES = {
@@ -49,6 +53,7 @@ API_NAMES = {
     "image_interval_s": "settings.image_interval",
     "follow": "settings.follow",
     "enabled": "settings.paused",
+    "privacy": "settings.privacy_mode",
 }
 
 
@@ -58,6 +63,11 @@ class Cameras(Protocol):
     @property
     def sources(self) -> Sources:
         """What clients may name."""
+        ...
+
+    @property
+    def modes(self) -> Modes:
+        """The privacy modes of the cameras."""
         ...
 
     def add(self, stream: Stream) -> None:
@@ -163,7 +173,29 @@ class StreamService(streams_pb2_grpc.StreamServiceServicer):
         return self._message(stream, status)
 
     def _message(self, stream: Stream, status: SourceStatus) -> streams_pb2.Stream:
-        return stream_to_proto(stream, status, stream.id in self._configured)
+        return stream_to_proto(stream, status, stream.id in self._configured, self._cameras.modes.of(stream.id))
+
+
+async def asked_stream(
+    stream_id: str, settings: streams_pb2.StreamSettings, cameras: Cameras, context: aio.ServicerContext[Any, Any]
+) -> Stream:
+    """Return the stream that a client describes, which need not exist.
+
+    An address copied from a response, where the password is left out, stands for that of the stream with this id.
+    Aborts the call with INVALID_ARGUMENT, or with PERMISSION_DENIED if a client may not name it.
+    """
+    before = None
+    with contextlib.suppress(KeyError):
+        before, _ = await asyncio.to_thread(cameras.get, stream_id)
+    data = {"id": stream_id} if before is None else before.model_dump()
+    fields = stream_fields(settings)
+    names = list(fields) if before is None else _given(settings, before)
+    stream = await _validated(context, _changed({"uri": "", **data}, (fields[name] for name in names)))
+    try:
+        await asyncio.to_thread(check_allowed, stream, before, cameras.sources)
+    except ConfigError as error:
+        await refuse(context, Why.SOURCE_NOT_ALLOWED, str(error))
+    return stream
 
 
 def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, Any]]:
@@ -188,6 +220,7 @@ def stream_fields(settings: streams_pb2.StreamSettings) -> dict[str, dict[str, A
         "image_interval": {"image_interval_s": _seconds(settings, "image_interval")},
         "follow": {"follow": settings.follow},
         "paused": {"enabled": not settings.paused},
+        "privacy_mode": {"privacy": OWN_MODES.get(settings.privacy_mode, "unknown")},
     }
 
 

@@ -6,13 +6,15 @@ of absence. In the same way, after the tracker has taken one person for another,
 new track.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from streamer import metrics
 from streamer.aggregate.aggregator import Aggregator
 from streamer.config import StreamerConfig
+from streamer.identity.beside import Beside
 from streamer.identity.identification import EnrolledGallery, Identifier, Probe
+from streamer.identity.one_per_frame import OnePerFrame
 from streamer.identity.relink import HELD_REASONS, HeldTrack, Relinker
 from streamer.values import (
     EndReason,
@@ -20,6 +22,7 @@ from streamer.values import (
     FaceCrop,
     Floats,
     IdentityDecision,
+    IdentityStatus,
     ImpostorScores,
     Interval,
     Observation,
@@ -56,6 +59,9 @@ class Persons:
         self._relinker = Relinker(config.relink) if config.relink.enabled else None
         self._persons: dict[str, _Person] = {}  # by id of the published track
         self._continues: dict[str, TrackKey] = {}  # id of the tracker's track -> key of the published track
+        self._beside = Beside()
+        self._one_per_frame = OnePerFrame(config.gallery, self._beside)
+        self._unsettled: set[str] = set()  # open tracks that have gained or lost their name to another one
 
     def use_gallery(self, known: EnrolledGallery | None) -> list[TrackSummary]:
         """Name people of this gallery from now on. Returns the open tracks that it changes, with a new revision.
@@ -64,11 +70,16 @@ class Persons:
         """
         if known is None:
             self._identifier = None
+            self._one_per_frame = OnePerFrame(self._settings, self._beside)
         elif self._identifier is None:
             self._identifier = Identifier(self._settings)
-        if self._identifier is not None:
+        if known is not None and self._identifier is not None:
             self._identifier.use(known)
+            self._one_per_frame.use(known.twins, known.gallery, known.corrections)
         again = [(person, person.newest) for person in self._persons.values() if person.newest is not None]
+        for person, newest in again:
+            self._search(person, newest)
+        self._unsettled.clear()  # they are among these
         return [changed for person, newest in again if (changed := self._decided_again(person, newest)) is not None]
 
     def decide_past(self, before: IdentityDecision, probe: Probe) -> IdentityDecision | None:
@@ -84,6 +95,16 @@ class Persons:
         person.newest = replace(newest, decision=decision, revision=revision)
         return person.newest
 
+    def again(self, track_ids: Collection[str]) -> list[TrackSummary]:
+        """Return the open ones of these tracks with a new revision, because their visitor has changed."""
+        changed = []
+        for name in track_ids:
+            person = self._persons.get(name)
+            if person is not None and person.newest is not None:
+                person.newest = replace(person.newest, revision=self._aggregator.revise(name))
+                changed.append(person.newest)
+        return changed
+
     def use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
         """Join tracks from now on, by templates of this model and by these scores of strangers."""
         if self._relinker is not None:
@@ -96,6 +117,12 @@ class Persons:
     def waits(self, key: TrackKey) -> bool:
         """Return whether the tracker's track may show another person since its newest crops, and one more decides."""
         return self._aggregator.waits(self._key(key).id)
+
+    def undecided(self, key: TrackKey) -> bool:
+        """Return whether it is undecided whom the tracker's track shows, although there is a gallery."""
+        person = self._persons.get(self._key(key).id)
+        decision = person.newest.decision if person is not None and person.newest is not None else None
+        return decision is not None and decision.status is IdentityStatus.UNDECIDED
 
     def _published(self, observation: Observation) -> Observation:
         """Return the observation with the keys under which its tracks are published."""
@@ -117,13 +144,15 @@ class Persons:
             for end in self._relinker.expired(observation.camera, observation.epoch, observation.media_time):
                 changed += self._end(end)
         published = self._published(observation)
+        for track_id in self._beside.observe(published):
+            self._unsettled |= {track_id, *self._one_per_frame.settle(track_id)}
         changed += [self._complete(summary) for summary in self._aggregator.observe(published)]
         if self._relinker is not None:
             bare = replace(published, crops=(), ended=(), skipped={}, choices=())
             for track in published.tracks:
                 if track.detection is not None and track.key.id in self._persons:
                     self._persons[track.key.id].seen = (bare, track)
-        return published, changed
+        return published, self._settled(changed)
 
     def add_analysis(self, crop: FaceCrop, analysis: FaceAnalysis) -> list[TrackSummary]:
         """Take in an analysis and return the summaries that it changes. The crop has the tracker's key."""
@@ -134,7 +163,7 @@ class Persons:
             held = self._relinker.add_analysis(changed[0], crop, analysis)
             if held is not None:
                 changed += self._join(changed[0].key, held)
-        return changed
+        return self._settled(changed)
 
     def finish(self, end: TrackEnd) -> list[TrackSummary]:
         """End a track whose crops are all answered or lost; return the summaries that this changes."""
@@ -142,19 +171,19 @@ class Persons:
         person = self._persons.get(end.key.id)
         if self._relinker is None or not self._relinker.hold(end, person.newest if person else None):
             if end.reason not in HELD_REASONS:  # then nobody can return to the held tracks either
-                return [*self.release(end.key.camera), *self._end(end)]
-            return self._end(end)
+                return [*self.release(end.key.camera), *self._settled(self._end(end))]
+            return self._settled(self._end(end))
         changed: list[TrackSummary] = []
         for new in self._relinker.comparable(end.key.camera):
             held = self._relinker.partner(new)
             if held is not None:
                 changed += self._join(new.key, held)
-        return changed
+        return self._settled(changed)
 
     def release(self, camera: str | None = None) -> list[TrackSummary]:
         """End all held tracks (of one camera) now; return their final summaries."""
         ends = self._relinker.held_ends(camera) if self._relinker else []
-        return [summary for end in ends for summary in self._end(end)]
+        return self._settled([summary for end in ends for summary in self._end(end)])
 
     def release_overdue(self, now: float) -> list[TrackSummary]:
         """End the held tracks that wait too long by the clock `now` (s, monotonic); return their final summaries.
@@ -162,7 +191,7 @@ class Persons:
         `observe` does the same by media time, but not while the camera gives no frames.
         """
         ends = self._relinker.overdue(now) if self._relinker else []
-        return [summary for end in ends for summary in self._end(end)]
+        return self._settled([summary for end in ends for summary in self._end(end)])
 
     def open_ends(self, reason: EndReason) -> list[TrackEnd]:
         """Return an end for each track that has not ended."""
@@ -182,6 +211,7 @@ class Persons:
         person.intervals += [Interval(person.track_id, person.since, held.summary.last.time), *joined.intervals]
         person.track_id, person.since = joined.track_id, joined.since
         self._continues[new.id] = old
+        self._unsettled |= {old.id, *self._one_per_frame.settle(old.id)}
         if joined.seen is not None:
             observation, track = joined.seen
             self._aggregator.observe(replace(observation, tracks=(self._renamed(track),)))
@@ -196,6 +226,7 @@ class Persons:
         summaries = self._aggregator.add_analysis(crop, analysis)
         if len(summaries) > 1:
             ended, new = summaries
+            self._beside.split(ended.key.id, new.key.id, new.first_seen)
             self._continues[tracker_id] = new.key
             metrics.tracks_ended.labels(new.key.camera, EndReason.SPLIT.value).inc()
             if self._relinker is not None:
@@ -219,14 +250,47 @@ class Persons:
         person.newest = complete
         if summary.final:
             del self._persons[track_id]
+            self._leave(complete)
         return complete
 
-    def _decide(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
+    def _leave(self, final: TrackSummary) -> None:
+        """Take in that a track has ended, or that another one competes for names in its place."""
+        track_id = final.key.id
+        if final.merged_into:
+            self._unsettled |= self._one_per_frame.forget(track_id)
+            self._beside.join(track_id, final.merged_into)
+        else:
+            track_ids = (track_id, *(one.track_id for one in final.intervals))
+            self._one_per_frame.end(track_id, final.key.camera, track_ids)
+
+    def _settled(self, changed: list[TrackSummary]) -> list[TrackSummary]:
+        """Return these summaries and those of tracks that have gained or lost their name to one of them."""
+        found = list(changed)
+        while self._unsettled:
+            person = self._persons.get(min(self._unsettled))
+            self._unsettled.remove(min(self._unsettled))
+            again = self._decided_again(person, person.newest) if person is not None and person.newest else None
+            found += [] if again is None else [again]
+        return found
+
+    def _search(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
+        """Return what a search finds for a track, by itself; other tracks may have lost or gained their name by it."""
         if self._identifier is None:
             return None
-        decision = self._identifier.decide(summary, [one.track_id for one in (*person.intervals, *summary.intervals)])
+        track_ids = [one.track_id for one in (*person.intervals, *summary.intervals)]
+        found = self._identifier.decide(summary, track_ids)
         if any(reason in NOBODY for reason in summary.undescribed):
+            self._unsettled |= self._one_per_frame.forget(summary.key.id)
             return None
+        ids = (summary.key.id, *track_ids)
+        self._unsettled |= self._one_per_frame.claim(summary.key.id, summary.key.camera, found, ids)
+        return found
+
+    def _decide(self, person: _Person, summary: TrackSummary) -> IdentityDecision | None:
+        found = self._search(person, summary)
+        if found is None:
+            return None
+        decision = self._one_per_frame.shown(summary.key.id, found)
         if decision.revision != person.decided:
             person.decided = decision.revision
             metrics.identity_decisions.labels(decision.status.value.lower()).inc()

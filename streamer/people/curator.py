@@ -3,19 +3,27 @@
 import asyncio
 import enum
 import json
+import logging
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from streamer.encryption import NotReadable
 from streamer.people import wording
 from streamer.people.book import Book, Draft, StoredReference
+from streamer.people.elsewhere import Forgetting, nothing
 from streamer.people.entries import FINAL, FOLDER, Action, Entry, Person
 from streamer.people.live import LiveGallery
+from streamer.people.shared import Changing, Following
 from streamer.store.store import Store
-from streamer.store.values import LogKind
+from streamer.store.values import LogKind, StoreUnavailable
 
 MOST_PEOPLE = 100_000
+SETTLING_S = 600.0  # longest duration of an erasure
+
+log = logging.getLogger(__name__)
 
 
 class Problem(enum.Enum):
@@ -26,6 +34,7 @@ class Problem(enum.Enum):
     CHANGED = "ABORTED"  # somebody else was faster
     NOT_NOW = "FAILED_PRECONDITION"
     TOO_MUCH = "RESOURCE_EXHAUSTED"
+    PRIVACY = "FAILED_PRECONDITION because of the privacy mode"
 
 
 class Refused(Exception):
@@ -45,14 +54,51 @@ class Curator:
     def __init__(self, store: Store, live: LiveGallery) -> None:
         self.book = Book(store)
         self.live = live
-        self.changing = asyncio.Lock()
+        self.changing = Changing(store.database, self._take_in)
+        self.forgetting = Forgetting(self.book, live)
+        self.on_entries: Callable[[Sequence[Entry]], None] = _nothing  # called with what was written, here or elsewhere
+        self.on_forgotten: Callable[[set[str]], None] = _nothing  # called with tracks whose faces were removed
+        self._following = Following(store.database, self._follow)
+        self._erased_at = -math.inf  # s, monotonic, when another streamer has erased somebody
+        self.faces_gone: Callable[[], Awaitable[None]] = nothing  # called when faces of past tracks may be gone
 
     async def open(self) -> None:
         """Read the ledger. Raises StoreUnavailable, NotReadable and MissingPackage."""
         await self.book.open()
+        await self.forgetting.open()
         naming = self.book.store.naming
         naming.find, naming.ids = self.shown, self.ids_of
         self.live.follow(self.book)
+
+    async def run(self) -> None:
+        """Keep people in step with other streamers, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._following.run())
+            group.create_task(self.forgetting.run())
+
+    async def _take_in(self) -> list[Entry]:
+        """Take in what other streamers have written, and do what follows from it."""
+        try:
+            entries = await self.book.take_in()
+        except NotReadable as error:
+            raise StoreUnavailable(f"people of another streamer cannot be read: {error}") from error
+        for entry in entries:
+            self.after_change(entry.action, entry.person_id, entry.id)
+            if entry.action is Action.ERASE:
+                self._erased_at = time.monotonic()
+        if entries:
+            self.on_entries(entries)
+            log.info("people: %d changes of another streamer, up to entry %d", len(entries), entries[-1].id)
+        return entries
+
+    async def _follow(self, heard: bool) -> None:
+        entries = await self.changing.take_in()
+        if not heard:
+            return
+        if await self.book.drop_missing() and not entries:
+            self.live.changed()
+        if time.monotonic() - self._erased_at < SETTLING_S:
+            await self.faces_gone()  # whoever erases says so again when the faces are gone
 
     def shown(self, person_id: str) -> tuple[str, str] | None:
         """Return id and name of the person who is left after merging; None: there is nobody."""
@@ -225,13 +271,20 @@ class Curator:
         entries = await self.book.append(actor, drafts, references)
         for entry in entries:
             self.after_change(entry.action, entry.person_id)
+        self.on_entries(entries)
         return entries
 
-    def after_change(self, action: Action, person_id: str) -> None:
+    def after_change(self, action: Action, person_id: str, entry_id: int | None = None) -> None:
         """Recognise by what the ledger has now, and say in the log of events that it has changed."""
-        said = {"action": action.value, "person_id": person_id, "entry": self.book.entries[-1].id}
+        said = {"action": action.value, "person_id": person_id, "entry": entry_id or self.book.entries[-1].id}
+        if action is Action.ERASE:
+            self.forgetting.wake()
         self.book.store.note(LogKind.GALLERY, "", json.dumps(said).encode())
         self.live.changed()
+
+
+def _nothing(what: object) -> None:
+    del what
 
 
 def new_id() -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+TRACKS = "tracks"  # in place of the id of a person, in entries about tracks of nobody
 FOLDER = "folder-"  # begins the ids of people of gallery.folder, who are not in the ledger
 
 
@@ -22,7 +23,13 @@ class Action(enum.Enum):
     REJECT = "REJECT"  # track: id does not show the person; reference: id of its template, or empty
     MERGE = "MERGE"  # other: id of the person who is this one as well
     UNDO = "UNDO"  # entry: id of the entry that no longer counts
+    DIFFERENT_PEOPLE = "DIFFERENT_PEOPLE"  # other: id of a person who looks like this one and is not
     ERASE = "ERASE"  # of the person nothing is left; cannot be undone
+    SPLIT = "SPLIT"  # other: id of who had them; references: ids, tracks: ids that belong to this person
+    IMPORT = "IMPORT"  # name, labels, metadata; references: ids, aside: those of them that are set aside
+    JOIN_TRACKS = "JOIN_TRACKS"  # tracks: ids that show one face
+    PART_TRACKS = "PART_TRACKS"  # tracks: ids that show another face than others: ids; one: the first show one face
+    NAME_VISITOR = "NAME_VISITOR"  # visitor: id; tracks: ids show the person; references: ids; a new one: as CREATE
 
 
 FINAL = frozenset({Action.ERASE, Action.DELETE_REFERENCE})  # what they removed cannot be put back

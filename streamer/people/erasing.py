@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from streamer.people.curator import Curator, Problem, Refused
+from streamer.people.elsewhere import confirm, forget_faces
 from streamer.people.entries import FOLDER, Action
 from streamer.people.past import Past
+from streamer.people.transfer import Export, Transfer
 from streamer.store.forget import forget_tracks, overwrite
 from streamer.store.tables import ledger, person_keys, person_references, tracks
 
@@ -34,14 +36,16 @@ class Report:
     found: tuple[str, ...]  # what must be gone and is not; empty: all is
     remaining: tuple[str, ...]  # what was not in reach, in words
     signature: str  # HMAC-SHA256 of the other fields with the secret of the store, hexadecimal
+    exports: tuple[Export, ...] = ()  # files made of the gallery that hold the person
 
 
 class Erasing:
     """Erases people."""
 
-    def __init__(self, curator: Curator, past: Past) -> None:
+    def __init__(self, curator: Curator, past: Past, transfer: Transfer) -> None:
         self._curator = curator
         self._past = past
+        self._transfer = transfer
 
     async def erase(self, actor: str, person_id: str, version: int) -> Report:
         """Erase a person, with all who were merged into them. Raises Refused and StoreUnavailable."""
@@ -55,16 +59,26 @@ class Erasing:
             curator.changeable(person_id, version)
             merged = tuple(sorted(name for name, root in book.people.merged.items() if root == person_id))
             ids = [person_id, *merged]
+            await self._past.flush()
             needles = await self._needles(ids)
+            exports = await self._transfer.exports_of(ids)
             shown = await self._tracks_of(person_id)
             removed = await book.erase(actor, ids)
+            written = [one.id for one in book.entries[-len(ids) :]]
             curator.after_change(Action.ERASE, person_id)
         in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
         forgotten = await forget_tracks(book.store, set(ids), shown)
+        curator.on_forgotten({*shown, *forgotten.tracks})
         removed["person_references"] += await book.forget_rejected({*shown, *forgotten.tracks})
         await book.store.settle()
-        remaining = await overwrite(book.store)
-        found = [] if in_use else ["live tracks, until a worker connects"]
+        await curator.forgetting.carried_out(written)
+        elsewhere = await forget_faces(book.store, ids, shown)
+        await confirm(book.store, written[-1], elsewhere)
+        remaining = [*await overwrite(book.store), *elsewhere.remaining]
+        for table, count in elsewhere.removed.items():
+            forgotten.counts[table] += count
+        await curator.faces_gone()
+        found = [*elsewhere.found, *([] if in_use else ["live tracks, until a worker connects"])]
         found += await self._remains(ids)
         searched = book.store.database.files()
         found += [f"{path}: {what}" for path in searched for what in _search(Path(path), needles)]
@@ -77,6 +91,7 @@ class Erasing:
             found=tuple(found),
             remaining=(*remaining, *BEYOND_REACH),
             signature="",
+            exports=tuple(exports),
         )
         return signed(report, book.store.secret)
 
@@ -101,14 +116,14 @@ class Erasing:
         """Return the ids of past tracks that show a person, by what was said or by their faces."""
         known, people = self._curator.live.known, self._curator.book.people
         shown = {track for track, person in people.confirmed.items() if person == person_id}
-        if known is None or person_id not in known.gallery.names:
+        if known is None or person_id not in known.gallery:
             return sorted(shown)
-        place = known.gallery.names.index(person_id)
-        async for some in self._past.all():
+        async for some in self._past.everywhere():
             usable = [one for one in some if one.template is not None and one.model_id == known.gallery.model_id]
             if usable:
                 probes = np.stack([one.template for one in usable if one.template is not None]).astype(np.float64)
-                scores = known.gallery.scores(probes)[:, place]
+                scores = known.gallery.scores_of(person_id, probes)
+                assert scores is not None
                 shown |= {one.track_id for one, score in zip(usable, scores, strict=True) if score >= known.threshold}
         return sorted(shown)
 
@@ -150,6 +165,7 @@ def signature(report: Report, secret: bytes) -> str:
         "searched": list(report.searched),
         "found": list(report.found),
         "remaining": list(report.remaining),
+        "exports": [[one.at.isoformat(), one.actor, one.file] for one in report.exports],
     }
     data = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
     return hmac.digest(secret, b"erasure\0" + data, hashlib.sha256).hex()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamer.people.entries import FINAL, FOLDER, Action, Entry, Person
+from streamer.people.said import NOTHING, TrackLinks, linked, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,9 @@ class People:
     negatives: Mapping[str, frozenset[str]]  # person id -> ids of the references of rejected tracks
     undone: Mapping[int, int]  # entry -> the entry that undoes it
     erased: frozenset[str]  # ids of people
+    different: frozenset[frozenset[str]] = frozenset()  # pairs of ids of people who were said to be two people
+    links: TrackLinks = NOTHING  # which tracks show one face, and which do not
+    named: Mapping[str, str] = field(default_factory=dict)  # visitor id -> id of the person
 
     def root(self, person_id: str) -> str:
         """Return the id of the person who is left after merging."""
@@ -33,6 +37,8 @@ class _Folding:
     confirmed: dict[str, tuple[str, str]] = field(default_factory=dict)  # track -> person, reference
     rejected: dict[tuple[str, str], str] = field(default_factory=dict)  # (track, person) -> reference
     erased: set[str] = field(default_factory=set)
+    different: set[tuple[str, str]] = field(default_factory=set)
+    named: dict[str, str] = field(default_factory=dict)  # visitor -> person
 
 
 def fold(entries: Sequence[Entry]) -> People:
@@ -40,9 +46,14 @@ def fold(entries: Sequence[Entry]) -> People:
     undone = _undone(entries)
     state = _Folding()
     state.erased = {one.person_id for one in entries if one.action is Action.ERASE}
-    for entry in entries:
-        if entry.action is not Action.UNDO and entry.id not in undone and entry.person_id not in state.erased:
-            _apply(state, entry)
+    counting = [
+        one
+        for one in entries
+        if one.action is not Action.UNDO and one.id not in undone and one.person_id not in state.erased
+    ]
+    for entry in counting:
+        _apply(state, entry)
+    links = linked(counting)
     merged = {name: _root(state.merged, name) for name in state.merged if name in state.people}
     known = _joined(state.people, merged, entries)
 
@@ -58,7 +69,12 @@ def fold(entries: Sequence[Entry]) -> People:
         if root is not None and confirmed.get(track) != root:
             rejected[track] = rejected.get(track, frozenset()) | {root}
             negatives[root] = negatives.get(root, frozenset()) | ({reference} if reference else set())
-    return People(known, merged, confirmed, rejected, negatives, undone, frozenset(state.erased))
+    pairs = (frozenset({one, other}) for a, b in state.different if (one := there(a)) and (other := there(b)))
+    different = frozenset(pair for pair in pairs if len(pair) == 2)
+    confirmed, rejected = spread(links, confirmed, rejected)
+    named = {visitor: root for visitor, person in state.named.items() if (root := there(person))}
+    erased = frozenset(state.erased)
+    return People(known, merged, confirmed, rejected, negatives, undone, erased, different, links, named)
 
 
 _SIMPLE = frozenset(
@@ -93,18 +109,75 @@ def _undone(entries: Sequence[Entry]) -> dict[int, int]:
 
 def _apply(state: _Folding, entry: Entry) -> None:
     data, person_id = entry.data, entry.person_id
-    if entry.action is Action.CREATE:
+    if entry.action is Action.CREATE or (entry.action is Action.NAME_VISITOR and "name" in data):
         state.people[person_id] = Person(
             person_id, data["name"], (*data["labels"],), data["metadata"], (), frozenset(), entry.id, entry.at, entry.at
         )
+    if entry.action is Action.NAME_VISITOR:
+        _name(state, entry)
+    if entry.action in (Action.CREATE, Action.NAME_VISITOR):
         return
     person = state.people.get(person_id)
+    if entry.action is Action.IMPORT:
+        state.people[person_id] = _imported(person, entry)
+        return
     if person is None and not person_id.startswith(FOLDER):
         return  # its creation was undone
     if entry.action in (Action.CONFIRM, Action.REJECT):
         _correct(state, entry)
+    elif entry.action is Action.DIFFERENT_PEOPLE:
+        state.different.add((person_id, data["other"]))
+    elif person is not None and entry.action is Action.SPLIT:
+        state.people[person_id] = _split(state, person, entry)
     elif person is not None:
         state.people[person_id] = _changed(state, person, entry)
+
+
+def _imported(person: Person | None, entry: Entry) -> Person:
+    """Return a person with what an export has of them; who is there already keeps their name."""
+    data, at = entry.data, entry.at
+    if person is None:
+        person = Person(
+            entry.person_id, data["name"], (*data["labels"],), data["metadata"], (), frozenset(), entry.id, at, at
+        )
+    new = tuple(one for one in data["references"] if one not in person.references)
+    aside = person.set_aside | {one for one in data["aside"] if one in new}
+    return replace(person, references=(*person.references, *new), set_aside=aside)
+
+
+def _split(state: _Folding, target: Person, entry: Entry) -> Person:
+    """Take references and tracks from one person, whoever of those merged into them has them, for the target.
+
+    The entry is the target's, so that these stay when the other person is erased.
+    """
+    moved, other = set(entry.data["references"]), entry.data["other"]
+    source, held, aside = _root(state.merged, other), set[str](), set[str]()
+    for name, person in state.people.items():
+        if _root(state.merged, name) == source and moved & {*person.references}:
+            held |= moved & {*person.references}
+            aside |= moved & person.set_aside
+            left = tuple(one for one in person.references if one not in moved)
+            state.people[name] = replace(person, references=left, set_aside=person.set_aside - moved)
+    if other in state.erased:
+        held = moved
+    target = state.people[target.person_id]
+    new = tuple(one for one in entry.data["references"] if one in held and one not in target.references)
+    for track in entry.data["tracks"]:
+        learnt = state.confirmed[track][1] if track in state.confirmed else ""
+        state.confirmed[track] = target.person_id, learnt
+        state.rejected.pop((track, target.person_id), None)
+    return replace(target, references=(*target.references, *new), set_aside=target.set_aside | aside)
+
+
+def _name(state: _Folding, entry: Entry) -> None:
+    """Let the tracks of a visitor show a person, except those that were said to show somebody else."""
+    person = state.people.get(entry.person_id)
+    if person is not None:
+        state.people[entry.person_id] = replace(person, references=(*person.references, *entry.data["references"]))
+        state.named[entry.data["visitor"]] = entry.person_id
+        for track in entry.data["tracks"]:
+            if (track, entry.person_id) not in state.rejected:
+                state.confirmed.setdefault(track, (entry.person_id, ""))
 
 
 def _correct(state: _Folding, entry: Entry) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,17 +10,22 @@ import cv2
 import numpy as np
 
 from faceanalytics.errors import ConfigError, LostDependency
+from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.identity.enrolment import embed, enrolled
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.identity.references import Reference
 from streamer.people.book import Book, StoredReference
-from streamer.people.recognition import FolderPeople, build, with_ids
+from streamer.people.growing import Growing
+from streamer.people.recognition import FolderPeople, with_ids
+from streamer.people.strangers_kept import keep
+from streamer.privacy import Mode
 from streamer.store.values import StoreUnavailable
 from streamer.values import Bytes, FaceAnalysis, ImpostorScores, Model
 
 AGAIN_S = 5.0  # pause after a failure of the store
+SHOWN_S = 5.0  # between two words about the progress
 AT_ONCE = 64  # references embedded again together, so that they fill the batches of the workers
 
 Analyse = Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]]
@@ -51,6 +57,7 @@ class LiveGallery:
     ) -> None:
         """`people` and `strangers` are the images of the folders; `use` is given each new gallery, None: nobody."""
         self.known: EnrolledGallery | None = None
+        self.nobody: EnrolledGallery | None = None  # the empty gallery, after the last person has gone
         self.model: Model | None = None  # that embedded it
         self.folder = FolderPeople((), {}, ())
         self.problem = ""  # why nobody of the ledger is recognised; empty: they are
@@ -60,10 +67,16 @@ class LiveGallery:
         self._workers = workers
         self._use = use
         self._book: Book | None = None
+        self._growing = Growing(config)
+        self.waiting: Sequence[StoredReference] = ()  # by other weights, that will be embedded again
+        self.unusable = 0  # references by other weights that cannot be
+        self._given_up = set[str]()  # ids of references that could not be embedded
+        self._embedding: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._newest = self._in_use = 0  # numbers of changes
         self._renewed = asyncio.Condition()
-        self._impostors: ImpostorScores | None = None
+        self.impostors: ImpostorScores | None = None  # the scores of strangers that the threshold follows from
+        self._kept: tuple[str, ImpostorScores] | None = None
         self._first: tuple[EnrolledGallery, ImpostorScores] | None = None  # of the folder alone
 
     def follow(self, book: Book) -> None:
@@ -78,6 +91,8 @@ class LiveGallery:
 
     async def settled(self, within_s: float) -> bool:
         """Wait until all changes are recognised by; return whether that is so within some seconds."""
+        if self._config.privacy.mode is Mode.AGGREGATE_ONLY:
+            return True  # nobody is recognised
         wanted = self._newest
         try:
             async with asyncio.timeout(within_s), self._renewed:
@@ -88,10 +103,10 @@ class LiveGallery:
 
     def problem_with(self, people: int) -> str:
         """Return why a gallery cannot have this many people; empty: it can."""
-        if self.problem or self._impostors is None:
+        if self.problem or self.impostors is None:
             return self.problem
         try:
-            threshold(self._impostors, self._config.gallery.false_accept_rate, people, "gallery.false_accept_rate")
+            threshold(self.impostors, self._config.gallery.false_accept_rate, people, "gallery.false_accept_rate")
         except ConfigError as error:
             return str(error)
         return ""
@@ -121,8 +136,10 @@ class LiveGallery:
             if self.model is None or model.id != self.model.id:
                 if not await self._embed_folder():
                     return False
-                await self._embed_again()
-            known, self._impostors = await self._built()
+                self._given_up.clear()
+            self._start_embedding()
+            known, self.impostors = await self._built()
+            await self._keep_strangers()
         except (ConfigError, LostDependency) as error:
             if self._people:
                 raise
@@ -132,9 +149,10 @@ class LiveGallery:
             return self._fail(str(error))
         self.problem = ""
         before, self.known = self.known, known if self._has_people else None
+        self.nobody = None if self._has_people else known
         assert self.model is not None
         if before is not None or self.known is not None:
-            self._use(self.known, self._impostors, self.model)
+            self._use(self.known, self.impostors, self.model)
         return True
 
     async def _built(self) -> tuple[EnrolledGallery, ImpostorScores]:
@@ -142,8 +160,15 @@ class LiveGallery:
         if self._book is None:
             assert self._first is not None
             return self._first
-        book = self._book
-        return await asyncio.to_thread(build, self._config, self.model, self.folder, book.people, dict(book.references))
+        return await self._growing.renewed(self.model, self.folder, self._book)
+
+    async def _keep_strangers(self) -> None:
+        """Keep in the store what `streamer replay` decides by, if it has changed. Raises StoreUnavailable."""
+        if self._book is None or self.model is None or self.impostors is None:
+            return
+        if self._kept is None or self._kept[0] != self.model.id or self._kept[1] is not self.impostors:
+            await keep(self._book.store, self.model, self.impostors)
+            self._kept = self.model.id, self.impostors
 
     def _fail(self, problem: str) -> bool:
         if problem != self.problem and self._has_people:
@@ -174,29 +199,56 @@ class LiveGallery:
             self.folder = FolderPeople(with_id, names, strangers)
         return True
 
-    async def _embed_again(self) -> None:
-        """Embed the kept pictures of references that another model has embedded."""
+    def _start_embedding(self) -> None:
+        """Embed again, in the background, the kept pictures of references that another model has embedded."""
         if self._book is None or self.model is None:
             return
-        old = [one for one in self._book.references.values() if one.model_id != self.model.id]
-        kept = [one for one in old if one.has_crop]
-        for start in range(0, len(kept), AT_ONCE):
-            read = [(one, await self._book.crop(one.reference_id)) for one in kept[start : start + AT_ONCE]]
-            pictured = [(one, crop_of(jpeg)) for one, jpeg in read if jpeg]
-            if not pictured:
-                continue
-            model_id, found = await self.embedded(
-                [crop for _, crop in pictured], [one.reference_id for one, _ in pictured]
-            )
-            for (one, _), embedding in zip(pictured, found, strict=True):
-                again = replace(one, model_id=model_id, embedding=embedding)
-                await self._book.replace_embedding(again if one.source == "IMAGE" else _unit_length(again))
-        without = len(old) - len(kept)
-        if old:
+        old = self._book.by_others(self.model.id)
+        self.waiting = [one for one in old if one.has_crop and one.reference_id not in self._given_up]
+        self.unusable = len(old) - len(self.waiting)
+        metrics.references_waiting.set(len(self.waiting))
+        metrics.references_unusable.set(self.unusable)
+        if self.waiting and self._embedding is None:
+            self._embedding = asyncio.create_task(self._embed_again(self.model))
+
+    async def _embed_again(self, model: Model) -> None:
+        assert self._book is not None
+        count, began, told = len(self.waiting), time.monotonic(), time.monotonic()
+        log.info("people: %d references are embedded again by %s", count, model.id)
+        try:
+            while self.waiting and self.model is model:
+                some = self.waiting[:AT_ONCE]
+                await self._embed_some(some)
+                self.waiting = self.waiting[len(some) :]
+                metrics.references_waiting.set(len(self.waiting))
+                if time.monotonic() - told > SHOWN_S:
+                    told = time.monotonic()
+                    log.info("people: %d of %d references are embedded again", count - len(self.waiting), count)
+                    self.changed()  # those who are compared already are recognised
             log.info(
-                "people: %d references embedded again by %s; %d cannot be, because no picture was kept",
-                *(len(old) - without, self.model.id, without),
+                "people: %d references embedded again by %s in %.1f s; %d cannot be, because no picture was kept",
+                *(count, model.id, time.monotonic() - began, self.unusable),
             )
+        except (ConfigError, LostDependency) as error:
+            log.error("people: references are not embedded again: %s", error)
+            self._given_up |= {one.reference_id for one in self.waiting[:AT_ONCE]}
+        except StoreUnavailable as error:
+            log.warning("people: references are not embedded again now: %s", error)
+            await asyncio.sleep(AGAIN_S)
+        finally:
+            self._embedding = None
+            self.changed()
+
+    async def _embed_some(self, some: Sequence[StoredReference]) -> None:
+        assert self._book is not None
+        read = [(one, await self._book.crop(one.reference_id)) for one in some]
+        pictured = [(one, crop_of(jpeg)) for one, jpeg in read if jpeg]
+        self._given_up |= {one.reference_id for one, jpeg in read if not jpeg}
+        if not pictured:
+            return
+        model_id, found = await self.embedded([crop for _, crop in pictured], [one.reference_id for one, _ in pictured])
+        again = [replace(one, model_id=model_id, embedding=new) for (one, _), new in zip(pictured, found, strict=True)]
+        await self._book.replace_embeddings([one if one.source == "IMAGE" else _unit_length(one) for one in again])
 
     async def embedded(self, crops: Sequence[Bytes], names: Sequence[str]) -> tuple[str, list[np.ndarray]]:
         """Return the id of the model and the embeddings (512,) of aligned crops. Raises ConfigError, LostDependency."""

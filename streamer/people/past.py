@@ -10,21 +10,25 @@ from datetime import UTC, datetime
 import numpy as np
 
 from faceanalytics.errors import ConfigError
+from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.encryption import NotReadable
 from streamer.identity.identification import EnrolledGallery, Identifier, Probe
 from streamer.identity.persons import NOBODY
 from streamer.people.book import Draft, StoredReference
 from streamer.people.curator import Curator, Problem, Refused
+from streamer.people.elsewhere import others
 from streamer.people.entries import Entry
 from streamer.people.fold import fold
+from streamer.people.past_index import OWNER, PastIndex
 from streamer.people.recognition import build
-from streamer.store.past import PastTrack, past_tracks, revised
+from streamer.people.rivals import Rivals, spans_of_live
+from streamer.privacy import Mode, Modes
+from streamer.store.past import PastTrack, Span, past_tracks, revised, spans_of
 from streamer.store.tables import templates
 from streamer.store.values import Row, StoreUnavailable
 from streamer.values import Floats, IdentityDecision, IdentityReason, IdentityStatus, TrackSummary
 
-OWNER = "templates"  # of the key that they are encrypted with
 CHUNK = 200  # tracks decided at once
 FLUSH_S = 1.0  # between two looks for templates to write
 MOST_CHANGES = 1000  # that a dry run lists
@@ -51,6 +55,7 @@ class TrackFace:
     template: Floats | None  # (512,) unit length; None: not known
     decision: IdentityDecision | None
     past: PastTrack | None = None  # None: it is live, or ended a moment ago
+    spans: tuple[Span, ...] = ()  # when it was there
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Change:
     camera: str
     before: IdentityDecision | None
     after: IdentityDecision
+    past: PastTrack | None = None  # None: it is live
 
 
 class Past:
@@ -72,13 +78,20 @@ class Past:
         curator: Curator,
         find_live: Callable[[str], TrackSummary | None],
         live: Callable[[], list[TrackSummary]],
+        modes: Modes | None = None,
     ) -> None:
-        """`find_live` finds a live or just ended track by its id; `live` lists the live ones."""
+        """`find_live` finds a live or just ended track by its id; `live` lists the live ones.
+
+        `modes`: the privacy modes of cameras.
+        """
+        self._modes = modes or Modes(config.privacy)
         self._config = config
         self._curator = curator
         self._find_live = find_live
         self._live = live
         self._waiting: dict[str, TrackSummary] = {}
+        self._lost = 0  # faces since the database stopped working
+        self.index = PastIndex(curator.book, config.store.search_memory_mb if config.store else 0.0)
         self._again = asyncio.Event()
         self._closing = False
 
@@ -91,6 +104,19 @@ class Past:
             self._waiting[summary.key.id] = summary
             if len(self._waiting) > WAITING:
                 del self._waiting[next(iter(self._waiting))]
+                self._count_lost(1)
+
+    def give_up(self) -> None:
+        """Count the faces that are not stored when the streamer stops."""
+        if self._waiting:
+            self._count_lost(len(self._waiting))
+            log.error("people: the faces of %d past tracks are not stored: the streamer stops", len(self._waiting))
+
+    def _count_lost(self, count: int) -> None:
+        if not self._lost:
+            log.error("people: the database does not work for too long, and faces of past tracks are lost")
+        self._lost += count
+        metrics.templates_lost.inc(count)
 
     def decide_again(self) -> None:
         """Decide all past tracks again soon, because the gallery has changed."""
@@ -150,27 +176,47 @@ class Past:
         for one in summaries:
             if self._waiting.get(one.key.id) is one:
                 del self._waiting[one.key.id]
+        if self._lost:
+            log.warning("people: faces of past tracks are stored again; %d are lost", self._lost)
+            self._lost = 0
 
     async def face(self, track_id: str) -> TrackFace:
-        """Return a track, live or past. Raises Refused and StoreUnavailable."""
+        """Return a track, live or past. Raises Refused, also if its camera is in another mode, and StoreUnavailable."""
         summary = self._find_live(track_id)
         if summary is not None:
-            return _live_face(summary)
+            return self._allowed(_live_face(summary))
         await self.flush()
         store = self._curator.book.store
         found = await past_tracks(store.database, store.columns, "", 1, only=[track_id])
         if not found:
             raise Refused(Problem.NOT_FOUND, "track_id: there is no such track, live or stored")
-        return await self._past_face(found[0])
+        return self._allowed(await self._past_face(found[0]))
 
-    async def all(self, batch: int = CHUNK) -> AsyncIterator[list[TrackFace]]:
-        """Yield all past tracks with a face, some at a time. Raises StoreUnavailable."""
-        after = ""
+    def _allowed(self, face: TrackFace) -> TrackFace:
+        mode = self._modes.of(face.camera)
+        if mode is not Mode.IDENTITY:
+            text = f"the camera {face.camera} is in the privacy mode {mode}, in which its tracks show nobody"
+            raise Refused(Problem.PRIVACY, f"track_id: {text}")
+        return face
+
+    async def all(self, batch: int = CHUNK, after: str = "") -> AsyncIterator[list[TrackFace]]:
+        """Yield all past tracks with a face and an id after `after`, some at a time. Raises StoreUnavailable."""
+        async for some in self._of(None, batch, after):
+            yield some
+
+    async def everywhere(self, batch: int = CHUNK) -> AsyncIterator[list[TrackFace]]:
+        """Yield the same of all streamers of the database."""
+        for one in (None, *await others(self._curator.book.store)):
+            async for some in self._of(one, batch, ""):
+                yield some
+
+    async def _of(self, streamer: str | None, batch: int, after: str) -> AsyncIterator[list[TrackFace]]:
+        """Yield the same of another streamer; None: of this one."""
         while True:
             people = self._curator.book.people
             said = [*people.confirmed, *people.rejected]
             store = self._curator.book.store
-            rows = await past_tracks(store.database, store.columns, after, batch, also=said)
+            rows = await past_tracks(store.database, store.columns, after, batch, also=said, of=streamer)
             if rows:
                 yield [await self._past_face(row) for row in rows]
             if len(rows) < batch:
@@ -192,45 +238,89 @@ class Past:
             known, _ = await asyncio.to_thread(build, self._config, live.model, live.folder, people, stored)
         except ConfigError as error:
             raise Refused(Problem.NOT_NOW, str(error)) from error
-        faces = [_live_face(one) for one in self._live()]
-        changes = await self._decided(known, faces)
-        async for some in self.all():
-            changes += await self._decided(known, some)
+        await self.flush()
+        rivals = self._rivals(known)
+        changes: list[Change] = []
+        async for some in self._all_with([_live_face(one) for one in self._live()]):
+            changes += await self._decided(known, some, rivals)
             if len(changes) >= MOST_CHANGES:
                 break
+        changes += self._changes(rivals.close())
         return changes[:MOST_CHANGES]
 
     async def _decide_all(self) -> None:
-        known = self._curator.live.known
+        live = self._curator.live
+        known = live.known or live.nobody
         if known is None:
             return
-        began, count = time.monotonic(), 0
-        async for some in self.all():
-            rows = {one.track_id: one.past for one in some}
-            for change in await self._decided(known, some):
-                past = rows[change.track_id]
-                assert past is not None
-                self._curator.book.store.revise(revised(past.message, change.after))
-                count += 1
+        began, count, rivals = time.monotonic(), 0, self._rivals(known)
+        said = [one for one in self._live() if one.decision is not None and one.decision.confirmed]
+        async for some in self._all_with([_live_face(one) for one in said]):
+            if live.known is None:  # nobody is left: only names change
+                some = [one for one in some if self._is_named(one)]
+            count += self._revise(await self._decided(known, some, rivals))
             if self._again.is_set():
                 return  # the gallery has changed again
+        count += self._revise(self._changes(rivals.close()))
         if count:
             log.info("people: %d past tracks have another identity (%.1f s)", count, time.monotonic() - began)
 
-    async def _decided(self, known: EnrolledGallery, faces: Sequence[TrackFace]) -> list[Change]:
-        """Return which tracks have another identity by this gallery."""
-        return await asyncio.to_thread(self._decide, known, faces)
+    def _revise(self, changes: Sequence[Change]) -> int:
+        """Publish the changes of past tracks, and return their number. Live ones are decided elsewhere."""
+        past = [(one, one.past) for one in changes if one.past is not None]
+        for change, track in past:
+            self._curator.book.store.revise(revised(track.message, change.after))
+        return len(past)
 
-    def _decide(self, known: EnrolledGallery, faces: Sequence[TrackFace]) -> list[Change]:
+    def _is_named(self, face: TrackFace) -> bool:
+        """Return whether a track shows somebody, except people who were erased, whose tracks an erasure changes."""
+        decision, erased = face.decision, self._curator.book.people.erased
+        if decision is None or decision.status is not IdentityStatus.IDENTIFIED:
+            return False
+        return decision.person_id not in erased
+
+    async def _all_with(self, live: Sequence[TrackFace]) -> AsyncIterator[list[TrackFace]]:
+        """Yield past and live tracks by their ids, which sort by birth, some at a time. Raises StoreUnavailable."""
+        left = sorted(live, key=lambda one: one.track_id)
+        async for some in self.all():
+            born = [one for one in left if one.track_id < some[-1].track_id]
+            left = left[len(born) :]
+            known = {one.track_id for one in some}  # some have ended in between
+            yield sorted([*some, *(one for one in born if one.track_id not in known)], key=lambda one: one.track_id)
+        if left:
+            yield left
+
+    def _rivals(self, known: EnrolledGallery) -> Rivals[TrackFace]:
+        return Rivals(self._config, known.twins)
+
+    async def _decided(
+        self, known: EnrolledGallery, faces: Sequence[TrackFace], rivals: Rivals[TrackFace]
+    ) -> list[Change]:
+        """Return which tracks have another identity by this gallery; `rivals` keeps those that others may contest."""
+        return await asyncio.to_thread(self._decide, known, faces, rivals)
+
+    def _decide(self, known: EnrolledGallery, faces: Sequence[TrackFace], rivals: Rivals[TrackFace]) -> list[Change]:
         identifier = Identifier(self._config.gallery)
         identifier.use(known)
-        changes = []
+        settled: list[tuple[TrackFace, IdentityDecision]] = []
         for face in faces:
-            before = face.decision or NOT_SEARCHED
-            before = replace(before, person_id=self._curator.book.people.root(before.person_id))
-            after = self._decided_by(identifier, known, face, before)
+            found = self._decided_by(identifier, known, face, self._before(face))
+            settled += rivals.add(face, face.camera, face.track_id, face.spans, found)
+        return self._changes(settled)
+
+    def _before(self, face: TrackFace) -> IdentityDecision:
+        before = face.decision or NOT_SEARCHED
+        return replace(before, person_id=self._curator.book.people.root(before.person_id))
+
+    def _changes(self, settled: Sequence[tuple[TrackFace, IdentityDecision]]) -> list[Change]:
+        """Return those of these tracks whose decision is another one than before."""
+        changes = []
+        for face, after in settled:
+            before = self._before(face)
             if (after.status, after.person_id, after.confirmed) != (before.status, before.person_id, before.confirmed):
-                changes.append(Change(face.track_id, face.camera, face.decision, after))
+                revision = max(after.revision, before.revision + 1)
+                after = replace(after, revision=revision)
+                changes.append(Change(face.track_id, face.camera, face.decision, after, face.past))
         return changes
 
     def _decided_by(
@@ -261,7 +351,16 @@ class Past:
         except NotReadable as error:
             raise StoreUnavailable(str(error)) from error
         return TrackFace(
-            row.track_id, row.camera, row.joined, row.model_id, row.samples, row.quality, template, row.decision, row
+            row.track_id,
+            row.camera,
+            row.joined,
+            row.model_id,
+            row.samples,
+            row.quality,
+            template,
+            row.decision,
+            row,
+            spans_of(row.message),
         )
 
 
@@ -277,4 +376,5 @@ def _live_face(summary: TrackSummary) -> TrackFace:
         quality=identity.evidence.best_quality if identity is not None else 0.0,
         template=identity.template if identity is not None and usable else None,
         decision=summary.decision,
+        spans=spans_of_live(summary),
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from streamer.identity.enrolment import gallery_of
 from streamer.identity.gallery import EmbeddedReference
 from streamer.identity.identification import EnrolledGallery
 from streamer.people.book import StoredReference
-from streamer.people.entries import FOLDER
+from streamer.people.entries import FOLDER, Person
 from streamer.people.fold import People
 from streamer.values import ImpostorScores, Model
 
@@ -47,25 +47,74 @@ def build(
 
     References of other models and those that were set aside are left out, and so are people without another one.
     """
-    usable = [
-        (person.person_id, stored[name])
-        for person in people.people.values()
-        for name in person.references
-        if name not in person.set_aside and name in stored and stored[name].model_id == model.id
-    ]
-    images = [one for _, one in usable if one.source == "IMAGE"]
-    vectors = [*(one.embedding for one in images), *(one.embedding for one in folder.people)]
-    lengths = [float(np.linalg.norm(one)) for one in vectors]
-    usual = float(np.median(lengths)) if lengths else 1.0  # templates of tracks have length 1, and count as an image
-    references = [
+    references = references_of(model, folder, people, stored)
+    found, impostors = gallery_of(config, model, references, folder.strangers)
+    found.gallery.prepare()
+    names = Names(folder.names, people.people)
+    said, twins = corrections(people, stored, model.id), Twins(config.gallery.twins, folder.names, people.people)
+    return replace(found, names=names, corrections=said, twins=twins), impostors
+
+
+def references_of(
+    model: Model, folder: FolderPeople, people: People, stored: Mapping[str, StoredReference]
+) -> list[EmbeddedReference]:
+    """Return the references with which tracks are compared, those of the folder first."""
+    return [*folder.people, *(one for person in people.people.values() for one in usable(person, stored, model.id))]
+
+
+def usable(person: Person, stored: Mapping[str, StoredReference], model_id: str) -> list[EmbeddedReference]:
+    """Return what a person is compared by: references by this model that are not set aside.
+
+    Templates of tracks have length 1. They count as much as one of the person's images, whose length says how clear
+    they are.
+    """
+    there = [stored[name] for name in person.references if name not in person.set_aside and name in stored]
+    there = [one for one in there if one.model_id == model_id]
+    lengths = [float(np.linalg.norm(one.embedding)) for one in there if one.source == "IMAGE"]
+    usual = np.float32(np.median(lengths)) if lengths else np.float32(1)
+    return [
         EmbeddedReference(
-            person, one.reference_id, one.embedding if one.source == "IMAGE" else one.embedding * usual, one.quality
+            person.person_id,
+            one.reference_id,
+            one.embedding if one.source == "IMAGE" else one.embedding * usual,
+            one.quality,
         )
-        for person, one in usable
+        for one in there
     ]
-    found, impostors = gallery_of(config, model, [*folder.people, *references], folder.strangers)
-    names = {**folder.names, **{one.person_id: one.name for one in people.people.values()}}
-    return replace(found, names=names, corrections=corrections(people, stored, model.id)), impostors
+
+
+class Names(Mapping[str, str]):
+    """The names of people by id, without a copy of all of them."""
+
+    def __init__(self, folder: Mapping[str, str], people: Mapping[str, Person]) -> None:
+        self._folder = folder
+        self._people = people
+
+    def __getitem__(self, person_id: str) -> str:
+        person = self._people.get(person_id)
+        return self._folder[person_id] if person is None else person.name
+
+    def __iter__(self) -> Iterator[str]:
+        yield from {**self._folder, **self._people}
+
+    def __len__(self) -> int:
+        return len(self._folder) + len(self._people)
+
+
+class Twins(Container[str]):
+    """The ids of those who have one of the labels, names or ids in gallery.twins, without a list of them."""
+
+    def __init__(self, wanted: Sequence[str], folder: Mapping[str, str], people: Mapping[str, Person]) -> None:
+        self._wanted = frozenset(wanted)
+        self._folder = folder
+        self._people = people
+
+    def __contains__(self, person_id: object) -> bool:
+        if not isinstance(person_id, str):
+            return False
+        person = self._people.get(person_id)
+        labels = (person.name, *person.labels) if person is not None else (self._folder.get(person_id, ""),)
+        return bool(self._wanted & {person_id, *labels})
 
 
 def corrections(people: People, stored: Mapping[str, StoredReference], model_id: str) -> Corrections:

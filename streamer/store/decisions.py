@@ -4,9 +4,10 @@ So a person who is renamed or erased is renamed or erased in all of the past at 
 """
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 from faceanalytics.v1 import tracks_pb2
-from streamer.values import Candidate, IdentityDecision, IdentityReason, IdentityStatus
+from streamer.values import Candidate, IdentityDecision, IdentityReason, IdentityStatus, JourneyStep, VisitorSighting
 
 FOLDER = "folder-"  # begins ids of people whose names are those of folders, which are stored with their tracks
 
@@ -18,13 +19,14 @@ class Naming:
         # id -> id and name of the person who is left after merging; None: nobody, the person was erased
         self.find: Callable[[str], tuple[str, str] | None] | None = None
         self.ids: Callable[[Iterable[str]], list[str]] = nobody  # ids of people of these names
+        self.visitor: Callable[[str], VisitorSighting | None] | None = None  # of a track; None: visitors are off
 
     def filled(self, payload: bytes) -> bytes:
         """Return the message of a stored track with the names of today."""
         if self.find is None:
             return payload
         track = tracks_pb2.Track.FromString(payload)
-        if not _has_ids(track):
+        if self.visitor is None and not _has_ids(track):
             return payload
         self.fill(track)
         return track.SerializeToString(deterministic=True)
@@ -48,6 +50,10 @@ class Naming:
                     del decision.candidates[place]
                 else:
                     one.person_id, one.person = found
+        if self.visitor is not None and not is_identified(track):
+            seen = self.visitor(track.track_id)
+            if seen is not None:
+                track.visitor.CopyFrom(visitor_message(seen))
 
 
 def nobody(names: Iterable[str]) -> list[str]:
@@ -57,7 +63,8 @@ def nobody(names: Iterable[str]) -> list[str]:
 
 
 def without_names(track: tracks_pb2.Track) -> tracks_pb2.Track:
-    """Remove the names of people who have an id from a track, which is going to be stored, and return it."""
+    """Remove the names of people who have an id, and pseudonyms, from a track that is going to be stored; return it."""
+    track.ClearField("visitor")
     if _has_ids(track):
         if track.decision.person_id and not track.decision.person_id.startswith(FOLDER):
             track.decision.person = ""
@@ -108,7 +115,38 @@ def to_message(decision: IdentityDecision) -> tracks_pb2.IdentityDecision:
         revision=decision.revision,
         person_id=decision.person_id,
         confirmed=decision.confirmed,
+        beside_track_id=decision.beside_track_id,
+        required=decision.required,
+        pseudonym=decision.pseudonym,
     )
+
+
+def is_identified(track: tracks_pb2.Track) -> bool:
+    """Return whether a track shows a person of the gallery."""
+    return track.decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED
+
+
+def identified(payload: bytes) -> bool:
+    """Return whether the message of a track shows a person of the gallery."""
+    return is_identified(tracks_pb2.Track.FromString(payload))
+
+
+def visitor_message(seen: VisitorSighting) -> tracks_pb2.VisitorSighting:
+    """Return a sighting of a visitor as a message."""
+    message = tracks_pb2.VisitorSighting(visitor_id=seen.visitor_id, seen_before=seen.seen_before, visits=seen.visits)
+    message.first_seen_at.FromDatetime(seen.first_seen)
+    return message
+
+
+def step_message(step: JourneyStep) -> tracks_pb2.JourneyStep:
+    """Return a step of a journey as a message."""
+    message = tracks_pb2.JourneyStep(
+        step=step.number, from_track_id=step.from_track_id, from_stream_id=step.from_camera
+    )
+    message.gap.FromTimedelta(timedelta(seconds=step.gap_s))
+    if step.uncertainty_s is not None:
+        message.uncertainty.FromTimedelta(timedelta(seconds=step.uncertainty_s))
+    return message
 
 
 def from_message(message: tracks_pb2.IdentityDecision) -> IdentityDecision:
@@ -126,6 +164,9 @@ def from_message(message: tracks_pb2.IdentityDecision) -> IdentityDecision:
         revision=message.revision,
         person_id=message.person_id,
         confirmed=message.confirmed,
+        beside_track_id=message.beside_track_id,
+        required=message.required if message.HasField("required") else None,
+        pseudonym=message.pseudonym,
     )
 
 

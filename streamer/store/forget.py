@@ -3,20 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Table, delete, select, update
 
 from faceanalytics.v1 import tracks_pb2
 from streamer.store.decisions import forget, mentions
 from streamer.store.past import with_identity
 from streamer.store.sealed import EVENT, TRACK, readable
 from streamer.store.store import Store
-from streamer.store.tables import events, faces, ledger, person_keys, person_references, templates, tracks
+from streamer.store.tables import (
+    events,
+    faces,
+    ledger,
+    person_keys,
+    person_references,
+    templates,
+    tracks,
+    visitor_tracks,
+)
 from streamer.store.values import OF_TRACKS, LogKind
 from streamer.values import TrackState
 
 CHUNK = 500  # rows looked at in one transaction
 VACUUM_BYTES = 1 << 30  # a larger SQLite database is not written anew while cameras run
-OF_PEOPLE = (ledger, person_keys, person_references, templates, faces)
+OF_PEOPLE = (ledger, person_keys, person_references, templates, faces, visitor_tracks)
 
 
 @dataclass(slots=True)
@@ -37,16 +46,22 @@ async def forget_tracks(store: Store, people: set[str], faces_of: Sequence[str])
     shown |= await _rewrite_tracks(store, people, forgotten)
     await _rewrite_events(store, people, forgotten)
     forgotten.tracks = shown
-    names = sorted(shown)
-    for table in (faces, templates):
+    forgotten.counts |= await forget_faces(store, shown)
+    return forgotten
+
+
+async def forget_faces(store: Store, shown: set[str]) -> dict[str, int]:
+    """Remove the pictures, templates and pseudonyms of tracks; return the number of rows by table."""
+    names, counts = sorted(shown), dict[str, int]()
+    for table in (faces, templates, visitor_tracks):
         count = 0
         for start in range(0, len(names), CHUNK):
             chosen = table.c.track_id.in_(names[start : start + CHUNK])
             count += await store.count(table, chosen)
             await store.execute(delete(table).where(chosen))
-        forgotten.counts[table.name] = count
+        counts[table.name] = count
     store.forget_pictures(shown)
-    return forgotten
+    return counts
 
 
 async def _rewrite_tracks(store: Store, people: set[str], forgotten: Forgotten) -> set[str]:
@@ -103,16 +118,23 @@ async def _rewrite_events(store: Store, people: set[str], forgotten: Forgotten) 
         after = rows[-1].sequence
 
 
+async def overwrite_tables(store: Store, chosen: Sequence[Table], of: str | None = None) -> None:
+    """Overwrite what was deleted in tables of PostgreSQL, of another streamer if wanted. Raises StoreUnavailable."""
+    schemas = store.database.schemas_of(store.database.streamer if of is None else of)
+    async with store.exclusively():
+        names = [(schemas.get(table.schema), table.name) for table in chosen]
+        await store.database.rewrite([f'"{schema}".{name}' if schema else name for schema, name in names])
+
+
 async def overwrite(store: Store) -> list[str]:
     """Overwrite what was deleted in the files of the database. Returns what may remain. Raises StoreUnavailable."""
-    names = [table.name for table in OF_PEOPLE]
+    if store.database.dialect == "postgresql":
+        await overwrite_tables(store, OF_PEOPLE)
+        return [
+            "the write-ahead log of PostgreSQL and its archives have the encrypted rows (and the keys, unless "
+            "store.key_file is set) until they are written over"
+        ]
     async with store.exclusively():
-        if store.database.dialect == "postgresql":
-            await store.database.rewrite(names)
-            return [
-                "the write-ahead log of PostgreSQL and its archives have the encrypted rows (and the keys, unless "
-                "store.key_file is set) until they are written over"
-            ]
         if await store.database.overwrite(VACUUM_BYTES):
             return []
         return ["the write-ahead log of SQLite, which a reader holds: the end of the streamer empties it"]

@@ -1,5 +1,6 @@
 """The faces of past tracks, from which they are decided again when the gallery changes, and their revisions."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from faceanalytics.v1 import tracks_pb2
 from streamer.store.database import Database
 from streamer.store.decisions import from_message, to_message
+from streamer.store.reader import ReadingDatabase
 from streamer.store.sealed import TRACK, Columns, readable
 from streamer.store.tables import templates, tracks
 from streamer.values import IdentityDecision, TrackState
+
+Span = tuple[float, float]  # s since 1970, beginning and end of a time without a break
+LIVE_VERSION = 7  # of the UUIDs of live tracks, which begin with the time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,17 +36,18 @@ class PastTrack:
 
 
 async def past_tracks(
-    database: Database,
+    database: Database | ReadingDatabase,
     columns: Columns,
     after: str,
     limit: int,
     only: Sequence[str] = (),
     also: Sequence[str] = (),
+    of: str | None = None,
 ) -> list[PastTrack]:
     """Return the ended tracks that have a template, sorted by id, beginning after the id `after`.
 
     `only`: ids of the tracks that are wanted, with a template or without; empty: all. `also`: ids of tracks that are
-    wanted without a template, too.
+    wanted without a template, too. `of`: id of another streamer of the database, whose tracks they are.
     """
     joined = tracks.outerjoin(templates, templates.c.track_id == tracks.c.track_id)
     face = (templates.c.model_id, templates.c.samples, templates.c.quality, templates.c.template)
@@ -51,7 +57,7 @@ async def past_tracks(
         wanted = wanted.where(tracks.c.track_id.in_(only))
     else:
         wanted = wanted.where(templates.c.template.is_not(None) | tracks.c.track_id.in_(also))
-    async with database.reading() as connection:
+    async with database.reading(of=of) as connection:
         rows = (await connection.execute(wanted.order_by(tracks.c.track_id).limit(limit))).all()
     return [_past(row, readable(columns, row.payload, TRACK, row.track_id)) for row in rows]
 
@@ -78,6 +84,14 @@ def revised(track: tracks_pb2.Track, decision: IdentityDecision) -> tracks_pb2.T
     after = tracks_pb2.Track()
     after.CopyFrom(track)
     after.decision.CopyFrom(to_message(decision))
+    after.revision += 1
+    return after
+
+
+def again(track: tracks_pb2.Track) -> tracks_pb2.Track:
+    """Return the next revision of a track, of which only the visitor has changed, which is not stored with it."""
+    after = tracks_pb2.Track()
+    after.CopyFrom(track)
     after.revision += 1
     return after
 
@@ -115,3 +129,26 @@ def with_identity(columns: Columns, track: tracks_pb2.Track) -> Update:
     payload = track.SerializeToString(deterministic=True)
     row = columns.track({"track_id": track.track_id, "person": person, "payload": payload})
     return update(tracks).where(tracks.c.track_id == track.track_id).values(row)
+
+
+def spans_of(track: tracks_pb2.Track) -> tuple[Span, ...]:
+    """Return when a track was there, by the camera's clock, else by that of its birth; empty if neither is known."""
+    captured = track.first_captured_at
+    known = captured.seconds + captured.nanos / 1e9 if track.HasField("first_captured_at") else None
+    there = [(one.first_seen_s, one.last_seen_s) for one in track.intervals]
+    return spans_from(track.track_id, known, track.first_seen_s, there or [(track.first_seen_s, track.last_seen_s)])
+
+
+def spans_from(track_id: str, captured: float | None, first: float, there: Sequence[Span]) -> tuple[Span, ...]:
+    """Return times in s since 1970. `captured`: wall clock of the media time `first`; `there`: media times."""
+    began = captured if captured is not None else _born(track_id)
+    return () if began is None else tuple((began - first + start, began - first + end) for start, end in there)
+
+
+def _born(track_id: str) -> float | None:
+    """Return when the id of a track was made, s since 1970; None: the id does not say it."""
+    try:
+        made = uuid.UUID(track_id)
+    except ValueError:
+        return None
+    return (made.int >> 80) / 1000 if made.version == LIVE_VERSION else None

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import ColumnElement, Executable, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,16 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from faceanalytics.errors import ConfigError, LostDependency
 from faceanalytics.v1 import tracks_pb2
 from streamer import metrics
+from streamer.access.audit import Entry
 from streamer.config import Store as StoreConfig
 from streamer.encryption import read_keys
-from streamer.store.audit import StoredAudit
+from streamer.store.audit import StoredAudit, entry_of
 from streamer.store.chronicle import Chronicle
 from streamer.store.database import Database, expecting
-from streamer.store.decisions import Naming, without_names
+from streamer.store.decisions import Naming, step_message, without_names
 from streamer.store.faces import BestFaces
 from streamer.store.history import History
 from streamer.store.log import Log
-from streamer.store.migrate import migrate
 from streamer.store.outbox import Outbox, Outgoing, Revised
 from streamer.store.overview import Overviews
 from streamer.store.past import Revisions, write_revisions
@@ -35,16 +36,26 @@ from streamer.store.retention import Retention
 from streamer.store.rows import event_row, track_row
 from streamer.store.sealed import Columns, Sealed
 from streamer.store.started import start_run
-from streamer.store.tables import events, faces, runs, tracks
+from streamer.store.tables import audit, events, faces, runs, tracks
 from streamer.store.tokens import StoredTokens
 from streamer.store.values import ENDS, LogEvent, LogKind, Row, StoreState, StoreUnavailable
-from streamer.values import FaceCrop, TrackSummary
+from streamer.values import FaceCrop, JourneyStep, TrackSummary
 
 LOCK_S = 10.0  # the lock of a streamer that was killed is held until PostgreSQL notices
 BATCH = 1000  # most events in one transaction
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0  # between two attempts while the database does not work
 
 log = logging.getLogger(__name__)
+
+
+class Companion(Protocol):
+    """Has rows that must be stored in the same transaction as the tracks that they are about."""
+
+    def rows(self, track_ids: set[str]) -> dict[Table, list[Row]]:
+        """Return what waits to be stored of these tracks, by table."""
+
+    def done(self, rows: dict[Table, list[Row]]) -> None:
+        """Note that rows are stored."""
 
 
 class Store:
@@ -83,6 +94,7 @@ class Store:
         self._revisions = Revisions()
         self.naming = Naming()
         self.on_revision: Callable[[LogEvent, bool], None] = ignore  # event, and whether it is stored
+        self.companion: Companion | None = None  # writes rows of its own together with those of tracks
         self._retention = Retention(config, self._database)
         self.commits: set[asyncio.Event] = set()  # set whenever events were stored, for those who read the log
         self.overviews = Overviews(self._database)
@@ -100,8 +112,8 @@ class Store:
         try:
             with expecting():
                 async with asyncio.timeout(max(30.0, self._config.commit_within_s)):  # a migration may take long
-                    writer = await self._database.writer(LOCK_S)
-                    await writer.run_sync(migrate, self._database.name)
+                    await self._database.migrate(LOCK_S)
+                    writer = await self._database.writer()
                     self._started = await start_run(self._database, writer, datetime.now(UTC), self.sealer)
                     self.history = History(self._database, self.columns, self.naming)
                     await self.history.get("")  # an open reader keeps the files of SQLite that a full disk lacks
@@ -136,7 +148,7 @@ class Store:
     @property
     def secret(self) -> bytes:
         """A secret of this store, for keyed hashes and signatures."""
-        return self._started.key
+        return self._started.secret
 
     @property
     def config(self) -> StoreConfig:
@@ -177,6 +189,14 @@ class Store:
         self._outbox.add_revision(*self._events([LogKind.REVISION], track.stream_id, track.track_id, payload))
         self._release()
 
+    def travel(self, summary: TrackSummary, step: JourneyStep) -> None:
+        """Take in a step of the person or visitor whom a track shows: store it, then publish it."""
+        track = self._encode(summary)
+        track.journey.CopyFrom(step_message(step))
+        payload = track.SerializeToString(deterministic=True)
+        self._outbox.add_revision(*self._events([LogKind.JOURNEY], track.stream_id, track.track_id, payload))
+        self._release()
+
     def see(self, track_id: str, crop: FaceCrop) -> None:
         """Take in an analysed crop of a track, whose picture is stored if it is the best one (store.faces)."""
         if self._config.faces:
@@ -212,6 +232,17 @@ class Store:
                 await writer.execute(statement)
 
         await self._transaction(all_of_them)
+
+    async def audit_entries(self, before: int, limit: int) -> list[tuple[int, Entry, int]]:
+        """Return entries of the audit log, the newest first, with their numbers and the refusals that are not listed.
+
+        `before`: below this number; 0: from the newest. Raises StoreUnavailable.
+        """
+        wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if before:
+            wanted = wanted.where(audit.c.id < before)
+        async with self._database.reading() as connection:
+            return [(row.id, *entry_of(row)) for row in await connection.execute(wanted)]
 
     async def count(self, table: Table, which: ColumnElement[bool]) -> int:
         """Return the number of rows that fulfil a condition. Raises StoreUnavailable."""
@@ -319,12 +350,15 @@ class Store:
         written = set(self._newest) if checkpoint else {one.track_id for one in batch}
         newest = {name: self._newest[name] for name in sorted(written & self._newest.keys())}
         pictures, revisions = self._faces.rows(written), self._revisions.take({one.track_id for one in batch})
-        if batch or newest or pictures:
+        beside = self.companion.rows(written) if self.companion is not None else {}
+        if batch or newest or pictures or beside:
             began = time.monotonic()
 
             async def insert(writer: AsyncConnection) -> None:
                 await self._insert(writer, batch, newest, pictures)
                 await write_revisions(writer, self.columns, revisions)
+                for table, rows in beside.items():
+                    await writer.execute(self._database.upsert(table), rows)
 
             await self._transaction(insert)
             metrics.store_commit_seconds.observe(time.monotonic() - began)
@@ -339,6 +373,8 @@ class Store:
             commit.set()
         self._faces.written(pictures)
         self._revisions.done(revisions)
+        if self.companion is not None:
+            self.companion.done(beside)
         for name, pair in newest.items():
             if self._newest.get(name) is pair:
                 del self._newest[name]

@@ -39,6 +39,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+SHARED = "shared"  # schema of the tables that all streamers of a PostgreSQL database have together, see schemas.py
 
 # what belongs to the store as a whole: id, key of the resume tokens, newest sequence that was deleted
 meta = Table("meta", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
@@ -149,6 +150,7 @@ tokens = Table(
     Column("created", Moment, nullable=False),
     Column("expires", Moment),
     Column("revoked", Moment),
+    schema=SHARED,
 )
 
 audit = Table(
@@ -162,6 +164,26 @@ audit = Table(
     Column("outcome", Text, nullable=False),
     Column("not_listed", Integer),  # refusals before it that have no row; null: none
     Index("audit_time", "time"),
+    schema=SHARED,
+)
+
+# the streamers of this database, of which each has tables of its own besides the shared ones
+streamers = Table(
+    "streamers",
+    metadata,
+    Column("name", String(64), primary_key=True),  # store.streamer; empty: it has no id
+    Column("started", Moment, nullable=False),
+    Column("forgotten", BigInteger, nullable=False),  # id of the newest erasure that it has carried out
+    schema=SHARED,
+)
+
+# the settings of the streamer without an id, and what belongs to all
+shared_meta = Table(
+    "meta",
+    MetaData(),
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    schema=SHARED,
 )
 
 # what was said about people, see people/entries.py
@@ -175,6 +197,7 @@ ledger = Table(
     Column("person_id", String(64), nullable=False),
     Column("payload", LargeBinary, nullable=False),  # JSON under the person's key; empty: the person was erased
     Index("ledger_person", "person_id"),
+    schema=SHARED,
 )
 
 # the key of each person, with which all that is stored about the person is encrypted
@@ -183,6 +206,7 @@ person_keys = Table(
     metadata,
     Column("owner", String(64), primary_key=True),  # id of a person, or `templates`
     Column("key", LargeBinary, nullable=False),  # encrypted with the key of the store if there is one
+    schema=SHARED,
 )
 
 person_references = Table(
@@ -198,6 +222,7 @@ person_references = Table(
     Column("details", LargeBinary, nullable=False),  # JSON under the person's key: where it comes from
     Column("created", Moment, nullable=False),
     Index("person_references_person", "person_id"),
+    schema=SHARED,
 )
 
 # the faces of tracks as vectors, from which past tracks are decided again
@@ -211,4 +236,24 @@ templates = Table(
     Column("template", LargeBinary, nullable=False),  # (512,) float32, encrypted
     Column("at", Moment, nullable=False),
     Index("templates_at", "at"),
+)
+
+# the pseudonyms of tracks that show nobody of the gallery, see people/sightings.py
+visitor_tracks = Table(
+    "visitor_tracks",
+    metadata,
+    Column("track_id", String(64), primary_key=True),
+    Column("payload", LargeBinary, nullable=False),  # JSON, always encrypted: pseudonym, camera and times
+    Column("at", Moment, nullable=False),  # by the streamer's clock
+    Index("visitor_tracks_at", "at"),
+)
+
+# pseudonyms that have become others
+merged_visitors = Table(
+    "merged_visitors",
+    metadata,
+    Column("visitor_id", String(64), primary_key=True),
+    Column("payload", LargeBinary, nullable=False),  # JSON, always encrypted: the one who is left
+    Column("at", Moment, nullable=False),
+    Index("merged_visitors_at", "at"),
 )

@@ -16,11 +16,13 @@ class LogKind(enum.Enum):
     END = "END"  # it has ended
     CAMERA = "CAMERA"  # a stream was added, changed or removed
     GALLERY = "GALLERY"  # the gallery was changed
+    AGGREGATE = "AGGREGATE"  # what a camera has counted in an interval, in the privacy mode aggregate_only
+    JOURNEY = "JOURNEY"  # a person or visitor has appeared at another camera
     REVISION = "REVISION"  # a track that has ended has another identity, because the gallery was changed
 
 
 ENDS = frozenset({LogKind.END, LogKind.MERGE, LogKind.SPLIT})
-OF_TRACKS = ENDS | {LogKind.NEW, LogKind.REVISION}  # kinds that subscribers receive from the log
+OF_TRACKS = ENDS | {LogKind.NEW, LogKind.REVISION, LogKind.JOURNEY}  # kinds that subscribers receive from the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class LogEvent:
     at: datetime  # UTC, by the streamer's clock
     kind: LogKind
     camera: str
-    track_id: str  # empty for CAMERA and GALLERY
-    payload: bytes  # the track as a message of protos/faceanalytics/v1, without embedding; JSON for CAMERA and GALLERY
+    track_id: str  # empty for CAMERA, GALLERY and AGGREGATE
+    payload: bytes  # the track as a message of protos/faceanalytics/v1, without embedding; JSON if there is no track
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class TrackQuery:
     expressions: tuple[int, ...] = ()  # values of the proto's Expression
     attributes: tuple[int, ...] = ()  # values of the proto's Attribute that must all be present
     described: bool = False  # only those with age, expression and attributes
+    unnamed: bool = False  # only those that are identified as nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,30 +4,29 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from rich.console import Console
-from rich.table import Table
 
 from faceanalytics.errors import PARTIAL_RESULT, ConfigError, InputError
-from faceanalytics.folders import Skipped, folders_in
+from faceanalytics.gallery_file import is_gallery
 from faceanalytics.json_form import as_dict
 from faceanalytics.names import printable
-from faceanalytics.v1 import gallery_pb2, gallery_pb2_grpc, tracks_pb2
-from streamer.source.images import IMAGES, find_files
+from faceanalytics.v1 import gallery_pb2, gallery_pb2_grpc
 from streamer.tools.connection import Connect
+from streamer.tools.identity_words import who
 from streamer.tools.pages import pages
+from streamer.tools.people_audit import audit, different
+from streamer.tools.people_sources import Left, Source, calls, people_of, sources_of
+from streamer.tools.printed import print_table
 from streamer.tools.streams import connected
 
 ANSWER_S = 60.0  # longest wait for an answer
 LONG_S = 3600.0  # of calls with many images, and of erasing
 ID = re.compile(r"folder-[0-9a-f]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a person
-PART_BYTES = 1 << 20  # of a file, sent at once
-PIPE_WIDTH = 2000  # characters of a table that does not go to a terminal
 JUDGEMENTS = {
     "off": gallery_pb2.JUDGEMENT_OFF,
     "standard": gallery_pb2.JUDGEMENT_STANDARD,
@@ -38,16 +37,20 @@ JUDGEMENTS = {
 def run(address: str, connect: Connect, arguments: argparse.Namespace) -> int:
     """Run one command and return its exit code. Raises ConfigError, InputError and LostDependency."""
     with connected(address, connect) as channel:
-        return ACTIONS[arguments.action](_Gallery(channel, arguments), arguments)
+        from streamer.tools import people_split, people_transfer  # they use what is defined here
+
+        actions = ACTIONS | people_split.ACTIONS | people_transfer.ACTIONS
+        return actions[arguments.action](Gallery(channel, arguments), arguments)
 
 
-class _Gallery:
+class Gallery:
     """The gallery of a streamer, and how answers are printed."""
 
     def __init__(self, channel: grpc.Channel, arguments: argparse.Namespace) -> None:
         self.stub = gallery_pb2_grpc.GalleryServiceStub(channel)
         self.json: bool = arguments.json
         self.judgement = JUDGEMENTS[getattr(arguments, "judgement", "standard")]
+        self.track: int = getattr(arguments, "use", None) or 0
 
     def find(self, who: str) -> str:
         """Return the id of a person named by id or name. Raises ConfigError."""
@@ -67,37 +70,34 @@ class _Gallery:
         for answer in pages(self.stub.ListPeople, request, ANSWER_S):
             yield from answer.people
 
-    def add(self, person_id: str, files: Iterable[Path]) -> int:
-        """Add images to a person, print what became of them, and return the exit code."""
-        files = list(files)
-        if not files:
-            return 0
-        answer = self.stub.AddReferences(self._parts(person_id, files), timeout=LONG_S)
-        refused = [one for one in answer.results if not one.reference_id and not one.duplicate_of]
-        if self.json:
-            self.print(answer)
-        else:
+    def add(self, person_id: str, sources: Iterator[Source], left: Left) -> int:
+        """Add images and videos to a person, print what became of each file, and return the exit code."""
+        first = gallery_pb2.AddReferencesRequest(person_id=person_id, judgement=self.judgement, track=self.track)
+        added, refused, answer = 0, 0, None
+        for parts in calls(sources, first, left):
+            answer = self.stub.AddReferences(parts, timeout=LONG_S)
+            failed = [one for one in answer.results if not one.reference_id and not one.duplicate_of]
+            added, refused = added + len(answer.results) - len(failed), refused + len(failed)
+            if self.json:
+                self.print(answer)
+                continue
             for one in answer.results:
                 print(_result(one), file=sys.stderr if one.reason and not one.duplicate_of else sys.stdout)
-            print(f"{_person(answer.person)}")
+        refused += len(left.refused)
+        self.report(left)
+        if answer is not None and not self.json:
+            print(f"{person_line(answer.person)}")
         if not refused:
             return 0
-        return InputError("").exit_code if len(refused) == len(answer.results) else PARTIAL_RESULT
+        return PARTIAL_RESULT if added else InputError("").exit_code
 
-    def _parts(self, person_id: str, files: Iterable[Path]) -> Iterator[gallery_pb2.AddReferencesRequest]:
-        for file in files:
-            try:
-                data = file.read_bytes()
-            except OSError as error:
-                raise InputError(f"{printable(file)}: {error.strerror}") from error
-            for start in range(0, max(len(data), 1), PART_BYTES):
-                yield gallery_pb2.AddReferencesRequest(
-                    person_id=person_id,
-                    judgement=self.judgement,
-                    file_name=printable(file.name),
-                    data=data[start : start + PART_BYTES],
-                    more=start + PART_BYTES < len(data),
-                )
+    def report(self, left: Left) -> None:
+        """Print what was not sent, and forget it."""
+        for name, reason in left.refused:
+            print(f"{printable(name)}: {reason}", file=sys.stderr)
+        if left.others:
+            print(f"left out: {left.others} files that are neither images nor videos", file=sys.stderr)
+        left.refused, left.others = [], 0
 
     def print(self, message: Any) -> None:
         """Print an answer as JSON."""
@@ -109,25 +109,26 @@ class _Gallery:
             self.print(answer)
         elif dry_run:
             for one in answer.changes:
-                print(f"{one.track_id} ({one.stream_id}): {_who(one.before)} -> {_who(one.after)}")
+                print(f"{one.track_id} ({one.stream_id}): {who(one.before)} -> {who(one.after)}")
             print(f"{len(answer.changes)} tracks would change")
         else:
             print(f"{done} (entry {answer.entry_id}; `streamer people undo {answer.entry_id}` takes it back)")
         return 0
 
 
-def _add(gallery: _Gallery, arguments: argparse.Namespace) -> int:
-    files = find_files(arguments.images, IMAGES)
+def _add(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    left = Left([])
+    sources = sources_of(arguments.images, left)
     data = dict(_pair(one) for one in arguments.data)
     new = gallery_pb2.Person(display_name=arguments.name, labels=arguments.label, metadata=data)
     made = gallery.stub.CreatePerson(gallery_pb2.CreatePersonRequest(person=new), timeout=ANSWER_S).person
-    if files:
-        return gallery.add(made.person_id, files)
-    gallery.print(made) if gallery.json else print(_person(made))
+    if arguments.images:
+        return gallery.add(made.person_id, sources, left)
+    gallery.print(made) if gallery.json else print(person_line(made))
     return 0
 
 
-def _list(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
     people = list(gallery.people(arguments.name, arguments.label))
     if gallery.json:
         print(json.dumps({"people": [as_dict(one) for one in people]}, ensure_ascii=False))
@@ -136,11 +137,11 @@ def _list(gallery: _Gallery, arguments: argparse.Namespace) -> int:
         (one.person_id, printable(one.display_name), str(one.reference_count), str(one.used_count), _notes(one))
         for one in people
     ]
-    _table(("id", "name", "references", "used", "labels"), rows)
+    print_table(("id", "name", "references", "used", "labels"), rows)
     return 0
 
 
-def _show(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _show(gallery: Gallery, arguments: argparse.Namespace) -> int:
     person_id = gallery.find(arguments.person)
     person = gallery.stub.GetPerson(gallery_pb2.GetPersonRequest(person_id=person_id), timeout=ANSWER_S).person
     asked = pages(gallery.stub.ListReferences, gallery_pb2.ListReferencesRequest(person_id=person_id), ANSWER_S)
@@ -151,7 +152,7 @@ def _show(gallery: _Gallery, arguments: argparse.Namespace) -> int:
         parts = {"references": [as_dict(one) for one in references], "entries": [as_dict(one) for one in entries]}
         print(json.dumps({"person": as_dict(person), **parts}, ensure_ascii=False))
         return 0
-    print(_person(person))
+    print(person_line(person))
     for key, value in sorted(person.metadata.items()):
         print(f"  {printable(key)}: {printable(value)}")
     rows = [
@@ -163,16 +164,17 @@ def _show(gallery: _Gallery, arguments: argparse.Namespace) -> int:
         )
         for one in references
     ]
-    _table(("reference", "from", "quality", "state"), rows)
+    print_table(("reference", "from", "quality", "state"), rows)
     _entries(entries)
     return 0
 
 
-def _enrol(gallery: _Gallery, arguments: argparse.Namespace) -> int:
-    return gallery.add(gallery.find(arguments.person), find_files(arguments.images, IMAGES))
+def _enrol(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    left = Left([])
+    return gallery.add(gallery.find(arguments.person), sources_of(arguments.images, left), left)
 
 
-def _confirm(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _confirm(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.EnrollFromTrackRequest(track_id=arguments.track, dry_run=arguments.dry_run)
     if arguments.new:
         request.new_person.display_name = arguments.new
@@ -189,41 +191,41 @@ def _confirm(gallery: _Gallery, arguments: argparse.Namespace) -> int:
     return gallery.said(answer, arguments.dry_run, f"{arguments.track} shows {name}")
 
 
-def _reject(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _reject(gallery: Gallery, arguments: argparse.Namespace) -> int:
     person_id = gallery.find(arguments.person) if arguments.person else ""
     request = gallery_pb2.RejectMatchRequest(track_id=arguments.track, person_id=person_id, dry_run=arguments.dry_run)
     answer = gallery.stub.RejectMatch(request, timeout=ANSWER_S)
     return gallery.said(answer, arguments.dry_run, f"{arguments.track} does not show this person")
 
 
-def _merge(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _merge(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.MergePeopleRequest(
         person_id=gallery.find(arguments.person),
         other_person_id=gallery.find(arguments.other),
         dry_run=arguments.dry_run,
     )
     answer = gallery.stub.MergePeople(request, timeout=ANSWER_S)
-    return gallery.said(answer, arguments.dry_run, _person(answer.person))
+    return gallery.said(answer, arguments.dry_run, person_line(answer.person))
 
 
-def _rename(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _rename(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.UpdatePersonRequest(
         person_id=gallery.find(arguments.person),
         person=gallery_pb2.Person(display_name=arguments.name),
         update_mask=FieldMask(paths=["display_name"]),
     )
     person = gallery.stub.UpdatePerson(request, timeout=ANSWER_S).person
-    gallery.print(person) if gallery.json else print(_person(person))
+    gallery.print(person) if gallery.json else print(person_line(person))
     return 0
 
 
-def _undo(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _undo(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.UndoRequest(entry_id=arguments.entry, dry_run=arguments.dry_run)
     answer = gallery.stub.Undo(request, timeout=ANSWER_S)
     return gallery.said(answer, arguments.dry_run, f"entry {arguments.entry} is undone")
 
 
-def _ledger(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _ledger(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.ListLedgerRequest(page_size=min(max(arguments.limit, 1), 1000))
     answer = gallery.stub.ListLedger(request, timeout=ANSWER_S)
     if gallery.json:
@@ -233,23 +235,23 @@ def _ledger(gallery: _Gallery, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _aside(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _aside(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.SetReferenceAsideRequest(
         reference_id=arguments.reference, aside=arguments.action == "set-aside"
     )
     person = gallery.stub.SetReferenceAside(request, timeout=ANSWER_S).person
-    gallery.print(person) if gallery.json else print(_person(person))
+    gallery.print(person) if gallery.json else print(person_line(person))
     return 0
 
 
-def _delete(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
     request = gallery_pb2.DeleteReferenceRequest(reference_id=arguments.reference)
     answer = gallery.stub.DeleteReference(request, timeout=ANSWER_S)
     gallery.print(answer) if gallery.json else print(f"{arguments.reference}: deleted")
     return 0
 
 
-def _search(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _search(gallery: Gallery, arguments: argparse.Namespace) -> int:
     limit = min(max(arguments.limit, 1), 100)
     request = gallery_pb2.SearchPeopleRequest(limit=limit, past=arguments.past)
     if arguments.track:
@@ -267,17 +269,17 @@ def _search(gallery: _Gallery, arguments: argparse.Namespace) -> int:
         (printable(one.person), f"{one.similarity:.3f}", "yes" if one.similarity >= answer.threshold else "no")
         for one in answer.people
     ]
-    _table(("person", "cosine", "named"), rows)
+    print_table(("person", "cosine", "named"), rows)
     if arguments.past:
         found = [
-            (one.track.track_id, one.track.stream_id, f"{one.similarity:.3f}", _who(one.track.decision))
+            (one.track.track_id, one.track.stream_id, f"{one.similarity:.3f}", who(one.track.decision))
             for one in answer.tracks
         ]
-        _table(("track", "stream", "cosine", "identity"), found)
+        print_table(("track", "stream", "cosine", "identity"), found)
     return 0
 
 
-def _erase(gallery: _Gallery, arguments: argparse.Namespace) -> int:
+def _erase(gallery: Gallery, arguments: argparse.Namespace) -> int:
     person_id = gallery.find(arguments.person)
     if not arguments.yes:
         if not sys.stdin.isatty():
@@ -298,32 +300,43 @@ def _erase(gallery: _Gallery, arguments: argparse.Namespace) -> int:
             print(f"STILL THERE: {one}")
         for one in report.remaining:
             print(f"not in reach: {one}")
+        for export in report.exports:
+            made = f"{export.at.ToDatetime():%Y-%m-%d %H:%M:%S} UTC by {printable(export.actor)}"
+            print(f"not in reach: the export {printable(export.file_name)}, made at {made}")
         print(f"signature: {report.signature}")
     return 1 if report.found else 0
 
 
-def _import(gallery: _Gallery, arguments: argparse.Namespace) -> int:
-    skipped = Skipped()
-    folders = folders_in(arguments.folder, skipped)
-    if not folders:
-        raise InputError(f"{printable(arguments.folder)}: no sub-folders; it takes one for each person")
-    codes = []
-    for place in folders:
-        files = find_files([arguments.folder / place], IMAGES)
-        known = [one for one in gallery.people(name=printable(place)) if not one.read_only]
-        if len(known) > 1:
-            raise ConfigError(f"{len(known)} people are called {printable(place)}; add the images by id")
-        if not known:
-            new = gallery_pb2.Person(display_name=printable(place))
-            known = [gallery.stub.CreatePerson(gallery_pb2.CreatePersonRequest(person=new), timeout=ANSWER_S).person]
-        codes.append(gallery.add(known[0].person_id, files))
-    skipped.report()
+def _import(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    if is_gallery(arguments.folder):
+        from streamer.tools.people_transfer import import_gallery
+
+        return import_gallery(gallery, arguments)
+    known: dict[str, list[str]] = {}  # ids by name
+    for one in gallery.people():
+        if not one.read_only:
+            known.setdefault(_folded(one.display_name), []).append(one.person_id)
+    left, codes = Left([]), []
+    for name, sources in people_of(arguments.folder, left):
+        there = known.setdefault(_folded(name), [])
+        if len(there) > 1:
+            raise ConfigError(f"{len(there)} people are called {name}; add the images by id")
+        if not there:
+            new = gallery_pb2.CreatePersonRequest(person=gallery_pb2.Person(display_name=name))
+            there.append(gallery.stub.CreatePerson(new, timeout=ANSWER_S).person.person_id)
+        codes.append(gallery.add(there[0], sources, left))
+    gallery.report(left)
     if not any(codes):
         return 0
     return codes[0] if len(set(codes)) == 1 else PARTIAL_RESULT
 
 
-ACTIONS: dict[str, Callable[[_Gallery, argparse.Namespace], int]] = {
+def _folded(name: str) -> str:
+    """Return the form in which the streamer compares names."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+ACTIONS: dict[str, Callable[[Gallery, argparse.Namespace], int]] = {
     "add": _add,
     "list": _list,
     "show": _show,
@@ -340,6 +353,8 @@ ACTIONS: dict[str, Callable[[_Gallery, argparse.Namespace], int]] = {
     "search": _search,
     "erase": _erase,
     "import": _import,
+    "audit": audit,
+    "different": different,
 }
 
 
@@ -356,7 +371,7 @@ def _result(one: gallery_pb2.ReferenceResult) -> str:
     return f"{line}; as similar as one person to {alike}" if alike else line
 
 
-def _person(one: gallery_pb2.Person) -> str:
+def person_line(one: gallery_pb2.Person) -> str:
     used = f"{one.used_count} of {one.reference_count} references used"
     return f"{one.person_id} {printable(one.display_name)}: {used}{f'; {_notes(one)}' if _notes(one) else ''}"
 
@@ -364,12 +379,6 @@ def _person(one: gallery_pb2.Person) -> str:
 def _notes(one: gallery_pb2.Person) -> str:
     notes = [printable(label) for label in one.labels] + (["from gallery.folder"] if one.read_only else [])
     return ", ".join(notes)
-
-
-def _who(decision: tracks_pb2.IdentityDecision) -> str:
-    if decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED:
-        return printable(decision.person) or decision.person_id
-    return tracks_pb2.IdentityStatus.Name(decision.status).removeprefix("IDENTITY_STATUS_").lower()
 
 
 def _entries(entries: Iterable[gallery_pb2.LedgerEntry]) -> None:
@@ -381,18 +390,4 @@ def _entries(entries: Iterable[gallery_pb2.LedgerEntry]) -> None:
         undone = f"undone by {one.undone_by}" if one.undone_by else ""
         at = f"{one.at.ToDatetime():%Y-%m-%d %H:%M:%S}"
         rows.append((str(one.entry_id), at, printable(one.actor), action, name, about, undone))
-    _table(("entry", "at (UTC)", "by", "what", "person", "about", ""), rows)
-
-
-def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    if not rows:
-        print(f"no {columns[0]}")
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console = Console(markup=False, width=PIPE_WIDTH)
-        table.box, table.pad_edge = None, False
-    console.print(table)
+    print_table(("entry", "at (UTC)", "by", "what", "person", "about", ""), rows)

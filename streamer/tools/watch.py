@@ -19,6 +19,7 @@ from faceanalytics.files import replacing
 from faceanalytics.json_form import as_line
 from faceanalytics.v1 import faces_pb2, streams_pb2, system_pb2, tracks_pb2
 from streamer.tools.connection import Connect, plain
+from streamer.tools.identity_words import who
 from streamer.tools.resumption import Interruption, check_address, reason_of
 from streamer.tools.stream_status import (
     NOT_STORING,
@@ -199,8 +200,10 @@ def event_line(event: tracks_pb2.WatchTracksResponse) -> str | None:
         f"{_seen(track):>6} s",
         f"face {_face(track)} px",
     ]
-    if track.HasField("decision"):
+    if track.HasField("decision") or track.HasField("visitor"):
         parts.append(_who(track))
+    if track.HasField("journey"):
+        parts.append(f"after {track.journey.from_stream_id}, {track.journey.gap.ToTimedelta().total_seconds():+.1f} s")
     if track.samples:
         parts += [f"age {_age(track)}"] if track.HasField("age") else []
         parts += [f"appears {_appears(track)}"] if track.HasField("expression") else []
@@ -239,7 +242,7 @@ def final_table(tracks: Iterable[tracks_pb2.Track], title: str = "") -> Table:
     shown = list(tracks)
     analysed = [track for track in shown if track.samples]
     available = {
-        "who": any(track.HasField("decision") for track in shown),
+        "who": any(track.HasField("decision") or track.HasField("visitor") for track in shown),
         "age": not analysed or any(track.HasField("age") for track in analysed),
         "appears": not analysed or any(track.HasField("expression") for track in analysed),
     }
@@ -355,16 +358,13 @@ def _state(track: tracks_pb2.Track) -> str:
 
 
 def _who(track: tracks_pb2.Track) -> str:
-    """Return the person's name, or why there is no name."""
+    """Return the person's name or the visitor, or why there is neither."""
+    if track.HasField("visitor"):
+        visits = f", visit {track.visitor.visits}" if track.visitor.seen_before else ""
+        return f"visitor {track.visitor.visitor_id[-6:]}{visits}"
     if not track.HasField("decision"):
         return ""
-    decision = track.decision
-    if decision.status == tracks_pb2.IDENTITY_STATUS_IDENTIFIED:
-        return decision.person
-    status = _word(tracks_pb2.IdentityStatus.Name(decision.status), "IDENTITY_STATUS_")
-    if decision.status == tracks_pb2.IDENTITY_STATUS_UNKNOWN:
-        return status
-    return f"{status} ({_word(tracks_pb2.IdentityReason.Name(decision.reason), 'IDENTITY_REASON_')})"
+    return who(track.decision)
 
 
 def _undescribed(track: tracks_pb2.Track) -> str:

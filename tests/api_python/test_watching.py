@@ -195,6 +195,8 @@ def test_the_snapshot_of_a_busy_server_begins_again() -> None:
 
         def ListTracks(self, request: Any, context: Any) -> Any: ...  # noqa: N802
 
+        def CountTracks(self, request: Any, context: Any) -> Any: ...  # noqa: N802
+
     with threaded(Busy()) as address, fa.watch(address) as events:  # type: ignore[arg-type]
         kinds = [type(next(events)), type(next(events))]
     assert kinds == [fa.Disconnected, fa.Snapshot]

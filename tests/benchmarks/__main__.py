@@ -16,8 +16,10 @@ from typing import Any
 from tests.benchmarks import (
     accuracy_aggregate,
     accuracy_attention,
+    accuracy_clustering,
     accuracy_described,
     accuracy_detect,
+    accuracy_open_set,
     accuracy_people,
     accuracy_quality,
     accuracy_scene,
@@ -27,6 +29,7 @@ from tests.benchmarks import (
     accuracy_track,
     accuracy_turned,
     bench_cameras,
+    bench_dashboard,
     bench_decode,
     bench_detect,
     bench_detector_engine,
@@ -44,6 +47,7 @@ from tests.benchmarks import (
     bench_tracing,
     bench_track,
     bench_train,
+    time_to_decision,
 )
 from tests.conftest import shared_folder
 
@@ -64,9 +68,12 @@ NEED_DATA = {
     "Strangers in one scene",
     "Trackers",
     "Choice of crops",
+    "Time to decision",
     "Tracks of two persons",
     "Described tracks",
     "People of recordings",
+    "Open set",
+    "Clustering of visitors",
     "Against ultralytics",
     "Several files",
 }
@@ -74,6 +81,7 @@ MODULES: dict[str, Any] = {
     "Decoding": bench_decode,
     "Reading cameras": bench_cameras,
     "Live cameras": bench_live,
+    "Dashboard": bench_dashboard,
     "Detection, crop, quality": bench_detect,
     "Face detectors": accuracy_detect,
     "Regions": bench_regions,
@@ -87,9 +95,12 @@ MODULES: dict[str, Any] = {
     "Trackers": accuracy_track,
     "Aggregation": accuracy_aggregate,
     "Choice of crops": accuracy_schedule,
+    "Time to decision": time_to_decision,
     "Tracks of two persons": accuracy_swap,
     "Described tracks": accuracy_described,
     "People of recordings": accuracy_people,
+    "Open set": accuracy_open_set,
+    "Clustering of visitors": accuracy_clustering,
     "Search": bench_search,
     "Dispatch": bench_dispatch,
     "Store": bench_store,
@@ -137,7 +148,7 @@ def main() -> int:
 
 def title_of(words: str) -> str:
     """Return the title that begins with these words or has them in it. Raises ValueError if there is not just one."""
-    asked = words.lower()
+    asked = words.lower().replace("_", " ")
     ways: tuple[Callable[[str], bool], ...] = (
         lambda title: title == asked,
         lambda title: title.startswith(asked),

@@ -41,11 +41,12 @@ def test_a_killed_streamer_ends_its_tracks_when_it_returns_and_a_client_misses_n
     token = tmp_path / "token"
     detector = patches / "detector.onnx"
     with serve(tmp_path, detector, endpoint, {}) as streamer:
-        with grpc.insecure_channel(address_of(streamer)) as channel:
-            settings = streams_pb2.StreamSettings(uri=str(film), loop=True)
-            request = streams_pb2.CreateStreamRequest(stream_id="added", settings=settings)
-            streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request)
         with Program("streamer", "watch", address_of(streamer), "--json", "--resume", token) as watch:
+            until(token.exists, "the watch begins")  # before the stream does, else tracks are in its snapshot
+            with grpc.insecure_channel(address_of(streamer)) as channel:
+                settings = streams_pb2.StreamSettings(uri=str(film), loop=True)
+                request = streams_pb2.CreateStreamRequest(stream_id="added", settings=settings)
+                streams_pb2_grpc.StreamServiceStub(channel).CreateStream(request)
             until(lambda: len(story(watch.lines)) >= 3, "three tracks")
             before = story(watch.lines)
             watch.signal(signal.SIGKILL)

@@ -128,7 +128,8 @@ def test_refusals_are_usage_errors_and_a_missing_streamer_is_a_lost_dependency(s
 
 def test_every_setting_of_the_configuration_has_an_option() -> None:
     """`uri` and `enabled` are arguments of their own."""
-    names = {name.removesuffix("_s") for name in Stream.model_fields} - {"id", "uri", "enabled", "reconnect"}
+    names = {name.removesuffix("_s") for name in Stream.model_fields} - {"id", "uri", "enabled", "reconnect", "privacy"}
+    names |= {"privacy_mode"}  # as in the API
     delays = {f"reconnect_{name.removesuffix('_s')}" for name in Reconnect.model_fields}
     assert set(SETTINGS) == names | delays
     assert set(DURATIONS) < set(SETTINGS)

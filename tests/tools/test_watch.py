@@ -157,12 +157,26 @@ def test_a_row_has_a_text_for_each_column() -> None:
     assert rows[1] == ("4", "door", "confirmed", "", "", "", "0", "", "57x64", "2.2")
 
 
+ADA_AND_EVE = [{"person": "Ada", "similarity": 0.62}, {"person": "Eve", "similarity": 0.5}]
+
+
 @pytest.mark.parametrize(
     ("decision", "text"),
     [
         ({"status": tracks_pb2.IDENTITY_STATUS_IDENTIFIED, "person": "ada"}, "ada"),
         ({"status": tracks_pb2.IDENTITY_STATUS_UNKNOWN, "reason": 2}, "unknown"),
         ({"status": tracks_pb2.IDENTITY_STATUS_UNDECIDED, "reason": 3}, "undecided (ambiguous)"),
+        ({"status": 3, "reason": 3, "candidates": ADA_AND_EVE}, "undecided (ambiguous: Ada or Eve)"),
+        ({"status": 3, "reason": 1}, "undecided (too few good images)"),
+        (
+            {"status": 3, "reason": 8, "candidates": ADA_AND_EVE},
+            "undecided (like Ada, but another face in the same frame has the name)",
+        ),
+        (
+            {"status": 3, "reason": 9, "candidates": ADA_AND_EVE, "required": 0.7},
+            "undecided (like Ada, who has a look-alike: cosine 0.62, 0.70 needed)",
+        ),
+        ({"status": 2, "reason": 6}, "unknown (rejected)"),
     ],
 )
 def test_who_it_is_has_a_column_and_a_word(decision: dict[str, Any], text: str) -> None:
@@ -363,6 +377,8 @@ def test_a_streamer_that_was_too_busy_is_watched_from_a_new_snapshot() -> None:
 
         def ListTracks(self, request: Any, context: Any) -> Any: ...  # noqa: N802
 
+        def CountTracks(self, request: Any, context: Any) -> Any: ...  # noqa: N802
+
     with threaded(Busy()) as address:
         printer, waits = Kept(), list[float]()
         with pytest.raises(LostDependency, match="PERMISSION_DENIED: no"):  # asking again would be of no use
@@ -472,7 +488,8 @@ def test_health_is_printed_and_decides_the_exit_code(capsys: pytest.CaptureFixtu
         assert check_health(running.address, WAIT_S) == 0
     lines = capsys.readouterr().out.splitlines()
     down, up = lines[:3], lines[3:]
-    services = "AnalysisService {0}, GalleryService {0}, StreamService {0}, SystemService {0}, TrackService {0}"
+    names = ("Aggregate", "Analysis", "Frame", "Gallery", "Inspection", "Stream", "System", "Track", "Visitor")
+    services = ", ".join(f"{name}Service {{0}}" for name in names)
     assert [down[0], up[0]] == ["NOT_SERVING", "SERVING"]
     assert [down[1], up[1]] == [f"services: {services.format(one)}" for one in ("NOT_SERVING", "SERVING")]
     assert down[2].split() == up[2].split() == SMALL_TELLS
