@@ -33,13 +33,11 @@ async function send(method, body, signal = undefined) {
     if (error.name === "AbortError") throw error;
     throw new ApiError({ code: "UNREACHABLE", text: "the streamer does not answer" });
   }
-  const answer = await response
-    .json()
-    .catch(() => ({ code: "INTERNAL", text: `the streamer answered ${response.status}` }));
-  if (response.ok) return answer;
+  const answer = await response.json().catch(() => null); // null: it broke off, such as when the page is left
+  if (response.ok && answer) return answer;
   if (response.status === 401)
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
-  throw new ApiError(answer);
+  throw new ApiError(answer ?? { code: "INTERNAL", text: `the streamer answered ${response.status}, and broke off` });
 }
 
 /** All pages of a list: await all("StreamService/ListStreams", {}, "streams"). */
