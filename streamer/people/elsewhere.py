@@ -6,9 +6,11 @@ events is removed by the streamer that they belong to, which publishes the revis
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from sqlalchemy import delete, func, select
 
@@ -105,6 +107,7 @@ class Forgetting:
         self._book = book
         self._live = live
         self._done = 0  # id of the newest erasure that this streamer has carried out
+        self._own = set[int]()  # ids of erasures that a call to this streamer carries out now
         self._wake = asyncio.Event()
         self.flush: Callable[[], Awaitable[None]] = nothing  # stores the faces of tracks that wait
 
@@ -128,6 +131,16 @@ class Forgetting:
         if self._book.store.database.dialect == "postgresql":
             self._wake.set()
 
+    @contextmanager
+    def by_a_call(self, entry_ids: Sequence[int]) -> Iterator[None]:
+        """Leave erasures to the caller; those that fail are carried out here afterwards."""
+        self._own |= {*entry_ids}
+        try:
+            yield
+        finally:
+            self._own -= {*entry_ids}
+            self.wake()
+
     async def carried_out(self, entry_ids: Sequence[int]) -> None:
         """Note that this streamer has carried out erasures of its own. Raises StoreUnavailable."""
         if not [one for one in self._pending() if one[0] < entry_ids[0]]:
@@ -146,7 +159,7 @@ class Forgetting:
                 self._wake.set()
 
     async def _carry_out(self) -> None:
-        pending = self._pending()
+        pending = [*takewhile(lambda one: one[0] not in self._own, self._pending())]
         if not pending:
             return
         store, people = self._book.store, {name for _, name in pending}
@@ -158,7 +171,11 @@ class Forgetting:
         await store.settle()
         await overwrite_tables(store, (faces, templates))
         await self._note(pending[-1][0])
-        log.info("people: %d erased by another streamer, %d tracks revised", len(people), len(forgotten.tracks))
+        log.info(
+            "people: %d erased through another streamer, or in a call that failed, %d tracks revised",
+            len(people),
+            len(forgotten.tracks),
+        )
 
     def _pending(self) -> list[tuple[int, str]]:
         entries = self._book.entries

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,23 +56,25 @@ class Erasing:
             raise Refused(
                 Problem.NOT_NOW, "person_id: remove the folder of the person from gallery.folder, and restart"
             )
-        async with curator.changing:
-            curator.changeable(person_id, version)
-            merged = tuple(sorted(name for name, root in book.people.merged.items() if root == person_id))
-            ids = [person_id, *merged]
-            await self._past.flush()
-            needles = await self._needles(ids)
-            exports = await self._transfer.exports_of(ids)
-            shown = await self._tracks_of(person_id)
-            removed = await book.erase(actor, ids)
-            written = [one.id for one in book.entries[-len(ids) :]]
-            curator.after_change(Action.ERASE, person_id)
-        in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
-        forgotten = await forget_tracks(book.store, set(ids), shown)
-        curator.on_forgotten({*shown, *forgotten.tracks})
-        removed["person_references"] += await book.forget_rejected({*shown, *forgotten.tracks})
-        await book.store.settle()
-        await curator.forgetting.carried_out(written)
+        with ExitStack() as doing:
+            async with curator.changing:
+                curator.changeable(person_id, version)
+                merged = tuple(sorted(name for name, root in book.people.merged.items() if root == person_id))
+                ids = [person_id, *merged]
+                await self._past.flush()
+                needles = await self._needles(ids)
+                exports = await self._transfer.exports_of(ids)
+                shown = await self._tracks_of(person_id)
+                removed = await book.erase(actor, ids)
+                written = [one.id for one in book.entries if one.action is Action.ERASE and one.person_id in ids]
+                doing.enter_context(curator.forgetting.by_a_call(written))
+                curator.after_change(Action.ERASE, person_id)
+            in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
+            forgotten = await forget_tracks(book.store, set(ids), shown)
+            curator.on_forgotten({*shown, *forgotten.tracks})
+            removed["person_references"] += await book.forget_rejected({*shown, *forgotten.tracks})
+            await book.store.settle()
+            await curator.forgetting.carried_out(written)
         elsewhere = await forget_faces(book.store, ids, shown)
         await confirm(book.store, written[-1], elsewhere)
         remaining = [*await overwrite(book.store), *elsewhere.remaining]

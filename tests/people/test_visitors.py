@@ -101,8 +101,12 @@ async def test_two_strangers_are_merged_and_named_and_their_past_has_the_name(pl
         await client.stop("door")
         again = await client.play("hall", clips / "ada.mp4", loop=True)  # at another camera
         assert await desk.visitor_of(again) == ada
-        await client.until(lambda: any(one.type == JOURNEY for one in client.events))
-        journey = next(one for one in client.events if one.type == JOURNEY)
+
+        def journeys() -> list[Any]:
+            return [one for one in client.events if one.type == JOURNEY and one.track.track_id == again]
+
+        await client.until(lambda: bool(journeys()))
+        journey = journeys()[0]
         assert f"visitor {ada[-6:]}  after door, " in (event_line(journey) or "")
         step = journey.track.journey
         assert (step.step, step.from_stream_id, client.seen[step.from_track_id].stream_id) == (1, "door", "door")
