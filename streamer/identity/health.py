@@ -134,8 +134,9 @@ def _exemplars(table: Doubles, quality: Doubles, without: int) -> list[int]:
 
 
 def confusable(gallery: Gallery, images: Images, threshold: float, known: ImpostorScores) -> list[Pair]:
-    """Return the pairs of people who reach the threshold, most similar first, at most MOST_PAIRS."""
-    found = _similar(gallery, threshold)
+    """Return the pairs of people with images who reach the threshold, most similar first, at most MOST_PAIRS."""
+    similar = _similar(gallery, threshold)
+    found = {both: score for both, score in similar.items() if both[0] in images and both[1] in images}
     usual = _usual_within(images)
     certain = certain_from(known, len(gallery))
     pairs = []

@@ -39,6 +39,7 @@ DAYS = 84  # of past tracks
 MOST_TRACKS = 50_000  # past tracks, the newest
 MOST_STRANGERS = 2_000  # that are grouped to visitors, the newest
 VISITOR_RATE = 0.001  # of visitors who are taken for another one
+SETTLED_S = 30.0  # longest wait until the changes before the call are recognised by
 BESIDE = 10  # people with whom a past track is compared
 NOBODY = fold(())
 
@@ -91,10 +92,15 @@ class Auditing:
     async def audit(self, days: int, cameras: Collection[str]) -> Audit:
         """Audit the gallery by the past tracks of some days, of these cameras (empty: all)."""
         live = self._curator.live
+        if not await live.settled(SETTLED_S):
+            raise Refused(Problem.NOT_NOW, "the gallery cannot be audited: changes are still being taken in; try again")
         known, impostors = live.known, live.impostors
         if known is None or impostors is None or live.model is None:
             why = live.problem or "nobody is in it, or no worker has embedded it yet"
             raise Refused(Problem.NOT_NOW, f"the gallery cannot be audited: {why}")
+        book = self._curator.book
+        people, stored = book.people, dict(book.references)
+        references = await asyncio.to_thread(references_of, live.model, live.folder, people, stored)
         await self._past.flush()
         faces: list[tuple[datetime, TrackFace]] = []
         async for some in self._past.all(after=since(days or DAYS, datetime.now(UTC))):
@@ -105,11 +111,8 @@ class Auditing:
                 if (not cameras or one.camera in cameras) and self._is_usable(one, known)
             ]
             faces = faces[-MOST_TRACKS:]
-        book = self._curator.book
-        parts = live.model, live.folder, book.people, dict(book.references)
-        references = await asyncio.to_thread(references_of, *parts)
-        settings, stored = self._config.gallery, dict(book.references)
-        return await asyncio.to_thread(audited, settings, known, impostors, references, faces, book.people, stored)
+        settings = self._config.gallery
+        return await asyncio.to_thread(audited, settings, known, impostors, references, faces, people, stored)
 
     async def set_aside(self, actor: str, found: Audit) -> tuple[str, list[str]]:
         """Set aside what an audit advises to. Returns the id that `restore` takes, and the references."""
@@ -177,7 +180,7 @@ def audited(
     for one in references:
         images.setdefault(one.person, []).append(one)
     gallery = known.gallery
-    images = {name: images[name] for name in gallery.names}
+    images = {name: images[name] for name in gallery.names if name in images}  # the newest change may not be in it yet
     left = leave_one_out(gallery, images)
     found = confusable(gallery, images, known.threshold, impostors)
     pairs = [one for one in found if frozenset({one.one, one.other}) not in people.different]

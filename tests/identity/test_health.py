@@ -107,6 +107,13 @@ def test_no_person_loses_more_than_half_of_the_references(known: ImpostorScores)
     assert sum(one.aside for one in found) == 2
 
 
+def test_a_person_whose_images_have_just_gone_is_in_no_pair(known: ImpostorScores) -> None:
+    (images,) = images_of(1, 3, 0).values()
+    gallery = Gallery({"one": images, "other": images}, "m")
+    assert len(confusable(gallery, {"one": images, "other": images}, 0.5, known)) == 1
+    assert confusable(gallery, {"one": images}, 0.5, known) == []
+
+
 def test_an_empty_gallery_and_single_references_are_no_problem(known: ImpostorScores) -> None:
     assert leave_one_out(Gallery({}, "m"), {}) == []
     people = images_of(2, 1, 0)

@@ -29,15 +29,14 @@ NOW = datetime(2030, 5, 6, tzinfo=UTC)  # a Monday
 
 
 async def audit(client: Client, **request: Any) -> audit_pb2.AuditGalleryResponse:
-    """The audit, once all changes are recognised by."""
     answer: audit_pb2.AuditGalleryResponse = await client.gallery.AuditGallery(audit_pb2.AuditGalleryRequest(**request))
     return answer
 
 
-async def until_used(client: Client, references: int) -> audit_pb2.GalleryAudit:
-    async with asyncio.timeout(WAIT_S):
-        while (found := (await audit(client)).audit).references != references:
-            await asyncio.sleep(0.05)
+async def audited(client: Client, references: int) -> audit_pb2.GalleryAudit:
+    """The audit of a gallery that has just changed, and now has this number of references."""
+    found = (await audit(client)).audit
+    assert found.references == references
     return found
 
 
@@ -59,7 +58,7 @@ async def test_what_is_planted_is_found_set_aside_and_restored(
         for name, files in (("Ada", "ada"), ("<b>Bob</b>", "bob"), ("Eve", "eve"), ("Twin", "ada")):
             people[name] = (await client.create(name)).person_id
             await client.add(people[name], tmp_path / f"{files}.png")
-        clean = await until_used(client, 4)
+        clean = await audited(client, 4)
         (twice,) = clean.pairs
         assert {twice.person.display_name, twice.other.display_name} == {"Ada", "Twin"}
         assert twice.verdict == audit_pb2.PAIR_VERDICT_SAME_IMAGE
@@ -73,7 +72,7 @@ async def test_what_is_planted_is_found_set_aside_and_restored(
         assert len((await audit(client)).audit.pairs) == 1
 
         await client.add(people["<b>Bob</b>"], tmp_path / "ada.png", tmp_path / "eve.png")
-        await until_used(client, 6)
+        await audited(client, 6)
         code, text = await run(
             capsys, "people", "audit", "--set-aside", "--faces", "--html", str(with_name), "--server", client.address
         )
@@ -87,10 +86,10 @@ async def test_what_is_planted_is_found_set_aside_and_restored(
         entries = (await client.gallery.ListLedger(gallery_pb2.ListLedgerRequest())).entries
         aside = [one for one in entries if one.action == gallery_pb2.LEDGER_ACTION_SET_ASIDE]
         assert {one.person_id for one in aside} == {people["<b>Bob</b>"]}
-        await until_used(client, 6 - len(aside))
+        await audited(client, 6 - len(aside))
         code, text = await run(capsys, "people", "audit", "--restore", "--json", "--server", client.address)
         assert (code, len(json.loads(text)["reference_ids"])) == (0, len(aside))
-        await until_used(client, 6)
+        await audited(client, 6)
         code, text = await run(capsys, "people", "different", "Ada", "Twin", "--server", client.address)
         assert (code, "are two people" in text) == (0, True)
 
@@ -108,7 +107,7 @@ async def test_a_replay_says_who_would_have_been_named_otherwise_and_changes_not
     async with recognising(config) as client:
         for name in ("Ada", "Eve"):
             await client.add((await client.create(name)).person_id, tmp_path / f"{name.lower()}.png")
-        await until_used(client, 2)
+        await audited(client, 2)
         for camera, name in (("door", "ada"), ("yard", "eve")):
             track = await client.play(camera, tmp_path / f"{name}.mp4", loop=True)
             await client.until_named(track, name.capitalize())

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -352,6 +353,9 @@ def raw_files(store: Store) -> bytes:
         with psycopg.connect(store.database(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
         folder = Path(store.database().partition("host=")[2]) / "data"
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert any("wal" in str(path) or path.name == "store.sqlite" for path in files)
-    return b"".join(path.read_bytes() for path in files)
+    content = list[bytes]()
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        with suppress(FileNotFoundError):  # PostgreSQL writes some of its files again under the same name
+            content.append(path.read_bytes())
+    assert any("wal" in str(path) or path.name == "store.sqlite" for path in folder.rglob("*"))
+    return b"".join(content)
