@@ -225,7 +225,7 @@ async def test_streams_that_are_reset_at_once_do_not_stop_others(tmp_path: Path)
 
 
 @pytest.mark.slow
-async def test_ten_thousand_cameras_are_not_created(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_thousands_of_cameras_are_not_created(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     limits = {"calls_per_second": 1e6}
     store = StoreConfig(folder=str(tmp_path / "store"))
     async with guarded(tmp_path, store=store, limits=limits) as at, at.channel() as channel:
@@ -240,9 +240,9 @@ async def test_ten_thousand_cameras_are_not_created(tmp_path: Path, caplog: pyte
             return (await status(stub.CreateStream(request, metadata=bearer(secret))))[0]
 
         codes = Counter[grpc.StatusCode]()
-        for start in range(0, 10_000, 100):
+        for start in range(0, 3_000, 100):
             codes.update(await asyncio.gather(*(create(number) for number in range(start, start + 100))))
-        assert codes == {grpc.StatusCode.OK: 16, EXHAUSTED: 9_984}
+        assert codes == {grpc.StatusCode.OK: 16, EXHAUSTED: 2_984}
         assert len(at.cameras.list()) == 16
         assert not [record for record in caplog.records if record.exc_info]
         await works(at, secret)

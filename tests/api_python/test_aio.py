@@ -49,7 +49,7 @@ def test_a_program_and_a_streamer_that_are_killed_again_and_again_count_right(tm
     def client() -> Program:
         return Program("tests.support.aio_client", address, kept)
 
-    for turn in range(6):
+    for turn in range(4):
         dying = () if turn % 2 else ("--die-after", str(chance.randrange(20, 60)))
         with client() as watching, feeder(tmp_path, address, *dying) as program:
             if dying:  # it dies between a commit and its publication, and the client watches the next one
@@ -67,7 +67,7 @@ def test_a_program_and_a_streamer_that_are_killed_again_and_again_count_right(tm
         watching.wait_for("Snapshot(\n.*)*Disconnected")
     lines = [json.loads(line) for line in kept.read_bytes().splitlines()]
     numbers = [line["number"] for line in lines if line["number"] is not None]
-    assert len(numbers) > 60
+    assert len(numbers) > 40
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert "Missed" not in {line["kind"] for line in lines}
 

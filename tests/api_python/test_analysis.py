@@ -4,6 +4,8 @@ import json
 import shutil
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,13 @@ from tests.support.recorded_files import write_results
 from tests.support.videos import make_video
 
 FILES = ("tracks.jsonl", "observations.jsonl", "summary.json", "embeddings.npz")
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[str]:
+    """Where a worker looks for those who analyse: it takes seconds to start."""
+    with tempfile.TemporaryDirectory(prefix="fa-") as name, Program("workers.serve", "--connect", f"ipc://{name}/w"):
+        yield f"ipc://{name}/w"
 
 
 def test_a_face_of_the_gallery_is_named_and_described(results: fa.Results) -> None:
@@ -74,18 +83,16 @@ def test_without_a_folder_nothing_is_left(folder: Path) -> None:
     assert [track.person for track in results.tracks] == [None]
 
 
-def test_settings_come_from_a_mapping_or_a_file(folder: Path, tmp_path: Path) -> None:
+def test_settings_come_from_a_mapping_or_a_file(folder: Path, workers: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("track: {confirm_hits: 40}\n")
-    late = fa.analyze(folder / "clip.mp4", config=tmp_path / "config.yaml")
-    same = fa.analyze(folder / "clip.mp4", config={"track": {"confirm_hits": 40}})
+    late = fa.analyze(folder / "clip.mp4", config=tmp_path / "config.yaml", external_workers=workers)
+    same = fa.analyze(folder / "clip.mp4", config={"track": {"confirm_hits": 40}}, external_workers=workers)
     assert len(late.observations) == len(same.observations) == 11
     assert late.header == same.header
 
 
-def test_workers_of_ones_own_are_used(folder: Path, tmp_path: Path) -> None:
-    endpoint = f"ipc://{tmp_path}/w"
-    with Program("workers.serve", "--connect", endpoint):
-        results = fa.analyze(folder / "clip.mp4", external_workers=endpoint)
+def test_workers_of_ones_own_are_used(folder: Path, workers: str) -> None:
+    results = fa.analyze(folder / "clip.mp4", external_workers=workers)
     assert len(results.tracks) == 1
 
 
@@ -107,7 +114,7 @@ def test_what_cannot_be_analysed_is_an_error_of_the_user(
 
 
 def test_ctrl_c_stops_the_analysis_and_its_worker(tmp_path: Path) -> None:
-    clip = make_face_clip(tmp_path / "long.mp4", seconds=120)
+    clip = make_face_clip(tmp_path / "long.mp4", seconds=40)
     code = "import logging, faceanalytics as fa; logging.basicConfig(level=logging.INFO); fa.analyze({!r}, {!r})"
     script = code.format(str(clip), str(tmp_path / "out"))
     with Program(sys.executable, "-c", script, python="env") as program:  # not a module: `env` starts it
@@ -160,8 +167,8 @@ def test_frames_and_analyses_are_tables(results: fa.Results) -> None:
         results.to_arrow("faces")  # type: ignore[arg-type]
 
 
-def test_a_video_without_faces_gives_tables_without_tracks(results: fa.Results, tmp_path: Path) -> None:
-    empty = fa.analyze(make_video(tmp_path / "none.mp4", frames=5))
+def test_a_video_without_faces_gives_tables_without_tracks(results: fa.Results, workers: str, tmp_path: Path) -> None:
+    empty = fa.analyze(make_video(tmp_path / "none.mp4", frames=5), external_workers=workers)
     assert empty.people == ()
     for name in ("frames", "tracks", "people", "analyses"):
         assert empty.to_polars(name).schema == results.to_polars(name).schema
@@ -169,7 +176,7 @@ def test_a_video_without_faces_gives_tables_without_tracks(results: fa.Results, 
     assert len(empty.to_pandas("frames")) == len(empty.frames) == 5
 
 
-def test_the_time_of_day_of_the_first_frame_is_that_of_the_caller(folder: Path, tmp_path: Path) -> None:
+def test_the_time_of_day_of_the_first_frame_is_that_of_the_caller(folder: Path, workers: str, tmp_path: Path) -> None:
     with pytest.raises(fa.ConfigError, match="has no offset from UTC; add Z, or an offset"):
         fa.analyze(folder / "clip.mp4", start_time="2026-11-30T12:00:00")
     with pytest.raises(fa.ConfigError, match="`out` must name a folder"):
@@ -177,7 +184,8 @@ def test_the_time_of_day_of_the_first_frame_is_that_of_the_caller(folder: Path, 
     with pytest.raises(fa.ConfigError, match="'xls': choose from parquet, csv, jsonl"):
         fa.analyze(folder / "clip.mp4", tmp_path, tables=["xls"])
     begun = datetime(2026, 11, 30, 13, tzinfo=timezone(timedelta(hours=1)))
-    timed = fa.analyze(folder / "clip.mp4", tmp_path / "out", start_time=begun, tables=["parquet"])
+    out = tmp_path / "out"
+    timed = fa.analyze(folder / "clip.mp4", out, start_time=begun, tables=["parquet"], external_workers=workers)
     assert (timed.header.start_time, timed.header.start_time_source) == (begun, "option")
     table = pd.read_parquet(tmp_path / "out" / "tables" / "frames.parquet")
     assert table["wall_clock"][25] == pd.Timestamp("2026-11-30T12:00:01Z")
@@ -289,8 +297,9 @@ def test_a_damaged_file_is_refused(copy: Path, text: str) -> None:
 # --- other formats
 
 
-def test_other_formats_are_written_beside_the_results(folder: Path, tmp_path: Path) -> None:
-    fa.analyze(folder / "clip.mp4", tmp_path / "out", formats=["contact-sheet", "webvtt"])
+def test_other_formats_are_written_beside_the_results(folder: Path, workers: str, tmp_path: Path) -> None:
+    formats = ["contact-sheet", "webvtt"]
+    fa.analyze(folder / "clip.mp4", tmp_path / "out", formats=formats, external_workers=workers)
     made = {"people.vtt", "people.metadata.vtt", "contact-sheet.jpg"}
     assert made <= {path.name for path in (tmp_path / "out").iterdir()}
     assert not (tmp_path / "out" / "people.eaf").exists()

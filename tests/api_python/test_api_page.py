@@ -134,7 +134,8 @@ def test_the_walk_delivers_to_mqtt(walked: Path) -> None:
 def test_a_newcomer_walks_through(walked: Path) -> None:
     counted = [track for (track,) in select(walked / "visitors.db", "SELECT track_id FROM visitors ORDER BY rowid")]
     said = re.findall(r"^visitor (\S+)", (walked / "visitors.log").read_text(), re.MULTILINE)
-    assert counted == said
+    assert counted == list(dict.fromkeys(said))[: len(counted)]
+    assert len(said) <= len(counted) + 2  # it says so before the transaction ends, in which each kill may come
     kept = "SELECT track_id FROM events WHERE kind = 'END' ORDER BY sequence"
     ended = [track for (track,) in select(walked / "store" / "store.sqlite", kept)]
     begin = ended.index(counted[0])

@@ -96,12 +96,12 @@ asyncio.run(main())
 
 async def test_a_kill_never_leaves_half_a_person(place: Place) -> None:
     config = place(commit_within_s=WAIT_S)
-    for number in range(6):
+    for number in range(3):
         command = [sys.executable, "-c", KILLED, config.model_dump_json()]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         assert process.stdout is not None
         assert (await asyncio.to_thread(process.stdout.readline)).strip() == "ready"
-        await asyncio.sleep(0.05 + 0.03 * number)
+        await asyncio.sleep(0.05 + 0.06 * number)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(WAIT_S)
         process.stdout.close()

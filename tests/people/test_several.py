@@ -95,5 +95,13 @@ async def test_changes_at_the_same_moment_are_numbered_without_holes(pair: tuple
     people = await asyncio.gather(*(client.create(f"P{at}") for at in range(10) for client in pair))
     assert len({one.person_id for one in people}) == 20
     for client in pair:
-        entries = (await client.gallery.ListLedger(gallery_pb2.ListLedgerRequest(page_size=100))).entries
-        assert sorted(one.entry_id for one in entries) == list(range(1, 21))
+        async with asyncio.timeout(WAIT_S):  # what the other one has written is read soon
+            while (ids := await numbers_of(client))[-1] < 20:
+                await asyncio.sleep(0.05)
+        assert ids == list(range(1, 21))
+
+
+async def numbers_of(client: Client) -> list[int]:
+    """The numbers of the entries that a streamer has read, in order."""
+    entries = (await client.gallery.ListLedger(gallery_pb2.ListLedgerRequest(page_size=100))).entries
+    return sorted(one.entry_id for one in entries)
