@@ -1,12 +1,14 @@
 """Audits the gallery of a store, and sets aside what an audit advises to."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
+from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.identity.identification import EnrolledGallery
 from streamer.people.apart import in_background
@@ -15,13 +17,17 @@ from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused
 from streamer.people.drift import since
 from streamer.people.entries import FOLDER, Action, Entry
+from streamer.people.nightly import every_night
 from streamer.people.past import Past, TrackFace
 from streamer.people.recognition import references_of
 from streamer.people.replay import began
+from streamer.store.values import StoreUnavailable
 
 DAYS = 84  # of past tracks
 MOST_TRACKS = 50_000  # past tracks, the newest
 SETTLED_S = 30.0  # longest wait until the changes before the call are recognised by
+
+log = logging.getLogger(__name__)
 
 
 class Auditing:
@@ -33,7 +39,10 @@ class Auditing:
         self._past = past
 
     async def audit(self, days: int, cameras: Collection[str]) -> Audit:
-        """Audit the gallery by the past tracks of some days, of these cameras (empty: all)."""
+        """Audit the gallery by the past tracks of some days (0: DAYS), of these cameras (empty: all).
+
+        The metrics are those of the newest audit by the tracks of DAYS of all cameras.
+        """
         live = self._curator.live
         if not await live.settled(SETTLED_S):
             raise Refused(Problem.NOT_NOW, "the gallery cannot be audited: changes are still being taken in; try again")
@@ -55,7 +64,25 @@ class Auditing:
             ]
             faces = faces[-MOST_TRACKS:]
         settings = self._config.gallery
-        return await in_background(partial(audited, settings, known, impostors, references, faces, people, stored))
+        found = await in_background(partial(audited, settings, known, impostors, references, faces, people, stored))
+        if not cameras and days in (0, DAYS):
+            _show(found)
+        return found
+
+    async def run(self) -> None:
+        """Audit every night, if the settings ask for it, until cancelled."""
+        if self._config.gallery.audit_at is not None:
+            await every_night(self._config.gallery.audit_at, self.audit_for_metrics)
+
+    async def audit_for_metrics(self) -> None:
+        """Audit the whole gallery; if that is not possible, say so in the log."""
+        try:
+            found = await self.audit(DAYS, ())
+        except (Refused, StoreUnavailable) as error:
+            log.warning("%s", error)
+            return
+        for line in found.attention:
+            log.warning("audit of the gallery: %s", line)
 
     async def set_aside(self, actor: str, found: Audit) -> tuple[str, list[str]]:
         """Set aside what an audit advises to. Returns the id that `restore` takes, and the references."""
@@ -111,3 +138,21 @@ class Auditing:
 
 def _is_aside(aside: frozenset[str], entry: Entry) -> bool:
     return entry.data["reference"] in aside
+
+
+def _show(found: Audit) -> None:
+    """Let the metrics be those of an audit."""
+    for kind, number in (
+        ("pairs", len(found.pairs)),
+        ("references_in_doubt", len(found.doubtful)),
+        ("advised_aside", sum(one.aside for one in found.doubtful)),
+    ):
+        metrics.audit_findings.labels(kind).set(number)
+    rate = metrics.audit_false_accept_rate
+    rate.clear()  # of an estimate, which may not be possible any longer
+    accepts = found.false_accepts
+    figures = {"low": accepts.low, "high": accepts.high, "stated": found.stated, "estimate": accepts.rate}
+    for figure, value in figures.items():
+        if value is not None:
+            rate.labels(figure).set(value)
+    metrics.audit_timestamp.set(found.at.timestamp())
