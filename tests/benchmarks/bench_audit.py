@@ -5,9 +5,9 @@ show strangers. Vectors are made in 128 dimensions, as those of the bundled mode
 It is computed by one thread of its own. `live`: the search that decides about one track, twenty times a second on the
 event loop, before an audit and during one, and how late the loop wakes for it (median, 99 of 100, longest).
 
-Limits: the past tracks are made up as are the people, so that the time holds for galleries of such a size, and says
-nothing of how good their audit is (see "Strangers of a deployment"); with vectors that fill 512 dimensions it takes
-about twice as long. The time grows with the square of the references: a gallery of a million takes 100 times as long.
+Limits: people and past tracks are made up, so this says how long the audit of such a gallery takes, and nothing of how
+good it is (accuracy_strangers.py does). Vectors that fill 512 dimensions take longer. The time grows with the square
+of the references: ten times as many take about a hundred times as long. The times depend on what else the machine does.
 """
 
 import asyncio
