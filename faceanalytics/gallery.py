@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from streamer.identity.chosen import best_faces, chosen
 from streamer.identity.enrolment import gallery_of
 from streamer.identity.gallery import EmbeddedReference
 from streamer.identity.identification import EnrolledGallery, Identifier, Probe
+from streamer.identity.one_per_frame import in_one_picture
 from streamer.identity.references import STRICT_QUALITY, FoundFace, Unusable
 from streamer.identity.references import Judgement as Asked
 from streamer.identity.seen import SeenFace, SeenPeople
@@ -100,11 +101,13 @@ class Gallery:
         detector: Path | str = "default",
         *,
         false_accept_rate: float | None = None,
+        twins: Collection[str] | None = None,
     ) -> None:
         """Load a detector and SwinFace, as FaceAnalyzer does; the gallery is empty.
 
-        `false_accept_rate`: share of strangers who may be named, per search; None: gallery.false_accept_rate. Raises
-        ModelError if weights or a device cannot be used or do not tell people apart; ConfigError; MissingPackage.
+        `false_accept_rate`: share of strangers who may be named, per search; None: gallery.false_accept_rate. `twins`:
+        names or labels of people who may be named twice in one image; None: gallery.twins. Raises ModelError if weights
+        or a device cannot be used or do not tell people apart; ConfigError; MissingPackage.
         """
         data = parse_config({}, "Gallery").model_dump()
         if str(detector) != "default":
@@ -112,6 +115,7 @@ class Gallery:
         if false_accept_rate is not None:
             data["gallery"]["false_accept_rate"] = false_accept_rate
         self._config = parse_config(data, "Gallery")
+        self.twins = frozenset(self._config.gallery.twins if twins is None else twins)
         self._analyzer = FaceAnalyzer(device, weights, detector)
         self._recogniser = LocalRecogniser(self._analyzer, self._config)
         self._people: dict[str, _Person] = {}  # by id
@@ -166,14 +170,21 @@ class Gallery:
         self._known = None
 
     def identify(self, image: Image, *, channels: Channels = "BGR") -> list[IdentifiedFace]:
-        """Say who the faces of an image are, highest score first; see FaceAnalyzer for `image`."""
-        found = []
-        for face in self._analyzer(image, channels=channels):
+        """Say who the faces of an image are, highest score first; see FaceAnalyzer for `image`.
+
+        Two faces of an image are two people: the less similar one is UNDECIDED with SAME_FRAME, but see `twins`.
+        """
+        faces, found = self._analyzer(image, channels=channels), list[IdentityDecision]()
+        for face in faces:
             usable = face.crop is not None and not face.reasons
             probe = self._recogniser.embed([face.crop])[0] if usable and face.crop is not None else None
-            decision = self._decide(probe, 1, face.quality)
-            found.append(IdentifiedFace(_box(face.box.tolist()), face.score, face.quality, face.reasons, decision))
-        return found
+            found.append(self._decide(probe, 1, face.quality))
+        boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
+        twice = {key for key, one in self._people.items() if not self.twins.isdisjoint({key, one.name, *one.labels})}
+        return [
+            IdentifiedFace(_box(face.box.tolist()), face.score, face.quality, face.reasons, _decision(one))
+            for face, one in zip(faces, in_one_picture(found, boxes, twice), strict=True)
+        ]
 
     def identify_video(self, video: Path | str) -> list[IdentifiedPerson]:
         """Say who the people of a video of at most 10 minutes are, in the order of appearance. Raises InputError."""
@@ -183,7 +194,7 @@ class Gallery:
             best = one.best
             usable = one.certain and not one.conflicting and best is not None
             quality = best.quality if best is not None else 0.0
-            decision = self._decide(one.template if usable else None, one.samples, quality)
+            decision = _decision(self._decide(one.template if usable else None, one.samples, quality))
             found.append(IdentifiedPerson(one.number, one.first_seen, one.last_seen, one.samples, decision))
         return found
 
@@ -302,16 +313,16 @@ class Gallery:
         person.references.append(made)
         return _result(name, quality, reference_id=made.reference_id)
 
-    def _decide(self, vector: Floats | None, samples: int, quality: float) -> Decision:
+    def _decide(self, vector: Floats | None, samples: int, quality: float) -> IdentityDecision:
         """Return who a face is; `vector`: its embedding (512,), None: it cannot be used."""
         before = IdentityDecision(
             IdentityStatus.UNDECIDED, "", TOO_LITTLE, (), None, None, samples, quality, revision=0
         )
         if vector is None or quality < self._config.gallery.min_quality:
-            return _decision(before)
+            return before
         identifier = Identifier(self._config.gallery)
         identifier.use(self._enrolled())
-        return _decision(identifier.decide_past(before, Probe(_unit(vector), samples, quality, ())))
+        return identifier.decide_past(before, Probe(_unit(vector), samples, quality, ()))
 
     def _enrolled(self) -> EnrolledGallery:
         if self._known is None:

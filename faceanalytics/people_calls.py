@@ -270,11 +270,16 @@ class AioPeople:
         request = gallery_pb2.ErasePersonRequest(person_id=person_id, expected_version=expected_version)
         return value_of(ErasureReport, (await self._calls.change(self._stub.ErasePerson, request, LONG_S)).report)
 
-    async def export(self, file: Path | str, passphrase: str) -> tuple[int, int]:
-        """Write everybody into a new encrypted file. Returns the numbers of people and of references."""
+    async def export(
+        self, file: Path | str, passphrase: str, *, person_ids: Sequence[str] = (), labels: Sequence[str] = ()
+    ) -> tuple[int, int]:
+        """Write people into a new encrypted file: everybody, or these and those who have one of the labels.
+
+        Returns the numbers of people and of references.
+        """
         path, head = Path(file), gallery_transfer_pb2.GalleryHead()
         checked_passphrase(passphrase)
-        request = gallery_transfer_pb2.ExportGalleryRequest(file_name=path.name)
+        request = gallery_transfer_pb2.ExportGalleryRequest(file_name=path.name, person_ids=person_ids, labels=labels)
         answers = [one async for one in self._calls.stream(self._stub.ExportGallery, request, LONG_S)]
         await asyncio.to_thread(write_gallery, path, passphrase, records(answers, head))
         return head.people, head.references

@@ -19,7 +19,7 @@ from streamer.dispatch.dispatcher import Dispatcher
 from streamer.dispatch.ledger import Priority
 from streamer.handover import LatestPerCamera, Picture
 from streamer.hub import Hub
-from streamer.identity.blank import blank_embedding
+from streamer.identity.blank import learn_blanks
 from streamer.identity.enrolment import read_gallery
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.persons import Persons
@@ -31,7 +31,7 @@ from streamer.observe import Observer, observe_all
 from streamer.people.live import LiveGallery, Workers
 from streamer.people.parts import PeopleParts, open_people
 from streamer.people.visiting import Visiting
-from streamer.pictures import Concealment, Pictures, Shot
+from streamer.pictures import Concealment, Pictures
 from streamer.privacy import Mode, Modes
 from streamer.privacy_filter import PrivacyFilter
 from streamer.readings import Readings
@@ -195,11 +195,12 @@ class LiveService:
                 enrolling = [group.create_task(self._gallery.run())] if recognises else []
                 if self._people is not None:
                     group.create_task(self._people.run())
-                showing = [group.create_task(self._show_pictures())]
+                showing = [group.create_task(self._pictures.show())]
                 if pages is not None:
                     showing.append(group.create_task(pages.run()))
                 releasing = group.create_task(self._release_overdue())
-                learning = group.create_task(self._learn_blanks())
+                blanks = learn_blanks(self._new_models.get, workers.analyse, self._persons.use_blank)
+                learning = [group.create_task(blanks)] if self._modes.general is not Mode.AGGREGATE_ONLY else []
                 forgetting = group.create_task(forget_faces(self._store, self._modes))
                 keeping = [part.run() for part in (store, self._sinks, self._jobs) if part is not None]
                 storing = [group.create_task(each) for each in keeping]
@@ -221,28 +222,8 @@ class LiveService:
                 if pages is not None:
                     pages.stop()
                 await self._drain(cameras, observing)
-                for task in (wire, failing, observing, releasing, sampling, learning, forgetting, *showing, *storing):
+                for task in (wire, failing, observing, releasing, sampling, forgetting, *learning, *showing, *storing):
                     task.cancel()
-
-    async def _show_pictures(self) -> None:
-        """Make pictures for those who watch, in a thread of its own."""
-        loop = asyncio.get_running_loop()
-
-        def deliver(shots: list[Shot]) -> None:
-            loop.call_soon_threadsafe(self._pictures.accept, shots)
-
-        await in_thread("pictures", partial(self._pictures.run, deliver), self._pictures.close)
-
-    async def _learn_blanks(self) -> None:
-        """Learn from the workers what each of their models makes of images without content."""
-        analyse, known = partial(self._dispatcher.analyse, priority=Priority.ENROLMENT), set[str]()
-        while True:
-            model = await self._new_models.get()
-            wanted = model.id not in known and self._modes.general is not Mode.AGGREGATE_ONLY
-            embedding = await blank_embedding(model, analyse) if wanted else None
-            if embedding is not None:
-                known.add(model.id)
-                self._persons.use_blank(model.id, embedding)
 
     def _on_workers(self, alive: int) -> None:
         self._observer.set_workers(self._privacy.models(self._dispatcher.models))

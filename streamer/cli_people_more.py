@@ -12,9 +12,10 @@ MORE_ACTIONS = {
         'split Ada --new "Eve" --reference 01a22d02-aeaf-7f5e-8da5-1de129b0dbfd',
     ),
     "export": (
-        "write everybody into an encrypted file",
-        "Write all people with their references into one file, encrypted with a passphrase. People of gallery.folder "
-        "are not in it. The streamer keeps who has made it and when, and lists it when somebody in it is erased.",
+        "write people into an encrypted file",
+        "Write people with their references into one file, encrypted with a passphrase: everybody, or those who are "
+        "named and those with a label. People of gallery.folder are not in it. The streamer keeps who has made it and "
+        "when, and lists it when somebody in it is erased.",
         "export gallery.fagallery --passphrase-file secret.txt",
     ),
 }
@@ -37,6 +38,12 @@ def more_arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--track", action="append", default=[], metavar="TRACK", help="track that shows the other one; may be repeated"
     )
     made["export"].add_argument("file", type=Path, metavar="FILE", help="file to write, such as gallery.fagallery")
+    for option, dest, what in (
+        ("--person", "people", "id or name of somebody to write; may be repeated (default: everybody)"),
+        ("--label", "labels", "write those who have this label; may be repeated (default: everybody)"),
+    ):
+        metavar = option[2:].upper()
+        made["export"].add_argument(option, dest=dest, action="append", default=[], metavar=metavar, help=what)
     for name in ("export", "import"):
         made[name].add_argument(
             "--passphrase-file",

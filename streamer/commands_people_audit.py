@@ -16,7 +16,7 @@ from streamer.configfile import load_config, parse_config
 if TYPE_CHECKING:
     from streamer.identity.gallery import EmbeddedReference
     from streamer.identity.references import Reference
-    from streamer.people.auditing import Audit
+    from streamer.people.audit import Audit
     from streamer.values import Model
 
 
@@ -82,7 +82,7 @@ async def _audited(config: StreamerConfig, weights: str, device: str) -> tuple["
     import simplejpeg
 
     from streamer.identity.enrolment import gallery_of
-    from streamer.people.auditing import audited
+    from streamer.people.audit import audited
     from streamer.people.images import JPEG_QUALITY
 
     found = await embedded(config, weights, device)

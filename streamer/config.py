@@ -18,7 +18,7 @@ from streamer.kinds import redact as redact  # for all who print the address of 
 from streamer.privacy import Mode, Privacy
 from streamer.safety import Access, Address, Limits, Tls, check_bound, check_measured, check_published
 from streamer.safety import split_address as split_address  # for all who read addresses of the configuration
-from streamer.section import Section
+from streamer.section import Section, TimeOfDay
 from streamer.sink_settings import SinkSettings
 from streamer.tracing import Tracing
 from streamer.visitor_settings import Visitors
@@ -387,6 +387,8 @@ class Gallery(Section):
     twins: tuple[str, ...] = ("twin",)
     """Labels, names or ids of people of whom a second one may be in the frame, such as twins of whom one is enrolled.
     They may be named twice in a frame."""
+    audit_at: TimeOfDay | None = None
+    """Time of day, UTC, at which the gallery is audited for the metrics. null: only when asked to. It needs a store."""
 
 
 class Relink(Section):

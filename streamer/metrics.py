@@ -115,6 +115,21 @@ references_waiting = Gauge(
 references_unusable = Gauge(
     PREFIX + "people_references_unusable", "References by other weights that cannot be embedded again: without picture."
 )
+audit_findings = Gauge(
+    PREFIX + "gallery_audit_findings",
+    "What the newest audit of the gallery found: pairs of people as similar as one (`pairs`), references in doubt "
+    "(`references_in_doubt`), those that it advises to set aside (`advised_aside`).",
+    ["kind"],
+)
+audit_false_accept_rate = Gauge(
+    PREFIX + "gallery_audit_false_accept_rate",
+    "Share of searches by strangers that name somebody, by the newest audit: `estimate`, if there were enough "
+    "visitors, the ends of its interval (`low`, `high`), and what the settings ask for (`stated`).",
+    ["figure"],
+)
+audit_timestamp = Gauge(
+    PREFIX + "gallery_audit_timestamp_seconds", "Time of the newest audit of the whole gallery; 0: there was no audit."
+)
 store_lost = Counter(PREFIX + "store_lost_total", "Events given up because the database did not work for too long.")
 store_backlog = Gauge(PREFIX + "store_backlog", "Events that wait to be stored.")
 store_degraded = Gauge(PREFIX + "store_degraded", "1 while the database does not work, else 0.")

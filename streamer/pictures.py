@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import numpy as np
 
 from streamer import metrics
 from streamer.handover import Picture
+from streamer.lifecycle import in_thread
 from streamer.values import Bytes, Floats, Frame, Track, TrackState
 
 WIDTHS = (320, 480, 640, 960, 1280, 1920)  # px, of pictures
@@ -204,6 +206,15 @@ class Pictures:
             if shots:
                 deliver(shots)
             self._rest((time.thread_time() - began) * (1 / self._share - 1))
+
+    async def show(self) -> None:
+        """Make pictures for those who watch, in a thread of its own, until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(shots: list[Shot]) -> None:
+            loop.call_soon_threadsafe(self.accept, shots)
+
+        await in_thread("pictures", partial(self.run, deliver), self.close)
 
     def accept(self, shots: Sequence[Shot]) -> None:
         """Give pictures of one frame to those who watch. For the asyncio loop."""

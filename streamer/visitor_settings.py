@@ -2,20 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from streamer.section import Section
+from streamer.section import Section, TimeOfDay
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=36_525)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
-
-
-def _is_time(value: str) -> str:
-    hours, colon, minutes = value.partition(":")
-    if not colon or not (hours.isdecimal() and minutes.isdecimal()) or int(hours) > 23 or int(minutes) > 59:
-        raise ValueError(f"{value!r} is not a time of day: write HH:MM")
-    return value
 
 
 class Visitors(Section):
@@ -36,7 +29,7 @@ class Visitors(Section):
     keep_days: Days = 30.0
     """Forget the pseudonym of a track after this many days. A visitor is recognised again as long as a track with a
     template is stored (store.keep.templates_days)."""
-    regroup_at: Annotated[str, AfterValidator(_is_time)] | None = "03:30"
+    regroup_at: TimeOfDay | None = "03:30"
     """Time of day, UTC, at which all tracks are grouped again. null: only when asked to."""
     journeys: bool = False
     """Publish a JOURNEY event whenever a person of the gallery or a visitor appears in another stream than before."""

@@ -217,7 +217,12 @@ def test_metrics_exist(path: Path) -> None:
 
 def test_alerts_use_metrics_and_label_values_that_exist() -> None:
     rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
-    values = {one.value.lower() for kind in (SourceState, LinkQuality) for one in kind} | {"shutdown", "lost"}
+    values = {one.value.lower() for kind in (SourceState, LinkQuality) for one in kind} | {
+        "shutdown",
+        "lost",
+        "low",
+        "stated",
+    }
     values |= {code.name.lower() for code in grpc.StatusCode}
     assert len(rules) > 5
     for rule in rules:

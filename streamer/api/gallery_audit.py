@@ -13,7 +13,7 @@ from streamer.api.callers import calling, visible_cameras
 from streamer.api.messages import timestamp
 from streamer.identity.health import Doubtful, Pair
 from streamer.identity.strangers import FalseAccepts
-from streamer.people.auditing import Audit, Named
+from streamer.people.audit import Audit, Named
 from streamer.people.curator import Curator
 from streamer.people.drift import Period
 from streamer.people.parts import PeopleParts

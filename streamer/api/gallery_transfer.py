@@ -34,7 +34,7 @@ class TransferCalls:
     async def ExportGallery(  # noqa: N802
         self, request: messages.ExportGalleryRequest, context: Context
     ) -> None:
-        """Send everybody with their references."""
+        """Send the people who are asked for with their references."""
         async with self._serving(context) as people:
             if not present_caller.get().allows(Scope.BIOMETRIC):
                 text = f"an export needs a token with the scope {Scope.BIOMETRIC}, too"
@@ -42,7 +42,8 @@ class TransferCalls:
             file = printable(PurePosixPath(request.file_name).name)
             if not file:
                 raise Refused(Problem.INVALID, "file_name: say which file is made of it")
-            known, model = people.curator.book.people.people.values(), people.curator.live.model
+            known, model = people.transfer.chosen(request.person_ids, request.labels), people.curator.live.model
+            everybody = not request.person_ids and not request.labels
             head = messages.GalleryHead(
                 model_id=model.id if model is not None else "",
                 created_at=timestamp(datetime.now(UTC)),
@@ -50,7 +51,7 @@ class TransferCalls:
                 references=sum(len(one.references) for one in known),
             )
             await context.write(_answer(head=head))
-            async for person, references in people.transfer.export(calling.get(), file):
+            async for person, references in people.transfer.export(calling.get(), file, known, everybody):
                 await context.write(_answer(person=_person(person)))
                 for reference, jpeg in references:
                     await context.write(_answer(reference=_reference(reference, person, jpeg)))

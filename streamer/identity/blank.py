@@ -16,9 +16,23 @@ from streamer.values import CROP_SIZE, Bytes, FaceAnalysis, Floats, Model
 IMAGES = 32
 
 
-async def blank_embedding(
-    model: Model, analyse: Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]]
-) -> Floats | None:
+Analyse = Callable[[Sequence[Bytes]], Awaitable[list[FaceAnalysis | None]]]
+
+
+async def learn_blanks(
+    next_model: Callable[[], Awaitable[Model]], analyse: Analyse, use: Callable[[str, Floats], None]
+) -> None:
+    """Learn what each model of the workers makes of images without content, and use it, until cancelled."""
+    known = set[str]()
+    while True:
+        model = await next_model()
+        embedding = await blank_embedding(model, analyse) if model.id not in known else None
+        if embedding is not None:
+            known.add(model.id)
+            use(model.id, embedding)
+
+
+async def blank_embedding(model: Model, analyse: Analyse) -> Floats | None:
     """Return the embedding (512,) of images without content, of unit length; None if this model has no use for it.
 
     That is a model without identity, or whose card does not say how similar strangers are: it may be untrained.

@@ -43,6 +43,16 @@ class EmbeddedReference:
     quality: float  # 0..1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """Vectors of people with which probes are compared: the score is cosine * factor - lowered."""
+
+    vectors: Floats | Doubles  # (n, 512) unit length
+    owners: NDArray[np.int64]  # (n,) places in the names of the gallery; -1: not compared
+    factors: Doubles  # (n,)
+    lowered: Doubles  # (n,)
+
+
 class Gallery:
     """People with their mean templates and exemplars, by one model. Immutable."""
 
@@ -115,6 +125,20 @@ class Gallery:
         if plain:
             return np.asarray(np.maximum(to_mean, to_exemplars - PLAIN_PENALTY), np.float64)
         return np.asarray(np.maximum(to_mean * self._shrinkage, to_exemplars - self._penalties), np.float64)
+
+    def compared(self) -> list[Compared]:
+        """Return all that probes are compared with. The score of a person is the highest of the vectors."""
+        people = np.arange(len(self))
+        counts = np.diff([*self._starts, len(self._exemplars)])
+        return [
+            Compared(self.templates, people, self._shrinkage, np.zeros(len(self))),
+            Compared(
+                self._exemplars,
+                np.repeat(people, counts),
+                np.ones(len(self._exemplars)),
+                np.repeat(self._penalties, counts),
+            ),
+        ]
 
     def template_of(self, person: str) -> Doubles:
         """Return the mean template (512,) of a person, unit length. Raises KeyError if there is no such person."""

@@ -6,13 +6,14 @@ one, which stays as it is and may be searched meanwhile.
 """
 
 from collections.abc import Collection, Set
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.identity.gallery import Doubles, Gallery
+from streamer.identity.gallery import Compared, Doubles, Gallery
 from streamer.values import Candidate, Floats
 
 MORE = 8  # people of the large gallery who are asked for besides those who are wanted
@@ -69,10 +70,20 @@ class LayeredGallery(Gallery):
             return self._new.scores_of(person, probes)
         return None if person in self._gone else self._base.scores_of(person, probes)
 
-    def nearest(self, probes: Floats, count: int) -> tuple[NDArray[np.int64], Doubles]:
-        of_row = np.empty(len(self._base) + len(self._new), np.int64)
-        of_row.fill(-1)
+    def compared(self) -> list[Compared]:
+        of_row, first = self._places, len(self._base)
+        old = [replace(one, owners=of_row[:first][one.owners]) for one in self._base.compared()]
+        return [*old, *(replace(one, owners=of_row[first:][one.owners]) for one in self._new.compared())]
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Return the place in the names of each row of the base and then of the new ones; -1: gone."""
+        of_row = np.full(len(self._base) + len(self._new), -1, np.int64)
         of_row[self._all[1]] = np.arange(len(self))
+        return of_row
+
+    def nearest(self, probes: Floats, count: int) -> tuple[NDArray[np.int64], Doubles]:
+        of_row = self._places
         old, old_scores = self._base.nearest(probes, count + len(self._gone))
         new, new_scores = self._new.nearest(probes, count)
         places = np.concatenate([of_row[old], of_row[new + len(self._base)]], axis=1)

@@ -4,13 +4,19 @@ A track that a person confirmed comes first, then one that ended under the name,
 the most similar one. The one that has the name keeps it until another leads it by `gallery.hysteresis`.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.boxes import iou
 from streamer.config import Gallery as Settings
-from streamer.identity.beside import Beside
+from streamer.identity.beside import ONE_FACE, Beside
 from streamer.identity.corrections import Corrections
 from streamer.values import IdentityDecision, IdentityReason, IdentityStatus
+
+Doubles = NDArray[np.float64]
 
 EVERY_CAMERA = "*"  # in gallery.mirrors
 
@@ -143,6 +149,36 @@ class OnePerFrame:
 
     def _is_exempt(self, claim: Claim) -> bool:
         return bool({claim.camera, EVERY_CAMERA} & {*self._settings.mirrors}) or claim.person in self._exempt
+
+
+def in_one_picture(
+    found: Sequence[IdentityDecision], boxes: Doubles, exempt: Container[str] = frozenset()
+) -> list[IdentityDecision]:
+    """Name each person at most once among the faces of a picture: the most similar face keeps the name.
+
+    `boxes`: (n, 4) corners; faces whose boxes overlap are one that was found twice. `exempt`: ids of people who may be
+    named twice.
+    """
+    decided, named = list(found), list[int]()
+    if len(found) < 2:
+        return decided
+    apart = iou(boxes, boxes) < ONE_FACE
+    for row in sorted(range(len(found)), key=lambda row: -_similarity(found[row])):
+        one = found[row]
+        if one.status is not IdentityStatus.IDENTIFIED:
+            continue
+        person = one.person_id or one.person
+        if person not in exempt and any(
+            apart[row, other] and person == (found[other].person_id or found[other].person) for other in named
+        ):
+            decided[row] = hidden(one, "")
+        else:
+            named.append(row)
+    return decided
+
+
+def _similarity(decision: IdentityDecision) -> float:
+    return decision.candidates[0].similarity if decision.candidates else 1.0
 
 
 def hidden(decision: IdentityDecision, beside: str) -> IdentityDecision:

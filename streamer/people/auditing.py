@@ -1,84 +1,33 @@
-"""Audits the gallery: what is wrong in it, how often strangers are named, and whether references grow old."""
+"""Audits the gallery of a store, and sets aside what an audit advises to."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
+from functools import partial
 from uuid import uuid4
 
-import numpy as np
-
-from streamer.config import Gallery as Settings
+from streamer import metrics
 from streamer.config import StreamerConfig
-from streamer.identity.cluster import Links, Tracklet, cluster
-from streamer.identity.gallery import EmbeddedReference
-from streamer.identity.health import (
-    Doubtful,
-    Left,
-    Pair,
-    Verdict,
-    certain_from,
-    confusable,
-    doubtful,
-    leave_one_out,
-)
 from streamer.identity.identification import EnrolledGallery
-from streamer.identity.strangers import FalseAccepts, estimated
-from streamer.people.book import Draft, StoredReference
+from streamer.people.apart import in_background
+from streamer.people.audit import Audit, audited
+from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused
-from streamer.people.drift import Halves, Period, Seen, by_camera, by_person, by_week, halves, since, worse_cameras
+from streamer.people.drift import since
 from streamer.people.entries import FOLDER, Action, Entry
-from streamer.people.fold import People, fold
+from streamer.people.nightly import every_night
 from streamer.people.past import Past, TrackFace
 from streamer.people.recognition import references_of
 from streamer.people.replay import began
-from streamer.values import IdentityStatus, ImpostorScores
+from streamer.store.values import StoreUnavailable
 
 DAYS = 84  # of past tracks
 MOST_TRACKS = 50_000  # past tracks, the newest
-MOST_STRANGERS = 2_000  # that are grouped to visitors, the newest
-VISITOR_RATE = 0.001  # of visitors who are taken for another one
 SETTLED_S = 30.0  # longest wait until the changes before the call are recognised by
-BESIDE = 10  # people with whom a past track is compared
-NOBODY = fold(())
 
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """How the references of a person are found without themselves."""
-
-    person: str
-    searched: int
-    first: int  # of these, the person is the most similar one
-    named: int  # of these, at the threshold
-    score: float  # median for the person
-    newest: datetime | None  # UTC, of the newest reference; None: not known
-    tracks: Halves
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """The health of a gallery."""
-
-    at: datetime  # UTC
-    model_id: str
-    people: int
-    references: int
-    threshold: float
-    stated: float  # false-accept rate
-    certain_from: float  # cosine that hardly any two strangers of the gallery reach
-    pairs: tuple[Pair, ...]
-    distinguished: int  # pairs that were said to be two people
-    doubtful: tuple[Doubtful, ...]
-    named: tuple[Named, ...]  # worst first
-    false_accepts: FalseAccepts
-    certain_strangers: int
-    weeks: tuple[Period, ...]
-    cameras: tuple[Period, ...]
-    all_tracks: Halves
-    best: Mapping[str, str]  # person -> reference with the best quality
-    attention: tuple[str, ...]  # in words
+log = logging.getLogger(__name__)
 
 
 class Auditing:
@@ -90,7 +39,10 @@ class Auditing:
         self._past = past
 
     async def audit(self, days: int, cameras: Collection[str]) -> Audit:
-        """Audit the gallery by the past tracks of some days, of these cameras (empty: all)."""
+        """Audit the gallery by the past tracks of some days (0: DAYS), of these cameras (empty: all).
+
+        The metrics are those of the newest audit by the tracks of DAYS of all cameras.
+        """
         live = self._curator.live
         if not await live.settled(SETTLED_S):
             raise Refused(Problem.NOT_NOW, "the gallery cannot be audited: changes are still being taken in; try again")
@@ -112,7 +64,25 @@ class Auditing:
             ]
             faces = faces[-MOST_TRACKS:]
         settings = self._config.gallery
-        return await asyncio.to_thread(audited, settings, known, impostors, references, faces, people, stored)
+        found = await in_background(partial(audited, settings, known, impostors, references, faces, people, stored))
+        if not cameras and days in (0, DAYS):
+            _show(found)
+        return found
+
+    async def run(self) -> None:
+        """Audit every night, if the settings ask for it, until cancelled."""
+        if self._config.gallery.audit_at is not None:
+            await every_night(self._config.gallery.audit_at, self.audit_for_metrics)
+
+    async def audit_for_metrics(self) -> None:
+        """Audit the whole gallery; if that is not possible, say so in the log."""
+        try:
+            found = await self.audit(DAYS, ())
+        except (Refused, StoreUnavailable) as error:
+            log.warning("%s", error)
+            return
+        for line in found.attention:
+            log.warning("audit of the gallery: %s", line)
 
     async def set_aside(self, actor: str, found: Audit) -> tuple[str, list[str]]:
         """Set aside what an audit advises to. Returns the id that `restore` takes, and the references."""
@@ -166,155 +136,23 @@ class Auditing:
         return face.template is not None and enough and face.model_id == known.gallery.model_id
 
 
-def audited(
-    settings: Settings,
-    known: EnrolledGallery,
-    impostors: ImpostorScores,
-    references: Sequence[EmbeddedReference],
-    faces: Sequence[tuple[datetime, TrackFace]] = (),
-    people: People = NOBODY,
-    stored: Mapping[str, StoredReference] = MappingProxyType({}),
-) -> Audit:
-    """Audit a gallery. `references`: those that it is made of; `faces`: past tracks, oldest first, with their times."""
-    images: dict[str, list[EmbeddedReference]] = {}
-    for one in references:
-        images.setdefault(one.person, []).append(one)
-    gallery = known.gallery
-    images = {name: images[name] for name in gallery.names if name in images}  # the newest change may not be in it yet
-    left = leave_one_out(gallery, images)
-    found = confusable(gallery, images, known.threshold, impostors)
-    pairs = [one for one in found if frozenset({one.one, one.other}) not in people.different]
-    own = [one.own for one in left if one.own is not None]
-    genuine = float(np.median(own)) if own else None
-    learnt = {one.details.get("track") for one in stored.values() if one.source == "TRACK"}
-    used = [(at, one) for at, one in faces if one.track_id not in learnt]
-    seen, accepts, certain = _searched(settings, known, impostors, used, people, genuine)
-    tracks = by_person(seen)
-    named = [
-        _named(
-            name, some, known.threshold, settings.margin, tracks.get(name, halves([])), _newest(name, people, stored)
-        )
-        for name, some in _by_person(left, images).items()
-    ]
-    named.sort(key=lambda one: (one.first / one.searched if one.searched else 2.0, one.score))
-    made = Audit(
-        at=datetime.now(UTC),
-        model_id=gallery.model_id,
-        people=len(gallery),
-        references=len(references),
-        threshold=known.threshold,
-        stated=settings.false_accept_rate,
-        certain_from=certain_from(impostors, len(gallery)),
-        pairs=tuple(pairs),
-        distinguished=len(found) - len(pairs),
-        doubtful=tuple(doubtful(left, pairs, images, known.threshold, impostors)),
-        named=tuple(named),
-        false_accepts=accepts,
-        certain_strangers=certain,
-        weeks=tuple(by_week(seen)),
-        cameras=tuple(by_camera(seen)),
-        all_tracks=halves(seen),
-        best={name: max(some, key=lambda one: one.quality).name for name, some in images.items()},
-        attention=(),
-    )
-    return replace(made, attention=tuple(attention(made)))
-
-
-def _by_person(left: Sequence[Left], names: Iterable[str]) -> dict[str, list[Left]]:
-    found: dict[str, list[Left]] = {name: [] for name in names}
-    for one in left:
-        found[one.person].append(one)
-    return found
-
-
-def _newest(name: str, people: People, stored: Mapping[str, StoredReference]) -> datetime | None:
-    person = people.people.get(name)
-    created = [stored[one].created for one in person.references if one in stored] if person is not None else []
-    return max(created, default=None)
-
-
-def _named(
-    name: str, left: Sequence[Left], threshold: float, margin: float, tracks: Halves, newest: datetime | None
-) -> Named:
-    mine = [(one.own, one.other_score) for one in left if one.own is not None]
-    return Named(
-        person=name,
-        searched=len(mine),
-        first=sum(own > other for own, other in mine),
-        named=sum(own >= threshold and own - other >= margin for own, other in mine),
-        score=float(np.median([own for own, _ in mine])) if mine else 0.0,
-        newest=newest,
-        tracks=tracks,
-    )
-
-
-def _searched(
-    settings: Settings,
-    known: EnrolledGallery,
-    impostors: ImpostorScores,
-    used: Sequence[tuple[datetime, TrackFace]],
-    people: People,
-    genuine: float | None,
-) -> tuple[list[Seen], FalseAccepts, int]:
-    """Return the identified tracks, how often strangers are named, and how many are certain strangers."""
-    gallery, said = known.gallery, known.corrections
-    templates = [one.template for _, one in used if one.template is not None]
-    probes = np.stack(templates) if templates else np.zeros((0, 512))
-    places, scores = gallery.nearest(np.asarray(probes, np.float32), BESIDE)
-    seen = list[Seen]()
-    unsaid = list[tuple[TrackFace, float, bool]]()  # track, best score, certainly a stranger
-    for (at, face), row, similar in zip(used, places, scores, strict=True):
-        decision = face.decision
-        if decision is not None and decision.status is IdentityStatus.IDENTIFIED:
-            person = people.root(decision.person_id)
-            match = [float(s) for p, s in zip(row, similar, strict=True) if gallery.names[p] == person]
-            seen += [Seen(at, face.camera, person, score, face.quality) for score in match]
-        if said.person_of(face.joined) is None and len(row):
-            unsaid.append((face, float(similar[0]), gallery.names[row[0]] in said.not_of(face.joined)))
-    unsaid = unsaid[-MOST_STRANGERS:]
-    tracklets = [Tracklet(one.track_id, one.template, one.quality) for one, _, _ in unsaid]
-    certain = np.array([one for _, _, one in unsaid], np.bool_)
-    accepts = estimated(
-        np.array([score for _, score, _ in unsaid], np.float64),
-        cluster(tracklets, Links(), impostors, VISITOR_RATE) if tracklets else [],
-        impostors,
-        len(gallery),
-        known.threshold,
-        settings.false_accept_rate,
-        genuine,
-        certain,
-    )
-    return seen, accepts, int(certain.sum())
-
-
-def attention(found: Audit) -> list[str]:
-    """Return what needs a look, in words."""
-    lines, stated = list[str](), found.stated
-    same = sum(one.verdict is not Verdict.LOOK_ALIKE for one in found.pairs)
-    if same:
-        lines.append(f"{_count(same, 'pair')} of people may be one person who was enrolled twice")
-    if len(found.pairs) > same:
-        lines.append(f"{_count(len(found.pairs) - same, 'pair')} of people are as similar as one person")
-    aside = sum(one.aside for one in found.doubtful)
-    if aside:
-        lines.append(f"{_count(aside, 'reference')} should be set aside")
-    if found.false_accepts.rate is not None and found.false_accepts.low > stated:
-        lines.append(
-            f"strangers are named more often than stated: {found.false_accepts.rate:.2%} of searches "
-            f"({found.false_accepts.low:.2%} to {found.false_accepts.high:.2%}), stated is {stated:.2%}"
-        )
-    outdated = sum(one.tracks.fallen for one in found.named)
-    if outdated:
-        lines.append(f"the references of {_count(outdated, 'person', 'people')} grow old: scores of tracks fall")
-    if found.all_tracks.fallen:
-        lines.append(f"the scores of all tracks fall: {found.all_tracks.earlier:.3f} to {found.all_tracks.later:.3f}")
-    worse = worse_cameras(found.cameras)
-    return [*lines, *(f"stream {one.camera} gives lower scores than others: {one.score:.3f}" for one in worse)]
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def _is_aside(aside: frozenset[str], entry: Entry) -> bool:
     return entry.data["reference"] in aside
+
+
+def _show(found: Audit) -> None:
+    """Let the metrics be those of an audit."""
+    for kind, number in (
+        ("pairs", len(found.pairs)),
+        ("references_in_doubt", len(found.doubtful)),
+        ("advised_aside", sum(one.aside for one in found.doubtful)),
+    ):
+        metrics.audit_findings.labels(kind).set(number)
+    rate = metrics.audit_false_accept_rate
+    rate.clear()  # of an estimate, which may not be possible any longer
+    accepts = found.false_accepts
+    figures = {"low": accepts.low, "high": accepts.high, "stated": found.stated, "estimate": accepts.rate}
+    for figure, value in figures.items():
+        if value is not None:
+            rate.labels(figure).set(value)
+    metrics.audit_timestamp.set(found.at.timestamp())

@@ -4,43 +4,39 @@ Each change is one transaction: after a crash there is all of it or nothing.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Executable, Select, delete, select, update
+from sqlalchemy import Executable, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from streamer.people.entries import Action, Entry, Person
+from streamer.people.entries import Action, Entry
 from streamer.people.fold import People, fold
 from streamer.people.keys import Keys, Sealed
 from streamer.people.ledger import ALL, Ledger
+from streamer.people.moving import MOVING, may_move, unsaid, with_stored
 from streamer.people.shared import notifying
+from streamer.people.stored import (
+    CHUNK,
+    entry_columns,
+    entry_of,
+    entry_row,
+    parts_of,
+    reference_of,
+    reference_row,
+    references_of,
+    references_question,
+    rehomed,
+)
+from streamer.people.stored import StoredReference as StoredReference
 from streamer.store.store import Store
 from streamer.store.tables import ledger, person_keys, person_references
 from streamer.store.values import StoreUnavailable
-from streamer.values import Floats
 
 PIECE = 32  # bytes at the end of a sealed value, which differ from those of all others
-CHUNK = 500  # rows written in one statement
 OPENING_S = 600.0  # longest wait for a large gallery
-MOVING = frozenset({Action.SPLIT, Action.UNDO})  # after which a reference may be that of another person
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredReference:
-    """One face of a person, embedded, or of a track that does not show the person."""
-
-    reference_id: str
-    person_id: str  # under whose key it is stored
-    model_id: str  # of the weights that made the embedding
-    source: str  # IMAGE, TRACK or REJECTED
-    quality: float  # 0..1
-    embedding: Floats  # (512,) before normalisation; of unit length if it is the template of a track
-    has_crop: bool
-    details: Mapping[str, str]  # file: its name; digest: SHA-256 of the file; track: id
-    created: datetime  # UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +66,17 @@ class Book:
         async with self.store.database.reading(OPENING_S, one_moment=True) as connection:
             keys = (await connection.execute(select(person_keys))).all()
             rows = (await connection.execute(select(ledger).order_by(ledger.c.id))).all()
-            references = (await connection.execute(_references().order_by(person_references.c.created))).all()
+            references = (await connection.execute(references_question().order_by(person_references.c.created))).all()
         self._sealed = {row.owner: self._keys.read(row.key, row.owner) for row in keys}
         renewed = {row.owner: key for row in keys if (key := self._keys.renewed(row.key, row.owner)) is not None}
         if renewed:  # the store has another key, or has one now
             update_one = update(person_keys)
             statements = [update_one.where(person_keys.c.owner == one).values(key=renewed[one]) for one in renewed]
             await self.store.execute(*statements)
-        self._ledger = Ledger(self._entry(row) for row in rows)
+        self._ledger = Ledger(entry_of(row, self._sealed.get(row.person_id)) for row in rows)
         self.references, self._owned, self._models = {}, {}, Counter()
-        self._keep(self._reference(row) for row in references)
-        self._ledger.people = self._with_stored(self._ledger.people)
+        self._keep(reference_of(row, self._sealed[row.person_id]) for row in references)
+        self._ledger.people = with_stored(self._ledger.people, self.references)
         self.touched.add(ALL)
 
     @property
@@ -103,13 +99,13 @@ class Book:
             for number, each in enumerate(drafts, first)
         ]
         sealed, statements = self._new_keys({one.person_id for one in entries})
-        rows = [self._reference_row(sealed, one, jpeg) for one, jpeg in references]
+        keys = {**self._sealed, **sealed}
+        rows = [reference_row(keys[one.person_id], one, jpeg) for one, jpeg in references]
         statements += [person_references.insert().values(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
-        written = [_row(sealed[one.person_id], one) for one in entries]
+        written = [entry_row(sealed[one.person_id], one) for one in entries]
         statements += [ledger.insert().values(written[at : at + CHUNK]) for at in range(0, len(written), CHUNK)]
         moved = await self._moved(entries, references)
-        keys = {**self._sealed, **sealed}
-        statements += [_rehomed(keys[one.person_id], one, jpeg) for one, jpeg in moved]
+        statements += [rehomed(keys[one.person_id], one, jpeg) for one, jpeg in moved]
         await self._write(*statements)
         self._sealed.update(sealed)
         self._keep(one for one, _ in (*moved, *references))
@@ -123,7 +119,7 @@ class Book:
         )
         await self._write(
             delete(person_references).where(person_references.c.reference_id == reference_id),
-            ledger.insert().values(_row(self._sealed[person_id], entry)),
+            ledger.insert().values(entry_row(self._sealed[person_id], entry)),
         )
         self._drop([reference_id])
         self._take([entry])
@@ -132,7 +128,8 @@ class Book:
         """Destroy keys, references and what the ledger says of people. Returns the rows removed or emptied by table."""
         now, first = datetime.now(UTC), self._next_id()
         entries = [Entry(number, now, actor, Action.ERASE, name) for number, name in enumerate(person_ids, first)]
-        entries += self._unsaid(actor, now, first + len(entries), person_ids)
+        again = unsaid(self.entries, self.people, self._sealed, person_ids, actor, now)
+        entries += [replace(one, id=number) for number, one in enumerate(again, first + len(entries))]
         gone = {
             "person_references": sum(len(self._owned.get(name, ())) for name in person_ids),
             "ledger": self._ledger.count(person_ids),
@@ -144,7 +141,9 @@ class Book:
             delete(person_keys).where(person_keys.c.owner.in_(person_ids)),
             ledger.insert().values(
                 [
-                    _columns(one, b"") if one.action is Action.ERASE else _row(self._sealed[one.person_id], one)
+                    entry_columns(one, b"")
+                    if one.action is Action.ERASE
+                    else entry_row(self._sealed[one.person_id], one)
                     for one in entries
                 ]
             ),
@@ -164,14 +163,16 @@ class Book:
             for part in parts_of(owners):
                 found = await connection.execute(select(person_keys).where(person_keys.c.owner.in_(part)))
                 self._sealed |= {row.owner: self._keys.read(row.key, row.owner) for row in found}
-            entries = [self._entry(row) for row in rows]
-            moved = self._may_move(entries)
+            entries = [entry_of(row, self._sealed.get(row.person_id)) for row in rows]
+            moved = may_move(self.entries, entries)
             names = [name for one in entries for name in references_of(one) if name not in self.references]
             names = sorted({*names, *moved})
             references = list[StoredReference]()
             for part in parts_of(names):
-                wanted = _references().where(person_references.c.reference_id.in_(part))
-                references += [self._reference(row) for row in await connection.execute(wanted)]
+                wanted = references_question().where(person_references.c.reference_id.in_(part))
+                references += [
+                    reference_of(row, self._sealed[row.person_id]) for row in await connection.execute(wanted)
+                ]
         self._keep(references)
         erased = {one.person_id for one in entries if one.action is Action.ERASE}
         for one in entries:
@@ -200,14 +201,7 @@ class Book:
             self._drop([*self._owned.get(name, ())])
         self._ledger.forget(person_ids)
         if any(one.action is Action.SPLIT for one in self.entries):
-            self._ledger.people = self._with_stored(self._ledger.people)
-
-    def _may_move(self, entries: Sequence[Entry]) -> set[str]:
-        """Return the ids of references that belong to another person after the entries of another streamer."""
-        if not any(one.action in MOVING for one in entries):
-            return set()
-        splits = [one for one in (*self.entries, *entries) if one.action is Action.SPLIT]
-        return {name for one in splits for name in one.data.get("references", ())}
+            self._ledger.people = with_stored(self._ledger.people, self.references)
 
     def _keep(self, references: Iterable[StoredReference]) -> None:
         for one in references:
@@ -229,24 +223,6 @@ class Book:
             await self.store.execute(*statements, *notifying(self.store.database))
         except IntegrityError as error:  # the lock was lost, and another streamer has given the number away
             raise StoreUnavailable("another streamer has changed people at the same moment; try again") from error
-
-    def _unsaid(self, actor: str, now: datetime, first: int, erased: Sequence[str]) -> list[Entry]:
-        """Return the entries that undo what was said about tracks of these people before a split gave them the tracks.
-
-        Without the split, which goes with them, it would count again.
-        """
-        splits = [one for one in self.entries if one.action is Action.SPLIT and one.person_id in erased]
-        tracks = {track for one in splits for track in one.data["tracks"]}
-        said = [
-            one
-            for one in self.entries
-            if one.action is Action.CONFIRM and one.person_id in self._sealed and one.person_id not in erased
-            if one.data["track"] in tracks and one.id not in self.people.undone
-        ]
-        return [
-            Entry(number, now, actor, Action.UNDO, one.person_id, {"entry": one.id})
-            for number, one in enumerate(said, first)
-        ]
 
     async def _moved(
         self, entries: Sequence[Entry], new: Sequence[tuple[StoredReference, bytes]]
@@ -332,17 +308,8 @@ class Book:
     def _take(self, entries: Sequence[Entry]) -> None:
         touched = self._ledger.add(entries)
         if ALL in touched:
-            self._ledger.people = self._with_stored(self._ledger.people)
+            self._ledger.people = with_stored(self._ledger.people, self.references)
         self.touched |= touched
-
-    def _with_stored(self, people: People) -> People:
-        """Return people without references that are gone: those that a split gave to somebody who was erased."""
-        there = self.references
-        known = {
-            name: one if all(each in there for each in one.references) else _without(one, there)
-            for name, one in people.people.items()
-        }
-        return replace(people, people=known)
 
     def _new_keys(self, owners: set[str]) -> tuple[dict[str, Sealed], list[Executable]]:
         """Return what seals for each owner, and the statements that store the keys that are new."""
@@ -354,77 +321,3 @@ class Book:
             key, sealed[owner] = self._keys.new(owner)
             statements.append(person_keys.insert().values(owner=owner, key=key))
         return sealed, statements
-
-    def _reference_row(self, sealed: Mapping[str, Sealed], one: StoredReference, jpeg: bytes) -> dict[str, Any]:
-        key = sealed.get(one.person_id) or self._sealed[one.person_id]
-        return {
-            "reference_id": one.reference_id,
-            "person_id": one.person_id,
-            "model_id": one.model_id,
-            "source": one.source,
-            "quality": one.quality,
-            "embedding": key.vector(one.embedding, one.reference_id),
-            "crop": key.picture(jpeg, one.reference_id) if jpeg else None,
-            "details": key.data(one.details, one.reference_id),
-            "created": one.created,
-        }
-
-    def _entry(self, row: Any) -> Entry:
-        sealed = self._sealed.get(row.person_id)
-        data = sealed.read_data(row.payload, row.id) if sealed is not None and row.payload else {}
-        return Entry(row.id, row.at, row.actor, Action(row.action), row.person_id, data)
-
-    def _reference(self, row: Any) -> StoredReference:
-        key, name = self._sealed[row.person_id], row.reference_id
-        embedding, details = key.read_vector(row.embedding, name), key.read_data(row.details, name)
-        parts = (row.model_id, row.source, row.quality, embedding, bool(row.has_crop), details, row.created)
-        return StoredReference(name, row.person_id, *parts)
-
-
-def _without(person: Person, there: Mapping[str, StoredReference]) -> Person:
-    references = tuple(one for one in person.references if one in there)
-    return replace(person, references=references, set_aside=person.set_aside & {*references})
-
-
-def _rehomed(key: Sealed, one: StoredReference, jpeg: bytes) -> Executable:
-    """Return what stores a reference under the key of another person."""
-    name = one.reference_id
-    values = {
-        "person_id": one.person_id,
-        "embedding": key.vector(one.embedding, name),
-        "crop": key.picture(jpeg, name) if jpeg else None,
-        "details": key.data(one.details, name),
-    }
-    return update(person_references).where(person_references.c.reference_id == name).values(values)
-
-
-def _references() -> Select[Any]:
-    """Return the question for references without their pictures."""
-    columns = [column for column in person_references.columns if column.name != "crop"]
-    return select(*columns, person_references.c.crop.is_not(None).label("has_crop"))
-
-
-def references_of(entry: Entry) -> list[str]:
-    """Return the ids of the references that an entry brings."""
-    one = entry.data.get("reference", "") if entry.action is not Action.DELETE_REFERENCE else ""
-    return [*entry.data.get("references", ()), *([one] if one else [])]
-
-
-def parts_of(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the names, as many at a time as one question may have."""
-    yield from (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
-
-
-def _row(sealed: Sealed, entry: Entry) -> dict[str, Any]:
-    return _columns(entry, sealed.data(entry.data, entry.id))
-
-
-def _columns(entry: Entry, payload: bytes) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "at": entry.at,
-        "actor": entry.actor,
-        "action": entry.action.value,
-        "person_id": entry.person_id,
-        "payload": payload,
-    }

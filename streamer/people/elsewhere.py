@@ -14,10 +14,11 @@ from itertools import takewhile
 
 from sqlalchemy import delete, func, select
 
-from streamer.people.book import Book, parts_of
+from streamer.people.book import Book
 from streamer.people.entries import Action
 from streamer.people.live import LiveGallery
 from streamer.people.shared import holders, notifying
+from streamer.people.stored import parts_of
 from streamer.store.forget import forget_tracks, overwrite_tables
 from streamer.store.schemas import lock_of
 from streamer.store.store import Store

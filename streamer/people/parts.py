@@ -45,7 +45,9 @@ class PeopleParts:
 
     async def run(self) -> None:
         """Store faces, decide past tracks again, and follow other streamers, until `stop`."""
-        parts = [self.curator.run()] if self.visiting is None else [self.curator.run(), self.visiting.upkeep.run()]
+        parts = [self.curator.run(), self.auditing.run()]
+        if self.visiting is not None:
+            parts.append(self.visiting.upkeep.run())
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(one) for one in parts]
             await self.past.run()

@@ -17,9 +17,10 @@ from sqlalchemy import select, tuple_
 
 from streamer.identity.compact_index import CompactIndex
 from streamer.identity.face_index import Rows
-from streamer.people.book import Book, parts_of
+from streamer.people.book import Book
 from streamer.people.elsewhere import others
 from streamer.people.keys import Sealed
+from streamer.people.stored import parts_of
 from streamer.store.past import PastTrack, past_tracks
 from streamer.store.tables import templates, tracks
 from streamer.values import Floats

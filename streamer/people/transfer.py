@@ -1,4 +1,4 @@
-"""Exports everybody of a gallery, keeps that it was done, and imports people from an export, all or nothing."""
+"""Exports people of a gallery, keeps that it was done, and imports people from an export, all or nothing."""
 
 import base64
 import re
@@ -39,6 +39,7 @@ class Export:
     actor: str
     file: str
     entry: int  # newest entry of the ledger then
+    people: frozenset[str] | None = None  # ids of those who are in it; None: everybody
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +72,28 @@ class Transfer:
     def __init__(self, curator: Curator) -> None:
         self._curator = curator
 
-    async def export(self, actor: str, file: str) -> AsyncIterator[tuple[Person, list[tuple[StoredReference, bytes]]]]:
-        """Keep that an export is made, and yield everybody with their references and pictures."""
+    def chosen(self, person_ids: Sequence[str], labels: Sequence[str]) -> list[Person]:
+        """Return the people with these ids and those who have one of these labels; without either everybody."""
+        people = self._curator.book.people.people
+        wanted = {self._curator.get(one).person_id for one in person_ids}
+        if wanted - people.keys():
+            raise Refused(Problem.INVALID, "person_ids: people of gallery.folder are not exported: copy the folder")
+        for label in labels:
+            having = {one.person_id for one in people.values() if label in one.labels}
+            if not having:
+                raise Refused(Problem.NOT_FOUND, f"labels: nobody has the label {label}")
+            wanted |= having
+        everybody = not person_ids and not labels
+        found = [one for one in people.values() if everybody or one.person_id in wanted]
+        return sorted(found, key=lambda one: one.person_id)
+
+    async def export(
+        self, actor: str, file: str, people: Sequence[Person], everybody: bool = True
+    ) -> AsyncIterator[tuple[Person, list[tuple[StoredReference, bytes]]]]:
+        """Keep that an export is made, and yield these people with their references and pictures."""
         book = self._curator.book
-        people = sorted(book.people.people.values(), key=lambda one: one.person_id)
-        await self._keep(Export(datetime.now(UTC), actor, file[:LONGEST_NAME], len(book.entries)))
+        ids = frozenset(one.person_id for one in people) if not everybody else None
+        await self._keep(Export(datetime.now(UTC), actor, file[:LONGEST_NAME], len(book.entries), ids))
         for person in people:
             found = []
             for name in person.references:
@@ -88,7 +106,10 @@ class Transfer:
     async def _keep(self, export: Export) -> None:
         book = self._curator.book
         sealed, name = await book.sealed_of(OWNER), PREFIX + secrets.token_hex(16)
-        content = {"at": export.at.isoformat(), "actor": export.actor, "file": export.file, "entry": export.entry}
+        content: dict[str, Any] = {"at": export.at.isoformat(), "actor": export.actor, "file": export.file}
+        content["entry"] = export.entry
+        if export.people is not None:
+            content["people"] = sorted(export.people)
         value = base64.b64encode(sealed.data(content, name)).decode()
         await book.store.execute(meta.insert().values(name=name, value=value))
 
@@ -105,12 +126,17 @@ class Transfer:
                 kept = sealed.read_data(base64.b64decode(row.value), row.name)
             except NotReadable:
                 continue  # another key: restored from a copy without its keys
-            found.append(Export(datetime.fromisoformat(kept["at"]), kept["actor"], kept["file"], kept["entry"]))
-        held = dict[int, bool]()
+            at, ids = datetime.fromisoformat(kept["at"]), kept.get("people")
+            people = frozenset(ids) if ids is not None else None
+            found.append(Export(at, kept["actor"], kept["file"], kept["entry"], people))
+        held = dict[int, set[str]]()
         for entry in {one.entry for one in found}:
             then = fold([one for one in book.entries[:entry] if one.person_id not in book.people.erased])
-            held[entry] = any(then.root(name) in then.people for name in person_ids)
-        return sorted((one for one in found if held[one.entry]), key=lambda one: one.at)
+            held[entry] = {then.root(name) for name in person_ids} & then.people.keys()
+        holding = [
+            one for one in found if held[one.entry] & (one.people if one.people is not None else held[one.entry])
+        ]
+        return sorted(holding, key=lambda one: one.at)
 
     async def add(self, actor: str, given: Sequence[GivenPerson]) -> Imported:
         """Add people of an export, all or nothing. Who is there gets the references that are missing."""

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from streamer.people.curator import Curator
 from streamer.people.entries import Action, Entry
 from streamer.people.fold import People
+from streamer.people.nightly import next_night, utc_now
 from streamer.people.regrouping import Ids, Regrouping
 from streamer.people.visitors import VisitorBook
 from streamer.store.store import Store
@@ -31,7 +32,7 @@ class Upkeep:
         book: VisitorBook,
         regrouping: Regrouping,
         curator: Curator,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = book.settings
         self._book = book
@@ -136,9 +137,5 @@ class Upkeep:
                 self._book.known.remove(one.id)
 
     def _next_night(self) -> datetime | None:
-        if self.settings.regroup_at is None:
-            return None
-        hours, minutes = (int(part) for part in self.settings.regroup_at.split(":"))
-        now = self._now()
-        night = now.replace(hour=hours, minute=minutes, second=0, microsecond=0)
-        return night if night > now else night + timedelta(days=1)
+        at = self.settings.regroup_at
+        return next_night(at, self._now()) if at is not None else None

@@ -20,7 +20,11 @@ def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{printable(path)}: exists already; choose another name, or remove it")
     secret = passphrase(arguments.passphrase_file, new=True)
     head = messages.GalleryHead()
-    request = messages.ExportGalleryRequest(file_name=printable(path.name))
+    request = messages.ExportGalleryRequest(
+        file_name=printable(path.name),
+        person_ids=[gallery.find(one) for one in arguments.people],
+        labels=arguments.labels,
+    )
     answers = gallery.stub.ExportGallery(request, timeout=LONG_S)
     write_gallery(path, secret, records(answers, head))
     if gallery.json:

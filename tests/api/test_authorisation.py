@@ -35,6 +35,7 @@ HARMLESS = {
     "faceanalytics.v1.ConfusablePair.person",
     "faceanalytics.v1.AuditGalleryRequest.include_faces",
     "faceanalytics.v1.DistinguishPeopleRequest.person_id",
+    "faceanalytics.v1.ExportGalleryRequest.person_ids",  # which needs the scope biometric
     "faceanalytics.v1.DistinguishPeopleRequest.other_person_id",
     "faceanalytics.v1.StreamSettings.image_interval",
     "faceanalytics.v1.StoreRetention.faces",

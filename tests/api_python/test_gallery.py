@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -29,6 +30,19 @@ def test_people_are_enrolled_identified_saved_and_loaded(gallery: fa.Gallery, fo
     (face,) = gallery.identify(portrait())
     assert (face.decision.status, face.decision.person) == ("IDENTIFIED", "Eileen")
     assert face.decision.candidates[0].similarity > 0.8
+    whole = cv2.imread(str(portrait()))
+    assert whole is not None
+    both = np.concatenate(
+        [whole, whole[::2, ::2].repeat(2, 0).repeat(2, 1)[: len(whole)]], axis=1
+    )  # the second is poorer
+    once = gallery.identify(both)
+    assert sorted((one.box.x > whole.shape[1], one.decision.status, one.decision.reason) for one in once) == [
+        (False, "IDENTIFIED", None),
+        (True, "UNDECIDED", "SAME_FRAME"),
+    ]
+    before, gallery.twins = gallery.twins, frozenset({"Eileen"})
+    assert [one.decision.person for one in gallery.identify(both)] == ["Eileen", "Eileen"]
+    gallery.twins = before
     (seen,) = gallery.identify_video(folder / "clip.mp4")
     assert (seen.number, seen.decision.person) == (1, "Eileen")
     assert seen.last_seen_s > seen.first_seen_s

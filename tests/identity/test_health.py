@@ -6,7 +6,8 @@ import pytest
 
 from streamer.identity import gallery as gallery_module
 from streamer.identity.gallery import EmbeddedReference, Gallery, exemplars_of, template
-from streamer.identity.health import Doubt, Verdict, confusable, doubtful, leave_one_out
+from streamer.identity.health import Doubt, Verdict, confusable, doubtful
+from streamer.identity.left_out import leave_one_out
 from streamer.values import ImpostorScores
 from tests.support.made_people import images_of, strangers_table
 

@@ -12,13 +12,17 @@ from streamer.identity.beside import Beside
 from streamer.identity.corrections import Corrections
 from streamer.identity.gallery import EmbeddedReference, Gallery
 from streamer.identity.identification import EnrolledGallery
+from streamer.identity.one_per_frame import in_one_picture
 from streamer.identity.persons import Persons
 from streamer.values import (
+    Candidate,
     ClockSource,
     Detections,
     EndReason,
     Floats,
+    IdentityDecision,
     IdentityReason,
+    IdentityStatus,
     ImpostorScores,
     Observation,
     Track,
@@ -250,3 +254,19 @@ def test_people_who_look_alike_need_more_than_the_threshold_of_the_gallery() -> 
     (last,) = [one.decision for one in stage.published if one.key.id == "b"][-1:]
     assert last is not None
     assert last.required is None
+
+
+def test_of_a_picture_the_most_similar_face_has_the_name_unless_it_is_one_face_found_twice() -> None:
+    def found(person: str, similarity: float) -> IdentityDecision:
+        return IdentityDecision(
+            IdentityStatus.IDENTIFIED, person, None, (Candidate(person, similarity),), None, 0.3, 1, 0.9, 1
+        )
+
+    boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [21, 0, 31, 10], [40, 0, 50, 10]], np.float64)
+    some = [found("ada", 0.5), found("ada", 0.7), found("ada", 0.6), found("bob", 0.4)]
+    shown = in_one_picture(some, boxes)
+    assert [one.person for one in shown] == ["", "ada", "ada", "bob"]
+    assert shown[0].reason is IdentityReason.SAME_FRAME
+    assert shown[0].candidates == some[0].candidates
+    assert in_one_picture(some, boxes, {"ada"}) == some
+    assert in_one_picture([], np.zeros((0, 4))) == []

@@ -5,16 +5,20 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from faceanalytics.internal.v1 import faces_pb2
 from faceanalytics.v1 import gallery_audit_pb2 as audit_pb2
 from faceanalytics.v1 import gallery_pb2
 from streamer import cli, commands
 from streamer.config import Store
+from streamer.people import auditing, nightly
 from streamer.people.drift import Seen, by_week, halves
 from tests.support.painted_people import person, write_image, write_video
 from tests.support.patience import WAIT_S
@@ -40,6 +44,11 @@ async def audited(client: Client, references: int) -> audit_pb2.GalleryAudit:
     return found
 
 
+def shown(name: str, **labels: str) -> float | None:
+    """A metric of the newest audit."""
+    return REGISTRY.get_sample_value(f"faceanalytics_gallery_audit_{name}", labels)
+
+
 async def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     code = await asyncio.to_thread(commands.run, cli.parser().parse_args([*words]))
     return code, capsys.readouterr().out
@@ -63,13 +72,19 @@ async def test_what_is_planted_is_found_set_aside_and_restored(
         assert {twice.person.display_name, twice.other.display_name} == {"Ada", "Twin"}
         assert twice.verdict == audit_pb2.PAIR_VERDICT_SAME_IMAGE
         assert clean.attention[0].startswith("1 pair of people may be one person")
+        assert shown("findings", kind="pairs") == 1
+        assert shown("false_accept_rate", figure="stated") == 0.01
+        assert shown("false_accept_rate", figure="estimate") is None  # without visitors there is a bound only
+        assert shown("timestamp_seconds") == pytest.approx(clean.made_at.ToDatetime(UTC).timestamp(), abs=1)
         said = await client.gallery.DistinguishPeople(
             audit_pb2.DistinguishPeopleRequest(person_id=people["Ada"], other_person_id=people["Twin"])
         )
         apart = (await audit(client)).audit
         assert (len(apart.pairs), apart.distinguished, list(apart.attention)) == (0, 1, [])
+        assert shown("findings", kind="pairs") == 0
         await client.gallery.Undo(gallery_pb2.UndoRequest(entry_id=said.entry_id))
-        assert len((await audit(client)).audit.pairs) == 1
+        assert len((await audit(client, days=7)).audit.pairs) == 1
+        assert shown("findings", kind="pairs") == 0  # which are of audits by the usual tracks
 
         await client.add(people["<b>Bob</b>"], tmp_path / "ada.png", tmp_path / "eve.png")
         await audited(client, 6)
@@ -155,6 +170,39 @@ def test_settings_that_do_not_apply_are_refused(
     yaml.write_text(f"store: {{folder: {tmp_path}/store}}\n")
     assert commands.run(cli.parser().parse_args(["replay", "--config", str(yaml), "--set", setting])) == 2
     assert problem in capsys.readouterr().err
+
+
+async def test_work_of_the_night_is_done_once_a_day_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "LOOK_S", 0)
+    hours, done = count(), list[datetime]()
+    clock = [NOW]
+
+    def now() -> datetime:
+        clock[0] = NOW + timedelta(hours=next(hours))
+        return clock[0]
+
+    async def work() -> None:
+        done.append(clock[0])
+        if len(done) == 3:
+            raise ZeroDivisionError  # ends it
+
+    with pytest.raises(ZeroDivisionError):
+        await nightly.every_night("03:30", work, now)
+    assert done == [NOW + timedelta(days=day, hours=4) for day in range(3)]
+
+
+async def test_an_audit_of_the_night_that_is_not_possible_is_said_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = count()
+    monkeypatch.setattr(
+        auditing, "every_night", partial(nightly.every_night, now=lambda: NOW + timedelta(minutes=next(minutes)))
+    )
+    config = settings(tmp_path, Store(folder=str(tmp_path / "store")))
+    gallery = config.gallery.model_copy(update={"audit_at": "00:01"})
+    async with recognising(config.model_copy(update={"gallery": gallery}), impostors=TABLE), asyncio.timeout(WAIT_S):
+        while "the gallery cannot be audited: nobody is in it" not in caplog.text:
+            await asyncio.sleep(0.05)
 
 
 def test_scores_that_fall_are_parted_from_chance() -> None:

@@ -43,13 +43,25 @@ async def test_a_gallery_goes_through_a_file_into_another_store(
         assert "2 people with 2 references, encrypted" in written
         await people("export", file, "--passphrase-file", secret, code=2)
         assert "exists already" in people.errors
+        part = tmp_path / "staff.fagallery"
+        for words, said in (
+            (("--label", "staff"), "1 people with 1 references"),
+            (("--label", "staff", "--person", "Bob"), "2 people"),
+        ):
+            assert said in await people("export", part, "--passphrase-file", secret, *words)
+            part.unlink()
+        bob = tmp_path / "bob.fagallery"
+        assert "1 people" in await people("export", bob, "--passphrase-file", secret, "--person", "Bob")
+        await people("export", part, "--passphrase-file", secret, "--label", "nobody", code=2)
+        assert "nobody has the label" in people.errors
+        assert not part.exists()
         content = file.read_bytes()
         assert b"Ada" not in content
         again = await people("import", file, "--passphrase-file", secret)
         assert again.startswith("0 people added, 2 known already; 0 references added, 2 known already")
         report = json.loads(await people("erase", "Ada", "--yes", "--json"))["report"]
-        (export,) = report["exports"]
-        assert (export["file_name"], export["actor"]) == ("all.fagallery", "anonymous")
+        held = [(export["file_name"], export["actor"]) for export in report["exports"]]
+        assert held == [(name, "anonymous") for name in ("all.fagallery", "staff.fagallery", "staff.fagallery")]
         assert report.get("found", []) == []
         await people("import", file, "--passphrase-file", secret, code=5)
         assert "was erased here" in people.errors  # an import never brings back who was erased
