@@ -1,4 +1,4 @@
-// People as they are told apart where several have one name: picture, labels, references, when they were last seen.
+// People in a list: picture, labels, references and the last sight distinguish those of one name.
 import { all, call, may } from "./api.js";
 import { combobox } from "./combo.js";
 import { h } from "./dom.js";
@@ -73,6 +73,7 @@ export function personPicker(people, { id = "who", best = [], fresh = true, said
     return options;
   }
 
+  input.addEventListener("input", () => { chosen = null; tell(); }); // before the list looks what fits
   const combo = combobox(input, {
     label: "People", stays: true, find,
     chosen: ({ person }) => {
@@ -82,7 +83,6 @@ export function personPicker(people, { id = "who", best = [], fresh = true, said
       input.dispatchEvent(new Event("picked", { bubbles: true }));
     },
   });
-  input.addEventListener("input", () => { chosen = null; tell(); });
   const known = people.find((one) => one.personId === best[0]);
   if (known) { chosen = known; input.value = nameOf(known); }
   tell();
