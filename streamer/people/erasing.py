@@ -16,6 +16,7 @@ from streamer.people.elsewhere import confirm, forget_faces
 from streamer.people.entries import FOLDER, Action
 from streamer.people.past import Past
 from streamer.people.transfer import Export, Transfer
+from streamer.store.database import blocks_of
 from streamer.store.forget import forget_tracks, overwrite
 from streamer.store.tables import ledger, person_keys, person_references, tracks
 
@@ -189,11 +190,10 @@ def _search(path: Path, needles: dict[str, bytes]) -> list[str]:
     overlap = max((len(one) for one in needles.values()), default=1) - 1
     found, before = list[str](), b""
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                content = before + block
-                found += [name for name, needle in needles.items() if needle in content and name not in found]
-                before = content[-overlap:] if overlap else b""
+        for block in blocks_of(path, BLOCK):
+            content = before + block
+            found += [name for name, needle in needles.items() if needle in content and name not in found]
+            before = content[-overlap:] if overlap else b""
     except FileNotFoundError:
         return []
     return found

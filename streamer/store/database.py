@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from errno import EACCES
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ FILE = "store.sqlite"
 READERS = 4  # connections that read at the same time
 LOCK_POLL_S = 0.25
 CHECKPOINTS = 20  # attempts to empty the write-ahead log, which a reader may hold for a moment
+_OPEN: dict[tuple[int, int], int] = {}  # descriptors by device and inode, see blocks_of
 _BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # a retry gives the same answer
 
 
@@ -54,10 +56,29 @@ def made_file(config: StoreConfig) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder.resolve() / FILE
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # the log says who was where
+        # The log says who was where. A file that is there is not opened: closing it would drop the locks of SQLite.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if not os.access(file, os.R_OK | os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
     except OSError as error:
         raise ConfigError(f"store: cannot use the folder {folder}: {error.strerror}; set store.folder") from error
     return file
+
+
+def blocks_of(path: Path, size: int) -> Iterator[bytes]:
+    """Read a file of a database in blocks.
+
+    Its descriptor stays open: closing it would drop the locks that SQLite holds on the file in this process, and
+    another program would then take the database for unused.
+    """
+    at = path.stat()
+    if (at.st_dev, at.st_ino) not in _OPEN:
+        _OPEN[at.st_dev, at.st_ino] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor, place = _OPEN[at.st_dev, at.st_ino], 0
+    while block := os.pread(descriptor, size, place):
+        place += len(block)
+        yield block
 
 
 def folder_of(config: StoreConfig | None) -> Path | None:

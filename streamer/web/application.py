@@ -20,7 +20,7 @@ from streamer.web.exports import history, history_csv, history_parquet
 from streamer.web.frames import face, mjpeg, picture
 from streamer.web.layout import Site, page
 from streamer.web.login import login, logout
-from streamer.web.people import people, person_face
+from streamer.web.people import people, person, person_face, visitor
 from streamer.web.recordings import result, upload
 from streamer.web.socket import socket
 from streamer.web.tracks import track, track_json
@@ -42,7 +42,8 @@ def application(door: Door, inside: Inside) -> Doorkeeper:
         Route("/history.parquet", history_parquet),
         Route("/people", people),
         Route("/people/{person_id}.jpg", person_face),
-        Route("/people/{person_id}", page("person")),
+        Route("/people/{person_id}", person),
+        Route("/visitors/{visitor_id}", visitor),
         Route("/recordings", page("recordings")),
         Route("/recordings/upload", upload, methods=["POST"]),
         Route("/recordings/{job}/{name:path}", result),

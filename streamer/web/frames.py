@@ -35,13 +35,15 @@ async def picture(request: Request) -> Response:
 
 
 async def face(request: Request) -> Response:
-    """Return the best picture of the face of a track, 112 x 112 pixels."""
+    """Return the best picture of the face of a track, 112 x 112 pixels; nothing if there is none for the caller.
+
+    None is kept without store.faces, and a token without the scope biometric sees none.
+    """
     site: Site = request.app.state.site
     asked = tracks_pb2.GetTrackRequest(track_id=request.path_params["track_id"], include_face=True)
     found = await site.inside.call("TrackService/GetTrack", asked, _caller(site, request))
     if not found.face_jpeg:
-        text = "there is no picture of this face: either it is not kept (store.faces), or the token may not see it"
-        raise CallFailed(StatusCode.NOT_FOUND, text, "NO_PICTURE", {})
+        return Response(status_code=204)
     kept = "private, max-age=60" if found.track.final else "no-store"
     return Response(found.face_jpeg, media_type="image/jpeg", headers={"cache-control": kept})
 

@@ -1,10 +1,10 @@
-"""The page of the people, and their pictures by address."""
+"""The pages of the people and of unknown visitors, and pictures of people by address."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from faceanalytics.v1 import gallery_pb2
-from streamer.api.inside import described
+from faceanalytics.v1 import gallery_pb2, visitors_pb2
+from streamer.api.inside import CallFailed, described
 from streamer.web.layout import Site
 
 LOOKED_AT = 20  # references among which the picture of a person is chosen
@@ -15,6 +15,31 @@ async def people(request: Request) -> Response:
     site: Site = request.app.state.site
     data = {"visitors": _offered("VisitorService/ListVisitors"), "audit": _offered("GalleryService/AuditGallery")}
     return await site.page(request, "people", data=data)
+
+
+async def person(request: Request) -> Response:
+    """Return the page of a person; its module asks for the rest."""
+    site: Site = request.app.state.site
+    data = {"personId": request.path_params["person_id"], "visitors": await visitors_on(request)}
+    return await site.page(request, "person", data=data)
+
+
+async def visitor(request: Request) -> Response:
+    """Return the page of an unknown visitor."""
+    site: Site = request.app.state.site
+    asked = visitors_pb2.GetVisitorRequest(visitor_id=request.path_params["visitor_id"])
+    answer = await site.inside.call("VisitorService/GetVisitor", asked, site.door.who(request))
+    return await site.page(request, "visitor", data={"visitorId": answer.visitor.visitor_id})
+
+
+async def visitors_on(request: Request) -> bool:
+    """Return whether this streamer has visitors whom the caller may see, so that pages do not ask in vain."""
+    site: Site = request.app.state.site
+    try:  # no visitor has an empty id: the reason of the refusal says whether there could be one
+        await site.inside.call("VisitorService/GetVisitor", visitors_pb2.GetVisitorRequest(), site.door.who(request))
+    except CallFailed as error:
+        return error.reason == "VISITOR_NOT_FOUND"
+    return True
 
 
 def _offered(method: str) -> bool:

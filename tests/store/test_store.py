@@ -1,8 +1,11 @@
 """The store on SQLite and on PostgreSQL: what is stored, in which order, and what is published when."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from faceanalytics.errors import ConfigError
 from faceanalytics.v1 import tracks_pb2
 from streamer.config import Store as StoreConfig
+from streamer.store.database import blocks_of, made_file
 from streamer.store.tables import faces, runs, tracks
 from streamer.store.values import LogKind
 from streamer.values import (
@@ -176,3 +180,17 @@ async def test_a_track_is_confirmed_tentative_or_lost_in_the_table_until_it_has_
         one.put(final("t1"))
         await one.settle()
         assert [row.state for row in await one.rows(tracks)] == ["ENDED"]
+
+
+async def test_other_programs_never_take_a_store_that_is_in_use_for_unused(tmp_path: Path) -> None:
+    config = StoreConfig(folder=str(tmp_path))
+    async with running(config) as one:
+        one.put(final())
+        await one.settle()
+        file = made_file(config)  # as the doctor does
+        for path in one.store.database.files():  # as an erasure does
+            assert sum(map(len, blocks_of(Path(path), 1 << 16))) == Path(path).stat().st_size
+        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM tracks').fetchone()"
+        subprocess.run([sys.executable, "-c", script, str(file)], check=True)
+        assert Path(f"{file}-wal").exists()  # whoever closes an unused database removes it
+        assert len(await one.log()) == 2

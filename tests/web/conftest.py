@@ -20,7 +20,7 @@ from tests.support.patch_detector import write_lite_patch_detector
 from tests.support.patience import until
 from tests.support.recognising import TABLE
 
-ADA, BO = person(1), person(2)
+ADA, BO, CY = person(1), person(2), person(5)  # who are unlike
 
 
 @pytest.fixture(scope="module")  # while it is open, no test of asyncio can run in this process
@@ -50,16 +50,16 @@ def working(endpoint: str) -> Iterator[None]:
 
 
 class Camera:
-    """A real RTSP server of its own, which plays a clip of two people in a loop."""
+    """A real RTSP server of its own, which plays a clip of two people in a loop, and others at other addresses."""
 
-    def __init__(self, clip: Path) -> None:
-        self._clip = clip
+    def __init__(self, clip: Path, **others: Path) -> None:
+        self._mounts = [f"--mount={name}={path}" for name, path in {"door": clip, **others}.items()]
         self._program = self._start(0)
         self.port = int(self._program.wait_for(r"ready (\d+)").group(1))
         self.url = f"rtsp://127.0.0.1:{self.port}/door"
 
     def _start(self, port: int) -> Program:
-        return Program("tests.support.rtsp_server", "--port", str(port), "--mount", f"door={self._clip}")
+        return Program("tests.support.rtsp_server", "--port", str(port), *self._mounts)
 
     def kill(self) -> None:
         self._program.process.kill()
@@ -99,16 +99,18 @@ SETTINGS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def open_place(**settings: Any) -> Iterator[Place]:
-    """A streamer that follows one camera."""
+def open_place(hall: bool = False, **settings: Any) -> Iterator[Place]:
+    """A streamer that follows one camera, which sees ada and bo. `hall`: and another one, which sees ada and cy."""
     with tempfile.TemporaryDirectory(prefix="fa-") as name:
         folder = Path(name)
         detector = write_lite_patch_detector(folder / "patches.onnx")
         write_video(folder / "door.mp4", {ADA: [(0, 4)], BO: [(0, 4)]}, 4)
-        camera = Camera(folder / "door.mp4")
+        write_video(folder / "hall.mp4", {CY: [(0, 4)], ADA: [(0, 4)]}, 4)
+        camera = Camera(folder / "door.mp4", hall=folder / "hall.mp4")
+        cameras = {"door": camera.url, **({"hall": camera.url.replace("/door", "/hall")} if hall else {})}
         try:
             with (
-                dashboard(folder, detector, {"door": camera.url}, **{**SETTINGS, **settings}) as served,
+                dashboard(folder, detector, cameras, **{**SETTINGS, **settings}) as served,
                 working(served.endpoint),
             ):
                 until(lambda: "camera door RUNNING" in served.program.text, "the camera")

@@ -22,6 +22,7 @@ from tests.web.test_door import client, post, signed_in
 
 pytestmark = pytest.mark.browser
 SCRIPT = "<img src=x onerror=alert(1)>"
+VISITOR_CHANGES = ("JoinTracks", "PartTracks", "MergeVisitors", "SplitVisitor", "NameVisitor", "EraseVisitor")
 PAGES = ("/history", "/people", "/recordings", "/cameras", "/system")
 
 
@@ -94,7 +95,7 @@ def test_somebody_is_enrolled_from_a_face_and_named_in_the_next_track(visit: Vis
     page.goto("/people")
     visit.until("document.querySelector('.teach')")
     page.click("text=Enrol somebody >> nth=0")
-    page.fill("dialog input[list=enrolled]", SCRIPT)
+    page.fill("#f-name", SCRIPT)
 
     def enrolled() -> bool:
         """Take the first face, again while too little of it was analysed."""
@@ -246,6 +247,8 @@ def test_a_viewer_sees_no_buttons_and_is_refused_by_the_server_as_well(browser: 
             ("InspectionService/ListRecordings", {}),
             ("AnalysisService/StartJob", {"path": "hall.mp4"}),
             ("GalleryService/ErasePerson", {"personId": "x"}),
+            ("GalleryService/SplitPerson", {"personId": "x"}),
+            *((f"VisitorService/{name}", {}) for name in VISITOR_CHANGES),
         ):
             answer = post(found, f"/api/{method}", body)
             assert (answer.status_code, answer.json()["reason"]) == (403, "SCOPE_MISSING"), method

@@ -1,6 +1,6 @@
 // The people who need a look: look-alikes, doubtful references, people who are hard to find.
 import { call, may } from "./api.js";
-import { changes } from "./correct.js";
+import { changes } from "./propose.js";
 import { fill, h } from "./dom.js";
 import { ask, face, said } from "./parts.js";
 import { count } from "./words.js";

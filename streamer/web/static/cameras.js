@@ -158,5 +158,5 @@ async function follow() {
 }
 
 arrows(list, ".camera");
-keys(["/", "search cameras"], ["Enter", "watch the camera live"]);
+keys(["Enter", "watch the camera live"]);
 follow();

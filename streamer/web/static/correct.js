@@ -1,153 +1,66 @@
-// Says who a track shows, or who it does not show: first what would change, then the change, which can be undone.
-import { all, call, words } from "./api.js";
-import { fill, h } from "./dom.js";
-import { count, who } from "./words.js";
+// Says who a track shows, or does not show, and which tracks show the same face.
+import { call } from "./api.js";
+import { choice } from "./choice.js";
+import { h } from "./dom.js";
+import { personPicker, readPeople } from "./persons.js";
+import { propose } from "./propose.js";
+import { begun, nameOfTrack } from "./tracks.js";
+import { moment } from "./words.js";
 
-const MOST = 500; // names that are suggested
+const OFFERED = 24; // tracks to choose from
 
 /** Ask who a track shows. `after(message)` is called when it was said. */
 export async function confirmMatch(track, after) {
-  const people = await all("GalleryService/ListPeople", { pageSize: MOST }, "people").catch(() => []);
-  const best = track.decision?.candidates?.[0]?.person ?? "";
-  const name = h("input", {
-    id: "who",
-    required: true,
-    maxLength: 200,
-    autocomplete: "off",
-    value: best,
-    list: "names",
-  });
-  const known = () => people.find((one) => one.displayName === name.value.trim());
-  const note = h("p.dim");
-  const tell = () => {
-    note.textContent = !name.value.trim()
-      ? ""
-      : known()
-        ? "This person is enrolled already."
-        : "A new person is enrolled with this face.";
-  };
-  name.addEventListener("input", tell);
-  tell();
-  const fields = [
-    h("label", { for: "who" }, "Who is it?"),
-    name,
-    h(
-      "datalist",
-      { id: "names" },
-      people.map((one) => h("option", { value: one.displayName })),
-    ),
-    note,
-  ];
+  const people = await readPeople();
+  const best = (track.decision?.candidates ?? []).map((one) => one.personId).filter(Boolean);
+  const picker = personPicker(people, { best });
   const request = () => {
-    const person = known();
-    return person
-      ? ["GalleryService/ConfirmMatch", { trackId: track.trackId, personId: person.personId }]
-      : ["GalleryService/EnrollFromTrack", { trackId: track.trackId, newPerson: { displayName: name.value.trim() } }];
+    const said = { trackId: track.trackId, ...picker.request() };
+    return [said.personId ? "GalleryService/ConfirmMatch" : "GalleryService/EnrollFromTrack", said];
   };
-  ask(`Face #${track.number} is \u2026`, fields, request, () => `This is ${name.value.trim()} now.`, after);
+  const fields = [h("label", { for: "who" }, "Who is it?"), picker.element];
+  propose(`Face #${track.number} is \u2026`, fields, request, () => `This is ${picker.name()} now.`, after);
 }
 
 /** Say that a track does not show the person it is named as. */
 export function rejectMatch(track, name, after) {
   const request = () => ["GalleryService/RejectMatch", { trackId: track.trackId }];
-  const fields = [
-    h(
-      "p",
-      {},
-      `The face is never named ${name} again, and faces that resemble it more than ${name} are left undecided.`,
-    ),
-  ];
-  ask(`Not ${name}`, fields, request, () => `This is not ${name}.`, after);
+  const text = `The face is never named ${name} again, and faces that resemble it more than ${name} are left undecided.`;
+  propose(`Not ${name}`, h("p", {}, text), request, () => `This is not ${name}.`, after);
 }
 
-function ask(title, fields, request, said, after) {
-  const preview = h("div", { "aria-live": "polite" });
-  const change = h("button.primary", { type: "submit" }, "See what changes");
-  const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
-  let seen = ""; // the request whose changes are shown
-
-  async function submit(event) {
-    event.preventDefault();
-    const [method, values] = request();
-    const asked = JSON.stringify([method, values]);
-    change.disabled = true;
-    try {
-      if (seen !== asked) {
-        fill(preview, h("p.dim", {}, "Looking what would change"));
-        const answer = await call(method, { ...values, dryRun: true });
-        fill(preview, changes(answer.changes ?? []));
-        seen = asked;
-        change.textContent = "Do it";
-      } else {
-        const answer = await call(method, values);
-        dialog.close();
-        await after(message(said(), answer.entryId, after));
-      }
-    } catch (error) {
-      fill(preview, words(error));
-      seen = "";
-      change.textContent = "See what changes";
-    }
-    change.disabled = false;
-  }
-
-  const dialog = h(
-    "dialog.correct",
-    { "aria-label": title, onclose: () => dialog.remove() },
-    h("h1", {}, title),
-    h(
-      "form",
-      {
-        onsubmit: submit,
-        oninput: () => {
-          change.textContent = "See what changes";
-          preview.replaceChildren();
-        },
-      },
-      fields,
-      preview,
-      h("div.row", {}, change, cancel),
-    ),
-  );
-  document.body.append(dialog);
-  dialog.showModal();
+/** Say that a track shows the same face as another one, whoever that is. */
+export async function joinTracks(track, after) {
+  const other = await otherTrack(track, false);
+  const fields = [h("p", {}, "Both tracks count as one person from now on, also when they are named."), other.element];
+  const request = () => ["VisitorService/JoinTracks", { trackId: track.trackId, otherTrackId: other.value() }];
+  propose(`Face #${track.number} is the same as \u2026`, fields, request, () => "The two tracks show the same face.", after, { wide: true });
 }
 
-/** What a change does to the names of tracks. `list`: of IdentityChange. */
-export function changes(list) {
-  if (!list.length) return h("p", {}, "No other track changes its name.");
-  const name = (decision) => who(decision).text || "not decided";
-  return [
-    h("p", {}, `${count(list.length, "track changes", "tracks change")}:`),
-    h(
-      "ul.changes",
-      {},
-      list
-        .slice(0, 50)
-        .map((one) =>
-          h(
-            "li",
-            {},
-            h("a", { href: `/tracks/${one.trackId}`, target: "_blank" }, one.streamId),
-            `: ${name(one.before)} \u2192 ${name(one.after)}`,
-          ),
-        ),
-    ),
-    list.length > 50 ? h("p.dim", {}, `and ${list.length - 50} more`) : null,
-  ];
+/** Say that a track shows another face than another one. */
+export async function partTracks(track, after) {
+  const other = await otherTrack(track, true);
+  const fields = [h("p", {}, "The two tracks never count as one person again."), other.element];
+  const request = () => ["VisitorService/PartTracks", { trackId: track.trackId, otherTrackId: other.value() }];
+  propose(`Face #${track.number} is somebody else than \u2026`, fields, request, () => "The two tracks show two people.", after, { wide: true });
 }
 
-function message(text, entryId, after) {
-  const undo = h("button", { type: "button", onclick: back }, "Undo");
-  const line = h("div.done", { role: "status" }, h("span.row", {}, text, entryId ? undo : null));
-  async function back() {
-    undo.disabled = true;
-    try {
-      await call("GalleryService/Undo", { entryId });
-      await after(h("div.done", { role: "status" }, "That was undone."));
-    } catch (error) {
-      fill(line, words(error));
-    }
-  }
-  return line;
+/** Fields for another track: faces to choose from, those `alike` first if wanted, or an id. */
+async function otherTrack(track, alike) {
+  const asked = { past: true, newestFirst: true, includeFace: true, pageSize: 200 };
+  const { tracks = [], facesJpeg = {} } = await call("TrackService/ListTracks", asked);
+  const mine = (one) => [one.visitor?.visitorId, one.decision?.personId].some((id) => id && [track.visitor?.visitorId, track.decision?.personId].includes(id));
+  const others = tracks.filter((one) => one.trackId !== track.trackId && one.samples).sort((a, b) => (alike ? mine(b) - mine(a) : 0)).slice(0, OFFERED);
+  const items = others.map((one) => ({ value: one.trackId, src: facesJpeg[one.trackId] && `data:image/jpeg;base64,${facesJpeg[one.trackId]}`, lines: [nameOfTrack(one), one.streamId, moment(begun(one).toISOString())] }));
+  const faces = choice("Which face?", items);
+  const id = h("input", { id: "other-track", placeholder: "id or address of a track", autocomplete: "off", spellcheck: false, required: !items.length });
+  id.addEventListener("input", () => { for (const one of faces.inputs) { one.checked = false; one.required = !id.value.trim(); } });
+  faces.element.addEventListener("input", () => { id.value = ""; });
+  return {
+    element: [items.length ? faces.element : null, h("label", { for: "other-track" }, items.length ? "Or another track" : "Which track?"), id],
+    value: () => trackId(id.value) || faces.values()[0],
+  };
 }
+
+/** The id in what somebody has entered: an id, or the address of a page. */
+export const trackId = (text) => text.trim().replace(/^.*\/tracks\//, "").replace(/(\.json)?([?#].*)?$/, "");

@@ -2,6 +2,7 @@
 import { call, callWithAll, words } from "./api.js";
 import { fill, h, svg } from "./dom.js";
 import { ask, bytes, face, field, said } from "./parts.js";
+import { personPicker } from "./persons.js";
 import { ageText, count } from "./words.js";
 
 const LARGEST = 8 << 20; // bytes of a picture
@@ -9,27 +10,23 @@ const AGAIN_MS = 2000; // between two looks for faces, while there are few
 
 /** Ask for somebody new. `people`: who is enrolled; `after()` is called when that has changed. */
 export function enrol(people, after) {
-  const name = h("input", { required: true, maxLength: 200, autocomplete: "off", list: "enrolled" });
-  const known = () => people.find((one) => one.displayName === name.value.trim() && !one.readOnly);
-  const note = h("p.hint.dim", { "aria-live": "polite" });
-  name.addEventListener("input", () => { note.textContent = known() ? "This person is enrolled already: the pictures are added." : ""; });
+  const picker = personPicker(people.filter((one) => !one.readOnly), { id: "f-name", said: "is enrolled already: the pictures are added", isNew: "" });
   let made = null; // a person who was added here
   const pictures = new Pictures(async () => {
-    const person = made ?? known();
+    const person = made ?? picker.person();
     if (person) return person.personId;
-    made = (await call("GalleryService/CreatePerson", { person: { displayName: name.value.trim() } })).person;
+    made = (await call("GalleryService/CreatePerson", { person: { displayName: picker.name() } })).person;
     return made.personId;
   });
   const live = h("ul.faces", {}, h("li.dim", {}, "Looking for faces"));
   const { dialog } = ask("Enrol somebody", [
-    field("Name", name), note, h("datalist", { id: "enrolled" }, people.map((one) => h("option", { value: one.displayName ?? "" }))),
-    pictures.element, h("h2", {}, "Or take a face that was seen just now"), live,
+    h("div.field", {}, h("label", { for: "f-name" }, "Name"), picker.element), pictures.element, h("h2", {}, "Or take a face that was seen just now"), live,
   ], {
     said: "Add the pictures", wide: true,
     submit: async () => {
       const good = await pictures.send();
       if (!good) return false;
-      said(`${name.value.trim()} is enrolled with ${count(good, "picture")}.`);
+      said(`${picker.name()} is enrolled with ${count(good, "picture")}.`);
       made = null;
       await after();
       return pictures.allGood;
@@ -40,14 +37,12 @@ export function enrol(people, after) {
       await after();
     },
   });
-  name.focus();
   faces(live, async (track) => {
-    if (!name.reportValidity()) return;
+    if (!picker.input.reportValidity()) return;
     try {
-      const who = known() ? { personId: known().personId } : { newPerson: { displayName: name.value.trim() } };
-      const { entryId } = await call("GalleryService/EnrollFromTrack", { trackId: track.trackId, ...who });
+      const { entryId } = await call("GalleryService/EnrollFromTrack", { trackId: track.trackId, ...picker.request() });
       dialog.close();
-      said(`${name.value.trim()} is enrolled from a face at ${track.streamId}.`, async () => { await call("GalleryService/Undo", { entryId }); await after(); });
+      said(`${picker.name()} is enrolled from a face at ${track.streamId}.`, async () => { await call("GalleryService/Undo", { entryId }); await after(); });
       await after();
     } catch (error) {
       fill(dialog.querySelector("[role=alert]"), words(error));

@@ -210,7 +210,6 @@ function tooOld(track) {
 }
 
 addEventListener("popstate", () => location.reload());
-keys(["/", "search for a name"]);
 showChips([], []);
 begin();
 followState();

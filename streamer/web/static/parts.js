@@ -9,7 +9,7 @@ export function head(title, ...actions) {
   return h("header.head", {}, h("h1", {}, title), h("div.row", {}, actions));
 }
 
-/** A field to search with, which `/` focuses. `changed(text)` is called soon after typing. */
+/** A field to search a list with. `changed(text)` is called soon after typing. */
 export function search(label, changed, value = "") {
   let timer = 0;
   return h("input", {

@@ -1,14 +1,14 @@
 // The people: cards, who changed what, and how somebody is enrolled.
-import { about, all, call, may, report } from "./api.js";
+import { about, may, report } from "./api.js";
 import { attention, showAttention } from "./attention.js";
 import { fill, h } from "./dom.js";
 import { enrol } from "./enrol.js";
 import { ledger } from "./ledger.js";
 import { face, grows, head, page, query, search } from "./parts.js";
-import { arrows, followState, keys } from "./shell.js";
-import { ended } from "./tracks.js";
+import { fits, lastSeen, nameOf, readPeople } from "./persons.js";
+import { arrows, followState } from "./shell.js";
 import { showVisitors } from "./visitors.js";
-import { count, moment } from "./words.js";
+import { count } from "./words.js";
 
 const SHOWN = 60; // cards that are made at once
 let text = query.get("q");
@@ -49,8 +49,7 @@ function show() {
 }
 
 function showPeople() {
-  const words = text.toLowerCase();
-  const found = people.filter((one) => `${one.displayName ?? one.personId} ${(one.labels ?? []).join(" ")}`.toLowerCase().includes(words));
+  const found = people.filter((one) => fits(one, text));
   found.sort((a, b) => (a.displayName ?? "").localeCompare(b.displayName ?? ""));
   if (!people.length) { fill(panel, teach()); return; }
   if (!found.length) { fill(panel, h("p.card.dim", {}, `Nobody has \u201c${text}\u201d in the name or a label.`)); return; }
@@ -71,13 +70,14 @@ const seen = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (!isIntersecting) continue;
     seen.unobserve(target);
-    lastSeen(target);
+    if (may("biometric")) lastSeen(target.person).then((text) => { target.textContent = text; });
   }
 });
 
 function card(person) {
-  const name = person.displayName ?? "name not shown";
-  const last = h("span.line", { "data-name": name, "data-id": person.personId }, "\u00a0");
+  const name = nameOf(person);
+  const last = h("span.line", {}, "\u00a0");
+  last.person = person;
   const uses = person.usedCount ?? 0;
   const references = person.referenceCount ?? 0;
   const sign = !references ? "no face yet" : uses < references ? `${uses} of ${count(references, "reference")} used` : count(references, "reference");
@@ -85,14 +85,6 @@ function card(person) {
   return h("li", {}, h("a.person-card.card", { href: `/people/${encodeURIComponent(person.personId)}` },
     face(references && may("biometric") ? `/people/${encodeURIComponent(person.personId)}.jpg` : "", "", 144, references ? "no picture" : "no face yet"),
     h("strong", { title: name }, name), last, h("span.line", {}, sign, person.readOnly ? " \u00b7 from a folder" : "")));
-}
-
-async function lastSeen(place) {
-  if (!may("biometric")) return;
-  const filter = { persons: [place.dataset.name] };
-  const { tracks = [] } = await call("TrackService/ListTracks", { past: true, newestFirst: true, pageSize: 1, filter }).catch(() => ({}));
-  const [track] = tracks;
-  place.textContent = !track ? "not seen yet" : !track.final ? "in view now" : `seen ${moment(ended(track).toISOString())}`;
 }
 
 function teach() {
@@ -108,13 +100,12 @@ function showChanges() {
 }
 
 async function read() {
-  people = await all("GalleryService/ListPeople", { pageSize: 1000 }, "people");
+  people = await readPeople();
   show();
 }
 
 async function start() {
   fill(page, head("People", find, may("enrol") ? h("button.primary", { type: "button", onclick: () => enrol(people, read) }, "Enrol somebody") : null), bar, panel);
-  keys(["/", "search people"]);
   followState();
   if (!may("enrol")) {
     fill(panel, h("section.card.teach", {}, h("h2", {}, "Your token may not see the people"), h("p", {}, "That needs the scope enrol. Names of people still appear at faces, if the token has the scope biometric."), h("a.button", { href: "/history" }, "Look at the history")));

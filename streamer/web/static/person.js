@@ -1,55 +1,64 @@
 // The page of a person: references, appearances, changes, and what can be done.
-import { about, all, call, may, report, words } from "./api.js";
-import { changes, rejectMatch } from "./correct.js";
+import { about, all, call, may, report } from "./api.js";
+import { choice } from "./choice.js";
+import { rejectMatch } from "./correct.js";
 import { fill, h } from "./dom.js";
 import { Pictures } from "./enrol.js";
+import { journeys } from "./journeys.js";
 import { ledger } from "./ledger.js";
 import { ask, face, field, grows, number, page, said } from "./parts.js";
+import { nameOf, personPicker, readPeople } from "./persons.js";
+import { above, propose } from "./propose.js";
 import { followState } from "./shell.js";
 import { trackCard } from "./tracks.js";
 import { count, enumWords, moment } from "./words.js";
 
 const APPEARANCES = 24; // that are read at once
 const AGAIN_MS = 3000;
-let person = { personId: about.values.person_id };
+let person = { personId: about.values.personId };
 
 const profile = h("section.card.profile");
 const references = h("ul.references");
 const seen = h("ul.faces");
 const changed = h("div");
-fill(page, profile, h("section.card", {}, h("h2", {}, "References"), references), h("section.card.seen", {}, h("h2", {}, "Appearances"), seen), h("section", {}, h("h2", {}, "Changes"), changed));
+const ways = about.values.visitors ? journeys({ personIds: [person.personId] }) : null;
+fill(page, profile, h("section.card", {}, h("h2", {}, "References"), references), ways?.element, h("section.card.seen", {}, h("h2", {}, "Appearances"), seen), h("section", {}, h("h2", {}, "Changes"), changed));
 
-const name = () => person.displayName ?? "name not shown";
+const name = () => nameOf(person);
+const after = above(read);
 
 async function read() {
   shown = null;
-  person = (await call("GalleryService/GetPerson", { personId: about.values.person_id })).person;
-  if (person.personId !== about.values.person_id) { location.replace(`/people/${encodeURIComponent(person.personId)}`); return; }
+  person = (await call("GalleryService/GetPerson", { personId: about.values.personId })).person;
+  if (person.personId !== about.values.personId) { location.replace(`/people/${encodeURIComponent(person.personId)}`); return; }
   document.title = `${name()} - Face analytics`;
   showProfile();
-  await Promise.all([showReferences(), showSeen(), ledger(changed, person.personId, read)]);
+  await Promise.all([showReferences(), showSeen(), ways?.read(), ledger(changed, person.personId, read)]);
 }
 
 function showProfile() {
   const editable = may("enrol") && !person.readOnly;
   const chips = (person.labels ?? []).map((one) => h("span.chip", {}, one));
   const facts = Object.entries(person.metadata ?? {}).map(([key, value]) => h("span.dim", {}, `${key}: ${value}`));
-  const button = (text, onclick, kind = "button") => h(kind, { type: "button", onclick }, text);
+  const button = (text, work, kind = "button") => h(kind, { type: "button", onclick: () => work().catch(report) }, text);
   fill(profile,
     face(person.referenceCount && may("biometric") ? `/people/${encodeURIComponent(person.personId)}.jpg` : "", `Picture of ${name()}`, 112, "no picture"),
     h("div.who", {}, h("h1", {}, name()), h("p.dim", {}, person.createdAt ? `Enrolled ${moment(person.createdAt)}. ` : "", `${count(person.usedCount ?? 0, "reference")} in use.`), h("div.row", {}, chips, facts)),
-    editable ? h("div.row", {}, button("Add pictures", addPictures, "button.primary"), button("Name and labels", edit), button("Merge", merge), button("Erase", erase, "button.wrong"))
+    editable ? h("div.row", {}, button("Add pictures", addPictures, "button.primary"), button("Name and labels", edit), button("Merge", merge), (person.referenceCount ?? 0) > 1 ? button("Split off", split) : null, button("Erase", erase, "button.wrong"))
       : person.readOnly ? h("p.notice", {}, "This person comes from gallery.folder, and is changed there.") : null);
 }
 
+const readReferences = () => all("GalleryService/ListReferences", { personId: person.personId, pageSize: 100, includeFace: true }, "references");
+const pictureOf = (reference) => (reference.faceJpeg ? `data:image/jpeg;base64,${reference.faceJpeg}` : "");
+
 async function showReferences() {
-  const found = await all("GalleryService/ListReferences", { personId: person.personId, pageSize: 100, includeFace: true }, "references");
+  const found = await readReferences();
   if (!found.length) { fill(references, h("li.dim", {}, "No face yet, so nobody is recognised as this person. Add a picture.")); return; }
   fill(references, found.map((one) => {
     const state = one.setAside ? "set aside" : one.used ? "" : "not used: made by another model";
     const from = one.trackId ? h("a", { href: `/tracks/${one.trackId}` }, "a track") : one.fileName ?? "a picture";
     const change = (text, work) => h("button", { type: "button", onclick: work }, text);
-    return h(`li${one.setAside ? ".aside" : ""}`, {}, face(one.faceJpeg ? `data:image/jpeg;base64,${one.faceJpeg}` : "", `Reference from ${one.fileName || "a track"}`, 112, "no picture kept"),
+    return h(`li${one.setAside ? ".aside" : ""}`, {}, face(pictureOf(one), `Reference from ${one.fileName || "a track"}`, 112, "no picture kept"),
       h("span", { title: `Added ${moment(one.createdAt)}` }, `quality ${(one.quality ?? 0).toFixed(2)}`), h("span.dim", {}, "from ", from), state && h("span.sign.attention", {}, state),
       may("enrol") && !person.readOnly ? h("div.row", {}, change(one.setAside ? "Restore" : "Set aside", () => setAside(one)), change("Delete", () => remove(one))) : null);
   }));
@@ -110,7 +119,7 @@ function addAppearances({ tracks = [], facesJpeg = {} }) {
   for (const track of tracks) {
     if (track.decision?.personId !== person.personId) continue; // another person of this name
     const card = trackCard(track, facesJpeg[track.trackId]);
-    if (may("enrol")) card.append(h("button.quiet", { type: "button", onclick: () => rejectMatch(track, name(), async (line) => { fill(document.getElementById("notices"), line); await read(); }) }, `Not ${name()}`));
+    if (may("enrol")) card.append(h("button.quiet", { type: "button", onclick: () => rejectMatch(track, name(), after) }, `Not ${name()}`));
     seen.append(card);
   }
 }
@@ -121,7 +130,7 @@ async function follow() {
   setTimeout(follow, AGAIN_MS);
 }
 
-function addPictures() {
+async function addPictures() {
   const pictures = new Pictures(async () => person.personId);
   ask(`Pictures of ${name()}`, pictures.element, {
     said: "Add the pictures", wide: true,
@@ -135,7 +144,7 @@ function addPictures() {
   });
 }
 
-function edit() {
+async function edit() {
   const called = h("input", { required: true, maxLength: 200, value: person.displayName ?? "" });
   const labels = h("input", { value: (person.labels ?? []).join(", "), placeholder: "staff, night shift" });
   const facts = h("textarea", { rows: 3, placeholder: "department: sales" });
@@ -152,29 +161,23 @@ function edit() {
   });
 }
 
+async function others() {
+  return (await readPeople()).filter((one) => one.personId !== person.personId && !one.readOnly);
+}
+
 async function merge() {
-  const others = (await all("GalleryService/ListPeople", { pageSize: 1000 }, "people").catch(() => [])).filter((one) => one.personId !== person.personId && !one.readOnly);
-  const other = h("select", { required: true }, h("option", { value: "" }, "choose somebody"), others.map((one) => h("option", { value: one.personId }, `${one.displayName} (${count(one.referenceCount ?? 0, "reference")})`)));
-  const preview = h("div", { "aria-live": "polite" });
-  other.addEventListener("change", async () => {
-    if (!other.value) { preview.replaceChildren(); return; }
-    fill(preview, h("p.dim", {}, "Looking what would change"));
-    try {
-      const answer = await call("GalleryService/MergePeople", { personId: person.personId, otherPersonId: other.value, dryRun: true });
-      fill(preview, face(may("biometric") ? `/people/${encodeURIComponent(other.value)}.jpg` : "", "", 88), changes(answer.changes ?? []));
-    } catch (error) {
-      fill(preview, words(error));
-    }
-  });
-  ask(`Make somebody one with ${name()}`, [h("p", {}, `Their references and appearances become those of ${name()}, whose name stays. This can be undone.`), field("Who is the same person?", other), preview], {
-    said: "Make them one",
-    submit: async () => {
-      const { entryId } = await call("GalleryService/MergePeople", { personId: person.personId, otherPersonId: other.value });
-      said(`They are one person now: ${name()}.`, async () => { await call("GalleryService/Undo", { entryId }); await read(); });
-      await read();
-      return true;
-    },
-  });
+  const picker = personPicker(await others(), { fresh: false, said: "becomes one with this person" });
+  const fields = [h("p", {}, `Their references and appearances become those of ${name()}, whose name stays.`), h("label", { for: "who" }, "Who is the same person?"), picker.element];
+  propose(`Make somebody one with ${name()}`, fields, () => ["GalleryService/MergePeople", { personId: person.personId, ...picker.request("otherPersonId") }], () => `They are one person now: ${name()}.`, after);
+}
+
+async function split() {
+  const [people, found] = await Promise.all([others(), readReferences()]);
+  const which = choice("Which references show somebody else?", found.map((one) => ({ value: one.referenceId, src: pictureOf(one), lines: [one.trackId ? "from a track" : one.fileName, `quality ${(one.quality ?? 0).toFixed(2)}`] })), { several: true });
+  const picker = personPicker(people, { isNew: "A new person is enrolled with these references." });
+  const fields = [h("p", {}, `These references, and the tracks that they were learnt from, are no longer those of ${name()}. At least one must stay.`), which.element, h("label", { for: "who" }, "Who do they show?"), picker.element];
+  const request = () => ["GalleryService/SplitPerson", { personId: person.personId, referenceIds: which.values(), expectedVersion: person.version, ...picker.request("otherPersonId") }];
+  propose(`Split off ${name()}`, fields, request, () => `${picker.name()} has these references now.`, after, { wide: true });
 }
 
 async function erase() {

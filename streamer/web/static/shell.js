@@ -1,10 +1,12 @@
 // What every page has: theme, keys, the state of the whole, signing out. A page imports it first.
 import { about, call } from "./api.js";
 import { fill, h } from "./dom.js";
+import "./search.js";
 import { count } from "./words.js";
 
 const KEYS = [
   ["?", "list the keys"],
+  ["/", "search people, cameras and tracks"],
   ["g then l", "go to the live pictures"],
   ["Arrow keys", "move between items"],
   ["Enter", "open"],
@@ -115,7 +117,7 @@ document.addEventListener("keydown", (event) => {
     return;
   if (event.key === "?") help();
   else if (event.key === "/") {
-    const search = document.querySelector("[type=search]");
+    const search = document.getElementById("find-text");
     if (search) {
       search.focus();
       event.preventDefault();

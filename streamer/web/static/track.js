@@ -1,7 +1,8 @@
 // The page of a track: whose face it is, what is known of it, and why.
 import { about, call, may, report } from "./api.js";
-import { confirmMatch, rejectMatch } from "./correct.js";
+import { confirmMatch, joinTracks, partTracks, rejectMatch } from "./correct.js";
 import { fill, h, svg } from "./dom.js";
+import { short } from "./propose.js";
 import { followState } from "./shell.js";
 import { ageText, cameraTime, clockWords, colourOf, count, duration, enumWords, looks, moment, who } from "./words.js";
 
@@ -93,6 +94,8 @@ function picture() {
     fact("Number", `#${track.number}`),
     track.splitFrom && fact("Split off", h("a", { href: `/tracks/${track.splitFrom}` }, "another track")),
     track.mergedInto && fact("Continues", h("a", { href: `/tracks/${track.mergedInto}` }, "as this track")),
+    track.visitor?.visitorId && fact("Visitor", h("a", { href: `/visitors/${track.visitor.visitorId}` }, short(track.visitor.visitorId))),
+    track.decision?.personId && may("enrol") && fact("Person", h("a", { href: `/people/${encodeURIComponent(track.decision.personId)}` }, "references and journeys")),
     fact("Data", h("a", { href: `/tracks/${track.trackId}.json` }, "JSON")),
   );
   return h("div.picture", { style: { "--track": colourOf(track.number) } }, face, facts);
@@ -167,9 +170,15 @@ function buttons(found) {
   return h(
     "div.row",
     {},
-    h("button.primary", { type: "button", onclick: () => confirmMatch(track, after) }, "This is \u2026"),
+    h("button.primary", { type: "button", onclick: () => confirmMatch(track, after).catch(report) }, "This is \u2026"),
     found.known
       ? h("button", { type: "button", onclick: () => rejectMatch(track, found.text, after) }, `Not ${found.text}`)
+      : null,
+    about.values.visitors
+      ? [
+          h("button", { type: "button", onclick: () => joinTracks(track, after).catch(report) }, "Same as another track"),
+          h("button", { type: "button", onclick: () => partTracks(track, after).catch(report) }, "Different from another"),
+        ]
       : null,
   );
 }

@@ -30,11 +30,20 @@ export function mainLooks(track) {
   return shares.length ? looks(shares[0].expression) : "";
 }
 
+/** Who a track shows, or its number: the name on its card. */
+export function nameOfTrack(track) {
+  const found = who(track.decision);
+  if (found.known || found.text.startsWith("maybe") || found.text === "unknown") return found.text;
+  return `#${track.number ?? 0}`;
+}
+
+/** A track in one line: who, where and when. */
+export const trackLine = (track) => `${nameOfTrack(track)}, ${track.streamId}, ${moment(begun(track).toISOString())}`;
+
 /** A card that leads to the page of a track. `jpeg`: its picture in base64; undefined: none is kept. */
 export function trackCard(track, jpeg, { camera = true } = {}) {
   const decision = who(track.decision);
-  const named = decision.known || decision.text.startsWith("maybe");
-  const name = named ? decision.text : decision.text === "unknown" ? "unknown" : `#${track.number ?? 0}`;
+  const name = nameOfTrack(track);
   const age = ageText(track.age);
   const at = begun(track);
   const live = !track.final;
