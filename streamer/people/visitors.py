@@ -176,18 +176,18 @@ class VisitorBook:
         else:
             self.identified.discard(track_id)
             self._decide(live)
-        if summary.final:
-            del self.live[track_id]
-            self.barred.discard(track_id)
         return summary if live.sighting is None else replace(summary, visitor=live.sighting)
 
     def follow(self, summary: TrackSummary) -> None:
-        """Publish the step of a journey that a summary makes, after the summary itself."""
+        """Publish the step of a journey that a summary makes, after the summary itself. The last one ends the track."""
+        live = self.live[summary.key.id]
         person = summary.decision.person_id if summary.decision is not None else ""
         visitor = summary.visitor.visitor_id if summary.visitor is not None else ""
         if self.settings.journeys and (person or visitor):
-            live = self.live.get(summary.key.id) or LiveTrack(summary, _began(summary))
             self.travel.follow(summary, replace(self.appearance(live), person_id=person, visitor_id=visitor))
+        if summary.final:
+            del self.live[summary.key.id]
+            self.barred.discard(summary.key.id)
 
     def _decide(self, live: LiveTrack) -> None:
         summary, track_id = live.summary, live.summary.key.id
@@ -213,7 +213,10 @@ class VisitorBook:
         return enough and good and not unsure and not early
 
     def _search(self, live: LiveTrack) -> None:
-        """Give a track its visitor: whom it was said to show, else the one it has or resembles, else a new one."""
+        """Give a track its visitor: whom it was said to show, else the one it resembles or has, else a new one.
+
+        It may have joined by its first few analyses, so it leaves a visitor whom it no longer resembles.
+        """
         identity, track_id = live.summary.estimates.identity, live.summary.key.id
         assert identity is not None
         links, current = self._curator.book.people.links, live.visitor_id
@@ -223,14 +226,14 @@ class VisitorBook:
         without = {self.visitor_of(other) for each in joined for other in links.apart_of(each)} | self._beside(live)
         alone = self._of_visitor.get(current, set()) <= {track_id}
         self.known.remove(track_id)
-        if said:
-            chosen = said
-        elif current and not alone and current not in without:
-            chosen = current
+        template, quality = identity.template, identity.evidence.best_quality
+        match = self.known.match(template, quality, without)
+        if said or match is not None:
+            chosen = said or (match.visitor_id if match is not None else "")
         else:
-            match = self.known.match(identity.template, identity.evidence.best_quality, without)
-            chosen = match.visitor_id if match is not None else current if current and alone else new_id()
-        self.known.put(track_id, chosen, identity.template, identity.evidence.best_quality)
+            stays = current and current not in without and (alone or self.known.may_stay(current, template, quality))
+            chosen = current if stays else new_id()
+        self.known.put(track_id, chosen, template, quality)
         live.visitor_id = chosen
         if current and alone and chosen != current:
             self.merge_id(current, chosen)
