@@ -60,6 +60,11 @@ class Visitors:
         found = self._tracks.get(track_id)
         return None if found is None else found[0]
 
+    def template(self, track_id: str) -> Floats | None:
+        """Return the template (512,) of a track; None: it has none."""
+        found = self._tracks.get(track_id)
+        return found[1] if found is not None else None
+
     def tracklets(self, visitor_ids: Collection[str] | None = None) -> Iterator[Tracklet]:
         """Yield the tracks of these visitors (None: of all), in the order in which they came."""
         for track_id, (visitor, template, quality) in self._tracks.items():

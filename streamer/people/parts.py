@@ -106,6 +106,7 @@ async def open_people(
             await book.open()
         except (StoreUnavailable, NotReadable) as error:
             raise LostDependency(f"store: the visitors cannot be read: {error}") from error
+        past.visitors = book
         visiting = Visiting(config, curator, past, enrolling, book)
         parts = replace(parts, visiting=visiting, visitors=VisitorQueries(book, curator))
     return parts, ""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ from streamer.people.fold import fold
 from streamer.people.past_index import OWNER, PastIndex
 from streamer.people.recognition import build
 from streamer.people.rivals import Rivals, spans_of_live
+from streamer.people.visitors import VisitorBook
 from streamer.privacy import Mode, Modes
 from streamer.store.past import PastTrack, Span, past_tracks, revised, spans_of
 from streamer.store.tables import templates
@@ -94,6 +95,7 @@ class Past:
         self.index = PastIndex(curator.book, config.store.search_memory_mb if config.store else 0.0)
         self._again = asyncio.Event()
         self._closing = False
+        self.visitors: VisitorBook | None = None  # whose tracks are evidence against names; None: visitors are off
 
     def keep(self, summary: TrackSummary) -> None:
         """Take in the final summary of a track, whose face is stored soon."""
@@ -297,14 +299,24 @@ class Past:
         self, known: EnrolledGallery, faces: Sequence[TrackFace], rivals: Rivals[TrackFace]
     ) -> list[Change]:
         """Return which tracks have another identity by this gallery; `rivals` keeps those that others may contest."""
-        return await asyncio.to_thread(self._decide, known, faces, rivals)
+        others: dict[str, Floats | None] = {}
+        if self.visitors is not None:
+            await self.visitors.load()
+            others = {one.track_id: self.visitors.others_of(one.joined, None, 0.0, one.model_id) for one in faces}
+        return await asyncio.to_thread(self._decide, known, faces, rivals, others)
 
-    def _decide(self, known: EnrolledGallery, faces: Sequence[TrackFace], rivals: Rivals[TrackFace]) -> list[Change]:
+    def _decide(
+        self,
+        known: EnrolledGallery,
+        faces: Sequence[TrackFace],
+        rivals: Rivals[TrackFace],
+        others: Mapping[str, Floats | None],
+    ) -> list[Change]:
         identifier = Identifier(self._config.gallery)
         identifier.use(known)
         settled: list[tuple[TrackFace, IdentityDecision]] = []
         for face in faces:
-            found = self._decided_by(identifier, known, face, self._before(face))
+            found = self._decided_by(identifier, known, face, self._before(face), others.get(face.track_id))
             settled += rivals.add(face, face.camera, face.track_id, face.spans, found)
         return self._changes(settled)
 
@@ -324,12 +336,17 @@ class Past:
         return changes
 
     def _decided_by(
-        self, identifier: Identifier, known: EnrolledGallery, face: TrackFace, before: IdentityDecision
+        self,
+        identifier: Identifier,
+        known: EnrolledGallery,
+        face: TrackFace,
+        before: IdentityDecision,
+        others: Floats | None,
     ) -> IdentityDecision:
         """Return the decision for a track. Without a face to search for, only what was said about it counts."""
         said = known.corrections
         if face.template is not None and self._can_be_searched(known, face):
-            return identifier.decide_past(before, Probe(face.template, face.samples, face.quality, face.joined))
+            return identifier.decide_past(before, Probe(face.template, face.samples, face.quality, face.joined, others))
         if said.person_of(face.joined) is not None:
             return identifier.decide_past(before, Probe(NO_FACE, face.samples, face.quality, face.joined))
         if before.confirmed:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from streamer.config import StreamerConfig
 from streamer.encryption import NotReadable
 from streamer.identity.persons import NOBODY
@@ -36,6 +38,7 @@ from streamer.values import (
 
 OWNER = "visitors"  # of the key that pseudonyms are encrypted with
 GROWTH = 2  # factor by which a track's analyses must grow until it is compared again
+MOST_OTHERS = 50  # newest tracks of a visitor that are evidence against a name
 RECENT = 500  # newest tracks of a scene that a live one is compared with for having been beside it
 UNSURE = (IdentityReason.AMBIGUOUS, IdentityReason.NOT_CONFIRMED, IdentityReason.GALLERY_NOT_READY)
 
@@ -237,6 +240,24 @@ class VisitorBook:
         live.visitor_id = chosen
         if current and alone and chosen != current:
             self.merge_id(current, chosen)
+
+    def others_of(
+        self, track_ids: Collection[str], template: Floats | None, quality: float, model_id: str
+    ) -> Floats | None:
+        """Return the templates (n, 512) of the other tracks of the visitor whom a track shows; None: there are none.
+
+        A track that shows nobody yet counts as the one whom its template resembles, if that is given. Tracks of people
+        of the gallery are left out.
+        """
+        if model_id != self.model_id:
+            return None
+        visitor = next((name for one in track_ids if (name := self.known.of(one)) is not None), None)
+        if visitor is None and template is not None:
+            match = self.known.match(template, quality)
+            visitor = match.visitor_id if match is not None else None
+        names = sorted(self._of_visitor.get(visitor or "", set()) - {*track_ids}, reverse=True)
+        others = [one for name in names if (one := self.known.template(name)) is not None]
+        return np.stack(others[:MOST_OTHERS]) if others else None
 
     def _beside(self, live: LiveTrack) -> set[str]:
         """Return the visitors of tracks that are or were in view in the same frames."""

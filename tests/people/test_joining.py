@@ -90,6 +90,12 @@ async def test_few_or_poor_crops_join_nobody(tmp_path: Path) -> None:
         assert await here.journeys() == []
         assert here.see("b", "yard", face(ada=1), samples=2) == ada
         assert await here.journeys() == [("b", "yard")]
+        others = here.book.others_of(["c"], face(ada=1, other=0.2), 0.8, "m")  # it shows nobody yet, and resembles ada
+        assert others is not None
+        assert others.shape == (2, 512)
+        assert here.book.others_of(["a"], None, 0.0, "m") is not None
+        assert here.book.others_of(["c"], None, 0.0, "m") is None
+        assert here.book.others_of(["a"], None, 0.0, "other weights") is None
 
 
 async def test_a_track_that_joined_by_its_first_crops_leaves_when_more_of_them_show_somebody_else(
