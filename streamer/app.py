@@ -333,7 +333,7 @@ class LiveService:
             self._tracer.leaving(summaries)
         for summary in self._privacy.shown(summaries):
             if self._people is not None and summary.final:
-                self._people.past.keep(summary)
+                self._people.past.waiting.keep(summary)
             if self._visiting is not None:
                 summary = self._visiting.book.see(summary)
             if self._store is not None:

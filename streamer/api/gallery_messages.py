@@ -10,7 +10,7 @@ from streamer.people.curator import Curator
 from streamer.people.enrolling import Outcome
 from streamer.people.entries import TRACKS, Entry, Person
 from streamer.people.erasing import Report
-from streamer.people.past import Change
+from streamer.people.track_faces import Change
 from streamer.store.decisions import to_message
 from streamer.values import Candidate
 

@@ -58,9 +58,9 @@ class PeopleParts:
         self.past.close()
         await self.curator.changing.close()
         try:
-            await self.past.flush()
+            await self.past.waiting.flush()
         except StoreUnavailable:
-            self.past.give_up()
+            self.past.waiting.give_up()
 
 
 def nothing(tracks: Collection[str]) -> None:
@@ -94,7 +94,7 @@ async def open_people(
     except (StoreUnavailable, NotReadable) as error:
         raise LostDependency(f"store: the people cannot be read: {error}") from error
     past, transfer = Past(config, curator, find_live, live_tracks, modes), Transfer(curator)
-    curator.forgetting.flush = past.flush
+    curator.forgetting.flush = past.waiting.flush
     curator.faces_gone = past.index.reconcile
     enrolling, erasing = Enrolling(config, curator, past, read_video), Erasing(curator, past, transfer)
     searching, splitting = Searching(curator, past), Splitting(curator, enrolling)
