@@ -48,7 +48,19 @@ if TYPE_CHECKING:
     from faceanalytics.results import Analysed, AnalysedFrame, Observation, Results, Summary, read_results
     from faceanalytics.system_values import Capacity, ModelStatus, Stats, StoreStatus, StreamStatus
     from faceanalytics.tracking import TrackedEnd, TrackedFace, Tracker
-    from faceanalytics.tracks import Age, Attributes, Box, Decision, Expression, Identity, LiveTrack, Point, Track
+    from faceanalytics.tracks import (
+        Age,
+        Attributes,
+        Box,
+        Decision,
+        Expression,
+        Identity,
+        JourneyStep,
+        LiveTrack,
+        Point,
+        Track,
+        VisitorSighting,
+    )
     from faceanalytics.video import read_video
     from faceanalytics.watching import Watch, watch
     from streamer.values import Detections, Frame
@@ -84,6 +96,7 @@ __all__ = [
     "Identity",
     "IdentityChange",
     "InputError",
+    "JourneyStep",
     "KnownPerson",
     "LedgerEntry",
     "LiveTrack",
@@ -119,6 +132,7 @@ __all__ = [
     "TrackedFace",
     "Tracker",
     "UserError",
+    "VisitorSighting",
     "Watch",
     "__version__",
     "aio",
@@ -153,7 +167,8 @@ _MODULES = {
     "faceanalytics.results": ("Analysed", "AnalysedFrame", "Observation", "Results", "Summary", "read_results"),
     "faceanalytics.tracking": ("TrackedEnd", "TrackedFace", "Tracker"),
     "faceanalytics.tracks": (
-        *("Age", "Attributes", "Box", "Decision", "Expression", "Identity", "LiveTrack", "Point", "Track"),
+        *("Age", "Attributes", "Box", "Decision", "Expression", "Identity", "JourneyStep", "LiveTrack", "Point"),
+        *("Track", "VisitorSighting"),
     ),
     "faceanalytics.video": ("read_video",),
     "faceanalytics.system_values": ("Capacity", "ModelStatus", "Stats", "StoreStatus", "StreamStatus"),

@@ -69,7 +69,7 @@ class TrackRevised(OfTrack):
 
 @dataclass(frozen=True, slots=True)
 class TrackTravelled(OfTrack):
-    """The person or visitor of a track was at another camera before."""
+    """The person or visitor of a track was at another camera before: `track.journey`."""
 
 
 @dataclass(frozen=True, slots=True)

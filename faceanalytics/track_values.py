@@ -51,6 +51,27 @@ def to_track(track: tracks_pb2.Track) -> LiveTrack:
         revision=track.revision,
         final=track.final,
         embedding=np.array(track.identity.embedding, np.float32) if track.identity.embedding else None,
+        visitor=_visitor(track.visitor) if track.HasField("visitor") else None,
+        journey=_journey(track.journey) if track.HasField("journey") else None,
+    )
+
+
+def _visitor(visitor: tracks_pb2.VisitorSighting) -> tracks.VisitorSighting:
+    return tracks.VisitorSighting(
+        visitor_id=visitor.visitor_id,
+        seen_before=visitor.seen_before,
+        visits=visitor.visits,
+        first_seen_at=to_time(visitor.first_seen_at),
+    )
+
+
+def _journey(step: tracks_pb2.JourneyStep) -> tracks.JourneyStep:
+    return tracks.JourneyStep(
+        step=step.step,
+        from_track_id=step.from_track_id,
+        from_stream_id=step.from_stream_id,
+        gap_s=step.gap.ToTimedelta().total_seconds(),
+        uncertainty_s=step.uncertainty.ToTimedelta().total_seconds() if step.HasField("uncertainty") else None,
     )
 
 

@@ -155,6 +155,27 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VisitorSighting:
+    """Somebody who is not in the gallery, as a track shows them."""
+
+    visitor_id: str  # pseudonym; that of a visitor who was merged finds the one who is left
+    seen_before: bool  # there was an earlier visit
+    visits: int  # with this one
+    first_seen_at: datetime  # UTC, start of the first appearance that is stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyStep:
+    """Step of a person or visitor from one stream to another."""
+
+    step: int  # number within the journey, from 1
+    from_track_id: str  # id of the track before
+    from_stream_id: str  # id of the stream before
+    gap_s: float  # from the last sight there to the first one here, by the streams' clocks; negative: they overlap
+    uncertainty_s: float | None  # how far gap_s may be wrong because of the clocks, to each side; None: not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveTrack(Track):
     """A track as a streamer publishes it."""
 
@@ -168,3 +189,5 @@ class LiveTrack(Track):
     detection_score: float  # 0..1, of the last detection
     merged_into: str | None  # id of the track that goes on instead
     embedding: Floats | None  # (512,) unit length; None unless it was asked for
+    visitor: VisitorSighting | None  # None: visitors are off, the face is too poor, or it is one of the gallery
+    journey: JourneyStep | None  # where the person or visitor was before; None unless the event is a TrackTravelled

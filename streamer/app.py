@@ -157,6 +157,8 @@ class LiveService:
                 closing.callback(reader.close)
                 found = self._gallery, live, self._hub.live, self._republish, reader, self._modes
                 self._people, no_people = await open_people(self._config, store, *found)
+                if self._visiting is not None:
+                    self._persons.use_visitors(self._visiting.book.others_of)
                 self._sinks = await start_sinks(self._config.sinks, store, without_biometrics)
                 closing.push_async_callback(self._sinks.close)
             self._jobs = Jobs(self._config, store, self._dispatcher) if store and self._config.jobs else None
@@ -312,7 +314,7 @@ class LiveService:
             self._tracer.leaving(summaries)
         for summary in self._privacy.shown(summaries):
             if self._people is not None and summary.final:
-                self._people.past.keep(summary)
+                self._people.past.waiting.keep(summary)
             if self._visiting is not None:
                 summary = self._visiting.book.see(summary)
             if self._store is not None:

@@ -561,7 +561,7 @@ class IdentityReason(enum.Enum):
     REJECTED = "REJECTED"  # somebody said that it is not the person who is most similar
     ERASED = "ERASED"  # it was a person who has been erased
     SAME_FRAME = "SAME_FRAME"  # another face, seen in the same frame, is more surely that person
-    LOOK_ALIKE = "LOOK_ALIKE"  # somebody who looks alike is enrolled, and the face is not similar enough to tell
+    LOOK_ALIKE = "LOOK_ALIKE"  # somebody alike is enrolled, or is the visitor, and the face is not similar enough
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from streamer.people.curator import Curator, Problem, Refused
 from streamer.people.entries import Entry, Person
 from streamer.people.images import Face, Unfit
 from streamer.people.parts import PeopleParts
-from streamer.people.past import Change, TrackFace
+from streamer.people.track_faces import Change, TrackFace
 from streamer.store.values import StoreUnavailable
 
 Context = aio.ServicerContext[Any, Any]

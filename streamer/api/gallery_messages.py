@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from faceanalytics.v1 import faces_pb2, gallery_pb2, gallery_transfer_pb2, tracks_pb2
 from streamer.api.messages import duration, timestamp
 from streamer.identity.references import FoundFace
-from streamer.people.book import Book, StoredReference
+from streamer.people.book import Book
 from streamer.people.curator import Curator
 from streamer.people.enrolling import Outcome
 from streamer.people.entries import TRACKS, Entry, Person
 from streamer.people.erasing import Report
-from streamer.people.past import Change
+from streamer.people.stored import StoredReference
+from streamer.people.track_faces import Change
 from streamer.store.decisions import to_message
 from streamer.values import Candidate
 

@@ -14,9 +14,9 @@ from streamer.access.tokens import Scope
 from streamer.api.callers import calling, present_caller
 from streamer.api.errors import Why, refuse
 from streamer.api.messages import timestamp
-from streamer.people.book import StoredReference
 from streamer.people.curator import MOST_PEOPLE, Problem, Refused
 from streamer.people.entries import Person
+from streamer.people.stored import StoredReference
 from streamer.people.transfer import GivenPerson
 
 Context = aio.ServicerContext[Any, Any]

@@ -19,7 +19,7 @@ from streamer.api.problems import no_track
 from streamer.people.appearances import Appearance, order
 from streamer.people.curator import Problem, Refused
 from streamer.people.parts import PeopleParts
-from streamer.people.past import Change
+from streamer.people.track_faces import Change
 from streamer.people.visiting import Said, Visiting
 from streamer.people.visitor_queries import Period, Visitor, VisitorQueries
 from streamer.store.values import StoreUnavailable

@@ -5,7 +5,7 @@ analyses, then whenever their number has doubled, and once at its end. Between s
 decision for or against a person changes only if several contradicting searches in a row agree (hysteresis).
 """
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,9 @@ from streamer.values import (
 )
 
 GROWTH = 2  # factor by which a track's analyses must grow for the next search
+
+# ids of a track, its template (512,), quality and model -> templates (n, 512) of its visitor's other tracks; None: none
+OthersOf = Callable[[Collection[str], Floats, float, str], Floats | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,7 @@ class Probe:
     samples: int  # analyses behind it
     best_quality: float  # 0..1, of their best crop
     track_ids: tuple[str, ...]  # of the track and of those that were joined to it
+    others: Floats | None = None  # (n, 512) unit length, the other tracks of the visitor whom it shows; None: none
 
 
 @dataclass(slots=True)
@@ -62,7 +66,9 @@ class _Track:
 class Identifier:
     """Makes the decisions for the tracks of all cameras."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, others_of: OthersOf | None = None) -> None:
+        """`others_of`: what visitors are known by; None: there are no visitors."""
+        self.others_of = others_of
         self._settings = settings
         self._known: EnrolledGallery | None = None
         self._look_alikes: LookAlikes | None = None
@@ -135,7 +141,10 @@ class Identifier:
         elif track.decision.threshold is None or summary.estimates.samples > track.decision.samples or track.changed:
             assert summary.estimates.identity is not None
             template, evidence = summary.estimates.identity.template, summary.estimates.identity.evidence
-            probe = Probe(template, summary.estimates.samples, evidence.best_quality, track_ids)
+            quality, others = evidence.best_quality, None
+            if self.others_of is not None:
+                others = self.others_of(track_ids, template, quality, summary.estimates.model_id)
+            probe = Probe(template, summary.estimates.samples, quality, track_ids, others)
             track.decision = self._search(track, probe)
             track.changed = False
 
@@ -156,11 +165,11 @@ class Identifier:
         known, threshold = self._known, self._known.threshold
         excluded = known.corrections.not_of(probe.track_ids)
         candidates = known.gallery.search(probe.template, max(2, self._settings.candidates), excluded)
-        answer, reason = self._result(candidates, probe)
+        required = self._required(track.decision, candidates[0].person, probe) if candidates else threshold
+        answer, reason = self._result(candidates, probe, required)
         status, person = self._with_hysteresis(track, answer, candidates, threshold)
         if answer[0] is IdentityStatus.IDENTIFIED:
             reason = IdentityReason.NOT_CONFIRMED
-        required = self._look_alikes.required(candidates[0].person, excluded) if candidates else threshold
         found = IdentityDecision(
             status=status,
             person=person,
@@ -175,10 +184,31 @@ class Identifier:
         )
         return _with_revision(track.decision, found)
 
+    def _required(self, before: IdentityDecision, person: str, probe: Probe) -> float:
+        """Return the cosine from which the face is named as a person.
+
+        It is higher if the person has look-alikes, and if the other tracks of the visitor whom the face shows are less
+        similar to the person than the threshold, by as much: so the mean of face and visitor reaches it. A face that
+        has the name already keeps it, because tracks that are named are no longer those of a visitor.
+        """
+        assert self._known is not None
+        assert self._look_alikes is not None
+        known = self._known
+        least = self._look_alikes.required(person, known.corrections.not_of(probe.track_ids))
+        has_it = before.status is IdentityStatus.IDENTIFIED and before.person == person
+        if probe.others is None or not len(probe.others) or has_it:
+            return least
+        scores = known.gallery.scores_of(person, np.asarray(probe.others, np.float64))
+        assert scores is not None
+        return max(least, 2 * known.threshold - float(scores.mean()))
+
     def _result(
-        self, candidates: tuple[Candidate, ...], probe: Probe
+        self, candidates: tuple[Candidate, ...], probe: Probe, required: float
     ) -> tuple[tuple[IdentityStatus, str], IdentityReason | None]:
-        """Return the result of one search by itself, and the reason why it names no person."""
+        """Return the result of one search by itself, and the reason why it names no person.
+
+        `required`: cosine from which the first candidate is named.
+        """
         assert self._known is not None
         assert self._look_alikes is not None
         known = self._known
@@ -190,7 +220,7 @@ class Identifier:
             return (IdentityStatus.UNKNOWN, ""), reason
         best = candidates[0]
         template = np.asarray(probe.template, np.float64)
-        if best.similarity < self._look_alikes.required(best.person, excluded):
+        if best.similarity < required:
             return (IdentityStatus.UNDECIDED, ""), IdentityReason.LOOK_ALIKE
         second = candidates[1] if len(candidates) > 1 else Candidate("", -2.0)
         lead = self._look_alikes.lead(best.person, second.person, self._settings.margin)

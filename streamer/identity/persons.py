@@ -13,7 +13,7 @@ from streamer import metrics
 from streamer.aggregate.aggregator import Aggregator
 from streamer.config import StreamerConfig
 from streamer.identity.beside import Beside
-from streamer.identity.identification import EnrolledGallery, Identifier, Probe
+from streamer.identity.identification import EnrolledGallery, Identifier, OthersOf, Probe
 from streamer.identity.one_per_frame import OnePerFrame
 from streamer.identity.relink import HELD_REASONS, HeldTrack, Relinker
 from streamer.values import (
@@ -62,6 +62,7 @@ class Persons:
         self._beside = Beside()
         self._one_per_frame = OnePerFrame(config.gallery, self._beside)
         self._unsettled: set[str] = set()  # open tracks that have gained or lost their name to another one
+        self._others_of: OthersOf | None = None
 
     def use_gallery(self, known: EnrolledGallery | None) -> list[TrackSummary]:
         """Name people of this gallery from now on. Returns the open tracks that it changes, with a new revision.
@@ -72,7 +73,7 @@ class Persons:
             self._identifier = None
             self._one_per_frame = OnePerFrame(self._settings, self._beside)
         elif self._identifier is None:
-            self._identifier = Identifier(self._settings)
+            self._identifier = Identifier(self._settings, self._others_of)
         if known is not None and self._identifier is not None:
             self._identifier.use(known)
             self._one_per_frame.use(known.twins, known.gallery, known.corrections)
@@ -104,6 +105,12 @@ class Persons:
                 person.newest = replace(person.newest, revision=self._aggregator.revise(name))
                 changed.append(person.newest)
         return changed
+
+    def use_visitors(self, others_of: OthersOf) -> None:
+        """Take the other tracks of visitors as evidence against names from now on."""
+        self._others_of = others_of
+        if self._identifier is not None:
+            self._identifier.others_of = others_of
 
     def use_impostors(self, impostors: ImpostorScores, model_id: str) -> None:
         """Join tracks from now on, by templates of this model and by these scores of strangers."""

@@ -17,6 +17,7 @@ from streamer.values import Floats, ImpostorScores
 EMBEDDING = 512
 GROWTH = 2  # factor by which the table of visitors grows
 FIRST_ROWS = 64
+STAYS = 0.05  # cosine below the threshold with which a track still stays with its visitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class Visitors:
         found = self._tracks.get(track_id)
         return None if found is None else found[0]
 
+    def template(self, track_id: str) -> Floats | None:
+        """Return the template (512,) of a track; None: it has none."""
+        found = self._tracks.get(track_id)
+        return found[1] if found is not None else None
+
     def tracklets(self, visitor_ids: Collection[str] | None = None) -> Iterator[Tracklet]:
         """Yield the tracks of these visitors (None: of all), in the order in which they came."""
         for track_id, (visitor, template, quality) in self._tracks.items():
@@ -84,6 +90,15 @@ class Visitors:
         best = int(scores.argmax())
         needed = join_threshold(self._impostors, self._rate, len(self._rows) + 1)
         return Match(self._names[best], float(scores[best]), needed) if scores[best] >= needed else None
+
+    def may_stay(self, visitor_id: str, template: Floats, quality: float) -> bool:
+        """Return whether a track of this template (512,) and quality still resembles its visitor's other tracks."""
+        row = self._rows.get(visitor_id)
+        if row is None or self._impostors is None:
+            return True
+        mean = float(self._sums[row] @ template.astype(np.float32)) / float(self._sizes[row])
+        score = mean - float(poor_penalty(np.array([max(float(self._quality[row]), quality)]))[0])
+        return score >= join_threshold(self._impostors, self._rate, len(self._rows) + 1) - STAYS
 
     def put(self, track_id: str, visitor_id: str, template: Floats, quality: float) -> None:
         """Let a track be one of a visitor, who may be new, with its newest template."""

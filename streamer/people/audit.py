@@ -17,10 +17,10 @@ from streamer.identity.left_out import Left, leave_one_out
 from streamer.identity.mass_search import NOBODY as NOBODY_THERE
 from streamer.identity.mass_search import MassSearch
 from streamer.identity.strangers import FalseAccepts, estimated
-from streamer.people.book import StoredReference
 from streamer.people.drift import Halves, Period, Seen, by_camera, by_person, by_week, halves, worse_cameras
 from streamer.people.fold import People, fold
-from streamer.people.past import TrackFace
+from streamer.people.stored import StoredReference
+from streamer.people.track_faces import TrackFace
 from streamer.values import Floats, IdentityStatus, ImpostorScores
 
 MOST_STRANGERS = 2_000  # that are grouped to visitors, the newest

@@ -18,9 +18,10 @@ from streamer.people.curator import Curator, Problem, Refused
 from streamer.people.drift import since
 from streamer.people.entries import FOLDER, Action, Entry
 from streamer.people.nightly import every_night
-from streamer.people.past import Past, TrackFace
+from streamer.people.past import Past
 from streamer.people.recognition import references_of
 from streamer.people.replay import began
+from streamer.people.track_faces import TrackFace
 from streamer.store.values import StoreUnavailable
 
 DAYS = 84  # of past tracks
@@ -53,7 +54,7 @@ class Auditing:
         book = self._curator.book
         people, stored = book.people, dict(book.references)
         references = await asyncio.to_thread(references_of, live.model, live.folder, people, stored)
-        await self._past.flush()
+        await self._past.waiting.flush()
         faces: list[tuple[datetime, TrackFace]] = []
         async for some in self._past.all(after=since(days or DAYS, datetime.now(UTC))):
             faces += [

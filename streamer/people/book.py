@@ -20,6 +20,7 @@ from streamer.people.moving import MOVING, may_move, unsaid, with_stored
 from streamer.people.shared import notifying
 from streamer.people.stored import (
     CHUNK,
+    StoredReference,
     entry_columns,
     entry_of,
     entry_row,
@@ -30,7 +31,6 @@ from streamer.people.stored import (
     references_question,
     rehomed,
 )
-from streamer.people.stored import StoredReference as StoredReference
 from streamer.store.store import Store
 from streamer.store.tables import ledger, person_keys, person_references
 from streamer.store.values import StoreUnavailable

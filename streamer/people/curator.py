@@ -12,11 +12,12 @@ from uuid import UUID, uuid4
 
 from streamer.encryption import NotReadable
 from streamer.people import wording
-from streamer.people.book import Book, Draft, StoredReference
+from streamer.people.book import Book, Draft
 from streamer.people.elsewhere import Forgetting, nothing
 from streamer.people.entries import FINAL, FOLDER, Action, Entry, Person
 from streamer.people.live import LiveGallery
 from streamer.people.shared import Changing, Following
+from streamer.people.stored import StoredReference
 from streamer.store.store import Store
 from streamer.store.values import LogKind, StoreUnavailable
 

@@ -13,11 +13,13 @@ import numpy as np
 from faceanalytics.errors import ConfigError, LostDependency
 from streamer.config import StreamerConfig
 from streamer.identity.references import FoundFace, Judgement
-from streamer.people.book import Draft, StoredReference
+from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused, new_id
 from streamer.people.entries import FOLDER, Action, Entry, Person
 from streamer.people.images import Face, Images, Unfit, shown_name
-from streamer.people.past import Past, TrackFace
+from streamer.people.past import Past
+from streamer.people.stored import StoredReference
+from streamer.people.track_faces import TrackFace
 from streamer.people.videos import ReadVideo, faces_of_video
 from streamer.privacy import Mode
 from streamer.values import Candidate, Floats

@@ -62,7 +62,7 @@ class Erasing:
                 curator.changeable(person_id, version)
                 merged = tuple(sorted(name for name, root in book.people.merged.items() if root == person_id))
                 ids = [person_id, *merged]
-                await self._past.flush()
+                await self._past.waiting.flush()
                 needles = await self._needles(ids)
                 exports = await self._transfer.exports_of(ids)
                 shown = await self._tracks_of(person_id)

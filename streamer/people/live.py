@@ -16,9 +16,10 @@ from streamer.identity.enrolment import embed, enrolled
 from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.identity.references import Reference
-from streamer.people.book import Book, StoredReference
+from streamer.people.book import Book
 from streamer.people.growing import Growing
 from streamer.people.recognition import FolderPeople, with_ids
+from streamer.people.stored import StoredReference
 from streamer.people.strangers_kept import keep
 from streamer.privacy import Mode
 from streamer.store.values import StoreUnavailable

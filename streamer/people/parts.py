@@ -60,9 +60,9 @@ class PeopleParts:
         self.past.close()
         await self.curator.changing.close()
         try:
-            await self.past.flush()
+            await self.past.waiting.flush()
         except StoreUnavailable:
-            self.past.give_up()
+            self.past.waiting.give_up()
 
 
 def nothing(tracks: Collection[str]) -> None:
@@ -96,7 +96,7 @@ async def open_people(
     except (StoreUnavailable, NotReadable) as error:
         raise LostDependency(f"store: the people cannot be read: {error}") from error
     past, transfer = Past(config, curator, find_live, live_tracks, modes), Transfer(curator)
-    curator.forgetting.flush = past.flush
+    curator.forgetting.flush = past.waiting.flush
     curator.faces_gone = past.index.reconcile
     enrolling, erasing = Enrolling(config, curator, past, read_video), Erasing(curator, past, transfer)
     searching, splitting = Searching(curator, past), Splitting(curator, enrolling)
@@ -108,6 +108,7 @@ async def open_people(
             await book.open()
         except (StoreUnavailable, NotReadable) as error:
             raise LostDependency(f"store: the visitors cannot be read: {error}") from error
+        past.visitors = book
         visiting = Visiting(config, curator, past, enrolling, book)
         parts = replace(parts, visiting=visiting, visitors=VisitorQueries(book, curator))
     return parts, ""

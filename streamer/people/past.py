@@ -3,70 +3,36 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-import numpy as np
-
 from faceanalytics.errors import ConfigError
-from streamer import metrics
 from streamer.config import StreamerConfig
 from streamer.encryption import NotReadable
 from streamer.identity.identification import EnrolledGallery, Identifier, Probe
-from streamer.identity.persons import NOBODY
-from streamer.people.book import Draft, StoredReference
+from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused
 from streamer.people.elsewhere import others
 from streamer.people.entries import Entry
 from streamer.people.fold import fold
 from streamer.people.past_index import OWNER, PastIndex
 from streamer.people.recognition import build
-from streamer.people.rivals import Rivals, spans_of_live
+from streamer.people.rivals import Rivals
+from streamer.people.stored import StoredReference
+from streamer.people.track_faces import NO_FACE, NOT_SEARCHED, Change, TrackFace, live_face
+from streamer.people.visitors import VisitorBook
+from streamer.people.waiting_faces import WaitingFaces
 from streamer.privacy import Mode, Modes
-from streamer.store.past import PastTrack, Span, past_tracks, revised, spans_of
-from streamer.store.tables import templates
-from streamer.store.values import Row, StoreUnavailable
+from streamer.store.past import PastTrack, past_tracks, revised, spans_of
+from streamer.store.values import StoreUnavailable
 from streamer.values import Floats, IdentityDecision, IdentityReason, IdentityStatus, TrackSummary
 
 CHUNK = 200  # tracks decided at once
 FLUSH_S = 1.0  # between two looks for templates to write
 MOST_CHANGES = 1000  # that a dry run lists
-WAITING = 10_000  # most templates that wait for a database that does not work
-
-NOT_SEARCHED = IdentityDecision(
-    IdentityStatus.UNDECIDED, "", IdentityReason.TOO_LITTLE_EVIDENCE, (), None, None, 0, 0.0, revision=0
-)
-NO_FACE = np.zeros(512, np.float32)  # is compared with nobody
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackFace:
-    """A track, live or past, with its face."""
-
-    track_id: str
-    camera: str
-    joined: tuple[str, ...]  # ids of the tracks that are one with it
-    model_id: str
-    samples: int  # analyses behind the template
-    quality: float  # 0..1
-    template: Floats | None  # (512,) unit length; None: not known
-    decision: IdentityDecision | None
-    past: PastTrack | None = None  # None: it is live, or ended a moment ago
-    spans: tuple[Span, ...] = ()  # when it was there
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a change of the gallery does, or would do, to a track."""
-
-    track_id: str
-    camera: str
-    before: IdentityDecision | None
-    after: IdentityDecision
-    past: PastTrack | None = None  # None: it is live
 
 
 class Past:
@@ -89,34 +55,11 @@ class Past:
         self._curator = curator
         self._find_live = find_live
         self._live = live
-        self._waiting: dict[str, TrackSummary] = {}
-        self._lost = 0  # faces since the database stopped working
+        self.waiting = WaitingFaces(config, curator)
         self.index = PastIndex(curator.book, config.store.search_memory_mb if config.store else 0.0)
         self._again = asyncio.Event()
         self._closing = False
-
-    def keep(self, summary: TrackSummary) -> None:
-        """Take in the final summary of a track, whose face is stored soon."""
-        store = self._config.store
-        if store is None or not store.templates or self._curator.live.known is None:
-            return
-        if summary.estimates.identity is not None and not any(one in NOBODY for one in summary.undescribed):
-            self._waiting[summary.key.id] = summary
-            if len(self._waiting) > WAITING:
-                del self._waiting[next(iter(self._waiting))]
-                self._count_lost(1)
-
-    def give_up(self) -> None:
-        """Count the faces that are not stored when the streamer stops."""
-        if self._waiting:
-            self._count_lost(len(self._waiting))
-            log.error("people: the faces of %d past tracks are not stored: the streamer stops", len(self._waiting))
-
-    def _count_lost(self, count: int) -> None:
-        if not self._lost:
-            log.error("people: the database does not work for too long, and faces of past tracks are lost")
-        self._lost += count
-        metrics.templates_lost.inc(count)
+        self.visitors: VisitorBook | None = None  # whose tracks are evidence against names; None: visitors are off
 
     def decide_again(self) -> None:
         """Decide all past tracks again soon, because the gallery has changed."""
@@ -140,7 +83,7 @@ class Past:
             changed = self._again.is_set()
             self._again.clear()
             try:
-                await self.flush()
+                await self.waiting.flush()
                 if changed:
                     await self._decide_all()
             except StoreUnavailable as error:
@@ -149,43 +92,12 @@ class Past:
                 if changed:
                     self._again.set()
 
-    async def flush(self) -> None:
-        """Store the faces that wait. Raises StoreUnavailable."""
-        if not self._waiting:
-            return
-        summaries, now = list(self._waiting.values()), datetime.now(UTC)
-        sealed = await self._curator.book.sealed_of(OWNER)
-        rows: list[Row] = []
-        for one in summaries:
-            assert one.estimates.identity is not None
-            rows.append(
-                {
-                    "track_id": one.key.id,
-                    "model_id": one.estimates.model_id,
-                    "samples": one.estimates.samples,
-                    "quality": one.estimates.identity.evidence.best_quality,
-                    "template": sealed.vector(one.estimates.identity.template, one.key.id),
-                    "at": now,
-                }
-            )
-        store = self._curator.book.store
-        for start in range(0, len(rows), CHUNK):
-            await store.execute(
-                store.database.insert(templates).values(rows[start : start + CHUNK]).on_conflict_do_nothing()
-            )
-        for one in summaries:
-            if self._waiting.get(one.key.id) is one:
-                del self._waiting[one.key.id]
-        if self._lost:
-            log.warning("people: faces of past tracks are stored again; %d are lost", self._lost)
-            self._lost = 0
-
     async def face(self, track_id: str) -> TrackFace:
         """Return a track, live or past. Raises Refused, also if its camera is in another mode, and StoreUnavailable."""
         summary = self._find_live(track_id)
         if summary is not None:
-            return self._allowed(_live_face(summary))
-        await self.flush()
+            return self._allowed(live_face(summary))
+        await self.waiting.flush()
         store = self._curator.book.store
         found = await past_tracks(store.database, store.columns, "", 1, only=[track_id])
         if not found:
@@ -238,10 +150,10 @@ class Past:
             known, _ = await asyncio.to_thread(build, self._config, live.model, live.folder, people, stored)
         except ConfigError as error:
             raise Refused(Problem.NOT_NOW, str(error)) from error
-        await self.flush()
+        await self.waiting.flush()
         rivals = self._rivals(known)
         changes: list[Change] = []
-        async for some in self._all_with([_live_face(one) for one in self._live()]):
+        async for some in self._all_with([live_face(one) for one in self._live()]):
             changes += await self._decided(known, some, rivals)
             if len(changes) >= MOST_CHANGES:
                 break
@@ -255,7 +167,7 @@ class Past:
             return
         began, count, rivals = time.monotonic(), 0, self._rivals(known)
         said = [one for one in self._live() if one.decision is not None and one.decision.confirmed]
-        async for some in self._all_with([_live_face(one) for one in said]):
+        async for some in self._all_with([live_face(one) for one in said]):
             if live.known is None:  # nobody is left: only names change
                 some = [one for one in some if self._is_named(one)]
             count += self._revise(await self._decided(known, some, rivals))
@@ -297,14 +209,24 @@ class Past:
         self, known: EnrolledGallery, faces: Sequence[TrackFace], rivals: Rivals[TrackFace]
     ) -> list[Change]:
         """Return which tracks have another identity by this gallery; `rivals` keeps those that others may contest."""
-        return await asyncio.to_thread(self._decide, known, faces, rivals)
+        others: dict[str, Floats | None] = {}
+        if self.visitors is not None:
+            await self.visitors.load()
+            others = {one.track_id: self.visitors.others_of(one.joined, None, 0.0, one.model_id) for one in faces}
+        return await asyncio.to_thread(self._decide, known, faces, rivals, others)
 
-    def _decide(self, known: EnrolledGallery, faces: Sequence[TrackFace], rivals: Rivals[TrackFace]) -> list[Change]:
+    def _decide(
+        self,
+        known: EnrolledGallery,
+        faces: Sequence[TrackFace],
+        rivals: Rivals[TrackFace],
+        others: Mapping[str, Floats | None],
+    ) -> list[Change]:
         identifier = Identifier(self._config.gallery)
         identifier.use(known)
         settled: list[tuple[TrackFace, IdentityDecision]] = []
         for face in faces:
-            found = self._decided_by(identifier, known, face, self._before(face))
+            found = self._decided_by(identifier, known, face, self._before(face), others.get(face.track_id))
             settled += rivals.add(face, face.camera, face.track_id, face.spans, found)
         return self._changes(settled)
 
@@ -324,12 +246,17 @@ class Past:
         return changes
 
     def _decided_by(
-        self, identifier: Identifier, known: EnrolledGallery, face: TrackFace, before: IdentityDecision
+        self,
+        identifier: Identifier,
+        known: EnrolledGallery,
+        face: TrackFace,
+        before: IdentityDecision,
+        others: Floats | None,
     ) -> IdentityDecision:
         """Return the decision for a track. Without a face to search for, only what was said about it counts."""
         said = known.corrections
         if face.template is not None and self._can_be_searched(known, face):
-            return identifier.decide_past(before, Probe(face.template, face.samples, face.quality, face.joined))
+            return identifier.decide_past(before, Probe(face.template, face.samples, face.quality, face.joined, others))
         if said.person_of(face.joined) is not None:
             return identifier.decide_past(before, Probe(NO_FACE, face.samples, face.quality, face.joined))
         if before.confirmed:
@@ -362,19 +289,3 @@ class Past:
             row,
             spans_of(row.message),
         )
-
-
-def _live_face(summary: TrackSummary) -> TrackFace:
-    identity = summary.estimates.identity
-    usable = identity is not None and not any(one in NOBODY for one in summary.undescribed)
-    return TrackFace(
-        track_id=summary.key.id,
-        camera=summary.key.camera,
-        joined=(summary.key.id, *(one.track_id for one in summary.intervals)),
-        model_id=summary.estimates.model_id,
-        samples=summary.estimates.samples,
-        quality=identity.evidence.best_quality if identity is not None else 0.0,
-        template=identity.template if identity is not None and usable else None,
-        decision=summary.decision,
-        spans=spans_of_live(summary),
-    )

@@ -12,9 +12,9 @@ from streamer.identity.corrections import Corrections
 from streamer.identity.enrolment import gallery_of
 from streamer.identity.gallery import EmbeddedReference
 from streamer.identity.identification import EnrolledGallery
-from streamer.people.book import StoredReference
 from streamer.people.entries import FOLDER, Person
 from streamer.people.fold import People
+from streamer.people.stored import StoredReference
 from streamer.values import ImpostorScores, Model
 
 ID_DIGITS = 24  # hexadecimal, of the id of a person of the folder

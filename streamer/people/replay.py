@@ -13,9 +13,10 @@ from streamer.configfile import parse_config
 from streamer.identity.identification import EnrolledGallery, Identifier, Probe
 from streamer.people.book import Book
 from streamer.people.fold import People
-from streamer.people.past import CHUNK, NO_FACE, NOT_SEARCHED
+from streamer.people.past import CHUNK
 from streamer.people.past_index import OWNER
 from streamer.people.recognition import FolderPeople, build
+from streamer.people.track_faces import NO_FACE, NOT_SEARCHED
 from streamer.store.past import PastTrack, past_tracks
 from streamer.store.reader import StoreReader
 from streamer.values import Floats, IdentityDecision, Model

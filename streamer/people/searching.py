@@ -54,7 +54,7 @@ class Searching:
             )
         model, found = self._curator.live.model, list[Match]()
         if past and model is not None:
-            await self._past.flush()
+            await self._past.waiting.flush()
             found = await self._past.index.search(probe, limit, model.id, cameras)
         return Found(people, tuple(found), known.threshold if known else 0.0, self._not_compared())
 

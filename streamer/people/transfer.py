@@ -15,12 +15,13 @@ from sqlalchemy import select
 from faceanalytics.errors import ConfigError, LostDependency
 from streamer.encryption import NotReadable
 from streamer.people import wording
-from streamer.people.book import Draft, StoredReference
+from streamer.people.book import Draft
 from streamer.people.curator import MOST_PEOPLE, Curator, Problem, Refused
 from streamer.people.enrolling import MOST_REFERENCES
 from streamer.people.entries import Action, Person
 from streamer.people.fold import fold
 from streamer.people.live import AT_ONCE, crop_of
+from streamer.people.stored import StoredReference
 from streamer.store.tables import meta
 from streamer.values import CROP_SIZE
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from streamer.config import StreamerConfig
-from streamer.people.book import Draft, StoredReference
+from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused, new_id
 from streamer.people.enrolling import Enrolling
 from streamer.people.entries import TRACKS, Action, Entry, Person
 from streamer.people.fold import People, fold
-from streamer.people.past import Change, Past
+from streamer.people.past import Past
 from streamer.people.regrouping import MAJORITY, Ids, Moved, Regrouping
+from streamer.people.stored import StoredReference
+from streamer.people.track_faces import Change
 from streamer.people.visitor_upkeep import Upkeep
 from streamer.people.visitors import VisitorBook
 from streamer.store.forget import forget_faces, overwrite

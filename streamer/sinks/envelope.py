@@ -16,6 +16,7 @@ _TYPES = {
     LogKind.CAMERA: "camera.changed",
     LogKind.GALLERY: "gallery.changed",
     LogKind.AGGREGATE: "camera.aggregate",
+    LogKind.JOURNEY: "track.journey",
 }
 
 

@@ -23,7 +23,7 @@ def why(decision: tracks_pb2.IdentityDecision) -> str:
         case tracks_pb2.IDENTITY_REASON_SAME_FRAME if first:
             return f"like {first}, but another face in the same frame has the name"
         case tracks_pb2.IDENTITY_REASON_LOOK_ALIKE if first:
-            return f"like {first}, who has a look-alike: cosine {best:.2f}, {decision.required:.2f} needed"
+            return f"like {first}, but others are, too: cosine {best:.2f}, {decision.required:.2f} needed"
         case tracks_pb2.IDENTITY_REASON_NOT_CONFIRMED if first:
             return f"{first}, if the next search agrees"
         case tracks_pb2.IDENTITY_REASON_TOO_LITTLE_EVIDENCE:

@@ -26,7 +26,7 @@ from streamer.identity.identification import EnrolledGallery
 from streamer.identity.impostors import threshold
 from streamer.people.apart import in_background
 from streamer.people.audit import Audit, audited
-from streamer.people.past import TrackFace
+from streamer.people.track_faces import TrackFace
 from streamer.values import Floats, IdentityDecision, IdentityStatus, ImpostorScores
 
 PEOPLE, EACH, TRACKS = 10_000, 10, 50_000

@@ -11,11 +11,12 @@ import numpy as np
 from streamer.config import Store as StoreConfig
 from streamer.config import StreamerConfig
 from streamer.identity.identification import EnrolledGallery
-from streamer.people.book import Book, StoredReference
+from streamer.people.book import Book
 from streamer.people.entries import Action, Entry
 from streamer.people.growing import Growing
 from streamer.people.ledger import ALL, Ledger
 from streamer.people.recognition import FolderPeople
+from streamer.people.stored import StoredReference
 from streamer.values import Floats, ImpostorScores, Model
 
 STRANGERS = ImpostorScores(10**12, 10**6, np.array([1e-11, 1.0]), np.array([0.6, -1.0]), "benchmark")

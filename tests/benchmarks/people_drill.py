@@ -28,10 +28,11 @@ from sqlalchemy import select
 
 from streamer.config import Store as StoreConfig
 from streamer.config import StreamerConfig
-from streamer.people.book import Book, Draft, StoredReference
+from streamer.people.book import Book, Draft
 from streamer.people.curator import Curator, new_id
 from streamer.people.entries import Action
 from streamer.people.live import LiveGallery, Workers
+from streamer.people.stored import StoredReference
 from streamer.store.tables import ledger, person_keys, person_references
 from streamer.values import Floats, ImpostorScores, Model
 from tests.support.patience import WAIT_S

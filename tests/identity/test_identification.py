@@ -8,9 +8,9 @@ import pytest
 from faceanalytics.errors import ConfigError
 from streamer.config import Gallery as Settings
 from streamer.identity.gallery import EmbeddedReference, Gallery, cohort_scores, dissimilar_images
-from streamer.identity.identification import EnrolledGallery, Identifier
+from streamer.identity.identification import EnrolledGallery, Identifier, Probe
 from streamer.identity.impostors import threshold
-from streamer.values import Floats, IdentityEstimate, IdentityStatus, ImpostorScores
+from streamer.values import Floats, IdentityEstimate, IdentityReason, IdentityStatus, ImpostorScores
 from tests.support.builders import evidence, summary
 
 NAMES = ("ada", "bob", "cleo")
@@ -91,6 +91,24 @@ def test_a_track_is_decided_again_by_a_new_gallery_and_after_a_change_of_model()
     other = summary(samples=1, identity=IdentityEstimate(BOB, None, 0, evidence(1, 0.9)), model_id="n")
     again = identifier.decide(other)
     assert (again.status, again.revision) == (IdentityStatus.UNDECIDED, found.revision + 1)
+
+
+def test_tracks_of_a_visitor_who_is_somebody_else_are_evidence_against_a_name_and_not_against_keeping_it() -> None:
+    others = [axis(0.3, 0, 0, 1), axis(0.1, 0, 0, 1)]  # cosines 0.29 and 0.10 to ada: 0.2 is needed more
+    identity = IdentityEstimate(axis(1, 0, 0, 1.2), None, 0, evidence(4, 0.9))  # 0.64 to ada
+    seen = summary(samples=4, identity=identity, model_id="m")
+    identifier = Identifier(Settings(), lambda *_: np.stack(others))
+    identifier.use(EnrolledGallery(gallery(), 0.5))
+    found = identifier.decide(seen)
+    assert (found.status, found.reason) == (IdentityStatus.UNDECIDED, IdentityReason.LOOK_ALIKE)
+    assert found.required == pytest.approx(0.80, abs=0.01)
+    assert (found.candidates[0].person, round(found.candidates[0].similarity, 2)) == ("ada", 0.64)
+    alike = Identifier(Settings(), lambda *_: np.stack([axis(1, 0, 0, 0.5)]))
+    alike.use(EnrolledGallery(gallery(), 0.5))
+    named = alike.decide(seen)
+    assert (named.person, named.required) == ("ada", None)
+    probe = Probe(axis(1, 0, 0, 1.2), 4, 0.9, ("t1",), np.stack(others))
+    assert identifier.decide_past(named, probe).person == "ada"
 
 
 def people(count: int, images: int, seed: int) -> dict[str, list[EmbeddedReference]]:

@@ -14,8 +14,8 @@ from PIL import Image
 from faceanalytics.v1 import gallery_pb2
 from streamer.config import Store
 from streamer.people import enrolling
-from streamer.people.book import StoredReference
 from streamer.people.enrolling import Same
+from streamer.people.stored import StoredReference
 from streamer.values import Floats
 from tests.people.test_bounds import png_bomb
 from tests.support.archives import write_bomb, write_zip

@@ -1,7 +1,9 @@
 """Visitors over gRPC: a live streamer with a store, painted people nobody has enrolled, and restarts."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,17 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 
+import faceanalytics as fa
 from faceanalytics.internal.v1 import faces_pb2 as wire
 from faceanalytics.v1 import gallery_pb2, tracks_pb2, visitors_pb2, visitors_pb2_grpc
 from streamer.config import Store, StreamerConfig
+from streamer.configfile import parse_config
 from streamer.tools.watch import event_line
 from tests.support.painted_people import person, write_video
 from tests.support.patience import WAIT_S
+from tests.support.receiver import Receiver
 from tests.support.recognising import REVISION, Client, recognising, settings
+from tests.support.sinking import QUICK, eventually
 
 ADA, BOB = person(1), person(2)  # who are unlike
 TABLE = wire.ImpostorScores(
@@ -249,6 +255,55 @@ async def test_visitors_are_counted_split_and_erased(place: Place, clips: Path) 
         assert [one.visitor_id for one in await desk.list()] == [left.visitor_id]
         returned = await client.play("d", clips / "ada.mp4", loop=True)  # she is somebody new
         assert await desk.visitor_of(returned) not in (ada, left.visitor_id)
+
+
+async def test_a_journey_reaches_sinks_and_python_programs(clips: Path) -> None:
+    answers = iter(["500 after"])  # then "ok": the second time it is a double
+
+    def behave(body: bytes) -> str:
+        return next(answers, "ok")
+
+    with Receiver(behave=behave) as receiver:
+        shared = {"events": ["JOURNEY"], "biometric": True, "retry": QUICK}
+        file = {"type": "files", "name": "file", "folder": str(clips / "out"), **shared}
+        hook = {"type": "webhook", "name": "hook", "url": receiver.url, **shared}
+        sinks = parse_config({"sinks": [file, hook]}, "test").sinks
+        config = visiting(clips, Store(folder=str(clips / "store"))).model_copy(update={"sinks": sinks})
+        async with recognising(config, impostors=TABLE) as client, aio.insecure_channel(client.address) as channel:
+            desk = Desk(client, channel)
+            first = await client.play("door", clips / "ada.mp4")
+            ada = await desk.visitor_of(first)
+            await client.until(lambda: client.seen[first].final)
+            second = await client.play("yard", clips / "ada.mp4")
+            await eventually(lambda: len(receiver.events) == 2)
+            async with fa.aio.connect(client.address) as streamer:
+                watching = streamer.watch(since=datetime(2026, 1, 1, tzinfo=UTC))
+                async with asyncio.timeout(WAIT_S), watching as watch:
+                    travelled = await anext(until_travelled(watch))
+                known = await streamer.get_track(first)
+    (line,) = (clips / "out" / "file.jsonl").read_text().splitlines()
+    delivered = json.loads(line)
+    assert receiver.events == [delivered, delivered]
+    body = delivered["data"]
+    assert (delivered["type"], delivered["subject"]) == ("faceanalytics.track.journey", second)
+    assert (body["stream_id"], body["visitor"]["visitor_id"]) == ("yard", ada)
+    assert (body["journey"]["from_stream_id"], body["journey"]["from_track_id"]) == ("door", first)
+    assert travelled.log_sequence == int(delivered["sequence"])
+    visitor, step = travelled.track.visitor, travelled.track.journey
+    assert visitor is not None
+    assert step is not None
+    assert (visitor.visitor_id, visitor.seen_before, visitor.visits) == (ada, False, 1)
+    assert (step.step, step.from_track_id, step.from_stream_id) == (1, first, "door")
+    assert step.gap_s == pytest.approx(float(body["journey"]["gap"].removesuffix("s")))
+    assert (known.visitor, known.journey) == (visitor, None)
+
+
+async def until_travelled(watch: fa.AioWatch) -> AsyncIterator[fa.TrackTravelled]:
+    """The first step of a journey."""
+    async for event in watch:
+        if isinstance(event, fa.TrackTravelled):
+            yield event
+            return
 
 
 async def test_without_visitors_calls_say_what_is_missing(clips: Path) -> None:

@@ -174,7 +174,7 @@ ADA_AND_EVE = [{"person": "Ada", "similarity": 0.62}, {"person": "Eve", "similar
         ),
         (
             {"status": 3, "reason": 9, "candidates": ADA_AND_EVE, "required": 0.7},
-            "undecided (like Ada, who has a look-alike: cosine 0.62, 0.70 needed)",
+            "undecided (like Ada, but others are, too: cosine 0.62, 0.70 needed)",
         ),
         ({"status": 2, "reason": 6}, "unknown (rejected)"),
     ],
