@@ -5,7 +5,7 @@
 # the first one that runs and is new enough
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
-JOBS ?= 3
+JOBS ?= 4
 LOOPS ?= 4
 DEVICE ?= cuda:0
 VENV := .venv
@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/streamer demo --config configs/demo.yaml --out demo-output $(if $(KEEP),--keep)
 
-# most tests wait for processes and sockets: three at a time take half as long, also on two cores
+# most tests wait for processes and sockets: four at a time take half as long, also on two cores
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
