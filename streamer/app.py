@@ -201,8 +201,10 @@ class LiveService:
                 if pages is not None:
                     showing.append(group.create_task(pages.run()))
                 releasing = group.create_task(self._release_overdue())
-                blanks = learn_blanks(self._new_models.get, workers.analyse, self._persons.use_blank)
-                learning = [group.create_task(blanks)] if self._modes.general is not Mode.AGGREGATE_ONLY else []
+                learning = list[asyncio.Task[None]]()
+                if self._modes.general is not Mode.AGGREGATE_ONLY:  # no embedding leaves the worker there
+                    blanks = learn_blanks(self._new_models.get, workers.analyse, self._persons.use_blank)
+                    learning.append(group.create_task(blanks))
                 forgetting = group.create_task(forget_faces(self._store, self._modes))
                 keeping = [part.run() for part in (store, self._sinks, self._jobs) if part is not None]
                 storing = [group.create_task(each) for each in keeping]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,4 +23,5 @@ async def in_background(work: Callable[[], T]) -> T:
 
 
 def _yield_to_others() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # of this thread only, on Linux
+    if sys.platform == "linux":  # elsewhere the priority is that of the process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
