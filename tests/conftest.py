@@ -142,6 +142,19 @@ def seeded(seeded_file: Path) -> "Checkpoint":
 
 
 @pytest.fixture(scope="session")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of our own form for all outputs, of a small network: a worker is there in a second."""
+
+    def make(folder: Path) -> None:
+        from tests.support.swinface_files import save_small
+        from workers.swinface.labels import OUTPUTS
+
+        save_small(folder / "small.safetensors", *OUTPUTS, embedding=512)
+
+    return made_once(tmp_path_factory, "small", make) / "small.safetensors"
+
+
+@pytest.fixture(scope="session")
 def parity_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights of the parity test of the published implementation, as its own script makes them."""
     script = shared / "parity" / "make_checkpoint.py"

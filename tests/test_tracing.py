@@ -34,7 +34,7 @@ def spans_total(outcome: str) -> float:
 
 
 @pytest.mark.slow
-def test_a_trace_leads_from_a_frame_over_the_worker_to_the_subscribers(tmp_path: Path) -> None:
+def test_a_trace_leads_from_a_frame_over_the_worker_to_the_subscribers(tmp_path: Path, small_file: Path) -> None:
     people = tmp_path / "people" / "Ada Lovelace"
     people.mkdir(parents=True)
     clip = make_patch_video(tmp_path / f"user:{SECRET}@clip.mp4", seconds=8, faces=1, speed=10.0)
@@ -43,7 +43,7 @@ def test_a_trace_leads_from_a_frame_over_the_worker_to_the_subscribers(tmp_path:
     with SpanCollector() as collector:
         tracing = {"endpoint": collector.address, "sample_ratio": 1.0}
         streams = [{**PATIENT_CAMERA, "id": "door", "uri": str(clip), "loop": True}]
-        worker = "--connect", endpoint, "--weights", "untrained", "--tracing-endpoint", collector.address
+        worker = "--connect", endpoint, "--weights", small_file, "--tracing-endpoint", collector.address
         with (
             serve(tmp_path, detector, endpoint, {}, tracing=tracing, track=PATIENT_TRACK, streams=streams) as streamer,
             Program("workers.serve", *worker),

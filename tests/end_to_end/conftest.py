@@ -18,9 +18,9 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def worker(endpoint: str) -> Iterator[Program]:
-    """An untrained worker on the CPU."""
-    with Program("workers.serve", "--connect", endpoint, "--weights", "untrained", "--device", "cpu") as program:
+def worker(endpoint: str, small_file: Path) -> Iterator[Program]:
+    """A worker on the CPU, of random weights."""
+    with Program("workers.serve", "--connect", endpoint, "--weights", small_file, "--device", "cpu") as program:
         yield program
 
 

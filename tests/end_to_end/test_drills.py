@@ -50,9 +50,11 @@ def samples(subscriber: Subscriber) -> int:
     return max((track.samples for track in subscriber.tracks("cam", "UPDATE")), default=0)
 
 
-def test_a_worker_killed_in_the_middle_of_a_batch_is_replaced(tmp_path: Path, patches: Path, camera: Program) -> None:
+def test_a_worker_killed_in_the_middle_of_a_batch_is_replaced(
+    tmp_path: Path, patches: Path, camera: Program, small_file: Path
+) -> None:
     bind = f"ipc://{tmp_path}/w"
-    options = ("--connect", bind, "--weights", "untrained", "--device", "cpu")
+    options = ("--connect", bind, "--weights", small_file, "--device", "cpu")
     settings = {"schedule": {"per_track_per_second": 10, "expression_step": 0.01}}  # always a batch under way
     dispatch = {"bind": bind, "batch": 4, "worker_silent_s": 3}
     with (
@@ -64,7 +66,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_is_replaced(tmp_path: Path, pa
         Subscriber(address_of(streamer)) as subscriber,
     ):
         until(lambda: samples(subscriber) >= 2, "analyses")
-        until(lambda: streamer.text.count("connected: model untrained") == 2, "both workers")
+        until(lambda: streamer.text.count("connected: model swinface-") == 2, "both workers")
         second.signal(signal.SIGSTOP)  # a worker that hangs is as good as dead
         first.signal(signal.SIGKILL)
         streamer.wait_for("has fallen silent|cannot be reached")

@@ -47,8 +47,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, config: Path, video: P
 
 
 @pytest.fixture
-def second_worker(endpoint: str) -> Iterator[Program]:
-    with Program("workers.serve", "--connect", endpoint, "--weights", "untrained", "--device", "cpu") as program:
+def second_worker(endpoint: str, small_file: Path) -> Iterator[Program]:
+    with Program("workers.serve", "--connect", endpoint, "--weights", small_file, "--device", "cpu") as program:
         program.wait_for("connected to|waiting for a streamer")
         yield program
 
@@ -212,10 +212,10 @@ def test_a_tree_with_broken_files_is_analysed_as_each_file_alone(
 
 
 def test_the_worker_of_a_killed_run_ends_and_its_temporary_folders_go(
-    tmp_path: Path, config: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, config: Path, video: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    arguments = ("--out", tmp_path / "out", "--config", config, "--weights", "untrained")
+    arguments = ("--out", tmp_path / "out", "--config", config, "--weights", small_file)
     with Program("streamer", "analyze", *arguments, video) as program:
         process = psutil.Process(program.process.pid)
         until(lambda: bool(process.children()), "its worker")

@@ -17,7 +17,9 @@ FAKE = faces_pb2.Ready(
 
 
 @pytest.mark.slow
-def test_cameras_are_analysed_and_watched_over_encrypted_connections(patches: Path, tmp_path: Path) -> None:
+def test_cameras_are_analysed_and_watched_over_encrypted_connections(
+    patches: Path, tmp_path: Path, small_file: Path
+) -> None:
     keys, token = tmp_path / "keys", tmp_path / "counter.token"
     for command in (
         ("keys", "certificate", "127.0.0.1", "--folder", keys),
@@ -46,7 +48,7 @@ def test_cameras_are_analysed_and_watched_over_encrypted_connections(patches: Pa
     fake = context.socket(zmq.DEALER)
     fake.connect(endpoint)
     fake.send_multipart([b"READY", FAKE.SerializeToString()])
-    worker = "--connect", endpoint, "--keys", tmp_path / "gpu1.key", "--weights", "untrained"
+    worker = "--connect", endpoint, "--keys", tmp_path / "gpu1.key", "--weights", small_file
     try:
         with (
             serve(tmp_path, patches / "detector.onnx", endpoint, {}, **safe) as streamer,
@@ -55,7 +57,7 @@ def test_cameras_are_analysed_and_watched_over_encrypted_connections(patches: Pa
             address = streamer.wait_for(r"on 0.0.0.0:(\d+),").group(1)
             asking = f"127.0.0.1:{address}", "--tls-ca", keys / "ca.pem", "--token-file", token
             with Program("streamer", "watch", *asking, "--json") as watching:
-                streamer.wait_for(r"worker \S+ connected: model untrained")
+                streamer.wait_for(r"worker \S+ connected: model swinface-")
                 watching.wait_for(r'"stream_id": ?"door"')
                 streamer.signal(signal.SIGTERM)
                 assert streamer.wait() == 128 + signal.SIGTERM

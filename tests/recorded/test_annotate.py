@@ -290,11 +290,11 @@ def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_after_a_signal_the_annotated_video_has_the_frames_so_far(tmp_path: Path) -> None:
+def test_after_a_signal_the_annotated_video_has_the_frames_so_far(tmp_path: Path, small_file: Path) -> None:
     video = make_video(tmp_path / "large.mp4", frames=60, size=(1920, 1080))
     settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
+    options = ("--config", tmp_path / "config.yaml", "--weights", small_file, "--annotate")
     with Program("streamer", "analyze", video, "--out", tmp_path / "out", *options) as program:
         drawing = tmp_path / "out" / "annotated.mp4.partial"
         until(lambda: drawing.exists() or program.process.poll() is not None, "the drawing")
@@ -308,13 +308,13 @@ def test_after_a_signal_the_annotated_video_has_the_frames_so_far(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_drawing_that_fails_loses_no_other_report(tmp_path: Path) -> None:
+def test_a_drawing_that_fails_loses_no_other_report(tmp_path: Path, small_file: Path) -> None:
     """And the exit code says that a part of it failed."""
     videos = [make_video(tmp_path / f"{name}.mp4", frames=3) for name in ("one", "two")]
     (tmp_path / "out" / "one" / "annotated.mp4").mkdir(parents=True)
     settings = {"detect": {"weights": str(write_lite_patch_detector(tmp_path / "detector.onnx"))}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    options = ("--config", tmp_path / "config.yaml", "--weights", "untrained", "--annotate")
+    options = ("--config", tmp_path / "config.yaml", "--weights", small_file, "--annotate")
     with Program("streamer", "analyze", *videos, "--out", tmp_path / "out", *options) as program:
         assert program.wait() == 5, program.text
     assert "cannot write" in program.text
