@@ -244,5 +244,7 @@ async def test_thousands_of_cameras_are_not_created(tmp_path: Path, caplog: pyte
             codes.update(await asyncio.gather(*(create(number) for number in range(start, start + 100))))
         assert codes == {grpc.StatusCode.OK: 16, EXHAUSTED: 2_984}
         assert len(at.cameras.list()) == 16
-        assert not [record for record in caplog.records if record.exc_info]
+        # gRPC's own poller may find nothing to read where a process has had several loops, and asyncio says so
+        ours = [one for one in caplog.records if "PollerCompletionQueue" not in one.getMessage()]
+        assert not [record for record in ours if record.exc_info]
         await works(at, secret)

@@ -92,14 +92,13 @@ def _model(
     """`nodes` after those that compute `steep` (1, 1, rows, columns): the share of magenta in the square around each
     place, `stride` pixels from the next, less `floor`, times `slope`; so only places close to a square's centre count.
     """
-    pad, block = (FACE - stride) // 2, stride // 2
+    pad = (FACE - stride) // 2
     looks = [
         helper.make_node("Conv", ["images", "magenta"], ["colour"]),
         helper.make_node("Relu", ["colour"], ["positive"]),
-        # the mean of a square in three steps, which is much less to compute: of blocks, their columns, and their rows
-        _mean("positive", "blocks", (block, block), (block, block), (0, 0)),
-        _mean("blocks", "columns", (FACE // block, 1), (2, 1), (pad // block, 0)),
-        _mean("columns", "share", (1, FACE // block), (1, 2), (0, pad // block)),
+        helper.make_node(
+            "AveragePool", ["positive"], ["share"], kernel_shape=[FACE, FACE], strides=[stride] * 2, pads=[pad] * 4
+        ),
         helper.make_node("Sub", ["share", "floor"], ["above"]),
         helper.make_node("Mul", ["above", "slope"], ["steep"]),
     ]
@@ -112,11 +111,6 @@ def _model(
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def _mean(given: str, made: str, size: tuple[int, int], step: tuple[int, int], pad: tuple[int, int]) -> onnx.NodeProto:
-    """The mean over windows, of what is inside of the image."""
-    return helper.make_node("AveragePool", [given], [made], kernel_shape=size, strides=step, pads=[*pad, *pad])
 
 
 def _save(model: onnx.ModelProto, path: Path) -> Path:
