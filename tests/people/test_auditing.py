@@ -130,26 +130,30 @@ async def test_a_replay_says_who_would_have_been_named_otherwise_and_changes_not
         async with asyncio.timeout(WAIT_S):
             while (found := await audit(client)).audit.false_accepts.tracks < 2:  # they are stored soon
                 await asyncio.sleep(0.1)
-        assert (found.audit.false_accepts.tracks, found.audit.false_accepts.HasField("rate")) == (2, False)
+        assert not found.audit.false_accepts.HasField("rate")
         stored = hashlib.sha256((folder / "store.sqlite").read_bytes()).hexdigest()
         words = ("replay", "--config", str(yaml), "--json")
         code, text = await run(capsys, *words)  # beside the running streamer
         same = json.loads(text)
-        assert (code, same["changed"], same["tracks"]) == (0, 0, 2)
-        assert [one["before"]["person"] for one in same["each"]] == ["Ada", "Eve"]
+        assert (code, same["changed"]) == (0, 0)
+        before = [one["before"]["person"] for one in same["each"]]  # a clip may have begun again, with a track more
+        assert (len(before), sorted(set(before))) == (same["tracks"], ["Ada", "Eve"])
         assert hashlib.sha256((folder / "store.sqlite").read_bytes()).hexdigest() == stored
     code, text = await run(capsys, *words, "--set", "gallery.min_samples=1000", "--stream", "door")
     changed = json.loads(text)
-    assert (changed["tracks"], changed["changed"]) == (1, 1)
+    at_the_door = before.count("Ada")
+    assert (changed["tracks"], changed["changed"]) == (at_the_door, at_the_door)
     assert changed["each"][0]["after"]["reason"] == "TOO_LITTLE_EVIDENCE"
-    assert changed["by_person"] == [{"person": "Ada", "before": 1, "after": 0, "lost": 1, "gained": 0}]
+    assert changed["by_person"] == [
+        {"person": "Ada", "before": at_the_door, "after": 0, "lost": at_the_door, "gained": 0}
+    ]
     code, text = await run(capsys, "replay", "--config", str(yaml), "--set", "gallery.min_samples=1000")
-    assert "2 of 2 tracks would have another identity" in text
+    assert f"{len(before)} of {len(before)} tracks would have another identity" in text
     code, text = await run(capsys, *words, "--until", "2001-01-01")
     assert json.loads(text)["tracks"] == 0
     await run(capsys, "store", "backup", str(tmp_path / "copy.sqlite"), "--config", str(yaml))
     code, text = await run(capsys, *words, "--backup", str(tmp_path / "copy.sqlite"))
-    assert json.loads(text)["tracks"] == 2
+    assert json.loads(text)["tracks"] == len(before)
 
 
 @pytest.mark.parametrize(
