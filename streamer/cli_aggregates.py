@@ -3,7 +3,7 @@
 import argparse
 
 from faceanalytics.commandline import Commands, add_command
-from streamer.cli_cameras import login_options
+from streamer.cli_cameras import server_options
 from streamer.commands_cameras import connect, with_port
 
 AGGREGATES = """List what cameras in the privacy mode aggregate_only have counted, one line per camera and interval:
@@ -30,13 +30,7 @@ def add_aggregates(commands: Commands) -> None:
         "--hours", type=float, metavar="HOURS", help="only the last hours (default: everything that is kept)"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object per line")
-    parser.add_argument(
-        "--server",
-        default="127.0.0.1",
-        metavar="HOST[:PORT]",
-        help="the running streamer; without a port, 50051 is used (default: this machine)",
-    )
-    login_options(parser)
+    server_options(parser)
 
 
 def aggregates(arguments: argparse.Namespace) -> int:

@@ -70,6 +70,17 @@ def password_options(parser: Options) -> None:
     )
 
 
+def server_options(parser: argparse.ArgumentParser) -> None:
+    """Add --server, and the options with which a command logs in there."""
+    parser.add_argument(
+        "--server",
+        default="127.0.0.1",
+        metavar="HOST[:PORT]",
+        help="the running streamer; without a port, 50051 is used (default: this machine)",
+    )
+    login_options(parser)
+
+
 def login_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of every command that asks a running streamer; see tools/connection.py."""
     group = parser.add_argument_group("access")
@@ -161,13 +172,7 @@ def add_streams(commands: Commands) -> None:
         command = add_command(actions, name, summary, text, f"streamer streams {name} door")
         command.add_argument("names", nargs="+", metavar="NAME", help="name of a camera")
     for parser in actions.choices.values():
-        parser.add_argument(
-            "--server",
-            default="127.0.0.1",
-            metavar="HOST[:PORT]",
-            help="the running streamer; without a port, 50051 is used (default: this machine)",
-        )
-        login_options(parser)
+        server_options(parser)
 
 
 def _stream_number(text: str) -> int | str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from faceanalytics.commandline import Commands, add_command, add_subcommands
 from streamer.cli_analyze import file_options, made_options, part_options
-from streamer.cli_cameras import login_options
+from streamer.cli_cameras import server_options
 from streamer.cli_results import export_options
 
 JOBS = """Have recordings analysed by a running streamer, with its workers and settings, while it follows its cameras,
@@ -61,14 +61,8 @@ def add_jobs(commands: Commands) -> None:
         "--out", type=Path, metavar="DIR", help="write the files into this folder (default: list them)"
     )
     for parser in actions.choices.values():
-        parser.add_argument(
-            "--server",
-            default="127.0.0.1",
-            metavar="HOST[:PORT]",
-            help="the running streamer; without a port, 50051 is used (default: this machine)",
-        )
         parser.add_argument("--json", action="store_true", help="print JSON")
-        login_options(parser)
+        server_options(parser)
 
 
 def _adding(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from faceanalytics.commandline import Commands, add_command, add_subcommands
-from streamer.cli_cameras import login_options
+from streamer.cli_cameras import server_options
 from streamer.cli_people_audit import AUDIT_ACTIONS, audit_arguments
 from streamer.cli_people_more import MORE_ACTIONS, more_arguments
 
@@ -121,13 +121,7 @@ def add_people(commands: Commands) -> None:
         made[name].add_argument("--dry-run", action="store_true", help="change nothing; print what would change")
     for command in made.values():
         command.add_argument("--json", action="store_true", help="print JSON")
-        command.add_argument(
-            "--server",
-            default="127.0.0.1",
-            metavar="HOST[:PORT]",
-            help="the running streamer; without a port, 50051 is used (default: this machine)",
-        )
-        login_options(command)
+        server_options(command)
 
 
 def _people_arguments(made: dict[str, argparse.ArgumentParser]) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from faceanalytics.commandline import Commands, add_command, add_subcommands
-from streamer.cli_cameras import login_options
+from streamer.cli_cameras import server_options
 from streamer.cli_people import PERSON, TRACK_ID
 
 VISITORS = """See and change the visitors of a running streamer: people who are not in the gallery, under pseudonyms,
@@ -109,10 +109,4 @@ def _period(command: argparse.ArgumentParser, camera: str) -> None:
 
 def _server(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.add_argument(
-        "--server",
-        default="127.0.0.1",
-        metavar="HOST[:PORT]",
-        help="the running streamer; without a port, 50051 is used (default: this machine)",
-    )
-    login_options(command)
+    server_options(command)

@@ -127,9 +127,9 @@ class Auditing:
                 self._curator.get(one) if one.startswith(FOLDER) else self._curator.changeable(one)
             if person_id == other_id:
                 raise Refused(Problem.INVALID, "other_person_id: it is the same person")
-            return (await self._curator.write(actor, [Draft(Action.DIFFERENT_PEOPLE, person_id, {"other": other_id})]))[
-                0
-            ]
+            draft = Draft(Action.DIFFERENT_PEOPLE, person_id, {"other": other_id})
+            (entry,) = await self._curator.write(actor, [draft])
+            return entry
 
     def _is_usable(self, face: TrackFace, known: EnrolledGallery) -> bool:
         settings = self._config.gallery

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from streamer.config import StreamerConfig
 from streamer.people.book import Draft
@@ -11,6 +11,7 @@ from streamer.people.curator import Curator, Problem, Refused, new_id
 from streamer.people.enrolling import Enrolling
 from streamer.people.entries import TRACKS, Action, Entry, Person
 from streamer.people.fold import People, fold
+from streamer.people.nightly import utc_now
 from streamer.people.past import Past
 from streamer.people.regrouping import MAJORITY, Ids, Moved, Regrouping
 from streamer.people.stored import StoredReference
@@ -58,7 +59,7 @@ class Visiting:
         past: Past,
         enrolling: Enrolling,
         book: VisitorBook,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = config.visitors
         self.book = book
