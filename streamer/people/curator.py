@@ -58,7 +58,7 @@ class Curator:
         self.changing = Changing(store.database, self._take_in)
         self.forgetting = Forgetting(self.book, live)
         self.on_entries: Callable[[Sequence[Entry]], None] = _nothing  # called with what was written, here or elsewhere
-        self.on_forgotten: Callable[[set[str]], None] = _nothing  # called with tracks whose faces were removed
+        self.on_forgotten: Callable[[set[str]], Awaitable[None]] = nothing  # called with tracks that lose their faces
         self._following = Following(store.database, self._follow)
         self._erased_at = -math.inf  # s, monotonic, when another streamer has erased somebody
         self.faces_gone: Callable[[], Awaitable[None]] = nothing  # called when faces of past tracks may be gone

@@ -19,7 +19,7 @@ from streamer.people.entries import Action
 from streamer.people.live import LiveGallery
 from streamer.people.shared import holders, notifying
 from streamer.people.stored import parts_of
-from streamer.store.forget import forget_tracks, overwrite_tables
+from streamer.store.forget import forget_faces, forget_tracks, overwrite_tables
 from streamer.store.schemas import lock_of
 from streamer.store.store import Store
 from streamer.store.tables import faces, streamers, templates, tracks
@@ -51,7 +51,7 @@ async def others(store: Store) -> dict[str, int]:
     return {row.name: row.forgotten for row in rows if row.name != store.database.streamer}
 
 
-async def forget_faces(store: Store, people: Collection[str], track_ids: Sequence[str]) -> Elsewhere:
+async def forget_faces_elsewhere(store: Store, people: Collection[str], track_ids: Sequence[str]) -> Elsewhere:
     """Remove the pictures and templates of tracks that show people. Raises StoreUnavailable."""
     removed = {faces.name: 0, templates.name: 0}
     elsewhere = await others(store)
@@ -97,8 +97,9 @@ def _shown(name: str) -> str:
     return f"the streamer {name}" if name else "the streamer without an id"
 
 
-async def nothing() -> None:
+async def nothing(*about: object) -> None:
     """Do nothing."""
+    del about
 
 
 class Forgetting:
@@ -111,6 +112,7 @@ class Forgetting:
         self._own = set[int]()  # ids of erasures that a call to this streamer carries out now
         self._wake = asyncio.Event()
         self.flush: Callable[[], Awaitable[None]] = nothing  # stores the faces of tracks that wait
+        self.forget: Callable[[set[str]], Awaitable[None]] = nothing  # stores the faces of these tracks no longer
 
     async def open(self) -> None:
         """Note that this streamer is one of the database's. Raises StoreUnavailable."""
@@ -167,7 +169,9 @@ class Forgetting:
         if self._live.model is not None and not await self._live.settled(WORKER_S):  # without a model nobody is named
             raise StoreUnavailable("live tracks are not decided again yet: no worker is connected")
         await self.flush()
-        forgotten = await forget_tracks(store, people, ())
+        forgotten = await forget_tracks(store, people)
+        await self.forget(forgotten.tracks)
+        await forget_faces(store, forgotten.tracks)
         await self._book.forget_rejected(forgotten.tracks)
         await store.settle()
         await overwrite_tables(store, (faces, templates))

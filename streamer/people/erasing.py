@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from streamer.people.curator import Curator, Problem, Refused
-from streamer.people.elsewhere import confirm, forget_faces
+from streamer.people.elsewhere import confirm, forget_faces_elsewhere
 from streamer.people.entries import FOLDER, Action
 from streamer.people.past import Past
 from streamer.people.transfer import Export, Transfer
 from streamer.store.database import blocks_of
-from streamer.store.forget import forget_tracks, overwrite
+from streamer.store.forget import forget_faces, forget_tracks, overwrite
 from streamer.store.tables import ledger, person_keys, person_references, tracks
 
 PIECE = 48  # bytes that are searched for, of what was stored
@@ -71,12 +71,14 @@ class Erasing:
                 doing.enter_context(curator.forgetting.by_a_call(written))
                 curator.after_change(Action.ERASE, person_id)
             in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
-            forgotten = await forget_tracks(book.store, set(ids), shown)
-            curator.on_forgotten({*shown, *forgotten.tracks})
-            removed["person_references"] += await book.forget_rejected({*shown, *forgotten.tracks})
+            forgotten = await forget_tracks(book.store, set(ids))
+            faces = {*shown, *forgotten.tracks}
+            await self._past.forget(faces)
+            forgotten.counts |= await forget_faces(book.store, faces)
+            removed["person_references"] += await book.forget_rejected(faces)
             await book.store.settle()
             await curator.forgetting.carried_out(written)
-        elsewhere = await forget_faces(book.store, ids, shown)
+        elsewhere = await forget_faces_elsewhere(book.store, ids, shown)
         await confirm(book.store, written[-1], elsewhere)
         remaining = [*await overwrite(book.store), *elsewhere.remaining]
         for table, count in elsewhere.removed.items():
@@ -117,9 +119,11 @@ class Erasing:
         return needles
 
     async def _tracks_of(self, person_id: str) -> list[str]:
-        """Return the ids of past tracks that show a person, by what was said or by their faces."""
+        """Return the ids of tracks that show a person, by what was said or by their faces."""
         known, people = self._curator.live.known, self._curator.book.people
         shown = {track for track, person in people.confirmed.items() if person == person_id}
+        named = [one for one in self._past.live() if one.decision and people.root(one.decision.person_id) == person_id]
+        shown |= {joined for one in named for joined in one.joined}
         if known is None or person_id not in known.gallery:
             return sorted(shown)
         async for some in self._past.everywhere():

@@ -96,7 +96,7 @@ async def open_people(
     except (StoreUnavailable, NotReadable) as error:
         raise LostDependency(f"store: the people cannot be read: {error}") from error
     past, transfer = Past(config, curator, find_live, live_tracks, modes), Transfer(curator)
-    curator.forgetting.flush = past.waiting.flush
+    curator.forgetting.flush, curator.forgetting.forget = past.waiting.flush, past.forget
     curator.faces_gone = past.index.reconcile
     enrolling, erasing = Enrolling(config, curator, past, read_video), Erasing(curator, past, transfer)
     searching, splitting = Searching(curator, past), Splitting(curator, enrolling)

@@ -111,6 +111,21 @@ class Past:
             raise Refused(Problem.PRIVACY, f"track_id: {text}")
         return face
 
+    async def forget(self, track_ids: set[str]) -> None:
+        """Do not store the faces of these tracks, live or past: those that are stored can be removed now.
+
+        Raises StoreUnavailable.
+        """
+        await self._curator.on_forgotten(track_ids)
+        live = {one.key.id for one in self._live()}
+        if self.visitors is not None:
+            live |= self.visitors.live.keys()
+        await self.waiting.forget(track_ids, live)
+
+    def live(self) -> list[TrackFace]:
+        """Return the live tracks with their faces."""
+        return [live_face(one) for one in self._live()]
+
     async def all(self, batch: int = CHUNK, after: str = "") -> AsyncIterator[list[TrackFace]]:
         """Yield all past tracks with a face and an id after `after`, some at a time. Raises StoreUnavailable."""
         async for some in self._of(None, batch, after):
@@ -153,7 +168,7 @@ class Past:
         await self.waiting.flush()
         rivals = self._rivals(known)
         changes: list[Change] = []
-        async for some in self._all_with([live_face(one) for one in self._live()]):
+        async for some in self._all_with(self.live()):
             changes += await self._decided(known, some, rivals)
             if len(changes) >= MOST_CHANGES:
                 break
@@ -166,8 +181,8 @@ class Past:
         if known is None:
             return
         began, count, rivals = time.monotonic(), 0, self._rivals(known)
-        said = [one for one in self._live() if one.decision is not None and one.decision.confirmed]
-        async for some in self._all_with([live_face(one) for one in said]):
+        said = [one for one in self.live() if one.decision is not None and one.decision.confirmed]
+        async for some in self._all_with(said):
             if live.known is None:  # nobody is left: only names change
                 some = [one for one in some if self._is_named(one)]
             count += self._revise(await self._decided(known, some, rivals))

@@ -177,17 +177,10 @@ class Visiting:
         visitor = self.get(visitor_id)
         async with self.regrouping.changing:
             shown = {one.track_id for one in self.book.tracks_of(visitor)}
-            for name in shown & self.book.live.keys():
-                live = self.book.live[name]
-                live.visitor_id, live.sighting = "", None
-                self.book.barred.add(name)
-            self.book.forget(shown)
-            await self._store.settle()  # what was about to be written
+            await self._past.forget(shown)
+            await self._store.settle()  # with what was about to be written
             removed = await forget_faces(self._store, shown)
             removed["person_references"] = await self._curator.book.forget_rejected(shown)
-            self.book.republish(sorted(shown & self.book.live.keys()))
-            await revise_visitors(self._store, sorted(shown - self.book.live.keys()))
-            await self._store.settle()
             remaining = await overwrite(self._store)
             found = []
             for table in (faces, templates, visitor_tracks):
@@ -211,12 +204,15 @@ class Visiting:
             raise Refused(Problem.NOT_FOUND, f"visitor_id: there is no visitor {visitor_id[:80]!r}")
         return root
 
-    def forgotten(self, track_ids: set[str]) -> None:
-        """Note that all that identifies tracks was removed from the store."""
+    async def forgotten(self, track_ids: set[str]) -> None:
+        """Take their pseudonyms from tracks whose faces are removed. Raises StoreUnavailable."""
+        had = {name for name in track_ids if self.book.visitor_of(name)}
         self.book.forget(track_ids)
+        self.book.barred |= track_ids
         for name in track_ids & self.book.live.keys():
             self.book.live[name].visitor_id, self.book.live[name].sighting = "", None
-            self.book.barred.add(name)
+        self.book.republish(sorted(had & self.book.live.keys()))
+        await revise_visitors(self._store, sorted(had - self.book.live.keys()))
 
     # details
 

@@ -129,6 +129,7 @@ class Upkeep:
         except StoreUnavailable:
             self._book.gone |= gone
             raise
+        self._book.barred &= self._book.live.keys()  # nothing of the others is in the store any longer
         old = await delete_old(self._store, self._now() - timedelta(days=self.settings.keep_days))
         self._book.forget(old - self._book.live.keys())
         there = await template_ids(self._store)

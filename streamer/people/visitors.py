@@ -50,7 +50,7 @@ class VisitorBook(VisitorRegister):
         """`republish` publishes live tracks whose visitor has changed."""
         super().__init__(config.visitors, curator.book.store, offset)
         self.wanted: tuple[str, ImpostorScores] | None = None  # model of the workers
-        self.barred: set[str] = set()  # live tracks whose visitor was erased
+        self.barred: set[str] = set()  # tracks whose faces were removed, and which stay without a pseudonym
         self.placed: set[str] = set()  # past tracks that have their first pseudonym, which is not published yet
         self.gone: set[str] = set()  # tracks whose stored pseudonym is to be removed
         self.travel = Travel(self.settings, self.store)
@@ -99,7 +99,7 @@ class VisitorBook(VisitorRegister):
         names = sorted(track_ids)
         times = {one.track_id: one for one in await ended_tracks(self.store, names)}
         for row in await read_templates(self.store, names):
-            if row.model_id != self.model_id or row.track_id in self.identified:
+            if row.model_id != self.model_id or row.track_id in self.identified or row.track_id in self.barred:
                 continue
             if row.track_id in times and not self.visitor_of(row.track_id):
                 self._place(row, times[row.track_id])
@@ -159,7 +159,6 @@ class VisitorBook(VisitorRegister):
             self.travel.follow(summary, replace(self.appearance(live), person_id=person, visitor_id=visitor))
         if summary.final:
             del self.live[summary.key.id]
-            self.barred.discard(summary.key.id)
 
     def _decide(self, live: LiveTrack) -> None:
         summary, track_id = live.summary, live.summary.key.id

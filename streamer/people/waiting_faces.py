@@ -1,6 +1,8 @@
 """Holds the faces of tracks that have ended until they are stored."""
 
+import asyncio
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from streamer import metrics
@@ -25,11 +27,17 @@ class WaitingFaces:
         self._config = config
         self._curator = curator
         self._waiting: dict[str, TrackSummary] = {}
+        self._barred: set[str] = set()  # live tracks whose faces are not to be stored
+        self._storing = asyncio.Lock()
         self._lost = 0  # faces since the database stopped working
 
     def keep(self, summary: TrackSummary) -> None:
         """Take in the final summary of a track, whose face is stored soon."""
         store = self._config.store
+        tracks = {summary.key.id, *(one.track_id for one in summary.intervals)}
+        if tracks & self._barred:
+            self._barred -= tracks
+            return
         if store is None or not store.templates or self._curator.live.known is None:
             return
         if summary.estimates.identity is not None and not any(one in NOBODY for one in summary.undescribed):
@@ -37,6 +45,14 @@ class WaitingFaces:
             if len(self._waiting) > WAITING:
                 del self._waiting[next(iter(self._waiting))]
                 self._count_lost(1)
+
+    async def forget(self, track_ids: Collection[str], live: Collection[str]) -> None:
+        """Do not store the faces of these tracks, live ones or not. Those that are stored can be removed now."""
+        self._barred |= {one for one in track_ids if one in live}
+        for track_id in track_ids:
+            self._waiting.pop(track_id, None)
+        async with self._storing:  # what is being written is there now
+            pass
 
     def give_up(self) -> None:
         """Count the faces that are not stored when the streamer stops."""
@@ -52,6 +68,10 @@ class WaitingFaces:
 
     async def flush(self) -> None:
         """Store the faces that wait. Raises StoreUnavailable."""
+        async with self._storing:
+            await self._store_all()
+
+    async def _store_all(self) -> None:
         if not self._waiting:
             return
         summaries, now = list(self._waiting.values()), datetime.now(UTC)

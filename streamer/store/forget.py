@@ -33,25 +33,23 @@ class Forgotten:
     """What was removed."""
 
     counts: dict[str, int] = field(default_factory=dict)  # rows by table
-    tracks: set[str] = field(default_factory=set)  # ids of those that showed the people
+    tracks: set[str] = field(default_factory=set)  # ids of those that showed the people, with what was joined to them
 
 
-async def forget_tracks(store: Store, people: set[str], faces_of: Sequence[str]) -> Forgotten:
-    """Remove people from all stored tracks and events, and the pictures and templates of these tracks.
-
-    `faces_of`: ids of further tracks that show them. Raises StoreUnavailable.
-    """
-    forgotten, shown = Forgotten(), set(faces_of)
+async def forget_tracks(store: Store, people: set[str]) -> Forgotten:
+    """Remove people from all stored tracks and events, but not the faces of these. Raises StoreUnavailable."""
+    forgotten = Forgotten()
     await store.settle()
-    shown |= await _rewrite_tracks(store, people, forgotten)
+    forgotten.tracks = await _rewrite_tracks(store, people, forgotten)
     await _rewrite_events(store, people, forgotten)
-    forgotten.tracks = shown
-    forgotten.counts |= await forget_faces(store, shown)
     return forgotten
 
 
 async def forget_faces(store: Store, shown: set[str]) -> dict[str, int]:
-    """Remove the pictures, templates and pseudonyms of tracks; return the number of rows by table."""
+    """Remove the pictures, templates and pseudonyms of tracks; return the number of rows by table.
+
+    The caller sees to it that no more of them come. Raises StoreUnavailable.
+    """
     names, counts = sorted(shown), dict[str, int]()
     for table in (faces, templates, visitor_tracks):
         count = 0

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ from faceanalytics.v1 import gallery_pb2, tracks_pb2, visitors_pb2, visitors_pb2
 from streamer.config import Store, StreamerConfig
 from streamer.configfile import parse_config
 from streamer.tools.watch import event_line
-from tests.support.painted_people import person, write_video
+from tests.support.painted_people import person, write_image, write_video
 from tests.support.patience import WAIT_S
 from tests.support.receiver import Receiver
 from tests.support.recognising import REVISION, Client, recognising, settings
@@ -36,7 +38,7 @@ Place = Callable[..., Store]
 def clips(tmp_path: Path) -> Path:
     """Clips of ada and bob."""
     for name, who in (("ada", ADA), ("bob", BOB)):
-        write_video(tmp_path / f"{name}.mp4", {who: [(0, 8)]}, 8)
+        write_video(tmp_path / f"{name}.mp4", {who: [(0, 40)]}, 40)
     return tmp_path
 
 
@@ -247,6 +249,10 @@ async def test_visitors_are_counted_split_and_erased(place: Place, clips: Path) 
         assert erased.removed_rows["templates"] >= 2
         assert not (await client.track(track["a"])).HasField("visitor")
         (left,) = await desk.list()
+        whole = await desk.stub.GetVisitor(visitors_pb2.GetVisitorRequest(visitor_id=left.visitor_id))
+        assert left.newest_track_id == whole.appearances[-1].track_id
+        assert [one.visitor_id for one in await desk.list(id_suffix=left.visitor_id[-6:])] == [left.visitor_id]
+        assert await desk.list(id_suffix="x") == []
         assert left.visitor_id == client.seen[track["c"]].visitor.visitor_id
         gone = visitors_pb2.GetVisitorRequest(visitor_id=ada)
         assert (await refusal(desk.stub.GetVisitor(gone)))[0] == "NOT_FOUND"
@@ -255,6 +261,46 @@ async def test_visitors_are_counted_split_and_erased(place: Place, clips: Path) 
         assert [one.visitor_id for one in await desk.list()] == [left.visitor_id]
         returned = await client.play("d", clips / "ada.mp4", loop=True)  # she is somebody new
         assert await desk.visitor_of(returned) not in (ada, left.visitor_id)
+
+
+def templates_of(config: StreamerConfig) -> set[str]:
+    """The tracks that have a template in the SQLite database of a streamer that has stopped."""
+    assert config.store is not None
+    assert config.store.folder is not None
+    with closing(sqlite3.connect(Path(config.store.folder) / "store.sqlite")) as database:
+        return {name for (name,) in database.execute("SELECT track_id FROM templates")}
+
+
+@pytest.mark.parametrize("person", [False, True])
+@pytest.mark.parametrize("in_view", [True, False])
+async def test_who_is_erased_while_the_face_is_not_stored_yet_leaves_none(
+    clips: Path, in_view: bool, person: bool
+) -> None:
+    config = visiting(clips, Store(folder=str(clips / "store")))
+    write_image(clips / "ada.png", [ADA])
+    async with recognising(config, impostors=TABLE) as client, aio.insecure_channel(client.address) as channel:
+        desk = Desk(client, channel)
+        other = await client.play("b", clips / "bob.mp4", loop=True)
+        await desk.visitor_of(other)
+        if person:
+            ada = (await client.create("Ada")).person_id
+            await client.add(ada, clips / "ada.png")
+        track = await client.play("a", clips / "ada.mp4", loop=True)
+        await (client.until_named(track, "Ada") if person else desk.visitor_of(track))
+        if not in_view:
+            await client.stop("a")
+        if person:
+            done = await client.gallery.ErasePerson(gallery_pb2.ErasePersonRequest(person_id=ada))
+            assert list(done.report.found) == []
+        else:
+            asked = visitors_pb2.EraseVisitorRequest(visitor_id=client.seen[track].visitor.visitor_id)
+            assert list((await desk.stub.EraseVisitor(asked)).found) == []
+        assert not (await client.track(track)).HasField("visitor")
+        if in_view:
+            await client.stop("a")
+        await client.stop("b")
+    assert other in templates_of(config)
+    assert track not in templates_of(config)
 
 
 async def test_a_journey_reaches_sinks_and_python_programs(clips: Path) -> None:
