@@ -185,12 +185,16 @@ async def killed(first: StoreConfig, second: StoreConfig | None, rounds: int) ->
 
 async def together(config: StoreConfig, seconds: float) -> dict[str, Any]:
     """Enrol, search and erase at the same time, and check each answer."""
-    known, erased, wrong, until = dict[str, float](), dict[str, float](), list[str](), time.monotonic() + seconds
+    known, erased, wrong = dict[str, float](), dict[str, float](), list[str]()
     counts = {"enrolled": 0, "searched": 0, "erased": 0}
     async with curating(config) as curator:
+        until = time.monotonic() + seconds
+
+        def goes_on() -> bool:
+            return time.monotonic() < until or not counts["searched"]  # a loaded machine may be slow to begin
 
         async def enrol() -> None:
-            while time.monotonic() < until:
+            while goes_on():
                 drafts, references = person()
                 async with curator.changing:
                     await curator.write("drill", drafts, references)
@@ -199,7 +203,7 @@ async def together(config: StoreConfig, seconds: float) -> dict[str, Any]:
                 counts["enrolled"] += 1
 
         async def erase() -> None:
-            while time.monotonic() < until:
+            while goes_on():
                 if len(known) > 20:
                     gone = next(iter(known))
                     known.pop(gone)
@@ -213,7 +217,7 @@ async def together(config: StoreConfig, seconds: float) -> dict[str, Any]:
 
         async def search() -> None:
             dice = random.Random(SEED)
-            while time.monotonic() < until:
+            while goes_on():
                 if known:
                     wanted, gone = dice.choice([*known]), dice.choice([*erased]) if erased else ""
                     gallery = curator.live.known

@@ -114,7 +114,7 @@ async def test_a_replay_says_who_would_have_been_named_otherwise_and_changes_not
 ) -> None:
     for name, who in (("ada", ADA), ("eve", EVE)):
         write_image(tmp_path / f"{name}.png", [who])
-        write_video(tmp_path / f"{name}.mp4", {who: [(0, 8)]}, 8)
+        write_video(tmp_path / f"{name}.mp4", {who: [(0, 40)]}, 40)
     folder = tmp_path / "store"
     config = settings(tmp_path, Store(folder=str(folder)))
     yaml = tmp_path / "live.yaml"

@@ -29,8 +29,8 @@ IDENTIFIED, UNKNOWN = tracks_pb2.IDENTITY_STATUS_IDENTIFIED, tracks_pb2.IDENTITY
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
     """A clip of ada, one of eve, and images of both."""
-    write_video(tmp_path / "ada.mp4", {ADA: [(0, 8)]}, 8)
-    write_video(tmp_path / "eve.mp4", {EVE: [(0, 8)]}, 8)
+    write_video(tmp_path / "ada.mp4", {ADA: [(0, 40)]}, 40)
+    write_video(tmp_path / "eve.mp4", {EVE: [(0, 40)]}, 40)
     for name, who in (("ada", [ADA]), ("eve", [EVE]), ("bob", [BOB]), ("two", [ADA, BOB]), ("nobody", [])):
         write_image(tmp_path / f"{name}.png", who)
     return tmp_path
@@ -306,7 +306,7 @@ async def test_an_erased_person_is_nowhere(place: Place, clips: Path, key: str |
         eve = await client.play("yard", clips / "eve.mp4", loop=True)
         await client.gallery.RejectMatch(gallery_pb2.RejectMatchRequest(track_id=eve, person_id=ada.person_id))
         # she is still there, so her picture is stored again, as that of a stranger: it must be another one
-        write_video(clips / "elsewhere.mp4", {BOB: [], ADA: [(0, 8)]}, 8)
+        write_video(clips / "elsewhere.mp4", {BOB: [], ADA: [(0, 40)]}, 40)
         live = await client.play("hall", clips / "elsewhere.mp4", loop=True)
         await client.until_named(live, name)
         face = (await client.tracks.GetTrack(tracks_pb2.GetTrackRequest(track_id=track, include_face=True))).face_jpeg

@@ -29,7 +29,7 @@ async def mixed(client: Client, folder: Path) -> tuple[str, str, str]:
 
 
 async def test_a_person_is_split_undone_and_split_again(place: Place, tmp_path: Path) -> None:
-    write_video(tmp_path / "eve.mp4", {EVE: [(0, 8)]}, 8)
+    write_video(tmp_path / "eve.mp4", {EVE: [(0, 40)]}, 40)
     config = settings(tmp_path, place())
     async with recognising(config) as client:
         both, ada, eve = await mixed(client, tmp_path)
@@ -75,7 +75,7 @@ async def test_a_person_is_split_undone_and_split_again(place: Place, tmp_path: 
 
 
 async def test_who_got_references_by_a_split_can_be_erased_alone(tmp_path: Path) -> None:
-    write_video(tmp_path / "eve.mp4", {EVE: [(0, 8)]}, 8)
+    write_video(tmp_path / "eve.mp4", {EVE: [(0, 40)]}, 40)
     async with recognising(settings(tmp_path, Store(folder=str(tmp_path / "store")))) as client:
         both, _, eve = await mixed(client, tmp_path)
         track = await client.play("door", tmp_path / "eve.mp4", loop=True)

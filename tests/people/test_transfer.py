@@ -98,7 +98,7 @@ async def test_a_gallery_goes_through_a_file_into_another_store(
 
 
 async def test_faces_without_pictures_need_the_same_weights(tmp_path: Path) -> None:
-    write_video(tmp_path / "eve.mp4", {EVE: [(0, 8)]}, 8)
+    write_video(tmp_path / "eve.mp4", {EVE: [(0, 40)]}, 40)
     async with recognising(settings(tmp_path, store(tmp_path, "first"))) as client:
         track = await client.play("door", tmp_path / "eve.mp4", loop=True)
         new = gallery_pb2.Person(display_name="Eve")

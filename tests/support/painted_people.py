@@ -4,9 +4,11 @@ Images and videos are real files, the worker speaks the real protocol over a rea
 """
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -23,6 +25,7 @@ from tests.support.patch_detector import FACE, POINTS, paint
 
 Person = tuple[tuple[int, int, int], ...]  # BGR of eyes, nose and mouth
 PART = (0, 0, 1, 2, 2)  # of each landmark
+REACH = 40  # pixels that people in a video walk to and fro: farther to the right the colours of their crops mix
 
 
 def person(seed: int) -> Person:
@@ -49,18 +52,26 @@ def write_image(path: Path, faces: Sequence[Person]) -> None:
 
 def write_video(path: Path, there: Mapping[Person, Sequence[tuple[float, float]]], seconds: float) -> None:
     """640x480 H.264 at 5 frames/s: each person has a row, and is there between the given times (s)."""
-    with av.open(str(path), "w") as container:
+    rows = tuple((who, tuple(times)) for who, times in there.items())
+    path.write_bytes(_encoded(path.suffix.removeprefix("."), rows, seconds))
+
+
+@lru_cache(maxsize=32)
+def _encoded(kind: str, rows: tuple[tuple[Person, tuple[tuple[float, float], ...]], ...], seconds: float) -> bytes:
+    made = io.BytesIO()
+    with av.open(made, "w", format={"mkv": "matroska"}.get(kind, kind)) as container:
         stream = container.add_stream("libx264", rate=5, options={"preset": "ultrafast", "crf": "12"})
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
         for index in range(round(seconds * 5)):
             frame = np.full((480, 640, 3), 90, np.uint8)
-            for row, (who, times) in enumerate(there.items()):
+            for row, (who, times) in enumerate(rows):
                 if any(begin <= index / 5 < end for begin, end in times):
-                    paint_person(frame, who, 200 + index, 40 + row * 2 * FACE)
+                    paint_person(frame, who, 200 + REACH - abs(index % (2 * REACH) - REACH), 40 + row * 2 * FACE)
             image = av.VideoFrame.from_ndarray(frame, format="bgr24")
             image.pts, image.time_base = index, Fraction(1, 5)
             container.mux(stream.encode(image))
         container.mux(stream.encode(None))
+    return made.getvalue()
 
 
 @asynccontextmanager
