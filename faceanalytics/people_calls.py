@@ -68,9 +68,12 @@ class AioPeople:
     def _stub(self) -> Any:
         return self._calls.stub(gallery_pb2_grpc.GalleryServiceStub)
 
-    async def list(self, name: str = "", *, labels: Sequence[str] = ()) -> _List[KnownPerson]:
-        """Return all people of a name (empty: any) with these labels, sorted by id."""
-        request = gallery_pb2.ListPeopleRequest(display_name=name, labels=labels, page_size=PAGE)
+    async def list(self, name: str = "", *, labels: Sequence[str] = (), text: str = "") -> _List[KnownPerson]:
+        """Return all people of a name (empty: any) with these labels, sorted by id.
+
+        `text`: must be in the name or in a label, whatever its case; those whose name begins with it come first.
+        """
+        request = gallery_pb2.ListPeopleRequest(display_name=name, labels=labels, text=text, page_size=PAGE)
         return [_person(one) async for page in self._pages("ListPeople", request) for one in page.people]
 
     async def get(self, person_id: str) -> KnownPerson:

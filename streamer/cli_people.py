@@ -133,6 +133,9 @@ def _people_arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--data", action="append", default=[], metavar="KEY=VALUE", help="further data; may be repeated"
     )
     made["list"].add_argument("--name", default="", metavar="NAME", help="list only people of this name (default: all)")
+    made["list"].add_argument(
+        "--text", default="", metavar="TEXT", help="list only people with this in the name or a label (default: all)"
+    )
     for name in ("show", "enrol", "erase", "merge", "rename"):
         made[name].add_argument("person", metavar="PERSON", help=PERSON)
     made["enrol"].add_argument("images", nargs="+", type=Path, metavar="FILE", help=FILES)

@@ -150,6 +150,7 @@ BIOMETRIC_QUESTIONS = frozenset(
     {
         "faceanalytics.v1.TrackFilter.persons",
         "faceanalytics.v1.ListPeopleRequest.display_name",
+        "faceanalytics.v1.ListPeopleRequest.text",
         "faceanalytics.v1.SearchPeopleRequest.image",
         "faceanalytics.v1.SearchPeopleRequest.embedding",
         "faceanalytics.v1.SearchPeopleRequest.track_id",

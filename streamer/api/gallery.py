@@ -72,7 +72,12 @@ class GalleryService(  # type: ignore[misc]  # ExportGallery writes instead of y
         async with self._serving(context) as people:
             after = await place_of(request.page_token, context)
             found = [one for one in people.curator.people() if _is_wanted(one, request)]
-            some, token = page(found, lambda one: one.person_id, after, request.page_size)
+            begins = wording.folded(request.text)
+
+            def place(person: Person) -> str:
+                return f"{int(not wording.folded(person.name).startswith(begins))} {person.person_id}"
+
+            some, token = page(sorted(found, key=place), place, after, request.page_size)
             made = [messages.person_message(one, people.curator) for one in some]
             return gallery_pb2.ListPeopleResponse(people=made, next_page_token=token)
 
@@ -337,6 +342,9 @@ def _who(curator: Curator, request: gallery_pb2.EnrollFromTrackRequest, face: Tr
 
 def _is_wanted(person: Person, request: gallery_pb2.ListPeopleRequest) -> bool:
     if request.display_name and wording.folded(person.name) != wording.folded(request.display_name):
+        return False
+    text = wording.folded(request.text)
+    if text and not any(text in wording.folded(one) for one in (person.name, *person.labels)):
         return False
     return set(request.labels) <= set(person.labels)
 

@@ -27,6 +27,7 @@ def visitor_message(one: Visitor, curator: Curator) -> visitors_pb2.Visitor:
         person=_name(one.person_id, curator),
         merged_ids=one.merged_ids,
         present=one.present,
+        newest_track_id=max(one.appearances, key=lambda each: (each.last_seen, each.track_id)).track_id,
     )
 
 

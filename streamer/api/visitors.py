@@ -53,7 +53,7 @@ class VisitorService(visitors_pb2_grpc.VisitorServiceServicer):
         async with self._serving(context) as parts:
             after = await place_of(request.page_token, context)
             period = _period(request, request.stream_ids)
-            found = parts.queries.visitors(period, request.min_visits, request.include_named)
+            found = parts.queries.visitors(period, request.min_visits, request.include_named, request.id_suffix)
             some, token = _page(found, _newest, after, request.page_size)
             made = [messages.visitor_message(one, parts.people.curator) for one in some]
             return visitors_pb2.ListVisitorsResponse(visitors=made, next_page_token=token)

@@ -95,16 +95,24 @@ class VisitorQueries:
             any(one.track_id in self._book.live for one in shown),
         )
 
-    def visitors(self, period: Period, min_visits: int, named: bool) -> list[Visitor]:
+    def visitors(self, period: Period, min_visits: int, named: bool, id_suffix: str = "") -> list[Visitor]:
         """Return the visitors who were seen in a period, the last one first."""
         found = []
-        for visitor_id in self._book.visitors():
+        for visitor_id in self._ending(id_suffix):
             one = self.visitor(visitor_id, period.cameras)
             if one is None or (one.person_id and not named) or one.visits < min_visits:
                 continue
             if any(period.has(each) for each in one.appearances):
                 found.append(one)
         return sorted(found, key=lambda one: (max(each.last_seen for each in one.appearances), one.visitor_id))[::-1]
+
+    def _ending(self, id_suffix: str) -> Collection[str]:
+        """Return the visitors one of whose ids ends with this, also of those that were merged."""
+        there = self._book.visitors()
+        if not id_suffix:
+            return there
+        roots = {self._book.root(one) for one in (*there, *self._book.merged) if one.endswith(id_suffix)}
+        return roots.intersection(there)
 
     def counts(self, period: Period, by_hour: bool, by_camera: bool, offset: timedelta) -> Counts:
         """Return how many visitors were there. Hours begin where those of a local time do, `offset` from UTC."""

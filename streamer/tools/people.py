@@ -64,9 +64,9 @@ class Gallery:
             raise ConfigError(f"{len(found)} people are called {who}: give an id ({ids})")
         return found[0].person_id
 
-    def people(self, name: str = "", labels: Iterable[str] = ()) -> Iterator[gallery_pb2.Person]:
-        """Yield all people of a name (empty: any) with these labels."""
-        request = gallery_pb2.ListPeopleRequest(display_name=name, labels=labels)
+    def people(self, name: str = "", labels: Iterable[str] = (), text: str = "") -> Iterator[gallery_pb2.Person]:
+        """Yield all people of a name (empty: any) with these labels, and with a text in name or label."""
+        request = gallery_pb2.ListPeopleRequest(display_name=name, labels=labels, text=text)
         for answer in pages(self.stub.ListPeople, request, ANSWER_S):
             yield from answer.people
 
@@ -129,7 +129,7 @@ def _add(gallery: Gallery, arguments: argparse.Namespace) -> int:
 
 
 def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
-    people = list(gallery.people(arguments.name, arguments.label))
+    people = list(gallery.people(arguments.name, arguments.label, arguments.text))
     if gallery.json:
         print(json.dumps({"people": [as_dict(one) for one in people]}, ensure_ascii=False))
         return 0

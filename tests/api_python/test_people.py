@@ -72,6 +72,12 @@ async def test_people_are_enrolled_corrected_split_searched_and_erased(tmp_path:
         counts = await people.import_gallery(tmp_path / "all.fagallery", "correct horse battery")
         assert (counts["added_people"], len(counts["refused"])) == (0, 2)
         assert [one.display_name for one in await people.list()] == ["Bob"]
+        await people.create("Jacob", labels=["Night shift"])
+        await people.create("OBrien")
+        found = await people.list(text="ob")
+        assert [one.display_name for one in found] == ["OBrien", "Bob", "Jacob"]
+        assert [one.display_name for one in await people.list(text="NIGHT")] == ["Jacob"]
+        assert await people.list(text="nowhere") == []
         for call in (
             people.split("x"),
             people.search(),
@@ -83,7 +89,7 @@ async def test_people_are_enrolled_corrected_split_searched_and_erased(tmp_path:
 
         def blocking() -> None:
             with fa.connect(client.address) as connected:
-                (bob,) = connected.people.list(labels=[])
+                (bob,) = connected.people.list(labels=[], text="Bob")
                 assert connected.people.get(bob.person_id) == bob
                 connected.people.enrol(bob.person_id, tmp_path / "bob.png")
                 with pytest.raises(fa.StreamerError, match="NOT_FOUND"):

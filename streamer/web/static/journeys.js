@@ -6,6 +6,7 @@ import { dayOf } from "./tracks.js";
 import { clockWords, count, duration } from "./words.js";
 
 const PERIODS = [["1", "last day"], ["7", "last 7 days"], ["30", "last 30 days"], ["", "all that is kept"]];
+const AGAIN_MS = 15000;
 const LINKS = 8; // tracks of a stop that are shown at once
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
@@ -18,13 +19,14 @@ export function journeys(of) {
     const since = period.value && { seenSince: new Date(Date.now() - 86400e3 * Number(period.value)).toISOString() };
     try {
       const found = await all("VisitorService/ListJourneys", { ...of, ...since, pageSize: 1000 }, "journeys");
-      if (list.contains(document.activeElement)) return; // nothing moves under the focus
+      if (list.contains(document.activeElement) || list.querySelector("details[open]")) return; // nothing moves under the focus
       fill(list, found.length ? found.toReversed().map(journey) : h("li.dim", {}, "No journey in this time."));
     } catch (error) {
       fill(list, h("li", {}, words(error)));
     }
   }
   const element = h("section.card", {}, h("div.head", {}, h("h2", {}, "Journeys"), period), list);
+  setInterval(() => { if (!document.hidden) read(); }, AGAIN_MS);
   return { element, read };
 }
 

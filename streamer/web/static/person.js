@@ -4,14 +4,15 @@ import { choice } from "./choice.js";
 import { rejectMatch } from "./correct.js";
 import { fill, h } from "./dom.js";
 import { Pictures } from "./enrol.js";
+import { showErased } from "./erased.js";
 import { journeys } from "./journeys.js";
 import { ledger } from "./ledger.js";
-import { ask, face, field, grows, number, page, said } from "./parts.js";
+import { ask, face, field, grows, page, said } from "./parts.js";
 import { nameOf, personPicker, readPeople } from "./persons.js";
 import { above, propose } from "./propose.js";
 import { followState } from "./shell.js";
 import { trackCard } from "./tracks.js";
-import { count, enumWords, moment } from "./words.js";
+import { count, moment } from "./words.js";
 
 const APPEARANCES = 24; // that are read at once
 const AGAIN_MS = 3000;
@@ -189,7 +190,7 @@ async function erase() {
     said: "Erase", dangerous: true,
     submit: async () => {
       const { report: done } = await call("GalleryService/ErasePerson", { personId: person.personId });
-      showReport(done);
+      showErased("The person was erased", done, "/people");
       return true;
     },
   });
@@ -198,16 +199,6 @@ async function erase() {
   const tracks = (counted?.hours ?? []).reduce((sum, one) => sum + Number(one.tracks), 0);
   fill(preview, h("li", {}, "the name, labels and everything else that was noted"), h("li", {}, `${count(person.referenceCount ?? 0, "reference")} with pictures and templates`),
     h("li", {}, counted ? `the name in ${count(tracks, "track")}, and their pictures of the face` : "the name in all tracks, and their pictures of the face"), h("li", {}, "the key with which all of it is encrypted"));
-}
-
-function showReport(done) {
-  const gone = Object.entries(done.removedRows ?? {}).map(([table, rows]) => h("li", {}, `${number(rows)} in ${enumWords(table)}`));
-  const found = done.found ?? [];
-  ask("The person was erased", [
-    found.length ? h("div.problem", {}, h("strong", {}, "Something is still there:"), h("ul", {}, found.map((one) => h("li", {}, one)))) : h("p.done", {}, "The store was searched afterwards, and nothing was found."),
-    h("h2", {}, "Removed or emptied"), h("ul", {}, gone), h("h2", {}, "Out of reach"), (done.remaining ?? []).length ? h("ul", {}, done.remaining.map((one) => h("li", {}, one))) : h("p", {}, "Nothing that is known."),
-    h("p.dim", {}, `Erased ${moment(done.erasedAt)}. Searched: ${(done.searchedFiles ?? []).join(", ") || "the database"}.`), h("details", {}, h("summary", {}, "Signature"), h("pre", {}, done.signature ?? "")),
-  ], { wide: true, closed: () => location.assign("/people") });
 }
 
 followState();

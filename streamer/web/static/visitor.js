@@ -2,6 +2,7 @@
 import { about, all, call, may, report } from "./api.js";
 import { choice } from "./choice.js";
 import { fill, h } from "./dom.js";
+import { showErased } from "./erased.js";
 import { journeys } from "./journeys.js";
 import { ask, face, page } from "./parts.js";
 import { personPicker, readPeople } from "./persons.js";
@@ -10,6 +11,7 @@ import { followState } from "./shell.js";
 import { count, duration, moment } from "./words.js";
 
 const FACES = 60; // that are shown at once
+const AGAIN_MS = 5000;
 const visitorId = about.values.visitorId;
 const profile = h("section.card.profile");
 const faces = h("ul.faces");
@@ -18,8 +20,9 @@ fill(page, profile, ways.element, h("section.card", {}, h("h2", {}, "Faces"), fa
 
 let visitor = { visitorId };
 let appearances = [];
+let shown = null; // the tracks whose faces are shown
 const title = short(visitorId);
-const picture = (trackId) => (may("biometric") ? `/faces/${trackId}.jpg` : "");
+const picture = (trackId) => (trackId && may("biometric") ? `/faces/${trackId}.jpg` : "");
 const after = above(read);
 
 async function read() {
@@ -27,8 +30,17 @@ async function read() {
   if (visitor.visitorId !== visitorId) { location.replace(`/visitors/${visitor.visitorId}`); return; } // it was merged
   document.title = `${title} - Face analytics`;
   showProfile();
+  const now = appearances.map((one) => one.trackId).join();
+  if (now === shown) return;
+  shown = now;
   fill(faces, appearances.slice(-FACES).toReversed().map(card), appearances.length > FACES ? h("li.dim", {}, `and ${appearances.length - FACES} earlier ones`) : null);
   await ways.read();
+}
+
+/** Go on looking, unless somebody is about to press something that would move. */
+async function follow() {
+  if (!document.hidden && !document.querySelector("dialog") && !page.contains(document.activeElement)) await read().catch(() => undefined);
+  setTimeout(follow, AGAIN_MS);
 }
 
 function card(one) {
@@ -37,11 +49,10 @@ function card(one) {
 
 function showProfile() {
   const button = (text, work, kind = "button") => h(kind, { type: "button", onclick: () => work().catch(report) }, text);
-  const newest = appearances.at(-1);
   const stayed = duration(Number.parseFloat(visitor.dwell ?? "0"));
   const facts = [visitor.present ? "in view now" : `last seen ${moment(visitor.lastSeenAt)}`, `first seen ${moment(visitor.firstSeenAt)}`, count(visitor.visits ?? 0, "visit"), `${stayed} in all`, (visitor.streamIds ?? []).join(", ")];
   const person = visitor.personId ? h("p", {}, "This is ", h("a", { href: `/people/${encodeURIComponent(visitor.personId)}` }, visitor.person || "somebody who is enrolled"), ".") : null;
-  fill(profile, face(newest ? picture(newest.trackId) : "", `Picture of ${title}`, 112, "no picture"),
+  fill(profile, face(picture(visitor.newestTrackId), `Picture of ${title}`, 112, "no picture"),
     h("div.who", {}, may("enrol") ? h("p", {}, h("a", { href: "/people?tab=visitors" }, "Unknown visitors")) : null, h("h1", {}, title), h("p.dim", {}, facts.join(" \u00b7 ")), person),
     may("enrol") ? h("div.row", {}, visitor.personId ? null : [button("This is \u2026", name, "button.primary"), button("Same as another visitor", merge), appearances.length > 1 ? button("Split", split) : null], button("Erase", erase, "button.wrong")) : null);
 }
@@ -55,17 +66,11 @@ async function name() {
 
 async function merge() {
   const others = (await all("VisitorService/ListVisitors", { pageSize: 1000 }, "visitors")).filter((one) => one.visitorId !== visitorId);
-  const items = await Promise.all(others.slice(0, FACES).map(async (one) => ({ value: one.visitorId, src: await newestFace(one), lines: [short(one.visitorId), moment(one.lastSeenAt), (one.streamIds ?? []).join(", ")] })));
+  const items = others.slice(0, FACES).map((one) => ({ value: one.visitorId, src: picture(one.newestTrackId), lines: [short(one.visitorId), moment(one.lastSeenAt), (one.streamIds ?? []).join(", ")] }));
   if (!items.length) { ask("Same as another visitor", h("p", {}, "There is only this visitor so far.")); return; }
   const which = choice("Which visitor?", items);
   const fields = [h("p", {}, `All faces of the other one become those of ${title}.`), which.element];
   propose(`Who is the same as ${title}?`, fields, () => ["VisitorService/MergeVisitors", { visitorId, otherVisitorId: which.values()[0] }], () => "They are one visitor now.", after, { wide: true });
-}
-
-async function newestFace(one) {
-  const found = await call("VisitorService/GetVisitor", { visitorId: one.visitorId }).catch(() => ({}));
-  const newest = found.appearances?.at(-1);
-  return newest ? picture(newest.trackId) : "";
 }
 
 async function split() {
@@ -81,18 +86,10 @@ async function erase() {
     h("ul", {}, h("li", {}, "the pseudonym"), h("li", {}, `templates and pictures of ${count(visitor.tracks ?? 0, "track")} at ${(visitor.streamIds ?? []).join(", ")}`)),
     h("p", {}, "This stays: that a face was seen. Backups and what other programs received cannot be reached from here."), h("label.check", {}, sure, ` Erase ${title}. This cannot be undone.`)], {
     said: "Erase", dangerous: true,
-    submit: async () => { showReport(await call("VisitorService/EraseVisitor", { visitorId })); return true; },
+    submit: async () => { showErased("The visitor was erased", await call("VisitorService/EraseVisitor", { visitorId }), "/people?tab=visitors"); return true; },
   });
-}
-
-function showReport({ found = [], removedRows = {}, remaining = [] }) {
-  const rows = Object.entries(removedRows).filter(([, number]) => Number(number)).map(([table, number]) => h("li", {}, `${number} in ${table.replaceAll("_", " ")}`));
-  const list = (items, none) => (items.length ? h("ul", {}, items.map((one) => (one instanceof Node ? one : h("li", {}, one)))) : h("p", {}, none));
-  ask("The visitor was erased", [
-    found.length ? h("div.problem", {}, h("strong", {}, "Something is still there:"), list(found, "")) : h("p.done", {}, "The store was searched afterwards, and nothing was found."),
-    h("h2", {}, "Removed or emptied"), list(rows, "Nothing was stored."), h("h2", {}, "Out of reach"), list(remaining, "Nothing that is known."),
-  ], { closed: () => location.assign("/people?tab=visitors") });
 }
 
 followState();
 read().catch(report);
+setTimeout(follow, AGAIN_MS);

@@ -41,15 +41,7 @@ function numbers(total) {
 }
 
 function card(visitor) {
-  const place = h("span.nobody.face", { style: { "--size": "144px" } }, "no picture");
-  const seeing = new IntersectionObserver(async ([entry]) => {
-    if (!entry.isIntersecting) return;
-    seeing.disconnect();
-    const { appearances = [] } = await call("VisitorService/GetVisitor", { visitorId: visitor.visitorId }).catch(() => ({}));
-    const newest = appearances.at(-1);
-    if (newest && may("biometric")) place.replaceWith(face(`/faces/${newest.trackId}.jpg`, "", 144, "no picture"));
-  });
-  seeing.observe(place);
-  return h("li", {}, h("a.person-card.card", { href: `/visitors/${visitor.visitorId}` }, place, h("strong", {}, short(visitor.visitorId)),
+  const picture = visitor.newestTrackId && may("biometric") ? `/faces/${visitor.newestTrackId}.jpg` : "";
+  return h("li", {}, h("a.person-card.card", { href: `/visitors/${visitor.visitorId}` }, face(picture, "", 144, "no picture"), h("strong", {}, short(visitor.visitorId)),
     h("span.line", {}, visitor.present ? "in view now" : `seen ${moment(visitor.lastSeenAt)}`), h("span.line", {}, `${count(visitor.visits ?? 0, "visit")}, ${(visitor.streamIds ?? []).join(", ")}`)));
 }
