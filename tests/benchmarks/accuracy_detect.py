@@ -21,6 +21,12 @@ Landmark errors are means over the faces of dlib-68-landmarks, whose file says t
 Times are medians of one image of 640x640 pixels on two threads, all detectors taking turns: the network alone, and
 the whole of `detect` for ours.
 
+Crowds are the photographs of public repositories that the training keeps aside, one look each, judged in the same way.
+Close-ups are cut out of the photographs with labelled landmarks, so that the face fills 80, 100 and 120 % of the
+height of 640 pixels: a face counts if exactly one box with a score from 0.5 on is there, and it is that of the face.
+Rolled faces are the same photographs turned by quarters: a face counts from a score of 0.3 on if its landmarks are
+less than a quarter of the eye distance away on average, each at its own part of the turned face.
+
 `python -m tests.benchmarks.accuracy_detect FILE.onnx` tests another file in place of the bundled one, and writes
 nothing; with `--sheets DIR` it shows its hits, misses and false detections.
 """
@@ -42,15 +48,17 @@ import yaml
 from faceanalytics.errors import ModelError
 from faceanalytics.errors import ModelError as TeacherError
 from faceanalytics.files import hash_file
+from streamer.boxes import covered, iou
 from streamer.config import Detect
 from streamer.detect.bundled import bundled_detector
 from streamer.detect.detector import Detector
 from streamer.detect.letterbox import GREY
 from streamer.detect.session import open_session
 from streamer.evaluate.labels import read_labels
-from streamer.evaluate.score import Counts, Match, Truth, match, summarise
+from streamer.evaluate.score import SAME_FACE, Counts, Match, Truth, match, summarise
+from streamer.evaluate.score import landmark_errors as landmark_distances
 from streamer.evaluate.sheets import Sheets
-from streamer.source.images import find_files, read_images
+from streamer.source.images import IMAGES, find_files, read_images
 from streamer.values import Bytes, Detections
 from tests.conftest import ROOT, shared_folder
 from workers.research.detector.teachers import Teacher, agree, find, open_teacher, usual_scales
@@ -69,6 +77,9 @@ HELD_OUT = {  # name: file or folder, share of the frames to skip at the beginni
     "nobody": ("clips/people-detection.gif", 0.0, 6),
     "stage_end": ("clips/stage-cuts.mp4", 0.67, 7),
 }
+CROWDS = ("train/crowds", 0.84)  # folder, and share of its files that are trained on
+FILLED = (0.8, 1.0, 1.2)  # shares of the height
+RIGHT = 0.25  # share of the eye distance: landmarks are right with a smaller mean error
 SIDE, MAX_UPSCALE = 640, 1.5
 GOAL_PX, MIN_PX = 24, 12
 PRECISION, HALF, LOWEST = 0.97, 0.5, 0.3
@@ -90,23 +101,26 @@ def measure(weights: Path | None = None, sheets: Path | None = None, every: int 
     teachers = {name: open_teacher(data / "weights" / f"{stem}.onnx") for name, stem in PUBLIC.items()}
     judged = {ours.stem: _as_served(ours), LITE: _as_served(data / "weights" / f"{PUBLIC[LITE]}.onnx")}
     judged |= {name: _once(teacher) for name, teacher in teachers.items() if name != LITE}
-    images = [
-        Image(
-            source,
-            pixels,
-            {name: find(teacher, pixels, usual_scales(pixels)) for name, teacher in teachers.items()},
-            {name: look(pixels) for name, look in judged.items()},
-        )
-        for source, pixels in list(held_out(data))[::every]
-    ]
-    rows = [_row(images, ours.stem, list(PUBLIC), sheets)]
-    for name in PUBLIC:
-        others = [other for other in PUBLIC if other != name]
-        rows += [_row(images, name, others), _row(images, ours.stem, others)]
+
+    def seen(found: Iterator[tuple[str, Bytes]]) -> list[Image]:
+        return [
+            Image(
+                source,
+                pixels,
+                {name: find(teacher, pixels, usual_scales(pixels)) for name, teacher in teachers.items()},
+                {name: look(pixels) for name, look in judged.items()},
+            )
+            for source, pixels in list(found)[::every]
+        ]
+
+    images = seen(held_out(data))
     return {
         "detector": f"{ours.name} {hash_file(ours)[:12]}",
         "images": len(images),
-        "rows": rows,
+        "rows": _rows(images, ours.stem, sheets),
+        "crowds": _rows(seen(crowds(data)), ours.stem),
+        "close_ups": {name: close_ups(data, look) for name, look in judged.items()},
+        "rolled": {name: rolled(data, look) for name, look in judged.items()},
         "landmark_error": {name: landmark_errors(data, look) for name, look in judged.items()},
         "milliseconds": _times(ours, data),
     }
@@ -123,6 +137,76 @@ def held_out(data: Path) -> Iterator[tuple[str, Bytes]]:
             images = [pixels for _, pixels in read_images(file)]
             for pixels in images[round(begin * len(images)) :: every]:
                 yield name, pixels
+
+
+def crowds(data: Path) -> Iterator[tuple[str, Bytes]]:
+    """Yield the crowds kept aside, BGR. Raises ValueError if the training does not hold them out."""
+    training = yaml.safe_load((ROOT / "configs" / "train-detector.yaml").read_text())
+    path, begin = CROWDS
+    if {"path": f"${{DATA}}/{path}", "part": [begin, 1]} not in training["held_out"].values():
+        raise ValueError(f"configs/train-detector.yaml does not hold out {path} from {begin:g} on")
+    files = [file for file in find_files([data / path], IMAGES) if file.is_file()]
+    for file in files[round(begin * len(files)) :]:
+        for _, pixels in read_images(file):
+            yield "crowds", pixels
+
+
+def _rows(images: Sequence[Image], ours: str, sheets: Path | None = None) -> list[dict[str, Any]]:
+    rows = [_row(images, ours, list(PUBLIC), sheets)]
+    for name in PUBLIC:
+        others = [other for other in PUBLIC if other != name]
+        rows += [_row(images, name, others), _row(images, ours, others)]
+    return rows
+
+
+def _labelled(data: Path) -> list[tuple[Bytes, Truth]]:
+    labels = read_labels(data / "stills" / "dlib-68-landmarks" / "faces.xml", None)
+    return [(np.asarray(cv2.imread(str(label.source)), np.uint8), label.truth) for label in labels]
+
+
+def close_ups(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any]:
+    """Count the faces that have one box, of those without another one in the window, by the share that they fill."""
+    found = {}
+    for filled in FILLED:
+        faces = right = 0
+        for pixels, truth in _labelled(data):
+            for box in truth.boxes:
+                centre, side = (box[:2] + box[2:]) / 2, float(box[3] - box[1]) / filled
+                window = np.concatenate([centre - side / 2, centre + side / 2]).astype(np.float32)
+                if (covered(truth.boxes, window[None]) > 0).sum() > 1:
+                    continue
+                scale = SIDE / side
+                matrix = np.array([[scale, 0, -window[0] * scale], [0, scale, -window[1] * scale]])
+                view = np.asarray(cv2.warpAffine(pixels, matrix, (SIDE, SIDE), borderValue=(GREY,) * 3), np.uint8)
+                wanted = ((box - np.tile(window[:2], 2)) * scale).clip(0, SIDE)
+                seen = look(view)
+                boxes = seen.boxes[seen.scores >= HALF]
+                faces += 1
+                right += len(boxes) == 1 and float(iou(boxes, wanted[None])[0, 0]) >= SAME_FACE
+        found[f"{100 * filled:.0f} %"] = {"faces": faces, "right": right}
+    return found
+
+
+def rolled(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any]:
+    """Count the faces that are found with their landmarks in images turned clockwise, by the degrees."""
+    found = {}
+    for quarters in range(4):
+        faces = right = 0
+        for pixels, truth in _labelled(data):
+            boxes, marks = truth.boxes, truth.landmarks
+            height, width = pixels.shape[:2]
+            for _ in range(quarters):  # clockwise: x' = height - y, y' = x
+                boxes = np.stack([height - boxes[:, 3], boxes[:, 0], height - boxes[:, 1], boxes[:, 2]], axis=1)
+                marks = np.stack([height - marks[..., 1], marks[..., 0]], axis=2)
+                height, width = width, height
+            one = match(Truth(boxes, truth.ignored, marks), look(np.rot90(pixels, -quarters).copy()), MIN_PX)
+            sure = (one.faces >= 0) & (one.found.scores >= LOWEST)
+            rows = one.faces[sure]
+            errors = landmark_distances(marks[rows], one.found.landmarks[sure]).mean(axis=1)
+            faces += int(one.counted.sum())
+            right += int((errors < RIGHT).sum())
+        found[f"{90 * quarters} degrees"] = {"faces": faces, "right": right}
+    return found
 
 
 def _as_served(weights: Path) -> Callable[[Bytes], Detections]:
@@ -185,9 +269,7 @@ def _counts(counts: Counts) -> dict[str, Any]:
 
 def landmark_errors(data: Path, look: Callable[[Bytes], Detections]) -> dict[str, Any]:
     """Faces found from a score of 0.3 on, of those labelled, and their landmark error."""
-    labels = read_labels(data / "stills" / "dlib-68-landmarks" / "faces.xml", None)
-    images = [np.asarray(cv2.imread(str(label.source)), np.uint8) for label in labels]
-    matches = [match(label.truth, look(pixels), MIN_PX) for label, pixels in zip(labels, images, strict=True)]
+    matches = [match(truth, look(pixels), MIN_PX) for pixels, truth in _labelled(data)]
     score = summarise(matches, LOWEST, PRECISION)
     return {**_counts(score.at_score), "error": asdict(score.landmarks) if score.landmarks else None}
 
@@ -215,30 +297,16 @@ def _times(ours: Path, data: Path) -> dict[str, dict[str, float | None]]:
 
 def table(results: dict[str, Any]) -> str:
     """The results of `measure` as text."""
-    lines = [
-        f"{results['detector']}, {results['images']} images; faces from {GOAL_PX} px on",
-        "",
-        f"{'detector':<19}{'truth: agreement of':<34}{'faces':>6}{'recall at 97 % precision':>26}"
-        f"{'at 0.5: recall':>16}{'precision':>11}{'AP':>9}",
-    ]
-    for row in results["rows"]:
-        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
-        reached = "never" if row["recall_at_precision"] is None else (
-            f"{_share(row['recall_at_precision'])} from {row['score_at_precision']:.2f} on"
-        )  # fmt: skip
-        lines.append(
-            f"{row['detector']:<19}{by:<34}{row['faces']:>6}{reached:>26}{_share(row['at_half']['recall']):>16}"
-            f"{_share(row['at_half']['precision']):>11}{_share(row['average_precision']):>9}"
-        )
-    widths = list(dict.fromkeys(width for row in results["rows"] for width in row["by_width"]))
-    lines += ["", "found/faces +false from that score on, by width of the face in its image", ""]
-    lines.append(f"{'detector':<19}{'truth: agreement of':<34}" + "".join(f"{width:>17}" for width in widths))
-    for row in results["rows"]:
-        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
-        cells = (_cell(row["by_width"].get(width)) for width in widths)
-        lines.append(f"{row['detector']:<19}{by:<34}" + "".join(f"{cell:>17}" for cell in cells))
+    lines = [f"{results['detector']}, {results['images']} images; faces from {GOAL_PX} px on", ""]
+    lines += _judged(results["rows"])
     lines += ["", f"{results['rows'][0]['detector']} by source, two of the three, faces from {GOAL_PX} px on", ""]
     lines += [f"{source:<19}{_cell(counts):>17}" for source, counts in results["rows"][0]["by_source"].items()]
+    lines += ["", "crowds kept aside", "", *_judged(results["crowds"])]
+    for title, kind in (("close-ups: one box", "close_ups"), ("rolled: found with its landmarks", "rolled")):
+        cells = list(next(iter(results[kind].values())))
+        lines += ["", f"{title:<40}" + "".join(f"{cell:>14}" for cell in cells)]
+        for name, one in results[kind].items():
+            lines.append(f"{name:<40}" + "".join(f"{one[cell]['right']:>11}/{one[cell]['faces']}" for cell in cells))
     lines += ["", f"{'':<19}{'landmark error, share of the eye distance':>55}{'ms, network':>14}{'whole':>8}"]
     for name, marks in results["landmark_error"].items():
         error, spent = marks["error"], results["milliseconds"][name]
@@ -248,6 +316,30 @@ def table(results: dict[str, Any]) -> str:
         whole = "-" if spent["whole"] is None else f"{spent['whole']:.1f}"
         lines.append(f"{name:<19}{errors:>55}{spent['network']:>14.1f}{whole:>8}")
     return "\n".join(lines)
+
+
+def _judged(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"{'detector':<19}{'truth: agreement of':<34}{'faces':>6}{'recall at 97 % precision':>26}"
+        f"{'at 0.5: recall':>16}{'precision':>11}{'AP':>9}",
+    ]
+    for row in rows:
+        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
+        reached = "never" if row["recall_at_precision"] is None else (
+            f"{_share(row['recall_at_precision'])} from {row['score_at_precision']:.2f} on"
+        )  # fmt: skip
+        lines.append(
+            f"{row['detector']:<19}{by:<34}{row['faces']:>6}{reached:>26}{_share(row['at_half']['recall']):>16}"
+            f"{_share(row['at_half']['precision']):>11}{_share(row['average_precision']):>9}"
+        )
+    widths = list(dict.fromkeys(width for row in rows for width in row["by_width"]))
+    lines += ["", "found/faces +false from that score on, by width of the face in its image", ""]
+    lines.append(f"{'detector':<19}{'truth: agreement of':<34}" + "".join(f"{width:>17}" for width in widths))
+    for row in rows:
+        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
+        cells = (_cell(row["by_width"].get(width)) for width in widths)
+        lines.append(f"{row['detector']:<19}{by:<34}" + "".join(f"{cell:>17}" for cell in cells))
+    return lines
 
 
 def _cell(counts: dict[str, Any] | None) -> str:

@@ -37,6 +37,7 @@ from workers.research.detector.paste import (
 
 CROWD_PX = 40.0  # largest width of the faces in the farthest row
 MOST_PEOPLE = 40
+LARGEST_SHARE = 1.1  # of the side of a scene: width of the largest faces, which are cut by the border
 MIN_VISIBLE = 0.4  # visible share of a face: with less it is neither face nor background, so it is erased
 
 
@@ -193,7 +194,8 @@ def _view(largest: float | None, item: Labelled, side: int, options: Scenes, dra
     if len(item.boxes) and draw.random() < 0.85:
         box = item.boxes[int(draw.integers(len(item.boxes)))]
         native = float(box[2] - box[0])
-        most = min(options.face_px[1], side * 0.95, native * LARGEST_ENLARGEMENT, largest or np.inf)
+        limit = min(options.face_px[1], LARGEST_SHARE * options.side) * side / options.side
+        most = min(limit, native * LARGEST_ENLARGEMENT, largest or np.inf)
         wanted = np.exp(draw.uniform(np.log(options.face_px[0]), np.log(max(most, options.face_px[0] * 1.1))))
         whole = side / max(height, width)
         scale = max(float(wanted) / native, whole * 0.5)  # a smaller image would leave the square mostly empty

@@ -87,7 +87,8 @@ class Scenes(_Section):
     """Share of scenes with pasted faces that are crowds: rows of small faces with hair and shoulders, in which the
     nearer people cover the farther ones."""
     face_px: tuple[Rate, Rate] = (6.0, 300.0)
-    """Smallest and largest width of a face in pixels; widths are log-uniform between them."""
+    """Smallest and largest width of a face in pixels; widths are log-uniform between them. Faces may be larger than the
+    scene, which then shows a part of them."""
     min_px: Rate = 5.0
     """Do not label faces whose box, cut at the border, has a side below this many pixels."""
     turned: Share = 0.25
@@ -160,7 +161,8 @@ class DetectorConfig(_Section):
     batch: Positive = 32
     """Scenes per step."""
     start_from: Path | None = None
-    """Initial weights: a checkpoint (last.pt), whose moving average is loaded; default: an untrained network."""
+    """Initial weights: a checkpoint (last.pt), whose moving average is loaded, or weights that were exported from one
+    (best.pt, or the bundled yolo-face-nano.pt); default: an untrained network."""
     teachers: Annotated[tuple[Path, ...], Field(min_length=2)]
     """ONNX files of public detectors; a face that at least two of them find is labelled."""
     heads: Path | None = None

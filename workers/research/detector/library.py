@@ -17,6 +17,7 @@ from workers.research.detector.heads import Pose, open_heads
 from workers.research.detector.labels import Labelled, labelled
 
 POSES = 120  # heads that faces are laid on
+NOBODY = 0.7  # an image without a face is drawn as often as one whose face is turned so far
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +119,7 @@ def turned(landmarks: Floats) -> float:
 
 
 def _pool(source: Source, images: Sequence[Labelled]) -> SourcePool:
-    poses = [max((turned(landmarks) for landmarks in item.landmarks), default=0.0) for item in images]
+    poses = [max((turned(landmarks) for landmarks in item.landmarks), default=NOBODY) for item in images]
     weights = 0.1 + np.square(np.minimum(poses, 1.5))
     return SourcePool(source, images, np.asarray(np.cumsum(weights) / weights.sum(), np.float32))
 

@@ -22,7 +22,7 @@ from workers.research.detector.geometry import (
 from workers.research.detector.heads import Pose, head
 from workers.research.detector.labels import Labelled
 
-LARGEST_ENLARGEMENT = 2.2  # factor by which a face is enlarged at most
+LARGEST_ENLARGEMENT = 3.0  # factor by which a face is enlarged at most
 MOST_COVERED = 0.3  # share of a face that later ones may cover
 AROUND = (0.25, 1.2)  # surroundings cut out on each side of a face, in widths of the face: drawn from this range
 AROUND_IN_CROWD = (0.15, 0.5)  # the same in a crowd

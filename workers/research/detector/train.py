@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import pickle
 import time
 from importlib import import_module
 from math import cos, pi
@@ -14,6 +15,8 @@ import torch
 
 from faceanalytics.errors import ConfigError, ModelError
 from faceanalytics.files import replacing, writing
+from streamer.detect.offline import import_ultralytics
+from streamer.detect.ultralytics_pose import NO_CHECKPOINT
 from workers.research.detector.config import DetectorConfig
 from workers.research.detector.export import save_pose, write_onnx
 from workers.research.detector.labels import Labelled, label_all, labelled
@@ -189,11 +192,22 @@ class Trainer:
 
 
 def _load_weights(model: Any, path: Path) -> None:
-    """Load a checkpoint's moving average into the model. Raises ConfigError if it does not fit."""
+    """Load a checkpoint's moving average, or exported weights. Raises ConfigError if they do not fit the model."""
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ConfigError(f"start_from: {path} is not a checkpoint (last.pt) of this network: {error}") from error
+        model.load_state_dict(_averages(path))
+    except (OSError, *NO_CHECKPOINT) as error:
+        what = "neither a checkpoint (last.pt) nor exported weights (best.pt) of this network"
+        raise ConfigError(f"start_from: {path} is {what}: {error}") from error
+
+
+def _averages(path: Path) -> Any:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # exported weights name the classes of ultralytics
+        content = {}
+    if "average" in content:
+        return content["average"]
+    return import_ultralytics().YOLO(str(path), task="pose").model.float().state_dict()
 
 
 def _rate(config: DetectorConfig, step: int) -> float:

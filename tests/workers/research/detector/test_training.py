@@ -25,7 +25,7 @@ from workers.research.detector.library import Library, SourcePools, _pool, open_
 from workers.research.detector.loader import batches
 from workers.research.detector.paste import add_face, swapped
 from workers.research.detector.score import JUDGED_PX, truth
-from workers.research.detector.train import train_detector
+from workers.research.detector.train import Trainer, train_detector
 
 FIVE = np.array([[40, 50], [80, 50], [60, 72], [45, 95], [75, 95]], np.float32)
 
@@ -179,6 +179,33 @@ def test_a_training_saves_resumes_and_exports_a_file_that_the_streamer_loads(con
     detector = Detector(Detect(weights=str(config.out / "yolo-face-nano.onnx"), min_score=0.01))
     found = detector.detect([painted().decoded()])[0]
     assert found.landmarks.shape[1:] == (5, 2)
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_a_checkpoint_or_with_exported_weights(config: DetectorConfig) -> None:
+    assert train_detector(config, resume=False) == 0
+    wanted = torch.load(config.out / "last.pt", weights_only=True)["average"]
+    for name, exact in (("last.pt", True), ("best.pt", False)):  # the exported weights are in fp16
+        trainer = Trainer(config.model_copy(update={"start_from": config.out / name}), torch.device("cpu"), saved=None)
+        for key, value in trainer.model.state_dict().items():
+            assert torch.allclose(value.float(), wanted[key].float(), rtol=0 if exact else 1e-2, atol=1e-4), key
+    broken = config.out / "broken.pt"
+    broken.write_bytes(b"no weights")
+    for path in (broken, config.out / "missing.pt"):
+        with pytest.raises(ConfigError, match="start_from"):
+            Trainer(config.model_copy(update={"start_from": path}), torch.device("cpu"), saved=None)
+
+
+def test_faces_may_be_larger_than_the_scene() -> None:
+    options = Scenes(empty=0, shown=1, turned=0, swapped=0, side=128, face_px=(100, 200))
+    pools = SourcePools([_pool(Source(path=Path("unused"), paste=1, show=1), [painted()])], [1])
+    library = Library(pools, pools, pools, [], [], [])
+    widest = 0.0
+    for number in range(60):
+        scene = compose(library, options, np.random.default_rng(number))
+        assert ((scene.boxes >= 0) & (scene.boxes <= options.side)).all()
+        widest = max([widest, *(scene.boxes[:, 2] - scene.boxes[:, 0])])
+    assert widest > 0.9 * options.side
 
 
 def test_scenes_depend_on_their_number_alone(config: DetectorConfig) -> None:
