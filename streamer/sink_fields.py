@@ -8,7 +8,12 @@ from streamer.kinds import redact
 from streamer.section import Section
 
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-EventKind = Literal["NEW", "END", "MERGE", "SPLIT", "DECISION", "CAMERA", "GALLERY", "AGGREGATE", "JOURNEY"]
+EventKind = Literal["NEW", "END", "MERGE", "SPLIT", "DECISION", "CAMERA", "GALLERY", "AGGREGATE", "JOURNEY", "REVISION"]
+NEEDS_PERMISSION: dict[EventKind, str] = {
+    "GALLERY": "names people",
+    "JOURNEY": "says where somebody was before",
+    "REVISION": "says that a track shows somebody else",
+}
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
@@ -31,12 +36,13 @@ class SinkFields(Section):
     """Kinds of events to deliver: NEW, END, MERGE and SPLIT of tracks, DECISION (a track was identified, or identified
     differently), CAMERA (a stream was added, changed or removed), GALLERY (the gallery was changed), AGGREGATE (counts
     of an interval, of cameras in the privacy mode aggregate_only), JOURNEY (a person or visitor has appeared in another
-    stream than before; visitors.journeys)."""
+    stream than before; visitors.journeys), REVISION (a track that has ended shows somebody else, because the gallery was
+    changed, or nobody any longer, because the person was erased)."""
     cameras: tuple[Name, ...] = ()
     """Deliver only events of these cameras, by id. Empty: of all."""
     biometric: bool = False
     """Deliver who a person is, too: names, candidates and visitors. Without it these fields are left out, and the event
-    kinds GALLERY and JOURNEY cannot be chosen."""
+    kinds GALLERY, JOURNEY and REVISION cannot be chosen."""
     start: Literal["now", "oldest"] = "now"
     """Where a sink begins that the store does not know yet: with the next event, or with the oldest that is stored."""
     batch: Annotated[int, Field(ge=1, le=1000)] = 100
@@ -46,10 +52,9 @@ class SinkFields(Section):
 
     @model_validator(mode="after")
     def _names_need_permission(self) -> "SinkFields":
-        if "GALLERY" in self.events and not self.biometric:
-            raise ValueError("events: GALLERY names people, which needs `biometric: true`")
-        if "JOURNEY" in self.events and not self.biometric:
-            raise ValueError("events: JOURNEY says where somebody was before, which needs `biometric: true`")
+        for kind, what in NEEDS_PERMISSION.items():
+            if kind in self.events and not self.biometric:
+                raise ValueError(f"events: {kind} {what}, which needs `biometric: true`")
         return self
 
 

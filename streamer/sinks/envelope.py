@@ -17,6 +17,7 @@ _TYPES = {
     LogKind.GALLERY: "gallery.changed",
     LogKind.AGGREGATE: "camera.aggregate",
     LogKind.JOURNEY: "track.journey",
+    LogKind.REVISION: "track.revision",
 }
 
 

@@ -1,5 +1,6 @@
 """People of the gallery over gRPC: a live streamer with a store, painted people and a worker that knows them."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from streamer.encryption import new_key
 from tests.support.guarded_server import bearer
 from tests.support.painted_people import person, write_image, write_video
 from tests.support.recognising import REVISION, recognising, settings
+from tests.support.sinking import eventually
 
 ADA, BOB, EVE = person(1), person(2), person(7)
 Place = Callable[..., Store]
@@ -288,6 +290,29 @@ async def test_a_token_shows_and_changes_only_what_it_may(place: Place, clips: P
         ledger = (await gallery.ListLedger(gallery_pb2.ListLedgerRequest(), metadata=yard)).entries
         assert all(one.actor.startswith("all (") for one in ledger)
     assert name not in (clips / "access" / "audit.jsonl").read_text()
+
+
+async def test_sinks_hear_that_a_past_track_has_another_name_or_none_any_longer(clips: Path) -> None:
+    sink = {"type": "files", "name": "file", "folder": str(clips / "out"), "events": ["REVISION"], "biometric": True}
+    config = settings(clips, Store(folder=str(clips / "store")), sinks=[sink])
+    async with recognising(config) as client:
+        await client.add((await client.create("Eve")).person_id, clips / "eve.png")
+        track = await client.play("door", clips / "ada.mp4", loop=True)
+        await client.until(lambda: client.seen[track].decision.status == UNKNOWN)
+        await client.stop("door")
+        ada = await client.create("Ada")
+        await client.add(ada.person_id, clips / "ada.png")
+        await client.until_named(track, "Ada")
+        written = clips / "out" / "file.jsonl"  # an erasure also removes the name from what no sink has read yet
+        await eventually(lambda: written.exists() and '"Ada"' in written.read_text())
+        await client.gallery.ErasePerson(gallery_pb2.ErasePersonRequest(person_id=ada.person_id))
+        await client.until_named(track, "")
+    lines = [json.loads(line) for line in written.read_text().splitlines()]
+    mine = [one for one in lines if one["subject"] == track]
+    assert {one["type"] for one in lines} == {"faceanalytics.track.revision"}
+    names = [one["data"]["decision"].get("person", "") for one in mine]
+    assert (names[0], names[-1]) == ("Ada", "")
+    assert mine[-1]["data"]["decision"]["reason"] == "IDENTITY_REASON_ERASED"
 
 
 @pytest.mark.parametrize("key", [None, "store.key"])

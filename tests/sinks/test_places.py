@@ -82,6 +82,7 @@ async def test_a_place_behind_the_end_of_the_log_is_its_end(tmp_path: Path) -> N
         ({"sinks": [FILE, {**HOOK, "name": "a"}]}, "name used twice: a"),
         ({"sinks": [{**FILE, "events": ["GALLERY"]}]}, "biometric: true"),
         ({"sinks": [{**FILE, "events": ["END", "JOURNEY"]}]}, "JOURNEY says where"),
+        ({"sinks": [{**FILE, "events": ["REVISION"]}]}, "REVISION says that a track shows somebody else"),
         ({"sinks": [{**FILE, "events": []}]}, "sinks.0.events"),
         ({"sinks": [{**FILE, "name": "../a"}]}, "sinks.0.name"),
         ({"sinks": [{**FILE, "maxmb": 1}]}, "sinks.0.maxmb: unknown key"),
