@@ -235,7 +235,8 @@ class LiveService:
         model = next(iter(self._dispatcher.models), None)
         if model is None:
             return
-        self._new_models.put_nowait(model)
+        if self._modes.general is not Mode.AGGREGATE_ONLY:  # else nobody takes them
+            self._new_models.put_nowait(model)
         if model.impostors is not None and self._config.gallery.cohort is None:
             self._use_impostors(model.impostors, model.id)
         self._gallery.changed(model.id)

@@ -1,4 +1,7 @@
-"""What the dashboard costs: CPU time per analysed frame with nobody, one page, many pages, and a stalled one."""
+"""What the dashboard costs: CPU time per analysed frame with nobody, one page, many pages, and a stalled one.
+
+With nobody it is compared with a streamer without a dashboard (`web.listen: null`), started in turns.
+"""
 
 import json
 import os
@@ -28,16 +31,15 @@ WAYS = ("nobody", "one page of four tiles", "50 viewers of one camera", "a stall
 
 
 def measure(rounds: int = ROUNDS, window_s: float = WINDOW_S) -> dict[str, Any]:
-    """Follow four cameras, and let people come and go in turns."""
-    with tempfile.TemporaryDirectory(prefix="fa-") as name, site(Path(name)) as place:
-        port = free_port()
-        settings = {"metrics": {"listen": f"127.0.0.1:{port}"}, "web": {"listen": "127.0.0.1:0"}}
-        config = place.config(CAMERAS, CROWD, **settings)
-        with place.worker(), Program("streamer", "serve", "--config", config) as streamer:
-            address_of(streamer)
+    """Follow four cameras, and let people come and go in turns; before, with and without a dashboard in turns."""
+    with tempfile.TemporaryDirectory(prefix="fa-") as name, site(Path(name)) as place, place.worker():
+        without: dict[bool, list[dict[str, float]]] = {True: [], False: []}
+        for _ in range(rounds):
+            for there, windows in without.items():
+                with _followed(place, there) as (streamer, port):
+                    windows.append(_window(port, streamer.process.pid, window_s, lambda: 0))
+        with _followed(place, True) as (streamer, port):
             url = streamer.wait_for(r"the dashboard is at http(\S+)\n").group(1)
-            until(lambda: _counts(port)[ANALYSED] > 0, "frames")
-            time.sleep(WARM_UP_S)
             found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for _ in range(rounds):
                 for way in WAYS:
@@ -53,7 +55,11 @@ def measure(rounds: int = ROUNDS, window_s: float = WINDOW_S) -> dict[str, Any]:
         )
         for way in WAYS[1:]
     }
-    return {"ways": ways, "cost_ratio": ratios, "load": os.getloadavg()[1]}
+    nobody = {
+        key: statistics.median(one[key] / none[key] for one, none in zip(without[True], without[False], strict=True))
+        for key in ("analysed_per_s", "cpu_ms_per_frame", "resident_mb")
+    }
+    return {"ways": ways, "cost_ratio": ratios, "nobody_to_without": nobody, "load": os.getloadavg()[1]}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -70,8 +76,26 @@ def table(results: dict[str, Any]) -> str:
     for way, one in results["ways"].items():
         cells = "".join(f"{one[key]:12.1f}" for key in columns)
         lines.append(way.ljust(42) + cells + f"{results['cost_ratio'].get(way, 1):12.2f}")
+    nobody = results["nobody_to_without"]
+    lines.append(
+        f"with a dashboard and nobody, to web.listen: null: frames/s {nobody['analysed_per_s']:.3f}, "
+        f"CPU per frame {nobody['cpu_ms_per_frame']:.3f}, memory {nobody['resident_mb']:.3f}"
+    )
     note = f"ratio: CPU per analysed frame, to that with nobody just before; shared machine, load {results['load']:.0f}"
     return "\n".join([*lines, note])
+
+
+@contextmanager
+def _followed(place: Site, dashboard: bool) -> Iterator[tuple[Program, int]]:
+    """A streamer that has followed its cameras for a while, and the port of its metrics."""
+    port = free_port()
+    web = {"listen": "127.0.0.1:0" if dashboard else None}
+    config = place.config(CAMERAS, CROWD, metrics={"listen": f"127.0.0.1:{port}"}, web=web)
+    with Program("streamer", "serve", "--config", config) as streamer:
+        address_of(streamer)
+        until(lambda: _counts(port)[ANALYSED] > 0, "frames")
+        time.sleep(WARM_UP_S)
+        yield streamer, port
 
 
 def _window(port: int, pid: int, seconds: float, received: Callable[[], int]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import { begun, dayOf, trackCard } from "./tracks.js";
 import { count, looks } from "./words.js";
 
 const PAGE = 60; // tracks that are read at once
+const MOST = 200; // faces that an open page keeps while nobody scrolls
 const AGAIN_MS = 5000;
 const HOUR = 3600e3;
 const MOST_BARS = 96; // more hours than these are shown by day
@@ -92,7 +93,7 @@ async function begin() {
   fill(days, h("div.skeleton", {}, "Reading the history"));
   countHours(filter, mine);
   try {
-    const answer = await read(filter, "");
+    const answer = await read(filter, "", mine);
     if (mine !== turn) return;
     days.replaceChildren();
     add(answer);
@@ -106,14 +107,14 @@ async function begin() {
   }
 }
 
-async function read(filter, token) {
+async function read(filter, token, mine) {
   const answer = await call("TrackService/ListTracks", { past: true, newestFirst: true, includeFace: true, pageSize: PAGE, pageToken: token, filter });
-  pageToken = answer.nextPageToken ?? "";
+  if (mine === turn) pageToken = answer.nextPageToken ?? "";
   return answer;
 }
 
 async function more(filter, mine) {
-  const answer = await read(filter, pageToken);
+  const answer = await read(filter, pageToken, mine);
   if (mine === turn) add(answer);
   return mine === turn && Boolean(pageToken);
 }
@@ -199,8 +200,20 @@ async function follow() {
         else if (!tooOld(track)) group(begun(track)).prepend(card);
       }
     }
+    if (days.querySelectorAll("[data-track]").length > MOST && !days.contains(document.activeElement)) await shorten(mine).catch(() => undefined);
   }
   setTimeout(follow, AGAIN_MS);
+}
+
+/** Show the first page alone again, so that a page that stays open for days does not grow. */
+async function shorten(mine) {
+  const filter = wanted();
+  const answer = await read(filter, "", mine);
+  if (mine !== turn) return;
+  growing?.stop();
+  days.replaceChildren();
+  add(answer);
+  growing = pageToken ? grows(days, () => more(filter, mine)) : null;
 }
 
 /** Whether a track is older than the newest that is shown: then it was left out, or comes further down. */
