@@ -36,8 +36,8 @@ class SinkFields(Section):
     """Kinds of events to deliver: NEW, END, MERGE and SPLIT of tracks, DECISION (a track was identified, or identified
     differently), CAMERA (a stream was added, changed or removed), GALLERY (the gallery was changed), AGGREGATE (counts
     of an interval, of cameras in the privacy mode aggregate_only), JOURNEY (a person or visitor has appeared in another
-    stream than before; visitors.journeys), REVISION (a track that has ended shows somebody else, because the gallery was
-    changed, or nobody any longer, because the person was erased)."""
+    stream than before; visitors.journeys), REVISION (a track that has ended shows somebody else after a change of the
+    gallery, or nobody any longer, because the person was erased)."""
     cameras: tuple[Name, ...] = ()
     """Deliver only events of these cameras, by id. Empty: of all."""
     biometric: bool = False

@@ -1,6 +1,7 @@
 """GalleryService: changes and searches the people of a store; the methods are described in gallery.proto."""
 
 from collections.abc import AsyncIterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,10 @@ class GalleryService(  # type: ignore[misc]  # ExportGallery writes instead of y
             after = await place_of(request.page_token, context)
             found = [one for one in people.curator.people() if _is_wanted(one, request)]
             begins = wording.folded(request.text)
-
-            def place(person: Person) -> str:
-                return f"{int(not wording.folded(person.name).startswith(begins))} {person.person_id}"
-
-            some, token = page(sorted(found, key=place), place, after, request.page_size)
-            made = [messages.person_message(one, people.curator) for one in some]
+            places = [(f"{int(not wording.folded(one.name).startswith(begins))} {one.person_id}", one) for one in found]
+            places = sorted(places, key=itemgetter(0)) if begins else [(one.person_id, one) for one in found]
+            some, token = page(places, itemgetter(0), after, request.page_size)
+            made = [messages.person_message(one, people.curator) for _, one in some]
             return gallery_pb2.ListPeopleResponse(people=made, next_page_token=token)
 
     async def UpdatePerson(self, request: gallery_pb2.UpdatePersonRequest, context: Context) -> Any:  # noqa: N802

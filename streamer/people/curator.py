@@ -279,7 +279,7 @@ class Curator:
         """Recognise by what the ledger has now, and say in the log of events that it has changed."""
         said = {"action": action.value, "person_id": person_id, "entry": entry_id or self.book.entries[-1].id}
         if action is Action.ERASE:
-            self.forgetting.wake()
+            self.forgetting.erased(person_id)
         self.book.store.note(LogKind.GALLERY, "", json.dumps(said).encode())
         self.live.changed()
 

@@ -113,6 +113,13 @@ class Forgetting:
         self._wake = asyncio.Event()
         self.flush: Callable[[], Awaitable[None]] = nothing  # stores the faces of tracks that wait
         self.forget: Callable[[set[str]], Awaitable[None]] = nothing  # stores the faces of these tracks no longer
+        self.live_of: Callable[[str], set[str]] = lambda _: set()  # live tracks of a person, with what they joined
+        self.shown = set[str]()  # tracks that showed erased people when these were erased
+
+    def erased(self, person_id: str) -> None:
+        """Note which live tracks show a person who is erased, before they lose the name, and carry the erasure out."""
+        self.shown |= self.live_of(person_id)
+        self.wake()
 
     async def open(self) -> None:
         """Note that this streamer is one of the database's. Raises StoreUnavailable."""
@@ -170,8 +177,10 @@ class Forgetting:
             raise StoreUnavailable("live tracks are not decided again yet: no worker is connected")
         await self.flush()
         forgotten = await forget_tracks(store, people)
-        await self.forget(forgotten.tracks)
-        await forget_faces(store, forgotten.tracks)
+        faces_of = {*forgotten.tracks, *self.shown}
+        await self.forget(faces_of)
+        await forget_faces(store, faces_of)
+        self.shown -= faces_of
         await self._book.forget_rejected(forgotten.tracks)
         await store.settle()
         await overwrite_tables(store, (faces, templates))

@@ -72,9 +72,10 @@ class Erasing:
                 curator.after_change(Action.ERASE, person_id)
             in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
             forgotten = await forget_tracks(book.store, set(ids))
-            faces = {*shown, *forgotten.tracks}
+            faces = {*shown, *forgotten.tracks, *curator.forgetting.shown}
             await self._past.forget(faces)
             forgotten.counts |= await forget_faces(book.store, faces)
+            curator.forgetting.shown -= faces
             removed["person_references"] += await book.forget_rejected(faces)
             await book.store.settle()
             await curator.forgetting.carried_out(written)
@@ -122,8 +123,6 @@ class Erasing:
         """Return the ids of tracks that show a person, by what was said or by their faces."""
         known, people = self._curator.live.known, self._curator.book.people
         shown = {track for track, person in people.confirmed.items() if person == person_id}
-        named = [one for one in self._past.live() if one.decision and people.root(one.decision.person_id) == person_id]
-        shown |= {joined for one in named for joined in one.joined}
         if known is None or person_id not in known.gallery:
             return sorted(shown)
         async for some in self._past.everywhere():
@@ -132,7 +131,8 @@ class Erasing:
                 probes = np.stack([one.template for one in usable if one.template is not None]).astype(np.float64)
                 scores = known.gallery.scores_of(person_id, probes)
                 assert scores is not None
-                shown |= {one.track_id for one, score in zip(usable, scores, strict=True) if score >= known.threshold}
+                alike = [one for one, score in zip(usable, scores, strict=True) if score >= known.threshold]
+                shown |= {joined for one in alike for joined in one.joined}
         return sorted(shown)
 
     async def _remains(self, ids: Sequence[str]) -> list[str]:

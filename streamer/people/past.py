@@ -126,6 +126,22 @@ class Past:
         """Return the live tracks with their faces."""
         return [live_face(one) for one in self._live()]
 
+    def live_of(self, person_id: str) -> set[str]:
+        """Return the live tracks that are said to show a person, with those that were joined to them."""
+        named = [one for one in self.live() if one.decision is not None and one.decision.person_id == person_id]
+        return {joined for one in named for joined in one.joined}
+
+    async def with_joined(self, track_ids: set[str]) -> set[str]:
+        """Return tracks with those that were joined to them. Raises StoreUnavailable."""
+        store, names = self._curator.book.store, sorted(track_ids)
+        found = {*names}
+        for start in range(0, len(names), CHUNK):
+            some = names[start : start + CHUNK]
+            rows = await past_tracks(store.database, store.columns, "", CHUNK, only=some)
+            found.update(joined for row in rows for joined in row.joined)
+        found.update(joined for one in self.live() if one.track_id in track_ids for joined in one.joined)
+        return found
+
     async def all(self, batch: int = CHUNK, after: str = "") -> AsyncIterator[list[TrackFace]]:
         """Yield all past tracks with a face and an id after `after`, some at a time. Raises StoreUnavailable."""
         async for some in self._of(None, batch, after):

@@ -176,7 +176,7 @@ class Visiting:
         """Remove pseudonym, templates and pictures of all tracks of a visitor."""
         visitor = self.get(visitor_id)
         async with self.regrouping.changing:
-            shown = {one.track_id for one in self.book.tracks_of(visitor)}
+            shown = await self._past.with_joined({one.track_id for one in self.book.tracks_of(visitor)})
             await self._past.forget(shown)
             await self._store.settle()  # with what was about to be written
             removed = await forget_faces(self._store, shown)
@@ -212,6 +212,7 @@ class Visiting:
         for name in track_ids & self.book.live.keys():
             self.book.live[name].visitor_id, self.book.live[name].sighting = "", None
         self.book.republish(sorted(had & self.book.live.keys()))
+        await self._store.settle()  # of those that have just ended, too, the newest revision is stored then
         await revise_visitors(self._store, sorted(had - self.book.live.keys()))
 
     # details

@@ -136,6 +136,8 @@ class VisitorBook(VisitorRegister):
         if live is None:
             live = self.live[track_id] = LiveTrack(summary, began(summary))
         live.summary = summary
+        if self.barred & {track_id, *(one.track_id for one in summary.intervals)}:
+            self.barred |= {track_id, *filter(None, [summary.merged_into])}
         if summary.merged_into or any(one in NOBODY for one in summary.undescribed):
             if track_id in self.appearances:
                 self.gone.add(track_id)

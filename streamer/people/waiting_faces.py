@@ -37,6 +37,8 @@ class WaitingFaces:
         tracks = {summary.key.id, *(one.track_id for one in summary.intervals)}
         if tracks & self._barred:
             self._barred -= tracks
+            if summary.merged_into:  # what was seen of it counts for that track now
+                self._barred.add(summary.merged_into)
             return
         if store is None or not store.templates or self._curator.live.known is None:
             return

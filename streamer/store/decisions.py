@@ -52,6 +52,7 @@ class Naming:
                     one.person_id, one.person = found
         if self.visitor is not None and not is_identified(track):
             seen = self.visitor(track.track_id)
+            track.ClearField("visitor")
             if seen is not None:
                 track.visitor.CopyFrom(visitor_message(seen))
 

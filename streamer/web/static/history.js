@@ -200,19 +200,22 @@ async function follow() {
         else if (!tooOld(track)) group(begun(track)).prepend(card);
       }
     }
-    if (days.querySelectorAll("[data-track]").length > MOST && !days.contains(document.activeElement)) await shorten(mine).catch(() => undefined);
+    if (days.querySelectorAll("[data-track]").length > MOST && !days.contains(document.activeElement)) await shorten();
   }
   setTimeout(follow, AGAIN_MS);
 }
 
 /** Show the first page alone again, so that a page that stays open for days does not grow. */
-async function shorten(mine) {
+async function shorten() {
+  const mine = ++turn;
   const filter = wanted();
-  const answer = await read(filter, "", mine);
-  if (mine !== turn) return;
   growing?.stop();
-  days.replaceChildren();
-  add(answer);
+  const answer = await read(filter, "", mine).catch(() => null);
+  if (mine !== turn) return;
+  if (answer && scrollY < 120) {
+    days.replaceChildren();
+    add(answer);
+  }
   growing = pageToken ? grows(days, () => more(filter, mine)) : null;
 }
 

@@ -12,21 +12,24 @@ const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-di
 
 /** A section with the journeys. `of`: {personIds} or {visitorIds}. Returns {element, read}. */
 export function journeys(of) {
-  const period = h("select", { "aria-label": "Which journeys", onchange: read }, PERIODS.map(([days, text]) => h("option", { value: days }, text)));
+  const period = h("select", { "aria-label": "Which journeys", onchange: () => read() }, PERIODS.map(([days, text]) => h("option", { value: days }, text)));
   period.value = "7";
   const list = h("ol.journeys", {}, h("li.dim", {}, "Reading the journeys"));
-  async function read() {
+  let turn = 0;
+  async function read(quiet = false) {
+    const mine = ++turn;
     const since = period.value && { seenSince: new Date(Date.now() - 86400e3 * Number(period.value)).toISOString() };
     try {
       const found = await all("VisitorService/ListJourneys", { ...of, ...since, pageSize: 1000 }, "journeys");
-      if (list.contains(document.activeElement) || list.querySelector("details[open]")) return; // nothing moves under the focus
+      if (mine !== turn) return;
+      if (quiet && (list.contains(document.activeElement) || list.querySelector("details[open]"))) return; // nothing moves under the focus
       fill(list, found.length ? found.toReversed().map(journey) : h("li.dim", {}, "No journey in this time."));
     } catch (error) {
-      fill(list, h("li", {}, words(error)));
+      if (mine === turn && !quiet) fill(list, h("li", {}, words(error)));
     }
   }
   const element = h("section.card", {}, h("div.head", {}, h("h2", {}, "Journeys"), period), list);
-  setInterval(() => { if (!document.hidden) read(); }, AGAIN_MS);
+  setInterval(() => { if (!document.hidden && period.value) read(true); }, AGAIN_MS);
   return { element, read };
 }
 

@@ -33,7 +33,7 @@ async function people(text) {
 
 async function visitors(text) {
   const [id, suffix] = [ID.exec(text)?.[0], VISITOR.exec(text)?.[1]];
-  if (!may("enrol") || (!id && !suffix)) return [];
+  if (!may("biometric") || (!id && !suffix)) return [];
   const { visitors = [] } = await some(call("VisitorService/ListVisitors", { idSuffix: (id ?? suffix).toLowerCase(), includeNamed: true, pageSize: SHOWN }));
   return visitors.map((one) => ({ href: `/visitors/${one.visitorId}`, node: h("span.person-line", {}, h("span.kind.dim", {}, "Visitor"), h("strong.grow", {}, one.person || short(one.visitorId))) }));
 }
@@ -54,7 +54,10 @@ async function tracks(text) {
 
 async function find(text) {
   if (!text) return [];
-  const found = (await Promise.all([people(text), cameras(text), tracks(text), visitors(text)])).flat();
+  const parts = await Promise.allSettled([people(text), cameras(text), tracks(text), visitors(text)]);
+  const failed = parts.find((one) => one.status === "rejected");
+  const found = parts.flatMap((one) => one.value ?? []);
+  if (failed && !found.length) throw failed.reason;
   if (may("biometric") && !ID.test(text)) found.push({ href: `/history?name=${encodeURIComponent(text)}`, node: h("span.person-line", {}, h("span.kind.dim", {}, "History"), h("span.grow", {}, `Faces named \u201c${text}\u201d`)) });
   return found;
 }

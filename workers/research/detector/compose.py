@@ -37,7 +37,7 @@ from workers.research.detector.paste import (
 
 CROWD_PX = 40.0  # largest width of the faces in the farthest row
 MOST_PEOPLE = 40
-LARGEST_SHARE = 1.1  # of the side of a scene: width of the largest faces, which are cut by the border
+LEAST_SHARE, LARGEST_SHARE = 0.4, 1.1  # of the side of a scene: widths of close-ups, which the border may cut
 MIN_VISIBLE = 0.4  # visible share of a face: with less it is neither face nor background, so it is erased
 
 
@@ -194,6 +194,9 @@ def _view(largest: float | None, item: Labelled, side: int, options: Scenes, dra
     if len(item.boxes) and draw.random() < 0.85:
         box = item.boxes[int(draw.integers(len(item.boxes)))]
         native = float(box[2] - box[0])
+        if draw.random() < options.large:
+            wanted = side * draw.uniform(LEAST_SHARE, LARGEST_SHARE)
+            return float(wanted) / native, (box[:2] + box[2:]) / 2
         limit = min(options.face_px[1], LARGEST_SHARE * options.side) * side / options.side
         most = min(limit, native * LARGEST_ENLARGEMENT, largest or np.inf)
         wanted = np.exp(draw.uniform(np.log(options.face_px[0]), np.log(max(most, options.face_px[0] * 1.1))))

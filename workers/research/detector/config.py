@@ -89,6 +89,9 @@ class Scenes(_Section):
     face_px: tuple[Rate, Rate] = (6.0, 300.0)
     """Smallest and largest width of a face in pixels; widths are log-uniform between them. Faces may be larger than the
     scene, which then shows a part of them."""
+    large: Share = 0.0
+    """Share of the crops of labelled images that are close-ups: the face is from 0.4 to 1.1 times as wide as the scene,
+    however much it is enlarged for that."""
     min_px: Rate = 5.0
     """Do not label faces whose box, cut at the border, has a side below this many pixels."""
     turned: Share = 0.25
