@@ -74,8 +74,8 @@ async def test_people_are_enrolled_corrected_split_searched_and_erased(tmp_path:
         assert [one.display_name for one in await people.list()] == ["Bob"]
         await people.create("Jacob", labels=["Night shift"])
         await people.create("OBrien")
-        found = await people.list(text="ob")
-        assert [one.display_name for one in found] == ["OBrien", "Bob", "Jacob"]
+        named = await people.list(text="ob")
+        assert [one.display_name for one in named] == ["OBrien", "Bob", "Jacob"]
         assert [one.display_name for one in await people.list(text="NIGHT")] == ["Jacob"]
         assert await people.list(text="nowhere") == []
         for call in (
