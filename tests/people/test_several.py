@@ -22,8 +22,8 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    write_video(tmp_path / "ada.mp4", {ADA: [(0, 40)]}, 40)
-    write_video(tmp_path / "eve.mp4", {EVE: [(0, 40)]}, 40)
+    write_video(tmp_path / "ada.mp4", {ADA: [(0, 8)]}, 8)
+    write_video(tmp_path / "eve.mp4", {EVE: [(0, 8)]}, 8)
     for name, who in (("ada", [ADA]), ("eve", [EVE])):
         write_image(tmp_path / f"{name}.png", who)
     return tmp_path
