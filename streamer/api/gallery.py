@@ -74,9 +74,16 @@ class GalleryService(  # type: ignore[misc]  # ExportGallery writes instead of y
             after = await place_of(request.page_token, context)
             found = [one for one in people.curator.people() if _is_wanted(one, request)]
             begins = wording.folded(request.text)
-            places = [(f"{int(not wording.folded(one.name).startswith(begins))} {one.person_id}", one) for one in found]
-            places = sorted(places, key=itemgetter(0)) if begins else [(one.person_id, one) for one in found]
-            some, token = page(places, itemgetter(0), after, request.page_size)
+
+            def place(one: Person) -> str:
+                return (
+                    f"{int(not wording.folded(one.name).startswith(begins))} {one.person_id}"
+                    if begins
+                    else one.person_id
+                )
+
+            placed = sorted(((place(one), one) for one in found), key=itemgetter(0))
+            some, token = page(placed, itemgetter(0), after, request.page_size)
             made = [messages.person_message(one, people.curator) for _, one in some]
             return gallery_pb2.ListPeopleResponse(people=made, next_page_token=token)
 

@@ -51,7 +51,7 @@ async def forget_faces(store: Store, shown: set[str]) -> dict[str, int]:
     The caller sees to it that no more of them come. Raises StoreUnavailable.
     """
     names, counts = sorted(shown), dict[str, int]()
-    store.forget_pictures(shown)
+    store.forget_pictures(shown)  # before and after: better ones may come while rows are removed
     for table in (faces, templates, visitor_tracks):
         count = 0
         for start in range(0, len(names), CHUNK):

@@ -128,11 +128,8 @@ def measure(weights: Path | None = None, sheets: Path | None = None, every: int 
 
 def held_out(data: Path) -> Iterator[tuple[str, Bytes]]:
     """Name of the source and images (h, w, 3) BGR. Raises ValueError if the training does not hold them out."""
-    training = yaml.safe_load((ROOT / "configs" / "train-detector.yaml").read_text())
-    kept_out = {(source["path"], source.get("part", [0.0, 1.0])[0]) for source in training["held_out"].values()}
     for name, (path, begin, every) in HELD_OUT.items():
-        if (f"${{DATA}}/{path}", begin) not in kept_out:
-            raise ValueError(f"configs/train-detector.yaml does not hold out {path} from {begin:g} on")
+        _check_held_out(path, begin)
         for file in find_files([data / path]):
             images = [pixels for _, pixels in read_images(file)]
             for pixels in images[round(begin * len(images)) :: every]:
@@ -141,14 +138,19 @@ def held_out(data: Path) -> Iterator[tuple[str, Bytes]]:
 
 def crowds(data: Path) -> Iterator[tuple[str, Bytes]]:
     """Yield the crowds kept aside, BGR. Raises ValueError if the training does not hold them out."""
-    training = yaml.safe_load((ROOT / "configs" / "train-detector.yaml").read_text())
     path, begin = CROWDS
-    if {"path": f"${{DATA}}/{path}", "part": [begin, 1]} not in training["held_out"].values():
-        raise ValueError(f"configs/train-detector.yaml does not hold out {path} from {begin:g} on")
+    _check_held_out(path, begin)
     files = [file for file in find_files([data / path], IMAGES) if file.is_file()]
     for file in files[round(begin * len(files)) :]:
         for _, pixels in read_images(file):
             yield "crowds", pixels
+
+
+def _check_held_out(path: str, begin: float) -> None:
+    training = yaml.safe_load((ROOT / "configs" / "train-detector.yaml").read_text())
+    kept_out = {(source["path"], source.get("part", [0.0, 1.0])[0]) for source in training["held_out"].values()}
+    if (f"${{DATA}}/{path}", begin) not in kept_out:
+        raise ValueError(f"configs/train-detector.yaml does not hold out {path} from {begin:g} on")
 
 
 def _rows(images: Sequence[Image], ours: str, sheets: Path | None = None) -> list[dict[str, Any]]:
@@ -310,10 +312,12 @@ def table(results: dict[str, Any]) -> str:
     lines += ["", f"{'':<19}{'landmark error, share of the eye distance':>55}{'ms, network':>14}{'whole':>8}"]
     for name, marks in results["landmark_error"].items():
         error, spent = marks["error"], results["milliseconds"][name]
-        errors = "-" if error is None else (
-            f"mean {_share(error['mean'])}, median {_share(error['median'])}, {marks['hits']}/{marks['faces']} faces"
-        )  # fmt: skip
-        whole = "-" if spent["whole"] is None else f"{spent['whole']:.1f}"
+        errors = whole = "-"
+        if error is not None:
+            of = f"{marks['hits']}/{marks['faces']} faces"
+            errors = f"mean {_share(error['mean'])}, median {_share(error['median'])}, {of}"
+        if spent["whole"] is not None:
+            whole = f"{spent['whole']:.1f}"
         lines.append(f"{name:<19}{errors:>55}{spent['network']:>14.1f}{whole:>8}")
     return "\n".join(lines)
 
@@ -325,9 +329,9 @@ def _judged(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
     for row in rows:
         by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
-        reached = "never" if row["recall_at_precision"] is None else (
-            f"{_share(row['recall_at_precision'])} from {row['score_at_precision']:.2f} on"
-        )  # fmt: skip
+        reached = "never"
+        if row["recall_at_precision"] is not None:
+            reached = f"{_share(row['recall_at_precision'])} from {row['score_at_precision']:.2f} on"
         lines.append(
             f"{row['detector']:<19}{by:<34}{row['faces']:>6}{reached:>26}{_share(row['at_half']['recall']):>16}"
             f"{_share(row['at_half']['precision']):>11}{_share(row['average_precision']):>9}"
