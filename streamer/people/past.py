@@ -209,18 +209,24 @@ class Past:
             log.info("people: %d past tracks have another identity (%.1f s)", count, time.monotonic() - began)
 
     def _revise(self, changes: Sequence[Change]) -> int:
-        """Publish the changes of past tracks, and return their number. Live ones are decided elsewhere."""
-        past = [(one, one.past) for one in changes if one.past is not None]
+        """Publish the changes of past tracks, and return their number. Live ones are decided elsewhere.
+
+        Tracks that showed somebody who was erased are left to the erasure, which may be at work now.
+        """
+        past = [(one, one.past) for one in changes if one.past is not None and not self._showed_erased(one.before)]
         for change, track in past:
             self._curator.book.store.revise(revised(track.message, change.after))
         return len(past)
 
     def _is_named(self, face: TrackFace) -> bool:
         """Return whether a track shows somebody, except people who were erased, whose tracks an erasure changes."""
-        decision, erased = face.decision, self._curator.book.people.erased
+        decision = face.decision
         if decision is None or decision.status is not IdentityStatus.IDENTIFIED:
             return False
-        return decision.person_id not in erased
+        return not self._showed_erased(decision)
+
+    def _showed_erased(self, decision: IdentityDecision | None) -> bool:
+        return decision is not None and decision.person_id in self._curator.book.people.erased
 
     async def _all_with(self, live: Sequence[TrackFace]) -> AsyncIterator[list[TrackFace]]:
         """Yield past and live tracks by their ids, which sort by birth, some at a time. Raises StoreUnavailable."""

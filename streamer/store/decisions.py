@@ -56,6 +56,13 @@ class Naming:
             if seen is not None:
                 track.visitor.CopyFrom(visitor_message(seen))
 
+    def forget_erased(self, track: tracks_pb2.Track) -> None:
+        """Remove people who were erased from a track."""
+        if self.find is not None and _has_ids(track):
+            ids = {track.decision.person_id, *(one.person_id for one in track.decision.candidates)}
+            gone = {one for one in ids if one and not one.startswith(FOLDER) and self.find(one) is None}
+            forget(track, gone)
+
 
 def nobody(names: Iterable[str]) -> list[str]:
     """Return no ids: nobody has one."""

@@ -184,6 +184,7 @@ class Store:
 
     def revise(self, track: tracks_pb2.Track) -> None:
         """Take in the next revision of a track that has ended, without names: store it, then publish it."""
+        self.naming.forget_erased(track)  # it may have been read before somebody was erased
         payload = without_names(track).SerializeToString(deterministic=True)
         self._revisions.add(track)
         self._outbox.add_revision(*self._events([LogKind.REVISION], track.stream_id, track.track_id, payload))

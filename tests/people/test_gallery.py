@@ -1,5 +1,6 @@
 """People of the gallery over gRPC: a live streamer with a store, painted people and a worker that knows them."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from streamer.access.token_file import TokenFile
 from streamer.access.tokens import Scope, new_token, utc_now
 from streamer.config import Store
 from streamer.encryption import new_key
+from streamer.people import erasing
+from streamer.store.forget import Forgotten, forget_tracks
+from streamer.store.store import Store as TrackStore
 from tests.support.guarded_server import bearer
 from tests.support.painted_people import person, write_image, write_video
 from tests.support.recognising import REVISION, recognising, settings
@@ -292,7 +296,17 @@ async def test_a_token_shows_and_changes_only_what_it_may(place: Place, clips: P
     assert name not in (clips / "access" / "audit.jsonl").read_text()
 
 
-async def test_sinks_hear_that_a_past_track_has_another_name_or_none_any_longer(clips: Path) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "after the past was decided again"])
+async def test_sinks_hear_that_a_past_track_has_another_name_or_none_any_longer(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    if late:
+
+        async def later(store: TrackStore, people: set[str]) -> Forgotten:
+            await asyncio.sleep(2)
+            return await forget_tracks(store, people)
+
+        monkeypatch.setattr(erasing, "forget_tracks", later)
     sink = {"type": "files", "name": "file", "folder": str(clips / "out"), "events": ["REVISION"], "biometric": True}
     config = settings(clips, Store(folder=str(clips / "store")), sinks=[sink])
     async with recognising(config) as client:
