@@ -16,7 +16,7 @@ from streamer.api.gallery_files import Sent, sent_files
 from streamer.api.gallery_split import SplitCalls
 from streamer.api.gallery_transfer import TransferCalls
 from streamer.api.paging import page, page_size, page_token, place_of
-from streamer.api.problems import no_track
+from streamer.api.problems import no_store, no_track
 from streamer.identity.references import Judgement
 from streamer.people import wording
 from streamer.people.book import Draft
@@ -316,8 +316,7 @@ class _Serving:
         if isinstance(error, Refused):
             await refuse(self._context, WHY[error.problem], str(error))
         if isinstance(error, StoreUnavailable):
-            text = f"the store does not work, so nothing was changed: {error}"
-            await refuse(self._context, Why.STORE_UNAVAILABLE, text)
+            await refuse(self._context, Why.STORE_UNAVAILABLE, no_store(error))
 
 
 async def _read(

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from pydantic import ValidationError
 
 from faceanalytics.settings import close_to, explain
+from streamer.store.values import StoreUnavailable, Unfinished
 
 SHOWN = 80  # characters of a client's text that are repeated in an error
 
@@ -17,6 +18,13 @@ def shown(text: str) -> str:
 def no_track(track_id: str) -> str:
     """Say that there is no track of this id."""
     return f"track_id: no live or stored track {shown(track_id)}"
+
+
+def no_store(error: StoreUnavailable) -> str:
+    """Say what a store that does not work means for a change."""
+    if isinstance(error, Unfinished):
+        return f"the store stopped working meanwhile; the rest is done as soon as it works again: {error}"
+    return f"the store does not work, so nothing was changed: {error}"
 
 
 def field_problems(error: ValidationError, names: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from streamer.api.callers import calling, visible_cameras
 from streamer.api.errors import Why, refuse
 from streamer.api.gallery import WHY
 from streamer.api.paging import page_size, page_token, place_of
-from streamer.api.problems import no_track
+from streamer.api.problems import no_store, no_track
 from streamer.people.appearances import Appearance, order
 from streamer.people.curator import Problem, Refused
 from streamer.people.parts import PeopleParts
@@ -196,8 +196,7 @@ class _Serving:
                 why = Why.TRACK_NOT_FOUND
             await refuse(self._context, why, text)
         if isinstance(error, StoreUnavailable):
-            text = f"the store does not work, so nothing was changed: {error}"
-            await refuse(self._context, Why.STORE_UNAVAILABLE, text)
+            await refuse(self._context, Why.STORE_UNAVAILABLE, no_store(error))
 
 
 def _period(request: Any, cameras: Collection[str]) -> Period:

@@ -103,7 +103,7 @@ async def nothing(*about: object) -> None:
 
 
 class Forgetting:
-    """Carries out the erasures of other streamers, also those from before the start."""
+    """Carries out the erasures of other streamers, and those of calls that failed, also from before the start."""
 
     def __init__(self, book: Book, live: LiveGallery) -> None:
         self._book = book
@@ -113,6 +113,7 @@ class Forgetting:
         self._wake = asyncio.Event()
         self.flush: Callable[[], Awaitable[None]] = nothing  # stores the faces of tracks that wait
         self.forget: Callable[[set[str]], Awaitable[None]] = nothing  # stores the faces of these tracks no longer
+        self.faces_gone: Callable[[], Awaitable[None]] = nothing  # called when faces of past tracks may be gone
         self.live_of: Callable[[str], set[str]] = lambda _: set()  # live tracks of a person, with what they joined
         self.shown = set[str]()  # tracks that showed erased people when these were erased
 
@@ -122,10 +123,8 @@ class Forgetting:
         self.wake()
 
     async def open(self) -> None:
-        """Note that this streamer is one of the database's. Raises StoreUnavailable."""
+        """Note that this streamer is one of the database's, as which it may have to go on. Raises StoreUnavailable."""
         store = self._book.store
-        if store.database.dialect != "postgresql":
-            return
         erased = [one.id for one in self._book.entries if one.action is Action.ERASE]
         mine = streamers.c.name == store.database.streamer
         row = {"name": store.database.streamer, "started": datetime.now(UTC), "forgotten": max(erased, default=0)}
@@ -138,8 +137,7 @@ class Forgetting:
 
     def wake(self) -> None:
         """Look for new erasures soon."""
-        if self._book.store.database.dialect == "postgresql":
-            self._wake.set()
+        self._wake.set()
 
     @contextmanager
     def by_a_call(self, entry_ids: Sequence[int]) -> Iterator[None]:
@@ -164,7 +162,7 @@ class Forgetting:
             try:
                 await self._carry_out()
             except StoreUnavailable as error:
-                log.warning("people: an erasure of another streamer is not carried out now: %s", error)
+                log.warning("people: an erasure is not carried out now: %s", error)
                 await asyncio.sleep(AGAIN_S)
                 self._wake.set()
 
@@ -184,6 +182,7 @@ class Forgetting:
         await self._book.forget_rejected(forgotten.tracks)
         await store.settle()
         await overwrite_tables(store, (faces, templates))
+        await self.faces_gone()
         await self._note(pending[-1][0])
         log.info(
             "people: %d erased through another streamer, or in a call that failed, %d tracks revised",
@@ -191,13 +190,17 @@ class Forgetting:
             len(forgotten.tracks),
         )
 
+    def entries_of(self, person_id: str) -> list[int]:
+        """Return the ids of the entries by which a person was erased; empty: nobody has."""
+        entries = self._book.entries
+        return [one.id for one in entries if one.action is Action.ERASE and one.person_id == person_id]
+
     def _pending(self) -> list[tuple[int, str]]:
         entries = self._book.entries
         return [(one.id, one.person_id) for one in entries if one.action is Action.ERASE and one.id > self._done]
 
     async def _note(self, entry_id: int) -> None:
         store = self._book.store
-        if store.database.dialect == "postgresql":
-            mine = streamers.c.name == store.database.streamer
-            await store.execute(streamers.update().where(mine).values(forgotten=entry_id))
+        mine = streamers.c.name == store.database.streamer
+        await store.execute(streamers.update().where(mine).values(forgotten=entry_id))
         self._done = entry_id

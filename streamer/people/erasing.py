@@ -5,7 +5,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from streamer.people.transfer import Export, Transfer
 from streamer.store.database import blocks_of
 from streamer.store.forget import forget_faces, forget_tracks, overwrite
 from streamer.store.tables import ledger, person_keys, person_references, tracks
+from streamer.store.values import StoreUnavailable, Unfinished
 
 PIECE = 48  # bytes that are searched for, of what was stored
 LEAST = 5  # bytes of a name that is searched for: shorter ones occur by chance
@@ -41,6 +42,18 @@ class Report:
     exports: tuple[Export, ...] = ()  # files made of the gallery that hold the person
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """An erasure of which the keys are destroyed."""
+
+    ids: Sequence[str]  # of the person, and of those who were merged into them
+    entries: Sequence[int]  # ids of the entries of the ledger that say so
+    removed: dict[str, int] = field(default_factory=dict)  # rows by table
+    needles: dict[str, bytes] = field(default_factory=dict)  # pieces of what must be gone; none after a failure
+    shown: Sequence[str] = ()  # tracks that show the person, also by their faces; after a failure unknown
+    exports: Sequence[Export] = ()
+
+
 class Erasing:
     """Erases people."""
 
@@ -50,8 +63,11 @@ class Erasing:
         self._transfer = transfer
 
     async def erase(self, actor: str, person_id: str, version: int) -> Report:
-        """Erase a person, with all who were merged into them. Raises Refused and StoreUnavailable."""
-        curator, book = self._curator, self._curator.book
+        """Erase a person, with all who were merged into them. Erasing again finishes what failed, and checks again.
+
+        Raises Refused, StoreUnavailable, and Unfinished if the person is erased and the rest follows by itself.
+        """
+        curator = self._curator
         if person_id.startswith(FOLDER):
             curator.get(person_id)
             raise Refused(
@@ -59,28 +75,45 @@ class Erasing:
             )
         with ExitStack() as doing:
             async with curator.changing:
-                curator.changeable(person_id, version)
-                merged = tuple(sorted(name for name, root in book.people.merged.items() if root == person_id))
-                ids = [person_id, *merged]
-                await self._past.waiting.flush()
-                needles = await self._needles(ids)
-                exports = await self._transfer.exports_of(ids)
-                shown = await self._tracks_of(person_id)
-                removed = await book.erase(actor, ids)
-                written = [one.id for one in book.entries if one.action is Action.ERASE and one.person_id in ids]
-                doing.enter_context(curator.forgetting.by_a_call(written))
-                curator.after_change(Action.ERASE, person_id)
-            in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
-            forgotten = await forget_tracks(book.store, set(ids))
-            faces = {*shown, *forgotten.tracks, *curator.forgetting.shown}
-            await self._past.forget(faces)
-            forgotten.counts |= await forget_faces(book.store, faces)
-            curator.forgetting.shown -= faces
-            removed["person_references"] += await book.forget_rejected(faces)
-            await book.store.settle()
-            await curator.forgetting.carried_out(written)
-        elsewhere = await forget_faces_elsewhere(book.store, ids, shown)
-        await confirm(book.store, written[-1], elsewhere)
+                before = curator.forgetting.entries_of(person_id)
+                begun = _Begun([person_id], before) if before else await self._begin(actor, person_id, version)
+                doing.enter_context(curator.forgetting.by_a_call(begun.entries))
+                if not before:
+                    curator.forgetting.shown |= {*begun.shown}
+                    curator.after_change(Action.ERASE, person_id)
+            try:
+                return await self._finish(begun)
+            except StoreUnavailable as error:
+                raise Unfinished(str(error)) from error
+
+    async def _begin(self, actor: str, person_id: str, version: int) -> "_Begun":
+        """Destroy keys, references and what the ledger says. `changing` must be held."""
+        book = self._curator.book
+        self._curator.changeable(person_id, version)
+        ids = [person_id, *sorted(name for name, root in book.people.merged.items() if root == person_id)]
+        await self._past.waiting.flush()
+        needles = await self._needles(ids)
+        exports = await self._transfer.exports_of(ids)
+        shown = await self._tracks_of(person_id)
+        removed = await book.erase(actor, ids)
+        entries = [number for name in ids for number in self._curator.forgetting.entries_of(name)]
+        return _Begun(ids, sorted(entries), removed, needles, shown, exports)
+
+    async def _finish(self, begun: "_Begun") -> Report:
+        """Remove what is stored of the tracks that showed the people, here and elsewhere, and look for what is left."""
+        curator, book, ids = self._curator, self._curator.book, begun.ids
+        in_use = await curator.live.settled(WORKER_S)  # live tracks lose the name before they are stored again
+        forgotten = await forget_tracks(book.store, set(ids))
+        faces = forgotten.tracks | curator.forgetting.shown
+        await self._past.forget(faces)
+        forgotten.counts |= await forget_faces(book.store, faces)
+        curator.forgetting.shown -= faces
+        rejected, removed = await book.forget_rejected(faces), {"person_references": 0, **begun.removed}
+        removed["person_references"] += rejected
+        await book.store.settle()
+        await curator.forgetting.carried_out(begun.entries)
+        elsewhere = await forget_faces_elsewhere(book.store, ids, begun.shown)
+        await confirm(book.store, begun.entries[-1], elsewhere)
         remaining = [*await overwrite(book.store), *elsewhere.remaining]
         for table, count in elsewhere.removed.items():
             forgotten.counts[table] += count
@@ -88,17 +121,17 @@ class Erasing:
         found = [*elsewhere.found, *([] if in_use else ["live tracks, until a worker connects"])]
         found += await self._remains(ids)
         searched = book.store.database.files()
-        found += [f"{path}: {what}" for path in searched for what in _search(Path(path), needles)]
+        found += [f"{path}: {what}" for path in searched for what in _search(Path(path), begun.needles)]
         report = Report(
-            person_id=person_id,
-            merged_ids=merged,
+            person_id=ids[0],
+            merged_ids=tuple(ids[1:]),
             at=datetime.now(UTC),
             removed=removed | forgotten.counts,
             searched=tuple(searched),
             found=tuple(found),
             remaining=(*remaining, *BEYOND_REACH),
             signature="",
-            exports=tuple(exports),
+            exports=tuple(begun.exports),
         )
         return signed(report, book.store.secret)
 

@@ -1,6 +1,5 @@
 """Changes visitors as people say: merges, splits, names and erases them, and joins and parts tracks."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,17 +15,14 @@ from streamer.people.past import Past
 from streamer.people.regrouping import MAJORITY, Ids, Moved, Regrouping
 from streamer.people.stored import StoredReference
 from streamer.people.track_faces import Change
+from streamer.people.visitor_erasing import Gone, VisitorErasing
 from streamer.people.visitor_upkeep import Upkeep
 from streamer.people.visitors import VisitorBook
-from streamer.store.forget import forget_faces, overwrite
 from streamer.store.store import Store
-from streamer.store.tables import faces, templates, visitor_tracks
-from streamer.store.visitors import read_templates, revise_visitors
+from streamer.store.visitors import read_templates
 
 MOST_TRACKS = 5000  # of visitors who are merged, split or named
 MOST_FACES = 5  # of a visitor who is named that are learnt
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +34,6 @@ class Said:
     changes: Sequence[Change] = ()  # in a dry run
     person: Person | None = None
     references: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What an erasure of a visitor has removed."""
-
-    removed: dict[str, int]  # rows by table
-    found: tuple[str, ...]  # what must be gone and is not
-    remaining: tuple[str, ...]  # what was not in reach
 
 
 class Visiting:
@@ -69,8 +56,8 @@ class Visiting:
         self._past = past
         self._enrolling = enrolling
         self._now = now
-        self.upkeep = Upkeep(book, self.regrouping, curator, now)
-        curator.on_forgotten = self.forgotten
+        self._erasing = VisitorErasing(book, self.regrouping, curator, past)
+        self.upkeep = Upkeep(book, self.regrouping, self._erasing, curator, now)
 
     @property
     def _people(self) -> People:
@@ -174,21 +161,7 @@ class Visiting:
 
     async def erase(self, visitor_id: str) -> Gone:
         """Remove pseudonym, templates and pictures of all tracks of a visitor."""
-        visitor = self.get(visitor_id)
-        async with self.regrouping.changing:
-            shown = await self._past.with_joined({one.track_id for one in self.book.tracks_of(visitor)})
-            await self._past.forget(shown)
-            await self._store.settle()  # with what was about to be written
-            removed = await forget_faces(self._store, shown)
-            removed["person_references"] = await self._curator.book.forget_rejected(shown)
-            remaining = await overwrite(self._store)
-            found = []
-            for table in (faces, templates, visitor_tracks):
-                count = await self._store.count(table, table.c.track_id.in_(sorted(shown)[:MOST_TRACKS]))
-                if count and table is not faces:  # somebody who is still there may be pictured again
-                    found.append(f"{table.name}: {count} rows")
-        log.info("visitors: one was erased, with %d tracks", len(shown))
-        return Gone(removed, tuple(found), (*remaining, "backups, sinks and clients that have received events"))
+        return await self._erasing.erase(self.get(visitor_id))
 
     async def regroup(self) -> tuple[int, int, int]:
         """Group all tracks again now; return the visitors before and after, and the tracks that changed."""
@@ -203,17 +176,6 @@ class Visiting:
         if not root or not self.book.tracks_of(root, identified=True):
             raise Refused(Problem.NOT_FOUND, f"visitor_id: there is no visitor {visitor_id[:80]!r}")
         return root
-
-    async def forgotten(self, track_ids: set[str]) -> None:
-        """Take their pseudonyms from tracks whose faces are removed. Raises StoreUnavailable."""
-        had = {name for name in track_ids if self.book.visitor_of(name)}
-        self.book.forget(track_ids)
-        self.book.barred |= track_ids
-        for name in track_ids & self.book.live.keys():
-            self.book.live[name].visitor_id, self.book.live[name].sighting = "", None
-        self.book.republish(sorted(had & self.book.live.keys()))
-        await self._store.settle()  # of those that have just ended, too, the newest revision is stored then
-        await revise_visitors(self._store, sorted(had - self.book.live.keys()))
 
     # details
 

@@ -1,4 +1,4 @@
-"""Does what is due for visitors: grouping again at night and after an undo, and deleting what is too old."""
+"""Does what is due for visitors: groups them again at night and after an undo, and deletes what is due."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from streamer.people.entries import Action, Entry
 from streamer.people.fold import People
 from streamer.people.nightly import next_night, utc_now
 from streamer.people.regrouping import Ids, Regrouping
+from streamer.people.visitor_erasing import VisitorErasing
 from streamer.people.visitors import VisitorBook
 from streamer.store.store import Store
 from streamer.store.values import StoreUnavailable
@@ -31,12 +32,14 @@ class Upkeep:
         self,
         book: VisitorBook,
         regrouping: Regrouping,
+        erasing: VisitorErasing,
         curator: Curator,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = book.settings
         self._book = book
         self._regrouping = regrouping
+        self._erasing = erasing
         self._curator = curator
         self._now = now
         self._wake = asyncio.Event()
@@ -64,6 +67,7 @@ class Upkeep:
                 pass
             self._wake.clear()
             try:
+                await self._erasing.finish()
                 await self._book.load()
                 if not started and self._book.model_id:
                     wrong = self._regrouping.contradicting(self._people)
@@ -129,7 +133,7 @@ class Upkeep:
         except StoreUnavailable:
             self._book.gone |= gone
             raise
-        self._book.barred &= self._book.live.keys()  # nothing of the others is in the store any longer
+        self._book.barred &= self._book.live.keys() | self._book.erasing  # of the others nothing is stored
         old = await delete_old(self._store, self._now() - timedelta(days=self.settings.keep_days))
         self._book.forget(old - self._book.live.keys())
         there = await template_ids(self._store)

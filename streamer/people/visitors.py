@@ -51,6 +51,7 @@ class VisitorBook(VisitorRegister):
         super().__init__(config.visitors, curator.book.store, offset)
         self.wanted: tuple[str, ImpostorScores] | None = None  # model of the workers
         self.barred: set[str] = set()  # tracks whose faces were removed, and which stay without a pseudonym
+        self.erasing: set[str] = set()  # those of them of which something may still be stored
         self.placed: set[str] = set()  # past tracks that have their first pseudonym, which is not published yet
         self.gone: set[str] = set()  # tracks whose stored pseudonym is to be removed
         self.travel = Travel(self.settings, self.store)

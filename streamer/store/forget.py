@@ -118,7 +118,14 @@ async def _rewrite_events(store: Store, people: set[str], forgotten: Forgotten) 
 
 
 async def overwrite_tables(store: Store, chosen: Sequence[Table], of: str | None = None) -> None:
-    """Overwrite what was deleted in tables of PostgreSQL, of another streamer if wanted. Raises StoreUnavailable."""
+    """Overwrite what was deleted in tables, of another streamer if wanted; in SQLite in all of them.
+
+    Raises StoreUnavailable.
+    """
+    if store.database.dialect != "postgresql":
+        async with store.exclusively():
+            await store.database.overwrite(VACUUM_BYTES)
+        return
     schemas = store.database.schemas_of(store.database.streamer if of is None else of)
     async with store.exclusively():
         names = [(schemas.get(table.schema), table.name) for table in chosen]

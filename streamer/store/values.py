@@ -84,3 +84,7 @@ class ForgedToken(ValueError):
 
 class StoreUnavailable(Exception):
     """The database does not answer now."""
+
+
+class Unfinished(StoreUnavailable):
+    """The database stopped answering within a change, which is finished when it works again."""

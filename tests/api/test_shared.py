@@ -31,7 +31,7 @@ async def test_an_event_is_made_once_for_all_its_subscribers(tmp_path: Path, mon
         return to_proto(one, include_embedding)
 
     monkeypatch.setattr(shared, "to_proto", counted)
-    async with guarded(tmp_path) as at, at.channel() as channel:
+    async with guarded(tmp_path, heartbeat_s=60) as at, at.channel() as channel:
         calls = [watch(channel, None, include_embedding=number % 2 == 0) for number in range(20)]
         for call in calls:
             await call.initial_metadata()

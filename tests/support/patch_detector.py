@@ -92,13 +92,12 @@ def _model(
     """`nodes` after those that compute `steep` (1, 1, rows, columns): the share of magenta in the square around each
     place, `stride` pixels from the next, less `floor`, times `slope`; so only places close to a square's centre count.
     """
-    pad = (FACE - stride) // 2
+    block = stride // 2
     looks = [
         helper.make_node("Conv", ["images", "magenta"], ["colour"]),
         helper.make_node("Relu", ["colour"], ["positive"]),
-        helper.make_node(
-            "AveragePool", ["positive"], ["share"], kernel_shape=[FACE, FACE], strides=[stride] * 2, pads=[pad] * 4
-        ),
+        _mean("positive", "blocks", block, block, 0),  # the mean of means takes a tenth of the time
+        _mean("blocks", "share", FACE // block, stride // block, (FACE - stride) // 2 // block),
         helper.make_node("Sub", ["share", "floor"], ["above"]),
         helper.make_node("Mul", ["above", "slope"], ["steep"]),
     ]
@@ -111,6 +110,12 @@ def _model(
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _mean(given: str, made: str, side: int, stride: int, pad: int) -> onnx.NodeProto:
+    return helper.make_node(
+        "AveragePool", [given], [made], kernel_shape=[side] * 2, strides=[stride] * 2, pads=[pad] * 4
+    )
 
 
 def _save(model: onnx.ModelProto, path: Path) -> Path:

@@ -27,7 +27,7 @@ def guarded() -> Iterator[Place]:
 
 
 def client(place: Place, **options: Any) -> httpx.Client:
-    return httpx.Client(base_url=place.url, **options)
+    return httpx.Client(base_url=place.url, timeout=WAIT_S, **options)
 
 
 @contextlib.contextmanager

@@ -12,12 +12,13 @@ from playwright.sync_api import Browser
 from tests.conftest import AXE
 from tests.support.dashboard import NARROW, Visit
 from tests.support.painted_people import person, write_image
-from tests.support.patience import WAIT_S, until
+from tests.support.patience import until
 from tests.web.conftest import Place, open_place
 from tests.web.test_door import csrf, post, signed_in
 
 pytestmark = pytest.mark.browser
 SCRIPT = "<img src=x onerror=alert(1)>"
+ENOUGH = 3  # analyses of a track from which somebody can be enrolled
 NAME, TWIN = "<img src=x> of the hall", "Twin <img src=x>"
 
 
@@ -50,7 +51,7 @@ def twins(place: Place, editor: str) -> str:
             write_image(image, [person(seed)])
             data = base64.b64encode(image.read_bytes()).decode()
             line = {"personId": person_id, "judgement": "JUDGEMENT_OFF", "fileName": image.name, "data": data}
-            answer = found.post("/api/GalleryService/AddReferences", json=line, headers=headers, timeout=WAIT_S)
+            answer = found.post("/api/GalleryService/AddReferences", json=line, headers=headers)
             assert answer.json()["results"][0]["referenceId"]
     return person_id
 
@@ -66,7 +67,7 @@ def open_track(visit: Visit, found: httpx.Client) -> str:
         for one in tracks_of(found, "door", upper=True):
             link = f"#strip a[href='/tracks/{one['trackId']}']"
             element = visit.page.query_selector(link)
-            if element is not None and "about 30" in element.inner_text():
+            if one.get("samples", 0) >= ENOUGH and element is not None and "about 30" in element.inner_text():
                 links.append(link)
         return bool(links)
 
@@ -79,6 +80,7 @@ def open_track(visit: Visit, found: httpx.Client) -> str:
 
 def say(visit: Visit, button: str) -> None:
     """Press a button of the open dialog, once it can be pressed."""
+    visit.until(f"[...document.querySelectorAll('dialog button:enabled')].some((one) => one.innerText === '{button}')")
     visit.page.click(f"dialog button:has-text('{button}'):enabled")
 
 
