@@ -193,7 +193,7 @@ def test_images_that_are_no_use_are_named_with_the_reason(
         "gallery.folder: ada/two.png left out: 2 faces, and none is much larger and clearer than the others: "
         "cut it down to one. x, y, width x height in pixels: "
     )
-    assert re.search(r": (\d+, \d+, 6\dx6\d score 0\.\d\d quality 0\.\d\d(, )?){2}$", lines[2])
+    assert re.search(r": (\d+, \d+, 6\dx6\d score [01]\.\d\d quality 0\.\d\d(, )?){2}$", lines[2])
     blurred = settings.model_copy(update={"min_sharpness": 1.0})
     with pytest.raises(ConfigError, match="no usable image of ada"):
         read_people(tmp_path / "people", "gallery.folder", detector, blurred, lambda: False)
