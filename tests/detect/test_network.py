@@ -89,7 +89,7 @@ def test_the_model_id_says_the_precision(detector: Detector | None) -> None:
         return
     precision = detector.config.precision
     assert detector.model_id.endswith(f"-{precision}") == (precision != "fp32")
-    assert detector.model_id.startswith("yolo-face-nano-int8-" if precision == "int8" else "yolo-face-nano-322d9d")
+    assert detector.model_id.startswith("yolo-face-nano-int8-" if precision == "int8" else "yolo-face-nano-0d0cc7")
 
 
 def test_regions_are_packed_into_few_sizes_for_a_network_that_is_compiled(detector: Detector | None) -> None:

@@ -82,7 +82,7 @@ def test_the_crop_of_a_turned_portrait_is_that_of_the_upright_one(detector: Dete
 
 
 def test_a_turned_face_in_a_video_is_corrected_at_few_further_looks(detector: Detector, upright: Detections) -> None:
-    pixels, matrix = turned(read_portrait(), 180)
+    pixels, matrix = turned(read_portrait(), 140)
     counted = Counted(detector)
     watch = Watch(counted)  # type: ignore[arg-type]
     given = [watch.detect([frame(pixels, number / 25)])[0] for number in range(25)]
@@ -123,7 +123,7 @@ def test_upright_faces_in_a_video_are_exactly_those_of_the_detector(detector: De
 
 
 def test_a_camera_that_is_forgotten_or_connects_again_starts_from_nothing(detector: Detector) -> None:
-    pixels, _ = turned(read_portrait(), 180)
+    pixels, _ = turned(read_portrait(), 140)
     watch = Watch(detector)
     assert not watch.detect([frame(pixels, 0.0)])[0].turned[0]
     assert watch.detect([frame(pixels, 0.04)])[0].turned[0]  # moved from the frame before
