@@ -148,7 +148,7 @@ async function countHours(filter, mine) {
   if (mine !== turn) return;
   const counts = new Map(found.map((one) => [new Date(one.hour).getTime(), Number(one.tracks)]));
   const sum = [...counts.values()].reduce((one, two) => one + two, 0);
-  total.textContent = count(sum, "face");
+  total.textContent = sum ? count(sum, "face") : ""; // those still in view are not counted
   if (!counts.size) { fill(hours); return; }
   const [since, before] = range();
   const last = Math.floor(Math.min(Date.now(), (before ?? new Date()).getTime() - 1) / HOUR) * HOUR;
