@@ -24,6 +24,7 @@ from faceanalytics.extras import require
 from faceanalytics.files import exclusive
 from streamer.config import Store as StoreConfig
 from streamer.config import redact
+from streamer.store import sqlite_driver
 from streamer.store.migrate import migrate
 from streamer.store.schemas import (
     USED,
@@ -266,6 +267,7 @@ class Database:
         options["execution_options"] = {"schema_translate_map": schemas(self.streamer)}
         engine = create_async_engine(url, **options)
         if url.get_backend_name() == "sqlite":
+            event.listen(engine.sync_engine, "do_connect", sqlite_driver.connect)
             event.listen(engine.sync_engine, "connect", set_up_sqlite)
             begin = "BEGIN IMMEDIATE" if options.get("poolclass") is NullPool else "BEGIN"
             event.listen(engine.sync_engine, "begin", partial(begin_sqlite, begin))

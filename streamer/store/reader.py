@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import Executable, select
+from sqlalchemy import Executable, event, select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from faceanalytics.errors import ConfigError, LostDependency
 from streamer.config import Store as StoreConfig
 from streamer.encryption import NotReadable, read_keys
+from streamer.store import sqlite_driver
 from streamer.store.database import FILE, expecting, postgres_url, redacted, sqlite_folder
 from streamer.store.decisions import Naming
 from streamer.store.migrate import is_newest
@@ -73,6 +74,7 @@ async def read_store(config: StoreConfig, backup: Path | None = None) -> AsyncIt
         quoted = str(file.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         url = URL.create("sqlite+aiosqlite", database=f"file:{quoted}", query={"mode": "ro", "uri": "true"})
         engine = create_async_engine(url, execution_options={"schema_translate_map": schemas("")})
+        event.listen(engine.sync_engine, "do_connect", sqlite_driver.connect)
     else:
         name = redacted(config)
         url, streamer = postgres_url(config), config.streamer or ""
