@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, Table, delete, func, select
 
 from streamer.people.book import Book
 from streamer.people.entries import Action
@@ -22,13 +22,14 @@ from streamer.people.stored import parts_of
 from streamer.store.forget import forget_faces, forget_tracks, overwrite_tables
 from streamer.store.schemas import lock_of
 from streamer.store.store import Store
-from streamer.store.tables import faces, streamers, templates, tracks
+from streamer.store.tables import faces, streamers, templates, tracks, visitor_tracks
 from streamer.store.values import StoreUnavailable
 
 WITHIN_S = 60.0  # longest wait for another streamer
 POLL_S = 0.1
 AGAIN_S = 5.0
 WORKER_S = 30.0  # longest wait until live tracks are decided again
+OF_TRACKS = (faces, templates, visitor_tracks)
 
 log = logging.getLogger(__name__)
 
@@ -52,25 +53,34 @@ async def others(store: Store) -> dict[str, int]:
 
 
 async def forget_faces_elsewhere(store: Store, people: Collection[str], track_ids: Sequence[str]) -> Elsewhere:
-    """Remove the pictures and templates of tracks that show people. Raises StoreUnavailable."""
-    removed = {faces.name: 0, templates.name: 0}
+    """Remove the pictures, templates and pseudonyms of tracks that show people. Raises StoreUnavailable.
+
+    The other streamers notice which pseudonyms are gone, and publish revisions: see Past.faces_gone.
+    """
+    done = Elsewhere({table.name: 0 for table in OF_TRACKS}, [], [])
     elsewhere = await others(store)
     for other in elsewhere:
-        where = {"schema_translate_map": store.database.schemas_of(other)}
         async with store.database.reading(of=other) as connection:
             named = tracks.c.person.in_(store.columns.persons(people))
             names = sorted({*track_ids, *await connection.scalars(select(tracks.c.track_id).where(named))})
-        for table in (faces, templates):
+        for table in OF_TRACKS:
             for part in parts_of(names):
                 which = table.c.track_id.in_(part)
-                async with store.database.reading(of=other) as connection:
-                    counted = select(func.count()).select_from(table).where(which)
-                    removed[table.name] += await connection.scalar(counted) or 0
-                await store.execute(delete(table).where(which).execution_options(**where))
-        await overwrite_tables(store, (faces, templates), of=other)
+                before = await _count(store, table, which, other)
+                await store.execute(delete(table).where(which), of=other)
+                left = await _count(store, table, which, other)
+                done.removed[table.name] += before - left
+                if left:
+                    done.found.append(f"{table.name} of {_shown(other)}: {left} rows")
+        await overwrite_tables(store, OF_TRACKS, of=other)
     if elsewhere:
         await store.execute(*notifying(store.database))
-    return Elsewhere(removed, [], [])
+    return done
+
+
+async def _count(store: Store, table: Table, which: ColumnElement[bool], other: str) -> int:
+    async with store.database.reading(of=other) as connection:
+        return await connection.scalar(select(func.count()).select_from(table).where(which)) or 0
 
 
 async def confirm(store: Store, entry_id: int, done: Elsewhere) -> None:

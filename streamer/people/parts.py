@@ -98,7 +98,7 @@ async def open_people(
     past, transfer = Past(config, curator, find_live, live_tracks, modes), Transfer(curator)
     curator.forgetting.flush, curator.forgetting.forget = past.waiting.flush, past.forget
     curator.forgetting.live_of = past.live_of
-    curator.faces_gone = curator.forgetting.faces_gone = past.index.reconcile
+    curator.faces_gone = curator.forgetting.faces_gone = past.faces_gone
     enrolling, erasing = Enrolling(config, curator, past, read_video), Erasing(curator, past, transfer)
     searching, splitting = Searching(curator, past), Splitting(curator, enrolling)
     auditing = Auditing(config, curator, past)

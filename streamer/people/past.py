@@ -24,6 +24,7 @@ from streamer.people.track_faces import NO_FACE, NOT_SEARCHED, Change, TrackFace
 from streamer.people.visitors import VisitorBook
 from streamer.people.waiting_faces import WaitingFaces
 from streamer.privacy import Mode, Modes
+from streamer.store.forget import forget_faces
 from streamer.store.past import PastTrack, past_tracks, revised, spans_of
 from streamer.store.values import StoreUnavailable
 from streamer.values import Floats, IdentityDecision, IdentityReason, IdentityStatus, TrackSummary
@@ -121,6 +122,16 @@ class Past:
         if self.visitors is not None:
             live |= self.visitors.live.keys()
         await self.waiting.forget(track_ids, live)
+
+    async def faces_gone(self) -> None:
+        """Forget the faces that are no longer stored, and the pseudonyms that another streamer has removed, because
+        the tracks show somebody who was erased. Raises StoreUnavailable."""
+        await self.index.reconcile()
+        gone = await self.visitors.unstored() if self.visitors is not None else set[str]()
+        if gone:
+            await self.forget(gone)
+            await forget_faces(self._curator.book.store, gone)
+            log.info("visitors: an erasure has taken the pseudonym of %d tracks", len(gone))
 
     def live(self) -> list[TrackFace]:
         """Return the live tracks with their faces."""

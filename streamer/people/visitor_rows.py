@@ -47,6 +47,10 @@ class VisitorRows:
         self._waiting[visitor_tracks].pop(track_id, None)
         self._waiting[templates].pop(track_id, None)
 
+    def waits(self, track_id: str) -> bool:
+        """Return whether the appearance of a track is not stored yet."""
+        return track_id in self._waiting[visitor_tracks]
+
     def rows(self, track_ids: set[str]) -> dict[Table, list[Row]]:
         """Return all that waits: a row that comes before its track is removed again if the track never comes."""
         del track_ids

@@ -20,7 +20,14 @@ from streamer.people.travel import Travel
 from streamer.people.visitor_register import LiveTrack, Offset, VisitorRegister, began
 from streamer.people.visitor_rows import VisitorRows
 from streamer.store.values import StoreUnavailable
-from streamer.store.visitors import EndedTrack, ended_tracks, identified_ids, read_payloads, read_templates
+from streamer.store.visitors import (
+    EndedTrack,
+    ended_tracks,
+    identified_ids,
+    read_payloads,
+    read_templates,
+    stored_ids,
+)
 from streamer.values import (
     Floats,
     IdentityReason,
@@ -231,6 +238,12 @@ class VisitorBook(VisitorRegister):
                 *(one.track_id, estimates.model_id, estimates.samples),
                 *(identity.evidence.best_quality, identity.template),
             )
+
+    async def unstored(self) -> set[str]:
+        """Return the tracks whose appearance was stored and no longer is. Raises StoreUnavailable."""
+        stored = [name for name in self.appearances if not self._rows.waits(name)]
+        there = await stored_ids(self.store)
+        return {name for name in stored if name not in there and not self._rows.waits(name)}
 
     def merge_id(self, gone: str, left: str) -> None:
         """Let the id of a visitor lead to another one."""

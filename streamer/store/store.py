@@ -225,12 +225,17 @@ class Store:
             else:
                 delay = FIRST_RETRY_S
 
-    async def execute(self, *statements: Executable) -> None:
-        """Run statements in one transaction of the writer. Raises StoreUnavailable; then nothing is changed."""
+    async def execute(self, *statements: Executable, of: str | None = None) -> None:
+        """Run statements in one transaction of the writer. Raises StoreUnavailable; then nothing is changed.
+
+        `of`: id of another streamer whose tables they are about.
+        """
+        # given with the statement: those of a connection go before the options that a statement has itself
+        options = {} if of is None else {"schema_translate_map": self._database.schemas_of(of)}
 
         async def all_of_them(writer: AsyncConnection) -> None:
             for statement in statements:
-                await writer.execute(statement)
+                await writer.execute(statement, execution_options=options)
 
         await self._transaction(all_of_them)
 

@@ -48,6 +48,12 @@ async def template_ids(store: Store) -> set[str]:
         return set(await connection.scalars(select(templates.c.track_id)))
 
 
+async def stored_ids(store: Store) -> set[str]:
+    """Return the ids of tracks that have a row for their pseudonym. Raises StoreUnavailable."""
+    async with store.database.reading() as connection:
+        return set(await connection.scalars(select(visitor_tracks.c.track_id)))
+
+
 async def identified_ids(store: Store) -> set[str]:
     """Return the ids of the stored tracks that show a person of the gallery. Raises StoreUnavailable."""
     async with store.database.reading() as connection:

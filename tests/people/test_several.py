@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpc import aio
@@ -32,6 +33,13 @@ def clips(tmp_path: Path) -> Path:
 @pytest.fixture
 async def pair(postgres: Postgres, clips: Path) -> AsyncIterator[tuple[Client, Client]]:
     """Two streamers, `a` and `b`."""
+    async with streamers(postgres, clips) as both:
+        yield both
+
+
+@asynccontextmanager
+async def streamers(postgres: Postgres, clips: Path, **changes: Any) -> AsyncIterator[tuple[Client, Client]]:
+    """Two streamers of one database with these settings."""
     url = postgres.database()
     async with AsyncExitStack() as closing:
         clients = []
@@ -39,7 +47,7 @@ async def pair(postgres: Postgres, clips: Path) -> AsyncIterator[tuple[Client, C
             (clips / name).mkdir()
             store = Store(url=url, streamer=name, faces=True, commit_within_s=20)
             gallery = {"min_quality": 0.0, "hysteresis": 0.0}  # an ended track is judged as a live one
-            config = settings(clips / name, store, sources={"folders": [str(clips)]}, gallery=gallery)
+            config = settings(clips / name, store, sources={"folders": [str(clips)]}, gallery=gallery, **changes)
             clients.append(await closing.enter_async_context(recognising(config)))
         yield clients[0], clients[1]
 
@@ -89,6 +97,33 @@ async def test_what_one_changes_counts_in_the_other(pair: tuple[Client, Client],
         assert {one.display_name for one in ledger} == {""}
     again = await b.play("yard2", clips / "ada.mp4")
     assert not b.seen[again].decision.person
+
+
+async def test_a_face_like_that_of_an_erased_person_is_kept_by_no_streamer(postgres: Postgres, clips: Path) -> None:
+    visitors = {"enabled": True, "min_quality": 0.0}
+    async with streamers(postgres, clips, visitors=visitors) as (a, b):
+        tracks = [await b.play(camera, clips / f"{camera}.mp4") for camera in ("ada", "eve")]
+        like, unlike = tracks
+        for camera in ("ada", "eve"):
+            await b.stop(camera)
+        ada = await a.create("Ada")
+        await a.add(ada.person_id, clips / "ada.png")
+        await b.until_named(like, "Ada")
+        await b.gallery.RejectMatch(gallery_pb2.RejectMatchRequest(track_id=like, person_id=ada.person_id))
+        await b.until(
+            lambda: all(b.seen[one].visitor.visitor_id for one in tracks) and not b.seen[like].decision.person
+        )
+        report = (await a.gallery.ErasePerson(gallery_pb2.ErasePersonRequest(person_id=ada.person_id))).report
+        assert list(report.found) == []
+        assert [report.removed_rows[table] for table in ("faces", "templates", "visitor_tracks")] == [1, 1, 1]
+        await b.until(lambda: not b.seen[like].visitor.visitor_id)
+        for track, stays in ((like, False), (unlike, True)):
+            stored = await b.tracks.GetTrack(tracks_pb2.GetTrackRequest(track_id=track, include_face=True))
+            assert [bool(stored.track.visitor.visitor_id), bool(stored.face_jpeg)] == [stays, stays]
+        for client in (a, b):  # neither has the template
+            probe = gallery_pb2.SearchPeopleRequest(image=(clips / "ada.png").read_bytes(), past=True)
+            found = await client.gallery.SearchPeople(probe)
+            assert like not in [one.track.track_id for one in found.tracks]
 
 
 async def test_changes_at_the_same_moment_are_numbered_without_holes(pair: tuple[Client, Client]) -> None:
