@@ -84,10 +84,11 @@ async def painted_worker(
     impostors: faces_pb2.ImpostorScores | None = None,
     made: list[bytes] | None = None,
     disobeys: bool = False,
+    fails: bool = False,
 ) -> AsyncIterator[None]:
     """A worker that answers until the end of the block; `made` receives the embeddings that it has computed.
 
-    `disobeys`: it sends embeddings although it is asked not to.
+    `disobeys`: it sends embeddings although it is asked not to. `fails`: it says that it could not analyse anything.
     """
     context = zmq.asyncio.Context()
     socket = context.socket(zmq.DEALER)
@@ -110,6 +111,8 @@ async def painted_worker(
                 _, header, pixels = await socket.recv_multipart()
                 batch = faces_pb2.Batch.FromString(header)
                 found = _answer(batch, pixels, model_id)
+                if fails:
+                    found = faces_pb2.Answer(batch_id=batch.batch_id, model_id=model_id, error="out of memory")
                 if made is not None:
                     made.extend(one.embedding for one in found.analyses)
                 if batch.without_embeddings and not disobeys:

@@ -30,13 +30,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def working(endpoint: str) -> Iterator[None]:
+def working(endpoint: str, fails: bool = False) -> Iterator[None]:
     """A worker in a thread of its own, because Playwright has the loop of this one."""
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def work() -> None:
-        async with painted_worker(endpoint, impostors=TABLE):
+        async with painted_worker(endpoint, impostors=TABLE, fails=fails):
             await stop.wait()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(work(),))
@@ -99,8 +99,11 @@ SETTINGS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def open_place(hall: bool = False, **settings: Any) -> Iterator[Place]:
-    """A streamer that follows one camera, which sees ada and bo. `hall`: and another one, which sees ada and cy."""
+def open_place(hall: bool = False, fails: bool = False, **settings: Any) -> Iterator[Place]:
+    """A streamer that follows one camera, which sees ada and bo. `hall`: and another one, which sees ada and cy.
+
+    `fails`: its worker cannot analyse anything.
+    """
     with tempfile.TemporaryDirectory(prefix="fa-") as name:
         folder = Path(name)
         detector = write_lite_patch_detector(folder / "patches.onnx")
@@ -111,7 +114,7 @@ def open_place(hall: bool = False, **settings: Any) -> Iterator[Place]:
         try:
             with (
                 dashboard(folder, detector, cameras, **{**SETTINGS, **settings}) as served,
-                working(served.endpoint),
+                working(served.endpoint, fails),
             ):
                 until(lambda: "camera door RUNNING" in served.program.text, "the camera")
                 yield Place(folder, served, camera)

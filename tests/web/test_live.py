@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from faceanalytics.v1 import tracks_pb2, tracks_pb2_grpc
 from tests.support.dashboard import NARROW, Visit
 from tests.support.patience import until
-from tests.web.conftest import Place
+from tests.web.conftest import Place, open_place
 
 pytestmark = pytest.mark.browser
 SHOWN = "document.querySelector('[data-camera=door] canvas')?.shown"
@@ -114,6 +114,16 @@ def test_nothing_is_cut_off_on_a_narrow_screen(live: Visit) -> None:
     live.page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     live.until("document.querySelector('.tile').clientWidth > 300")
     assert live.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_the_bar_says_on_every_page_that_analyses_are_behind(browser: Browser) -> None:
+    with open_place(fails=True) as behind, Visit(browser, behind.url) as visit:
+        for page in ("/live", "/history"):
+            visit.page.goto(page)
+            visit.until(
+                "/^1 camera · [1-9]\\d* analys[ei]s\\/s behind$/.test(document.querySelector('#state').innerText)"
+            )
+        assert visit.problems == []
 
 
 def test_a_camera_that_is_lost_shows_its_last_picture_and_says_why_and_comes_back(live: Visit, place: Place) -> None:

@@ -327,4 +327,7 @@ def test_references_go_to_another_person_of_the_same_name(
         page.keyboard.press("/")
         page.keyboard.type(shown(found, "door", upper=True, visitor=False)["trackId"])
         visit.until(f"{OPTIONS}[0]?.startsWith('Track')")
+        page.fill("#find-text", "door")
+        page.keyboard.press("Enter")  # before anything is found
+        page.wait_for_url("**/live/door")
         assert visit.problems == []

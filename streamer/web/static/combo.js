@@ -6,8 +6,9 @@ let made = 0;
 
 /** Make a combobox of a text field. `find(text)` returns what fits: a list of {node, ...}, or a promise of it;
  *  `chosen(one)` is called with one of them. `label`: what the list is called. `stays`: it is open all the time, so
- *  that nothing below it moves when the field loses the focus. `first`: Enter takes the first one. */
-export function combobox(input, { label, find, chosen, stays = false, first = false }) {
+ *  that nothing below it moves when the field loses the focus. `first`: Enter takes the first one, also of what is still
+ *  looked for. `pauseMs`: it is looked for only when nobody has typed for this time. */
+export function combobox(input, { label, find, chosen, stays = false, first = false, pauseMs = 0 }) {
   const id = `options-${++made}`;
   const list = h("ul", { id, role: "listbox", "aria-label": label, hidden: true });
   const note = h("p.dim.hint", { hidden: true });
@@ -16,6 +17,9 @@ export function combobox(input, { label, find, chosen, stays = false, first = fa
   let found = [];
   let active = -1;
   let asked = 0;
+  let shown = ""; // the text of what is found
+  let hurried = false; // Enter was pressed before anything was found
+  let pause = 0;
 
   function activate(place) {
     active = place;
@@ -27,6 +31,8 @@ export function combobox(input, { label, find, chosen, stays = false, first = fa
 
   function close() {
     asked += 1;
+    clearTimeout(pause);
+    hurried = false;
     popup.hidden = true;
     input.setAttribute("aria-expanded", "false");
     activate(-1);
@@ -34,11 +40,16 @@ export function combobox(input, { label, find, chosen, stays = false, first = fa
 
   /** Show what fits the text of the field. */
   async function show() {
+    clearTimeout(pause);
     const mine = ++asked;
+    const text = input.value.trim();
     let problem = "";
-    const some = await Promise.resolve(find(input.value.trim())).catch((error) => { problem = error.message; return []; });
+    const some = await Promise.resolve(find(text)).catch((error) => { problem = error.message; return []; });
     if (mine !== asked || (!stays && document.activeElement !== input)) return;
     found = some;
+    shown = text;
+    if (hurried && found.length) { take(found[0]); return; }
+    hurried = false;
     active = -1;
     input.removeAttribute("aria-activedescendant");
     fill(list, found.map((one, index) => h("li", { role: "option", id: `${id}-${index}`, "aria-selected": "false", onclick: () => take(one) }, one.node)));
@@ -58,10 +69,14 @@ export function combobox(input, { label, find, chosen, stays = false, first = fa
   }
 
   for (const [name, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": id, autocomplete: "off", spellcheck: "false" })) input.setAttribute(name, value);
-  input.addEventListener("input", show);
+  input.addEventListener("input", () => {
+    hurried = false;
+    clearTimeout(pause);
+    pause = setTimeout(show, pauseMs);
+  });
   if (stays) for (const kind of ["focus", "click"]) input.addEventListener(kind, () => { if (popup.hidden) show(); });
   input.addEventListener("keydown", (event) => {
-    const open = !popup.hidden && found.length > 0;
+    const open = !popup.hidden && found.length > 0 && shown === input.value.trim();
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       if (!open) { show(); return; }
@@ -70,6 +85,10 @@ export function combobox(input, { label, find, chosen, stays = false, first = fa
     } else if (event.key === "Enter" && open && (active >= 0 || first)) {
       event.preventDefault();
       take(found[Math.max(0, active)]);
+    } else if (event.key === "Enter" && first && input.value.trim()) {
+      event.preventDefault();
+      hurried = true;
+      show();
     } else if (event.key === "Escape" && !popup.hidden && !stays) {
       event.preventDefault();
       event.stopPropagation();

@@ -2,7 +2,7 @@
 import { about, call } from "./api.js";
 import { command, fill, h } from "./dom.js";
 import { Faces } from "./faces.js";
-import { arrows, keys, showState } from "./shell.js";
+import { arrows, behind, keys, showState } from "./shell.js";
 import { Pictures } from "./socket.js";
 import { Tile } from "./tile.js";
 import { welcome } from "./welcome.js";
@@ -21,6 +21,7 @@ const visible = new Set(); // names of cameras in view
 const faces = new Faces(document.getElementById("strip"), only ? document.getElementById("beside") : null);
 let streams = [];
 let workers = null; // number; null: not known yet
+let late = {}; // what is not done in time
 let noticed = ""; // the notice that is shown
 let lost = null; // since when the streamer does not answer
 
@@ -74,7 +75,7 @@ function update() {
   }
   faces.strip.hidden = !shown.length;
   notice();
-  showState(streams, workers ?? 1);
+  showState(streams, workers ?? 1, late);
 }
 
 function showNothing() {
@@ -160,13 +161,12 @@ function notice(why = "") {
 
 async function lookAtWorkers() {
   if (!document.hidden && !lost) {
-    const { models = [] } = await call("SystemService/ListModels").catch(() => ({}));
-    const found = models.reduce((sum, one) => sum + (one.workers ?? 0), 0);
-    if (found !== workers) {
-      workers = found;
-      notice();
-      showState(streams, workers);
-    }
+    const asked = [call("SystemService/ListModels"), behind()].map((one) => one.catch(() => ({})));
+    const [{ models = [] }, found] = await Promise.all(asked);
+    workers = models.reduce((sum, one) => sum + (one.workers ?? 0), 0);
+    late = found;
+    notice();
+    showState(streams, workers, late);
   }
   setTimeout(lookAtWorkers, MODELS_MS);
 }

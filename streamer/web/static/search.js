@@ -7,6 +7,7 @@ import { short } from "./propose.js";
 import { trackLine } from "./tracks.js";
 
 const SHOWN = 6; // of each kind
+const PAUSE_MS = 150; // a text that is being typed is not looked for letter by letter
 const KEPT_MS = 60e3; // what was read serves this long
 const ID = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/i;
 const VISITOR = /^(?:visitor )?([0-9a-f]{6})$/i; // as a visitor is called on the pages
@@ -63,7 +64,7 @@ async function find(text) {
 }
 
 if (place) {
-  const combo = combobox(input, { label: "Found", find, first: true, chosen: ({ href }) => location.assign(href) });
+  const combo = combobox(input, { label: "Found", find, first: true, pauseMs: PAUSE_MS, chosen: ({ href }) => location.assign(href) });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.defaultPrevented) return;
     input.value = "";

@@ -40,16 +40,32 @@ export function arrows(element, selector) {
   });
 }
 
-/** Say in the bar how the whole is: cameras that are down, analyses that are behind. */
-export function showState(streams, workers) {
+let counted = null; // {at, analyses, frames} when it was counted last
+
+/** What could not be done in time, per second since the call before: {analyses, frames}. */
+export async function behind() {
+  const { crops = {}, frames = {} } = await call("SystemService/GetStats");
+  const before = counted;
+  counted = {
+    at: Date.now(),
+    analyses: Object.values(crops.lost ?? {}).reduce((sum, one) => sum + Number(one), Number(crops.skipped?.budget ?? 0)),
+    frames: Number(frames.dropped?.overload ?? 0) + Number(frames.unsearched?.budget ?? 0),
+  };
+  const rate = (name) => Math.max(0, Math.round((1000 * (counted[name] - before[name])) / (counted.at - before.at)));
+  return before && counted.at > before.at ? { analyses: rate("analyses"), frames: rate("frames") } : {};
+}
+
+/** Say in the bar how the whole is: cameras that are down, and what is not done in time, as `behind` returns it. */
+export function showState(streams, workers, late = {}) {
   const state = document.getElementById("state");
   if (!state) return;
   const down = streams.filter((one) => ["STREAM_STATE_RECONNECTING", "STREAM_STATE_ERROR"].includes(one.state)).length;
   const parts = [
     streams.length ? `${count(streams.length, "camera")}${down ? `, ${down} down` : ""}` : "no camera",
-    ...(workers === 0 ? ["no worker"] : []),
+    ...(workers === 0 ? ["no worker"] : late.analyses ? [`${count(late.analyses, "analysis", "analyses")}/s behind`] : []),
+    ...(late.frames ? [`${count(late.frames, "frame")}/s behind`] : []),
   ];
-  const sign = down || workers === 0 ? "attention" : streams.length ? "ok" : "off";
+  const sign = parts.length > 1 || down ? "attention" : streams.length ? "ok" : "off";
   const text = parts.join(" \u00b7 ");
   if (state.textContent !== text) fill(state, h(`span.sign.${sign}`, {}, text));
 }
@@ -59,14 +75,13 @@ export function followState(everyMs = 5000) {
   const look = async () => {
     if (document.hidden) return;
     try {
-      const [streams, models] = await Promise.all([
+      const [{ streams = [] }, { models = [] }, late] = await Promise.all([
         call("StreamService/ListStreams", { pageSize: 1000 }),
         call("SystemService/ListModels"),
+        behind(),
       ]);
-      showState(
-        streams.streams ?? [],
-        (models.models ?? []).reduce((sum, one) => sum + (one.workers ?? 0), 0),
-      );
+      const workers = models.reduce((sum, one) => sum + (one.workers ?? 0), 0);
+      showState(streams, workers, late);
     } catch {
       fill(document.getElementById("state"), h("span.sign.wrong", {}, "the streamer does not answer"));
     }
