@@ -8,7 +8,7 @@ its floats. So nothing is missed.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ SAMPLE = 20_000  # vectors from which the rotation is learnt
 LEFT_OUT = 0.02  # largest length outside of the kept dimensions, for 999 of 1000 vectors of the sample
 PROBES = 32  # compared at once
 ROUNDING = 1e-5  # largest error of a cosine of floats
+NOTHING = np.iinfo(np.int32).min  # product of a row without a vector
 THREADS = min(8, len(os.sched_getaffinity(0)))
 
 
@@ -135,8 +136,8 @@ class FaceIndex:
         for start in range(0, len(probes), PROBES):
             some = np.ascontiguousarray(probes[start : start + PROBES], np.float32)
             candidates = self._by_floats(some, kept) if self._coarse is None else self._by_bytes(some, kept)
-            for row, places in enumerate(candidates, start):
-                ids[row], cosines[row] = self._best(probes[row], places, kept)
+            end = start + len(some)
+            ids[start:end], cosines[start:end] = self._best(probes[start:end], candidates, kept)
         return ids, cosines
 
     def wipe(self, ids: Rows) -> None:
@@ -182,15 +183,14 @@ class FaceIndex:
         for block in self._blocks:
             block.encode(self._coarse, 0, block.vectors[: block.count])
 
-    def _by_floats(self, probes: Floats, count: int) -> Iterator[Rows]:
-        """Yield for each probe the places of all vectors that may be among the best `count`."""
-        found = [probes @ block.vectors[: block.count].T for block in self._blocks]
-        for cosines in np.concatenate(found, axis=1):
-            least = np.partition(cosines, -count)[-count]
-            yield np.flatnonzero(cosines >= least - 2 * ROUNDING)
+    def _by_floats(self, probes: Floats, count: int) -> list[Rows]:
+        """Return for each probe the places of all vectors that may be among the best `count`."""
+        found = np.concatenate([probes @ block.vectors[: block.count].T for block in self._blocks], axis=1)
+        least = np.partition(found, -count, axis=1)[:, -count]
+        return [np.flatnonzero(row >= floor - 2 * ROUNDING) for row, floor in zip(found, least, strict=True)]
 
-    def _by_bytes(self, probes: Floats, count: int) -> Iterator[Rows]:
-        """Yield the same, found by the coarse copies."""
+    def _by_bytes(self, probes: Floats, count: int) -> list[Rows]:
+        """Return the same, found by the coarse copies."""
         assert self._coarse is not None
         if self._pool is None or self._product is None:
             self._pool, self._product = ThreadPoolExecutor(THREADS, "search"), Int8Product()
@@ -202,16 +202,23 @@ class FaceIndex:
         numbered = list(enumerate(self._blocks))
         list(self._pool.map(lambda row: scans[row].run(numbered[row::THREADS]), range(THREADS)))
         without_f = coarse.inside * inside + coarse.outside * outside + ROUNDING
-        for row, places in enumerate(_joined(scans, slack, count)):
-            yield self._closer(coarse.kept[row], places, float(without_f[row]), count)
+        return self._closer(coarse.kept, _joined(scans, slack, count), without_f, count)
 
-    def _closer(self, kept: Floats, places: Rows, bound: float, count: int) -> Rows:
-        """Return those of the places that may be among the best `count`, by q'.a, whose error is at most `bound`."""
+    def _closer(self, kept: Floats, candidates: Sequence[Rows], bounds: Doubles, count: int) -> list[Rows]:
+        """Return those of the places that may be among the best `count`, by q'.a, whose error is at most a bound."""
         assert self._coarse is not None
-        rows: Floats = self._taken(places, "rows").astype(np.float32) - np.float32(ZERO)
-        cosines = rows @ kept * self._coarse.step
-        least = np.partition(cosines, -count)[-count] - 2 * bound
-        return places[np.flatnonzero(cosines >= least)]
+        found = []
+        taken = self._each(candidates, "rows")
+        for probe, places, some, bound in zip(kept, candidates, taken, bounds, strict=True):
+            cosines = (some.astype(np.float32) - np.float32(ZERO)) @ probe * self._coarse.step
+            least = np.partition(cosines, -count)[-count] - 2 * bound
+            found.append(places[cosines >= least])
+        return found
+
+    def _each(self, candidates: Sequence[Rows], name: str) -> list[Any]:
+        """Return the rows at the places of each of the candidates, all taken in one pass over the blocks."""
+        ends = np.cumsum([len(places) for places in candidates])[:-1]
+        return np.split(self._taken(np.concatenate(candidates), name), ends)
 
     def _taken(self, places: Rows, name: str) -> Any:
         """Return the rows at these places of one of the blocks' arrays."""
@@ -223,12 +230,15 @@ class FaceIndex:
             found[these] = getattr(self._blocks[number], name)[rows[these]]
         return found
 
-    def _best(self, probe: Floats, places: Rows, count: int) -> tuple[Rows, Doubles]:
-        """Return ids and cosines of the best `count` of these places."""
-        vectors, ids = self._taken(places, "vectors"), self._taken(places, "ids")
-        cosines = (vectors.astype(np.float64) * probe.astype(np.float64)).sum(axis=1)
-        order = np.lexsort((ids, -cosines))[:count]
-        return ids[order], cosines[order]
+    def _best(self, probes: Floats, candidates: Sequence[Rows], count: int) -> tuple[Rows, Doubles]:
+        """Return ids and cosines (m, count) of the best of the places of each probe."""
+        ids, best = np.zeros((len(probes), count), np.int64), np.zeros((len(probes), count))
+        both = zip(self._each(candidates, "vectors"), self._each(candidates, "ids"), strict=True)
+        for row, (vectors, names) in enumerate(both):
+            cosines = (vectors.astype(np.float64) * probes[row].astype(np.float64)).sum(axis=1)
+            order = np.lexsort((names, -cosines))[:count]
+            ids[row], best[row] = names[order], cosines[order]
+        return ids, best
 
 
 _BOUNDS = ("length", "inside", "outside")
@@ -239,7 +249,7 @@ class _Scan:
 
     def __init__(self, product: Int8Product, units: Int8s, slack: Rows, count: int) -> None:
         self._product, self._units, self._slack = product, units, slack
-        self.best = np.full((count, units.shape[1]), np.iinfo(np.int32).min, np.int64)  # products, of groups so far
+        self.best = np.full((count, units.shape[1]), NOTHING, np.int64)  # products, of groups so far
         self.hits: list[tuple[Rows, Rows, Rows]] = []  # place of the vector, number of the probe, product
 
     def run(self, blocks: list[tuple[int, _Block]]) -> None:
@@ -248,7 +258,7 @@ class _Scan:
             padded = -(-block.count // GROUP) * GROUP
             products, maxima = self._product(block.rows[:padded], self._units)
             if padded > block.count:
-                products[block.count :] = np.iinfo(np.int32).min
+                products[block.count :] = NOTHING
                 maxima[-1] = products[-GROUP:].max(axis=0)
             self._keep_best(maxima)
             self._take(number, products, maxima)
@@ -262,7 +272,8 @@ class _Scan:
             self.best[:, better] = np.partition(both, -count, axis=0)[-count:]
 
     def _take(self, number: int, products: Int32s, maxima: Int32s) -> None:
-        least = self.best[0] - self._slack
+        # rows behind the last vector have NOTHING, also while fewer groups than `count` were seen
+        least = np.maximum(self.best[0] - self._slack, NOTHING + 1)
         groups, probes = np.nonzero(maxima >= least)
         if not len(groups):
             return
@@ -272,8 +283,8 @@ class _Scan:
         self.hits.append((places, probes[hit], inside[hit, row].astype(np.int64)))
 
 
-def _joined(scans: list[_Scan], slack: Rows, count: int) -> Iterator[Rows]:
-    """Yield for each probe the places that may be among the best of all scans."""
+def _joined(scans: list[_Scan], slack: Rows, count: int) -> list[Rows]:
+    """Return for each probe the places that may be among the best of all scans."""
     together = np.concatenate([scan.best for scan in scans])
     least = np.partition(together, -count, axis=0)[-count] - slack
     hits = [hit for scan in scans for hit in scan.hits]
@@ -282,7 +293,7 @@ def _joined(scans: list[_Scan], slack: Rows, count: int) -> Iterator[Rows]:
     places, probes = places[kept], probes[kept]
     order = np.argsort(probes, kind="stable")
     ends = np.searchsorted(probes[order], np.arange(1, len(slack)))
-    yield from np.split(places[order], ends)
+    return np.split(places[order], ends)
 
 
 def rotation_of(sample: Floats) -> Floats:

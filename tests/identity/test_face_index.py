@@ -36,10 +36,16 @@ def coarse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(face_index, "COARSE_FROM", 1)
 
 
-@pytest.mark.parametrize(("dimensions", "count"), [(20, 70), (128, 1), (128, 70), (512, 3)])
+MANY, FEW = BLOCK + 777, GROUP + 6  # few: there are fewer groups than the best that are wanted
+
+
+@pytest.mark.parametrize(
+    ("number", "dimensions", "count"),
+    [(MANY, 20, 70), (MANY, 128, 1), (MANY, 128, 70), (MANY, 512, 3), (FEW, 128, 60), (FEW, 512, 100), (1, 128, 2)],
+)
 @pytest.mark.usefixtures("coarse_at_once")
-def test_the_best_are_those_of_a_comparison_with_all(dimensions: int, count: int) -> None:
-    vectors = faces(BLOCK + 777, dimensions)
+def test_the_best_are_those_of_a_comparison_with_all(number: int, dimensions: int, count: int) -> None:
+    vectors = faces(number, dimensions)
     ids = np.random.default_rng(1).permutation(10 * len(vectors))[: len(vectors)]
     index = FaceIndex()
     index.add(ids, vectors)
