@@ -8,7 +8,7 @@ its floats. So nothing is missed.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -199,8 +199,8 @@ class FaceIndex:
         bound = coarse.missing * length + coarse.inside * inside + coarse.outside * outside + ROUNDING
         slack = np.ceil(2 * bound / (coarse.step * self._coarse.step)).astype(np.int64)  # (m,) in units of products
         scans = [_Scan(self._product, coarse.units, slack, count) for _ in range(THREADS)]
-        numbered = list(enumerate(self._blocks))
-        list(self._pool.map(lambda row: scans[row].run(numbered[row::THREADS]), range(THREADS)))
+        numbered = iter(enumerate(self._blocks))  # each thread takes the next one, so that all end at the same time
+        list(self._pool.map(lambda scan: scan.run(numbered), scans))
         without_f = coarse.inside * inside + coarse.outside * outside + ROUNDING
         return self._closer(coarse.kept, _joined(scans, slack, count), without_f, count)
 
@@ -252,8 +252,8 @@ class _Scan:
         self.best = np.full((count, units.shape[1]), NOTHING, np.int64)  # products, of groups so far
         self.hits: list[tuple[Rows, Rows, Rows]] = []  # place of the vector, number of the probe, product
 
-    def run(self, blocks: list[tuple[int, _Block]]) -> None:
-        """Compare all probes with all vectors of these numbered blocks."""
+    def run(self, blocks: Iterator[tuple[int, _Block]]) -> None:
+        """Compare all probes with all vectors of the numbered blocks that are left."""
         for number, block in blocks:
             padded = -(-block.count // GROUP) * GROUP
             products, maxima = self._product(block.rows[:padded], self._units)

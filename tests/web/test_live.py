@@ -118,7 +118,7 @@ def test_nothing_is_cut_off_on_a_narrow_screen(live: Visit) -> None:
 
 def test_the_bar_says_on_every_page_that_analyses_are_behind(browser: Browser) -> None:
     with open_place(fails=True) as behind, Visit(browser, behind.url) as visit:
-        for page in ("/live", "/history"):
+        for page in ("/live", "/history", "/cameras"):
             visit.page.goto(page)
             visit.until(
                 "/^1 camera · [1-9]\\d* analys[ei]s\\/s behind$/.test(document.querySelector('#state').innerText)"

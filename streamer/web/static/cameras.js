@@ -3,7 +3,7 @@ import { all, call, may, report } from "./api.js";
 import { editCamera, pauseCamera, removeCamera } from "./camera.js";
 import { command, fill, h } from "./dom.js";
 import { head, number, page, query, search, seconds, tell } from "./parts.js";
-import { arrows, keys, showState } from "./shell.js";
+import { arrows, behind, keys, showState } from "./shell.js";
 import { cameraState, clockWords, count, duration, enumWords, moment } from "./words.js";
 
 const AGAIN_MS = 2000;
@@ -140,10 +140,10 @@ function teach() {
 
 async function look() {
   try {
-    const [found, models] = await Promise.all([all("StreamService/ListStreams", { pageSize: 1000 }, "streams"), call("SystemService/ListModels")]);
+    const [found, models, late] = await Promise.all([all("StreamService/ListStreams", { pageSize: 1000 }, "streams"), call("SystemService/ListModels"), behind()]);
     streams = found;
     show();
-    showState(streams, (models.models ?? []).reduce((sum, one) => sum + (one.workers ?? 0), 0));
+    showState(streams, (models.models ?? []).reduce((sum, one) => sum + (one.workers ?? 0), 0), late);
     const notices = document.getElementById("notices");
     if (notices.querySelector(".unreachable")) notices.replaceChildren();
   } catch (error) {
