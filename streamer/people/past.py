@@ -14,7 +14,7 @@ from streamer.identity.identification import EnrolledGallery, Identifier, Probe
 from streamer.people.book import Draft
 from streamer.people.curator import Curator, Problem, Refused
 from streamer.people.elsewhere import others
-from streamer.people.entries import Entry
+from streamer.people.entries import Action, Entry
 from streamer.people.fold import fold
 from streamer.people.past_index import OWNER, PastIndex
 from streamer.people.recognition import build
@@ -25,7 +25,7 @@ from streamer.people.visitors import VisitorBook
 from streamer.people.waiting_faces import WaitingFaces
 from streamer.privacy import Mode, Modes
 from streamer.store.forget import forget_faces
-from streamer.store.past import PastTrack, past_tracks, revised, spans_of
+from streamer.store.past import PastTrack, each_past, past_tracks, revised, spans_of
 from streamer.store.values import StoreUnavailable
 from streamer.values import Floats, IdentityDecision, IdentityReason, IdentityStatus, TrackSummary
 
@@ -100,7 +100,7 @@ class Past:
             return self._allowed(live_face(summary))
         await self.waiting.flush()
         store = self._curator.book.store
-        found = await past_tracks(store.database, store.columns, "", 1, only=[track_id])
+        found = await past_tracks(store.database, store.columns, [track_id])
         if not found:
             raise Refused(Problem.NOT_FOUND, "track_id: there is no such track, live or stored")
         return self._allowed(await self._past_face(found[0]))
@@ -148,13 +148,16 @@ class Past:
         found = {*names}
         for start in range(0, len(names), CHUNK):
             some = names[start : start + CHUNK]
-            rows = await past_tracks(store.database, store.columns, "", CHUNK, only=some)
+            rows = await past_tracks(store.database, store.columns, some)
             found.update(joined for row in rows for joined in row.joined)
         found.update(joined for one in self.live() if one.track_id in track_ids for joined in one.joined)
         return found
 
     async def all(self, batch: int = CHUNK, after: str = "") -> AsyncIterator[list[TrackFace]]:
-        """Yield all past tracks with a face and an id after `after`, some at a time. Raises StoreUnavailable."""
+        """Yield all past tracks that have a face, or show somebody, with an id after `after`, some at a time.
+
+        Raises StoreUnavailable.
+        """
         async for some in self._of(None, batch, after):
             yield some
 
@@ -166,16 +169,11 @@ class Past:
 
     async def _of(self, streamer: str | None, batch: int, after: str) -> AsyncIterator[list[TrackFace]]:
         """Yield the same of another streamer; None: of this one."""
-        while True:
-            people = self._curator.book.people
-            said = [*people.confirmed, *people.rejected]
-            store = self._curator.book.store
-            rows = await past_tracks(store.database, store.columns, after, batch, also=said, of=streamer)
-            if rows:
-                yield [await self._past_face(row) for row in rows]
-            if len(rows) < batch:
-                return
-            after = rows[-1].track_id
+        store, book = self._curator.book.store, self._curator.book
+        said = {*book.people.confirmed, *book.people.rejected}
+        said |= {str(one.data["track"]) for one in book.entries if one.action is Action.REJECT and "track" in one.data}
+        async for rows in each_past(store.database, store.columns, said, batch, after, streamer):
+            yield [await self._past_face(row) for row in rows]
 
     async def preview(
         self, drafts: Sequence[Draft], references: Sequence[tuple[StoredReference, bytes]] = ()
@@ -307,11 +305,13 @@ class Past:
             return identifier.decide_past(before, Probe(face.template, face.samples, face.quality, face.joined, others))
         if said.person_of(face.joined) is not None:
             return identifier.decide_past(before, Probe(NO_FACE, face.samples, face.quality, face.joined))
-        if before.confirmed:
-            return replace(NOT_SEARCHED, revision=before.revision + 1)
         if before.person_id in said.not_of(face.joined):
             reason, revision = IdentityReason.REJECTED, before.revision + 1
             return replace(NOT_SEARCHED, status=IdentityStatus.UNKNOWN, reason=reason, revision=revision)
+        if before.confirmed:
+            return replace(NOT_SEARCHED, revision=before.revision + 1)
+        if before.reason is IdentityReason.REJECTED and not said.not_of(face.joined):  # that was undone
+            return replace(NOT_SEARCHED, revision=before.revision + 1)
         return before
 
     def _can_be_searched(self, known: EnrolledGallery, face: TrackFace) -> bool:

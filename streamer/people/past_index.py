@@ -171,7 +171,7 @@ class PastIndex:
             ids = {self._names[one].decode(): int(one) for one in mine.tolist()}
             for part in parts_of(sorted(ids)):
                 database, columns = self._book.store.database, self._book.store.columns
-                rows = await past_tracks(database, columns, "", len(part), only=part, of=source.of)
+                rows = await past_tracks(database, columns, part, source.of)
                 there = [row for row in rows if row.sealed_template]
                 gone = [ids[one] for one in {*part} - {row.track_id for row in there}]
                 if gone:
@@ -193,7 +193,7 @@ class PastIndex:
         found = list[Match]()
         for _, track_id, of, name in best:
             database, columns = self._book.store.database, self._book.store.columns
-            found += _matches(sealed, await past_tracks(database, columns, "", 1, only=[track_id], of=of), probe, name)
+            found += _matches(sealed, await past_tracks(database, columns, [track_id], of), probe, name)
         return found
 
     async def _of_cameras(self, names: Sequence[str], source: _Source, cameras: Collection[str]) -> set[str]:

@@ -17,7 +17,7 @@ from streamer.people.past import CHUNK
 from streamer.people.past_index import OWNER
 from streamer.people.recognition import FolderPeople, build
 from streamer.people.track_faces import NO_FACE, NOT_SEARCHED
-from streamer.store.past import PastTrack, past_tracks
+from streamer.store.past import PastTrack, each_past
 from streamer.store.reader import StoreReader
 from streamer.values import Floats, IdentityDecision, Model
 
@@ -147,21 +147,19 @@ async def replayed(
 
     Raises StoreUnavailable and NotReadable.
     """
-    found, after = list[Replayed](), ""
+    found = list[Replayed]()
     sealed = await book.sealed_of(OWNER)
     people: People = book.people
-    also = [*people.confirmed, *people.rejected]
-    while True:
-        rows = await past_tracks(store.database, store.columns, after, CHUNK, also=also)
-        for track in _wanted(rows, cameras, since, until):
+    also = {*people.confirmed, *people.rejected}
+    async for rows in each_past(store.database, store.columns, also, CHUNK):
+        known = [one for one in rows if one.sealed_template or one.track_id in also]
+        for track in _wanted(known, cameras, since, until):
             if track.sealed_template and not replay.searches(track):
                 left_out.other_model += 1
                 continue
             template = sealed.read_vector(track.sealed_template, track.track_id) if track.sealed_template else None
             found.append(replay.decide(track, template, began(track)))
-        if len(rows) < CHUNK:
-            return found
-        after = rows[-1].track_id
+    return found
 
 
 def _wanted(

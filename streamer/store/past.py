@@ -1,11 +1,12 @@
 """The faces of past tracks, from which they are decided again when the gallery changes, and their revisions."""
 
 import uuid
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import ColumnElement, Update, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from faceanalytics.v1 import tracks_pb2
@@ -17,6 +18,7 @@ from streamer.store.tables import templates, tracks
 from streamer.values import IdentityDecision, TrackState
 
 Span = tuple[float, float]  # s since 1970, beginning and end of a time without a break
+MOST_IDS = 10_000  # in one question
 LIVE_VERSION = 7  # of the UUIDs of live tracks, which begin with the time
 
 
@@ -36,27 +38,58 @@ class PastTrack:
 
 
 async def past_tracks(
+    database: Database | ReadingDatabase, columns: Columns, only: Sequence[str], of: str | None = None
+) -> list[PastTrack]:
+    """Return those of these tracks that have ended, with a template or without, sorted by id.
+
+    `of`: id of another streamer of the database, whose tracks they are.
+    """
+    return await _past_tracks(database, columns, tracks.c.track_id.in_(only), len(only), of)
+
+
+async def each_past(
     database: Database | ReadingDatabase,
     columns: Columns,
-    after: str,
-    limit: int,
-    only: Sequence[str] = (),
-    also: Sequence[str] = (),
+    also: Collection[str],
+    count: int,
+    after: str = "",
     of: str | None = None,
-) -> list[PastTrack]:
-    """Return the ended tracks that have a template, sorted by id, beginning after the id `after`.
+) -> AsyncIterator[list[PastTrack]]:
+    """Yield the ended tracks that have a template, or show somebody, sorted by id, up to `count` at a time.
 
-    `only`: ids of the tracks that are wanted, with a template or without; empty: all. `also`: ids of tracks that are
-    wanted without a template, too. `of`: id of another streamer of the database, whose tracks they are.
+    `also`: ids of tracks that are wanted anyway, however many they are. They begin after the id `after`. `of` is as in
+    past_tracks. Raises StoreUnavailable.
     """
+    ids = sorted(also)
+    there = templates.c.template.is_not(None) | tracks.c.person.is_not(None)
+    while True:
+        first = bisect_right(ids, after)
+        some, more = ids[first : first + MOST_IDS], ids[first + MOST_IDS :]
+        wanted = (tracks.c.track_id > after) & (there | tracks.c.track_id.in_(some))
+        if more:  # of what comes behind these, not all are asked for yet
+            wanted &= tracks.c.track_id <= some[-1]
+        found = await _past_tracks(database, columns, wanted, count, of)
+        if found:
+            yield found
+        if len(found) == count:
+            after = found[-1].track_id
+        elif more:
+            after = some[-1]
+        else:
+            return
+
+
+async def _past_tracks(
+    database: Database | ReadingDatabase,
+    columns: Columns,
+    which: ColumnElement[bool],
+    limit: int,
+    of: str | None,
+) -> list[PastTrack]:
     joined = tracks.outerjoin(templates, templates.c.track_id == tracks.c.track_id)
     face = (templates.c.model_id, templates.c.samples, templates.c.quality, templates.c.template)
     wanted = select(tracks.c.track_id, tracks.c.payload, *face).select_from(joined)
-    wanted = wanted.where(tracks.c.track_id > after, tracks.c.state == TrackState.ENDED.value)
-    if only:
-        wanted = wanted.where(tracks.c.track_id.in_(only))
-    else:
-        wanted = wanted.where(templates.c.template.is_not(None) | tracks.c.track_id.in_(also))
+    wanted = wanted.where(which, tracks.c.state == TrackState.ENDED.value)
     async with database.reading(of=of) as connection:
         rows = (await connection.execute(wanted.order_by(tracks.c.track_id).limit(limit))).all()
     return [_past(row, readable(columns, row.payload, TRACK, row.track_id)) for row in rows]

@@ -82,7 +82,7 @@ async def revise_visitors(store: Store, track_ids: Sequence[str]) -> None:
     """Publish the next revision of those of these tracks that have ended, whose visitor has changed."""
     for start in range(0, len(track_ids), CHUNK):
         some = track_ids[start : start + CHUNK]
-        for row in await past_tracks(store.database, store.columns, "", CHUNK, only=some):
+        for row in await past_tracks(store.database, store.columns, some):
             store.revise(again(row.message))
 
 

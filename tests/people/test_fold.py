@@ -35,8 +35,9 @@ def content(people: People) -> Any:
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> list[Entry]:
-    made: list[tuple[Any, ...]] = []
-    for number in range(draw(st.integers(1, 14))):
+    there = draw(st.lists(WHO, unique=True, max_size=2))
+    made: list[tuple[Any, ...]] = [(Action.CREATE, one, {"name": one, "labels": [], "metadata": {}}) for one in there]
+    for number in range(len(made), draw(st.integers(max(1, len(made)), 14))):
         action = draw(st.sampled_from([*Action, Action.CREATE, Action.CREATE]))
         person, track, reference = draw(WHO), draw(TRACKS), draw(REFERENCES)
         data: dict[Action, dict[str, Any]] = {
@@ -64,8 +65,8 @@ def ledgers(draw: st.DrawFn) -> list[Entry]:
             | draw(st.sampled_from([{}, {"name": person, "labels": [], "metadata": {}}])),
         }
         creates = action is Action.CREATE or "name" in data.get(action, {})
-        if creates and any(one[1] == person and one[0] in (Action.CREATE, Action.NAME_VISITOR) for one in made):
-            continue  # ids are unique
+        if creates and any(person in (one[1], one[2].get("other")) for one in made):
+            continue  # ids are unique, and nothing was said about somebody before
         made.append((action, person, data.get(action, {"reference": reference})))
     return entries(*made)
 

@@ -85,6 +85,27 @@ async def test_a_person_is_enrolled_named_rejected_and_named_again(place: Place,
         assert {one.display_name for one in ledger} == {"Ada"}
 
 
+async def test_what_is_said_of_a_track_from_before_anybody_was_enrolled_can_be_undone(
+    place: Place, clips: Path
+) -> None:
+    """Its face was not stored, so it is never compared with anybody."""
+    async with recognising(settings(clips, place(faces=True))) as client:
+        track = await client.play("door", clips / "eve.mp4")
+        await client.stop("door")
+        new = gallery_pb2.Person(display_name="Eve")
+        made = await client.gallery.EnrollFromTrack(gallery_pb2.EnrollFromTrackRequest(track_id=track, new_person=new))
+        await client.until_named(track, "Eve")
+        denied = gallery_pb2.RejectMatchRequest(track_id=track, person_id=made.person.person_id)
+        said = await client.gallery.RejectMatch(denied)
+        rejected = await client.until_named(track, "")
+        assert rejected.decision.reason == tracks_pb2.IDENTITY_REASON_REJECTED
+        await client.gallery.Undo(gallery_pb2.UndoRequest(entry_id=said.entry_id))
+        await client.until_named(track, "Eve")
+        await client.gallery.Undo(gallery_pb2.UndoRequest(entry_id=made.entry_id))
+        assert not (await client.until_named(track, "")).decision.confirmed
+        assert not (await client.track(track)).decision.person
+
+
 async def test_a_track_is_enrolled_confirmed_merged_and_renamed(place: Place, clips: Path) -> None:
     async with recognising(settings(clips, place(faces=True))) as client:
         track = await client.play("door", clips / "eve.mp4", loop=True)

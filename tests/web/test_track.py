@@ -110,6 +110,28 @@ def test_a_face_gets_a_name_and_loses_it_again(browser: Browser, place: Place, e
         assert visit.foreign() == []
 
 
+def test_a_track_that_has_ended_gets_its_name_while_its_page_is_open(browser: Browser) -> None:
+    with open_place() as alone, Visit(browser, alone.url) as visit:
+        token = alone.token("admin")
+        visit.sign_in(token)
+        with signed_in(alone, token) as found:
+            address = open_track(visit, found)
+            visit.page.focus("text=This is")
+            before = visit.page.inner_text(".why")
+            visit.until(f"document.querySelector('.why').innerText !== {json.dumps(before)}")  # it is shown again
+            assert visit.page.evaluate("document.activeElement.textContent").startswith("This is")
+            post(found, "/api/StreamService/DeleteStream", {"streamId": "door"})
+        visit.page.goto(address)  # nobody is enrolled yet, so nothing is stored that it could be compared by
+        visit.until("document.querySelector('.about')?.parentElement.innerText.includes('ended')")
+        visit.page.click("text=This is")
+        visit.page.fill("#who", "Ada")
+        change(visit, "This is Ada now")
+        visit.until("document.querySelector('.who h1').textContent === 'Ada'")
+        visit.page.click("text=Undo")
+        visit.until("document.querySelector('.who h1').textContent.startsWith('Face #')")
+        assert visit.problems == []
+
+
 def test_a_viewer_sees_no_button_and_the_server_refuses_as_well(
     browser: Browser, place: Place, viewer: str, editor: str
 ) -> None:

@@ -6,7 +6,7 @@ import { short } from "./propose.js";
 import { followState } from "./shell.js";
 import { ageText, cameraTime, clockWords, colourOf, count, duration, enumWords, looks, moment, who } from "./words.js";
 
-const AGAIN_MS = 2000; // between two looks at a live track
+const AGAIN_MS = 2000; // between two looks at the track
 const OLDEST = 100; // years, end of the scale
 const EXPRESSIONS = {
   NEUTRAL: "#9aa4b2",
@@ -49,14 +49,18 @@ const place = document.getElementById("track");
 let track = about.values.track;
 let hasFace = about.values.hasFace;
 let done = null; // what was changed on this page
+let shown = ""; // what the page shows
 
 function show() {
   document.title = `${headline()} - Face analytics`;
+  shown = JSON.stringify(track);
+  const held = place.contains(document.activeElement) ? document.activeElement.textContent : "";
   fill(
     place,
     picture(),
     h("div.about", {}, done, identity(), h("div.pair", {}, age(), expression()), attributes(), why()),
   );
+  if (held) [...place.querySelectorAll("a, button")].find((one) => one.textContent === held)?.focus();
 }
 
 function headline() {
@@ -165,6 +169,7 @@ function buttons(found) {
   if (!may("enrol")) return h("p.dim", {}, "Your token may look. Saying who it is needs the scope enrol.");
   const after = async (message) => {
     done = message;
+    show();
     await read();
   };
   return h(
@@ -313,7 +318,6 @@ function why() {
 }
 
 async function read() {
-  const before = JSON.stringify(track);
   try {
     const answer = await call("TrackService/GetTrack", { trackId: track.trackId, includeFace: !hasFace });
     track = answer.track;
@@ -324,11 +328,12 @@ async function read() {
     return;
   }
   const typing = document.querySelector("dialog[open]");
-  if (!typing && (done || JSON.stringify(track) !== before)) show();
+  if (!typing && JSON.stringify(track) !== shown) show();
 }
 
+/** Read it again and again, also when it has ended: what is said about people revises past tracks a moment later. */
 async function follow() {
-  if (!document.hidden && !track.final) await read();
+  if (!document.hidden) await read();
   setTimeout(follow, AGAIN_MS);
 }
 
