@@ -76,6 +76,16 @@ class Visit:
         self.page.click("button[type=submit]")
         self.page.wait_for_url(re.compile(r"/live$"))
 
+    def stretched(self) -> list[str]:
+        """Pictures that are shown in other proportions than their own."""
+        found: list[str] = self.page.evaluate(
+            """[...document.images].filter((one) => one.naturalWidth && one.clientHeight)
+              .filter((one) => getComputedStyle(one).objectFit === 'fill')
+              .map((one) => [one.src, one.clientWidth / one.clientHeight, one.naturalWidth / one.naturalHeight])
+              .filter(([, shown, own]) => Math.abs(shown / own - 1) > 0.05).map(([source]) => source)"""
+        )
+        return found
+
     def until(self, expression: str) -> None:
         """Wait until an expression of JavaScript is true.
 

@@ -317,6 +317,7 @@ def test_axe_finds_no_serious_violation(browser: Browser, place: Place, admin: s
             visit.page.goto(path)
             visit.until("document.querySelector('main h1') && !document.querySelector('main .skeleton')")
             assert visit.page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
+            assert visit.stretched() == [], path
             visit.page.add_script_tag(path=AXE)
             found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
             serious = [one for one in found if one["impact"] in ("serious", "critical")]

@@ -264,6 +264,7 @@ def test_axe_finds_nothing_in_lists_and_dialogs_on_a_narrow_screen(
 def check(visit: Visit, what: str) -> None:
     """Let axe look at the page as it is."""
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], what
+    assert visit.stretched() == [], what
     visit.page.add_script_tag(path=AXE)
     found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     serious = [one for one in found if one["impact"] in ("serious", "critical")]
