@@ -86,6 +86,7 @@ finds a face if their IoU is at least 0.5; detections are matched in order of sc
 EVALUATE_DETECTOR_EXAMPLES = """
 streamer evaluate-detector labels.jsonl --images photos/
 streamer evaluate-detector faces.xml --detector face.onnx --out report.json --sheets sheets/
+streamer evaluate-detector wider_face_split/wider_face_val_bbx_gt.txt --images WIDER_val/images
 """
 TRACK = """Run the tracker alone on detections in MOTChallenge format, and write its tracks in the same format. Public
 tools can score the result."""
@@ -279,14 +280,14 @@ def _evaluate_detector(commands: Commands) -> None:
         "labels",
         type=_file,
         metavar="LABELS",
-        help="JSON lines in the form that `streamer detect` writes, or the faces.xml of dlib",
+        help="JSON lines in the form that `streamer detect` writes, the faces.xml of dlib, or the text of WIDER FACE",
     )
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
         help="folder that the file names in LABELS are relative to (default: for JSON lines the working directory, "
-        "for .xml the folder of LABELS)",
+        "for .xml and .txt the folder of LABELS)",
     )
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument(

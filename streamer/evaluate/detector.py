@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    labels: Path  # .jsonl or .xml
+    labels: Path  # .jsonl, .xml or .txt
     images: Path | None  # folder that the names in the labels are relative to; None: see read_labels
     out: Path | None  # for the numbers as JSON
     sheets: Path | None  # folder for contact sheets
@@ -106,6 +106,12 @@ def table(detector: str, request: Request, score: Score) -> str:
         f"average precision {_share(score.average_precision)}",
         f"recall at {_share(request.precision)} precision: {_share(score.recall_at_precision)}"
         + ("" if score.score_at_precision is None else f", from a score of {score.score_at_precision:.3f} on"),
+        "",
+        "average precision by the protocol of WIDER FACE, for faces from a height on:",
+        ", ".join(
+            f"{name} {_share(one.average_precision)} ({one.faces} from {one.least_height} px on)"
+            for name, one in score.by_height.items()
+        ),
     ]
     if errors := score.landmarks:
         lines += [
@@ -134,6 +140,7 @@ def report(detector: str, request: Request, score: Score) -> dict[str, Any]:
         "at_precision": {
             "precision": request.precision, "recall": score.recall_at_precision, "score": score.score_at_precision,
         },
+        "wider_protocol": {name: asdict(one) for name, one in score.by_height.items()},
         "landmark_error": asdict(score.landmarks) if score.landmarks else None,
     }  # fmt: skip
 

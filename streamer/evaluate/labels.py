@@ -1,4 +1,4 @@
-"""Labelled faces from files: JSON lines as `streamer detect` writes them, and dlib's XML with 68 landmarks."""
+"""Labelled faces from files: JSON lines of `streamer detect`, dlib's XML with 68 landmarks, the text of WIDER FACE."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,6 +17,7 @@ from streamer.values import LANDMARK_NAMES, Floats
 
 NO_LANDMARKS = np.full((5, 2), np.nan, np.float32)
 DLIB_POINTS = 68
+WIDER_COLUMNS, WIDER_INVALID = 10, 7  # x y w h blur expression illumination invalid occlusion pose
 Pixels = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -67,14 +68,15 @@ class _Line(_Strict):
 
 
 def read_labels(path: Path, images: Path | None) -> list[LabelledImage]:
-    """Read the labelled images of a file (.jsonl or .xml), in its order.
+    """Read the labelled images of a file (.jsonl, .xml or .txt), in its order.
 
     Names of images are relative to the folder `images`; None: of JSON lines to the working directory, as they were
-    written, of XML to the folder of the file. Raises InputError with file and line, ConfigError for another kind.
+    written, of others to the folder of the file. Raises InputError with file and line, ConfigError for another kind.
     """
-    readers = {".jsonl": _read_lines, ".xml": _read_dlib}
+    readers = {".jsonl": _read_lines, ".xml": _read_dlib, ".txt": _read_wider}
     if path.suffix.lower() not in readers:
-        raise ConfigError(f"{path}: unknown kind of labels; use JSON lines (.jsonl) or dlib's XML (.xml)")
+        known = "JSON lines (.jsonl), dlib's XML (.xml) or the text of WIDER FACE (.txt)"
+        raise ConfigError(f"{path}: unknown kind of labels; use {known}")
     try:
         found = readers[path.suffix.lower()](path, images)
     except (OSError, UnicodeDecodeError) as error:
@@ -147,6 +149,43 @@ def _from_68(parts: Iterable[ElementTree.Element]) -> Floats:
         raise ValueError(f"{len(places)} landmarks; only those of 68 points are understood")
     points = np.array([places[number] for number in range(DLIB_POINTS)], np.float32)
     return np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), *points[[30, 48, 54]]])
+
+
+def _read_wider(path: Path, images: Path | None) -> list[LabelledImage]:
+    """As wider_face_val_bbx_gt.txt: the name of an image, the number of its faces, and a line of ten numbers for each.
+
+    Faces that it calls invalid are ignored, those without a size are left out. An image without faces has one line of
+    zeros.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found, at = [], 0
+    while at < len(lines):
+        name, where = lines[at].strip(), f"{path}:{at + 1}"
+        at += 1
+        if not name:
+            continue
+        if at == len(lines) or not lines[at].strip().isdecimal():
+            raise InputError(f"{where}: the name of an image, but the next line is no number of faces")
+        count = int(lines[at])
+        rows = [_wider_row(lines[at + 1 + row : at + 2 + row], f"{path}:{at + 2 + row}") for row in range(count)]
+        at += 1 + count
+        if not count and at < len(lines) and set(lines[at].split()) == {"0"}:
+            at += 1
+        kept = [row for row in rows if row[2] > 0 and row[3] > 0]
+        boxes, ignored = [tuple(row[:4]) for row in kept], [row[WIDER_INVALID] != 0 for row in kept]
+        truth = _truth(boxes, ignored, [NO_LANDMARKS] * len(kept), where)
+        found.append(LabelledImage((images or path.parent) / name, None, None, truth))
+    return found
+
+
+def _wider_row(line: Sequence[str], where: str) -> list[float]:
+    try:
+        numbers = [float(one) for one in line[0].split()]
+    except (IndexError, ValueError):
+        numbers = []
+    if len(numbers) != WIDER_COLUMNS:
+        raise InputError(f"{where}: expected the {WIDER_COLUMNS} numbers of a face")
+    return numbers
 
 
 def _truth(boxes: Sequence[tuple[float, ...]], ignored: Sequence[bool], points: Sequence[Floats], where: str) -> Truth:

@@ -14,6 +14,7 @@ SAME_FACE = 0.5  # IoU from which a detection is of a face
 COVERED = 0.5  # share of a detection's area inside an ignored face, from which it is ignored, too
 FALSE_HIT, IGNORED = -1, -2  # in place of the row of a face
 SIZES = (0, 12, 24, 48, 96)  # px, width: where the classes of size begin
+HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}  # px, least height of the faces of each level
 LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # scores at which recall and precision are reported
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -72,6 +73,15 @@ class LandmarkError:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """The result for the faces of a level, see by_height."""
+
+    least_height: int  # px
+    faces: int
+    average_precision: float | None  # None without faces
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The result of a detector on many images."""
 
@@ -83,6 +93,7 @@ class Score:
     average_precision: float | None  # area under precision over recall; None without faces
     recall_at_precision: float | None  # the largest recall at the requested precision; None if it is never reached
     score_at_precision: float | None  # the score from which it is reached
+    by_height: dict[str, Level]
     landmarks: LandmarkError | None  # of the hits from the requested score on; None without labelled landmarks
 
 
@@ -105,6 +116,39 @@ def match(truth: Truth, found: Detections, min_width: float) -> Match:
             faces[row] = chances.argmax()
             free[faces[row]] = False
     return Match(truth, found, counted, faces)
+
+
+def by_height(matches: Sequence[Match]) -> dict[str, Level]:
+    """Return average precisions by the protocol of WIDER FACE (Yang et al. 2016, arXiv 1511.06523), in three levels.
+
+    Each detection, the strongest first, is of the labelled face that it overlaps most, from an IoU of 0.5 on. It is
+    right if it is the first one of this face, ignored if the face is not of the level, and else false, however small it
+    is. WIDER FACE chooses the faces of its levels by how well an older method proposes them; here they are those of at
+    least HEIGHTS pixels, so that each level contains the one before.
+    """
+    found = {}
+    for name, least in HEIGHTS.items():
+        some = [_at_level(one, least) for one in matches]
+        faces = sum(count for _, _, count in some)
+        counts, hits = _joined([one for one, _, _ in some], np.bool_), _joined([one for _, one, _ in some], np.bool_)
+        scores = _joined([one.found.scores for one in matches], np.float32)
+        _, precision, recall = curve(scores[counts], hits[counts], faces)
+        found[name] = Level(least, faces, average_precision(precision, recall) if faces else None)
+    return found
+
+
+def _at_level(one: Match, least: int) -> tuple[Bools, Bools, int]:
+    """Return which detections (m,) count, which of them are right, and how many faces there are."""
+    wanted = ~one.truth.ignored & (one.truth.boxes[:, 3] - one.truth.boxes[:, 1] >= least)
+    overlaps = iou(one.found.boxes, one.truth.boxes)
+    counts, hits = np.ones(len(overlaps), np.bool_), np.zeros(len(overlaps), np.bool_)
+    free = wanted.copy()
+    for row in np.argsort(-one.found.scores, kind="stable") if len(wanted) else ():
+        face = int(overlaps[row].argmax())
+        if overlaps[row, face] >= SAME_FACE:
+            counts[row], hits[row] = wanted[face], free[face]
+            free[face] = False
+    return counts, hits, int(wanted.sum())
 
 
 def landmark_errors(truth: Floats, found: Floats) -> Floats:
@@ -156,6 +200,7 @@ def summarise(matches: Sequence[Match], min_score: float, precision: float) -> S
         average_precision=average_precision(precisions, recalls) if wanted else None,
         recall_at_precision=None if best is None else float(recalls[best]),
         score_at_precision=None if best is None else float(levels[best]),
+        by_height=by_height(matches),
         landmarks=_landmarks(matches, min_score),
     )
 

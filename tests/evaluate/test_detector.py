@@ -145,6 +145,39 @@ def test_labels_with_a_mistake_are_refused_with_their_line(text: str, complaint:
     assert complaint in str(caught.value)
 
 
+def test_labels_of_wider_face_are_read(config: Detect, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image(tmp_path / "a.png", (100, 120), (404, 120))
+    write_image(tmp_path / "b.png")
+    good, invalid, empty = (f"{box} 0 0 0 {flag} 0 0" for box, flag in (
+        (f"100 120 {FACE} {FACE}", 0), (f"404 120 {FACE} {FACE}", 1), ("7 7 0 9", 0)
+    ))  # fmt: skip
+    labels = tmp_path / "val.txt"
+    labels.write_text(f"a.png\n3\n{good}\n{invalid}\n{empty}\nb.png\n0\n0 0 0 0 0 0 0 0 0 0 \n")
+    found = read_labels(labels, None)
+    assert [(one.source.name, one.truth.ignored.tolist()) for one in found] == [("a.png", [False, True]), ("b.png", [])]
+    assert found[0].truth.boxes[0].tolist() == [100, 120, 100 + FACE, 120 + FACE]
+    assert evaluate(request(labels, out=tmp_path / "report.json"), config) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["wider_protocol"]["easy"] == {"least_height": 50, "faces": 1, "average_precision": 1.0}
+    assert "easy 100.0 % (1 from 50 px on)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a.png\n", "val.txt:1: the name of an image, but the next line is no number"),
+        ("a.png\n2\n1 1 9 9 0 0 0 0 0 0\n", "val.txt:4: expected the 10 numbers of a face"),
+        ("a.png\n1\n1 1 9 9\n", "val.txt:3: expected the 10 numbers"),
+        ("\n", "no labelled images"),
+    ],
+)
+def test_mistakes_in_labels_of_wider_face_are_named_with_their_line(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_labels(tmp_path / "val.txt", None)
+    assert complaint in str(caught.value)
+
+
 def test_files_that_are_no_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown kind of labels"):
         read_labels(tmp_path / "labels.csv", None)

@@ -11,6 +11,7 @@ from streamer.evaluate.score import (
     Match,
     Truth,
     average_precision,
+    by_height,
     curve,
     landmark_errors,
     match,
@@ -128,6 +129,22 @@ def test_many_images_are_summed_up() -> None:
     assert score.landmarks.faces == 1
     assert (score.landmarks.mean, score.landmarks.worst) == pytest.approx((0.1, 0.1))
     assert score.landmarks.each == pytest.approx(dict.fromkeys(score.landmarks.each, 0.1))
+
+
+def test_levels_are_counted_as_by_wider_face() -> None:
+    faces = truth((0, 0, 60), (100, 0, 60), (200, 0, 35), (300, 0, 12), (400, 0, 60), ignored=[4])
+    looks = found(
+        *((0, 0, 60), (2, 0, 60), (200, 0, 35), (300, 0, 12), (400, 0, 60), (500, 0, 11)),
+        scores=[0.9, 0.8, 0.7, 0.6, 0.95, 0.5],
+    )
+    levels = by_height([match(faces, looks, 12)])
+    assert {name: one.faces for name, one in levels.items()} == {"easy": 2, "medium": 3, "hard": 4}
+    # in order: right, a second one of that face: false, of another level; the tiny one behind them is false as well
+    assert levels["easy"].average_precision == pytest.approx(1 / 2)
+    # right, false, right: precision 1 and 2/3 at recall 1/3 and 2/3
+    assert levels["medium"].average_precision == pytest.approx((1 + 2 / 3) / 3)
+    assert levels["hard"].average_precision == pytest.approx((1 + 3 / 4 + 3 / 4) / 4)
+    assert by_height([match(truth(), looks, 12)])["easy"].average_precision is None
 
 
 def test_a_precision_that_is_never_reached_and_nothing_labelled_are_not_a_number() -> None:
