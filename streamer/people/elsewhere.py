@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import delete, select
 
 from streamer.people.book import Book
 from streamer.people.entries import Action
@@ -66,9 +66,9 @@ async def forget_faces_elsewhere(store: Store, people: Collection[str], track_id
         for table in OF_TRACKS:
             for part in parts_of(names):
                 which = table.c.track_id.in_(part)
-                before = await _count(store, table, which, other)
+                before = await store.count(table, which, of=other)
                 await store.execute(delete(table).where(which), of=other)
-                left = await _count(store, table, which, other)
+                left = await store.count(table, which, of=other)
                 done.removed[table.name] += before - left
                 if left:
                     done.found.append(f"{table.name} of {_shown(other)}: {left} rows")
@@ -76,11 +76,6 @@ async def forget_faces_elsewhere(store: Store, people: Collection[str], track_id
     if elsewhere:
         await store.execute(*notifying(store.database))
     return done
-
-
-async def _count(store: Store, table: Table, which: ColumnElement[bool], other: str) -> int:
-    async with store.database.reading(of=other) as connection:
-        return await connection.scalar(select(func.count()).select_from(table).where(which)) or 0
 
 
 async def confirm(store: Store, entry_id: int, done: Elsewhere) -> None:

@@ -231,7 +231,7 @@ class Store:
         `of`: id of another streamer whose tables they are about.
         """
         # given with the statement: those of a connection go before the options that a statement has itself
-        options = {} if of is None else {"schema_translate_map": self._database.schemas_of(of)}
+        options = {"schema_translate_map": self._database.schemas_of(of)} if of is not None else {}
 
         async def all_of_them(writer: AsyncConnection) -> None:
             for statement in statements:
@@ -250,9 +250,12 @@ class Store:
         async with self._database.reading() as connection:
             return [(row.id, *entry_of(row)) for row in await connection.execute(wanted)]
 
-    async def count(self, table: Table, which: ColumnElement[bool]) -> int:
-        """Return the number of rows that fulfil a condition. Raises StoreUnavailable."""
-        async with self._database.reading() as connection:
+    async def count(self, table: Table, which: ColumnElement[bool], of: str | None = None) -> int:
+        """Return the number of rows that fulfil a condition. Raises StoreUnavailable.
+
+        `of`: id of another streamer whose table it is.
+        """
+        async with self._database.reading(of=of) as connection:
             return await connection.scalar(select(func.count()).select_from(table).where(which)) or 0
 
     async def settle(self) -> None:

@@ -332,12 +332,11 @@ def _judged(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"{'at 0.5: recall':>16}{'precision':>11}{'AP':>9}",
     ]
     for row in rows:
-        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
         reached = "never"
         if row["recall_at_precision"] is not None:
             reached = f"{_share(row['recall_at_precision'])} from {row['score_at_precision']:.2f} on"
         lines.append(
-            f"{row['detector']:<19}{by:<34}{row['faces']:>6}{reached:>26}{_share(row['at_half']['recall']):>16}"
+            f"{row['detector']:<19}{_agreed(row):<34}{row['faces']:>6}{reached:>26}{_share(row['at_half']['recall']):>16}"
             f"{_share(row['at_half']['precision']):>11}{_share(row['average_precision']):>9}"
         )
     levels = rows[0]["levels"]
@@ -345,17 +344,19 @@ def _judged(rows: Sequence[dict[str, Any]]) -> list[str]:
     heads = (f"{level}, >= {one['least_height']} px" for level, one in levels.items())
     lines.append(f"{'detector':<19}{'truth: agreement of':<34}" + "".join(f"{head:>20}" for head in heads))
     for row in rows:
-        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
         cells = (f"{_share(one['average_precision'])} of {one['faces']}" for one in row["levels"].values())
-        lines.append(f"{row['detector']:<19}{by:<34}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{row['detector']:<19}{_agreed(row):<34}" + "".join(f"{cell:>20}" for cell in cells))
     widths = list(dict.fromkeys(width for row in rows for width in row["by_width"]))
     lines += ["", "found/faces +false from that score on, by width of the face in its image", ""]
     lines.append(f"{'detector':<19}{'truth: agreement of':<34}" + "".join(f"{width:>17}" for width in widths))
     for row in rows:
-        by = "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
         cells = (_cell(row["by_width"].get(width)) for width in widths)
-        lines.append(f"{row['detector']:<19}{by:<34}" + "".join(f"{cell:>17}" for cell in cells))
+        lines.append(f"{row['detector']:<19}{_agreed(row):<34}" + "".join(f"{cell:>17}" for cell in cells))
     return lines
+
+
+def _agreed(row: dict[str, Any]) -> str:
+    return "two of the three" if len(row["truth"]) > 2 else " and ".join(row["truth"])
 
 
 def _cell(counts: dict[str, Any] | None) -> str:
